@@ -1,0 +1,101 @@
+"""Faults that concern several keys at once; a pure function over plain data.
+
+It runs on the file as it was written, wrong types and all, so that one bad key does not hide
+these faults from the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from corec.config.faults import Fault, found_text
+from corec.config.servers import (
+    DB_SCHEMES,
+    DB_URL_ALLOWED,
+    REDIS_SCHEMES,
+    REDIS_URL_ALLOWED,
+    known_url,
+)
+from corec.config.swarm import ENTITIES_MAX
+
+
+def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """Every fault between keys in ``raw``, which need not be valid otherwise."""
+    return [
+        *_bloque_faults(raw.get("bloques")),
+        *_server_faults(
+            "db_config", raw, ("dbname", "user", "host"), (), DB_SCHEMES, DB_URL_ALLOWED
+        ),
+        *_server_faults(
+            "redis_config", raw, ("host",), ("username",), REDIS_SCHEMES, REDIS_URL_ALLOWED
+        ),
+    ]
+
+
+def _bloque_faults(bloques: object) -> Iterator[Fault]:
+    if not isinstance(bloques, (list, tuple)):
+        return
+    first: dict[str, int] = {}
+    total = 0
+    over = False
+    for index, bloque in enumerate(bloques):
+        if not isinstance(bloque, Mapping):
+            continue
+        name = bloque.get("id")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield Fault(
+                f"bloques[{index}].id",
+                found_text(name, ("bloques", index, "id")),
+                f"a name of its own (bloques[{first[name]}] has this one)",
+            )
+        count = bloque.get("entidades")
+        if isinstance(count, int) and 1 <= count <= ENTITIES_MAX:
+            total += count
+            if total > ENTITIES_MAX and not over:
+                over = True
+                yield Fault(
+                    f"bloques[{index}].entidades",
+                    f"{count}, which makes {total} in all",
+                    f"at most {ENTITIES_MAX} entities in all bloques together",
+                )
+
+
+def _server_faults(
+    section: str,
+    raw: Mapping[str, Any],
+    needed: tuple[str, ...],
+    optional: tuple[str, ...],
+    schemes: tuple[str, ...],
+    url_allowed: str,
+) -> Iterator[Fault]:
+    server = raw.get(section)
+    if not isinstance(server, Mapping):
+        return
+    url = server.get("url")
+    if isinstance(url, SecretStr):
+        url = url.get_secret_value()
+    given = [name for name in (*needed, *optional, "url") if server.get(name) is not None]
+    if server.get("embedded") is True:
+        for name in given:
+            yield Fault(
+                f"{section}.{name}",
+                "a server's address beside embedded: true",
+                f'either "embedded": true or a server ({", ".join(needed)})',
+            )
+    elif url is not None:
+        if isinstance(url, str) and not known_url(url, schemes):
+            yield Fault(f"{section}.url", "a string that is no such URL", url_allowed)
+        for name in given:
+            if name != "url":
+                yield Fault(f"{section}.{name}", "a value beside url", "the url alone, or no url")
+    else:
+        for name in needed:
+            if name not in given:
+                yield Fault(
+                    f"{section}.{name}",
+                    "nothing",
+                    f'a value here, or "embedded": true in {section}',
+                )

@@ -1,0 +1,147 @@
+"""File, command line and environment become one ``Config``, or one ``ConfigError`` with it all."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from corec.config import environment as env
+from corec.config.checks import cross_faults
+from corec.config.explain import explain
+from corec.config.faults import ConfigError, Fault, found_text
+from corec.config.model import Config, revealed
+from corec.config.original import set_aside
+from corec.config.parse import read_json
+
+_NO_OVERRIDES: Mapping[str, object] = {}
+
+
+def load_config(
+    path: Path,
+    *,
+    overrides: Mapping[str, object] = _NO_OVERRIDES,
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """Read and check the configuration file at ``path``.
+
+    ``overrides`` are dotted paths from the command line (``tick_hz``, ``http.port``; None = not
+    given) and ``scale``, which multiplies every ``entidades``. The environment beats the file.
+    Raises ``ConfigError`` with every fault found.
+    """
+    raw = read_json(path)
+    home = environ.get(env.HOME)
+    base = Path(home) if home else _base_of(path)
+    return parse_config(raw, overrides=overrides, environ=environ, base_dir=base)
+
+
+def parse_config(
+    raw: Mapping[str, Any],
+    *,
+    overrides: Mapping[str, object] = _NO_OVERRIDES,
+    environ: Mapping[str, str] | None = None,
+    base_dir: Path | None = None,
+) -> Config:
+    """Check ``raw``, the file's plain data; like ``load_config``, without reading a file.
+
+    ``environ`` None takes nothing from the environment; ``base_dir`` is where relative paths
+    start (the current folder if None).
+    """
+    kept, ignored = set_aside(dict(raw))
+    faults: list[Fault] = []
+    _override(kept, overrides, faults)
+    secrets = env.read_secrets(environ or {}, faults)
+    faults.extend(cross_faults(kept))
+    config: Config | None = None
+    try:
+        config = Config.model_validate(kept)
+    except ValidationError as error:
+        faults.extend(_not_yet_named(explain(error, kept, Config), faults))
+    if faults or config is None:
+        raise ConfigError(faults)
+    config = _with_secrets(config, secrets)
+    config._base_dir = (base_dir or Path.cwd()).absolute()
+    config._ignored = ignored
+    return config
+
+
+def with_overrides(config: Config, overrides: Mapping[str, object]) -> Config:
+    """``config`` with some dotted paths changed and checked again; raises ``ConfigError``."""
+    raw = revealed(config.model_dump(by_alias=True, exclude_unset=True))
+    assert isinstance(raw, dict)
+    changed = parse_config(raw, overrides=overrides, base_dir=config.base_dir)
+    changed._ignored = config.ignored
+    return changed
+
+
+def _not_yet_named(more: Any, faults: list[Fault]) -> list[Fault]:
+    named = {fault.path for fault in faults}
+    return [fault for fault in more if fault.path not in named]
+
+
+def _base_of(path: Path) -> Path:
+    """The checkout's folder for a file in its ``configs/``, else the current folder."""
+    folder = path.absolute().parent
+    return folder.parent if folder.name == "configs" else Path.cwd()
+
+
+def _with_secrets(config: Config, secrets: Mapping[str, str]) -> Config:
+    update: dict[str, Any] = {}
+    for section, url_name, password_name in (
+        ("db_config", env.DB_URL, env.DB_PASSWORD),
+        ("redis_config", env.REDIS_URL, env.REDIS_PASSWORD),
+    ):
+        server = getattr(config, section)
+        if url_name in secrets:
+            server = type(server)(url=SecretStr(secrets[url_name]))
+        if password_name in secrets and not server.embedded:
+            server = server.model_copy(update={"password": SecretStr(secrets[password_name])})
+        update[section] = server
+    return config.model_copy(update=update)
+
+
+def _override(raw: dict[str, Any], overrides: Mapping[str, object], faults: list[Fault]) -> None:
+    """Write ``overrides`` into ``raw`` (whose nested objects are copied, never changed)."""
+    for path, value in overrides.items():
+        if value is None:
+            continue
+        if path == "scale":
+            _scale(raw, value, faults)
+            continue
+        if path == "workers" and isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        section = raw
+        *parents, last = path.split(".")
+        for name in parents:
+            inner = section.get(name)
+            section[name] = dict(inner) if isinstance(inner, Mapping) else {}
+            section = section[name]
+        section[last] = value
+
+
+def _scale(raw: dict[str, Any], scale: object, faults: list[Fault]) -> None:
+    if (
+        not isinstance(scale, (int, float))
+        or isinstance(scale, bool)
+        or not math.isfinite(scale)
+        or not 0 < scale <= 2**32
+    ):
+        found = found_text(scale, ("scale",))
+        faults.append(Fault("scale", found, "a number greater than 0 and at most 4294967296"))
+        return
+    bloques = raw.get("bloques")
+    if isinstance(bloques, list):
+        raw["bloques"] = [_scaled(bloque, scale) for bloque in bloques]
+
+
+def _scaled(bloque: object, scale: float) -> object:
+    count = bloque.get("entidades") if isinstance(bloque, dict) else None
+    if not isinstance(bloque, dict) or not isinstance(count, int) or isinstance(count, bool):
+        return bloque
+    if not 1 <= count <= 2**32:
+        return bloque
+    return {**bloque, "entidades": max(1, round(count * scale))}

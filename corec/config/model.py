@@ -1,0 +1,249 @@
+"""``Config``: every key of the configuration file, frozen once it is checked."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from corec.config.checks import cross_faults
+from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
+from corec.config.sections import (
+    Autoreparacion,
+    Checkpoint,
+    Http,
+    Log,
+    Persist,
+    Plugins,
+    Streams,
+)
+from corec.config.servers import DbConfig, RedisConfig, shown_url
+from corec.config.swarm import PER_BLOCK_ALLOWED, BloqueConfig
+
+_MODULES = ("registro", "ejecucion", "sincronizacion", "auditoria")
+
+
+def _without_accents(name: object) -> object:
+    """The original writes both "sincronización" and "sincronizacion"."""
+    if not isinstance(name, str):
+        return name
+    decomposed = unicodedata.normalize("NFKD", name)
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def _auto_or_count(value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1024:
+        return value
+    raise ValueError("not a number of workers")
+
+
+_Module = Annotated[
+    str,
+    BeforeValidator(_without_accents),
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.:]{0,254}$"),
+]
+_Workers = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], BeforeValidator(_auto_or_count)
+]
+
+
+class Config(Section):
+    """The whole configuration of one instance."""
+
+    editor_schema: str | None = key(
+        "a string",
+        "The JSON Schema for editors; it changes nothing.",
+        None,
+        alias="$schema",
+    )
+    instance_id: str = key(
+        SAFE_NAME_ALLOWED,
+        "Name of the instance: in the keys of its streams, its rows and its folders.",
+        pattern=SAFE_NAME,
+    )
+    db_config: DbConfig = key("an object", "PostgreSQL.", factory=lambda: DbConfig(embedded=True))
+    redis_config: RedisConfig = key(
+        "an object", "Redis or Valkey.", factory=lambda: RedisConfig(embedded=True)
+    )
+    bloques: tuple[BloqueConfig, ...] = key(
+        "a list of at least one object",
+        "The swarms; entity ids count up in this order from 0.",
+        item="an object",
+        min_length=1,
+    )
+    entidades_por_bloque: int | None = key(
+        PER_BLOCK_ALLOWED,
+        "How many entities one block holds, for the bloques that do not say it themselves.",
+        None,
+        strict=True,
+        ge=1,
+        le=1_000_000,
+    )
+    autoreparacion: Autoreparacion = key(
+        "an object", "Repair settings, for the bloques without their own.", factory=Autoreparacion
+    )
+    modules: tuple[_Module, ...] = key(
+        "a list of module names",
+        "Modules of the nucleus to run; accents make no difference.",
+        _MODULES,
+        item="a module name",
+    )
+    plugins: Plugins = key(
+        "a list of different plugin names, or an object of plugins by name",
+        "Plugins to load.",
+        item="an object",
+        factory=dict,
+    )
+    seed: int = key(
+        "an integer from 0 to 18446744073709551615",
+        "Key of all random numbers: the same seed and input give the same world, bit for bit.",
+        42,
+        strict=True,
+        ge=0,
+        le=2**64 - 1,
+    )
+    tick_hz: float = key(
+        "a number from 0 to 1000000 (0: as fast as possible)",
+        "Ticks per second.",
+        10,
+        strict=True,
+        ge=0,
+        le=1_000_000,
+    )
+    workers: _Workers = key(
+        '"auto" (one per available CPU) or an integer from 1 to 1024',
+        "Number of worker processes; the world's content does not depend on it.",
+        "auto",
+    )
+    carga: float = key(
+        "a number greater than 0 and at most 1",
+        "Share of a block's active entities that run in one tick.",
+        1.0,
+        strict=True,
+        gt=0,
+        le=1,
+    )
+    persist: Persist = key("an object", "Rows in PostgreSQL.", factory=Persist)
+    streams: Streams = key("an object", "Messages in Redis Streams.", factory=Streams)
+    http: Http = key("an object", "The HTTP server.", factory=Http)
+    state_dir: str = key(
+        "a path of 1 to 4096 characters",
+        "Folder on disk for checkpoints, spool and embedded servers' data. A relative path starts"
+        " at COREC_HOME, else beside the folder configs/ the file is in, else where CoreC starts.",
+        "var/state",
+        min_length=1,
+        max_length=4096,
+        pattern=r"^[^\x00]*$",
+    )
+    runtime_dir: str | None = key(
+        "null (chosen at the start, under /dev/shm) or a path of 1 to 4096 characters",
+        "Folder on a tmpfs that holds the world while it runs.",
+        None,
+        min_length=1,
+        max_length=4096,
+        pattern=r"^[^\x00]*$",
+    )
+    checkpoint: Checkpoint = key("an object", "Checkpoints.", factory=Checkpoint)
+    log: Log = key("an object", "Logging.", factory=Log)
+
+    _base_dir: Path = PrivateAttr(default_factory=Path.cwd)
+    _ignored: tuple[str, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="after")
+    def _complete(self) -> Config:
+        """Check what concerns several keys, and give each bloque the common settings it lacks."""
+        faults = cross_faults(self.model_dump(by_alias=True))
+        if faults:
+            raise ValueError("; ".join(map(str, faults)))
+        # A frozen model is completed here, before anybody can have seen it.
+        object.__setattr__(self, "bloques", tuple(self._completed(b) for b in self.bloques))
+        return self
+
+    def _completed(self, bloque: BloqueConfig) -> BloqueConfig:
+        update: dict[str, Any] = {}
+        if bloque.entidades_por_bloque is None:
+            update["entidades_por_bloque"] = self.entidades_por_bloque or bloque.per_block
+        if bloque.autoreparacion is None:
+            update["autoreparacion"] = self.autoreparacion
+        return bloque.model_copy(update=update) if update else bloque
+
+    @property
+    def db(self) -> DbConfig:
+        """``db_config``, for short."""
+        return self.db_config
+
+    @property
+    def redis(self) -> RedisConfig:
+        """``redis_config``, for short."""
+        return self.redis_config
+
+    @property
+    def entidades(self) -> int:
+        """Entities in all bloques together."""
+        return sum(bloque.entidades for bloque in self.bloques)
+
+    @property
+    def block_count(self) -> int:
+        """Blocks of all swarms together."""
+        return sum(bloque.block_count for bloque in self.bloques)
+
+    @property
+    def base_dir(self) -> Path:
+        """The absolute folder that relative paths in the configuration start from."""
+        return self._base_dir
+
+    @property
+    def state_path(self) -> Path:
+        """``state_dir`` as an absolute path."""
+        return self.absolute(self.state_dir)
+
+    @property
+    def runtime_path(self) -> Path | None:
+        """``runtime_dir`` as an absolute path; None when it is to be chosen."""
+        return None if self.runtime_dir is None else self.absolute(self.runtime_dir)
+
+    @property
+    def log_path(self) -> Path | None:
+        """``log.file`` as an absolute path; None is standard error."""
+        return None if self.log.file is None else self.absolute(self.log.file)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Paths of the original's keys that were in the file and have no effect here."""
+        return self._ignored
+
+    def absolute(self, path: str) -> Path:
+        """``path`` from the configuration as an absolute path (``~`` is the user's home)."""
+        return self._base_dir / Path(path).expanduser()
+
+    def public_dict(self) -> dict[str, Any]:
+        """Every key as plain JSON data, for ``status`` and logs; secrets are masked."""
+        shown = self.model_dump(mode="json", exclude={"editor_schema"})
+        for section, server in (("db_config", self.db_config), ("redis_config", self.redis_config)):
+            if server.password is not None:
+                shown[section]["password"] = "***"
+            if server.url is not None:
+                shown[section]["url"] = shown_url(server.url.get_secret_value())
+        return shown
+
+
+def revealed(value: object) -> object:
+    """A model's dumped data with its secrets in the clear, to validate it again."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return {name: revealed(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [revealed(inner) for inner in value]
+    return value

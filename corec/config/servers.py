@@ -1,0 +1,215 @@
+"""Where PostgreSQL and Redis are: an embedded server, a host with its keys, or a whole URL."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from corec.config.keys import Section, key
+
+DB_SCHEMES = ("postgresql", "postgres")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+DB_URL_ALLOWED = "a URL such as postgresql://user:password@host:5432/dbname"
+REDIS_URL_ALLOWED = (
+    "a URL that starts with redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://"
+)
+
+
+def _digits(value: object) -> object:
+    """The original's first file writes a port as a string of digits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
+        return int(value)
+    return value
+
+
+Port = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=65_535)],
+    BeforeValidator(_digits, json_schema_input_type=int | str),
+]
+_PORT_ALLOWED = "an integer from 1 to 65535 (or its digits as a string, like the original)"
+_TEXT = r"^[^\x00\r\n]*$"
+
+
+def known_url(url: str, schemes: tuple[str, ...]) -> bool:
+    """Whether ``url`` can be taken apart, has one of ``schemes`` and says where the server is."""
+    try:
+        parts = urlsplit(url)
+        if any(char.isspace() or char == "\0" for char in url) or parts.scheme not in schemes:
+            return False
+        if "," not in parts.netloc and parts.port is not None and not 0 < parts.port < 65_536:
+            return False
+    except ValueError:
+        return False
+    if parts.scheme in DB_SCHEMES:
+        return url.startswith(f"{parts.scheme}://")
+    return bool(parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2])
+
+
+def shown_url(url: str) -> str:
+    """``url`` without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _quoted(value: str) -> str:
+    """A value as libpq reads it in ``key='value'``."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+class DbConfig(Section):
+    """PostgreSQL, version 14 or newer."""
+
+    embedded: bool = key(
+        "true or false",
+        "True: start a PostgreSQL of CoreC's own, with its data in state_dir.",
+        False,
+        strict=True,
+    )
+    dbname: str | None = key(
+        "a string of 1 to 63 characters",
+        "Database name.",
+        None,
+        min_length=1,
+        max_length=63,
+        pattern=_TEXT,
+    )
+    user: str | None = key(
+        "a string of 1 to 63 characters",
+        "Role to connect as.",
+        None,
+        min_length=1,
+        max_length=63,
+        pattern=_TEXT,
+    )
+    password: SecretStr | None = key(
+        "a string",
+        "The role's password; better given by POSTGRES_PASSWORD or its file.",
+        None,
+        max_length=4096,
+    )
+    host: str | None = key(
+        "a host name, an address or the folder of a Unix socket",
+        "Where the server is.",
+        None,
+        min_length=1,
+        max_length=1024,
+        pattern=_TEXT,
+    )
+    port: Port = key(_PORT_ALLOWED, "The server's TCP port.", 5432)
+    url: SecretStr | None = key(
+        DB_URL_ALLOWED,
+        "Everything in one URL, TLS options included; COREC_DB_URL sets this.",
+        None,
+    )
+
+    def conninfo(self) -> str:
+        """libpq's connection string, **password included**: hand it to psycopg, never print it.
+
+        Raises ``ValueError`` for an embedded server, whose address is known once it runs.
+        """
+        if self.embedded:
+            raise ValueError("an embedded PostgreSQL has no address before it was started")
+        password = _reveal(self.password)
+        url = _reveal(self.url)
+        if url is not None:
+            parts = urlsplit(url)
+            user = parts.netloc.rpartition("@")[0]
+            if password and ":" not in user and "password" not in dict(parse_qsl(parts.query)):
+                url += ("&" if parts.query else "?") + "password=" + quote(password, safe="")
+            return url
+        values = {
+            "host": self.host,
+            "port": str(self.port),
+            "dbname": self.dbname,
+            "user": self.user,
+            "password": password,
+        }
+        return " ".join(f"{name}={_quoted(value)}" for name, value in values.items() if value)
+
+    def shown(self) -> str:
+        """Where the server is, for logs and errors; never a secret."""
+        if self.embedded:
+            return "embedded PostgreSQL"
+        url = _reveal(self.url)
+        return shown_url(url) if url else f"{self.host}:{self.port}/{self.dbname}"
+
+
+class RedisConfig(Section):
+    """Redis 7 or Valkey 8, or newer; standalone or Cluster."""
+
+    embedded: bool = key(
+        "true or false",
+        "True: start a Valkey of CoreC's own, with its data in state_dir.",
+        False,
+        strict=True,
+    )
+    host: str | None = key(
+        "a host name, an address or the path of a Unix socket",
+        "Where the server is.",
+        None,
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[^\x00-\x20@]*$",
+    )
+    port: Port = key(_PORT_ALLOWED, "The server's TCP port.", 6379)
+    username: str | None = key(
+        "a string of at most 256 characters",
+        "ACL user; leave it out for the default user.",
+        None,
+        max_length=256,
+        pattern=_TEXT,
+    )
+    password: SecretStr | None = key(
+        "a string",
+        "The user's password; better given by REDIS_PASSWORD or its file.",
+        None,
+        max_length=4096,
+    )
+    url: SecretStr | None = key(
+        REDIS_URL_ALLOWED,
+        "Everything in one URL, TLS and Cluster included; COREC_REDIS_URL sets this.",
+        None,
+    )
+
+    @property
+    def cluster(self) -> bool:
+        """True when the URL asks for a Redis Cluster client (``redis+cluster://``)."""
+        url = _reveal(self.url)
+        return url is not None and urlsplit(url).scheme.endswith("+cluster")
+
+    def connection_url(self) -> str:
+        """The URL for redis-py's ``from_url``, **password included**: never print it.
+
+        ``redis+cluster://`` is given as ``redis://``; ask ``cluster`` which client to make.
+        Raises ``ValueError`` for an embedded server, whose address is known once it runs.
+        """
+        if self.embedded:
+            raise ValueError("an embedded Valkey has no address before it was started")
+        password = _reveal(self.password)
+        url = _reveal(self.url)
+        if url is None:
+            user = quote(self.username or "", safe="")
+            host = self.host or "localhost"
+            login = f"{user}:{quote(password, safe='')}@" if password else user and f"{user}@"
+            if host.startswith("/"):
+                return f"unix://{login}{quote(host)}"
+            return f"redis://{login}{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme, rest = url.split("://", 1)
+        netloc = urlsplit(url).netloc
+        user = netloc.rpartition("@")[0]
+        if password and ":" not in user:
+            rest = f"{user}:{quote(password, safe='')}@" + rest.removeprefix(f"{user}@")
+        return f"{scheme.removesuffix('+cluster')}://{rest}"
+
+    def shown(self) -> str:
+        """Where the server is, for logs and errors; never a secret."""
+        if self.embedded:
+            return "embedded Valkey"
+        url = _reveal(self.url)
+        return shown_url(url) if url else f"{self.host}:{self.port}"
