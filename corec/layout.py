@@ -1,0 +1,315 @@
+"""Every offset, dtype, magic and version of CoreC's shared memory, in one place.
+
+Files of one instance, all on the tmpfs ``runtime_dir/<key>/`` (see ``shm.segment`` for the page
+that starts each of them)::
+
+    owner.lock        flock: who runs this instance          (supervisor)
+    control.seg       words of one writer each, 128-byte lines (below)
+    world.seg         all blocks, each aligned to 1 MiB       (worker k writes its range of blocks)
+    in.lane           broker  -> workers  KIND_READINGS       (every worker reads the whole lane)
+    out-<k>.lane      worker k -> broker  KIND_MESSAGES
+    rows-<k>.lane     worker k -> persister KIND_ROW
+    events-<r>.lane   supervisor, nucleus, broker -> persister KIND_EVENT
+
+A block (``max_size_mb`` MiB)::
+
+    0      static header, written once when the world is made      BLOCK_STATIC
+    512    commit word   tick << 16 | step << 1 | parity            one release-store commits
+    1024   dynamic words, copy 0                                    DYN_WORDS u64
+    2048   dynamic words, copy 1
+    3072   (reserved)
+    4096   slack that spreads the hot columns of neighbouring blocks over the cache sets
+    hot    copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
+           cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2
+    log    messages since the last row                              LOG_DTYPE[log_cap]
+    model  free room of the block (>= 1 MiB in a 5 MB block)
+    hist   history fields, rows of (length + HISTORY_SPARE) values per entity, at the block's end
+
+``parity`` names the dynamic words that count, and they name the copy of the hot columns and of each
+cold pair that counts. A tick writes the other copy of what it changes: a tick in which nothing
+fails touches no cold pair, and a Celu block to which nothing arrived touches no column at all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from shm.layout import align_up, layout_hash
+
+LAYOUT_VERSION: Final = 1
+
+MIB: Final = 1 << 20
+COLUMN_ALIGN: Final = 64
+
+# ---------------------------------------------------------------- block
+BLOCK_MAGIC: Final = 0x4B4C42_43_45_52_4F_43  # "COREC" "BLK", little endian
+BLOCK_HOT_BASE: Final = 4096
+OFF_COMMIT: Final = 512
+OFF_DYN: Final = (1024, 2048)
+HISTORY_SPARE: Final = 8
+PUSHES_PER_CALL_MAX: Final = 4
+LOG_CAP_MAX: Final = 65_536
+PARAMS_MAX: Final = 16
+MEANS_MAX: Final = 8
+FIELDS_MAX: Final = 32
+HISTOGRAM_BINS: Final = 16
+MODEL_BYTES_MIN: Final = MIB
+
+BLOCK_STATIC: Final = np.dtype(
+    [
+        ("magic", "<u8"),
+        ("layout_hash", "<u8"),
+        ("index", "<u4"),
+        ("swarm", "<u4"),
+        ("number", "<u4"),
+        ("entidades", "<u4"),
+        ("first_id", "<u4"),
+        ("cap", "<u4"),
+        ("canal", "<i4"),
+        ("kind", "<u4"),
+        ("block_bytes", "<u8"),
+        ("hot_off", "<u8"),
+        ("log_off", "<u8"),
+        ("log_cap", "<u8"),
+        ("model_off", "<u8"),
+        ("model_bytes", "<u8"),
+        ("hist_off", "<u8"),
+        ("crc32c", "<u4"),
+        ("pad", "<u4"),
+    ]
+)
+
+# Dynamic words of a block (index into u64[DYN_WORDS]; * = float64 bits)
+D_TICK: Final = 0
+D_UMBRAL: Final = 1  # * threshold for the next tick, rounded to float32
+D_FITNESS: Final = 2  # *
+D_MEDIA: Final = 3  # * mean of the good values of the last tick that had any
+D_DESVIACION: Final = 4  # * their sample standard deviation
+D_ACTIVAS: Final = 5
+D_ACTIVO_SEL: Final = 6  # which copy of activo counts (0/1)
+D_FALLOS_SEL: Final = 7  # which copy of fallos and racha counts (0/1)
+D_IN_TICK: Final = 8  # tick whose inputs D_IN_DONE counts
+D_IN_DONE: Final = 9  # inputs of that tick already applied to this block
+D_LOG_N: Final = 10
+D_LOG_OMITTED: Final = 11
+D_ROW_TICK: Final = 12  # tick of the last row
+D_ROW_ERRORES: Final = 13  # since the last row
+D_ROW_REPARADAS: Final = 14
+D_ROW_MENSAJES: Final = 15
+D_UPDATES: Final = 16  # since tick 0
+D_FAILURES: Final = 17
+D_REPAIRS: Final = 18
+D_MESSAGES: Final = 19
+D_ACC_RUN: Final = 20  # running sums of a tick whose inputs take several steps
+D_ACC_OK: Final = 21
+D_ACC_SUM: Final = 22  # *
+D_ACC_SQ: Final = 23  # *
+D_ROWS: Final = 24
+D_INPUTS: Final = 25  # inputs applied since tick 0
+D_ERRORES: Final = 26  # failures of the last tick
+D_HOT_SEL: Final = 27  # which copy of the hot columns counts
+D_MEAN0: Final = 32  # * MEANS_MAX block means, for the next tick
+DYN_WORDS: Final = 48
+
+KIND_MICRO: Final = 0
+KIND_CELU: Final = 1
+
+LOG_DTYPE: Final = np.dtype([("local", "<u2"), ("tick_delta", "<u2"), ("valor", "<f4")])
+
+# ---------------------------------------------------------------- frames
+KIND_PADDING: Final = 0
+KIND_MESSAGES_FRAME: Final = 1  # flags=step, a=block, b=count, c=canal (as u64 & 0xff); MESSAGE[]
+KIND_ROW_FRAME: Final = 2  # a=block, b=repairs, c=log entries; ROW (if flags&1), REPAIR[], LOG[]
+KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
+KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
+
+ROW_HAS_ROW: Final = 1
+
+MESSAGE: Final = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("activo", "u1")])
+
+ROW: Final = np.dtype(
+    [
+        ("unix_ns", "<u8"),
+        ("block", "<u4"),
+        ("canal", "<i4"),
+        ("num_entidades", "<u4"),
+        ("activas", "<u4"),
+        ("errores", "<u4"),
+        ("reparadas", "<u4"),
+        ("mensajes", "<u4"),
+        ("omitidos", "<u4"),
+        ("carga", "<f8"),
+        ("umbral", "<f8"),
+        ("fitness", "<f8"),
+        ("media", "<f8"),
+        ("desviacion", "<f8"),
+        ("hist_min", "<f4"),
+        ("hist_max", "<f4"),
+        ("histograma", "<u4", (HISTOGRAM_BINS,)),
+        ("desde", "<u8"),
+    ]
+)
+REPAIR: Final = np.dtype([("id", "<u4"), ("donor", "<u4"), ("how", "<u4"), ("pad", "<u4")])
+REPAIR_INHERIT: Final = 1  # took state from a healthy neighbour (donor)
+REPAIR_RESET: Final = 2  # back to its initial state (donor = its own id)
+
+READINGS_HEAD: Final = np.dtype(
+    [
+        ("ms", "<u8"),  # stream entry id, milliseconds part
+        ("seq", "<u8"),  # stream entry id, sequence part
+        ("next_msg", "<u4"),  # index in the entry after this frame's last message
+        ("last", "<u4"),  # 1 = the entry ends with this frame
+        ("args", "<u4"),  # values per reading (1)
+        ("pad", "<u4"),
+    ]
+)
+READING: Final = np.dtype([("id", "<u4"), ("activo", "<u4"), ("valor", "<f4"), ("pad", "<u4")])
+
+# ---------------------------------------------------------------- control segment
+WORDS_PER_LINE: Final = 16  # 128 bytes: one line has one writer
+
+# line 0: written once by whoever makes the world
+C_WORLD_EPOCH: Final = 0
+C_SEED: Final = 1
+C_BLOCKS: Final = 2
+C_ENTIDADES: Final = 3
+C_LANES: Final = 4  # number of worker lanes (= slots for workers)
+C_CONFIG_HASH: Final = 5  # what of the config must not change under a living world
+C_BASE_TICK: Final = 6  # tick this process group started from (supervisor, before the first fork)
+
+# line 1: supervisor
+C_STATE: Final = 16  # STATE_*
+C_STOP: Final = 17  # STOP_*
+C_START_MONO_NS: Final = 18
+C_START_UNIX_NS: Final = 19
+C_WORKERS: Final = 20
+C_SUPERVISOR_PID: Final = 21
+C_BEAT_NS: Final = 22
+
+# line 2: nucleus
+C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
+C_TICK_HZ: Final = 33  # * float64 bits, 0 = flat out
+C_PAUSED: Final = 34
+C_HOLD_REQUEST: Final = 35
+C_HOLD_RELEASE: Final = 36
+C_CARGA: Final = 37  # * float64 bits
+C_STEP_LIMIT: Final = 38  # while paused, ticks up to this one may run
+
+# line 3: leader (worker 0)
+C_GO_TICK: Final = 48  # workers may run this tick
+C_HOLD_ACK: Final = 49
+C_OVERRUNS: Final = 50
+C_IN_POS_SEQ: Final = 51  # sequence of the in-position table: copy = seq & 1
+C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
+C_SCHED_TICK: Final = 53
+
+# line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
+C_CUT: Final = 64
+C_TICK_UNIX_NS: Final = 68
+C_CUT_CARGA: Final = 72  # *
+
+# line 6: final digest, nucleus
+C_DIGEST_TICK: Final = 96
+C_DIGEST: Final = 97  # two words, big endian digest halves
+C_DIGEST_VALID: Final = 99
+
+# in-position tables (leader): 2 copies of 256 canales x (ms, seq, next_msg, last)
+C_IN_POS: Final = 128
+IN_POS_WORDS: Final = 4
+CANALES: Final = 256
+
+C_SLOTS: Final = C_IN_POS + 2 * CANALES * IN_POS_WORDS
+SLOT_WORDS: Final = 128
+SLOT_SUPERVISOR: Final = 0
+SLOT_NUCLEUS: Final = 1
+SLOT_PERSISTER: Final = 2
+SLOT_BROKER: Final = 3
+SLOT_WORKER0: Final = 4
+
+# words of a slot, writer: its process (line 0..), except S_RESTARTS/S_PARKED (supervisor's line 7)
+S_PID: Final = 0
+S_STATE: Final = 1  # PROC_*
+S_BEAT_NS: Final = 2  # CLOCK_MONOTONIC of the last sign of life
+S_TICK: Final = 3  # last tick done (worker), durable (persister, broker)
+S_BUSY_NS: Final = 4  # time inside tick kernels
+S_WAIT_SINK_NS: Final = 5  # time waiting for room in a lane
+S_ERROR: Final = 6  # 0 fine, else a reason code (REASON_*)
+S_SLEEPING: Final = 16  # doorbell flag, own line
+S_COUNT0: Final = 32  # counters, by role below
+S_BUCKET0: Final = 64  # tick duration histogram, workers; then sum
+S_RESTARTS: Final = 112
+S_UP: Final = 113
+
+TICK_BUCKETS_SECONDS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+)  # fmt: skip
+S_BUCKET_SUM_NS: Final = S_BUCKET0 + 16
+
+# persister counters (S_COUNT0 + …)
+P_ROWS: Final = 0  # rows committed, this world
+P_SPOOL_BYTES: Final = 1
+P_EVENTS: Final = 2
+P_TRANSACTIONS: Final = 3
+P_DUPLICATES: Final = 4
+P_BYTES: Final = 5
+P_DROPPED: Final = 6
+
+# broker counters
+B_MESSAGES_OUT: Final = 0  # this world
+B_MESSAGES_IN: Final = 1
+B_DEAD: Final = 2
+B_ENTRIES_OUT: Final = 3
+B_ENTRIES_IN: Final = 4
+B_ALERTS: Final = 5
+B_DUPLICATES: Final = 6
+B_DROPPED: Final = 7
+
+STATE_STARTING: Final = 0
+STATE_RUNNING: Final = 1
+STATE_PAUSED: Final = 2
+STATE_DEGRADED: Final = 3
+STATE_DRAINING: Final = 4
+STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
+
+STOP_NO: Final = 0
+STOP_TICKS: Final = 1  # workers leave after the tick they are in
+STOP_SINKS: Final = 2  # workers are gone: persister and broker empty the lanes and leave
+STOP_NUCLEUS: Final = 3  # the nucleus takes the digest, the checkpoint, and leaves
+STOP_NOW: Final = 4
+
+PROC_STARTING: Final = 0
+PROC_READY: Final = 1
+PROC_WAITING_SINK: Final = 2  # its server is away, or its lane is full
+PROC_DRAINED: Final = 3
+PROC_PARKED: Final = 4
+PROC_NAMES: Final = ("starting", "ready", "waiting", "drained", "parked")
+
+
+def slot_base(slot: int) -> int:
+    """First word of process slot ``slot`` in the control segment."""
+    return C_SLOTS + slot * SLOT_WORDS
+
+
+def control_words(workers: int) -> int:
+    """Words of a control segment with room for ``workers`` workers."""
+    return C_SLOTS + (SLOT_WORKER0 + workers) * SLOT_WORDS
+
+
+def column_bytes(cap: int, itemsize: int) -> int:
+    """Bytes of one column of ``cap`` values: aligned so that each column starts a cache line."""
+    return align_up(cap * itemsize, COLUMN_ALIGN)
+
+
+CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {LAYOUT_VERSION} {C_SLOTS} {SLOT_WORDS}")
+LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {LAYOUT_VERSION} {ROW.descr} {READING.descr}")
+
+assert BLOCK_STATIC.itemsize <= OFF_COMMIT
+assert OFF_DYN[0] + DYN_WORDS * 8 <= OFF_DYN[1]
+assert OFF_DYN[1] + DYN_WORDS * 8 <= BLOCK_HOT_BASE
+assert D_MEAN0 + MEANS_MAX <= DYN_WORDS
+assert MESSAGE.itemsize == 10
+assert READINGS_HEAD.itemsize % 8 == 0 and READING.itemsize == 16
+assert ROW.itemsize % 8 == 0 and REPAIR.itemsize == 16 and LOG_DTYPE.itemsize == 8
+assert C_SLOTS % WORDS_PER_LINE == 0 and SLOT_WORDS % WORDS_PER_LINE == 0

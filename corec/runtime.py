@@ -1,0 +1,99 @@
+"""What a process of a running instance holds in its hands.
+
+The supervisor makes one ``Runtime`` before it forks; each child inherits it whole: mappings,
+lanes, doorbells, configuration, secrets. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.config import Config
+from corec.world.plan import Plan
+from shm.atomics import read_word, write_word
+from shm.lane import Lane
+from shm.segment import Segment
+from shm.wake import Doorbell
+
+Words = NDArray[np.uint64]
+EVENT_ROLES: Final = ("supervisor", "nucleus", "broker")
+
+
+class Slot:
+    """The words of one process in the control segment (see ``corec.layout``)."""
+
+    def __init__(self, control: Words, index: int) -> None:
+        self.control = control
+        self.index = index
+        self.base = L.slot_base(index)
+
+    def get(self, word: int) -> int:
+        """Acquire-load of word ``word`` of this slot."""
+        return int(read_word(self.control, self.base + word))
+
+    def set(self, word: int, value: int) -> None:
+        """Release-store; only the slot's owner may call it (S_RESTARTS, S_UP: the supervisor)."""
+        write_word(self.control, self.base + word, value)
+
+
+def float_to_word(value: float) -> int:
+    """The 64 bits of ``value`` as an unsigned integer, as the control segment stores floats."""
+    return int(np.float64(value).view(np.uint64))
+
+
+def word_to_float(word: int) -> float:
+    """The float64 whose bits are ``word``."""
+    return float(np.uint64(word).view(np.float64))
+
+
+@dataclass
+class Runtime:
+    """Handles of one instance. Lists are indexed by worker lane ``k``."""
+
+    config: Config
+    plan: Plan
+    folder: Path
+    control_segment: Segment
+    world: Segment
+    inbox: Lane
+    out: list[Lane]
+    rows: list[Lane]
+    events: dict[str, Lane]
+    doorbells: list[Doorbell]
+    db_conninfo: str
+    redis_url: str
+    info: dict[str, object] = field(default_factory=dict)
+    segments: list[Segment] = field(default_factory=list)
+
+    @property
+    def control(self) -> Words:
+        """u64[control_words(lanes)]: the control segment."""
+        return self.control_segment.words
+
+    @property
+    def epoch(self) -> int:
+        """The world's epoch: random, never 0; positions in the sinks belong to one epoch."""
+        return self.get(L.C_WORLD_EPOCH)
+
+    @property
+    def lanes(self) -> int:
+        """Number of worker lanes."""
+        return len(self.out)
+
+    def slot(self, index: int) -> Slot:
+        """Process slot ``index`` (``L.SLOT_*``)."""
+        return Slot(self.control, index)
+
+    def get(self, word: int) -> int:
+        """Acquire-load of a control word."""
+        return int(read_word(self.control, word))
+
+    def set(self, word: int, value: int) -> None:
+        """Release-store of a control word; only for the word's writer."""
+        write_word(self.control, word, value)

@@ -1,0 +1,1 @@
+"""The world: its plan, its making, its digest and its checkpoints."""
