@@ -1,0 +1,129 @@
+"""Which server, which instance, which entities: from the options, the environment, the config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corec.config import Config, ConfigError, Fault, load_config
+from corec.config.environment import REDIS_URL, read_secrets
+from corec.replay.schedule import Ranges, make_ranges, parse_map
+from corec.replay.series import ReplayInputError
+from corec.replay.wire import ReplayError
+
+DEFAULT_CONFIG = Path("configs/corec_config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user gave on the command line; None is not given."""
+
+    canal: int
+    url: str | None = None
+    instance_id: str | None = None
+    config_path: Path | None = None
+    map_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """url: where to publish, password included, empty when it was not asked for."""
+
+    url: str = field(repr=False)
+    instance_id: str
+    ranges: Ranges
+    foreign: int
+    """Ids that the config gives to another canal or to none: the instance will refuse them."""
+
+
+def resolve(choice: Choice, need_url: bool = True) -> Target:
+    """Raises ReplayInputError or ConfigError when the options do not say enough or contradict the
+    config, ReplayError when the instance whose server is meant is not running."""
+    config = _config(choice)
+    instance_id = choice.instance_id or (config.instance_id if config else None)
+    if instance_id is None:
+        raise ReplayInputError(
+            f"which instance? {DEFAULT_CONFIG} does not exist here; give --config or --instance"
+        )
+    own = _canal_ranges(config, choice.canal) if config else None
+    if choice.map_text is not None:
+        ranges = parse_map(choice.map_text)
+    elif own is None:
+        raise ReplayInputError("which entities? give --map FIRST-LAST or --config")
+    else:
+        ranges = own
+    url = choice.url or (_url(config, instance_id) if need_url else "")
+    foreign = _outside(ranges, own) if own is not None else 0
+    return Target(url, instance_id, ranges, foreign)
+
+
+def _config(choice: Choice) -> Config | None:
+    """The config that was named; else the default one, unless it is another instance's."""
+    if choice.config_path is not None:
+        return load_config(choice.config_path)
+    if not DEFAULT_CONFIG.exists():
+        return None
+    try:
+        config = load_config(DEFAULT_CONFIG)
+    except ConfigError:
+        if choice.url and choice.instance_id and choice.map_text:
+            return None  # nothing is needed from it
+        raise
+    return config if choice.instance_id in (None, config.instance_id) else None
+
+
+def _canal_ranges(config: Config, canal: int) -> Ranges:
+    pieces, first = [], 0
+    for bloque in config.bloques:
+        if bloque.canal == canal:
+            pieces.append((first, bloque.entidades))
+        first += bloque.entidades
+    if not pieces:
+        known = ", ".join(str(one) for one in sorted({b.canal for b in config.bloques}))
+        raise ReplayInputError(
+            f"--canal {canal}: no bloque of {config.instance_id} has this canal; it has {known}"
+        )
+    return make_ranges(pieces, f"canal {canal} of {config.instance_id}")
+
+
+def _outside(ranges: Ranges, own: Ranges) -> int:
+    """How many ids of `ranges` are not in `own`."""
+
+    def shared() -> Iterator[int]:
+        for first, count in ranges.pieces:
+            for own_first, own_count in own.pieces:
+                overlap = min(first + count, own_first + own_count) - max(first, own_first)
+                yield max(0, overlap)
+
+    return ranges.count - sum(shared())
+
+
+def _url(config: Config | None, instance_id: str) -> str:
+    if config is not None and not config.redis.embedded:
+        url = config.redis.connection_url()
+        return url.replace("://", "+cluster://", 1) if config.redis.cluster else url
+    if config is None:
+        faults: list[Fault] = []
+        from_environment = read_secrets(os.environ, faults).get(REDIS_URL)
+        if faults:
+            raise ConfigError(faults)
+        if from_environment:
+            return from_environment
+    return _running_url(config if config and config.instance_id == instance_id else instance_id)
+
+
+def _running_url(which: Config | str) -> str:
+    """The server of a running instance, as that instance wrote it down."""
+    # late: a replay with --url needs neither the control code nor a running instance
+    from corec.control.discover import find_instance
+
+    try:
+        return str(find_instance(which).redis_url)
+    except (LookupError, OSError) as error:
+        name = which if isinstance(which, str) else which.instance_id
+        raise ReplayError(
+            f"where to publish? instance {name} has an embedded server and is not running"
+            f" ({error}); start it, or give --url or {REDIS_URL}"
+        ) from None
