@@ -1,0 +1,50 @@
+"""The compiler's machinery, in one place and typed.
+
+Numba ships no types, so a bare ``@njit`` would turn every compiled function into ``Any``.  These
+decorators keep the Python signature that callers read and mypy checks.
+
+* ``inlined``: typed at its first use inside another compiled function, so LLVM can inline it.  Not
+  cached alone: it is part of whatever cached function uses it.
+* ``compiled(*signatures)``: callable from Python; built at import for exactly these signatures, or
+  loaded from the cache on disk (``NUMBA_CACHE_DIR`` if the environment sets it before the import).
+* ``intrinsic``: an LLVM code generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numba.extending
+from numba.core import cgutils, types
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+codegen: Any = cgutils
+"""Numba's helpers for code generators; its module is half annotated, which strict refuses."""
+
+WORDS: Any = types.Array(types.uint64, 1, "C")
+WORDS_READ_ONLY: Any = types.Array(types.uint64, 1, "C", readonly=True)
+BYTES: Any = types.Array(types.uint8, 1, "C")
+BYTES_READ_ONLY: Any = types.Array(types.uint8, 1, "C", readonly=True)
+INDICES: Any = types.Array(types.int64, 1, "C")
+
+
+def inlined(function: F) -> F:
+    """Compile ``function`` lazily, for use inside other compiled functions."""
+    return cast(F, numba.njit(nogil=True)(function))
+
+
+def compiled(*signatures: Any) -> Callable[[F], F]:
+    """Compile for exactly ``signatures``, cached on disk, with the GIL released during the call."""
+
+    def decorate(function: F) -> F:
+        return cast(F, numba.njit(list(signatures), cache=True, nogil=True)(function))
+
+    return decorate
+
+
+def intrinsic(generator: Callable[..., Any]) -> Any:
+    """Register an LLVM code generator ``(typing_context, *types) -> (signature, codegen)``."""
+    return numba.extending.intrinsic(generator)

@@ -1,0 +1,149 @@
+"""Named crash points: die by SIGKILL at a chosen line, so that tests can see what is left.
+
+``COREC_CRASH=name[:n]`` (read at import) arms one point: its n-th pass (default 1) kills the
+process as ``kill -9`` would, with no clean-up of any kind.  A test may also ``arm`` one in a forked
+child.  Armed state is private to the process and inherited by its forks; a restarted child that
+should live calls ``disarm``.
+
+Compiled code reads two words of process memory through a linker symbol.  That, and not a constant
+decided at compile time, keeps Numba's cache on disk valid whether or not a point is armed; the
+price of a point nobody armed is one load from a line that never changes and one compare.
+A code is a hash of the name, not a running number, for the same reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba.core import types
+
+from shm.jit import codegen, inlined, intrinsic
+
+ENVIRONMENT = "COREC_CRASH"
+KILL_POINTS: dict[str, int] = {}
+"""name -> code of every point registered so far."""
+
+_SYMBOL = "shm_kill_point_armed"
+_SIGKILL = int(signal.SIGKILL)
+_memory = (ctypes.c_int64 * 2)()
+llvmlite.binding.add_symbol(_SYMBOL, ctypes.addressof(_memory))
+
+ARMED: npt.NDArray[np.int64] = np.frombuffer(memoryview(_memory), np.int64)
+"""[code of the armed point or 0, passes left until it kills]; this process's own."""
+
+_libc_getpid: Any = types.ExternalFunction("getpid", types.int32())
+_libc_kill: Any = types.ExternalFunction("kill", types.int32(types.int32, types.int32))
+
+
+def code_of(name: str) -> int:
+    """The code of a point: 63 bits of BLAKE2b of its name, never 0."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1 | 1
+
+
+def register(name: str) -> int:
+    """Enter ``name`` in the registry and return its code, to be kept as a module constant."""
+    code = code_of(name)
+    clash = next((n for n, c in KILL_POINTS.items() if c == code and n != name), None)
+    if clash is not None:
+        raise ValueError(f"kill point {name!r}: found the same code as {clash!r}, rename one")
+    KILL_POINTS[name] = code
+    return code
+
+
+def arm(name: str, passes: int = 1) -> None:
+    """Kill this process at the ``passes``-th pass through ``name`` from now on (>= 1)."""
+    if passes < 1:
+        raise ValueError(f"kill point {name!r}: found pass {passes}, expected 1 or more")
+    ARMED[1] = passes
+    ARMED[0] = code_of(name)
+
+
+def disarm() -> None:
+    """Let every kill point pass."""
+    ARMED[:] = 0
+
+
+def parse(text: str) -> tuple[str, int]:
+    """Split ``name[:n]``; raises ValueError when n is no positive integer or the name is empty."""
+    name, _, count = text.partition(":")
+    if not name or (count and not count.isdecimal()) or count == "0":
+        raise ValueError(f"{ENVIRONMENT}: found {text!r}, expected name or name:n with n >= 1")
+    return name, int(count or 1)
+
+
+def armed_for(code: int) -> npt.NDArray[np.int64]:
+    """An int64[2] for ``compiled_kill_point``: a copy of ``ARMED`` if it is armed for ``code``."""
+    return ARMED.copy() if int(ARMED[0]) == code else np.zeros(2, np.int64)
+
+
+def kill_point(name: str) -> None:
+    """A crash point in Python code."""
+    if _memory[0] and _memory[0] == code_of(name):
+        _memory[1] -= 1
+        if _memory[1] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@intrinsic
+def _process_armed(typing_context: Any, slot: Any) -> Any:
+    """Pointer arithmetic on the linker symbol: the value of word ``slot``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_slot_pointer(builder, args[0]), typ=ir.IntType(64))
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic
+def _set_process_armed(typing_context: Any, slot: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[1], _slot_pointer(builder, args[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), generate
+
+
+def _slot_pointer(builder: Any, slot: Any) -> Any:
+    word = ir.IntType(64)
+    words = builder.module.globals.get(_SYMBOL)
+    if words is None:
+        words = codegen.add_global_variable(builder.module, ir.ArrayType(word, 2), _SYMBOL)
+    return builder.gep(words, [ir.Constant(ir.IntType(32), 0), slot], inbounds=True)
+
+
+@inlined
+def die() -> None:
+    """``kill(getpid(), SIGKILL)`` by libc, from compiled code."""
+    _libc_kill(_libc_getpid(), _SIGKILL)
+
+
+@inlined
+def process_kill_point(code: int) -> None:
+    """A crash point in compiled code that looks at this process's ``ARMED`` words."""
+    if _process_armed(0) == code:
+        left = _process_armed(1) - 1
+        _set_process_armed(1, left)
+        if left == 0:
+            die()
+
+
+@inlined
+def compiled_kill_point(code: int, armed: npt.NDArray[np.int64]) -> None:
+    """A crash point in compiled code with its armed state passed in (int64[2], as ``ARMED``)."""
+    if armed[0] == code:
+        armed[1] -= 1
+        if armed[1] == 0:
+            die()
+
+
+if os.environ.get(ENVIRONMENT):
+    arm(*parse(os.environ[ENVIRONMENT]))
