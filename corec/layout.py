@@ -286,6 +286,20 @@ PROC_DRAINED: Final = 3
 PROC_PARKED: Final = 4
 PROC_NAMES: Final = ("starting", "ready", "waiting", "drained", "parked")
 
+REASON_NONE: Final = 0
+REASON_UNREACHABLE: Final = 1
+REASON_REFUSED: Final = 2
+REASON_FULL: Final = 3
+REASON_SERVER_ERROR: Final = 4
+REASON_NAMES: Final = {
+    REASON_UNREACHABLE: "its server cannot be reached",
+    REASON_REFUSED: "its server refuses the login or the rights",
+    REASON_FULL: "no room is left (disk, spool or server memory)",
+    REASON_SERVER_ERROR: "its server answers with an error",
+}
+
+KIND_CONTROL_SEGMENT: Final = "corec control"  # Segment.create(kind=...) of control.seg
+
 
 def slot_base(slot: int) -> int:
     """First word of process slot ``slot`` in the control segment."""
