@@ -55,18 +55,21 @@ def _secret(name: str, environ: Mapping[str, str], faults: list[Fault]) -> str |
         return _content(variable, Path(environ[variable]), faults)
     folder = environ.get(CREDENTIALS)
     for file_name in (name, name.lower()) if folder else ():
-        path = Path(folder or "", file_name)
-        if path.exists():
-            return _content(f"{CREDENTIALS}/{file_name}", path, faults)
+        where = f"{CREDENTIALS}/{file_name}"
+        value = _content(where, Path(folder or "", file_name), faults, needed=False)
+        if value is not None:
+            return value
     return None
 
 
-def _content(where: str, path: Path, faults: list[Fault]) -> str | None:
+def _content(where: str, path: Path, faults: list[Fault], *, needed: bool = True) -> str | None:
     try:
         with path.open("rb") as file:
             content = file.read(_SECRET_BYTES_MAX + 1)
         text = content.decode()
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not needed:
+            return None
         reason = error.strerror or type(error).__name__
         faults.append(Fault(where, f"a file that cannot be read ({reason})", "a readable file"))
         return None

@@ -60,7 +60,7 @@ def known_keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def _unknown(location: Sequence[str | int], model: type[BaseModel]) -> Fault:
     keys = list(known_keys(_model_at(location[:-1], model)))
     nearest = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
-    allowed = f'"{nearest[0]}" perhaps' if nearest else f"only {', '.join(keys)}"
+    allowed = f'"{nearest[0]}" (the nearest known key)' if nearest else f"only {', '.join(keys)}"
     return Fault(path_text(location), "an unknown key", allowed)
 
 

@@ -29,7 +29,6 @@ class Section(BaseModel):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
-        populate_by_name=True,
         validate_default=False,
         allow_inf_nan=False,
     )
@@ -53,6 +52,9 @@ def key(
     """
     limits["json_schema_extra"] = {ALLOWED: allowed, ITEM_ALLOWED: item or allowed}
     if factory is not None:
+        made = factory()
+        shown = made.model_dump(exclude_unset=True) if isinstance(made, BaseModel) else made
+        limits["json_schema_extra"]["default"] = shown
         return Field(default_factory=factory, description=does, strict=strict, **limits)
     return Field(default, description=does, strict=strict, **limits)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from corec.config import environment as env
 from corec.config.checks import cross_faults
@@ -17,6 +17,7 @@ from corec.config.faults import ConfigError, Fault, found_text
 from corec.config.model import Config, revealed
 from corec.config.original import set_aside
 from corec.config.parse import read_json
+from corec.config.servers import DbConfig, RedisConfig
 
 _NO_OVERRIDES: Mapping[str, object] = {}
 
@@ -54,7 +55,7 @@ def parse_config(
     kept, ignored = set_aside(dict(raw))
     faults: list[Fault] = []
     _override(kept, overrides, faults)
-    secrets = env.read_secrets(environ or {}, faults)
+    _use_secrets(kept, env.read_secrets(environ or {}, faults))
     faults.extend(cross_faults(kept))
     config: Config | None = None
     try:
@@ -63,7 +64,6 @@ def parse_config(
         faults.extend(_not_yet_named(explain(error, kept, Config), faults))
     if faults or config is None:
         raise ConfigError(faults)
-    config = _with_secrets(config, secrets)
     config._base_dir = (base_dir or Path.cwd()).absolute()
     config._ignored = ignored
     return config
@@ -89,19 +89,22 @@ def _base_of(path: Path) -> Path:
     return folder.parent if folder.name == "configs" else Path.cwd()
 
 
-def _with_secrets(config: Config, secrets: Mapping[str, str]) -> Config:
-    update: dict[str, Any] = {}
-    for section, url_name, password_name in (
-        ("db_config", env.DB_URL, env.DB_PASSWORD),
-        ("redis_config", env.REDIS_URL, env.REDIS_PASSWORD),
+def _use_secrets(raw: dict[str, Any], secrets: Mapping[str, str]) -> None:
+    """Write the environment's ``secrets`` over what ``raw`` says of the two servers."""
+    for section, model, url_name, password_name in (
+        ("db_config", DbConfig, env.DB_URL, env.DB_PASSWORD),
+        ("redis_config", RedisConfig, env.REDIS_URL, env.REDIS_PASSWORD),
     ):
-        server = getattr(config, section)
+        written = raw.get(section)
+        server = dict(written) if isinstance(written, Mapping) else {}
         if url_name in secrets:
-            server = type(server)(url=SecretStr(secrets[url_name]))
-        if password_name in secrets and not server.embedded:
-            server = server.model_copy(update={"password": SecretStr(secrets[password_name])})
-        update[section] = server
-    return config.model_copy(update=update)
+            # Only keys nobody knows are left of the section: they are still faults.
+            server = {name: server[name] for name in server if name not in model.model_fields}
+            server["url"] = secrets[url_name]
+        if password_name in secrets and server and server.get("embedded") is not True:
+            server["password"] = secrets[password_name]
+        if server and (url_name in secrets or isinstance(written, Mapping)):
+            raw[section] = server
 
 
 def _override(raw: dict[str, Any], overrides: Mapping[str, object], faults: list[Fault]) -> None:

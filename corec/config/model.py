@@ -116,7 +116,7 @@ class Config(Section):
     tick_hz: float = key(
         "a number from 0 to 1000000 (0: as fast as possible)",
         "Ticks per second.",
-        10,
+        10.0,
         strict=True,
         ge=0,
         le=1_000_000,
@@ -176,7 +176,10 @@ class Config(Section):
             update["entidades_por_bloque"] = self.entidades_por_bloque or bloque.per_block
         if bloque.autoreparacion is None:
             update["autoreparacion"] = self.autoreparacion
-        return bloque.model_copy(update=update) if update else bloque
+        completed = bloque.model_copy(update=update)
+        # Not as if written in the file: a later change of the common settings must reach it.
+        completed.model_fields_set.difference_update(update)
+        return completed
 
     @property
     def db(self) -> DbConfig:

@@ -51,7 +51,7 @@ def _number(text: str) -> float | _BadNumber:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file at ``path``; ``ConfigError`` when there is none that can be used."""
-    name = str(path)
+    name = str(path) if str(path).isprintable() else ascii(str(path))
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Fault(name, reason.lower(), "a readable JSON file")]) from None
     except ValueError:
-        raise ConfigError([Fault(repr(name), "an impossible path", "a JSON file")]) from None
+        raise ConfigError([Fault(name, "an impossible path", "a JSON file")]) from None
     if len(content) > FILE_BYTES_MAX:
         raise ConfigError([Fault(name, "a larger file", f"at most {FILE_BYTES_MAX} bytes")])
     try:

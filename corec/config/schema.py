@@ -28,7 +28,7 @@ def _readable(node: Any) -> Any:
     readable = {
         name: _readable(inner)
         for name, inner in node.items()
-        if name not in (ALLOWED, ITEM_ALLOWED)
+        if name not in (ALLOWED, ITEM_ALLOWED) and not (name == "title" and isinstance(inner, str))
     }
     if ALLOWED in node:
         readable["description"] = f"{node.get('description', '')} Allowed: {node[ALLOWED]}."

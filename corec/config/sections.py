@@ -140,7 +140,7 @@ class Checkpoint(Section):
     every_seconds: float = key(
         "a number from 0 to 31536000 (0: only when stopping)",
         "Time between two checkpoints.",
-        300,
+        300.0,
         strict=True,
         ge=0,
         le=31_536_000,

@@ -11,9 +11,12 @@ from corec.config.keys import Section, key
 
 DB_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
-DB_URL_ALLOWED = "a URL such as postgresql://user:password@host:5432/dbname"
+DB_URL_ALLOWED = (
+    "a URL such as postgresql://user:password@host:5432/dbname, special characters written as %XX"
+)
 REDIS_URL_ALLOWED = (
-    "a URL that starts with redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://"
+    "a URL of one node that starts with redis://, rediss://, unix://, redis+cluster:// or"
+    " rediss+cluster://, special characters written as %XX"
 )
 
 
@@ -33,18 +36,27 @@ _TEXT = r"^[^\x00\r\n]*$"
 
 
 def known_url(url: str, schemes: tuple[str, ...]) -> bool:
-    """Whether ``url`` can be taken apart, has one of ``schemes`` and says where the server is."""
+    """Whether ``url`` can be taken apart, has one of ``schemes`` and says where the server is.
+
+    An ``@`` after the host is refused: it means a password with a bare ``/``, ``?`` or ``#`` in
+    it, of which ``shown_url`` would show a part.
+    """
     try:
         parts = urlsplit(url)
-        if any(char.isspace() or char == "\0" for char in url) or parts.scheme not in schemes:
-            return False
-        if "," not in parts.netloc and parts.port is not None and not 0 < parts.port < 65_536:
+        several = "," in parts.netloc and parts.scheme in DB_SCHEMES
+        if not several and parts.port == 0:
             return False
     except ValueError:
         return False
+    if parts.scheme not in schemes or any(char.isspace() or char < " " for char in url):
+        return False
+    if not url.startswith(f"{parts.scheme}://") or "@" in parts.path + parts.query + parts.fragment:
+        return False
     if parts.scheme in DB_SCHEMES:
-        return url.startswith(f"{parts.scheme}://")
-    return bool(parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2])
+        return True
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    return "," not in parts.netloc and bool(parts.hostname)
 
 
 def shown_url(url: str) -> str:
@@ -91,7 +103,7 @@ class DbConfig(Section):
         "a string",
         "The role's password; better given by POSTGRES_PASSWORD or its file.",
         None,
-        max_length=4096,
+        max_length=65_536,
     )
     host: str | None = key(
         "a host name, an address or the folder of a Unix socket",
@@ -169,7 +181,7 @@ class RedisConfig(Section):
         "a string",
         "The user's password; better given by REDIS_PASSWORD or its file.",
         None,
-        max_length=4096,
+        max_length=65_536,
     )
     url: SecretStr | None = key(
         REDIS_URL_ALLOWED,
