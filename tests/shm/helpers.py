@@ -1,0 +1,78 @@
+"""Forked processes and shared memory for the tests of ``shm``."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import select
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DEADLINE_SECONDS = 60.0
+KILLED = -int(signal.SIGKILL)
+
+
+def shared_bytes(count: int) -> npt.NDArray[np.uint8]:
+    """uint8[count] of zeros, shared with every process forked from now on, page-aligned."""
+    return np.frombuffer(mmap.mmap(-1, count), np.uint8)
+
+
+def shared_words(count: int) -> npt.NDArray[np.uint64]:
+    """uint64[count] of zeros, shared likewise."""
+    return shared_bytes(count * 8).view(np.uint64)
+
+
+def fork(body: Callable[[], Any]) -> int:
+    """Run ``body`` in a child that exits with 0, or with 1 and a traceback; returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        body()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def reap(pid: int, seconds: float = DEADLINE_SECONDS) -> int:
+    """Wait for a child and return its exit code, or minus the signal that ended it.
+
+    A child that is still there at the deadline is killed and fails the test.
+    """
+    descriptor = os.pidfd_open(pid)
+    try:
+        ready, _, _ = select.select([descriptor], [], [], seconds)
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    finally:
+        os.close(descriptor)
+    assert ready, f"child {pid} did not end within {seconds} s"
+    return os.waitstatus_to_exitcode(status)
+
+
+@contextlib.contextmanager
+def no_leaks() -> Iterator[None]:
+    """Fail if a file descriptor or a child process is left over."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    left = set(os.listdir("/proc/self/fd")) - before
+    names = []
+    for descriptor in left:
+        with contextlib.suppress(FileNotFoundError):  # the one that listed the folder
+            names.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    assert not names, f"file descriptors left open: {names}"
+    try:
+        child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    raise AssertionError(f"a child process is left: {child or 'still running'}")
