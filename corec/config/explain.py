@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -58,10 +58,27 @@ def known_keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _unknown(location: Sequence[str | int], model: type[BaseModel]) -> Fault:
+    name = str(location[-1])
     keys = list(known_keys(_model_at(location[:-1], model)))
-    nearest = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
-    allowed = f'"{nearest[0]}" (the nearest known key)' if nearest else f"only {', '.join(keys)}"
+    nearest = difflib.get_close_matches(name, keys, n=1, cutoff=0.6)
+    if elsewhere := list(_places_of(name, model)):
+        allowed = f"in another place: {', '.join(elsewhere)}"
+    elif nearest:
+        allowed = f'"{nearest[0]}" (the nearest known key)'
+    else:
+        allowed = f"only {', '.join(keys)}"
     return Fault(path_text(location), "an unknown key", allowed)
+
+
+def _places_of(name: str, model: type[BaseModel]) -> Iterator[str]:
+    """Where a key called ``name`` is known, at the top level or in one of its sections."""
+    if name in known_keys(model):
+        yield name
+    for section, field in known_keys(model).items():
+        inner = sections_of(field)
+        if inner is not None and name in known_keys(inner):
+            several = get_origin(field.annotation) is tuple
+            yield f"{section}{'[]' if several else ''}.{name}"
 
 
 def _model_at(location: Sequence[str | int], model: type[BaseModel]) -> type[BaseModel]:

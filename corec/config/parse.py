@@ -101,9 +101,19 @@ def _plain(data: object, location: tuple[str | int, ...], faults: list[Fault]) -
             Fault(path_text((*location, repeated)), "the key more than once", "each key once")
             for repeated in data.repeated
         )
+        for name in data:
+            _check_text(name, (*location, name), faults)
         return {name: _plain(inner, (*location, name), faults) for name, inner in data.items()}
     if isinstance(data, list):
         return [_plain(inner, (*location, index), faults) for index, inner in enumerate(data)]
     if isinstance(data, _BadNumber):
         faults.append(Fault(path_text(location), data.found, "a finite number of sensible size"))
+    if isinstance(data, str):
+        _check_text(data, location, faults)
     return data
+
+
+def _check_text(text: str, location: tuple[str | int, ...], faults: list[Fault]) -> None:
+    """JSON can escape half of a surrogate pair, which no file, database or terminal takes."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        faults.append(Fault(path_text(location), "half of a surrogate pair", "Unicode text"))

@@ -143,6 +143,15 @@ def test_a_misspelt_key_gets_the_nearest_one() -> None:
     ]
     (line,) = lines(bloque(entidadess=3))
     assert '"entidades"' in line
+    (line,) = lines(small(port=3))
+    assert line == (
+        "port: found an unknown key, allowed in another place:"
+        " db_config.port, redis_config.port, http.port"
+    )
+    (line,) = lines(small(canal=3))
+    assert line.endswith("allowed in another place: bloques[].canal")
+    (line,) = lines(bloque(tick_hz=3))
+    assert line.endswith("found an unknown key, allowed in another place: tick_hz")
     (line,) = lines(small(checkpoint={"zzz": 1}))
     assert line == "checkpoint.zzz: found an unknown key, allowed only every_seconds, keep"
 
@@ -158,9 +167,9 @@ def test_any_unknown_key_is_named(name: str, section: str, value: None) -> None:
     if section == "bloques":
         place = raw["bloques"][0]
     place[name] = value
-    (line,) = lines(raw)
-    assert json.dumps(name) in line
-    assert "an unknown key" in line
+    (fault,) = faults_of(raw)
+    assert json.dumps(name) in fault.path
+    assert fault.found == "an unknown key"
 
 
 anything = st.recursive(
@@ -196,6 +205,8 @@ def test_any_bloque_is_taken_or_explained(raw: Any) -> None:
         ('{"bloques": [{"canal": 1e999}]}', "bloques[0].canal: found a number beyond"),
         ('{"seed": ' + "9" * 5000 + "}", "seed: found a number of 5000 digits"),
         ('{"http": {"port": 1, "port": 2}}', "http.port: found the key more than once"),
+        ('{"state_dir": "\\ud800"}', "state_dir: found half of a surrogate pair"),
+        ('{"plugins": {"\\ud800": {}}}', 'plugins["\\ud800"]: found half of a surrogate pair'),
         ('{"seed": 1, "seed": 1, "seed": 1}', "seed: found the key more than once"),
     ],
 )
