@@ -1,0 +1,224 @@
+"""The directories of one embedded server: whose they are, who holds them, what was left in them.
+
+Ownership of a data directory is a POSIX record lock (fcntl) on `owner.lock`, held by the process
+that called start(). Not flock: forked workers would share a flock and keep it for a while after
+their supervisor was killed; a record lock belongs to one process and ends with it at once. Record
+locks do not exclude a second holder *within* a process, so `_held` does.
+
+Whoever holds the lock is the only rightful owner of any server running on that directory, so a
+server found there is an orphan (its death signal still under way, or a frozen process) and may be
+ended. It is recognised by a mark in its command line, the directory's device and inode: command
+lines are readable for every user, /proc/<pid>/exe and cwd are not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pwd
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from corec.embedded.errors import EmbeddedServerError
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path without its closing zero, unix(7)
+_LOCK_WAIT_S = 1.0
+_LEFTOVER_WAIT_S = 10.0
+_SERVER_NAMES = (b"postgres", b"valkey-")
+_held: set[tuple[int, int]] = set()
+
+
+@dataclass(frozen=True)
+class User:
+    """An operating-system user a server runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def user_of(uid: int) -> User:
+    """The user with this number; raises EmbeddedServerError when the system has no name for it."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise EmbeddedServerError(
+            f"user number {uid} has no name on this system, and PostgreSQL needs one: add it to "
+            "the passwd file, run as another user, or name an external database"
+        ) from None
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def name_of(uid: int) -> str:
+    """`name (uid n)`, or the number alone when it has no name."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def make_dir(path: Path, mode: int) -> None:
+    """Create `path` and its parents where missing; `mode` holds for `path` whatever the umask.
+
+    Raises EmbeddedServerError when it cannot be made, or belongs to another user than us (root may
+    use anybody's).
+    """
+    me = os.geteuid()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid == me:
+            path.chmod(mode)
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"cannot use {path} as {name_of(me)}: {error.strerror}; an earlier run by another "
+            "user may have made it: run as that user, remove it, or give another directory"
+        ) from error
+    if me not in (0, found.st_uid):
+        raise EmbeddedServerError(
+            f"{path} belongs to {name_of(found.st_uid)} and this process runs as {name_of(me)}: "
+            "run as that user, remove the directory, or give another one"
+        )
+
+
+def write_file(path: Path, text: str, mode: int) -> None:
+    """Replace `path` by `text` in one step, with `mode` whatever the umask."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.chmod(mode)
+    fresh.replace(path)
+
+
+class Home:
+    """A data directory held by this process from `acquire` to `release`."""
+
+    def __init__(self, path: Path, mode: int) -> None:
+        make_dir(path, mode)
+        self.path = path.resolve()
+        found = self.path.stat()
+        self._key = (found.st_dev, found.st_ino)
+        self.mark = f"corec-{found.st_dev:x}-{found.st_ino:x}"
+        self._lock_fd = -1
+
+    def acquire(self) -> None:
+        """Take the lock; raises EmbeddedServerError when a living process holds it."""
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        lock = self.path / "owner.lock"
+        if self._key in _held:
+            raise EmbeddedServerError(f"{self.path} is already in use by this process")
+        try:
+            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"cannot open {lock} as {name_of(os.geteuid())}: {error.strerror}"
+            ) from error
+        while True:
+            try:
+                fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+                    os.close(fd)
+                    raise EmbeddedServerError(
+                        f"{self.path} is in use by the running process {holder}: stop that "
+                        "instance, or give this one another directory"
+                    ) from None
+                time.sleep(0.02)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._lock_fd = fd
+        _held.add(self._key)
+
+    def release(self) -> None:
+        """Give the directory back. Harmless when it is not held."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+            _held.discard(self._key)
+
+    def leftovers(self) -> list[int]:
+        """Process numbers of servers that carry this directory's mark and are not yet dead."""
+        me, wanted = os.geteuid(), self.mark.encode()
+        found: list[int] = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                command = Path(f"/proc/{entry}/cmdline").read_bytes()  # empty for a zombie
+                ours = me in (0, Path(f"/proc/{entry}").stat().st_uid)
+            except OSError:
+                continue  # gone, or hidden from us and then not ours either
+            name = os.path.basename(command.split(b"\0", 1)[0].split(b" ", 1)[0])
+            server = name.startswith(_SERVER_NAMES) or b"launch.py" in command
+            if ours and server and wanted in command:
+                found.append(int(entry))
+        return found
+
+    def end_leftovers(self, first: signal.Signals) -> None:
+        """End every server still running here: `first`, then SIGKILL; wait until all are gone.
+
+        Raises EmbeddedServerError when one survives. Call with the lock held, and with no server
+        of our own running.
+        """
+        started = time.monotonic()
+        sent: dict[int, signal.Signals] = {}
+        while pids := self.leftovers():
+            waited_s = time.monotonic() - started
+            if waited_s > _LEFTOVER_WAIT_S:
+                raise EmbeddedServerError(
+                    f"processes {pids} of an earlier run still use {self.path} and do not end"
+                )
+            wanted = first if waited_s < _LEFTOVER_WAIT_S / 2 else signal.SIGKILL
+            for pid in pids:
+                if sent.get(pid) is not wanted:
+                    sent[pid] = wanted
+                    try:
+                        os.kill(pid, wanted)
+                        os.kill(pid, signal.SIGCONT)
+                    except ProcessLookupError:
+                        pass  # it ended by itself
+            time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class SocketDir:
+    """Where a server's socket goes; `made` tells that we made it and have to remove it."""
+
+    path: Path
+    made: bool
+
+    def remove(self) -> None:
+        """Remove the directory if it is ours and empty."""
+        if self.made:
+            try:
+                self.path.rmdir()
+            except OSError:
+                pass  # another server's socket is still in it
+
+
+def socket_dir(wanted: Path, mark: str, longest_name: str, mode: int) -> SocketDir:
+    """Make `wanted`, or, where the socket's path would be too long for the kernel, a short private
+    directory in the temporary folder. The short one has the same name every time, so a later start
+    finds and cleans what a killed one left.
+
+    Raises EmbeddedServerError when it belongs to somebody else.
+    """
+    wanted = wanted.absolute()
+    if len(os.fsencode(wanted / longest_name)) <= SOCKET_PATH_BYTES_MAX:
+        made = not wanted.exists()
+        if made:
+            make_dir(wanted, mode)
+        return SocketDir(wanted, made)
+    me = os.geteuid()
+    short = hashlib.blake2s(f"{mark}:{me}:{wanted}".encode(), digest_size=6).hexdigest()
+    path = Path(tempfile.gettempdir()) / f"corec-{short}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != me:
+        raise EmbeddedServerError(f"{path} was made by somebody else: remove it")
+    path.chmod(mode)
+    return SocketDir(path, made=True)

