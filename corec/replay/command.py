@@ -92,7 +92,7 @@ def replay(
         float | None,
         typer.Option(
             min=1e-6,
-            help="Seconds of recorded time per round. [default: the series' median interval)",
+            help="Seconds of recorded time per round. (default: the series' median interval)",
             show_default=False,
         ),
     ] = None,
@@ -225,8 +225,8 @@ def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for caught, handler in previous.items():
+            signal.signal(caught, handler)
 
 
 def _check_finite(options: dict[str, float]) -> None:

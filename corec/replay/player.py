@@ -35,7 +35,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Played:
-    """What a replay did. `behind_s` is how late the latest frame was, at most."""
+    """What a replay did. `rounds` have begun; `behind_s` is how late the latest frame was."""
 
     readings: int = 0
     rounds: int = 0
@@ -59,7 +59,7 @@ def frames_of(
     plan: Plan, framer: Framer, pace: Pace, on_round: Callable[[int], None]
 ) -> Iterator[tuple[float, bytes]]:
     """(when it is due in s, the frame), in order, up to the bounds of `pace`; empty frames are
-    left out. `on_round` hears how many rounds are done."""
+    left out. `on_round` hears how many rounds have begun."""
     rounds = plan.rounds * pace.passes if pace.passes else None
     per_round = framer.frames_per_round
     readings = round_ = 0
@@ -70,12 +70,13 @@ def frames_of(
                 left = pace.readings_max - readings
                 if left <= 0:
                     return
+            if number == 0:
+                on_round(round_ + 1)
             frame = framer.frame(round_, number, left)
             if frame:
                 yield due_s(plan, pace, round_, number / per_round, readings), frame
                 readings += len(frame) // MESSAGE_BYTES
         round_ += 1
-        on_round(round_)
 
 
 def play(
@@ -93,7 +94,7 @@ def play(
     batch_bytes = 0
     began = time.monotonic()
 
-    def rounds_done(rounds: int) -> None:
+    def on_round(rounds: int) -> None:
         played.rounds = rounds
 
     def flush() -> None:
@@ -107,7 +108,7 @@ def play(
         report(played)
 
     try:
-        for at_s, frame in frames_of(plan, framer, pace, rounds_done):
+        for at_s, frame in frames_of(plan, framer, pace, on_round):
             ahead_s = began + at_s - time.monotonic()
             if ahead_s > 0:
                 flush()

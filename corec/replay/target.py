@@ -9,6 +9,7 @@ from pathlib import Path
 
 from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.environment import REDIS_URL, read_secrets
+from corec.control.discover import NoInstance, SeveralInstances, find_instance
 from corec.replay.schedule import Ranges, make_ranges, parse_map
 from corec.replay.series import ReplayInputError
 from corec.replay.wire import ReplayError
@@ -41,11 +42,13 @@ class Target:
 def resolve(choice: Choice, need_url: bool = True) -> Target:
     """Raises ReplayInputError or ConfigError when the options do not say enough or contradict the
     config, ReplayError when the instance whose server is meant is not running."""
-    config = _config(choice)
+    path = _config_path(choice)
+    config = load_config(path) if path is not None else None
     instance_id = choice.instance_id or (config.instance_id if config else None)
     if instance_id is None:
         raise ReplayInputError(
-            f"which instance? {DEFAULT_CONFIG} does not exist here; give --config or --instance"
+            f"which instance? {DEFAULT_CONFIG} does not exist here and none is running;"
+            " give --config or --instance"
         )
     own = _canal_ranges(config, choice.canal) if config else None
     if choice.map_text is not None:
@@ -54,24 +57,29 @@ def resolve(choice: Choice, need_url: bool = True) -> Target:
         raise ReplayInputError("which entities? give --map FIRST-LAST or --config")
     else:
         ranges = own
-    url = choice.url or (_url(config, instance_id) if need_url else "")
+    url = choice.url or (_url(config, path, instance_id) if need_url else "")
     foreign = _outside(ranges, own) if own is not None else 0
     return Target(url, instance_id, ranges, foreign)
 
 
-def _config(choice: Choice) -> Config | None:
-    """The config that was named; else the default one, unless it is another instance's."""
+def _config_path(choice: Choice) -> Path | None:
+    """The config that was named; else the default one, or the running instance's; None when
+    nothing is needed from it or there is none."""
     if choice.config_path is not None:
-        return load_config(choice.config_path)
-    if not DEFAULT_CONFIG.exists():
+        return choice.config_path
+    if choice.url and choice.instance_id and choice.map_text:
         return None
+    if DEFAULT_CONFIG.exists() and (
+        choice.instance_id is None or load_config(DEFAULT_CONFIG).instance_id == choice.instance_id
+    ):
+        return DEFAULT_CONFIG
     try:
-        config = load_config(DEFAULT_CONFIG)
-    except ConfigError:
-        if choice.url and choice.instance_id and choice.map_text:
-            return None  # nothing is needed from it
-        raise
-    return config if choice.instance_id in (None, config.instance_id) else None
+        running = find_instance(choice.instance_id)
+    except NoInstance:
+        return None
+    except SeveralInstances as error:
+        raise ReplayInputError(str(error)) from None
+    return Path(running.config_path) if running.config_path else None
 
 
 def _canal_ranges(config: Config, canal: int) -> Ranges:
@@ -100,7 +108,7 @@ def _outside(ranges: Ranges, own: Ranges) -> int:
     return ranges.count - sum(shared())
 
 
-def _url(config: Config | None, instance_id: str) -> str:
+def _url(config: Config | None, path: Path | None, instance_id: str) -> str:
     if config is not None and not config.redis.embedded:
         url = config.redis.connection_url()
         return url.replace("://", "+cluster://", 1) if config.redis.cluster else url
@@ -111,19 +119,11 @@ def _url(config: Config | None, instance_id: str) -> str:
             raise ConfigError(faults)
         if from_environment:
             return from_environment
-    return _running_url(config if config and config.instance_id == instance_id else instance_id)
-
-
-def _running_url(which: Config | str) -> str:
-    """The server of a running instance, as that instance wrote it down."""
-    # late: a replay with --url needs neither the control code nor a running instance
-    from corec.control.discover import find_instance
-
+    own = config is not None and config.instance_id == instance_id
     try:
-        return str(find_instance(which).redis_url)
-    except (LookupError, OSError) as error:
-        name = which if isinstance(which, str) else which.instance_id
+        running = find_instance(config=path) if own else find_instance(instance_id)
+    except (NoInstance, SeveralInstances) as error:
         raise ReplayError(
-            f"where to publish? instance {name} has an embedded server and is not running"
-            f" ({error}); start it, or give --url or {REDIS_URL}"
+            f"where to publish? {error}, or give the server by --url or {REDIS_URL}"
         ) from None
+    return running.redis_url

@@ -159,13 +159,12 @@ class Wire:
             *self._position_commands(),
         ]
         replies = self._exchange(commands)
-        queued, done, tail = replies[: len(frames) + 2], replies[len(frames) + 2], replies[-2:]
-        faults = [reply for reply in queued if isinstance(reply, Exception)]
-        faults += [reply for reply in done or () if isinstance(reply, Exception)]
-        faults += [reply for reply in (done, *replies[-3:]) if isinstance(reply, Exception)]
-        if faults:
-            raise self._judge(faults[0])
-        position = _position(tail)
+        done = replies[len(frames) + 2]
+        written = done if isinstance(done, list) else []
+        for reply in (*replies, *written):
+            if isinstance(reply, Exception):
+                raise self._judge(reply)
+        position = _position(replies[-2:])
         if done is None:
             return None, position
         return [parse_stream_id(entry) for entry in done[:-1]], position
