@@ -94,7 +94,7 @@ def test_the_fence_orders_a_store_before_a_later_load() -> None:
     # Store buffering: with the fence, my store i is seen by the other's load j, or the other's
     # store j by my load i.  Both missed = the doorbell loses a wake-up.  No barrier is needed: the
     # first j that my load i missed is seen[i] + 1.
-    count = 1_000_000
+    count = 4_000_000
     words = shared_words(64)
     seen = [shared_words(count), shared_words(count)]
 

@@ -41,7 +41,10 @@ def test_lane_words_are_where_the_table_says() -> None:
 
 def test_segment_fields_are_where_the_table_says() -> None:
     table = (layout.__doc__ or "").split("Segment header page::")[1].split("Lane region")[0]
-    rows = [(int(o), int(s), n) for o, s, n in re.findall(r"^ +(\d+) +(\d+)  (\w+)", table, re.M)]
+    rows = [
+        (int(o), int(s), n)
+        for o, s, n in re.findall(r"^ +(\d+) +(\d+)  (\w+)", table, re.MULTILINE)
+    ]
     end = 0
     for offset, size, _ in rows:
         assert offset == end
