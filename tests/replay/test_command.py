@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ RUN = (
     "import typer; from corec.replay.command import replay;"
     " app = typer.Typer(); app.command()(replay); app()"
 )
+COMPLETION = ("--install-completion", "--show-completion")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
 
@@ -187,6 +189,15 @@ def test_usage_errors(work: Path, arguments: list[str], said: str) -> None:
     assert (code, out) == (2, "")
     assert said.lower() in err.lower()
     assert "Traceback" not in err
+
+
+def test_every_option_is_documented(work: Path) -> None:
+    code, out, _ = run(work, "--help")
+    assert code == 0
+    page = (REPOSITORY / "docs" / "replay.md").read_text()
+    options = set(re.findall(r"--[a-z-]+", out)) - {"--help", *COMPLETION}
+    assert len(options) > 12
+    assert {option for option in options if option not in page} == set()
 
 
 @pytest.mark.needs_shared
