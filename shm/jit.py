@@ -75,5 +75,6 @@ def use_cache(folder: Path, *packages: Path) -> Path:
             digest.update(str(source.relative_to(package)).encode() + b"\0")
             digest.update(source.read_bytes() + b"\0")
     target = folder / digest.hexdigest()
-    numba.config.CACHE_DIR = str(target)
+    settings: Any = numba.config
+    settings.CACHE_DIR = str(target)
     return target

@@ -298,6 +298,7 @@ class Lane:
         if not self.tail <= begin <= head or begin % 8:
             raise ValueError(f"lane: found start {begin}, expected {self.tail}..{head}, by 8")
         mask = self.capacity - 1
+        yielded = False
         while position < head:
             offset = position & mask
             if offset + FRAME_HEADER_BYTES > self.capacity:
@@ -310,11 +311,12 @@ class Lane:
             following = position + frame_bytes(length)
             if following > head or offset + following - position > self.capacity:
                 raise LaneCorrupt(f"lane: the frame at {position} ends at {following} past {head}")
-            if limit_bytes is not None and position > begin and following - begin > limit_bytes:
+            if limit_bytes is not None and yielded and following - begin > limit_bytes:
                 return
             first = offset + FRAME_HEADER_BYTES
             view = self._payloads[first : first + length]
             yield Frame(kind, flags, a, b, tick, c, view, position, following)
+            yielded = True
             position = following
 
     def release(self, pos: int) -> None:

@@ -31,6 +31,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from shm.killpoint import kill_point, register
 from shm.layout import (
     SEGMENT_CRC,
     SEGMENT_CRC_OFFSET,
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 _TEMPORARY_SUFFIX = ".new"
+register("segment.create.before_rename")
 
 
 class SegmentRefused(Exception):
@@ -152,6 +154,7 @@ class Segment:
             _allocate(descriptor, path, size)
             mapping = mmap.mmap(descriptor, size, mmap.MAP_SHARED)
             mapping[:SEGMENT_HEADER_BYTES] = page
+            kill_point("segment.create.before_rename")
             os.rename(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 from collections.abc import Iterator
@@ -14,10 +13,8 @@ from tests.shm.helpers import no_leaks
 
 @pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
-    gc.collect()
     with no_leaks():
         yield
-        gc.collect()
 
 
 @pytest.fixture

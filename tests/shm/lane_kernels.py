@@ -159,8 +159,8 @@ def consume(
     go on from.  [0] is the effect and goes first: a frame seen twice (tick below [0]) is dropped.
     Releases every ``batch`` frames.  Returns BAD at the first frame that is not the right one.
     """
-    pos = _I(durable[1])
-    wanted = _I(durable[0])
+    pos: int = _I(durable[1])
+    wanted: int = _I(durable[0])
     pending = 0
     while wanted < end:
         at, following = lane_next(ctl, data, pos)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def test_only_aligned_contiguous_u64_words_are_words() -> None:
         check_words(raw[start + 4 : start + 68].view(np.uint64))
     with pytest.raises(TypeError, match="strided"):
         check_words(good[::2])
-    for wrong in (np.zeros(4, np.int64), np.zeros((2, 2), np.uint64), raw):
+    wrongs: list[Any] = [np.zeros(4, np.int64), np.zeros((2, 2), np.uint64), raw]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match="uint64"):
             check_words(wrong)
     with pytest.raises(TypeError):

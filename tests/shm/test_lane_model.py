@@ -22,7 +22,16 @@ from shm.atomics import Indices, Words
 from shm.jit import BYTES, INDICES, WORDS, compiled
 from shm.lane import Frame, Lane, LaneCorrupt, lane_region_bytes
 from shm.memory import Bytes
-from shm.ring import frame_size, lane_free, lane_next, max_payload
+from shm.ring import (
+    frame_size,
+    frame_write_header,
+    lane_free,
+    lane_next,
+    lane_publish,
+    lane_reserve,
+    lane_reserve_at,
+    max_payload,
+)
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
@@ -171,8 +180,8 @@ def test_the_largest_payload_fits_a_lane_that_is_half_full(exponent: int) -> Non
     capacity = 1 << exponent
     lane = Lane.create(np.zeros(lane_region_bytes(capacity), np.uint8))
     largest = bytes(lane.max_payload)
-    assert lane.max_payload == max_payload.py_func(capacity)  # type: ignore[attr-defined]  # Numba
-    assert layout.frame_bytes(len(largest)) == frame_size.py_func(len(largest))  # type: ignore[attr-defined]  # Numba
+    assert lane.max_payload == max_payload(capacity)
+    assert layout.frame_bytes(len(largest)) == frame_size(len(largest))
     for _ in range(9):
         assert lane.push(1, largest)
         assert lane.push(1, largest)
@@ -191,8 +200,9 @@ def test_what_a_lane_refuses() -> None:
         Lane.attach(region)
     with pytest.raises(ValueError, match="power of two"):
         Lane.create(region[:-8])
+    wide: Any = region.view(np.uint64)
     with pytest.raises(TypeError, match="uint8"):
-        Lane.create(region.view(np.uint64))  # type: ignore[arg-type]  # the error under test
+        Lane.create(wide)
     with pytest.raises(ValueError, match="multiple of 8"):
         Lane.create(region, start=12)
     lane = Lane.create(region)
@@ -230,3 +240,38 @@ def test_a_release_never_goes_back() -> None:
     lane.release(second.next_position)
     lane.release(first.next_position)
     assert lane.tail == second.next_position
+
+
+@compiled(types.int64(WORDS, BYTES, types.int64, types.int64))
+def write_batch(ctl: Words, data: Bytes, count: int, length: int) -> int:
+    """Write ``count`` frames without showing any; returns the position of the last, or -1."""
+    pos = lane_reserve(ctl, data, length)
+    for k in range(count):
+        if k:
+            pos = lane_reserve_at(ctl, data, pos + frame_size(length), length)
+        if pos < 0:
+            return -1
+        frame_write_header(data, pos, length, 1, 0, k, 0, 0, 0)
+    return pos
+
+
+@compiled(types.void(WORDS, BYTES, types.int64, types.int64))
+def publish(ctl: Words, data: Bytes, pos: int, length: int) -> None:
+    lane_publish(ctl, data, pos, length)
+
+
+@given(
+    start=st.integers(0, 200).map(lambda n: n * 8),
+    count=st.integers(1, 30),
+    length=st.integers(0, 96),
+)
+def test_a_batch_shows_all_at_once_or_not_at_all(start: int, count: int, length: int) -> None:
+    lane = Lane.create(np.zeros(lane_region_bytes(1024), np.uint8), start=start)
+    last = write_batch(lane.ctl, lane.data, count, length)
+    assert list(lane.frames()) == []
+    if last < 0:
+        assert count * layout.frame_bytes(length) + layout.frame_bytes(length) > 1024
+        return
+    publish(lane.ctl, lane.data, last, length)
+    assert [frame.a for frame in lane.frames()] == list(range(count))
+    assert lane.head == last + layout.frame_bytes(length)
