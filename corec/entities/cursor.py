@@ -1,0 +1,349 @@
+"""``me`` in compiled code: a struct on the stack that LLVM dissolves.
+
+A processor's fields are loaded from the columns into a stack struct, the user's function gets a
+pointer to it, and the struct is stored back. After inlining, LLVM's scalar replacement turns the
+struct into registers and the entity loop vectorises; pointers into the columns instead would
+alias, and stop the vectoriser.
+
+Members: what the entity may only read (id, tick, valor, params, means), what it may write (its
+state fields), and the hidden ones (seed, draws so far, numbers drawn ahead, history addresses).
+A ring of a history field lies in shared memory and is written in place, but only at its cursor:
+what the committed count still shows is not overwritten (``layout.HISTORY_SPARE``).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import float32, int64, types, uint32
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    models,
+    overload,
+    overload_method,
+    register_model,
+)
+
+from corec import layout as L
+from corec.entities.processor import Processor
+from corec.kernels.address import load_f4, store_f4
+from corec.kernels.philox import INV_2_24, random_word
+from shm.jit import intrinsic
+
+NUMBA_TYPES = {
+    "f4": types.float32, "f8": types.float64, "i4": types.int32, "u4": types.uint32,
+    "i8": types.int64, "u8": types.uint64, "i2": types.int16, "u2": types.uint16,
+    "i1": types.int8, "u1": types.uint8,
+}  # fmt: skip
+PREDRAWS_MAX = 4
+_I32 = ir.IntType(32)
+_BYTE_POINTER = ir.IntType(8).as_pointer()
+
+
+class EntityType(types.Type):  # type: ignore[misc]  # numba ships no types
+    """Numba type of ``me`` for one processor."""
+
+    def __init__(self, processor: Processor, predraws: int) -> None:
+        self.readable = (
+            ("id", types.uint32),
+            ("tick", types.uint64),
+            ("valor", types.float32),
+            *((name, types.float32) for name, _ in processor.params),
+            *((f"mean_{name}", types.float32) for name in processor.means),
+        )
+        self.writable = tuple((f.name, NUMBA_TYPES[f.dtype]) for f in processor.state)
+        self.rings = {ring.name: ring for ring in processor.history}
+        self.predraws = predraws
+        hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
+        hidden += [(f"_r{k}", types.uint32) for k in range(predraws)]
+        for name in self.rings:
+            hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.uint32)]
+            hidden += [(f"{name}__n0", types.uint32)]
+        self.members = self.readable + self.writable + tuple(hidden)
+        self.index = {name: k for k, (name, _) in enumerate(self.members)}
+        text = ",".join(f"{name}:{kind}" for name, kind in self.members)
+        super().__init__(f"Entity({processor.name};{text})")
+
+    @property
+    def key(self) -> str:
+        """Two types are one when their members and processor are."""
+        return str(self.name)
+
+
+class HistoryType(types.Type):  # type: ignore[misc]  # numba ships no types
+    """Numba type of ``me.<history>``: the entity's pointer, and which ring."""
+
+    def __init__(self, entity: EntityType, ring: str) -> None:
+        self.entity = entity
+        self.ring = ring
+        super().__init__(f"History({entity.name}.{ring})")
+
+
+class _PointerModel(models.PrimitiveModel):  # type: ignore[misc]  # numba ships no types
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, _BYTE_POINTER)
+
+
+register_model(EntityType)(_PointerModel)
+register_model(HistoryType)(_PointerModel)
+
+
+def _struct(context: Any, entity: EntityType) -> Any:
+    return ir.LiteralStructType([context.get_value_type(kind) for _, kind in entity.members])
+
+
+def _member(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
+    typed = builder.bitcast(pointer, _struct(context, entity).as_pointer())
+    place = [ir.Constant(_I32, 0), ir.Constant(_I32, entity.index[name])]
+    return builder.gep(typed, place, inbounds=True)
+
+
+@infer_getattr
+class _EntityAttributes(AttributeTemplate):  # type: ignore[misc]  # numba ships no types
+    key = EntityType
+
+    def generic_resolve(self, entity: EntityType, name: str) -> Any:
+        if name in entity.rings:
+            return HistoryType(entity, name)
+        for known, kind in entity.readable + entity.writable:
+            if known == name:
+                return kind
+        if name == "random":
+            return None
+        known_names = [n for n, _ in entity.readable + entity.writable] + list(entity.rings)
+        raise TypingError(f"me.{name} is not declared; declared are: {', '.join(known_names)}")
+
+
+@lower_getattr_generic(EntityType)  # type: ignore[untyped-decorator]  # numba ships no types
+def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
+    if name in entity.rings:
+        return pointer
+    return builder.load(_member(context, builder, entity, pointer, name))
+
+
+@lower_setattr_generic(EntityType)  # type: ignore[untyped-decorator]  # numba ships no types
+def _set(context: Any, builder: Any, signature: Any, args: Any, name: str) -> None:
+    entity, given = signature.args
+    kinds = dict(entity.writable)
+    if name not in kinds:
+        raise TypingError(f"me.{name} can't be set: it is not a declared state field")
+    value = context.cast(builder, args[1], given, kinds[name])
+    builder.store(value, _member(context, builder, entity, args[0], name))
+
+
+def entity_maker(entity: EntityType) -> Any:
+    """Intrinsic: a tuple with a value for each member → ``me``."""
+
+    @intrinsic
+    def make(typing_context: Any, values: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            memory = cgutils.alloca_once(builder, _struct(context, entity))
+            pointer = builder.bitcast(memory, _BYTE_POINTER)
+            for k, (name, kind) in enumerate(entity.members):
+                value = builder.extract_value(args[0], k)
+                value = context.cast(builder, value, signature.args[0].types[k], kind)
+                builder.store(value, _member(context, builder, entity, pointer, name))
+            return pointer
+
+        return entity(values), generate
+
+    return make
+
+
+def hidden_reader(entity: EntityType, name: str) -> Any:
+    """Intrinsic: ``me`` → the value of a member the user can't name."""
+
+    @intrinsic
+    def read(typing_context: Any, me: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(_member(context, builder, entity, args[0], name))
+
+        return dict(entity.members)[name](me), generate
+
+    return read
+
+
+def hidden_writer(entity: EntityType, name: str) -> Any:
+    """Intrinsic: (``me``, value) → store a member the user can't name."""
+
+    @intrinsic
+    def write(typing_context: Any, me: Any, value: Any) -> Any:
+        kind = dict(entity.members)[name]
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            casted = context.cast(builder, args[1], signature.args[1], kind)
+            builder.store(casted, _member(context, builder, entity, args[0], name))
+            return context.get_dummy_value()
+
+        return types.void(me, value), generate
+
+    return write
+
+
+def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
+    """Intrinsic: call the user's function and contain what it raises.
+
+    ``checked(me[, value]) -> (ok, float32)``: ok is false when the function raised.
+    """
+
+    def build(typing_context: Any, args: tuple[Any, ...]) -> Any:
+        function = types.Dispatcher(dispatcher)
+        signature = function.get_call_type(typing_context, args, {})
+        returned = signature.return_type
+        if not isinstance(returned, types.Number | types.Boolean):
+            raise TypingError(
+                f"the processor returns {returned}, it must return a number on every path"
+            )
+
+        def generate(context: Any, builder: Any, outer: Any, values: Any) -> Any:
+            compiled = dispatcher.overloads[signature.args]
+            context.active_code_library.add_linking_library(compiled.library)
+            declared = context.declare_function(builder.module, compiled.fndesc)
+            casted = [
+                context.cast(builder, value, given, wanted)
+                for value, given, wanted in zip(values, outer.args, signature.args, strict=True)
+            ]
+            status, result = context.call_conv.call_function(
+                builder, declared, returned, signature.args, casted
+            )
+            number = context.cast(builder, result, returned, types.float32)
+            return context.make_tuple(builder, outer.return_type, [status.is_ok, number])
+
+        return types.Tuple((types.boolean, types.float32))(*args), generate
+
+    if with_value:
+
+        @intrinsic
+        def checked_value(typing_context: Any, me: Any, value: Any) -> Any:
+            return build(typing_context, (me, types.float32))
+
+        return checked_value
+
+    @intrinsic
+    def checked(typing_context: Any, me: Any) -> Any:
+        return build(typing_context, (me,))
+
+    return checked
+
+
+@overload_method(EntityType, "random")  # type: ignore[untyped-decorator]  # numba ships no types
+def _random(me: Any) -> Callable[..., Any]:
+    read_draw, write_draw = hidden_reader(me, "_draw"), hidden_writer(me, "_draw")
+    read_seed = hidden_reader(me, "_seed")
+    ahead = [hidden_reader(me, f"_r{k}") for k in range(me.predraws)]
+    scale = INV_2_24
+    if not ahead:
+
+        def drawn_now(me: Any) -> Any:
+            k = read_draw(me)
+            write_draw(me, k + uint32(1))
+            return float32(random_word(me.id, me.tick, k, read_seed(me)) >> uint32(8)) * scale
+
+        return drawn_now
+    first = ahead[0]
+    second = ahead[min(1, len(ahead) - 1)]
+    third = ahead[min(2, len(ahead) - 1)]
+    fourth = ahead[min(3, len(ahead) - 1)]
+    count = uint32(len(ahead))
+
+    def drawn_ahead(me: Any) -> Any:
+        k = read_draw(me)
+        write_draw(me, k + uint32(1))
+        if k < count:
+            word = first(me)
+            if k == uint32(1):
+                word = second(me)
+            elif k == uint32(2):
+                word = third(me)
+            elif k == uint32(3):
+                word = fourth(me)
+        else:
+            word = random_word(me.id, me.tick, k, read_seed(me))
+        return float32(word >> uint32(8)) * scale
+
+    return drawn_ahead
+
+
+def _ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
+    entity, name = history.entity, history.ring
+    return (
+        hidden_reader(entity, f"{name}__base"),
+        hidden_reader(entity, f"{name}__n"),
+        hidden_writer(entity, f"{name}__n"),
+        hidden_reader(entity, f"{name}__n0"),
+    )
+
+
+@overload_method(HistoryType, "push")  # type: ignore[untyped-decorator]  # numba ships no types
+def _push(history: Any, value: Any) -> Callable[..., Any]:
+    read_base, read_n, write_n, read_n0 = _ring_access(history)
+    slots = history.entity.rings[history.ring].slots
+    most = L.PUSHES_PER_CALL_MAX
+
+    def push(history: Any, value: Any) -> None:
+        n = read_n(history)
+        if n - read_n0(history) >= uint32(most):
+            raise IndexError("too many pushes in one call")
+        store_f4(read_base(history) + int64(4) * int64(n % uint32(slots)), float32(value))
+        write_n(history, n + uint32(1))
+
+    return push
+
+
+@overload(len)  # type: ignore[untyped-decorator]  # numba ships no types
+def _len(history: Any) -> Callable[..., Any] | None:
+    if not isinstance(history, HistoryType):
+        return None
+    _, read_n, _, _ = _ring_access(history)
+    length = history.entity.rings[history.ring].length
+
+    def count(history: Any) -> Any:
+        return min(int64(read_n(history)), int64(length))
+
+    return count
+
+
+@overload(operator.getitem)  # type: ignore[untyped-decorator]  # numba ships no types
+def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
+    if not isinstance(history, HistoryType):
+        return None
+    read_base, read_n, _, _ = _ring_access(history)
+    ring = history.entity.rings[history.ring]
+    length, slots = ring.length, ring.slots
+
+    def item(history: Any, index: Any) -> Any:
+        n = int64(read_n(history))
+        held = min(n, int64(length))
+        place = int64(index)
+        if place < 0:
+            place += held
+        if place < 0 or place >= held:
+            raise IndexError("history index out of range")
+        return load_f4(read_base(history) + int64(4) * ((n - held + place) % int64(slots)))
+
+    return item
+
+
+@overload_method(HistoryType, "mean")  # type: ignore[untyped-decorator]  # numba ships no types
+def _mean(history: Any) -> Callable[..., Any]:
+    read_base, read_n, _, _ = _ring_access(history)
+    ring = history.entity.rings[history.ring]
+    length, slots = ring.length, ring.slots
+
+    def mean(history: Any) -> Any:
+        n = int64(read_n(history))
+        held = min(n, int64(length))
+        base = read_base(history)
+        total = float32(0.0)
+        for j in range(held):
+            total += load_f4(base + int64(4) * ((n - held + j) % int64(slots)))
+        return total / float32(held) if held > 0 else total
+
+    return mean

@@ -1,0 +1,92 @@
+"""An entity in plain Python: the reference the compiled form is held against.
+
+Field values are NumPy scalars, so arithmetic follows NEP 50 as in the compiled code: a Python
+number adopts the field's type, float32 stays float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from corec import layout as L
+from corec.entities.processor import HistoryField, Processor
+from corec.kernels.philox import uniform_reference
+
+
+class PlainHistory:
+    """The last ``length`` values of one entity, oldest first."""
+
+    def __init__(self, ring: HistoryField) -> None:
+        self.length = ring.length
+        self.values: list[np.float32] = []
+        self.pushes = 0
+
+    def push(self, value: float) -> None:
+        """Append ``value`` (stored as float32); at most PUSHES_PER_CALL_MAX in one call."""
+        if self.pushes >= L.PUSHES_PER_CALL_MAX:
+            raise IndexError("too many pushes in one call")
+        self.pushes += 1
+        self.values.append(np.float32(value))
+        del self.values[: -self.length]
+
+    def mean(self) -> np.float32:
+        """Mean of the values held, 0 when there are none (float32 accumulation)."""
+        total = np.float32(0.0)
+        for value in self.values:
+            total = total + value
+        return total / np.float32(len(self.values)) if self.values else total
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> np.float32:
+        return self.values[index]
+
+
+class PlainEntity:
+    """``me`` for a processor called as an ordinary function.
+
+    Raises:
+        AttributeError: for a name the processor did not declare, or one it may only read.
+    """
+
+    def __init__(
+        self,
+        processor: Processor,
+        *,
+        id: int = 0,
+        tick: int = 1,
+        seed: int = 42,
+        valor: float = 0.0,
+        **fields: float,
+    ) -> None:
+        own: dict[str, Any] = {"_dtypes": {f.name: np.dtype(f.dtype).type for f in processor.state}}
+        own.update(id=id, tick=tick, valor=np.float32(valor), _seed=seed, _draw=0)
+        own.update({name: np.float32(default) for name, default in processor.params})
+        own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
+        own.update({ring.name: PlainHistory(ring) for ring in processor.history})
+        own.update({f.name: np.dtype(f.dtype).type(f.default) for f in processor.state})
+        self.__dict__.update(own)
+        for name, value in fields.items():
+            if name not in own:
+                raise AttributeError(f"{processor.name} has no field or parameter {name!r}")
+            kind = own["_dtypes"].get(name, np.float32)
+            self.__dict__[name] = kind(value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = self._dtypes.get(name)
+        if kind is None:
+            raise AttributeError(f"me.{name} can't be set: it is not a declared state field")
+        with np.errstate(all="ignore"):
+            self.__dict__[name] = kind(value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"me.{name} is not declared")
+
+    def random(self) -> np.float32:
+        """Uniform float32 in [0, 1): draw k of (seed, entity, tick)."""
+        draw = self.__dict__["_draw"]
+        self.__dict__["_draw"] = draw + 1
+        return uniform_reference(int(self.id), int(self.tick), draw, self._seed)

@@ -1,0 +1,267 @@
+"""What a user writes: a processor, a plain Python function with a declared state.
+
+``@corec.micro`` makes an entity that computes from its own state at every tick
+(``MicroCeluEntidadCoreC``), ``@corec.celu`` one that is called for each value that arrived for it
+(``CeluEntidadCoreC``). The function stays an ordinary function: call it with a
+``corec.testing.PlainEntity`` to step through it in a debugger.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from corec import layout as L
+
+FIELD_DTYPES: Final = ("f4", "f8", "i4", "u4", "i8", "u8", "i2", "u2", "i1", "u1")
+RESERVED: Final = frozenset({"id", "tick", "valor", "random", "draws"})
+HISTORY_LENGTH_MAX: Final = 4096
+
+
+class ProcessorError(TypeError):
+    """A processor is declared or written in a way that cannot run; the text says what to change."""
+
+
+@dataclass(frozen=True)
+class StateField:
+    """One state column: NumPy ``dtype`` string and the value it starts with."""
+
+    name: str
+    dtype: str
+    default: float = 0.0
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value."""
+        return int(np.dtype(self.dtype).itemsize)
+
+
+@dataclass(frozen=True)
+class HistoryField:
+    """A ring of the last ``length`` values of one entity (float32)."""
+
+    name: str
+    length: int
+
+    @property
+    def slots(self) -> int:
+        """Values the ring holds: the spare ones keep what a redo still has to read."""
+        return self.length + L.HISTORY_SPARE
+
+    @property
+    def count_field(self) -> str:
+        """Hidden u4 state field: values pushed so far."""
+        return f"{self.name}__n"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A declared processor. ``fields`` holds the state fields, then one counter per history."""
+
+    name: str
+    kind: Literal["micro", "celu"]
+    function: Callable[..., Any]
+    init: Callable[..., Any] | None
+    state: tuple[StateField, ...]
+    history: tuple[HistoryField, ...]
+    params: tuple[tuple[str, float], ...]
+    means: tuple[str, ...]
+    alerts: bool
+    value_name: str
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the plain function: ``processor(me)`` or ``processor(me, value)``."""
+        return self.function(*args)
+
+    @property
+    def fields(self) -> tuple[StateField, ...]:
+        """State fields in column order: the declared ones, then the history counters."""
+        counters = tuple(StateField(h.count_field, "u4") for h in self.history)
+        return self.state + counters
+
+    def field_offsets(self, cap: int) -> dict[str, int]:
+        """Byte offset of each column in one copy of the hot columns (``valor`` first)."""
+        offsets = {"valor": 0}
+        at = L.column_bytes(cap, 4)
+        for column in self.fields:
+            offsets[column.name] = at
+            at += L.column_bytes(cap, column.itemsize)
+        return offsets
+
+    def copy_bytes(self, cap: int) -> int:
+        """Bytes of one copy of the hot columns."""
+        return L.column_bytes(cap, 4) + sum(L.column_bytes(cap, f.itemsize) for f in self.fields)
+
+    def history_offsets(self, cap: int) -> dict[str, int]:
+        """Byte offset of each history table (rows of ``slots`` float32) in the history area."""
+        offsets: dict[str, int] = {}
+        at = 0
+        for ring in self.history:
+            offsets[ring.name] = at
+            at += L.column_bytes(cap, ring.slots * 4)
+        return offsets
+
+    def history_bytes(self, cap: int) -> int:
+        """Bytes of the history area of a block of ``cap`` entities."""
+        return sum(L.column_bytes(cap, ring.slots * 4) for ring in self.history)
+
+    def param_values(self, given: Mapping[str, Any]) -> list[float]:
+        """The parameters in declaration order, ``parametros`` of the config over the defaults.
+
+        Raises:
+            ProcessorError: naming each unknown key or value that is not a finite number.
+        """
+        faults = []
+        for key, value in given.items():
+            if key not in dict(self.params):
+                known = ", ".join(name for name, _ in self.params) or "none"
+                faults.append(f"{key}: not a parameter of {self.name} (it has: {known})")
+            elif (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not abs(value) <= float(np.finfo(np.float32).max)
+            ):
+                faults.append(f"{key}: found {value!r}, allowed a finite number")
+        if faults:
+            raise ProcessorError("; ".join(faults))
+        return [float(given.get(name, default)) for name, default in self.params]
+
+
+def _field(name: str, spec: Any, owner: str) -> StateField:
+    dtype, default = (spec, 0.0) if isinstance(spec, str) else tuple(spec)
+    if dtype not in FIELD_DTYPES:
+        raise ProcessorError(
+            f"{owner}: state {name!r} has type {dtype!r}, allowed: {', '.join(FIELD_DTYPES)}"
+        )
+    return StateField(name, dtype, default)
+
+
+def _history(name: str, spec: Any, owner: str) -> HistoryField:
+    dtype, length = spec
+    if dtype != "f4" or not 1 <= int(length) <= HISTORY_LENGTH_MAX:
+        raise ProcessorError(
+            f"{owner}: history {name!r} is {spec!r}, allowed ('f4', 1 to {HISTORY_LENGTH_MAX})"
+        )
+    return HistoryField(name, int(length))
+
+
+def _declare(
+    kind: Literal["micro", "celu"],
+    function: Callable[..., Any],
+    *,
+    state: Mapping[str, Any],
+    history: Mapping[str, Any],
+    params: Mapping[str, float],
+    means: Sequence[str],
+    init: Callable[..., Any] | None,
+    alerts: bool,
+) -> Processor:
+    owner = f"{function.__module__}:{function.__qualname__}"
+    arguments = list(inspect.signature(function).parameters)
+    wanted = 1 if kind == "micro" else 2
+    if len(arguments) != wanted:
+        shape = "(me)" if kind == "micro" else "(me, value)"
+        raise ProcessorError(f"{owner}: a {kind} processor takes {shape}, this one {arguments}")
+    fields = tuple(_field(name, spec, owner) for name, spec in state.items())
+    rings = tuple(_history(name, spec, owner) for name, spec in history.items())
+    names = [f.name for f in fields] + [r.name for r in rings] + list(params)
+    names += [f"mean_{m}" for m in means]
+    for name in names:
+        if not name.isidentifier() or keyword.iskeyword(name) or "__" in name or name in RESERVED:
+            raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
+        if names.count(name) > 1:
+            raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
+    by_name = {f.name: f for f in fields}
+    for mean in means:
+        if mean not in by_name or by_name[mean].dtype != "f4":
+            raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
+    limits = (
+        ("state fields", len(fields) + len(rings), L.FIELDS_MAX),
+        ("params", len(params), L.PARAMS_MAX),
+        ("means", len(means), L.MEANS_MAX),
+    )
+    for what, count, most in limits:
+        if count > most:
+            raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
+    for key, value in params.items():
+        if isinstance(value, bool) or not math.isfinite(value):
+            raise ProcessorError(f"{owner}: params {key!r} is {value!r}, allowed a finite number")
+    value_name = arguments[1] if kind == "celu" else ""
+    given = tuple((k, float(v)) for k, v in params.items())
+    return Processor(
+        owner, kind, function, init, fields, rings, given, tuple(means), alerts, value_name
+    )
+
+
+def micro(
+    *,
+    state: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+    params: Mapping[str, float] | None = None,
+    means: Sequence[str] = (),
+    init: Callable[..., Any] | None = None,
+    alerts: bool = False,
+) -> Callable[[Callable[..., Any]], Processor]:
+    """Declare an entity that runs at every tick: ``def f(me) -> number`` (the new ``valor``).
+
+    Args:
+        state: field name → dtype ("f4", "u4", …) or (dtype, initial value).
+        history: name → ("f4", length): ``me.name.push(x)``, ``me.name[-1]``, ``len(me.name)``.
+        params: name → default; the config's ``parametros`` override them, read as ``me.name``.
+        means: f4 state fields whose mean over the block's active entities, taken after the last
+            tick, is read as ``me.mean_<field>``.
+        init: ``def f(me) -> number``: sets the initial state, returns the initial ``valor``.
+        alerts: its messages also go to the stream of alerts.
+
+    Raises:
+        ProcessorError: the declaration can't work; the text says why.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Processor:
+        return _declare(
+            "micro",
+            function,
+            state=state or {},
+            history=history or {},
+            params=params or {},
+            means=means,
+            init=init,
+            alerts=alerts,
+        )
+
+    return decorate
+
+
+def celu(
+    *,
+    state: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+    params: Mapping[str, float] | None = None,
+    means: Sequence[str] = (),
+    init: Callable[..., Any] | None = None,
+    alerts: bool = False,
+) -> Callable[[Callable[..., Any]], Processor]:
+    """Declare an entity called for each arrived value: ``def f(me, value) -> number``.
+
+    Arguments and errors as for ``micro``; the returned number is the entity's new ``valor``.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Processor:
+        return _declare(
+            "celu",
+            function,
+            state=state or {},
+            history=history or {},
+            params=params or {},
+            means=means,
+            init=init,
+            alerts=alerts,
+        )
+
+    return decorate

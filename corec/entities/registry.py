@@ -1,0 +1,54 @@
+"""Processors by name: the built-in ones, and ``package.module:attribute`` of the user."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Final
+
+from corec.entities.processor import Processor, ProcessorError
+
+BUILT_IN: Final = {
+    "sensor": "corec.processors.sensor:sensor",
+    "detector": "corec.processors.detector:detector",
+    "kuramoto": "corec.processors.kuramoto:kuramoto",
+    "sir": "corec.processors.sir:sir",
+}
+
+
+def resolve(name: str, search: tuple[Path, ...] = ()) -> Processor:
+    """The processor called ``name``.
+
+    ``search`` are folders in which the user's modules are looked for beside ``sys.path``.
+
+    Raises:
+        ProcessorError: unknown name, module that can't be imported, or something else found there.
+    """
+    target = BUILT_IN.get(name, name)
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name or not attribute:
+        known = ", ".join(sorted(BUILT_IN))
+        raise ProcessorError(
+            f"found {name!r}, allowed one of {known}, or package.module:attribute of your own"
+        )
+    for folder in search:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    try:
+        found = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        raise ProcessorError(f"found {name!r}: there is no module {error.name!r}") from error
+    except AttributeError as error:
+        raise ProcessorError(f"found {name!r}: {module_name} has no {attribute!r}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ProcessorError(f"found {name!r}: {module_name} fails on import: {reason}") from error
+    if not isinstance(found, Processor):
+        kind = type(found).__name__
+        raise ProcessorError(
+            f"found {name!r}, which is a {kind}, not a function with @corec.micro or @corec.celu"
+        )
+    return found

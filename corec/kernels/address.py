@@ -1,0 +1,135 @@
+"""Memory by address, for compiled code: the block kernels work on integers, not on array objects.
+
+A block is found by one address and compile-time offsets, so that LLVM sees the distances between
+the columns. Nothing here is bounds-checked; the callers own the arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import carray, njit
+from numba.core import cgutils, types
+
+from shm.jit import intrinsic
+
+
+@intrinsic
+def pointer(typing_context: Any, address: Any) -> Any:
+    """An integer address as a void pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+def _loader(kind: Any) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.get_value_type(kind)
+            return builder.load(builder.inttoptr(args[0], data.as_pointer()), typ=data)
+
+        return kind(types.int64), generate
+
+    return load
+
+
+def _storer(kind: Any) -> Any:
+    @intrinsic
+    def store(typing_context: Any, address: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.get_value_type(kind)
+            builder.store(args[1], builder.inttoptr(args[0], data.as_pointer()))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, kind), generate
+
+    return store
+
+
+load_f4 = _loader(types.float32)
+store_f4 = _storer(types.float32)
+store_f8 = _storer(types.float64)
+load_u8 = _loader(types.uint64)
+store_u8 = _storer(types.uint64)
+load_u4 = _loader(types.uint32)
+store_u4 = _storer(types.uint32)
+load_u1 = _loader(types.uint8)
+store_u1 = _storer(types.uint8)
+
+
+@intrinsic
+def copy_memory(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
+    """``memcpy`` of ``count`` bytes between two addresses that do not overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte_pointer = ir.IntType(8).as_pointer()
+        to = builder.inttoptr(args[0], byte_pointer)
+        origin = builder.inttoptr(args[1], byte_pointer)
+        cgutils.raw_memcpy(builder, to, origin, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask the core for the cache line at ``address``, to be written soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte_pointer = ir.IntType(8).as_pointer()
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        hint = [ir.Constant(number, 0), ir.Constant(number, 3), ir.Constant(number, 1)]
+        builder.call(function, [builder.inttoptr(args[0], byte_pointer), *hint])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@njit(inline="always")
+def f4_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+    """f32[count] at ``address``."""
+    return carray(pointer(address), (count,), types.float32)
+
+
+@njit(inline="always")
+def u4_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+    """u32[count] at ``address``."""
+    return carray(pointer(address), (count,), types.uint32)
+
+
+@njit(inline="always")
+def u1_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+    """u8[count] at ``address``."""
+    return carray(pointer(address), (count,), types.uint8)
+
+
+@njit(inline="always")
+def u8_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+    """u64[count] at ``address``."""
+    return carray(pointer(address), (count,), types.uint64)
+
+
+@njit(inline="always")
+def f8_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+    """f64[count] at ``address``."""
+    return carray(pointer(address), (count,), types.float64)
+
+
+@intrinsic
+def call_kernel(typing_context: Any, function: Any, arguments: Any) -> Any:
+    """Call the C function at address ``function`` with a tuple of int64; it returns int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        count = len(signature.args[1])
+        kind = ir.FunctionType(word, [word] * count)
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(target, [builder.extract_value(args[1], k) for k in range(count)])
+
+    return types.int64(types.int64, arguments), generate

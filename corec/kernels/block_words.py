@@ -1,0 +1,88 @@
+"""A block's words in compiled code: dynamic words, cold pairs, the commit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import int64, njit, uint64
+
+from corec.kernels.address import copy_memory, u8_at
+from corec.layout import DYN_WORDS, OFF_COMMIT, OFF_DYN
+from shm.atomics import store_release
+from shm.killpoint import process_kill_point, register
+
+K_BEFORE_PUBLISH = register("block.before_publish")
+K_BETWEEN_PUBLISH = register("block.between_publish")
+K_AFTER_PUBLISH = register("block.after_publish")
+K_BEFORE_COMMIT = register("block.before_commit")
+K_AFTER_COMMIT = register("block.after_commit")
+
+COLD_ACTIVO = 0
+COLD_FALLOS = 1
+COLD_RACHA = 2
+
+
+@njit(inline="always")
+def get_f(words, k):  # type: ignore[no-untyped-def]  # numba types it
+    """Word ``k`` as a float64."""
+    return words[k : k + 1].view(np.float64)[0]
+
+
+@njit(inline="always")
+def set_f(words, k, value):  # type: ignore[no-untyped-def]  # numba types it
+    """Store a float64 in word ``k``."""
+    words[k : k + 1].view(np.float64)[0] = value
+
+
+@njit(inline="always")
+def add(words, k, value):  # type: ignore[no-untyped-def]  # numba types it
+    """Add a count to word ``k``."""
+    words[k] = words[k] + uint64(value)
+
+
+@njit
+def cold_offset(cap, column, copy):  # type: ignore[no-untyped-def]  # numba types it
+    """Offset of a copy of a cold column from the start of the cold pairs."""
+    one = (cap + 63) // 64 * 64
+    four = (cap * 4 + 63) // 64 * 64
+    if column == COLD_ACTIVO:
+        return copy * one
+    if column == COLD_FALLOS:
+        return 2 * one + copy * four
+    return 2 * one + 2 * four + copy * one
+
+
+@njit
+def commit(base, parity, step, tick, dyn):  # type: ignore[no-untyped-def]  # numba types it
+    """Write the dynamic words to the other copy and name it."""
+    other = 1 - parity
+    target = u8_at(base + OFF_DYN[0] + other * (OFF_DYN[1] - OFF_DYN[0]), DYN_WORDS)
+    for k in range(DYN_WORDS):
+        target[k] = dyn[k]
+    process_kill_point(K_BEFORE_COMMIT)
+    word = uint64(tick) << uint64(16) | uint64((step & 0x7FFF) << 1) | uint64(other)
+    store_release(u8_at(base, OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
+    process_kill_point(K_AFTER_COMMIT)
+
+
+@njit
+def own_cold(cold, cap, dyn, word, column, n):  # type: ignore[no-untyped-def]  # numba types it
+    """Copy a cold pair (fallos takes racha along) to its other copy and select that one."""
+    sel = int64(dyn[word])
+    if column == COLD_ACTIVO:
+        copy_memory(
+            cold + cold_offset(cap, COLD_ACTIVO, 1 - sel),
+            cold + cold_offset(cap, COLD_ACTIVO, sel),
+            n,
+        )
+    else:
+        copy_memory(
+            cold + cold_offset(cap, COLD_FALLOS, 1 - sel),
+            cold + cold_offset(cap, COLD_FALLOS, sel),
+            4 * n,
+        )
+        copy_memory(
+            cold + cold_offset(cap, COLD_RACHA, 1 - sel),
+            cold + cold_offset(cap, COLD_RACHA, sel),
+            n,
+        )
+    dyn[word] = uint64(1 - sel)

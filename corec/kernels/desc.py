@@ -1,0 +1,94 @@
+"""The tables that the block kernels are driven by: one int64 row per block, one per swarm.
+
+Made once per process from the plan and the compiled processors; addresses are this process's own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from corec import layout as L
+
+# row of a block, int64
+B_BASE: Final = 0  # address of the block
+B_N: Final = 1
+B_FIRST: Final = 2
+B_HOT: Final = 3  # address of hot copy 0
+B_LOG: Final = 4  # address of the message log
+B_LOG_CAP: Final = 5
+B_HIST: Final = 6  # address of the history area
+B_SWARM: Final = 7
+B_INDEX: Final = 8
+B_COLUMNS: Final = 9
+
+# row of a swarm, int64
+W_KIND: Final = 0
+W_CANAL: Final = 1
+W_CAP: Final = 2
+W_COPY_BYTES: Final = 3
+W_COLD: Final = 4  # offset of the cold pairs from hot copy 0
+W_UPDATE: Final = 5
+W_ARRIVE: Final = 6
+W_INIT: Final = 7
+W_PARAMS: Final = 8  # address of f32[PARAMS_MAX]
+W_MEANS: Final = 9  # number of means
+W_FIELDS: Final = 10  # number of columns, valor first, history counters last
+W_STATE_FIELDS: Final = 11  # … of them state (valor included): what a repair hands on
+W_MAX_ERRORES: Final = 12  # float64 bits: share of failures that starts a repair
+W_MEAN_OFFSET: Final = 13  # MEANS_MAX offsets in a copy
+W_FIELD_OFFSET: Final = W_MEAN_OFFSET + L.MEANS_MAX
+W_FIELD_SIZE: Final = W_FIELD_OFFSET + L.FIELDS_MAX + 1
+W_COLUMNS: Final = W_FIELD_SIZE + L.FIELDS_MAX + 1
+
+# int64 arguments of a tick
+T_TICK: Final = 0
+T_SEED: Final = 1
+T_EVERY: Final = 2  # persist.every_ticks, 0 = no rows
+T_UNIX_NS: Final = 3
+T_SCRATCH: Final = 4  # address of the scratch memory, see below
+T_COLUMNS: Final = 8
+
+# float64 arguments of a tick
+F_CARGA: Final = 0
+F_COLUMNS: Final = 1
+
+# scratch arrays, in the order of ``scratch_layout``
+S_RND: Final = 0
+S_RUN: Final = 1
+S_OK: Final = 2
+S_MEANS: Final = 3
+S_SUMS: Final = 4
+S_LOCAL: Final = 5
+S_BAD: Final = 6
+S_PICKED: Final = 7
+S_REPAIRS: Final = 8
+S_DYN: Final = 9
+S_OVER: Final = 10
+S_PLACE: Final = 11
+
+STEP_INPUTS_MAX: Final = 4096  # readings a block takes in one step
+
+
+def scratch_layout(cap: int) -> dict[str, int]:
+    """Offsets of the scratch arrays of one process (largest block: ``cap``), and "total"."""
+    sizes = {
+        "rnd": (cap + 8) * 4 * 4,
+        "run": cap,
+        "ok": cap,
+        "means": 64,
+        "sums": 64,
+        "out_local": max(cap, STEP_INPUTS_MAX) * 4,
+        "bad": max(cap, STEP_INPUTS_MAX) * 4,
+        "out_valor": max(cap, STEP_INPUTS_MAX) * 4,
+        "repairs": max(cap, STEP_INPUTS_MAX) * L.REPAIR.itemsize,
+        "dyn": L.DYN_WORDS * 8,
+        "over": cap,
+        "place": cap,
+    }
+    offsets: dict[str, int] = {}
+    at = 0
+    for name, size in sizes.items():
+        offsets[name] = at
+        at += L.column_bytes(size, 1) + 64
+    offsets["total"] = at
+    return offsets

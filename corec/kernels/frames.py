@@ -1,0 +1,225 @@
+"""What a block says to the outside: messages, log entries, rows, written straight into the lanes.
+
+Both frames of a step are reserved before either is published, so a full lane publishes nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float32, int64, njit, uint8, uint32, uint64
+
+from corec.kernels import desc as K
+from corec.kernels.address import (
+    copy_memory,
+    f4_at,
+    store_f4,
+    store_f8,
+    store_u4,
+    store_u8,
+    u1_at,
+    u4_at,
+)
+from corec.kernels.block_words import (
+    COLD_ACTIVO,
+    K_AFTER_PUBLISH,
+    K_BETWEEN_PUBLISH,
+    add,
+    cold_offset,
+    get_f,
+)
+from corec.kernels.stats import histogram
+from corec.layout import (
+    D_ACTIVAS,
+    D_ACTIVO_SEL,
+    D_DESVIACION,
+    D_FITNESS,
+    D_HOT_SEL,
+    D_LOG_N,
+    D_LOG_OMITTED,
+    D_MEDIA,
+    D_ROW_ERRORES,
+    D_ROW_MENSAJES,
+    D_ROW_REPARADAS,
+    D_ROW_TICK,
+    D_UMBRAL,
+    HISTOGRAM_BINS,
+    KIND_MESSAGES_FRAME,
+    KIND_ROW_FRAME,
+    LOG_DTYPE,
+    MESSAGE,
+    REPAIR,
+    ROW,
+    ROW_HAS_ROW,
+)
+from shm.killpoint import process_kill_point
+from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
+
+MESSAGE_BYTES = MESSAGE.itemsize
+ROW_BYTES = ROW.itemsize
+REPAIR_BYTES = REPAIR.itemsize
+LOG_BYTES = LOG_DTYPE.itemsize
+
+
+def _row_at(name: str) -> int:
+    return int(ROW.fields[name][1]) if ROW.fields else 0
+
+
+AT_UNIX_NS = _row_at("unix_ns")
+AT_BLOCK = _row_at("block")
+AT_CARGA = _row_at("carga")
+AT_HIST_MIN = _row_at("hist_min")
+AT_HISTOGRAM = _row_at("histograma")
+AT_DESDE = _row_at("desde")
+assert _row_at("omitidos") - AT_BLOCK == 28
+assert _row_at("desviacion") - AT_CARGA == 32
+
+
+@njit(error_model="numpy")
+def select_over(over, valor, local, picked):  # type: ignore[no-untyped-def]  # numba types it
+    """List the marked entities, ascending: index and value; returns the count.
+
+    Eight marks are looked at together, since most eights hold none.
+    """
+    n = valor.shape[0]
+    count = 0
+    eights = n >> 3
+    words = over[: eights << 3].view(np.uint64)
+    for w in range(eights):
+        if words[w] != uint64(0):
+            for i in range(w << 3, (w << 3) + 8):
+                if over[i] != 0:
+                    local[count] = uint32(i)
+                    picked[count] = valor[i]
+                    count += 1
+    for i in range(eights << 3, n):
+        if over[i] != 0:
+            local[count] = uint32(i)
+            picked[count] = valor[i]
+            count += 1
+    return count
+
+
+@njit
+def append_log(block, dyn, tick, count, local, picked):  # type: ignore[no-untyped-def]  # numba types it
+    """Append messages to the block's log at its cursor; what does not fit is counted."""
+    at = int64(dyn[D_LOG_N])
+    room = min(count, block[K.B_LOG_CAP] - at)
+    delta = uint32((tick - int64(dyn[D_ROW_TICK])) & 0xFFFF) << uint32(16)
+    base = block[K.B_LOG] + LOG_BYTES * at
+    for k in range(room):
+        store_u4(base + LOG_BYTES * k, uint32(local[k] & uint32(0xFFFF)) | delta)
+        store_f4(base + LOG_BYTES * k + 4, picked[k])
+    dyn[D_LOG_N] = uint64(at + room)
+    add(dyn, D_LOG_OMITTED, count - room)
+
+
+@njit
+def write_messages(data, at, first_id, canal, count, local, picked):  # type: ignore[no-untyped-def]  # numba types it
+    """``count`` messages, struct ``!Ibf?``, from byte ``at`` of ``data``."""
+    bits = picked[:count].view(np.uint32)
+    for k in range(count):
+        entity = uint32(first_id) + local[k]
+        p = at + 10 * k
+        data[p] = uint8(entity >> uint32(24))
+        data[p + 1] = uint8(entity >> uint32(16))
+        data[p + 2] = uint8(entity >> uint32(8))
+        data[p + 3] = uint8(entity)
+        data[p + 4] = uint8(canal)
+        data[p + 5] = uint8(bits[k] >> uint32(24))
+        data[p + 6] = uint8(bits[k] >> uint32(16))
+        data[p + 7] = uint8(bits[k] >> uint32(8))
+        data[p + 8] = uint8(bits[k])
+        data[p + 9] = uint8(1)
+
+
+@njit
+def write_row(address, block, row, dyn, cold, targs, carga, place):  # type: ignore[no-untyped-def]  # numba types it
+    """The ROW of this tick at ``address``."""
+    n = block[K.B_N]
+    words = address + AT_BLOCK
+    store_u4(words, uint32(block[K.B_INDEX]))
+    store_u4(words + 4, uint32(row[K.W_CANAL] & 0xFFFFFFFF))
+    store_u4(words + 8, uint32(n))
+    store_u4(words + 12, uint32(dyn[D_ACTIVAS]))
+    store_u4(words + 16, uint32(dyn[D_ROW_ERRORES]))
+    store_u4(words + 20, uint32(dyn[D_ROW_REPARADAS]))
+    store_u4(words + 24, uint32(dyn[D_ROW_MENSAJES]))
+    store_u4(words + 28, uint32(dyn[D_LOG_OMITTED]))
+    store_f8(address + AT_CARGA, carga)
+    store_f8(address + AT_CARGA + 8, get_f(dyn, D_UMBRAL))
+    store_f8(address + AT_CARGA + 16, get_f(dyn, D_FITNESS))
+    store_f8(address + AT_CARGA + 24, get_f(dyn, D_MEDIA))
+    store_f8(address + AT_CARGA + 32, get_f(dyn, D_DESVIACION))
+    store_u8(address + AT_UNIX_NS, uint64(targs[K.T_UNIX_NS]))
+    store_u8(address + AT_DESDE, uint64(dyn[D_ROW_TICK] + uint64(1)))
+    copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
+    activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
+    low, high = histogram(
+        f4_at(copy, n), activo, place, u4_at(address + AT_HISTOGRAM, HISTOGRAM_BINS)
+    )
+    store_f4(address + AT_HIST_MIN, float32(low))
+    store_f4(address + AT_HIST_MIN + 4, float32(high))
+
+
+@njit
+def emit(
+    out,
+    rows,
+    block,
+    row,
+    step,
+    emitted,
+    local,
+    picked,
+    with_row,
+    repairs,
+    repaired,
+    dyn,
+    cold,
+    targs,
+    carga,
+    place,
+):  # type: ignore[no-untyped-def]  # noqa: E501  # numba types it; one line so that the ignore holds
+    """Publish the step's frames: messages, then row and repairs. False: a lane is full."""
+    out_ctl, out_data = out
+    rows_ctl, rows_data = rows
+    tick = targs[K.T_TICK]
+    out_pos = int64(-1)
+    rows_pos = int64(-1)
+    log_n = int64(dyn[D_LOG_N]) if with_row else 0
+    has_row = 1 if with_row else 0
+    rows_len = has_row * ROW_BYTES + REPAIR_BYTES * repairs + LOG_BYTES * log_n
+    if emitted > 0:
+        out_pos = lane_reserve(out_ctl, out_data, MESSAGE_BYTES * emitted)
+        if out_pos < 0:
+            return False
+    if rows_len > 0:
+        rows_pos = lane_reserve(rows_ctl, rows_data, rows_len)
+        if rows_pos < 0:
+            return False
+    if emitted > 0:
+        frame_write_header(
+            out_data, out_pos, MESSAGE_BYTES * emitted, KIND_MESSAGES_FRAME, step,
+            block[K.B_INDEX], emitted, uint64(tick), uint64(row[K.W_CANAL] & 0xFF),
+        )  # fmt: skip
+        write_messages(
+            out_data, frame_payload_offset(out_data, out_pos), block[K.B_FIRST], row[K.W_CANAL],
+            emitted, local, picked,
+        )  # fmt: skip
+        lane_publish(out_ctl, out_data, out_pos, MESSAGE_BYTES * emitted)
+    process_kill_point(K_BETWEEN_PUBLISH)
+    if rows_len > 0:
+        flags = has_row * ROW_HAS_ROW | (step & 0xFF) << 8
+        frame_write_header(
+            rows_data, rows_pos, rows_len, KIND_ROW_FRAME, flags, block[K.B_INDEX], repairs,
+            uint64(tick), uint64(log_n),
+        )  # fmt: skip
+        at = rows_data[frame_payload_offset(rows_data, rows_pos) :].ctypes.data
+        if with_row:
+            write_row(at, block, row, dyn, cold, targs, carga, place)
+            at += ROW_BYTES
+        copy_memory(at, repaired, REPAIR_BYTES * repairs)
+        copy_memory(at + REPAIR_BYTES * repairs, block[K.B_LOG], LOG_BYTES * log_n)
+        lane_publish(rows_ctl, rows_data, rows_pos, rows_len)
+    process_kill_point(K_AFTER_PUBLISH)
+    return True

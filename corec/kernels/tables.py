@@ -1,0 +1,84 @@
+"""The descriptor tables of one process: plan + compiled processors + where the world is mapped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.entities.compile import compile_processor
+from corec.kernels import desc as K
+from corec.world.plan import Plan
+
+
+@dataclass
+class Tables:
+    """int64 rows (``corec.kernels.desc``) and the memory their addresses point to."""
+
+    blocks: NDArray[np.int64]
+    swarms: NDArray[np.int64]
+    params: NDArray[np.float32]
+    scratch: NDArray[np.uint8]
+    scratch_offsets: NDArray[np.int64]
+    keep: tuple[Any, ...]
+
+    @property
+    def scratch_address(self) -> int:
+        """Address of the scratch memory, 64-byte aligned."""
+        return int(self.scratch.ctypes.data) + 63 & ~63
+
+
+def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
+    """Compile (or load) every processor of ``plan`` and lay out the tables.
+
+    ``world`` is the payload of the world segment, u8[plan.world_bytes], mapped in this process.
+
+    Raises:
+        ProcessorError: a processor can't be compiled.
+    """
+    swarms = np.zeros((len(plan.swarms), K.W_COLUMNS), np.int64)
+    params = np.zeros((len(plan.swarms), L.PARAMS_MAX), np.float32)
+    keep = []
+    for s in plan.swarms:
+        kernels = compile_processor(s.processor, s.cap)
+        keep.append(kernels)
+        row = swarms[s.index]
+        row[K.W_KIND] = L.KIND_MICRO if s.processor.kind == "micro" else L.KIND_CELU
+        row[K.W_CANAL] = s.canal
+        row[K.W_CAP] = s.cap
+        row[K.W_COPY_BYTES] = s.processor.copy_bytes(s.cap)
+        row[K.W_COLD] = 2 * s.processor.copy_bytes(s.cap)
+        row[K.W_UPDATE], row[K.W_ARRIVE] = kernels.update, kernels.arrive
+        row[K.W_INIT] = kernels.init
+        params[s.index, : len(s.params)] = s.params
+        row[K.W_PARAMS] = params[s.index].ctypes.data
+        row[K.W_MAX_ERRORES] = np.float64(s.max_errores).view(np.int64)
+        offsets = s.processor.field_offsets(s.cap)
+        row[K.W_MEANS] = len(s.processor.means)
+        for k, name in enumerate(s.processor.means):
+            row[K.W_MEAN_OFFSET + k] = offsets[name]
+        sizes = {"valor": 4} | {f.name: f.itemsize for f in s.processor.fields}
+        row[K.W_FIELDS] = len(sizes)
+        row[K.W_STATE_FIELDS] = 1 + len(s.processor.state)
+        for k, (name, size) in enumerate(sizes.items()):
+            row[K.W_FIELD_OFFSET + k] = offsets[name]
+            row[K.W_FIELD_SIZE + k] = size
+    base = int(world.ctypes.data)
+    blocks = np.zeros((plan.n_blocks, K.B_COLUMNS), np.int64)
+    start = base + plan.blocks["offset"]
+    blocks[:, K.B_BASE] = start
+    blocks[:, K.B_N] = plan.blocks["entidades"]
+    blocks[:, K.B_FIRST] = plan.blocks["first_id"]
+    blocks[:, K.B_HOT] = start + plan.blocks["hot"]
+    blocks[:, K.B_LOG] = start + plan.blocks["log"]
+    blocks[:, K.B_LOG_CAP] = plan.blocks["log_cap"]
+    blocks[:, K.B_HIST] = start + plan.blocks["hist"]
+    blocks[:, K.B_SWARM] = plan.blocks["swarm"]
+    blocks[:, K.B_INDEX] = np.arange(plan.n_blocks)
+    layout = K.scratch_layout(max(s.cap for s in plan.swarms))
+    offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
+    scratch = np.zeros(layout["total"] + 64, np.uint8)
+    return Tables(blocks, swarms, params, scratch, offsets_array, (world, *keep))

@@ -1,0 +1,1 @@
+"""Built-in processors: small, documented with formula and source, and examples to start from."""

@@ -1,0 +1,224 @@
+"""The plan of a world: which blocks, where in the segment, what in each. Pure arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.config import Config, ConfigError, Fault
+from corec.entities.processor import Processor, ProcessorError
+from corec.entities.registry import resolve
+from shm.layout import align_up, layout_hash
+
+COLOURS_MAX = 24
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """One bloque of the config: a swarm of equal blocks."""
+
+    index: int
+    id: str
+    canal: int
+    entidades: int
+    cap: int
+    block_bytes: int
+    first_block: int
+    blocks: int
+    first_id: int
+    processor: Processor
+    params: tuple[float, ...]
+    max_errores: float
+    min_fitness: float
+
+
+class BlockPlace(NamedTuple):
+    """Offsets inside one block, bytes."""
+
+    hot: int
+    cold: int  # from hot
+    log: int
+    log_cap: int
+    model: int
+    model_bytes: int
+    hist: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All blocks, in order of their ids. ``blocks`` has one row per block (BLOCK_ROW)."""
+
+    swarms: tuple[Swarm, ...]
+    blocks: NDArray[Any]
+    world_bytes: int
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return int(self.blocks.shape[0])
+
+    @property
+    def entidades(self) -> int:
+        """Number of entities."""
+        return sum(s.entidades for s in self.swarms)
+
+    def block_id(self, index: int) -> str:
+        """``<swarm>:<00000>`` of block ``index``."""
+        swarm = self.swarms[int(self.blocks["swarm"][index])]
+        return f"{swarm.id}:{index - swarm.first_block:05d}"
+
+    def block_index(self, block_id: str) -> int | None:
+        """The index of ``<swarm>:<00000>``, None when there is no such block."""
+        name, _, number = block_id.rpartition(":")
+        for swarm in self.swarms:
+            if swarm.id == name and number.isdecimal() and int(number) < swarm.blocks:
+                return swarm.first_block + int(number)
+        return None
+
+    def block_of(self, entity: int) -> int | None:
+        """The index of the block that holds entity ``entity``, None for an unknown id."""
+        for swarm in self.swarms:
+            if swarm.first_id <= entity < swarm.first_id + swarm.entidades:
+                return swarm.first_block + (entity - swarm.first_id) // swarm.cap
+        return None
+
+    def fingerprint(self, seed: int) -> int:
+        """64 bits over what must be equal for a world to go on under a config."""
+        parts = [f"{L.LAYOUT_VERSION} {seed}"]
+        for s in self.swarms:
+            p = s.processor
+            parts.append(f"{s.id} {s.canal} {s.entidades} {s.cap} {s.block_bytes} {s.params}")
+            parts.append(f"{p.name} {p.kind} {p.state} {p.history} {p.means}")
+        digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little")
+
+
+BLOCK_ROW = np.dtype(
+    [
+        ("swarm", "<i4"),
+        ("canal", "<i4"),
+        ("first_id", "<i8"),
+        ("entidades", "<i8"),
+        ("offset", "<i8"),
+        ("hot", "<i8"),
+        ("log", "<i8"),
+        ("log_cap", "<i8"),
+        ("model", "<i8"),
+        ("model_bytes", "<i8"),
+        ("hist", "<i8"),
+    ]
+)
+
+
+def cold_bytes(cap: int) -> int:
+    """Bytes of the cold pairs: activo, fallos, racha, two copies each."""
+    return 2 * (L.column_bytes(cap, 1) + L.column_bytes(cap, 4) + L.column_bytes(cap, 1))
+
+
+def place_block(processor: Processor, cap: int, block_bytes: int, colour: int) -> BlockPlace | None:
+    """Where everything lies in one block; None when it does not fit.
+
+    Blocks are a power-of-two stride apart, so equal offsets would fall into few cache sets: the
+    hot columns of neighbours are shifted by ``colour`` steps into the block's spare room.
+    """
+    cold = 2 * processor.copy_bytes(cap)
+    hot_bytes = align_up(cold + cold_bytes(cap), L.COLUMN_ALIGN)
+    hist_bytes = align_up(processor.history_bytes(cap), 4096)
+    log_min = L.LOG_DTYPE.itemsize * cap
+    model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
+    spare = block_bytes - L.BLOCK_HOT_BASE - hot_bytes - hist_bytes - log_min - model_min
+    if spare < 0:
+        return None
+    step = align_up(hot_bytes, 4096)
+    colours = min(COLOURS_MAX, spare // 2 // step + 1)
+    hot = L.BLOCK_HOT_BASE + (colour % colours) * step
+    log = L.BLOCK_HOT_BASE + (colours - 1) * step + align_up(hot_bytes, L.COLUMN_ALIGN)
+    hist = block_bytes - hist_bytes
+    log_cap = min(L.LOG_CAP_MAX, (hist - model_min - log) // L.LOG_DTYPE.itemsize)
+    model = align_up(log + log_cap * L.LOG_DTYPE.itemsize, L.COLUMN_ALIGN)
+    return BlockPlace(hot, cold, log, log_cap, model, max(0, hist - model), hist)
+
+
+def make_plan(config: Config) -> Plan:
+    """The plan for ``config``, processors resolved and their parameters checked.
+
+    Raises:
+        ConfigError: a processor is missing, its parameters or its size are impossible.
+    """
+    faults: list[Fault] = []
+    swarms: list[Swarm] = []
+    rows: list[tuple[int, ...]] = []
+    first_id = first_block = offset = 0
+    for index, bloque in enumerate(config.bloques):
+        where = f"bloques[{index}]"
+        try:
+            processor = resolve(bloque.procesador, (config.base_dir, config.base_dir / "plugins"))
+        except ProcessorError as error:
+            found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
+            allowed = allowed or "a processor that can be imported"
+            faults.append(Fault(f"{where}.procesador", found, allowed))
+            continue
+        try:
+            params = processor.param_values(bloque.parametros)
+        except ProcessorError as error:
+            for fault in str(error).split("; "):
+                key, _, rest = fault.partition(": ")
+                found, _, allowed = rest.removeprefix("found ").partition(", allowed ")
+                allowed = allowed or "a parameter of the processor"
+                faults.append(Fault(f"{where}.parametros.{key}", found, allowed))
+            continue
+        cap = min(bloque.per_block, bloque.entidades)
+        block_bytes = bloque.max_size_mb * L.MIB
+        if place_block(processor, cap, block_bytes, 0) is None:
+            faults.append(
+                Fault(
+                    f"{where}.entidades_por_bloque",
+                    f"{cap} entities of {bloque.procesador} in {bloque.max_size_mb} MB",
+                    f"at most {most_entities(processor, block_bytes)}",
+                )
+            )
+            continue
+        count = -(-bloque.entidades // cap)
+        swarm = Swarm(
+            len(swarms), bloque.id, bloque.canal, bloque.entidades, cap, block_bytes, first_block,
+            count, first_id, processor, tuple(params), bloque.repair.max_errores,
+            bloque.repair.min_fitness,
+        )  # fmt: skip
+        for number in range(count):
+            place = place_block(processor, cap, block_bytes, first_block + number)
+            assert place is not None
+            n = min(cap, bloque.entidades - number * cap)
+            rows.append(
+                (swarm.index, bloque.canal, first_id + number * cap, n, offset, place.hot,
+                 place.log, place.log_cap, place.model, place.model_bytes, place.hist)
+            )  # fmt: skip
+            offset += block_bytes
+        first_id += bloque.entidades
+        first_block += count
+        swarms.append(swarm)
+    if faults:
+        raise ConfigError(faults)
+    return Plan(tuple(swarms), np.array(rows, BLOCK_ROW), offset)
+
+
+def most_entities(processor: Processor, block_bytes: int) -> int:
+    """The largest block of ``processor`` that fits into ``block_bytes``."""
+    low, high = 0, 65_535
+    while low < high:
+        middle = (low + high + 1) // 2
+        if place_block(processor, middle, block_bytes, 0) is None:
+            high = middle - 1
+        else:
+            low = middle
+    return low
+
+
+def block_layout_hash(swarm: Swarm) -> int:
+    """What the columns of a swarm's blocks are, as 64 bits for their headers."""
+    p = swarm.processor
+    return layout_hash(f"{L.LAYOUT_VERSION} {swarm.cap} {swarm.block_bytes} {p.state} {p.history}")
