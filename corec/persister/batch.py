@@ -1,0 +1,150 @@
+"""Which frames form the next transaction, and how far the lanes are then.  Pure, no I/O.
+
+A lane's frames come in ascending (tick, block, step).  A worker killed between publish and commit
+publishes its last frame again; a frame that is not greater than the lane's mark is such a copy.
+Events carry no such key: their producers never publish twice, and position alone counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from corec import layout as L
+from shm.lane import Frame
+
+STEP_SHIFT = 8
+"""The frame's flags: bits of ``L.ROW_*`` below, the step of the tick from this bit on."""
+
+
+class Mark(NamedTuple):
+    """How far one lane is durable."""
+
+    position: int
+    tick: int
+    block: int
+    step: int
+    rows: int
+    """Rows of ``bloques`` written through the lane, for this world."""
+
+
+START = Mark(0, -1, -1, -1, 0)
+"""Before the first frame ever."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One lane's part of a batch: ``frames`` to write, and the lane's mark once they are."""
+
+    lane: str
+    frames: list[Frame]
+    mark: Mark
+    duplicates: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one transaction writes."""
+
+    pieces: list[Piece]
+
+    @property
+    def row_frames(self) -> list[Frame]:
+        """The ROW frames of all lanes, lane by lane."""
+        return [f for p in self.pieces for f in p.frames if f.kind == L.KIND_ROW_FRAME]
+
+    @property
+    def event_frames(self) -> list[Frame]:
+        """The event frames of all lanes, lane by lane."""
+        return [f for p in self.pieces for f in p.frames if f.kind == L.KIND_EVENT_FRAME]
+
+
+def has_row(frame: Frame) -> bool:
+    """Whether a frame brings a row of ``bloques`` (and not only repairs)."""
+    return frame.kind == L.KIND_ROW_FRAME and bool(frame.flags & L.ROW_HAS_ROW)
+
+
+def take(lane: str, frames: Iterable[Frame], mark: Mark) -> Piece:
+    """The frames of one lane that are still to be written, given its mark."""
+    taken: list[Frame] = []
+    position, rows = mark.position, mark.rows
+    last = (mark.tick, mark.block, mark.step)
+    duplicates = 0
+    for frame in frames:
+        position = frame.next_position
+        if frame.kind == L.KIND_ROW_FRAME:
+            key = (frame.tick, frame.a, frame.flags >> STEP_SHIFT)
+            if key <= last:
+                duplicates += 1
+                continue
+            last = key
+            rows += frame.flags & L.ROW_HAS_ROW
+        taken.append(frame)
+    return Piece(lane, taken, Mark(position, *last, rows), duplicates)
+
+
+def without(piece: Piece, there: AbstractSet[tuple[int, int]], overlap_tick: int) -> Piece:
+    """``piece`` less the frames whose (block, tick) is in the tables already.
+
+    Only frames up to ``overlap_tick`` are looked at: see ``offsets``.
+    """
+    kept = [
+        frame
+        for frame in piece.frames
+        if frame.kind != L.KIND_ROW_FRAME
+        or frame.tick > overlap_tick
+        or (frame.a, frame.tick) not in there
+    ]
+    gone_rows = sum(map(has_row, piece.frames)) - sum(map(has_row, kept))
+    return Piece(
+        piece.lane,
+        kept,
+        piece.mark._replace(rows=piece.mark.rows - gone_rows),
+        piece.duplicates + len(piece.frames) - len(kept),
+    )
+
+
+def shares(waiting: Sequence[int], limit: int) -> list[int]:
+    """Split ``limit`` bytes over lanes with ``waiting`` bytes each, no lane starved by another.
+
+    What a lane does not need goes to the others; the sum is at most ``limit``.
+    """
+    given = [0] * len(waiting)
+    left = limit
+    order = sorted(range(len(waiting)), key=lambda k: waiting[k])
+    for done, k in enumerate(order):
+        given[k] = min(waiting[k], left // (len(order) - done))
+        left -= given[k]
+    return given
+
+
+def worth_writing(waiting: Sequence[int], capacities: Sequence[int], enough: int) -> bool:
+    """Whether to write now: ``enough`` bytes in all, or some lane is a quarter full."""
+    return sum(waiting) >= enough or any(
+        4 * bytes_waiting >= capacity
+        for bytes_waiting, capacity in zip(waiting, capacities, strict=True)
+    )
+
+
+class LaneView(NamedTuple):
+    """What ``durable_tick`` needs to know of one rows lane, read in this order."""
+
+    done_tick: int
+    """The producing worker's last whole tick, read before ``pending_tick``."""
+    pending_tick: int | None
+    """Tick of the first frame that is not durable; None when there is none."""
+
+
+def durable_tick(lanes: Iterable[LaneView]) -> int | None:
+    """The highest T such that every frame of ticks <= T is durable; None without lanes.
+
+    A worker publishes the frames of T before it says that T is done, so an empty lane is durable
+    up to the tick that was done before the lane was looked at.
+    """
+    ticks = [
+        lane.done_tick if lane.pending_tick is None else min(lane.done_tick, lane.pending_tick - 1)
+        for lane in lanes
+    ]
+    return min(ticks, default=None)

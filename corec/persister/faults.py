@@ -1,0 +1,72 @@
+"""What goes wrong at the database: which reason the slot shows, and a text without secrets."""
+
+from __future__ import annotations
+
+import random
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from corec import layout as L
+
+BACKOFF_MIN_S = 0.1
+BACKOFF_MAX_S = 5.0
+
+_REFUSED_STATES = ("28", "3D", "42501", "53300")
+_UNREACHABLE_STATES = ("08", "57P")
+_FULL_STATES = ("53",)
+_BUSY_WORDS = ("starting up", "shutting down", "recovery", "not yet accepting")
+
+
+class ForeignSchema(RuntimeError):
+    """A table of CoreC's name exists and is not CoreC's; only the operator can say what to do."""
+
+
+def reason_of(error: BaseException) -> int:
+    """The ``L.REASON_*`` of an error, by its SQLSTATE where the server gave one."""
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        if state.startswith(_REFUSED_STATES):
+            return L.REASON_REFUSED
+        if state.startswith(_FULL_STATES):
+            return L.REASON_FULL
+        if state.startswith(_UNREACHABLE_STATES):
+            return L.REASON_UNREACHABLE
+        return L.REASON_SERVER_ERROR
+    if isinstance(error, psycopg.OperationalError):
+        # psycopg has no SQLSTATE for a connection that was never made, only libpq's text.
+        text = str(error)
+        answered = "FATAL:" in text and not any(word in text for word in _BUSY_WORDS)
+        return L.REASON_REFUSED if answered else L.REASON_UNREACHABLE
+    if isinstance(error, OSError):
+        return L.REASON_UNREACHABLE
+    return L.REASON_SERVER_ERROR
+
+
+def text_of(error: BaseException, conninfo: str) -> str:
+    """One line about ``error`` for the log, with the connection string's password masked."""
+    try:
+        password = conninfo_to_dict(conninfo).get("password")
+    except psycopg.ProgrammingError:
+        # libpq quotes the part it does not understand, and that may be the password.
+        return "the database's connection string cannot be understood"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.replace(str(password), "***") if password else text
+
+
+class Backoff:
+    """Waiting times between attempts: doubled from 0.1 to 5 s, each 50 to 100 % of that."""
+
+    def __init__(self, random_source: random.Random | None = None) -> None:
+        self._random = random_source or random.Random()
+        self._next_s = BACKOFF_MIN_S
+
+    def reset(self) -> None:
+        """Start again at the shortest time."""
+        self._next_s = BACKOFF_MIN_S
+
+    def next_s(self) -> float:
+        """Seconds to wait before the next attempt."""
+        wait = self._next_s * self._random.uniform(0.5, 1.0)
+        self._next_s = min(BACKOFF_MAX_S, 2 * self._next_s)
+        return wait

@@ -1,0 +1,156 @@
+"""The tables: ``bloques`` and ``eventos``, partitioned by range of ``timestamp``; corec_offsets.
+
+Any number of instances share them.  They are made by whoever comes first, under an advisory lock
+(``CREATE TABLE IF NOT EXISTS`` alone fails when two sessions run it at once), and in the first
+schema of the role's ``search_path``; afterwards only looked at, as even a needless
+``CREATE INDEX IF NOT EXISTS`` would wait for every running COPY.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from corec.persister.faults import ForeignSchema
+
+Connection = psycopg.AsyncConnection[Any]
+
+LOCK_DDL: Final = 0x636F_7265_6320_7361  # pg_advisory_xact_lock of everybody who changes the tables
+PARTITIONED: Final = ("bloques", "eventos")
+
+_CREATE: Final = (
+    """
+    CREATE TABLE bloques (
+        instance_id text NOT NULL,
+        id text NOT NULL,
+        canal smallint NOT NULL,
+        tick bigint NOT NULL,
+        "timestamp" timestamptz NOT NULL,
+        num_entidades integer NOT NULL,
+        activas integer NOT NULL,
+        errores integer NOT NULL,
+        reparadas integer NOT NULL,
+        carga double precision NOT NULL,
+        umbral double precision NOT NULL,
+        fitness double precision NOT NULL,
+        media double precision NOT NULL,
+        desviacion double precision NOT NULL,
+        mensajes bigint NOT NULL,
+        payload bytea
+    ) PARTITION BY RANGE ("timestamp")
+    """,
+    "ALTER TABLE bloques ALTER COLUMN payload SET STORAGE EXTERNAL",
+    'CREATE INDEX bloques_canal_timestamp ON bloques (canal, "timestamp" DESC)',
+    """
+    CREATE TABLE eventos (
+        instance_id text NOT NULL,
+        "timestamp" timestamptz NOT NULL,
+        tick bigint NOT NULL,
+        tipo text NOT NULL,
+        bloque text,
+        entidad bigint,
+        detalle jsonb NOT NULL
+    ) PARTITION BY RANGE ("timestamp")
+    """,
+    'CREATE INDEX eventos_tipo_timestamp ON eventos (tipo, "timestamp" DESC)',
+    """
+    CREATE TABLE corec_offsets (
+        instance_id text NOT NULL,
+        lane text NOT NULL,
+        epoch bigint NOT NULL,
+        made bigint NOT NULL,
+        position bigint NOT NULL,
+        tick bigint NOT NULL,
+        block bigint NOT NULL,
+        step integer NOT NULL,
+        count bigint NOT NULL,
+        overlap_tick bigint NOT NULL,
+        PRIMARY KEY (instance_id, lane)
+    ) WITH (fillfactor = 50)
+    """,
+    "COMMENT ON TABLE bloques IS 'CoreC: one row per block every so many ticks; payload: zstd'",
+    "COMMENT ON TABLE eventos IS 'CoreC: repairs, fusions, restarts, overloads, gaps'",
+    "COMMENT ON TABLE corec_offsets IS 'CoreC: how far each lane is written; do not change'",
+)
+
+# Indexes of each partition by itself: a unique index of the whole table would have to hold the
+# partition key, and (instance_id, id, tick) is unique without it.
+PARTITION_INDEX: Final = {
+    "bloques": sql.SQL("CREATE UNIQUE INDEX {name} ON {table} (instance_id, id, tick)"),
+    "eventos": sql.SQL("CREATE INDEX {name} ON {table} (instance_id, tick)"),
+}
+
+_COLUMNS: Final = {
+    "bloques": {
+        "instance_id": "text", "id": "text", "canal": "int2", "tick": "int8",
+        "timestamp": "timestamptz", "num_entidades": "int4", "activas": "int4", "errores": "int4",
+        "reparadas": "int4", "carga": "float8", "umbral": "float8", "fitness": "float8",
+        "media": "float8", "desviacion": "float8", "mensajes": "int8", "payload": "bytea",
+    },
+    "eventos": {
+        "instance_id": "text", "timestamp": "timestamptz", "tick": "int8", "tipo": "text",
+        "bloque": "text", "entidad": "int8", "detalle": "jsonb",
+    },
+    "corec_offsets": {
+        "instance_id": "text", "lane": "text", "epoch": "int8", "made": "int8",
+        "position": "int8", "tick": "int8", "block": "int8", "step": "int4", "count": "int8",
+        "overlap_tick": "int8",
+    },
+}  # fmt: skip
+
+_FOUND = """
+    SELECT c.relname, c.relkind::text, n.nspname,
+           (SELECT jsonb_object_agg(a.attname, t.typname) FROM pg_attribute a
+              JOIN pg_type t ON t.oid = a.atttypid
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.oid = ANY (ARRAY[to_regclass('bloques'), to_regclass('eventos'),
+                              to_regclass('corec_offsets')])
+"""
+
+
+async def ensure_schema(connection: Connection) -> str:
+    """Make the tables where they are missing; returns the name of the schema that holds them.
+
+    Raises ForeignSchema when a table of one of the names is not CoreC's, psycopg.Error else.
+    """
+    found = await _found(connection)
+    if not found:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_DDL,))
+            if not await _found(connection):
+                for statement in _CREATE:
+                    await connection.execute(statement)
+        found = await _found(connection)
+    schemas = set()
+    for name, columns in _COLUMNS.items():
+        if name not in found:
+            raise ForeignSchema(
+                f"the table {name} is missing while {', '.join(found)} is there; drop or rename "
+                "those, or give CoreC another database"
+            )
+        kind, schema, types = found[name]
+        schemas.add(schema)
+        if kind != ("p" if name in PARTITIONED else "r"):
+            raise ForeignSchema(
+                f"{schema}.{name} is not a table as CoreC makes it; rename it, or give CoreC "
+                "another database"
+            )
+        wrong = [f"{c} {t}" for c, t in columns.items() if types.get(c) != t]
+        if wrong:
+            raise ForeignSchema(
+                f"{schema}.{name} lacks {', '.join(wrong)}; rename it, or give CoreC another "
+                "database"
+            )
+    if len(schemas) > 1:
+        raise ForeignSchema(f"CoreC's tables are in several schemas: {', '.join(sorted(schemas))}")
+    return str(schemas.pop())
+
+
+async def _found(connection: Connection) -> dict[str, tuple[str, str, dict[str, str]]]:
+    cursor = await connection.execute(_FOUND)
+    return {
+        name: (kind, schema, types) for name, kind, schema, types in await cursor.fetchall()
+    }

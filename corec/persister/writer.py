@@ -1,0 +1,301 @@
+"""One connection to PostgreSQL that takes the lanes over and writes batches, each in one go.
+
+A transaction is: COPY of the rows, COPY of the events, compare-and-swap of the lanes' rows in
+``corec_offsets`` (theory in ``offsets``).  What a kill or a lost connection leaves:
+
+    before the server has COMMIT        nothing of the batch; its frames are still in the lanes
+    COMMIT sent, its reply not seen     either; the next take-over reads which
+    after COMMIT, before the release    all of it; the next take-over starts past it and releases
+
+A ``Writer`` that raised is used up, and its connection with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg import sql
+
+from corec import layout as L
+from corec.persister.batch import Batch, Mark, Piece, has_row, without
+from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event, gather
+from corec.persister.offsets import LaneNow, PositionMoved, Stored, Takeover, plan_takeover
+from corec.persister.partitions import SET_ASIDE_MARK, Partitions
+from corec.persister.periods import Unit
+from corec.persister.schema import PARTITIONED, Connection, ensure_schema
+from shm.killpoint import kill_point
+
+CONNECT_TIMEOUT_S = 5
+_CONNECT = {
+    "application_name": "corec persister",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    # a server that vanished without a word is noticed after about 20 s
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,
+}
+_SESSION: Final = (
+    "SET TIME ZONE 'UTC'",
+    "SET datestyle = 'ISO, YMD'",
+    "SET statement_timeout = 0",
+    "SET lock_timeout = 0",
+    # a commit that is said to be durable frees the frames in the lanes
+    """SELECT set_config('synchronous_commit', 'on', false)
+        WHERE current_setting('synchronous_commit') = 'off'""",
+)
+_HOUR_NS = 3_600_000_000_000
+
+_READ: Final = """
+    SELECT lane, epoch, made, position, tick, block, step, count, overlap_tick
+      FROM corec_offsets WHERE instance_id = %s FOR UPDATE
+"""
+_THERE: Final = (
+    """
+    SELECT id, tick FROM bloques
+     WHERE instance_id = %s AND id = ANY (%s) AND tick BETWEEN %s AND %s
+    """,
+    """
+    SELECT DISTINCT bloque, tick FROM eventos
+     WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = 'repair'
+    """,
+)
+_REPLACE: Final = """
+    INSERT INTO corec_offsets (instance_id, lane, epoch, made, position, tick, block, step, count,
+                               overlap_tick)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (instance_id, lane) DO UPDATE
+    SET epoch = excluded.epoch, made = excluded.made, position = excluded.position,
+        tick = excluded.tick, block = excluded.block, step = excluded.step,
+        count = excluded.count, overlap_tick = excluded.overlap_tick
+"""
+_SWAP: Final = """
+    UPDATE corec_offsets o
+       SET position = n.position, tick = n.tick, block = n.block, step = n.step, count = n.count
+      FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+                  %s::bigint[], %s::bigint[], %s::bigint[])
+        AS n (lane, made, was, position, tick, block, step, count)
+     WHERE o.instance_id = %s AND o.epoch = %s
+       AND o.lane = n.lane AND o.made = n.made AND o.position = n.was
+"""
+
+
+class World(NamedTuple):
+    """Who writes."""
+
+    instance_id: str
+    epoch: int
+    partition: Unit
+
+
+class Taken(NamedTuple):
+    """What a take-over found and did."""
+
+    plan: Takeover
+    set_aside: dict[str, int]
+    """Rows renamed per table, when this is a new world."""
+
+
+class Written(NamedTuple):
+    """What one committed transaction wrote."""
+
+    pieces: list[Piece]
+    rows: int
+    events: int
+    duplicates: int
+    copied_bytes: int
+
+
+async def connect(conninfo: str) -> Connection:
+    """A connection in autocommit mode.  Raises psycopg.Error, OSError."""
+    options: dict[str, Any] = dict(_CONNECT)
+    connection: Connection = await psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, prepare_threshold=None, **options
+    )
+    return connection
+
+
+def abandon(connection: Connection) -> None:
+    """End a connection at once, whatever it waits for: that wait then fails.
+
+    Cancelling instead would ask the server to cancel, which takes seconds when it is frozen.
+    """
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
+    except (OSError, psycopg.OperationalError):
+        pass  # it is closed already
+
+
+class Writer:
+    """A connection that has the tables; ``take_over`` comes first, then ``write``."""
+
+    def __init__(self, connection: Connection, schema: str, world: World, encoder: Encoder) -> None:
+        self._connection = connection
+        self._world = world
+        self._encoder = encoder
+        self._lanes: dict[str, Stored] = {}
+        self.partitions = Partitions(connection, schema, world.partition)
+
+    @classmethod
+    async def prepare(cls, connection: Connection, world: World, encoder: Encoder) -> Writer:
+        """Set the session up and make the tables.
+
+        Raises psycopg.Error, ForeignSchema, ValueError for an epoch that is no positive int64.
+        """
+        if not 0 < world.epoch < 2**63:
+            raise ValueError(f"world epoch: found {world.epoch}, expected 1 to 2**63 - 1")
+        for statement in _SESSION:
+            await connection.execute(statement)
+        return cls(connection, await ensure_schema(connection), world, encoder)
+
+    async def take_over(
+        self, lanes: list[LaneNow], now: datetime, *, first: bool, suspect_tick: int = -1
+    ) -> Taken:
+        """Read (and lock) the lanes' rows, set an older world aside, note where each goes on.
+
+        Rows up to ``suspect_tick`` are looked up before they are written, whatever the table says.
+        Raises Fenced (``plan_takeover``), psycopg.Error.
+        """
+        instance, epoch = self._world.instance_id, self._world.epoch
+        execute = self._connection.execute
+        set_aside: dict[str, int] = {}
+        async with self._connection.transaction():
+            await execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (instance,))
+            cursor = await execute(_READ, (instance,))
+            stored = [
+                Stored(lane, its_epoch, made, Mark(*mark), overlap)
+                for lane, its_epoch, made, *mark, overlap in await cursor.fetchall()
+            ]
+            plan = plan_takeover(stored, lanes, epoch, first=first, suspect_tick=suspect_tick)
+            if plan.new_world:
+                set_aside = await self._set_aside(now)
+                await execute("DELETE FROM corec_offsets WHERE instance_id = %s", (instance,))
+            for row in plan.lanes.values():
+                values = (row.lane, epoch, row.made, *row.mark, row.overlap_tick)
+                await execute(_REPLACE, (instance, *values))
+        self._lanes = dict(plan.lanes)
+        return Taken(plan, set_aside)
+
+    async def _set_aside(self, now: datetime) -> dict[str, int]:
+        """Rename what an older world of this instance wrote; rows per table."""
+        instance = self._world.instance_id
+        aside = f"{instance}{SET_ASIDE_MARK}{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+        counts = {}
+        for table in PARTITIONED:
+            statement = sql.SQL("UPDATE {} SET instance_id = %s WHERE instance_id = %s")
+            cursor = await self._connection.execute(
+                statement.format(sql.Identifier(table)), (aside, instance)
+            )
+            counts[table] = cursor.rowcount
+        return counts
+
+    def mark(self, lane: str) -> Mark:
+        """How far ``lane`` is durable."""
+        return self._lanes[lane].mark
+
+    async def write(self, batch: Batch, events: list[Event], now_unix_ns: int) -> Written:
+        """Write a batch and ``events`` (the parsed ones of its event frames) in one transaction.
+
+        Raises PositionMoved when somebody else wrote meanwhile, psycopg.Error; nothing is written
+        then, unless the connection was lost at COMMIT: see the theory above.
+        """
+        await self._make_partitions(batch, events, now_unix_ns)
+        execute = self._connection.execute
+        pieces = batch.pieces
+        async with self._connection.transaction():
+            there = await self._looked_up(pieces)
+            if there:
+                pieces = [without(p, there, self._lanes[p.lane].overlap_tick) for p in pieces]
+            frames = [f for p in pieces for f in p.frames if f.kind == L.KIND_ROW_FRAME]
+            row_frames = [f for f in frames if has_row(f)]
+            written = [*self._encoder.repairs(frames, now_unix_ns), *events]
+            kill_point("persist.before_copy")
+            copied = 0
+            if row_frames:
+                rows = gather(row_frames)
+                copied += await self._copy(
+                    "bloques", ROW_COLUMNS, self._encoder.rows(row_frames, rows)
+                )
+            if written:
+                copied += await self._copy("eventos", EVENT_COLUMNS, self._encoder.events(written))
+            kill_point("persist.after_copy")
+            cursor = await execute(_SWAP, self._swap_values(pieces))
+            if cursor.rowcount != len(pieces):
+                raise PositionMoved(
+                    f"corec_offsets: found {cursor.rowcount} of {len(pieces)} lanes where this "
+                    "persister left them"
+                )
+            kill_point("persist.before_commit")
+        kill_point("persist.after_commit")
+        for piece in pieces:
+            self._lanes[piece.lane] = self._lanes[piece.lane]._replace(mark=piece.mark)
+        duplicates = sum(p.duplicates for p in pieces)
+        return Written(pieces, len(row_frames), len(written), duplicates, copied)
+
+    async def _copy(self, table: str, columns: Iterable[str], pieces: Iterable[bytes]) -> int:
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        copied = 0
+        async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for piece in pieces:
+                await copy.write(piece)
+                copied += len(piece)
+                # psycopg does not give way while the socket takes everything; heartbeats must go on
+                await asyncio.sleep(0)
+        return copied
+
+    def _swap_values(self, pieces: list[Piece]) -> tuple[Any, ...]:
+        rows = [
+            (p.lane, self._lanes[p.lane].made, self._lanes[p.lane].mark.position, *p.mark)
+            for p in pieces
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 8
+        return (*columns, self._world.instance_id, self._world.epoch)
+
+    async def _make_partitions(self, batch: Batch, events: list[Event], now_unix_ns: int) -> None:
+        """What the rows and events need; usually it was all made ahead."""
+        frames = batch.row_frames
+        # the time is the first field of a ROW
+        times = [int.from_bytes(f.payload[:8], "little") for f in frames if has_row(f)]
+        repaired = [
+            t for f in frames if f.b
+            for t in (int.from_bytes(f.payload[:8], "little") if has_row(f) else now_unix_ns,)
+        ]  # fmt: skip
+        await self.partitions.ensure("bloques", hours(np.array(times, np.uint64)))
+        event_times = [*repaired, *(event.unix_ns for event in events)]
+        await self.partitions.ensure("eventos", hours(np.array(event_times, np.uint64)))
+
+    async def _looked_up(self, pieces: list[Piece]) -> set[tuple[int, int]]:
+        """(block, tick) of the batch's frames that are in the tables already; see ``offsets``."""
+        suspects = [
+            frame
+            for piece in pieces
+            for frame in piece.frames
+            if frame.kind == L.KIND_ROW_FRAME and frame.tick <= self._lanes[piece.lane].overlap_tick
+        ]
+        if not suspects:
+            return set()
+        blocks = {self._encoder.block_id(frame.a): frame.a for frame in suspects}
+        ticks = [frame.tick for frame in suspects]
+        values = (self._world.instance_id, list(blocks), min(ticks), max(ticks))
+        found: set[tuple[int, int]] = set()
+        for statement in _THERE:
+            cursor = await self._connection.execute(statement, values)
+            found.update((blocks[name], tick) for name, tick in await cursor.fetchall())
+        return found
+
+
+def hours(unix_ns: npt.NDArray[np.uint64]) -> list[datetime]:
+    """The different hours that times (ns since 1970) are in."""
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    return [start + timedelta(hours=int(h)) for h in np.unique(unix_ns // np.uint64(_HOUR_NS))]
