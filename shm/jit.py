@@ -9,16 +9,12 @@ decorators keep the Python signature that callers read and mypy checks.
   loaded from the cache on disk (``NUMBA_CACHE_DIR`` if the environment sets it before the import).
 * ``intrinsic``: an LLVM code generator.
 
-Numba's cache on disk looks at the file of the cached function only.  What that function inlined
-from *other* files may have changed since: stale offsets in compiled code would corrupt memory.
-``use_cache`` therefore names the cache folder after every source that may be inlined.
+Which folder the cache should be: ``shm.cache``.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -59,22 +55,3 @@ def compiled(*signatures: Any) -> Callable[[F], F]:
 def intrinsic(generator: Callable[..., Any]) -> Any:
     """Register an LLVM code generator ``(typing_context, *types) -> (signature, codegen)``."""
     return numba.extending.intrinsic(generator)
-
-
-def use_cache(folder: Path, *packages: Path) -> Path:
-    """Keep compiled code in a subfolder of ``folder`` named after the sources of ``packages``.
-
-    ``packages`` are folders of Python files whose functions compiled code may inline.  Call it
-    before the first import of a module that compiles (this module does not), or set
-    ``NUMBA_CACHE_DIR`` to the result in the environment.  Raises OSError when a source cannot be
-    read.
-    """
-    digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
-    for package in packages:
-        for source in sorted(package.rglob("*.py")):
-            digest.update(str(source.relative_to(package)).encode() + b"\0")
-            digest.update(source.read_bytes() + b"\0")
-    target = folder / digest.hexdigest()
-    settings: Any = numba.config
-    settings.CACHE_DIR = str(target)
-    return target
