@@ -12,8 +12,9 @@ The order matters, and so does who may see what:
    way of dropping is tried in a forked probe that does what the server will do, least first:
    without any capability; with CAP_DAC_READ_SEARCH (enter and read every directory); with
    CAP_DAC_OVERRIDE (containers commonly have that one alone); with both. The capability must be
-   *ambient* to survive setuid + exec, and permitted must not exceed ambient or the kernel treats
-   the exec as privileged and forgets step 3.
+   *ambient* to survive the exec, and permitted must not exceed ambient or the kernel treats the
+   exec as privileged and forgets step 3. PostgreSQL looks at its own program with access(2), which
+   ignores an ordinary user's capabilities unless the secure bit NO_SETUID_FIXUP is set.
 3. PR_SET_PDEATHSIG, after the last change of credentials, which clears it. A parent that died
    before this line is seen by getppid().
 4. exec. The pid stays the same, so the server is the direct child of whoever started us.
@@ -42,7 +43,8 @@ _WAYS_TO_DROP: tuple[tuple[int, ...], ...] = (
     (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE),
 )
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -76,7 +78,7 @@ def _keep_only(capabilities: Sequence[int]) -> None:
 def become(user: dict[str, Any], capabilities: Sequence[int]) -> None:
     """Turn this process into `user` {name, uid, gid} for good, keeping `capabilities`."""
     if capabilities:
-        prctl(_PR_SET_KEEPCAPS, 1)
+        prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)  # setuid keeps them; we take them below
     os.initgroups(user["name"], user["gid"])
     os.setresgid(user["gid"], user["gid"], user["gid"])
     os.setresuid(user["uid"], user["uid"], user["uid"])
@@ -95,6 +97,8 @@ def _probe(spec: dict[str, Any], capabilities: Sequence[int]) -> bool:
                     os.stat(os.path.join(path, "."))  # needs leave to enter, not to list
                 else:
                     os.close(os.open(path, os.O_RDONLY))
+            if not os.access(spec["argv"][0], os.R_OK | os.X_OK):
+                os._exit(1)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 1)
             os.dup2(null, 2)

@@ -16,7 +16,7 @@ process title, an environment or a log could show, and two instances cannot coll
 What a kill leaves: the server is told SIGQUIT by the kernel when its parent ends (at once, no
 checkpoint: a supervisor killed at full load has no orphan two seconds later), and replays its log
 at the next start. A killed initdb leaves `pgdata.new`, which the next start removes. A stale
-postmaster.pid is the server's own affair, save one case it gets wrong: see `_disarm_stale_pid`.
+postmaster.pid is the server's own affair, save what pidfile.py does.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from corec.embedded import pidfile
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import (
@@ -50,7 +51,6 @@ ROLE = DATABASE = "corec"
 _USERS_FOR_ROOT = ("postgres", "nobody")
 _START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
 _INITDB_WAIT_S = 120.0
-_STATUS_LINE = 7  # of postmaster.pid
 _SETTINGS = """\
 listen_addresses = ''
 unix_socket_permissions = 0777   # the directory and the peer map decide
@@ -176,6 +176,7 @@ class EmbeddedPostgres:
             self._child = None
             if self._home is not None:
                 self._home.end_leftovers(signal.SIGQUIT)
+                pidfile.remove_segment(self._home.path / "pgdata" / "postmaster.pid")
 
     def _start(self, home: Home) -> None:
         home.end_leftovers(signal.SIGQUIT)
@@ -186,7 +187,7 @@ class EmbeddedPostgres:
             self._initdb(home, pgdata, user)
         self._make_socket_dir(home, user)
         self._write_settings(home, user)
-        _disarm_stale_pid(pgdata / "postmaster.pid")
+        pidfile.disarm(pgdata / "postmaster.pid")
         self._progress("starting PostgreSQL")
         assert self._sockets is not None  # made above
         self._child = Child(
@@ -303,7 +304,7 @@ class EmbeddedPostgres:
     def _await_ready(self, child: Child, pgdata: Path) -> None:
         deadline = time.monotonic() + _START_WAIT_S
         told = time.monotonic() + 3.0
-        while not _ready(pgdata / "postmaster.pid", child.pid):
+        while not pidfile.is_ready(pgdata / "postmaster.pid", child.pid):
             if child.exit_code is not None:
                 raise EmbeddedServerError(
                     f"PostgreSQL did not start in {self._data_dir} "
@@ -342,14 +343,6 @@ def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _ready(pid_file: Path, pid: int) -> bool:
-    try:
-        lines = pid_file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return False
-    return len(lines) > _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE][:5] == "ready"
-
-
 def _in_use(sockets: Path) -> bool:
     """Is the server named by a socket's lock file alive?"""
     for lock in sockets.glob("*.lock"):
@@ -360,20 +353,3 @@ def _in_use(sockets: Path) -> bool:
         except (OSError, ValueError):
             continue  # a torn file, or nobody: stale
     return False
-
-
-def _disarm_stale_pid(pid_file: Path) -> None:
-    """Let the server start though the number in a stale postmaster.pid is in use again.
-
-    PostgreSQL checks only whether *some* process of its user has that number. It exempts its own
-    parent's, so that is what we write. The rest of the file stays: the server needs it to remove
-    the shared memory its predecessor left. Called with no server running in this directory.
-    """
-    try:
-        first, rest = pid_file.read_text(encoding="utf-8").split("\n", 1)
-    except (OSError, ValueError):
-        return  # none, or torn: the server says what is wrong with it
-    if first.strip() != str(os.getpid()):
-        with pid_file.open("r+", encoding="utf-8") as stream:
-            stream.write(f"{os.getpid()}\n{rest}")
-            stream.truncate()

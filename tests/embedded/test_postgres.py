@@ -116,6 +116,19 @@ def test_stale_pid_file_naming_a_living_process_does_not_stop_a_start(tmp_path: 
     server.stop()
 
 
+def test_stopping_after_a_kill_removes_its_shared_memory(tmp_path: Path) -> None:
+    server = _server(tmp_path)
+    server.start()
+    assert server.pid is not None
+    pid_file = tmp_path / "data" / "pgdata" / "postmaster.pid"
+    _key, number = pid_file.read_text().splitlines()[6].split()
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.alive(), "the kill is seen")
+    server.stop()
+    rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    assert number not in {row.split()[1] for row in rows}
+
+
 def test_a_killed_initdb_is_done_again(tmp_path: Path) -> None:
     unfinished = tmp_path / "data" / "pgdata.new"
     unfinished.mkdir(parents=True)
