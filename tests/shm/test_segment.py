@@ -181,13 +181,18 @@ def test_a_full_tmpfs_is_an_error_at_creation(tmp_path: Path) -> None:
     def child() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         new_user, new_mounts = 0x10000000, 0x00020000
-        flags = new_mounts if os.geteuid() == 0 else new_user | new_mounts
+        user, group = os.geteuid(), os.getegid()
+        flags = new_mounts if user == 0 else new_user | new_mounts
         folder = str(tmp_path).encode()
         private = 1 << 18 | 1 << 14  # MS_PRIVATE | MS_REC: nothing shows outside
-        if (
-            libc.unshare(flags)
-            or libc.mount(b"none", b"/", None, private, None)
-            or libc.mount(b"tmpfs", folder, b"tmpfs", 0, b"size=1m")
+        if libc.unshare(flags):
+            os._exit(unable)
+        if user:
+            Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        if libc.mount(b"none", b"/", None, private, None) or libc.mount(
+            b"tmpfs", folder, b"tmpfs", 0, b"size=1m"
         ):
             os._exit(unable)
         first = make(tmp_path / "first", payload_bytes=600_000)
