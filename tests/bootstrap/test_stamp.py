@@ -1,0 +1,67 @@
+"""The decisions of bootstrap.py that need no installation."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from corec import bootstrap
+
+_ROOT = Path(__file__).parents[2]
+
+
+def test_the_stamp_knows_every_file_that_decides_what_is_installed() -> None:
+    run = bootstrap.wanted_stamp(_ROOT, dev=False, python="3.11")
+    dev = bootstrap.wanted_stamp(_ROOT, dev=True, python="3.11")
+    assert run.items() < dev.items(), "a development environment also runs CoreC"
+    assert set(dev) == {
+        "root",
+        "python",
+        "pyproject.toml",
+        "requirements.lock",
+        "requirements-dev.lock",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
+def test_a_torn_stamp_counts_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "corec-stamp.json").write_text(text)
+    assert bootstrap.read_stamp(tmp_path) == {}
+
+
+def test_a_stamp_of_a_moved_checkout_is_not_ready(tmp_path: Path) -> None:
+    stamp = bootstrap.wanted_stamp(_ROOT, dev=False, python="3.11") | {"root": "elsewhere"}
+    (tmp_path / "corec-stamp.json").write_text(json.dumps(stamp))
+    assert not bootstrap.is_ready(tmp_path, _ROOT, dev=False)
+
+
+def test_a_private_directory_is_ours_and_closed(tmp_path: Path) -> None:
+    made = bootstrap.private_dir(tmp_path / "a" / "b")
+    assert made is not None
+    assert made.stat().st_mode & 0o777 == 0o700
+    link = tmp_path / "link"
+    link.symlink_to(made)
+    assert bootstrap.private_dir(link) is None
+    assert bootstrap.private_dir(Path("/proc/nowhere")) is None
+
+
+def test_without_a_home_the_cache_is_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/nonexistent" if os.geteuid() else "/proc/nowhere")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert bootstrap.cache_dir() == tmp_path / f"corec-cache-{os.geteuid()}"
+
+
+def test_locks_hold_no_index_and_pin_every_package() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        lines = (_ROOT / name).read_text().splitlines()
+        assert not [line for line in lines if "://" in line or line.startswith("-")]
+        pins = [line for line in lines if line and line[0].isalpha()]
+        assert pins
+        assert all("==" in line and line.endswith("\\") for line in pins)
+        assert any(line.startswith("hatchling==") for line in pins)
