@@ -36,8 +36,8 @@ def test_without_a_writable_cache_it_only_starts_slower(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ
-        | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache"), "PYTHONPATH": str(root)},
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")},
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=100,

@@ -93,7 +93,8 @@ def test_the_environment_arms_at_import(value: str, code: int, output: str) -> N
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {killpoint.ENVIRONMENT: value, "PYTHONPATH": str(root)},
+        env=os.environ | {killpoint.ENVIRONMENT: value},
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=60,
