@@ -203,7 +203,7 @@ C_HOLD_ACK: Final = 49
 C_OVERRUNS: Final = 50
 C_IN_POS_SEQ: Final = 51  # sequence of the in-position table: copy = seq & 1
 C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
-C_SCHED_TICK: Final = 53
+C_FINAL: Final = 53  # last tick + 1 of this process group, 0 = none yet; workers leave after it
 
 # line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
 C_CUT: Final = 64

@@ -1,0 +1,153 @@
+"""``corec``: run, check, schema, replay."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import corec
+from corec.config import Config, ConfigError, json_schema, load_config
+from corec.log import configure
+from corec.replay.command import replay
+
+app = typer.Typer(
+    name="corec",
+    help="A million ultralight entities in shared memory, on every core, written in Python.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("replay")(replay)
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file.", show_default="configs/corec_config.json"),
+]  # fmt: skip
+
+
+def default_config() -> Path:
+    """``configs/corec_config.json`` of the current folder, else of the checkout."""
+    here = Path("configs/corec_config.json")
+    home = os.environ.get("COREC_HOME")
+    if here.exists() or not home:
+        return here
+    return Path(home) / "configs" / "corec_config.json"
+
+
+def _load(path: Path | None, overrides: dict[str, object]) -> Config:
+    try:
+        return load_config(path or default_config(), overrides=overrides)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"corec: {line}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"corec {corec.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """A million ultralight entities in shared memory, on every core, written in Python."""
+
+
+@app.command()
+def run(
+    config: ConfigPath = None,
+    ticks: Annotated[
+        int | None, typer.Option(min=0, help="Run N more ticks, then drain and stop.")
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Set world and checkpoints aside, begin at tick 0."),
+    ] = False,
+    tick_hz: Annotated[float | None, typer.Option(help="Ticks per second; 0 = flat out.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Number of workers, or auto: one per CPU.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Multiply every entidades of the config.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON summary on stdout at exit; logs on stderr.")
+    ] = False,
+) -> None:
+    """Run an instance in the foreground. Ctrl-C drains and exits 0; twice stops at once."""
+    overrides: dict[str, object] = {
+        "tick_hz": tick_hz, "workers": workers, "scale": scale, "seed": seed,
+    }  # fmt: skip
+    loaded = _load(config, overrides)
+    configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
+    from corec.supervisor.main import Wishes, start
+
+    wishes = Wishes(ticks=ticks, fresh=fresh, json=as_json, config_path=config or default_config())
+    raise typer.Exit(start(loaded, wishes))
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="Configuration file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check a configuration, processors and their parameters included; start nothing."""
+    path = file or default_config()
+    faults: list[dict[str, str]] = []
+    found: dict[str, Any] = {}
+    try:
+        loaded = load_config(path)
+        from corec.control.folders import instance_folder
+        from corec.supervisor.main import worker_count
+        from corec.supervisor.segments import bytes_needed, check_room
+        from corec.world.plan import make_plan
+
+        plan = make_plan(loaded)
+        folder = instance_folder(loaded)
+        held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0
+        check_room(plan, worker_count(loaded), folder, held)
+        found = {
+            "entidades": plan.entidades,
+            "bloques": plan.n_blocks,
+            "bytes": bytes_needed(plan, worker_count(loaded)),
+            "ignored": list(loaded.ignored),
+        }
+    except ConfigError as error:
+        faults = [{"path": f.path, "found": f.found, "allowed": f.allowed} for f in error.faults]
+        if not as_json:
+            for line in str(error).splitlines():
+                print(f"corec: {line}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"file": str(path), "ok": not faults, "faults": faults, **found}))
+    elif not faults:
+        size = found["bytes"] / 2**20
+        print(
+            f"{path}: fine: {found['entidades']:,} entities in {found['bloques']:,} blocks, "
+            f"{size:,.0f} MiB of shared memory"
+        )
+        for key in found["ignored"]:
+            print(f"  {key}: has no effect here")
+    raise typer.Exit(2 if faults else 0)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration."""
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def app_main() -> None:
+    """Entry point of ``corec``."""
+    app()

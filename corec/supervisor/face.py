@@ -1,0 +1,106 @@
+"""What the supervisor shows on stderr: progress, one live status line, the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from corec import layout as L
+from corec.log import get_logger
+from corec.runtime import Runtime, word_to_float
+from corec.supervisor.segments import world_tick
+
+log = get_logger("corec.supervisor")
+STATUS_SECONDS = 1.0
+LOG_SECONDS = 60.0
+
+
+class Face:
+    """Progress for people on a terminal, log lines elsewhere. stdout is never touched."""
+
+    def __init__(self, json: bool) -> None:
+        self.json = json
+        self.terminal = sys.stderr.isatty()
+        self.console = Console(stderr=True)
+        self._last = 0.0
+        self._last_tick = 0
+        self._shown = False
+
+    def note(self, text: str) -> None:
+        """One line about what goes on."""
+        if self.terminal:
+            self.console.print(f"[dim]corec:[/dim] {text}", highlight=False)
+        else:
+            log.info(text)
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        """A bar (terminal) or a line now and then."""
+        if not self.terminal:
+            self.note(f"{what}: {total} entities")
+            yield lambda _done, _total: None
+            return
+        columns = (
+            TextColumn("corec: {task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+        )  # noqa: E501  # one bar, one line
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done, _total: bar.update(task, completed=done)
+
+    def started(self, rt: Runtime) -> None:
+        """The world stands: where to look."""
+        self.note(
+            f"{rt.plan.entidades:,} entities in {rt.plan.n_blocks:,} blocks, "
+            f"{rt.get(L.C_WORKERS)} workers, from tick {rt.get(L.C_BASE_TICK)}"
+        )
+        self.note(f"dashboard {rt.info['http_url']}/  metrics {rt.info['http_url']}/metrics")
+
+    def status(self, rt: Runtime) -> None:
+        """The live status line, at most once a second; off a terminal a log line each minute."""
+        now = time.monotonic()
+        every = STATUS_SECONDS if self.terminal else LOG_SECONDS
+        if now - self._last < every:
+            return
+        tick = world_tick(rt)
+        rate = (tick - self._last_tick) / (now - self._last) if self._last else 0.0
+        self._last, self._last_tick = now, tick
+        broker, persister = rt.slot(L.SLOT_BROKER), rt.slot(L.SLOT_PERSISTER)
+        rows = persister.get(L.S_COUNT0 + L.P_ROWS)
+        out, into = (
+            broker.get(L.S_COUNT0 + L.B_MESSAGES_OUT),
+            broker.get(L.S_COUNT0 + L.B_MESSAGES_IN),
+        )  # noqa: E501  # a pair
+        state = L.STATE_NAMES[rt.get(L.C_STATE)]
+        hz = word_to_float(rt.get(L.C_TICK_HZ))
+        wanted = f"/{hz:g}" if hz else ""
+        if self.terminal:
+            sys.stderr.write(
+                f"\r\x1b[Kcorec: {state}  tick {tick}  {rate:.1f}{wanted} ticks/s  "
+                f"{rate * rt.plan.entidades / 1e6:.1f} M updates/s  rows {rows}  out {out}  in {into}"
+            )
+            sys.stderr.flush()
+            self._shown = True
+        else:
+            log.info("status", state=state, tick=tick, ticks_per_second=round(rate, 1), rows=rows,
+                     messages_out=out, messages_in=into)  # fmt: skip
+
+    def finished(self) -> None:
+        """End the status line."""
+        if self._shown:
+            sys.stderr.write("\n")
+            self._shown = False
+
+    def summary(self, found: dict[str, Any]) -> None:
+        """The summary for people, on stderr."""
+        for key, value in found.items():
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+            self.console.print(f"  {key:32s} {shown}", highlight=False)

@@ -1,0 +1,185 @@
+"""Forking, watching and reaping the instance's processes.
+
+The parent has one thread and no event loop, everything is compiled and mapped before the first
+fork: a replacement is one ``fork`` away. A dead child is reaped before its lanes get a successor,
+so no two processes ever write one word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import multiprocess
+
+from corec import layout as L
+from corec.broker.process import run as run_broker
+from corec.child import Child
+from corec.kernels.tables import Tables
+from corec.log import get_logger
+from corec.nucleus.process import run as run_nucleus
+from corec.persister.process import run as run_persister
+from corec.runtime import Runtime
+from corec.supervisor.restarts import Restarts
+from corec.worker.process import run as run_worker
+
+log = get_logger("corec.supervisor")
+FROZEN_SECONDS: Final = 10.0
+ROLES: Final = {L.SLOT_NUCLEUS: "nucleus", L.SLOT_PERSISTER: "persister", L.SLOT_BROKER: "broker"}
+
+
+@dataclass
+class Member:
+    """One process of the group and its history."""
+
+    slot: int
+    role: str
+    index: int
+    cpus: set[int] | None
+    restarts: Restarts = field(default_factory=Restarts)
+    process: Any = None
+    pidfd: int = -1
+    finished: bool = False
+
+    @property
+    def name(self) -> str:
+        """``worker 1``, ``broker``."""
+        return f"{self.role} {self.index}" if self.role == "worker" else self.role
+
+
+def _main(rt: Runtime, tables: Tables, member: Member, workers: int, parent: int) -> None:
+    """The forked child's whole life."""
+    child = Child(rt, member.slot, member.name, parent)
+    code = 1
+    try:
+        child.enter(member.cpus)
+        if member.role == "worker":
+            code = run_worker(rt, tables, member.index, workers, child)
+        elif member.role == "persister":
+            code = run_persister(rt)
+        elif member.role == "broker":
+            code = run_broker(rt)
+        else:
+            code = run_nucleus(rt)
+    except BaseException:  # the process ends here, and says why
+        log.exception("process failed", process=member.name)
+    finally:
+        child.leave(code)
+
+
+class Group:
+    """The processes of one instance."""
+
+    def __init__(self, rt: Runtime, tables: Tables, workers: int) -> None:
+        self.rt, self.tables, self.workers = rt, tables, workers
+        cpus = sorted(os.sched_getaffinity(0))
+        self.members = [Member(slot, role, 0, None) for slot, role in ROLES.items()]
+        self.members += [
+            Member(L.SLOT_WORKER0 + k, "worker", k, {cpus[k % len(cpus)]}) for k in range(workers)
+        ]
+        self.context = multiprocess.get_context("fork")
+
+    def start_all(self) -> None:
+        """Fork everybody."""
+        for member in self.members:
+            self.start(member)
+
+    def start(self, member: Member) -> None:
+        """Fork one process. Raises RuntimeError when this process has threads: a fork of a
+        process with threads may inherit a lock that nobody will release."""
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            raise RuntimeError(f"the supervisor has {threads} threads, expected 1 before a fork")
+        member.process = self.context.Process(
+            target=_main, args=(self.rt, self.tables, member, self.workers, os.getpid())
+        )
+        member.process.start()
+        member.pidfd = os.pidfd_open(member.process.pid)
+        member.restarts.start(time.monotonic())
+        slot = self.rt.slot(member.slot)
+        slot.set(L.S_UP, 1)
+
+    def reap(self) -> list[tuple[Member, int]]:
+        """Collect who died: (member, exit code; negative: signal)."""
+        dead = []
+        for member in self.members:
+            if member.process is None:
+                continue
+            code = member.process.exitcode
+            if code is None:
+                continue
+            member.process.join()
+            os.close(member.pidfd)
+            member.process.close()
+            member.process, member.pidfd = None, -1
+            self.rt.slot(member.slot).set(L.S_UP, 0)
+            dead.append((member, int(code)))
+        return dead
+
+    def running(self, role: str | None = None) -> list[Member]:
+        """Members with a live process."""
+        return [m for m in self.members if m.process is not None and role in (None, m.role)]
+
+    def schedule_restart(self, member: Member, code: int) -> None:
+        """Note a death and when to start the member again."""
+        due = member.restarts.died(time.monotonic())
+        self.rt.slot(member.slot).set(L.S_RESTARTS, member.restarts.count)
+        log.warning(
+            "process died, restarting",
+            process=member.name,
+            exit=_exit_text(code),
+            restarts=member.restarts.count,
+            delay_seconds=round(max(0.0, due - time.monotonic()), 2),
+        )
+
+    def restart_due(self) -> list[Member]:
+        """Start whoever is due; returns them."""
+        now = time.monotonic()
+        due = [
+            m
+            for m in self.members
+            if m.process is None and m.restarts.due is not None and m.restarts.due <= now
+        ]
+        for member in due:
+            self.start(member)
+        return due
+
+    def next_due(self) -> float | None:
+        """Seconds until the next restart is due."""
+        waiting = [m.restarts.due for m in self.members if m.process is None and m.restarts.due]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def kill_frozen(self) -> None:
+        """SIGKILL whoever has not shown a sign of life for long; it is reaped like any death."""
+        now = time.monotonic_ns()
+        for member in self.running():
+            slot = self.rt.slot(member.slot)
+            beat = max(slot.get(L.S_BEAT_NS), int(member.restarts.started * 1e9))
+            if now - beat > FROZEN_SECONDS * 1e9:
+                log.error("process shows no sign of life, killing it", process=member.name)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member.process.pid, signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """SIGKILL and reap everybody."""
+        for member in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member.process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10.0
+        while self.running() and time.monotonic() < deadline:
+            for member in self.running():
+                member.process.join(0.1)
+            self.reap()
+
+
+def _exit_text(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

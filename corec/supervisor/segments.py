@@ -1,0 +1,241 @@
+"""The files of an instance in its runtime folder: made, adopted, removed.
+
+Written by the supervisor before it forks; afterwards each word belongs to the process that
+``corec.layout`` and ``docs/architecture.md`` name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from corec import layout as L
+from corec.config import Config, ConfigError, Fault
+from corec.kernels.tables import Tables, make_tables
+from corec.runtime import EVENT_ROLES, Runtime, float_to_word
+from corec.world.checkpoint import Checkpoint, load_checkpoint
+from corec.world.create import create_world
+from corec.world.plan import Plan
+from shm.lane import Lane, lane_region_bytes
+from shm.layout import layout_hash
+from shm.segment import Segment
+from shm.wake import Doorbell
+
+OUT_LANE_BYTES: Final = 8 * L.MIB
+ROWS_LANE_BYTES: Final = 8 * L.MIB
+IN_LANE_BYTES: Final = 16 * L.MIB
+EVENT_LANE_BYTES: Final = L.MIB // 4
+CONTROL: Final = "control.seg"
+WORLD: Final = "world.seg"
+Progress = Callable[[int, int], None]
+
+
+def world_hash(plan: Plan, seed: int) -> int:
+    """Layout hash of the world segment: another plan's world is refused."""
+    return layout_hash(f"corec world {plan.fingerprint(seed)}")
+
+
+def lane_files(lanes: int) -> dict[str, int]:
+    """File name → capacity of every lane of an instance with ``lanes`` worker lanes."""
+    files = {"in.lane": IN_LANE_BYTES}
+    files |= {f"out-{k}.lane": OUT_LANE_BYTES for k in range(lanes)}
+    files |= {f"rows-{k}.lane": ROWS_LANE_BYTES for k in range(lanes)}
+    files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_ROLES}
+    return files
+
+
+def bytes_needed(plan: Plan, lanes: int) -> int:
+    """Bytes of tmpfs that the instance takes."""
+    lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(lanes).values())
+    return plan.world_bytes + lanes_bytes + L.control_words(lanes) * 8 + 3 * 4096
+
+
+def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
+    """Refuse a world that the tmpfs can't hold, before anything is made.
+
+    Raises:
+        ConfigError: naming ``bloques`` and the folder, with both sizes.
+    """
+    place = folder
+    while not place.exists():
+        place = place.parent
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize + freed
+    needed = bytes_needed(plan, lanes)
+    if needed > free:
+        text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
+        room = f"what fits into the {free / L.MIB:.0f} MiB free in {place} (runtime_dir)"
+        raise ConfigError([Fault("bloques", text, room)])
+
+
+def _create_lane(folder: Path, name: str, capacity: int, epoch: int, start: int) -> Segment:
+    segment = Segment.create(
+        folder / name,
+        kind="corec lane",
+        layout_hash=L.LANE_LAYOUT_HASH,
+        payload_bytes=lane_region_bytes(capacity),
+        epoch=epoch,
+    )
+    Lane.create(segment.payload, start=start)
+    return segment
+
+
+def _lane_starts(checkpoint: Checkpoint | None) -> dict[str, int]:
+    """Where lanes of a restored world go on counting, so that sink positions keep growing."""
+    if checkpoint is None:
+        return {}
+    lanes = checkpoint.head["lanes"]
+    starts = {f"out-{k}.lane": int(at) for k, at in enumerate(lanes["out"])}
+    starts |= {f"rows-{k}.lane": int(at) for k, at in enumerate(lanes["rows"])}
+    starts |= {f"events-{role}.lane": int(at) for role, at in lanes["events"].items()}
+    return starts | {"in.lane": int(lanes["in"])}
+
+
+def _runtime(
+    config: Config, plan: Plan, folder: Path, control: Segment, world: Segment,
+    lanes: dict[str, Segment], count: int,
+) -> Runtime:  # fmt: skip
+    attached = {name: Lane.attach(segment.payload) for name, segment in lanes.items()}
+    bells = [
+        Doorbell(control.words, L.slot_base(slot) + L.S_SLEEPING)
+        for slot in range(L.SLOT_WORKER0 + count)
+    ]
+    return Runtime(
+        config=config,
+        plan=plan,
+        folder=folder,
+        control_segment=control,
+        world=world,
+        inbox=attached["in.lane"],
+        out=[attached[f"out-{k}.lane"] for k in range(count)],
+        rows=[attached[f"rows-{k}.lane"] for k in range(count)],
+        events={role: attached[f"events-{role}.lane"] for role in EVENT_ROLES},
+        doorbells=bells,
+        db_conninfo="",
+        redis_url="",
+        segments=[control, world, *lanes.values()],
+    )
+
+
+def create(
+    config: Config, folder: Path, workers: int, checkpoint: Checkpoint | None,
+    plan: Plan, progress: Progress,
+) -> tuple[Runtime, Tables]:  # fmt: skip
+    """A new world at tick 0, or the one in ``checkpoint``. ``control.seg`` is made last.
+
+    Raises:
+        SegmentNoSpace: the tmpfs is full. CheckpointRefused, ProcessorError: as they say.
+    """
+    epoch = int(checkpoint.head["epoch"]) if checkpoint else secrets.randbelow(2**63 - 1) + 1
+    tick = checkpoint.tick if checkpoint else 0
+    world = Segment.create(
+        folder / WORLD,
+        kind="corec world",
+        layout_hash=world_hash(plan, config.seed),
+        payload_bytes=plan.world_bytes,
+        epoch=epoch,
+    )
+    tables = make_tables(plan, world.payload)
+    if checkpoint:
+        load_checkpoint(checkpoint, plan, world.payload)
+        progress(plan.entidades, plan.entidades)
+    else:
+        create_world(plan, world.payload, tables, config.seed, progress)
+    starts = _lane_starts(checkpoint)
+    lanes = {
+        name: _create_lane(folder, name, capacity, epoch, starts.get(name, 0))
+        for name, capacity in lane_files(workers).items()
+    }
+    half = folder / f"{CONTROL}.new"
+    control = Segment.create(
+        half,
+        kind="corec control",
+        layout_hash=L.CONTROL_LAYOUT_HASH,
+        payload_bytes=L.control_words(workers) * 8,
+        epoch=epoch,
+    )
+    words = control.words
+    words[L.C_WORLD_EPOCH] = epoch
+    words[L.C_SEED] = config.seed
+    words[L.C_BLOCKS] = plan.n_blocks
+    words[L.C_ENTIDADES] = plan.entidades
+    words[L.C_LANES] = workers
+    words[L.C_CONFIG_HASH] = plan.fingerprint(config.seed)
+    words[L.C_GO_TICK] = tick
+    words[L.C_CUT : L.C_CUT + 4] = starts.get("in.lane", 0)
+    for k in range(workers):
+        words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK] = tick
+    if checkpoint:
+        size = L.CANALES * L.IN_POS_WORDS
+        words[L.C_IN_POS : L.C_IN_POS + size] = np.array(checkpoint.head["in_positions"], np.uint64)
+    os.rename(half, folder / CONTROL)
+    control.path = folder / CONTROL
+    return _runtime(config, plan, folder, control, world, lanes, workers), tables
+
+
+def adoptable(folder: Path) -> bool:
+    """Whether a whole world lies in ``folder``: its control segment is there (it is made last)."""
+    return (folder / CONTROL).exists()
+
+
+def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
+    """Take over the world that a dead supervisor left in ``folder``.
+
+    Raises:
+        SegmentRefused: a file there is damaged or of another layout; the text says which and why.
+    """
+    control = Segment.attach(
+        folder / CONTROL, kind="corec control", layout_hash=L.CONTROL_LAYOUT_HASH
+    )
+    count = int(control.words[L.C_LANES])
+    world = Segment.attach(
+        folder / WORLD, kind="corec world", layout_hash=world_hash(plan, config.seed)
+    )
+    lanes = {
+        name: Segment.attach(folder / name, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH)
+        for name in lane_files(count)
+    }
+    runtime = _runtime(config, plan, folder, control, world, lanes, count)
+    return runtime, make_tables(plan, world.payload)
+
+
+def world_tick(rt: Runtime) -> int:
+    """The lowest tick that every worker lane has committed."""
+    workers = max(1, rt.get(L.C_WORKERS)) if rt.get(L.C_WORKERS) else rt.lanes
+    return min(rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(min(workers, rt.lanes)))
+
+
+def start_words(rt: Runtime, workers: int, limit: int, now_mono: int, now_unix: int) -> None:
+    """Control words for a new process group, before the first fork."""
+    rt.set(L.C_WORKERS, workers)
+    rt.set(L.C_STOP, L.STOP_NO)
+    rt.set(L.C_STATE, L.STATE_STARTING)
+    rt.set(L.C_FINAL, 0)
+    rt.set(L.C_BASE_TICK, world_tick(rt))
+    rt.set(L.C_START_MONO_NS, now_mono)
+    rt.set(L.C_START_UNIX_NS, now_unix)
+    rt.set(L.C_SUPERVISOR_PID, os.getpid())
+    rt.set(L.C_LIMIT_TICK, limit)
+    rt.set(L.C_TICK_HZ, float_to_word(rt.config.tick_hz))
+    rt.set(L.C_CARGA, float_to_word(rt.config.carga))
+    rt.set(L.C_PAUSED, 0)
+    rt.set(L.C_STEP_LIMIT, 0)
+    rt.set(L.C_HOLD_RELEASE, rt.get(L.C_HOLD_REQUEST))
+    rt.set(L.C_DIGEST_VALID, 0)
+    for slot in range(L.SLOT_WORKER0 + rt.lanes):
+        words = rt.slot(slot)
+        words.set(L.S_RESTARTS, 0)
+        words.set(L.S_UP, 0)
+        words.set(L.S_PID, 0)
+        words.set(L.S_STATE, L.PROC_STARTING)
+
+
+def remove(folder: Path) -> None:
+    """Remove every file of the instance's world; the lock is the caller's."""
+    for path in [folder / CONTROL, *sorted(folder.glob("*.seg*")), *sorted(folder.glob("*.lane"))]:
+        path.unlink(missing_ok=True)

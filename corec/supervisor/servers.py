@@ -1,0 +1,119 @@
+"""PostgreSQL and Redis at the start: the embedded ones started, the configured ones reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import redis
+
+from corec.config import Config
+from corec.embedded.postgres import EmbeddedPostgres
+from corec.embedded.valkey import EmbeddedValkey
+from corec.log import mask
+
+CONNECT_SECONDS = 5
+
+
+class ServerUnreachable(Exception):
+    """A configured server doesn't answer; the text has host, port and reason, never a password."""
+
+
+class Servers:
+    """The two servers of one instance. ``embedded`` ones are children of this process."""
+
+    def __init__(self, config: Config, socket_dir: Path, progress: Callable[[str], None]) -> None:
+        self.config = config
+        data = config.state_path.parent
+        self.postgres: EmbeddedPostgres | None = None
+        self.valkey: EmbeddedValkey | None = None
+        if config.db.embedded:
+            self.postgres = EmbeddedPostgres(
+                data / "postgres", socket_dir / "pg", progress=progress
+            )
+        if config.redis.embedded:
+            self.valkey = EmbeddedValkey(data / "valkey", socket_dir / "redis", progress=progress)
+
+    def start(self) -> None:
+        """Start or reach both.
+
+        Raises:
+            ServerUnreachable: a configured server can't be reached.
+            EmbeddedServerError: an embedded one does not come up.
+        """
+        if self.postgres is None:
+            self._reach_postgres()
+        if self.valkey is None:
+            self._reach_redis()
+        if self.postgres is not None:
+            self.postgres.start()
+        if self.valkey is not None:
+            self.valkey.start()
+
+    @property
+    def db_conninfo(self) -> str:
+        """For libpq; may hold the password."""
+        return self.postgres.dsn if self.postgres else self.config.db.conninfo()
+
+    @property
+    def redis_url(self) -> str:
+        """For redis-py; may hold the password."""
+        return self.valkey.url if self.valkey else self.config.redis.connection_url()
+
+    @property
+    def db_shown(self) -> str:
+        """Without password."""
+        return "embedded" if self.postgres else self.config.db.shown()
+
+    @property
+    def redis_shown(self) -> str:
+        """Without password."""
+        return self.valkey.url if self.valkey else self.config.redis.shown()
+
+    def _reach_postgres(self) -> None:
+        try:
+            with psycopg.connect(
+                self.config.db.conninfo(), connect_timeout=CONNECT_SECONDS
+            ) as connection:
+                version = connection.info.server_version
+        except psycopg.Error as error:
+            reason = mask(" ".join(str(error).split()))
+            raise ServerUnreachable(
+                f"PostgreSQL at {self.config.db.shown()} can't be reached: {reason}"
+            ) from None
+        if version < 140000:
+            raise ServerUnreachable(
+                f"PostgreSQL at {self.config.db.shown()} is version {version // 10000}, "
+                "expected 14 or newer"
+            )
+
+    def _reach_redis(self) -> None:
+        shown = self.config.redis.shown()
+        try:
+            client = redis.Redis.from_url(
+                self.config.redis.connection_url(),
+                socket_connect_timeout=CONNECT_SECONDS,
+                socket_timeout=CONNECT_SECONDS,
+            )
+            with client:
+                client.ping()
+        except redis.RedisError as error:
+            reason = mask(" ".join(str(error).split()))
+            raise ServerUnreachable(f"Redis at {shown} can't be reached: {reason}") from None
+
+    def keep_alive(self) -> list[str]:
+        """Start again what died of the embedded servers; returns the names of those restarted."""
+        revived = []
+        for name, server in (("postgres", self.postgres), ("valkey", self.valkey)):
+            if server is not None and not server.alive():
+                server.start()
+                revived.append(name)
+        return revived
+
+    def stop(self) -> None:
+        """Stop the embedded servers."""
+        if self.valkey is not None:
+            self.valkey.stop()
+        if self.postgres is not None:
+            self.postgres.stop()

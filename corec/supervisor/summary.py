@@ -1,0 +1,59 @@
+"""The figures of a run, when it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corec import layout as L
+from corec.proc import proportional_bytes
+from corec.runtime import Runtime
+from corec.supervisor.processes import Group
+from corec.supervisor.segments import world_tick
+
+
+def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[str, Any]:
+    """The ``--json`` summary. Counts are of the world since tick 0, except those of this run:
+    ``ticks``, ``seconds``, ``entity_updates`` and the rates.
+
+    ``entity_updates_per_core_second`` divides by the time the workers spent inside their ticks
+    (without waiting for a sink or for each other): the speed of one core at work.
+    """
+    from corec.world.inspect import totals
+
+    tick = world_tick(rt)
+    counted = totals(rt)
+    workers = rt.get(L.C_WORKERS)
+    busy = sum(rt.slot(L.SLOT_WORKER0 + k).get(L.S_BUSY_NS) for k in range(workers)) / 1e9
+    persister, broker = rt.slot(L.SLOT_PERSISTER), rt.slot(L.SLOT_BROKER)
+    updates = counted["entity_updates"] - int(rt.info.get("updates_before", 0))
+    valid = rt.get(L.C_DIGEST_VALID) != 0
+    digest = f"{rt.get(L.C_DIGEST):016x}{rt.get(L.C_DIGEST + 1):016x}" if valid else None
+    return {
+        "instance_id": rt.config.instance_id,
+        "ticks": tick - base_tick,
+        "tick": tick,
+        "seconds": round(seconds, 3),
+        "entidades": rt.plan.entidades,
+        "bloques": rt.plan.n_blocks,
+        "workers": workers,
+        "entity_updates": updates,
+        "entity_updates_per_second": round(updates / seconds) if seconds else 0,
+        "entity_updates_per_core_second": round(updates / busy) if busy else 0,
+        "rows_persisted": persister.get(L.S_COUNT0 + L.P_ROWS),
+        "messages_out": broker.get(L.S_COUNT0 + L.B_MESSAGES_OUT),
+        "messages_in": broker.get(L.S_COUNT0 + L.B_MESSAGES_IN),
+        "messages_dead": broker.get(L.S_COUNT0 + L.B_DEAD),
+        "failures": counted["failures"],
+        "repairs": counted["repairs"],
+        "overruns": rt.get(L.C_OVERRUNS),
+        "restarts": sum(m.restarts.count for m in group.members),
+        "resident_bytes": int(rt.info.get("resident_bytes", 0)),
+        "digest": digest,
+        "digest_tick": rt.get(L.C_DIGEST_TICK) if valid else None,
+    }
+
+
+def resident_bytes(group: Group, supervisor_pid: int) -> int:
+    """PSS of the supervisor and all its processes, bytes: shared pages counted once in all."""
+    pids = [supervisor_pid] + [m.process.pid for m in group.running()]
+    return sum(proportional_bytes(pid) for pid in pids)

@@ -1,0 +1,1 @@
+"""The worker process: it ticks a contiguous range of blocks; worker 0 also leads."""

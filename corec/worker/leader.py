@@ -1,0 +1,134 @@
+"""When the next tick may start: decided by worker 0 alone, from words that others write.
+
+The words of lines 3 to 5 of the control segment are its own. Order of its stores for tick T:
+
+    C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA of T & 3   what T takes in; T−3's values are nobody's now
+    in-position table, C_IN_POS_SEQ               what the world will have applied with T
+    tail of in.lane                               T−1 is committed everywhere, its readings are done
+    C_GO_TICK = T (release)                       from here on nothing above may change for T
+
+A kill before the last store leaves T undecided: the successor decides it anew, perhaps with more
+readings. After it T is decided for good.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import numpy as np
+
+from corec import layout as L
+from corec.kernels.inputs import note_positions
+from corec.runtime import Runtime, word_to_float
+from shm.atomics import spin_until_all_at_least
+from shm.killpoint import kill_point
+
+BEHIND_SECONDS_MAX: Final = 1.0
+HOLD_SECONDS_MAX: Final = 30.0
+SPINS_FLAT_OUT: Final = 3000
+
+
+class Pacer:
+    """The clock of the ticks: CLOCK_MONOTONIC, so a jump of the wall clock changes nothing."""
+
+    def __init__(self) -> None:
+        self.due = time.monotonic()
+        self.hz = -1.0
+
+    def wait_seconds(self, hz: float) -> float:
+        """How long until the next tick is due (≤ 0: now)."""
+        if hz <= 0.0:
+            return 0.0
+        if hz != self.hz:
+            self.hz = hz
+            self.due = time.monotonic() + 1.0 / hz
+        return self.due - time.monotonic()
+
+    def started(self, hz: float) -> bool:
+        """Note that a tick starts now; true when it is late by a whole period or more.
+
+        The schedule is kept, so late ticks follow at once; only when it is more than a second
+        behind does it begin anew from now.
+        """
+        if hz <= 0.0:
+            return False
+        late = time.monotonic() - self.due
+        self.due += 1.0 / hz
+        if late > max(BEHIND_SECONDS_MAX, 1.0 / hz):
+            self.due = time.monotonic() + 1.0 / hz
+        return late >= 1.0 / hz
+
+    def restart(self) -> None:
+        """Begin the schedule anew (after a pause)."""
+        self.hz = -1.0
+
+
+class Leader:
+    """Starts ticks. One method decides, one does the stores."""
+
+    def __init__(self, rt: Runtime, workers: int) -> None:
+        self.rt = rt
+        self.control = rt.control
+        self.workers = workers
+        slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK for k in range(workers)]
+        self.done_words = np.array(slots, np.int64)
+        self.pacer = Pacer()
+        self.held_since = 0.0
+
+    def all_done(self, tick: int, spins: int) -> bool:
+        """Whether every worker has committed ``tick``; looks up to ``spins`` times."""
+        return bool(spin_until_all_at_least(self.control, self.done_words, tick, spins))
+
+    def wait_seconds(self, tick: int) -> float | None:
+        """0 when ``tick`` may start now, seconds until it is due, None while something forbids it.
+
+        Called when every worker has committed ``tick − 1``.
+        """
+        rt = self.rt
+        if self._held():
+            return None
+        if tick > rt.get(L.C_LIMIT_TICK):
+            return None
+        if rt.get(L.C_PAUSED) and tick > rt.get(L.C_STEP_LIMIT):
+            self.pacer.restart()
+            return None
+        return max(0.0, self.pacer.wait_seconds(word_to_float(rt.get(L.C_TICK_HZ))))
+
+    def _held(self) -> bool:
+        request = self.rt.get(L.C_HOLD_REQUEST)
+        if self.rt.get(L.C_HOLD_RELEASE) >= request:
+            self.held_since = 0.0
+            return False
+        if self.rt.get(L.C_HOLD_ACK) != request:
+            self.held_since = time.monotonic()
+            self.rt.set(L.C_HOLD_ACK, request)
+            self.rt.doorbells[L.SLOT_NUCLEUS].ring()
+        if self.held_since == 0.0:
+            self.held_since = time.monotonic()
+        return time.monotonic() - self.held_since < HOLD_SECONDS_MAX
+
+    def go(self, tick: int) -> None:
+        """Decide the inputs of ``tick`` and let every worker run it."""
+        rt = self.rt
+        hz = word_to_float(rt.get(L.C_TICK_HZ))
+        if self.pacer.started(hz):
+            rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + 1)
+        before = rt.get(L.C_CUT + (tick - 1 & 3))
+        cut = rt.inbox.head
+        rt.set(L.C_CUT + (tick & 3), cut)
+        rt.set(L.C_TICK_UNIX_NS + (tick & 3), time.time_ns())
+        rt.set(L.C_CUT_CARGA + (tick & 3), rt.get(L.C_CARGA))
+        if cut != before:
+            sequence = rt.get(L.C_IN_POS_SEQ) + 1
+            note_positions(rt.inbox.data, before, cut, self.control, sequence & 1)
+            kill_point("leader.before_positions")
+            rt.set(L.C_IN_POS_SEQ, sequence)
+        if before != rt.inbox.tail:
+            rt.inbox.release(before)
+            rt.doorbells[L.SLOT_BROKER].ring()
+        kill_point("leader.before_go")
+        rt.set(L.C_GO_TICK, tick)
+        kill_point("leader.after_go")
+        for k in range(1, self.workers):
+            rt.doorbells[L.SLOT_WORKER0 + k].ring()

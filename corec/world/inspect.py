@@ -1,0 +1,145 @@
+"""What an operator may ask about the living world: one entity, one block, all of it in numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.runtime import Runtime
+from corec.world.plan import Plan
+from corec.world.ranges import split_blocks
+from corec.world.read import TRIES_MAX, BlockView, dynamic_words
+
+
+def entity(rt: Runtime, entity_id: int) -> dict[str, Any]:
+    """id, canal, valor, activo, fallos, bloque, tick and, under ``estado``, the state fields.
+
+    Raises:
+        LookupError: there is no entity with this id.
+        RuntimeError: its block could not be read between two commits.
+    """
+    index = rt.plan.block_of(entity_id)
+    if index is None:
+        last = rt.plan.entidades - 1
+        raise LookupError(f"entity {entity_id}: there is none; ids go from 0 to {last}")
+    for _ in range(TRIES_MAX):
+        view = BlockView(rt.plan, rt.world.words, index)
+        i = entity_id - view.first_id
+        processor = view.swarm.processor
+        state: dict[str, Any] = {f.name: view.column(f.name)[i].item() for f in processor.state}
+        for ring in processor.history:
+            values, held = view.history(ring.name)
+            state[ring.name] = [float(v) for v in values[i][ring.length - int(held[i]) :]]
+        found = {
+            "id": entity_id,
+            "canal": view.swarm.canal,
+            "valor": float(view.column("valor")[i]),
+            "activo": bool(view.activo[i]),
+            "fallos": int(view.fallos[i]),
+            "bloque": rt.plan.block_id(index),
+            "tick": view.tick,
+            "procesador": processor.name,
+            "estado": state,
+        }
+        if view.commit_word() == view.word:
+            return found
+    raise RuntimeError(f"entity {entity_id}: its block never held still")
+
+
+def block(rt: Runtime, index: int) -> dict[str, Any]:
+    """One block: what it is, how it fares, where it lies.
+
+    Raises:
+        LookupError: there is no such block.
+    """
+    if not 0 <= index < rt.plan.n_blocks:
+        raise LookupError(f"block {index}: there are {rt.plan.n_blocks}")
+    view = BlockView(rt.plan, rt.world.words, index)
+    place = rt.plan.blocks[index]
+    return {
+        **block_row(rt.plan, index, view.dyn),
+        "tick": view.tick,
+        "procesador": view.swarm.processor.name,
+        "parametros": dict(
+            zip((k for k, _ in view.swarm.processor.params), view.swarm.params, strict=True)
+        ),
+        "max_size_mb": view.swarm.block_bytes // L.MIB,
+        "model_bytes": int(place["model_bytes"]),
+        "worker": worker_of(rt.plan, rt.get(L.C_WORKERS), index),
+    }
+
+
+def block_row(plan: Plan, index: int, dyn: NDArray[np.uint64]) -> dict[str, Any]:
+    """The figures of one block out of its dynamic words."""
+    place = plan.blocks[index]
+    numbers = dyn.view(np.float64)
+    return {
+        "id": plan.block_id(index),
+        "index": index,
+        "canal": int(place["canal"]),
+        "entidades": int(place["entidades"]),
+        "first_id": int(place["first_id"]),
+        "activas": int(dyn[L.D_ACTIVAS]),
+        "umbral": float(numbers[L.D_UMBRAL]),
+        "fitness": float(numbers[L.D_FITNESS]),
+        "media": float(numbers[L.D_MEDIA]),
+        "desviacion": float(numbers[L.D_DESVIACION]),
+        "errores": int(dyn[L.D_ERRORES]),
+        "failures": int(dyn[L.D_FAILURES]),
+        "repairs": int(dyn[L.D_REPAIRS]),
+        "mensajes": int(dyn[L.D_MESSAGES]),
+        "readings": int(dyn[L.D_INPUTS]),
+    }
+
+
+def worker_of(plan: Plan, workers: int, index: int) -> int:
+    """The worker that ticks block ``index``."""
+    for k, (lo, hi) in enumerate(split_blocks(plan, max(1, workers))):
+        if lo <= index < hi:
+            return k
+    return 0
+
+
+def blocks(rt: Runtime) -> list[dict[str, Any]]:
+    """``block_row`` of every block."""
+    dyn = dynamic_words(rt.plan, rt.world.words)
+    return [block_row(rt.plan, index, dyn[index]) for index in range(rt.plan.n_blocks)]
+
+
+_COUNTS = {
+    "entity_updates": L.D_UPDATES,
+    "failures": L.D_FAILURES,
+    "repairs": L.D_REPAIRS,
+    "messages": L.D_MESSAGES,
+    "rows": L.D_ROWS,
+    "readings": L.D_INPUTS,
+}
+
+
+def totals(rt: Runtime) -> dict[str, Any]:
+    """Counts since tick 0 over all blocks, the same per worker, and the means per swarm."""
+    dyn = dynamic_words(rt.plan, rt.world.words)
+    ranges = split_blocks(rt.plan, max(1, rt.get(L.C_WORKERS)))
+    per_worker = [
+        {name: int(dyn[lo:hi, word].sum()) for name, word in _COUNTS.items()} for lo, hi in ranges
+    ]
+    numbers = dyn.view(np.float64)
+    swarms = []
+    for s in rt.plan.swarms:
+        mine = slice(s.first_block, s.first_block + s.blocks)
+        swarms.append(
+            {
+                "id": s.id,
+                "canal": s.canal,
+                "entidades": s.entidades,
+                "bloques": s.blocks,
+                "activas": int(dyn[mine, L.D_ACTIVAS].sum()),
+                "fitness": float(numbers[mine, L.D_FITNESS].mean()),
+                "umbral": float(numbers[mine, L.D_UMBRAL].mean()),
+            }
+        )
+    counts = {name: int(dyn[:, word].sum()) for name, word in _COUNTS.items()}
+    return {**counts, "workers": per_worker, "swarms": swarms}
