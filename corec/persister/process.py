@@ -269,11 +269,13 @@ class Persister:
         workers = self.rt.get(L.C_WORKERS) or self.rt.lanes
         for k in range(self.rt.lanes):
             source = self.sources[k]
+            # the worker's word before the lane: see LaneView
             done = self.rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK)
             first = next(source.frames(writer.mark(source.name).position), None)
-            if first is not None or k < workers:
-                done = done if k < workers else first.tick if first is not None else 0
+            if k < workers:
                 views.append(LaneView(done, None if first is None else first.tick))
+            elif first is not None:  # a lane whose worker was taken away, not empty yet
+                views.append(LaneView(first.tick, first.tick))
         tick = durable_tick(views)
         if tick is not None and tick > self.slot.get(L.S_TICK):
             self.slot.set(L.S_TICK, tick)

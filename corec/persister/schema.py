@@ -125,25 +125,25 @@ async def ensure_schema(connection: Connection) -> str:
                     await connection.execute(statement)
         found = await _found(connection)
     schemas = set()
-    for name, columns in _COLUMNS.items():
-        if name not in found:
-            raise ForeignSchema(
-                f"the table {name} is missing while {', '.join(found)} is there; drop or rename "
-                "those, or give CoreC another database"
-            )
-        kind, schema, types = found[name]
+    for name, (kind, schema, types) in sorted(found.items()):
         schemas.add(schema)
         if kind != ("p" if name in PARTITIONED else "r"):
             raise ForeignSchema(
                 f"{schema}.{name} is not a table as CoreC makes it; rename it, or give CoreC "
                 "another database"
             )
-        wrong = [f"{c} {t}" for c, t in columns.items() if types.get(c) != t]
+        wrong = [f"{c} {t}" for c, t in _COLUMNS[name].items() if types.get(c) != t]
         if wrong:
             raise ForeignSchema(
                 f"{schema}.{name} lacks {', '.join(wrong)}; rename it, or give CoreC another "
                 "database"
             )
+    missing = sorted(_COLUMNS.keys() - found.keys())
+    if missing:
+        raise ForeignSchema(
+            f"the table {missing[0]} is missing while {', '.join(sorted(found))} is there; rename "
+            "what is there, or give CoreC another database"
+        )
     if len(schemas) > 1:
         raise ForeignSchema(f"CoreC's tables are in several schemas: {', '.join(sorted(schemas))}")
     return str(schemas.pop())

@@ -21,7 +21,7 @@ from tests.persister.small_world import (
 )
 from tests.support.processes import wait_until
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
 POINTS = [
     f"persist.{when}_{what}"
@@ -31,7 +31,9 @@ POINTS = [
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) -> list[object]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres
+) -> list[object]:
     """The rows of ticks 1 to 9 in a run that nothing disturbed."""
     with psycopg.connect(postgres.dsn, autocommit=True) as connection:
         connection.execute("CREATE DATABASE undisturbed")
