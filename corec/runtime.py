@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import Config
-from corec.world.plan import Plan
+from corec.plan import Plan
 from shm.atomics import read_word, write_word
 from shm.lane import Lane
 from shm.segment import Segment

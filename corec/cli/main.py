@@ -110,9 +110,9 @@ def check(
     try:
         loaded = load_config(path)
         from corec.control.folders import instance_folder
+        from corec.plan import make_plan
         from corec.supervisor.main import worker_count
         from corec.supervisor.segments import bytes_needed, check_room
-        from corec.world.plan import make_plan
 
         plan = make_plan(loaded)
         folder = instance_folder(loaded)

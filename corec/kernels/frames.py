@@ -179,7 +179,7 @@ def emit(
     targs,
     carga,
     place,
-):  # type: ignore[no-untyped-def]  # noqa: E501  # numba types it; one line so that the ignore holds
+):  # type: ignore[no-untyped-def]  # numba types it; one line so that the ignore holds
     """Publish the step's frames: messages, then row and repairs. False: a lane is full."""
     out_ctl, out_data = out
     rows_ctl, rows_data = rows

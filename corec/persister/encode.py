@@ -19,7 +19,7 @@ import orjson
 from corec import layout as L
 from corec.persister.batch import has_row
 from corec.persister.payload import PayloadEncoder, repairs_of
-from corec.world.plan import Plan
+from corec.plan import Plan
 from shm.lane import Frame
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)

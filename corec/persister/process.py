@@ -290,13 +290,15 @@ class Persister:
     async def _maintain(self, writer: Writer) -> None:
         self.busy_since = time.monotonic()
         now = datetime.now(UTC)
-        for name in await writer.partitions.make_ahead(now):
-            log.info("made a partition", partition=name)
+        made = await writer.partitions.make_ahead(now)
+        if made:
+            log.info("made partitions", partitions=" ".join(made))
         if self.retention is not None:
-            for name in await writer.partitions.drop_older(
+            dropped = await writer.partitions.drop_older(
                 self.world.instance_id, self.retention, now
-            ):
-                log.info("dropped a partition", partition=name)
+            )
+            if dropped:
+                log.info("dropped partitions", partitions=" ".join(dropped))
         self.busy_since = None
 
     async def _sleep(self, writer: Writer) -> None:

@@ -51,7 +51,7 @@ class Face:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),
-        )  # noqa: E501  # one bar, one line
+        )  # one bar, one line
         with Progress(*columns, console=self.console, transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda done, _total: bar.update(task, completed=done)
@@ -78,7 +78,7 @@ class Face:
         out, into = (
             broker.get(L.S_COUNT0 + L.B_MESSAGES_OUT),
             broker.get(L.S_COUNT0 + L.B_MESSAGES_IN),
-        )  # noqa: E501  # a pair
+        )  # a pair
         state = L.STATE_NAMES[rt.get(L.C_STATE)]
         hz = word_to_float(rt.get(L.C_TICK_HZ))
         wanted = f"/{hz:g}" if hz else ""

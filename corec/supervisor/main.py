@@ -39,8 +39,8 @@ from corec.control.folders import (
 from corec.embedded.errors import EmbeddedServerError
 from corec.entities.processor import ProcessorError
 from corec.http.port import PortUnavailable, reserve, url_of
-from corec.kernels.tables import Tables
 from corec.log import get_logger, reopen
+from corec.plan import Plan, make_plan
 from corec.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.face import Face
@@ -48,7 +48,7 @@ from corec.supervisor.processes import Group, Member
 from corec.supervisor.servers import Servers, ServerUnreachable
 from corec.supervisor.summary import summary
 from corec.world.checkpoint import Checkpoint, CheckpointRefused, latest
-from corec.world.plan import Plan, make_plan
+from corec.world.tables import Tables
 from shm.owner import OwnerAlive, OwnerLock
 from shm.segment import SegmentNoSpace, SegmentRefused, remove_leftovers
 

@@ -19,13 +19,13 @@ import multiprocess
 from corec import layout as L
 from corec.broker.process import run as run_broker
 from corec.child import Child
-from corec.kernels.tables import Tables
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister
 from corec.runtime import Runtime
 from corec.supervisor.restarts import Restarts
 from corec.worker.process import run as run_worker
+from corec.world.tables import Tables
 
 log = get_logger("corec.supervisor")
 FROZEN_SECONDS: Final = 10.0

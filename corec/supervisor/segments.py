@@ -16,11 +16,11 @@ import numpy as np
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
-from corec.kernels.tables import Tables, make_tables
+from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime, float_to_word
 from corec.world.checkpoint import Checkpoint, load_checkpoint
 from corec.world.create import create_world
-from corec.world.plan import Plan
+from corec.world.tables import Tables, make_tables
 from shm.lane import Lane, lane_region_bytes
 from shm.layout import layout_hash
 from shm.segment import Segment

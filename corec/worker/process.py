@@ -23,10 +23,10 @@ from corec.child import Child
 from corec.kernels import desc as K
 from corec.kernels.block import tick_range
 from corec.kernels.inputs import count_inputs, sort_inputs
-from corec.kernels.tables import Tables
+from corec.plan import split_blocks
 from corec.runtime import Runtime, word_to_float
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
-from corec.world.ranges import split_blocks
+from corec.world.tables import Tables
 from shm.atomics import spin_until_at_least
 from shm.killpoint import kill_point
 

@@ -26,7 +26,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.world.plan import Plan, cold_bytes
+from corec.plan import Plan, cold_bytes
 from shm.killpoint import kill_point
 
 MAGIC: Final = b"CORECHK1"

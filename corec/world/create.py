@@ -13,8 +13,8 @@ from corec.entities.processor import ProcessorError
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset, set_f
-from corec.kernels.tables import Tables
-from corec.world.plan import Plan, block_layout_hash
+from corec.plan import Plan, block_layout_hash
+from corec.world.tables import Tables
 from shm.atomics import store_release
 
 CHUNK_BLOCKS = 64

@@ -13,8 +13,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.plan import Plan
 from corec.runtime import Runtime
-from corec.world.plan import Plan
 from corec.world.read import BlockView
 
 DIGEST_BYTES = 16

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.plan import Plan, split_blocks
 from corec.runtime import Runtime
-from corec.world.plan import Plan
-from corec.world.ranges import split_blocks
 from corec.world.read import TRIES_MAX, BlockView, dynamic_words
 
 

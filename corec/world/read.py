@@ -14,7 +14,7 @@ from numba import int64, njit, types, uint64
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.world.plan import Plan, Swarm
+from corec.plan import Plan, Swarm
 from shm.atomics import load_acquire, read_word
 
 TRIES_MAX = 1000

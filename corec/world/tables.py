@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.compile import compile_processor
 from corec.kernels import desc as K
-from corec.world.plan import Plan
+from corec.plan import Plan
 
 
 @dataclass

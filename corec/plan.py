@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -222,3 +223,15 @@ def block_layout_hash(swarm: Swarm) -> int:
     """What the columns of a swarm's blocks are, as 64 bits for their headers."""
     p = swarm.processor
     return layout_hash(f"{L.LAYOUT_VERSION} {swarm.cap} {swarm.block_bytes} {p.state} {p.history}")
+
+
+def split_blocks(plan: Plan, workers: int) -> list[tuple[int, int]]:
+    """``workers`` ranges (lo, hi) of block indices; some are empty when blocks are few."""
+    ends = np.cumsum(plan.blocks["entidades"])
+    total = int(ends[-1])
+    cuts = [0]
+    for k in range(1, workers):
+        cut = int(np.searchsorted(ends, total * k / workers, side="left")) + 1
+        cuts.append(min(max(cut, cuts[-1]), plan.n_blocks))
+    cuts.append(plan.n_blocks)
+    return list(pairwise(cuts))

@@ -1,0 +1,27 @@
+"""Jittered exponential back-off between attempts to use a server."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+FIRST_SECONDS: Final = 0.1
+MOST_SECONDS: Final = 5.0
+
+
+class Backoff:
+    """0.1 s, doubled at each failure up to 5 s, times a random factor of 0.5 to 1."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._random = random.Random(seed)
+        self._seconds = FIRST_SECONDS
+
+    def reset(self) -> None:
+        """After a success."""
+        self._seconds = FIRST_SECONDS
+
+    def next_seconds(self) -> float:
+        """How long to wait before the next attempt."""
+        wait = self._seconds * self._random.uniform(0.5, 1.0)
+        self._seconds = min(MOST_SECONDS, self._seconds * 2)
+        return wait

@@ -1,0 +1,136 @@
+"""The broker's process: one event loop, a task that sends, one that reads, one that shows life.
+
+The tasks share the loop's one thread, so nothing they share needs a lock but the connection that
+writes. Compiled passes run on the loop; each is bounded by a batch (a few milliseconds). redis-py's
+asyncio client on uvloop was chosen by measurement: beside the synchronous one it sends large
+entries as fast or faster for less CPU time (``docs/streams.md``), and reading and writing overlap
+without threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Final
+
+import uvloop
+
+from corec import layout as L
+from corec.broker.incoming import Incoming
+from corec.broker.link import Link
+from corec.broker.outgoing import Outgoing, alert_groups
+from corec.broker.positions import Keys, SinkState
+from corec.broker.reader import Reader
+from corec.broker.sender import Sender
+from corec.broker.status import Status
+from corec.broker.writer import TakenOver, Writer
+from corec.log import get_logger
+from corec.runtime import Runtime
+
+log = get_logger(__name__)
+BEAT_SECONDS: Final = 0.05
+TOTALS_SECONDS: Final = 1.0
+
+
+class _Leave(Exception):
+    """The process must go at once; ``code`` is its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def run(rt: Runtime) -> int:
+    """Run the broker until ``C_STOP`` or the supervisor's death; returns the exit code.
+
+    0: drained, or told to leave at once. 1: the supervisor died, or another world has taken over
+    this instance's streams. To be called in a forked child, without a running event loop.
+    """
+    loop = uvloop.new_event_loop()
+    try:
+        return loop.run_until_complete(_Broker(rt).main())
+    finally:
+        loop.close()
+
+
+class _Broker:
+    def __init__(self, rt: Runtime) -> None:
+        self._rt = rt
+        self._parent = os.getppid()
+        self._slot = rt.slot(L.SLOT_BROKER)
+        self._slot.set(L.S_STATE, L.PROC_STARTING)
+        self._beat()
+        keys = Keys(rt.config.instance_id)
+        cluster = rt.config.redis.cluster
+        self.status = Status(rt)
+        self.incoming = Incoming(rt.plan)
+        groups, group_of_block = alert_groups(rt.plan)
+        self.outgoing = Outgoing(rt.out, rt.epoch, groups, group_of_block)
+        self.writer = Writer(
+            Link(rt.redis_url, keys.pos, cluster), keys, rt.epoch, self.incoming.canales,
+            self._loaded,
+        )  # fmt: skip
+        self.reader = Reader(
+            rt, self.writer, self.incoming, self.status, Link(rt.redis_url, keys.pos, cluster)
+        )
+        self.sender = Sender(
+            rt, self.writer, self.outgoing, self.status, self.reader.hash_fields,
+            lambda: self.reader.done,
+        )  # fmt: skip
+
+    def _loaded(self, state: SinkState) -> None:
+        self.sender.loaded(state)
+
+    async def main(self) -> int:
+        tasks = {
+            "sender": asyncio.ensure_future(self.sender.run()),
+            "reader": asyncio.ensure_future(self.reader.run()),
+            "watch": asyncio.ensure_future(self._watch()),
+        }
+        pending = set(tasks.values())
+        try:
+            while not tasks["sender"].done():
+                done, pending = await asyncio.wait(
+                    pending, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+            return 0
+        except _Leave as leave:
+            return leave.code
+        except TakenOver as error:
+            log.error("the broker leaves", reason=str(error))
+            return 1
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await self.writer.link.close()
+            self._write_totals()
+
+    async def _watch(self) -> None:
+        """Show life, keep ``broker.json`` fresh, and leave at once when that is asked for."""
+        totals_at = 0.0
+        stop = L.STOP_NO
+        while True:
+            self._beat()
+            before, stop = stop, self._rt.get(L.C_STOP)
+            if stop >= L.STOP_NOW:
+                raise _Leave(0)
+            if stop != before:
+                self.sender.wake()
+            if os.getppid() != self._parent:
+                log.warning("the supervisor is gone; the broker leaves")
+                raise _Leave(1)
+            if time.monotonic() - totals_at >= TOTALS_SECONDS and self.writer.loaded.is_set():
+                totals_at = time.monotonic()
+                self._write_totals()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _write_totals(self) -> None:
+        state = self.writer.state
+        self.status.write_totals(state.total_out, self.reader.totals(), state.total_dead)
+
+    def _beat(self) -> None:
+        self._slot.set(L.S_BEAT_NS, time.monotonic_ns())

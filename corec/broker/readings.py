@@ -1,0 +1,240 @@
+"""Compiled passes over what came in: check packed messages, put the good ones into the inbox.
+
+A packed message is 10 bytes, ``struct`` format ``!Ibf?``. ``check`` judges each once; ``publish``
+writes the good ones as READING records straight into the inbox lane, a frame at a time.
+
+Frames and positions.  A batch is the messages of one canal's entries end to end; an entry is one
+*segment* of it. A frame may hold readings of several segments: its head says up to which message
+of which entry everything is in the lane, and a frame is published as a whole or not at all
+(``shm.ring``), so the last frame of a canal is its position whatever was killed when.
+
+This process is the inbox's only producer. ``last_positions`` reads the frames between tail and
+head; the consumer may move the tail meanwhile, but nobody can overwrite them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba.core import types
+from numpy.typing import NDArray
+
+from corec.broker.positions import InPosition
+from corec.layout import CANALES, KIND_READINGS_FRAME, MESSAGE, READING, READINGS_HEAD
+from shm.jit import BYTES, BYTES_READ_ONLY, INDICES, WORDS, compiled, inlined
+from shm.lane import (
+    Lane,
+    frame_a,
+    frame_kind,
+    frame_len,
+    frame_payload_offset,
+    frame_size,
+    frame_write_header,
+    lane_publish,
+    lane_reserve,
+)
+from shm.memory import load_u64, store_u64
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+Table = NDArray[np.int64]
+
+MESSAGE_BYTES: Final = MESSAGE.itemsize
+HEAD_BYTES: Final = READINGS_HEAD.itemsize
+READING_BYTES: Final = READING.itemsize
+FRAME_READINGS_MAX: Final = 16_384
+
+GOOD: Final = 0
+BAD_UNKNOWN_ID: Final = 1
+BAD_CANAL: Final = 2  # the message names another canal than the stream
+BAD_ENTITY_CANAL: Final = 3  # the entity belongs to another canal than the stream
+BAD_VALOR: Final = 4  # NaN or infinite
+BAD_TEXT: Final = (
+    "good",
+    "unknown id",
+    "canal differs from the stream's",
+    "the entity is on another canal",
+    "valor is not a finite number",
+)
+
+# columns of the swarm table, ascending by first id
+SWARM_FIRST: Final = 0
+SWARM_END: Final = 1
+SWARM_CANAL: Final = 2
+SWARM_CELU: Final = 3
+SWARM_COLUMNS: Final = 4
+
+_TABLE: Any = types.Array(types.int64, 2, "C")
+_LOW: Final = 0xFFFFFFFF
+
+
+@inlined
+def find_swarm(swarms: Table, entity: int) -> int:
+    """Row of the swarm that holds ``entity``, -1 when there is none."""
+    low = 0
+    high = swarms.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if entity >= swarms[middle, SWARM_END]:
+            low = middle + 1
+        else:
+            high = middle
+    if low < swarms.shape[0] and entity >= swarms[low, SWARM_FIRST]:
+        return low
+    return -1
+
+
+@inlined
+def _word_at(data: Bytes, at: int) -> int:
+    return (
+        int(data[at]) << 24 | int(data[at + 1]) << 16 | int(data[at + 2]) << 8 | int(data[at + 3])
+    )
+
+
+@compiled(types.int64(BYTES_READ_ONLY, types.int64, _TABLE, BYTES))
+def check(packed: Bytes, canal: int, swarms: Table, verdict: Bytes) -> int:
+    """Judge each message of ``packed`` (uint8[10 n]) for the stream of ``canal`` (-128..127).
+
+    ``swarms`` int64[swarms, SWARM_COLUMNS]. Writes GOOD or BAD_* into ``verdict`` (uint8[n]) and
+    returns how many are bad.
+    """
+    bad = 0
+    swarm = 0
+    first = 0
+    end = 0
+    for i in range(verdict.size):
+        at = i * MESSAGE_BYTES
+        entity = _word_at(packed, at)
+        if entity < first or entity >= end:
+            swarm = find_swarm(swarms, entity)
+            if swarm >= 0:
+                first = swarms[swarm, SWARM_FIRST]
+                end = swarms[swarm, SWARM_END]
+            else:
+                first = end = 0
+        code = GOOD
+        if swarm < 0:
+            code = BAD_UNKNOWN_ID
+        elif packed[at + 4] != canal & (CANALES - 1):
+            code = BAD_CANAL
+        elif swarms[swarm, SWARM_CANAL] != canal:
+            code = BAD_ENTITY_CANAL
+        elif packed[at + 5] & 0x7F == 0x7F and packed[at + 6] & 0x80:
+            code = BAD_VALOR  # exponent all ones
+        verdict[i] = code
+        if code:
+            bad += 1
+    return bad
+
+
+@compiled(
+    types.int64(
+        WORDS, BYTES, BYTES_READ_ONLY, BYTES, types.int64, types.int64, INDICES, _TABLE,
+    )
+)  # fmt: skip
+def publish(
+    ctl: Words,
+    data: Bytes,
+    packed: Bytes,
+    verdict: Bytes,
+    begin: int,
+    canal: int,
+    starts: Table,
+    entries: Table,
+) -> int:
+    """Publish the good messages from index ``begin`` on; returns the index it came to.
+
+    ``starts`` int64[segments + 1]: first message of each entry, then the number of messages;
+    ``entries`` int64[segments, 2]: ms and seq (as signed words). The last frame's head stands at
+    the end of the last segment even if that ends in bad messages; a batch with nothing good makes
+    one frame without readings, so that the position moves. Less than ``verdict.size`` (or, for an
+    empty rest, -1) comes back when the lane is too full: call again from there later.
+    """
+    count = verdict.size
+    room = (data.size // 4 - 64 - HEAD_BYTES) // READING_BYTES
+    readings_max = min(FRAME_READINGS_MAX, room)
+    segments = entries.shape[0]
+    i = begin
+    segment = 0
+    while True:
+        stop = i
+        good = 0
+        while stop < count and good < readings_max:
+            if verdict[stop] == GOOD:
+                good += 1
+            stop += 1
+        while stop < count and verdict[stop] != GOOD:
+            stop += 1
+        length = HEAD_BYTES + good * READING_BYTES
+        at = lane_reserve(ctl, data, length)
+        if at < 0:
+            return i if i < count else -1
+        while segment + 1 < segments and starts[segment + 1] < stop:
+            segment += 1
+        if stop == count:
+            segment = segments - 1
+        ends = stop >= starts[segment + 1]
+        offset = frame_payload_offset(data, at)
+        store_u64(data, offset, entries[segment, 0])
+        store_u64(data, offset + 8, entries[segment, 1])
+        next_msg = stop - starts[segment]
+        store_u64(data, offset + 16, next_msg | (1 << 32 if ends else 0))
+        store_u64(data, offset + 24, 1)
+        offset += HEAD_BYTES
+        for j in range(i, stop):
+            if verdict[j] == GOOD:
+                source = j * MESSAGE_BYTES
+                activo = 1 if packed[source + 9] else 0
+                entity = _word_at(packed, source)
+                store_u64(data, offset, entity | activo << 32)
+                store_u64(data, offset + 8, _word_at(packed, source + 5))
+                offset += READING_BYTES
+        frame_write_header(
+            data, at, length, KIND_READINGS_FRAME, 0, canal & (CANALES - 1), good, 0, 0
+        )
+        lane_publish(ctl, data, at, length)
+        i = stop
+        if i >= count:
+            return count
+
+
+@compiled(types.int64(BYTES, types.int64, types.int64, _TABLE, INDICES))
+def _last_heads(data: Bytes, tail: int, head: int, found: Table, seen: Table) -> int:
+    frames = 0
+    at = tail
+    while at < head:
+        if frame_kind(data, at) == 0:
+            at = (at | (data.size - 1)) + 1
+            continue
+        if frame_kind(data, at) == KIND_READINGS_FRAME:
+            canal = frame_a(data, at) & (CANALES - 1)
+            offset = frame_payload_offset(data, at)
+            found[canal, 0] = np.int64(load_u64(data, offset))
+            found[canal, 1] = np.int64(load_u64(data, offset + 8))
+            found[canal, 2] = np.int64(load_u64(data, offset + 16))
+            seen[canal] = 1
+            frames += 1
+        at += frame_size(frame_len(data, at))
+    return frames
+
+
+def last_positions(inbox: Lane) -> dict[int, InPosition]:
+    """By canal (-128..127): where its last frame between tail and head of the inbox stands.
+
+    For the inbox's producer, before it publishes.
+    """
+    found = np.zeros((CANALES, 3), np.int64)
+    seen = np.zeros(CANALES, np.int64)
+    _last_heads(inbox.data, inbox.tail, inbox.head, found, seen)
+    positions = {}
+    for index in np.flatnonzero(seen):
+        ms, seq, mixed = (int(word) & (2**64 - 1) for word in found[index])
+        canal = int(index) - CANALES if index >= CANALES // 2 else int(index)
+        positions[canal] = InPosition(ms, seq, mixed & _LOW, mixed >> 32)
+    return positions
+
+
+def frame_readings_max(inbox: Lane) -> int:
+    """Most readings one frame of this inbox holds."""
+    return min(FRAME_READINGS_MAX, (inbox.capacity // 4 - 64 - HEAD_BYTES) // READING_BYTES)

@@ -1,0 +1,241 @@
+"""The task that sends: lanes → batches → MULTI → release, and about once a second the positions.
+
+One batch, and what a kill after each step leaves:
+
+    1  S_TICK of every worker, then the lanes are read     nothing happened
+    2  WATCH, MULTI, XADD …, HSET pos, EXEC                all of it is in Redis, or nothing
+    3  EXEC is confirmed (lost reply: read the hash)       the successor drops what the hash has
+    4  lanes are released, workers rung                    the bytes are the workers' again
+
+When a batch is sent: ``streams.batch_ms`` after its first frame was seen, or sooner when half a
+batch waits or a lane is half full. Frames of a tick that is still running wait for its end, unless
+a lane is half full or they have waited for a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from corec import layout as L
+from corec.broker import frames as F
+from corec.broker.backoff import Backoff
+from corec.broker.link import Command, SinkAway
+from corec.broker.outgoing import BATCH_BYTES, Batch, Outgoing, signed_canal
+from corec.broker.positions import SinkState
+from corec.broker.status import Status
+from corec.broker.writer import Writer
+from corec.log import get_logger
+from corec.runtime import Runtime
+from shm.killpoint import kill_point
+
+log = get_logger(__name__)
+IDLE_SECONDS: Final = 0.25
+STOPPING_SECONDS: Final = 0.01
+SYNC_SECONDS: Final = 1.0
+AWAY_POLL_SECONDS: Final = 0.02
+RUNNING_TICK_WAIT_SECONDS: Final = 1.0
+
+Fields = Callable[[], list[Any]]
+
+
+class Sender:
+    """Sends until the lanes are empty and nothing more will come."""
+
+    def __init__(
+        self, rt: Runtime, writer: Writer, outgoing: Outgoing, status: Status,
+        input_fields: Fields, input_done: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        """``input_fields``: names and values for the position hash that the reader keeps."""
+        self._rt = rt
+        self._writer = writer
+        self._outgoing = outgoing
+        self._status = status
+        self._input_fields = input_fields
+        self._input_done = input_done
+        self._bell = rt.doorbells[L.SLOT_BROKER]
+        self._rung = asyncio.Event()
+        self._linger_seconds = rt.config.streams.batch_ms / 1000
+        self._maxlen = rt.config.streams.maxlen
+        self._drop_oldest = rt.config.streams.on_full == "drop_oldest"
+        self._backoff = Backoff()
+        self._waiting_since = 0.0
+        self._synced_at = 0.0
+        self._synced: list[Any] = []
+
+    async def run(self) -> None:
+        """Returns once everything is sent after ``C_STOP`` asked for it. Raises TakenOver."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._bell.fileno(), self._on_ring)
+        try:
+            while True:
+                try:
+                    if self._ending() and await self._finish():
+                        return
+                    more = await self._step(sync=False)
+                    self._status.fine("out")
+                    self._backoff.reset()
+                except SinkAway as error:
+                    self._status.trouble("out", error)
+                    await self._stay_away(self._backoff.next_seconds())
+                    continue
+                if not more:
+                    await self._wait()
+        finally:
+            loop.remove_reader(self._bell.fileno())
+            self._bell.cancel_sleep()
+
+    def wake(self) -> None:
+        """``C_STOP`` changed: look at it now."""
+        self._rung.set()
+
+    def loaded(self, state: SinkState) -> None:
+        """The position hash was read: start again from the lanes' tails."""
+        self._outgoing.restore(state)
+        self._show_counts()
+
+    async def _step(self, sync: bool) -> bool:
+        """Send one batch if there is one, and the positions if they are due; true for more."""
+        async with self._writer.lock:
+            await self._writer.ensure()
+            complete = self._complete_tick()
+            batch = self._outgoing.take(complete, self._tick_max(complete))
+            now = time.monotonic()
+            extra: list[Any] = []
+            if sync or now - self._synced_at >= SYNC_SECONDS:
+                extra = self._input_fields()
+                self._synced_at = now
+            fields = [*extra, batch.out_tick]
+            if not batch.empty or (extra and fields != self._synced) or sync:
+                await self._commit(batch, extra)
+                self._synced = fields if extra else self._synced
+            self._finish_batch(batch)
+        if batch.messages or batch.duplicates:
+            self._waiting_since = 0.0
+        return batch.more
+
+    async def _commit(self, batch: Batch, extra: list[Any]) -> None:
+        keys, state = self._writer.keys, self._writer.state
+        streams = {keys.out(signed_canal(int(c))) for c in set(batch.regions[:, F.REGION_CANAL])}
+        if batch.alerts:
+            streams.add(keys.alerts)
+        commands: list[Command] = batch.entries(keys, self._maxlen)
+        commands += batch.bookkeeping(keys, state)
+        if extra:
+            commands.append(("HSET", keys.pos, *extra))
+        kill_point("broker.before_multi")
+        await self._writer.commit(streams, commands)
+        kill_point("broker.after_multi")
+        self._outgoing.sent(batch, state)
+
+    def _finish_batch(self, batch: Batch) -> None:
+        """What was sent, now or before, is durable: give the room back."""
+        kill_point("broker.before_release")
+        released = self._outgoing.release(batch)
+        kill_point("broker.after_release")
+        for lane in released:
+            self._rt.doorbells[L.SLOT_WORKER0 + lane].ring()
+        if batch.duplicates:
+            before = self._status.count(L.B_DUPLICATES)
+            self._status.set_count(L.B_DUPLICATES, before + batch.duplicates)
+        self._show_counts()
+
+    async def _finish(self) -> bool:
+        """Send what is left and the last positions; false when more turned up meanwhile."""
+        if await self._step(sync=True) or any(lane.used for lane in self._outgoing.lanes):
+            return False
+        self._status.drained()
+        return True
+
+    def _ending(self) -> bool:
+        return self._rt.get(L.C_STOP) >= L.STOP_SINKS and self._input_done()
+
+    def _complete_tick(self) -> int:
+        """The last tick every active worker has stored; its frames are all in the lanes."""
+        workers = self._rt.get(L.C_WORKERS)
+        active = min(workers, self._rt.lanes) if workers else self._rt.lanes
+        ticks = [self._rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(active)]
+        return min(ticks, default=0)
+
+    def _tick_max(self, complete: int) -> int:
+        """The last tick to take: the complete one, or the running one if it must not wait."""
+        waited = time.monotonic() - self._waiting_since if self._waiting_since else 0.0
+        stopping = self._rt.get(L.C_STOP) >= L.STOP_SINKS
+        if stopping or waited > RUNNING_TICK_WAIT_SECONDS or self._outgoing.pressed():
+            upcoming = self._outgoing.next_tick()
+            return max(complete + 1, upcoming if upcoming != F.NO_TICK else 0)
+        return complete
+
+    async def _wait(self) -> None:
+        """Until a batch is due: a linger behind its first frame, or it is large."""
+        if not self._outgoing.waiting_bytes():
+            stopping = self._rt.get(L.C_STOP) >= L.STOP_TICKS
+            await self._sleep(STOPPING_SECONDS if stopping else IDLE_SECONDS)
+        if not self._outgoing.waiting_bytes():
+            return
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        deadline = now + self._linger_seconds
+        pause = min(0.002, self._linger_seconds)
+        while time.monotonic() < deadline and self._rt.get(L.C_STOP) < L.STOP_SINKS:
+            if self._outgoing.waiting_bytes() >= BATCH_BYTES // 2 or self._outgoing.pressed():
+                break
+            await asyncio.sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        self._bell.prepare_sleep()
+        if not self._outgoing.waiting_bytes() and not self._ending():
+            try:
+                await asyncio.wait_for(self._rung.wait(), seconds)
+            except TimeoutError:
+                pass  # look for work all the same
+        self._bell.cancel_sleep()
+        self._rung.clear()
+
+    def _on_ring(self) -> None:
+        self._bell.drain()
+        self._rung.set()
+
+    def _show_counts(self) -> None:
+        state, status = self._writer.state, self._status
+        status.set_count(L.B_MESSAGES_OUT, sum(state.total_out.values()))
+        status.set_count(L.B_ENTRIES_OUT, state.total_entries)
+        status.set_count(L.B_ALERTS, state.total_alerts)
+        status.set_count(L.B_DEAD, sum(state.total_dead.values()))
+        self._rt.slot(L.SLOT_BROKER).set(L.S_TICK, max(0, self._outgoing.out_tick))
+
+    async def _stay_away(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._make_room()
+            await asyncio.sleep(min(left, AWAY_POLL_SECONDS))
+
+    def _make_room(self) -> None:
+        """``on_full`` = drop_oldest while Redis is away: lanes that are nearly full lose frames.
+
+        What a lost EXEC reply leaves open is counted as dropped, so the count is an upper bound.
+        """
+        if not self._drop_oldest:
+            return
+        for k, lane in enumerate(self._outgoing.lanes):
+            if lane.used * 4 < lane.capacity * 3:
+                continue
+            dropped, first, last = self._outgoing.skip_oldest(k)
+            total = self._status.count(L.B_DROPPED) + dropped
+            self._status.set_count(L.B_DROPPED, total)
+            self._rt.doorbells[L.SLOT_WORKER0 + k].ring()
+            log.warning("messages dropped: redis is away", lane=k, messages=dropped)
+            self._gap_event(k, dropped, first, last)
+
+    def _gap_event(self, lane: int, messages: int, first: int, last: int) -> None:
+        body = {
+            "unix_ns": time.time_ns(), "tick": last, "tipo": "mensajes_perdidos", "bloque": None,
+            "entidad": None,
+            "detalle": {"lane": lane, "mensajes": messages, "desde": first, "hasta": last},
+        }  # fmt: skip
+        if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, orjson.dumps(body), tick=last):
+            self._rt.doorbells[L.SLOT_PERSISTER].ring()

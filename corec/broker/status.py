@@ -1,0 +1,98 @@
+"""What the broker says about itself: state, error and counters in its slot, ``broker.json``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from corec import layout as L
+from corec.broker.link import SinkAway
+from corec.log import get_logger
+from corec.runtime import Runtime, Slot
+
+log = get_logger(__name__)
+FILE_NAME: Final = "broker.json"
+
+
+class Status:
+    """Collects the troubles of the broker's tasks; logs a trouble when it comes and when it goes.
+
+    ``S_ERROR`` is the first trouble's reason. ``S_STATE`` is PROC_WAITING_SINK while there is any,
+    or while the inbox is full, which is no error: the workers are behind.
+    """
+
+    def __init__(self, rt: Runtime) -> None:
+        self._slot: Slot = rt.slot(L.SLOT_BROKER)
+        self._troubles: dict[str, tuple[int, str]] = {}
+        self._inbox_full = False
+        self._ready = False
+        self._path = Path(rt.folder) / FILE_NAME
+        self._written = b""
+
+    def ready(self) -> None:
+        """The positions are known: from now on the state is shown."""
+        self._ready = True
+        self._show()
+
+    def trouble(self, part: str, error: SinkAway) -> None:
+        """``part`` cannot do its work because of ``error``."""
+        before = self._troubles.get(part)
+        self._troubles[part] = (error.reason, str(error))
+        if before is None or before[0] != error.reason:
+            log.warning("redis cannot be used", part=part, reason=str(error))
+        self._show()
+
+    def fine(self, part: str) -> None:
+        """``part`` works again."""
+        if self._troubles.pop(part, None) is not None:
+            log.info("redis can be used again", part=part)
+            self._show()
+
+    def inbox_full(self, full: bool) -> None:
+        """Whether input waits for room in the inbox lane."""
+        if full != self._inbox_full:
+            self._inbox_full = full
+            self._show()
+
+    def drained(self) -> None:
+        """Everything is sent; the process leaves."""
+        self._slot.set(L.S_STATE, L.PROC_DRAINED)
+
+    def count(self, word: int) -> int:
+        """Counter ``L.B_*``."""
+        return self._slot.get(L.S_COUNT0 + word)
+
+    def set_count(self, word: int, value: int) -> None:
+        """Store counter ``L.B_*``."""
+        if self._slot.get(L.S_COUNT0 + word) != value:
+            self._slot.set(L.S_COUNT0 + word, value)
+
+    def write_totals(
+        self, out: dict[int, int], incoming: dict[int, int], dead: dict[int, int]
+    ) -> None:
+        """Write ``broker.json`` (messages by canal, this world) if it changed; whole or not."""
+        tables = {"out": out, "in": incoming, "dead": dead}
+        data = orjson.dumps(
+            {name: {str(c): table[c] for c in sorted(table)} for name, table in tables.items()}
+        )
+        if data == self._written:
+            return
+        fresh = self._path.with_name(f".{FILE_NAME}.new")
+        try:
+            fresh.write_bytes(data)
+            os.replace(fresh, self._path)
+        except OSError as error:
+            log.warning("broker.json cannot be written", error=str(error))
+            return
+        self._written = data
+
+    def _show(self) -> None:
+        trouble = next(iter(self._troubles.values()), None)
+        self._slot.set(L.S_ERROR, trouble[0] if trouble else L.REASON_NONE)
+        if trouble is not None or self._inbox_full:
+            self._slot.set(L.S_STATE, L.PROC_WAITING_SINK)
+        elif self._ready:
+            self._slot.set(L.S_STATE, L.PROC_READY)

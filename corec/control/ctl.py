@@ -1,0 +1,310 @@
+"""``corec-ctl``: look at a running instance and steer it.
+
+Exit codes: 0 done, 1 failed (or ``doctor`` found something), 2 usage, 3 no running instance.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from corec.config import ConfigError
+from corec.control import show
+from corec.control.client import Client, Unreachable
+from corec.control.discover import (
+    Instance,
+    NoInstance,
+    SeveralInstances,
+    find_instance,
+    read_instance,
+)
+from corec.control.fallback import MemoryUnreadable, signal_supervisor, status_from_memory
+from corec.control.protocol import ControlError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 3
+ASK_SECONDS = 5.0
+HOLD_ASK_SECONDS = 30.0
+STEP_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+app = typer.Typer(
+    name="corec-ctl",
+    help="Look at a running CoreC instance and steer it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+InstanceOption = Annotated[
+    str | None, typer.Option("--instance", metavar="ID", help="The instance_id to talk to.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The instance of this config file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"corec-ctl: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn every expected failure into one message and its exit code."""
+    try:
+        yield
+    except NoInstance as error:
+        _fail(str(error), EXIT_NOT_RUNNING)
+    except (SeveralInstances, ConfigError) as error:
+        _fail(str(error), EXIT_USAGE)
+    except ControlError as error:
+        _fail(str(error), EXIT_USAGE if error.code == "bad_request" else EXIT_FAILED)
+    except (Unreachable, MemoryUnreadable, OSError) as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+def _print(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -> None:
+    if as_json:
+        print(json.dumps(data, ensure_ascii=False))
+    else:
+        Console().print(picture(data))
+
+
+def _ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:
+    with Client(Path(instance.socket), ASK_SECONDS) as client:
+        return client.ask(op, args, seconds)
+
+
+def _status(instance: Instance) -> dict[str, Any]:
+    """From the nucleus, or from memory when it does not answer."""
+    try:
+        answer: dict[str, Any] = _ask(instance, "status")
+    except Unreachable:
+        return status_from_memory(instance)
+    return answer
+
+
+@app.command()
+def status(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Show what the instance does and how it is."""
+    with _explained():
+        _print(_status(find_instance(instance, config)), as_json, show.status)
+
+
+@app.command()
+def top(
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    every: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between looks.")] = 1.0,
+    count: Annotated[int, typer.Option(min=0, help="Looks before leaving; 0: until ^C.")] = 0,
+) -> None:
+    """Show the status again and again (with --json: one line each time)."""
+    with _explained():
+        found = find_instance(instance, config)
+        looks = 0
+        console = Console()
+        try:
+            with Live(console=console, auto_refresh=False, screen=False) as live:
+                while True:
+                    data = _status(found)
+                    if as_json:
+                        print(json.dumps(data), flush=True)
+                    else:
+                        live.update(show.status(data), refresh=True)
+                    looks += 1
+                    if looks == count:
+                        return
+                    time.sleep(every)
+        except KeyboardInterrupt:
+            return
+        except (Unreachable, MemoryUnreadable) as error:
+            if read_instance(found.path) is None:
+                print("corec-ctl: the instance stopped", file=sys.stderr)
+                return
+            raise error
+
+
+@app.command()
+def workers(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """List the worker processes."""
+    with _explained():
+        found = _status(find_instance(instance, config))["processes"]
+        rows = [row for row in found if row["role"] == "worker"]
+        _print({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
+
+
+@app.command()
+def blocks(
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    offset: Annotated[int, typer.Option(min=0, help="First block's index.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
+) -> None:
+    """List blocks."""
+    with _explained():
+        found = find_instance(instance, config)
+        data = _ask(found, "blocks", HOLD_ASK_SECONDS, offset=offset, limit=limit)
+        _print(data, as_json, lambda data: show.rows(data["blocks"]))
+
+
+@app.command()
+def block(
+    block_id: Annotated[str, typer.Argument(metavar="ID", help="Such as sensor_swarm:00000.")],
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one block."""
+    with _explained():
+        _print(_ask(find_instance(instance, config), "block", id=block_id), as_json, show.pairs)
+
+
+@app.command()
+def entity(
+    entity_id: Annotated[int, typer.Argument(metavar="ID", help="The entity's number.")],
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one entity with its state."""
+    with _explained():
+        _print(_ask(find_instance(instance, config), "entity", id=entity_id), as_json, show.pairs)
+
+
+@app.command()
+def digest(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Print a hash over the state of all entities at one tick."""
+    with _explained():
+        data = _ask(find_instance(instance, config), "digest", HOLD_ASK_SECONDS)
+        _print(data, as_json, show.pairs)
+
+
+@app.command()
+def pause(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Stand still after the tick that runs."""
+    with _explained():
+        data = _ask(find_instance(instance, config), "pause", HOLD_ASK_SECONDS)
+        _print(data, as_json, show.pairs)
+
+
+@app.command()
+def resume(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Go on after a pause."""
+    with _explained():
+        data = _ask(find_instance(instance, config), "resume", HOLD_ASK_SECONDS)
+        _print(data, as_json, show.pairs)
+
+
+@app.command()
+def step(
+    ticks: Annotated[int, typer.Argument(metavar="[N]", min=1, help="How many ticks.")] = 1,
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds.")] = STEP_SECONDS,
+) -> None:
+    """Run exactly N ticks of a paused world, and say when they are done."""
+    with _explained():
+        found = find_instance(instance, config)
+        seconds = timeout + HOLD_ASK_SECONDS
+        data = _ask(found, "step", seconds, ticks=ticks, timeout_seconds=timeout)
+        _print(data, as_json, show.pairs)
+
+
+@app.command("set")
+def set_value(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="tick_hz or carga.")],
+    value: Annotated[float, typer.Argument(metavar="VALUE")],
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change tick_hz or carga of the running instance, until it is started again."""
+    with _explained():
+        found = find_instance(instance, config)
+        _print(_ask(found, "set", HOLD_ASK_SECONDS, path=path, value=value), as_json, show.pairs)
+
+
+@app.command()
+def stop(
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is gone.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = STOP_SECONDS,
+) -> None:
+    """Drain and stop the instance."""
+    with _explained():
+        found = find_instance(instance, config)
+        try:
+            _ask(found, "stop")
+            way = "control socket"
+        except (Unreachable, ControlError):
+            signal_supervisor(found)
+            way = "signal"
+        stopped = _gone(found, timeout, quiet=as_json) if wait else False
+        data = {"stopping": True, "stopped": stopped, "pid": found.pid, "way": way}
+        _print(data, as_json, show.pairs)
+        if wait and not stopped:
+            _fail(f"{found.instance_id} still drains after {timeout:g} s", EXIT_FAILED)
+
+
+def _gone(instance: Instance, timeout_seconds: float, *, quiet: bool) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    with Console(stderr=True, quiet=quiet).status(f"{instance.instance_id} drains…"):
+        while time.monotonic() < deadline:
+            now = read_instance(instance.path)
+            if now is None or now.started_unix_ns != instance.started_unix_ns:
+                return True
+            time.sleep(0.05)
+    return False
+
+
+@app.command()
+def doctor(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Check processes, servers, lanes and room; exit 1 when something is wrong."""
+    with _explained():
+        found = find_instance(instance, config)
+        try:
+            data = _ask(found, "doctor")
+        except Unreachable as error:
+            check = {"check": "control socket", "ok": False, "detail": str(error)}
+            data = {"ok": False, "checks": [check]}
+        _print(data, as_json, lambda data: show.rows(data["checks"]))
+        if not data["ok"]:
+            raise typer.Exit(EXIT_FAILED)
+
+
+def app_main() -> None:
+    """Entry point of ``corec-ctl``."""
+    app()
+
+
+if __name__ == "__main__":
+    app_main()

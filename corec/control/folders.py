@@ -1,0 +1,99 @@
+"""Where an instance keeps its socket and its shared memory, and how others find it.
+
+::
+
+    /dev/shm/corec-<uid>/                     base folder, 0700 (COREC_RUNTIME_BASE overrides it)
+        <instance_id>-<8 hex of state_dir>/   an instance's folder
+            instance.json                     what ``corec-ctl`` needs to know (written whole)
+            owner.lock                        held (flock) by the live supervisor
+            control.sock                      the control socket
+        registry/<name>                       symlink to a folder in a configured runtime_dir
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from corec.config import Config
+
+BASE_VARIABLE = "COREC_RUNTIME_BASE"
+REGISTRY = "registry"
+INSTANCE_FILE = "instance.json"
+OWNER_LOCK = "owner.lock"
+CONTROL_SOCKET = "control.sock"
+
+
+def base_folder() -> Path:
+    """The folder of this user's instances; it may not exist yet."""
+    override = os.environ.get(BASE_VARIABLE)
+    return Path(override).absolute() if override else Path(f"/dev/shm/corec-{os.getuid()}")
+
+
+def make_private(folder: Path) -> Path:
+    """Make ``folder`` (and its parents) with mode 0700, and return it.
+
+    Raises ``PermissionError`` when it exists and belongs to somebody else, who could read or
+    replace what is put in it, and ``NotADirectoryError`` when it is no folder.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.stat(follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(f"{folder}: found something that is no folder; move it away")
+    if found.st_uid != os.getuid():
+        raise PermissionError(
+            f"{folder}: belongs to user {found.st_uid}, expected user {os.getuid()}; "
+            f"set runtime_dir, or {BASE_VARIABLE}, to a folder of your own"
+        )
+    return folder
+
+
+def instance_folder(config: Config) -> Path:
+    """Where the instance of ``config`` keeps its shared memory (not made here)."""
+    if config.runtime_path is not None:
+        return config.runtime_path / config.instance_id
+    state = str(config.state_path.resolve()).encode()
+    key = hashlib.blake2b(state, digest_size=4).hexdigest()
+    return base_folder() / f"{config.instance_id}-{key}"
+
+
+def _link_of(folder: Path) -> Path:
+    key = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    return base_folder() / REGISTRY / f"{folder.name}-{key}"
+
+
+def register(folder: Path) -> None:
+    """Let ``corec-ctl`` find an instance whose folder is not in the base folder.
+
+    Called by the supervisor once ``folder`` exists; does nothing for a folder in the base folder.
+    """
+    folder = folder.resolve()
+    if folder.parent == base_folder().resolve():
+        return
+    link = _link_of(folder)
+    make_private(make_private(base_folder()) / REGISTRY)
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder)
+    fresh.replace(link)
+
+
+def unregister(folder: Path) -> None:
+    """Undo ``register``, and remove the base folder when nothing is left in it."""
+    _link_of(folder.resolve()).unlink(missing_ok=True)
+    for empty in (base_folder() / REGISTRY, base_folder()):
+        with contextlib.suppress(OSError):  # not empty, or not there
+            empty.rmdir()
+
+
+def known_folders() -> list[Path]:
+    """Every folder that may be an instance's, alive or not, in a stable order."""
+    base = base_folder()
+    found = {path.resolve() for path in base.glob("*") if path.is_dir() and path.name != REGISTRY}
+    found |= {path.resolve() for path in (base / REGISTRY).glob("*") if path.is_dir()}
+    return sorted(found)

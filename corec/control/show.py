@@ -1,0 +1,133 @@
+"""``corec-ctl`` for human eyes: rich tables of what the JSON says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_TONE = {
+    "running": "green", "ready": "green", "drained": "green", "paused": "yellow",
+    "starting": "yellow", "waiting": "yellow", "degraded": "yellow", "draining": "yellow",
+    "down": "red", "frozen": "red", "parked": "red",
+}  # fmt: skip
+
+
+def human_bytes(count: float) -> str:
+    """``count`` bytes with a binary unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable: the last unit returns")
+
+
+def human_span(seconds: float) -> str:
+    """``seconds`` in days, hours, minutes and seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{days}d" if days else "", f"{hours}h" if hours else ""]
+    return " ".join([*filter(None, parts), f"{minutes}m {rest}s" if minutes else f"{rest}s"])
+
+
+def toned(state: str) -> Text:
+    """A state's name in its colour."""
+    return Text(state, style=_TONE.get(state, ""))
+
+
+def pairs(data: Mapping[str, Any]) -> Table:
+    """A mapping as two columns; nested data as compact text."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in data.items():
+        if isinstance(value, float):
+            value = f"{value:.6g}"
+        elif isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        shown = value if isinstance(value, Text) else str(value)
+        table.add_row(Text(str(name), style="dim"), shown)
+    return table
+
+
+def rows(data: list[dict[str, Any]], columns: Mapping[str, str] | None = None) -> Table:
+    """A list of like objects as a table; ``columns`` maps keys to headings, in order."""
+    chosen = columns or ({key: key for key in data[0]} if data else {})
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in chosen.values():
+        table.add_column(heading)
+    for row in data:
+        table.add_row(*(_cell(key, row.get(key)) for key in chosen))
+    return table
+
+
+def _cell(key: str, value: Any) -> Text | str:
+    if key == "state":
+        return toned(str(value))
+    if key.endswith("_bytes") and isinstance(value, (int, float)):
+        return human_bytes(value)
+    if isinstance(value, bool):
+        return Text("yes", style="green") if value else Text("NO", style="red")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def status(data: Mapping[str, Any]) -> RenderableType:
+    """The whole picture of one instance."""
+    rate = f"{data['tick_hz']:g} Hz" if data["tick_hz"] else "flat out"
+    head = {
+        "instance": f"{data['instance_id']}   (pid {data['pid']}, version {data['version']})",
+        "state": toned(data["state"]),
+        "tick": f"{data['tick']:,} at {rate}, {data['overruns']:,} late",
+        "up": human_span(data["uptime_seconds"]),
+        "world": f"{data['entidades']:,} entities in {data['bloques']:,} blocks",
+        "rows": f"{data['rows_persisted']:,}, {data['persist_lag_ticks']:,} ticks behind",
+        "messages": f"{data['messages_out']:,} out, {data['messages_in']:,} in, "
+        f"{data['messages_dead']:,} dead",
+    }
+    if data.get("entity_updates_per_second"):
+        head["speed"] = (
+            f"{data['ticks_per_second']:,.1f} ticks/s, "
+            f"{data['entity_updates_per_second']:,.0f} entity updates/s"
+        )
+    if data.get("memory"):
+        memory = data["memory"]
+        head["memory"] = (
+            f"{human_bytes(memory['pss_bytes'])} of all processes, "
+            f"{human_bytes(memory['segment_bytes'])} in segments"
+        )
+    if data["http_url"]:
+        head["http"] = data["http_url"]
+    if data["source"] != "nucleus":
+        head["source"] = Text(f"{data['source']}: the nucleus does not answer", style="yellow")
+    for name, sink in data["sinks"].items():
+        text = Text(str(sink["address"]))
+        if not sink["reachable"]:
+            text.append(f"   {sink['reason']}", style="red")
+        head[name] = text
+    return Group(pairs(head), Text(), processes(data["processes"]), *_lanes(data))
+
+
+def processes(data: list[dict[str, Any]]) -> Table:
+    """The processes of one instance."""
+    return rows(
+        data,
+        {
+            "role": "role", "index": "#", "pid": "pid", "state": "state", "cpu": "cpu %",
+            "resident_bytes": "memory", "restarts": "restarts", "tick": "tick", "error": "",
+        },
+    )  # fmt: skip
+
+
+def _lanes(data: Mapping[str, Any]) -> list[RenderableType]:
+    lanes = data.get("lanes")
+    if not lanes:
+        return []
+    shown = [
+        {**lane, "fill": f"{lane['used_bytes'] / lane['capacity_bytes']:.1%}"} for lane in lanes
+    ]
+    columns = {"lane": "lane", "worker": "#", "fill": "fill", "capacity_bytes": "size"}
+    return [Text(), rows(shown, columns)]

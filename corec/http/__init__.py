@@ -1,0 +1,1 @@
+"""HTTP: metrics, health, readiness and the live page; loopback unless the config says otherwise."""

@@ -1,0 +1,88 @@
+"""Every metric of ``/metrics``: name, type, labels and meaning, in the order of exposition.
+
+``docs/metrics.md`` says the same to operators; a test compares the two. No label takes the id of an
+entity or a block, so the number of series depends on the configuration only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Described(NamedTuple):
+    """One metric: its type (``counter``, ``gauge``, ``histogram``), labels and meaning."""
+
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+METRICS: dict[str, Described] = {
+    "corec_info": Described(
+        "gauge", ("instance_id", "version", "python"), "Always 1; the labels say what runs."
+    ),
+    "corec_entities": Described("gauge", (), "Entities in the world."),
+    "corec_blocks": Described("gauge", (), "Blocks in the world."),
+    "corec_paused": Described("gauge", (), "1 while the world is paused."),
+    "corec_uptime_seconds": Described("gauge", (), "Time since this instance started."),
+    "corec_ticks_total": Described(
+        "counter", ("worker",), "Ticks committed by the worker since the world began."
+    ),
+    "corec_entity_updates_total": Described(
+        "counter", ("worker",), "Entity updates in the worker's blocks since the world began."
+    ),
+    "corec_entity_failures_total": Described(
+        "counter", ("worker",), "Failed entity updates in the worker's blocks."
+    ),
+    "corec_entity_repairs_total": Described(
+        "counter", ("worker",), "Repaired entities in the worker's blocks."
+    ),
+    "corec_tick_duration_seconds": Described(
+        "histogram", ("worker",), "Time one worker took for one tick."
+    ),
+    "corec_tick_overruns_total": Described(
+        "counter", (), "Ticks that started later than tick_hz asked for."
+    ),
+    "corec_worker_busy_seconds_total": Described(
+        "counter", ("worker",), "Time spent inside tick kernels."
+    ),
+    "corec_worker_wait_seconds_total": Described(
+        "counter", ("worker",), "Time a worker waited for room in its lanes."
+    ),
+    "corec_lane_used_bytes": Described(
+        "gauge", ("worker", "lane"), "Bytes published in a lane and not yet taken over."
+    ),
+    "corec_lane_capacity_bytes": Described("gauge", ("worker", "lane"), "Size of a lane."),
+    "corec_rows_persisted_total": Described(
+        "counter", (), "Rows committed in PostgreSQL for this world."
+    ),
+    "corec_rows_dropped_total": Described(
+        "counter", (), "Rows dropped because the spool was full (persist.on_full)."
+    ),
+    "corec_persist_lag_ticks": Described(
+        "gauge", (), "Ticks committed in memory and not yet durable in PostgreSQL."
+    ),
+    "corec_spool_bytes": Described("gauge", (), "Bytes waiting on disk for the database."),
+    "corec_messages_out_total": Described(
+        "counter", ("canal",), "Messages written to out-streams for this world."
+    ),
+    "corec_messages_in_total": Described(
+        "counter", ("canal",), "Readings taken from in-streams for this world."
+    ),
+    "corec_messages_dead_total": Described(
+        "counter", ("canal",), "Input that was not understood and went to the dead stream."
+    ),
+    "corec_messages_dropped_total": Described(
+        "counter", (), "Messages dropped because Redis was too slow (streams.on_full)."
+    ),
+    "corec_sink_up": Described("gauge", ("sink",), "1 while the server can be reached."),
+    "corec_process_restarts_total": Described(
+        "counter", ("role", "index"), "Restarts of a process by the supervisor."
+    ),
+    "corec_process_up": Described("gauge", ("role", "index"), "1 while the process runs."),
+    "corec_process_resident_memory_bytes": Described(
+        "gauge", ("role", "index"), "Resident memory, shared pages counted in full."
+    ),
+    "corec_swarm_fitness": Described("gauge", ("swarm",), "Mean fitness of a swarm's blocks."),
+    "corec_swarm_umbral": Described("gauge", ("swarm",), "Mean umbral of a swarm's blocks."),
+}

@@ -1,0 +1,181 @@
+"""``/metrics``: one collector that reads the shared words when it is asked.
+
+Nothing is counted here, so nothing is lost with a nucleus: the counters live in the control segment
+and in the blocks, where their writers keep them.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from corec import layout as L
+from corec.http.metric_table import METRICS, Described
+from corec.proc import resident_bytes
+from corec.runtime import Runtime, Slot
+
+
+class AboutInstance(Protocol):
+    """Constant facts for ``corec_info``."""
+
+    @property
+    def instance_id(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+class TotalsReader(Protocol):
+    """What all blocks add up to (``corec.nucleus.totals``)."""
+
+    def read(self) -> dict[str, Any]: ...
+
+
+_SLOTS = (
+    ("nucleus", L.SLOT_NUCLEUS),
+    ("persister", L.SLOT_PERSISTER),
+    ("broker", L.SLOT_BROKER),
+)
+_BY_WORKER = (
+    ("corec_entity_updates_total", "entity_updates"),
+    ("corec_entity_failures_total", "failures"),
+    ("corec_entity_repairs_total", "repairs"),
+)
+
+Sample = tuple[tuple[str, ...], float]
+
+
+class InstanceCollector(Collector):
+    """Reads one instance; ``by_canal`` gives ``{"out"|"in"|"dead": {canal: count}}``."""
+
+    def __init__(
+        self,
+        rt: Runtime,
+        about: AboutInstance,
+        totals: TotalsReader,
+        by_canal: Callable[[], dict[str, dict[str, int]]],
+    ) -> None:
+        self.rt = rt
+        self._info = (about.instance_id, about.version, platform.python_version())
+        self._totals = totals
+        self._by_canal = by_canal
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric of ``METRICS``, in its order."""
+        found: dict[str, list[Sample]] = {name: [] for name in METRICS}
+        self._instance(found)
+        self._workers(found)
+        self._world(found)
+        self._lanes(found)
+        self._sinks(found)
+        self._processes(found)
+        for name, described in METRICS.items():
+            if described.kind == "histogram":
+                yield self._durations(name, described)
+                continue
+            family = CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily
+            metric = family(name, described.help, labels=described.labels)
+            for labels, value in found[name]:
+                metric.add_metric(list(labels), value)
+            yield metric
+
+    def _worker_slots(self) -> list[tuple[str, Slot]]:
+        count = self.rt.get(L.C_WORKERS)
+        return [(str(k), self.rt.slot(L.SLOT_WORKER0 + k)) for k in range(count)]
+
+    def _instance(self, found: dict[str, list[Sample]]) -> None:
+        get = self.rt.get
+        started = get(L.C_START_MONO_NS)
+        uptime = (time.monotonic_ns() - started) / 1e9 if started else 0.0
+        found["corec_info"].append((self._info, 1))
+        found["corec_entities"].append(((), get(L.C_ENTIDADES)))
+        found["corec_blocks"].append(((), get(L.C_BLOCKS)))
+        found["corec_paused"].append(((), int(bool(get(L.C_PAUSED)))))
+        found["corec_uptime_seconds"].append(((), uptime))
+        found["corec_tick_overruns_total"].append(((), get(L.C_OVERRUNS)))
+
+    def _workers(self, found: dict[str, list[Sample]]) -> None:
+        for worker, slot in self._worker_slots():
+            found["corec_ticks_total"].append(((worker,), slot.get(L.S_TICK)))
+            busy, wait = slot.get(L.S_BUSY_NS) / 1e9, slot.get(L.S_WAIT_SINK_NS) / 1e9
+            found["corec_worker_busy_seconds_total"].append(((worker,), busy))
+            found["corec_worker_wait_seconds_total"].append(((worker,), wait))
+
+    def _world(self, found: dict[str, list[Sample]]) -> None:
+        totals = self._totals.read()
+        for worker, row in enumerate(totals.get("workers", [])):
+            for name, key in _BY_WORKER:
+                found[name].append(((str(worker),), row[key]))
+        for swarm in totals.get("swarms", []):
+            found["corec_swarm_fitness"].append(((swarm["id"],), swarm["fitness"]))
+            found["corec_swarm_umbral"].append(((swarm["id"],), swarm["umbral"]))
+
+    def _lanes(self, found: dict[str, list[Sample]]) -> None:
+        rt = self.rt
+        lanes = [(("all", "in"), rt.inbox)]
+        lanes += [((str(k), "out"), lane) for k, lane in enumerate(rt.out)]
+        lanes += [((str(k), "rows"), lane) for k, lane in enumerate(rt.rows)]
+        lanes += [((role, "events"), lane) for role, lane in rt.events.items()]
+        for labels, lane in lanes:
+            found["corec_lane_used_bytes"].append((labels, lane.used))
+            found["corec_lane_capacity_bytes"].append((labels, lane.capacity))
+
+    def _sinks(self, found: dict[str, list[Sample]]) -> None:
+        persister = self.rt.slot(L.SLOT_PERSISTER)
+        broker = self.rt.slot(L.SLOT_BROKER)
+        tick = min((slot.get(L.S_TICK) for _, slot in self._worker_slots()), default=0)
+        lag = max(0, tick - persister.get(L.S_TICK))
+        rows, dropped = (persister.get(L.S_COUNT0 + n) for n in (L.P_ROWS, L.P_DROPPED))
+        found["corec_rows_persisted_total"].append(((), rows))
+        found["corec_rows_dropped_total"].append(((), dropped))
+        found["corec_persist_lag_ticks"].append(((), lag))
+        spool = persister.get(L.S_COUNT0 + L.P_SPOOL_BYTES)
+        found["corec_spool_bytes"].append(((), spool))
+        lost = broker.get(L.S_COUNT0 + L.B_DROPPED)
+        found["corec_messages_dropped_total"].append(((), lost))
+        for sink, slot in (("postgresql", persister), ("redis", broker)):
+            up = slot.get(L.S_UP) and not slot.get(L.S_ERROR)
+            found["corec_sink_up"].append(((sink,), int(bool(up))))
+        canales = {str(bloque.canal): 0 for bloque in self.rt.config.bloques}
+        for way, counts in self._by_canal().items():
+            for canal, count in {**canales, **counts}.items():
+                found[f"corec_messages_{way}_total"].append(((canal,), count))
+
+    def _processes(self, found: dict[str, list[Sample]]) -> None:
+        members = [(role, "0", self.rt.slot(slot)) for role, slot in _SLOTS]
+        members += [("worker", worker, slot) for worker, slot in self._worker_slots()]
+        for role, index, slot in members:
+            up = slot.get(L.S_UP)
+            memory = resident_bytes(slot.get(L.S_PID)) if up else 0
+            found["corec_process_restarts_total"].append(((role, index), slot.get(L.S_RESTARTS)))
+            found["corec_process_up"].append(((role, index), int(bool(up))))
+            found["corec_process_resident_memory_bytes"].append(((role, index), memory))
+
+    def _durations(self, name: str, described: Described) -> HistogramMetricFamily:
+        metric = HistogramMetricFamily(name, described.help, labels=described.labels)
+        edges = [*(str(edge) for edge in L.TICK_BUCKETS_SECONDS), "+Inf"]
+        for worker, slot in self._worker_slots():
+            below = 0
+            buckets: list[tuple[str, float]] = []
+            for i, edge in enumerate(edges):
+                below += slot.get(L.S_BUCKET0 + i)
+                buckets.append((edge, below))
+            metric.add_metric([worker], buckets, slot.get(L.S_BUCKET_SUM_NS) / 1e9)
+        return metric
+
+
+def make_registry(collector: InstanceCollector) -> CollectorRegistry:
+    """A registry with this instance's metrics and nothing of the nucleus' own interpreter."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    return registry

@@ -1,0 +1,179 @@
+"""Logging of every process: structlog, one line per ``write()``, on standard error or in a file.
+
+Nothing else than a log line goes to that descriptor, and each line goes there in one ``write()``
+to a descriptor opened with ``O_APPEND``, so lines of several processes never mix. Standard
+output stays free for what a program reads (``--json``).
+
+Records of the standard ``logging`` module (asyncio, uvicorn, redis) take the same way. Passwords
+are masked on the finished line: those announced with ``hide``, those in URLs and those in
+``password=`` pairs, whatever wrote them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+_URL_PASSWORD = re.compile(r"(\w://[^\s:/@'\"]*):[^\s@'\"]+@")
+_PAIR_PASSWORD = re.compile(
+    r"(?i)\b(password|passwd|pwd|secret|token)(\s*=\s*)('[^']*'|[^\s'\",&]+)"
+)
+_SECRET_KEYS = re.compile(r"(?i)password|secret|token|credential|conninfo")
+_MASK = "***"
+_SECRET_CHARS_MIN = 4
+_FILE_MODE = 0o640
+_TALKATIVE = ("numba", "asyncio", "uvicorn")  # their debug lines say nothing about CoreC
+
+_secrets: list[str] = []
+
+
+class _Sink(logging.Handler):
+    """Writes each formatted record as one line with one ``write()``."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self.path = path
+        self.descriptor = 2 if path is None else _open(path)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = mask(self.format(record)).rstrip("\n") + "\n"
+            os.write(self.descriptor, line.encode("utf-8", "backslashreplace"))
+        except Exception:  # noqa: BLE001 - a full disk or a closed terminal must not stop a tick
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop the line: there is nowhere left to say that it could not be written."""
+
+    def reopen(self) -> None:
+        if self.path is None:
+            return
+        fresh = _open(self.path)
+        # dup2 keeps the number, so a line that is being written goes to the old or the new file
+        os.dup2(fresh, self.descriptor, inheritable=False)
+        os.close(fresh)
+
+    def close(self) -> None:
+        if self.path is not None and self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+        super().close()
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _FILE_MODE)
+
+
+def hide(secret: str | None) -> None:
+    """Mask ``secret`` wherever it appears in a later log line of this process and its forks."""
+    if secret and len(secret) >= _SECRET_CHARS_MIN and secret not in _secrets:
+        _secrets.append(secret)
+
+
+def mask(text: str) -> str:
+    """``text`` with every password that can be recognised replaced by ``***``."""
+    for secret in _secrets:
+        text = text.replace(secret, _MASK)
+    text = _URL_PASSWORD.sub(rf"\1:{_MASK}@", text)
+    return _PAIR_PASSWORD.sub(rf"\1\2{_MASK}", text)
+
+
+def _mask_keys(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name in event:
+        if _SECRET_KEYS.search(name):
+            event[name] = _MASK
+    return event
+
+
+class _Identity:
+    """Adds the role (``worker 3``) and the pid, which is read at each line: a fork has its own."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+
+    def __call__(
+        self, _: Any, __: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event["role"] = self.role
+        event["pid"] = os.getpid()
+        return event
+
+
+def configure(
+    format: str = "auto", level: str = "info", file: Path | str | None = None, role: str = "corec"
+) -> None:
+    """Set logging up for this process; a later call replaces the earlier one.
+
+    ``format`` is ``auto`` (console on a terminal, else JSON), ``console`` or ``json``; ``level``
+    one of debug, info, warning, error; ``file`` None is standard error. Raises ``OSError`` when
+    the file cannot be opened, ``ValueError`` for another format or level.
+    """
+    if format not in ("auto", "console", "json"):
+        raise ValueError(f'log format: found {format!r}, expected "auto", "console" or "json"')
+    threshold = logging.getLevelNamesMapping().get(level.upper())
+    if threshold is None:
+        raise ValueError(f"log level: found {level!r}, expected debug, info, warning or error")
+    path = None if file is None else Path(file)
+    terminal = path is None and os.isatty(2)
+    as_json = format == "json" or (format == "auto" and not terminal)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Identity(role),
+        _mask_keys,
+    ]
+    render: list[Processor]
+    if as_json:
+        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        render = [structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=36)]
+    sink = _Sink(path)
+    sink.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, _Sink):
+            root.removeHandler(handler)
+            handler.close()
+    root.addHandler(sink)
+    root.setLevel(threshold)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+    logging.raiseExceptions = False
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def reopen() -> None:
+    """Open the log file again by its name (after a log rotation); nothing for standard error."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Sink):
+            handler.reopen()
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A structlog logger; ``log.info("what happened", key=value)``."""
+    return cast(FilteringBoundLogger, structlog.stdlib.get_logger(name))

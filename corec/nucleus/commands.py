@@ -1,0 +1,218 @@
+"""What the control socket's requests do. Each method ``do_<op>`` takes the arguments as JSON data.
+
+A mutation changes a word of line 2 and answers when it is in effect: the hold that follows it is
+acknowledged between two ticks, after which no tick can start that did not see the new word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from corec import layout as L
+from corec.control.protocol import ControlError, Request
+from corec.control.status import committed_tick
+from corec.log import get_logger
+from corec.nucleus.arguments import integer, number, only
+from corec.nucleus.doctor import examine
+from corec.nucleus.hold import Holder, HoldTimeout
+from corec.nucleus.views import Views
+from corec.runtime import Runtime, float_to_word
+
+log = get_logger(__name__)
+
+_BLOCKS_PER_ANSWER = 1000
+_STEP_TICKS_MAX = 1_000_000_000
+_STEP_SECONDS = 60.0
+_STEP_SECONDS_MAX = 3600.0
+_STEP_POLL_SECONDS = 0.002
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+class Commands:
+    """The requests of one nucleus."""
+
+    def __init__(self, rt: Runtime, holder: Holder, views: Views) -> None:
+        self.rt = rt
+        self.holder = holder
+        self.views = views
+        self._handlers: dict[str, Handler] = {
+            name.removeprefix("do_"): getattr(self, name)
+            for name in dir(self)
+            if name.startswith("do_")
+        }
+
+    async def handle(self, request: Request) -> Any:
+        """The result of ``request``; raises ``ControlError``."""
+        handler = self._handlers.get(request.op)
+        if handler is None:
+            known = ", ".join(sorted(self._handlers))
+            raise ControlError(
+                f"{request.op!r} is not available in this version; available: {known}",
+                "unknown_op",
+            )
+        try:
+            return await handler(request.args)
+        except HoldTimeout as error:
+            raise ControlError(str(error), "timeout") from None
+
+    async def do_status(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        return await self.views.status_with_memory()
+
+    async def do_workers(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        rows = self.views.status()["processes"]
+        return {"workers": [row for row in rows if row["role"] == "worker"]}
+
+    async def do_digest(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        from corec.world.digest import world_digest
+
+        async with self.holder.held():
+            started = time.monotonic()
+            tick, digest = await asyncio.to_thread(world_digest, self.rt)
+            held = time.monotonic() - started
+        return {"tick": tick, "digest": digest, "held_seconds": round(held, 6)}
+
+    async def do_entity(self, args: Mapping[str, Any]) -> Any:
+        only(args, "id")
+        from corec.world.inspect import entity
+
+        return entity(self.rt, integer(args, "id", 0, self.rt.plan.entidades - 1, None))
+
+    async def do_block(self, args: Mapping[str, Any]) -> Any:
+        only(args, "id")
+        from corec.world.inspect import block
+
+        return block(self.rt, self._block_of(args.get("id")))
+
+    async def do_blocks(self, args: Mapping[str, Any]) -> Any:
+        only(args, "offset", "limit")
+        from corec.world.inspect import block
+
+        total = self.rt.plan.n_blocks
+        offset = integer(args, "offset", 0, 1 << 32, 0)
+        limit = integer(args, "limit", 1, _BLOCKS_PER_ANSWER, 100)
+        wanted = range(offset, min(total, offset + limit))
+        return {"total": total, "offset": offset, "blocks": [block(self.rt, i) for i in wanted]}
+
+    async def do_pause(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        self._not_while_draining()
+        if not self.rt.get(L.C_PAUSED):
+            # an old step limit must not let ticks through once the pause is seen
+            self.rt.set(L.C_STEP_LIMIT, 0)
+            self.rt.set(L.C_PAUSED, 1)
+            log.info("paused")
+        return {"paused": True, "tick": await self._in_effect()}
+
+    async def do_resume(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        self._not_while_draining()
+        if self.rt.get(L.C_PAUSED):
+            self.rt.set(L.C_PAUSED, 0)
+            self.rt.set(L.C_STEP_LIMIT, 0)
+            log.info("resumed")
+        return {"paused": False, "tick": await self._in_effect()}
+
+    async def do_step(self, args: Mapping[str, Any]) -> Any:
+        """Run exactly ``ticks`` more while paused; answers when they are committed."""
+        only(args, "ticks", "timeout_seconds")
+        self._not_while_draining()
+        ticks = integer(args, "ticks", 1, _STEP_TICKS_MAX, 1)
+        seconds = number(
+            {"timeout_seconds": _STEP_SECONDS, **args}, "timeout_seconds", 0.001,
+            _STEP_SECONDS_MAX, f"seconds up to {_STEP_SECONDS_MAX:g}",
+        )  # fmt: skip
+        if not self.rt.get(L.C_PAUSED):
+            raise ControlError("found a running world, expected a paused one: pause", "refused")
+        start = await self._in_effect()
+        target = start + ticks
+        limit = self.rt.get(L.C_LIMIT_TICK)
+        if target > limit:
+            raise ControlError(
+                f"found {ticks} ticks from tick {start}, expected none after {limit}", "refused"
+            )
+        self.rt.set(L.C_STEP_LIMIT, target)
+        self.holder.ring_leader()
+        deadline = time.monotonic() + seconds
+        while committed_tick(self.rt.get) < target:
+            late = time.monotonic() >= deadline
+            if late or not self.rt.get(L.C_PAUSED) or self.rt.get(L.C_STOP):
+                self.rt.set(L.C_STEP_LIMIT, 0)
+                reached = committed_tick(self.rt.get)
+                why = f"{seconds:g} s were not enough" if late else "the world was resumed"
+                raise ControlError(
+                    f"{why}: at tick {reached}, {target - reached} before the end",
+                    "timeout" if late else "refused",
+                )
+            await asyncio.sleep(_STEP_POLL_SECONDS)
+        return {"paused": True, "tick": committed_tick(self.rt.get), "stepped": ticks}
+
+    async def do_set(self, args: Mapping[str, Any]) -> Any:
+        """Change ``tick_hz`` or ``carga`` of the running world (not of the config file)."""
+        only(args, "path", "value")
+        self._not_while_draining()
+        path = args.get("path")
+        if path == "tick_hz":
+            allowed = "a number from 0 to 1000000 (0: flat out)"
+            value = number(args, "value", 0.0, 1e6, allowed)
+            word = L.C_TICK_HZ
+        elif path == "carga":
+            allowed = "a number above 0 and at most 1"
+            value = number(args, "value", 5e-324, 1.0, allowed)
+            word = L.C_CARGA
+        else:
+            raise ControlError(
+                f"path: found {path!r}, expected tick_hz or carga; other keys take a restart",
+                "bad_request",
+            )
+        self.rt.set(word, float_to_word(value))
+        tick = await self._in_effect()
+        log.info("set", path=path, value=value, after_tick=tick)
+        return {"path": path, "value": value, "after_tick": tick}
+
+    async def do_stop(self, args: Mapping[str, Any]) -> Any:
+        """Ask the supervisor to drain and stop; answers at once."""
+        only(args)
+        pid = self.rt.get(L.C_SUPERVISOR_PID)
+        if pid != os.getppid():
+            raise ControlError(f"found supervisor {pid}, which is not my parent any more")
+        os.kill(pid, signal.SIGTERM)
+        log.info("stop asked for by a client")
+        return {"stopping": True, "pid": pid}
+
+    async def do_doctor(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        checks = examine(self.rt, self.views.status())
+        return {"ok": all(check["ok"] for check in checks), "checks": checks}
+
+    async def _in_effect(self) -> int:
+        """The tick after which the words of line 2 count as they are now."""
+        async with self.holder.held():
+            return committed_tick(self.rt.get)
+
+    def _not_while_draining(self) -> None:
+        if self.rt.get(L.C_STOP):
+            raise ControlError("the instance is stopping", "refused")
+
+    def _block_of(self, wanted: object) -> int:
+        plan = self.rt.plan
+        if isinstance(wanted, int) and not isinstance(wanted, bool):
+            index = wanted
+        else:
+            known = plan.block_index(str(wanted))
+            index = -1 if known is None else known
+        if not 0 <= index < plan.n_blocks:
+            first, last = plan.block_id(0), plan.block_id(plan.n_blocks - 1)
+            raise ControlError(
+                f"no block {wanted!r}; blocks are named like {first}, the last is {last}",
+                "not_found",
+            )
+        return index

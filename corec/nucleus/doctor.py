@@ -1,0 +1,55 @@
+"""``corec-ctl doctor``: is anything wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from corec.runtime import Runtime
+
+_LANE_FULL = 0.9
+_ROOM_BYTES_MIN = 64 << 20
+_BEAT_SECONDS_MAX = 3.0
+
+
+def _check(name: str, ok: bool, detail: str) -> dict[str, Any]:
+    return {"check": name, "ok": ok, "detail": detail}
+
+
+def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The checks, in the order an operator would make them: ``[{check, ok, detail}]``."""
+    checks: list[dict[str, Any]] = []
+    for row in status["processes"]:
+        name = f"{row['role']} {row['index']}"
+        age = row["beat_age_seconds"]
+        fresh = age is not None and age <= _BEAT_SECONDS_MAX
+        up = row["state"] not in ("down", "frozen", "parked")
+        detail = f"{row['state']}, pid {row['pid']}, {row['restarts']} restarts"
+        if not fresh:
+            detail += ", no sign of life" + ("" if age is None else f" for {age:.1f} s")
+        checks.append(_check(f"process {name}", up and fresh, detail))
+    for name, sink in status["sinks"].items():
+        detail = sink["address"] if sink["reachable"] else f"{sink['address']}: {sink['reason']}"
+        checks.append(_check(f"server {name}", sink["reachable"], detail))
+    for lane in status["lanes"]:
+        if lane["lane"] == "in":
+            continue  # the inbox is as full as its readers are behind: a full one is back-pressure
+        used = lane["used_bytes"] / lane["capacity_bytes"]
+        name = f"lane {lane['lane']} {lane['worker']}"
+        checks.append(_check(name, used < _LANE_FULL, f"{used:.0%} of {lane['capacity_bytes']} B"))
+    for label, folder in (("runtime folder", rt.folder), ("state folder", rt.config.state_path)):
+        checks.append(_room(label, str(folder)))
+    lost = status["rows_dropped"] + status["messages_dropped"]
+    checks.append(_check("nothing dropped", lost == 0, f"{lost} rows and messages dropped"))
+    return checks
+
+
+def _room(label: str, folder: str) -> dict[str, Any]:
+    try:
+        usage = os.statvfs(folder)
+    except OSError as error:
+        return _check(label, False, f"{folder}: {error.strerror}")
+    if not usage.f_blocks:
+        return _check(label, True, f"{folder}: no limit")
+    free = usage.f_bavail * usage.f_frsize
+    return _check(label, free >= _ROOM_BYTES_MIN, f"{folder}: {free >> 20} MiB free")

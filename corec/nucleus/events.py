@@ -1,0 +1,54 @@
+"""Events of the nucleus: JSON frames in ``events-nucleus.lane``, written by its loop only.
+
+An event never waits: when the lane is full (the database is away and the persister's spool too) it
+is dropped, counted, and the next one that fits says how many were.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from corec import layout as L
+from corec.control.status import committed_tick
+from corec.log import get_logger
+from corec.runtime import Runtime
+
+log = get_logger(__name__)
+
+
+class EventWriter:
+    """The producing end of the nucleus' event lane."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self.rt = rt
+        self.lane = rt.events["nucleus"]
+        self.dropped = 0
+
+    def emit(
+        self, tipo: str, detalle: dict[str, Any], *, bloque: str | None = None,
+        entidad: int | None = None,
+    ) -> bool:  # fmt: skip
+        """Publish one event of now; false when it was dropped."""
+        if self.dropped:
+            detalle = {**detalle, "events_dropped_before": self.dropped}
+        tick = committed_tick(self.rt.get)
+        body = {
+            "unix_ns": time.time_ns(),
+            "tick": tick,
+            "tipo": tipo,
+            "bloque": bloque,
+            "entidad": entidad,
+            "detalle": detalle,
+        }
+        payload = orjson.dumps(body)
+        fits = len(payload) <= self.lane.max_payload
+        if not fits or not self.lane.push(L.KIND_EVENT_FRAME, payload, tick=tick):
+            self.dropped += 1
+            log.warning("event dropped: its lane is full", tipo=tipo, dropped=self.dropped)
+            return False
+        self.dropped = 0
+        self.rt.doorbells[L.SLOT_PERSISTER].ring()
+        return True

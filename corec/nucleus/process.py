@@ -1,0 +1,178 @@
+"""The nucleus: control plane of an instance. It never touches an entity's memory.
+
+Writes: its own slot, line 2 of the control segment (limit, rate, pause, hold, carga, step), the
+final digest's words through ``corec.world.finish``, its event lane. Everything else it reads.
+
+Killed at any point: the world goes on (ticks need no nucleus); its successor finds line 2 as it
+was, releases a hold that was left, replaces the control socket and inherits the listening HTTP
+socket, so clients reconnect to the same addresses. A tick that was held for at most the time it
+takes to start a successor is late, nothing is lost.
+
+It stops when ``C_STOP`` says so and not for a signal: a terminal's Ctrl-C reaches the whole process
+group, and the order in which the processes leave is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+
+import uvloop
+
+from corec import __version__
+from corec import layout as L
+from corec import log as corec_log
+from corec.modules.base import ModuloBase
+from corec.nucleus.commands import Commands
+from corec.nucleus.events import EventWriter
+from corec.nucleus.hold import Holder
+from corec.nucleus.modules import load_modules
+from corec.nucleus.views import Views
+from corec.runtime import Runtime
+
+log = corec_log.get_logger(__name__)
+
+_WATCH_SECONDS = 0.2
+_RETRY_SECONDS_MIN = 0.5
+_RETRY_SECONDS_MAX = 60.0
+_FINISH_STOP_SECONDS = 3.0
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2)
+
+
+class CoreCNucleus:
+    """Configuration, module registry and the loop that runs the modules beside each other."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self.rt = rt
+        self.config = rt.config
+        self.slot = rt.slot(L.SLOT_NUCLEUS)
+        self.views = Views(rt, __version__)
+        self.events = EventWriter(rt)
+        self.holder = Holder(rt)
+        self.commands = Commands(rt, self.holder, self.views)
+        self.modules: list[ModuloBase] = []
+        self._parent = os.getppid()
+        self._rung = asyncio.Event()
+
+    def register(self, module: ModuloBase) -> None:
+        """Add a module; those added before ``ejecutar`` run from the start."""
+        self.modules.append(module)
+
+    async def inicializar(self) -> None:
+        """Take over from a predecessor and load the modules."""
+        if self.holder.release_leftover():
+            log.warning("a hold that a killed nucleus had left was released")
+        for module in load_modules(self):
+            self.register(module)
+
+    async def ejecutar(self) -> int:
+        """Run until the instance stops or the parent is gone; the exit code."""
+        loop = asyncio.get_running_loop()
+        bell = self.rt.doorbells[L.SLOT_NUCLEUS]
+        bell.prepare_sleep()  # the flag stays up: a ring always writes the eventfd
+        loop.add_reader(bell.fileno(), self._ring)
+        loop.add_signal_handler(signal.SIGUSR1, corec_log.reopen)
+        running = asyncio.gather(*(self._run(module) for module in self.modules))
+        try:
+            self.slot.set(L.S_STATE, L.PROC_READY)
+            return await self._watch()
+        finally:
+            loop.remove_reader(bell.fileno())
+            bell.cancel_sleep()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(running, _FINISH_STOP_SECONDS)
+
+    async def _watch(self) -> int:
+        while True:
+            self._beat()
+            stop = self.rt.get(L.C_STOP)
+            if stop == L.STOP_NOW:
+                return 0
+            if stop >= L.STOP_NUCLEUS:
+                return await self._finish()
+            if os.getppid() != self._parent:
+                log.error("the supervisor is gone, so is the nucleus")
+                return 1
+            self.views.watch()
+            await self._wait_for_ring(_WATCH_SECONDS)
+
+    async def _wait_for_ring(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), seconds)
+        self._rung.clear()
+
+    async def _finish(self) -> int:
+        """The last digest and the checkpoint, with the heart beating meanwhile."""
+        work = asyncio.create_task(asyncio.to_thread(_finish_world, self.rt))
+        while not work.done():
+            self._beat()
+            if self.rt.get(L.C_STOP) == L.STOP_NOW:
+                return 0
+            await asyncio.wait([work], timeout=_WATCH_SECONDS)
+        try:
+            await work
+        except Exception:
+            log.exception("the final digest or checkpoint failed")
+            return 1
+        self.slot.set(L.S_STATE, L.PROC_DRAINED)
+        return 0
+
+    async def _run(self, module: ModuloBase) -> None:
+        """One module's life; a failure is told and it starts again, ever more slowly."""
+        pause = _RETRY_SECONDS_MIN
+        while True:
+            started = time.monotonic()
+            try:
+                await module.inicializar()
+                await module.ejecutar()
+                return
+            except Exception as error:
+                log.exception("a module failed", module=module.nombre, again_in_seconds=pause)
+                self.events.emit("module_failed", {"module": module.nombre, "error": repr(error)})
+            finally:
+                await self._stopped(module)
+            if time.monotonic() - started > _RETRY_SECONDS_MAX:
+                pause = _RETRY_SECONDS_MIN
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RETRY_SECONDS_MAX)
+
+    async def _stopped(self, module: ModuloBase) -> None:
+        try:
+            await module.detener()
+        except Exception:
+            log.exception("a module could not be stopped cleanly", module=module.nombre)
+
+    def _beat(self) -> None:
+        self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
+
+    def _ring(self) -> None:
+        self.rt.doorbells[L.SLOT_NUCLEUS].drain()
+        self._rung.set()
+
+
+def _finish_world(rt: Runtime) -> None:
+    from corec.world.finish import finish
+
+    finish(rt)
+
+
+def run(rt: Runtime) -> int:
+    """The nucleus process, forked by the supervisor: run until the instance stops; exit code."""
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    slot = rt.slot(L.SLOT_NUCLEUS)
+    slot.set(L.S_STATE, L.PROC_STARTING)
+    slot.set(L.S_PID, os.getpid())
+    slot.set(L.S_BEAT_NS, time.monotonic_ns())
+
+    async def principal() -> int:
+        nucleus = CoreCNucleus(rt)
+        await nucleus.inicializar()
+        return await nucleus.ejecutar()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(principal())

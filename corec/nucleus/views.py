@@ -1,0 +1,137 @@
+"""What the nucleus shows: one status for the socket, the page and ``/readyz``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from corec import layout as L
+from corec.control.status import About, build_status, committed_tick, processes
+from corec.nucleus.totals import Totals
+from corec.proc import CpuSampler, proportional_bytes
+from corec.runtime import Runtime
+
+_MEMORY_FRESH_SECONDS = 5.0
+_TICK_STALE_SECONDS_MIN = 5.0
+_TICKS_STALE = 20
+BROKER_FILE = "broker.json"
+
+
+class Views:
+    """Read-only pictures of one running instance."""
+
+    def __init__(self, rt: Runtime, version: str) -> None:
+        self.rt = rt
+        self.totals = Totals(rt)
+        info = rt.info
+        self.about = About(
+            instance_id=rt.config.instance_id,
+            folder=str(rt.folder),
+            http_url=str(info["http_url"]) if info.get("http_url") else None,
+            redis_url=str(info.get("redis_shown") or rt.config.redis.shown()),
+            db=str(info.get("db_shown") or rt.config.db.shown()),
+            version=version,
+            source="nucleus",
+        )
+        self._cpu = CpuSampler()
+        self._memory: dict[str, Any] = {}
+        self._memory_at = 0.0
+        self._tick_seen = -1
+        self._tick_changed = time.monotonic()
+
+    def watch(self) -> None:
+        """Note whether the tick moves; to be called about once a second."""
+        tick = committed_tick(self.rt.get)
+        if tick != self._tick_seen:
+            self._tick_seen, self._tick_changed = tick, time.monotonic()
+
+    def lanes(self) -> list[dict[str, Any]]:
+        """Fill of every lane; ``worker`` is the lane's number, ``all`` or the writing role."""
+        rt = self.rt
+        found = [("in", "all", rt.inbox)]
+        found += [("out", str(k), lane) for k, lane in enumerate(rt.out)]
+        found += [("rows", str(k), lane) for k, lane in enumerate(rt.rows)]
+        found += [("events", role, lane) for role, lane in rt.events.items()]
+        return [
+            {"lane": name, "worker": who, "used_bytes": lane.used, "capacity_bytes": lane.capacity}
+            for name, who, lane in found
+        ]
+
+    def status(self) -> dict[str, Any]:
+        """``status`` without the memory figures that take long to find."""
+        status = build_status(self.rt.get, self.about, self._cpu)
+        totals = self.totals.read()
+        status["ticks_per_second"] = round(self.totals.ticks_per_second, 3)
+        status["entity_updates_per_second"] = round(self.totals.updates_per_second, 1)
+        for name in ("entity_updates", "failures", "repairs", "messages"):
+            status[name] = totals.get(name, 0)
+        status["swarms"] = totals.get("swarms", [])
+        status["lanes"] = self.lanes()
+        status["memory"] = self._memory
+        return status
+
+    async def status_with_memory(self) -> dict[str, Any]:
+        """``status`` with PSS and segment sizes, which are at most five seconds old."""
+        if time.monotonic() - self._memory_at > _MEMORY_FRESH_SECONDS or not self._memory:
+            self._memory = await asyncio.to_thread(self._measure)
+            self._memory_at = time.monotonic()
+        return self.status()
+
+    def _measure(self) -> dict[str, Any]:
+        get = self.rt.get
+        pids = {"supervisor": get(L.C_SUPERVISOR_PID)}
+        for one in processes(get(L.C_WORKERS)):
+            pids[f"{one.role} {one.index}"] = self.rt.slot(one.slot).get(L.S_PID)
+        by_process = {name: proportional_bytes(pid) for name, pid in pids.items()}
+        return {
+            "pss_bytes": sum(by_process.values()),
+            "pss_bytes_by_process": by_process,
+            "segment_bytes": sum(segment.size for segment in self.rt.segments),
+        }
+
+    def by_canal(self) -> dict[str, dict[str, int]]:
+        """Messages ``out``, ``in`` and ``dead`` by canal, from the broker's own account."""
+        try:
+            raw = orjson.loads(Path(self.rt.folder, BROKER_FILE).read_bytes())
+        except (OSError, ValueError):
+            raw = {}
+        found: dict[str, dict[str, int]] = {}
+        for way in ("out", "in", "dead"):
+            counts = raw.get(way) if isinstance(raw, dict) else None
+            found[way] = {
+                str(canal): int(n) for canal, n in (counts or {}).items() if isinstance(n, int)
+            }
+        return found
+
+    def not_ready(self) -> list[str]:
+        """Why the instance is not ready; empty when it is."""
+        reasons: list[str] = []
+        status = build_status(self.rt.get, self.about, self._cpu)
+        if status["state"] in ("starting", "draining"):
+            reasons.append(f"the instance is {status['state']}")
+        reasons += [
+            f"{row['role']} {row['index']} is {row['state']}"
+            for row in status["processes"]
+            if row["state"] in ("down", "frozen", "parked", "starting")
+        ]
+        reasons += [
+            f"{name}: {sink['reason']}"
+            for name, sink in status["sinks"].items()
+            if not sink["reachable"]
+        ]
+        if not self._may_stand_still(status):
+            self.watch()
+            period = 1.0 / status["tick_hz"] if status["tick_hz"] else 0.0
+            stale = max(_TICK_STALE_SECONDS_MIN, _TICKS_STALE * period)
+            still = time.monotonic() - self._tick_changed
+            if still > stale:
+                reasons.append(f"no tick was committed for {still:.0f} s")
+        return reasons
+
+    def _may_stand_still(self, status: dict[str, Any]) -> bool:
+        limit = status["limit_tick"]
+        return status["state"] == "paused" or (limit is not None and status["tick"] >= limit)

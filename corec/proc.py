@@ -1,0 +1,78 @@
+"""What /proc says about a process: CPU time and memory. A process that is gone counts as 0."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def _read(pid: int, name: str) -> bytes:
+    if pid <= 0:
+        return b""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:  # gone, or another user's
+        return b""
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """User and system CPU seconds of ``pid`` since its start; None when it is gone."""
+    _, _, rest = _read(pid, "stat").rpartition(b")")
+    words = rest.split()
+    if len(words) < 13:
+        return None
+    return (int(words[11]) + int(words[12])) / _TICKS_PER_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory in bytes, shared pages counted in full."""
+    words = _read(pid, "statm").split()
+    return int(words[1]) * _PAGE_BYTES if len(words) > 1 else 0
+
+
+def proportional_bytes(pid: int) -> int:
+    """PSS in bytes: each shared page divided by the number of its users, so a sum is right.
+
+    Walks the page tables of the process (milliseconds per GB).
+    """
+    for line in _read(pid, "smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def alive(pid: int) -> bool:
+    """Whether ``pid`` runs (a zombie does not)."""
+    _, _, rest = _read(pid, "stat").rpartition(b")")
+    return bool(rest) and rest.split()[0] not in (b"Z", b"X")
+
+
+@dataclass
+class CpuSampler:
+    """CPU use of processes between two looks, in percent of one core."""
+
+    span_seconds_min: float = 0.5
+    percent: dict[int, float] = field(default_factory=dict)
+    _at: float = 0.0
+    _used: dict[int, float] = field(default_factory=dict)
+
+    def sample(self, pids: Iterable[int]) -> dict[int, float]:
+        """Percent by pid since the last sample; unchanged when that is less than the span ago."""
+        now = time.monotonic()
+        elapsed = now - self._at
+        if self._used and elapsed < self.span_seconds_min:
+            return self.percent
+        used = {pid: seconds for pid in pids if (seconds := cpu_seconds(pid)) is not None}
+        self.percent = {
+            pid: round(100.0 * (seconds - self._used[pid]) / elapsed, 1)
+            for pid, seconds in used.items()
+            if pid in self._used
+        }
+        self._used, self._at = used, now
+        return self.percent
