@@ -299,7 +299,9 @@ def alert_text(
     id_texts = orjson.dumps(ids, option=option)[1:-1].split(b",")
     value_texts = orjson.dumps(values, option=option)[1:-1].split(b",")
     entities = b",".join(
-        b'{"id":%b,"valor":%b}' % pair for pair in zip(id_texts, value_texts, strict=True)
+        b'{"id":%b,"valor":%b}' % pair
+        for pair in zip(id_texts, value_texts, strict=True)
+        if len(ids)
     )
     return (
         b'{"tipo":"umbral","tick":%d,"canal":%d,"procesador":%b,"n":%d,"entidades":[%b],'
