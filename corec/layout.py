@@ -324,6 +324,10 @@ assert OFF_DYN[0] + DYN_WORDS * 8 <= OFF_DYN[1]
 assert OFF_DYN[1] + DYN_WORDS * 8 <= BLOCK_HOT_BASE
 assert D_MEAN0 + MEANS_MAX <= DYN_WORDS
 assert MESSAGE.itemsize == 10
-assert READINGS_HEAD.itemsize % 8 == 0 and READING.itemsize == 16
-assert ROW.itemsize % 8 == 0 and REPAIR.itemsize == 16 and LOG_DTYPE.itemsize == 8
-assert C_SLOTS % WORDS_PER_LINE == 0 and SLOT_WORDS % WORDS_PER_LINE == 0
+assert READINGS_HEAD.itemsize % 8 == 0
+assert READING.itemsize == 16
+assert ROW.itemsize % 8 == 0
+assert REPAIR.itemsize == 16
+assert LOG_DTYPE.itemsize == 8
+assert C_SLOTS % WORDS_PER_LINE == 0
+assert SLOT_WORDS % WORDS_PER_LINE == 0

@@ -68,6 +68,8 @@ class Runtime:
     doorbells: list[Doorbell]
     db_conninfo: str
     redis_url: str
+    updates_before: int = 0
+    resident_bytes: int = 0
     info: dict[str, object] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
 

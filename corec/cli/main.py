@@ -27,8 +27,10 @@ app.command("replay")(replay)
 
 ConfigPath = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Configuration file.", show_default="configs/corec_config.json"),
-]  # fmt: skip
+    typer.Option(
+        "--config", "-c", help="Configuration file.", show_default="configs/corec_config.json"
+    ),
+]
 
 
 def default_config() -> Path:

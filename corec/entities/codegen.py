@@ -83,8 +83,8 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
     for k in range(predraws):
         lines += [
             f"    words{k} = scratch[{k * groups * 4}:{(k + 1) * groups * 4}].view(np.uint32)",
-            f"    fill_random(words{k}[: ((shift + n + 3) >> 2) << 2], group, uint64(tick), "
-            f"uint64({k}), uint64(seed))",
+            f"    draws{k} = words{k}[: ((shift + n + 3) >> 2) << 2]",
+            f"    fill_random(draws{k}, group, uint64(tick), uint64({k}), uint64(seed))",
             f"    rnd{k} = words{k}[shift : shift + n]",
         ]
     lines += [
@@ -201,7 +201,7 @@ def _function(name: str, args: tuple[str, ...], body: list[str]) -> list[str]:
 def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> str:
     """The module text for ``processor`` in blocks of ``cap`` entities; ``key`` finds its parts."""
     lines = [
-        f'"""Kernels of {processor.name}, {cap} entities a block. Written by CoreC; not to edit."""',
+        f'"""Kernels of {processor.name}, {cap} entities a block. Made by CoreC; not to edit."""',
         "import numpy as np",
         "from numba import cfunc, float32, float64, int64, uint32, uint64",
         "from corec.entities.compile import parts",
@@ -213,8 +213,10 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         "make, make_init = _parts.make, _parts.make_init",
         "checked, checked_init = _parts.checked, _parts.checked_init",
     ]
-    for ring in processor.history:
-        lines.append(f'read_{ring.count_field} = _parts.readers["{ring.count_field}"]')
+    lines += [
+        f'read_{ring.count_field} = _parts.readers["{ring.count_field}"]'
+        for ring in processor.history
+    ]
     if processor.kind == "micro":
         lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws))
     else:

@@ -47,7 +47,7 @@ _I32 = ir.IntType(32)
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
-class EntityType(types.Type):  # type: ignore[misc]  # numba ships no types
+class EntityType(types.Type):
     """Numba type of ``me`` for one processor."""
 
     def __init__(self, processor: Processor, predraws: int) -> None:
@@ -77,7 +77,7 @@ class EntityType(types.Type):  # type: ignore[misc]  # numba ships no types
         return str(self.name)
 
 
-class HistoryType(types.Type):  # type: ignore[misc]  # numba ships no types
+class HistoryType(types.Type):
     """Numba type of ``me.<history>``: the entity's pointer, and which ring."""
 
     def __init__(self, entity: EntityType, ring: str) -> None:
@@ -86,7 +86,7 @@ class HistoryType(types.Type):  # type: ignore[misc]  # numba ships no types
         super().__init__(f"History({entity.name}.{ring})")
 
 
-class _PointerModel(models.PrimitiveModel):  # type: ignore[misc]  # numba ships no types
+class _PointerModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, _BYTE_POINTER)
 
@@ -106,10 +106,10 @@ def _member(context: Any, builder: Any, entity: EntityType, pointer: Any, name: 
 
 
 @infer_getattr
-class _EntityAttributes(AttributeTemplate):  # type: ignore[misc]  # numba ships no types
+class _EntityAttributes(AttributeTemplate):
     key = EntityType
 
-    def generic_resolve(self, entity: EntityType, name: str) -> Any:
+    def generic_resolve(self, entity, name):
         if name in entity.rings:
             return HistoryType(entity, name)
         for known, kind in entity.readable + entity.writable:
@@ -121,14 +121,14 @@ class _EntityAttributes(AttributeTemplate):  # type: ignore[misc]  # numba ships
         raise TypingError(f"me.{name} is not declared; declared are: {', '.join(known_names)}")
 
 
-@lower_getattr_generic(EntityType)  # type: ignore[untyped-decorator]  # numba ships no types
+@lower_getattr_generic(EntityType)
 def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
     if name in entity.rings:
         return pointer
     return builder.load(_member(context, builder, entity, pointer, name))
 
 
-@lower_setattr_generic(EntityType)  # type: ignore[untyped-decorator]  # numba ships no types
+@lower_setattr_generic(EntityType)
 def _set(context: Any, builder: Any, signature: Any, args: Any, name: str) -> None:
     entity, given = signature.args
     kinds = dict(entity.writable)
@@ -165,7 +165,8 @@ def hidden_reader(entity: EntityType, name: str) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return builder.load(_member(context, builder, entity, args[0], name))
 
-        return dict(entity.members)[name](me), generate
+        kinds: dict[str, Any] = dict(entity.members)
+        return kinds[name](me), generate
 
     return read
 
@@ -195,7 +196,7 @@ def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
 
     def build(typing_context: Any, args: tuple[Any, ...]) -> Any:
         function = types.Dispatcher(dispatcher)
-        signature = function.get_call_type(typing_context, args, {})
+        signature: Any = function.get_call_type(typing_context, args, {})
         returned = signature.return_type
         if not isinstance(returned, types.Number | types.Boolean):
             raise TypingError(
@@ -233,7 +234,7 @@ def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
     return checked
 
 
-@overload_method(EntityType, "random")  # type: ignore[untyped-decorator]  # numba ships no types
+@overload_method(EntityType, "random")
 def _random(me: Any) -> Callable[..., Any]:
     read_draw, write_draw = hidden_reader(me, "_draw"), hidden_writer(me, "_draw")
     read_seed = hidden_reader(me, "_seed")
@@ -281,7 +282,7 @@ def _ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
     )
 
 
-@overload_method(HistoryType, "push")  # type: ignore[untyped-decorator]  # numba ships no types
+@overload_method(HistoryType, "push")
 def _push(history: Any, value: Any) -> Callable[..., Any]:
     read_base, read_n, write_n, read_n0 = _ring_access(history)
     slots = history.entity.rings[history.ring].slots
@@ -297,7 +298,7 @@ def _push(history: Any, value: Any) -> Callable[..., Any]:
     return push
 
 
-@overload(len)  # type: ignore[untyped-decorator]  # numba ships no types
+@overload(len)
 def _len(history: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None
@@ -310,7 +311,7 @@ def _len(history: Any) -> Callable[..., Any] | None:
     return count
 
 
-@overload(operator.getitem)  # type: ignore[untyped-decorator]  # numba ships no types
+@overload(operator.getitem)
 def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None
@@ -331,7 +332,7 @@ def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
     return item
 
 
-@overload_method(HistoryType, "mean")  # type: ignore[untyped-decorator]  # numba ships no types
+@overload_method(HistoryType, "mean")
 def _mean(history: Any) -> Callable[..., Any]:
     read_base, read_n, _, _ = _ring_access(history)
     ring = history.entity.rings[history.ring]

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import carray, njit
+from numba import (
+    carray,  # type: ignore[attr-defined]  # public, but missing from numba's __all__
+    njit,
+)
 from numba.core import cgutils, types
 
 from shm.jit import intrinsic
@@ -92,31 +95,31 @@ def prefetch(typing_context: Any, address: Any) -> Any:
 
 
 @njit(inline="always")
-def f4_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+def f4_at(address, count):
     """f32[count] at ``address``."""
     return carray(pointer(address), (count,), types.float32)
 
 
 @njit(inline="always")
-def u4_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+def u4_at(address, count):
     """u32[count] at ``address``."""
     return carray(pointer(address), (count,), types.uint32)
 
 
 @njit(inline="always")
-def u1_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+def u1_at(address, count):
     """u8[count] at ``address``."""
     return carray(pointer(address), (count,), types.uint8)
 
 
 @njit(inline="always")
-def u8_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+def u8_at(address, count):
     """u64[count] at ``address``."""
     return carray(pointer(address), (count,), types.uint64)
 
 
 @njit(inline="always")
-def f8_at(address, count):  # type: ignore[no-untyped-def]  # numba types it
+def f8_at(address, count):
     """f64[count] at ``address``."""
     return carray(pointer(address), (count,), types.float64)
 

@@ -99,7 +99,7 @@ assert OFF_DYN[1] + DYN_WORDS * 8 <= BLOCK_HOT_BASE
 
 
 @njit
-def copy_entity(copy, row, i, j, count):  # type: ignore[no-untyped-def]  # numba types it
+def copy_entity(copy, row, i, j, count):
     """Give entity ``i`` the first ``count`` columns of entity ``j`` in one hot copy."""
     for f in range(count):
         size = row[K.W_FIELD_SIZE + f]
@@ -109,7 +109,7 @@ def copy_entity(copy, row, i, j, count):  # type: ignore[no-untyped-def]  # numb
 
 
 @njit
-def repair(block, row, new, dyn, cold, ok, failed, n_failed, out, targs):  # type: ignore[no-untyped-def]  # numba types it
+def repair(block, row, new, dyn, cold, ok, failed, n_failed, out, targs):
     """Autoreparación: list (REPAIR) in ``out`` what was done; returns how many.
 
     A failed entity takes the state of the next healthy one, cyclically; one that fails twice
@@ -156,7 +156,7 @@ def repair(block, row, new, dyn, cold, ok, failed, n_failed, out, targs):  # typ
 
 
 @njit
-def note_failures(row, dyn, cold, n, ok, ran, failed, n_failed):  # type: ignore[no-untyped-def]  # numba types it
+def note_failures(row, dyn, cold, n, ok, ran, failed, n_failed):
     """Count failures per entity; ``racha`` (failures running) restarts where one ran well."""
     cap = row[K.W_CAP]
     own_cold(cold, cap, dyn, D_FALLOS_SEL, COLD_FALLOS, n)
@@ -174,7 +174,7 @@ def note_failures(row, dyn, cold, n, ok, ran, failed, n_failed):  # type: ignore
 
 
 @njit
-def any_racha(row, dyn, cold, n):  # type: ignore[no-untyped-def]  # numba types it
+def any_racha(row, dyn, cold, n):
     """Whether some entity failed at its last run."""
     racha = u1_at(cold + cold_offset(row[K.W_CAP], COLD_RACHA, int64(dyn[D_FALLOS_SEL])), n)
     found = 0
@@ -184,7 +184,7 @@ def any_racha(row, dyn, cold, n):  # type: ignore[no-untyped-def]  # numba types
 
 
 @njit
-def input_step(block, row, dyn, cold, tick, inputs, lo, hi):  # type: ignore[no-untyped-def]  # numba types it
+def input_step(block, row, dyn, cold, tick, inputs, lo, hi):
     """Readings of a Micro block: each sets valor and activo of its entity, in order."""
     n = block[K.B_N]
     locals_, values, actives = inputs
@@ -210,7 +210,7 @@ def input_step(block, row, dyn, cold, tick, inputs, lo, hi):  # type: ignore[no-
 
 
 @njit
-def run_mask(block, row, dyn, cold, tick, carga, run):  # type: ignore[no-untyped-def]  # numba types it
+def run_mask(block, row, dyn, cold, tick, carga, run):
     """Mark in ``run`` who runs: the active ones of a window of ceil(n·carga) that rotates.
 
     The window of tick t starts at ((t − 1) · width) mod n. Returns how many run.
@@ -242,7 +242,7 @@ def run_mask(block, row, dyn, cold, tick, carga, run):  # type: ignore[no-untype
 
 
 @njit
-def fill_means(row, dyn, means):  # type: ignore[no-untyped-def]  # numba types it
+def fill_means(row, dyn, means):
     """The block means of the last tick as f32[MEANS_MAX], for the processor."""
     target = f4_at(means, MEANS_MAX)
     for k in range(row[K.W_MEANS]):
@@ -250,7 +250,7 @@ def fill_means(row, dyn, means):  # type: ignore[no-untyped-def]  # numba types 
 
 
 @njit
-def take_means(block, row, dyn, cold):  # type: ignore[no-untyped-def]  # numba types it
+def take_means(block, row, dyn, cold):
     """Store the means of the declared fields over the active entities, for the next tick."""
     n = block[K.B_N]
     copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
@@ -260,7 +260,7 @@ def take_means(block, row, dyn, cold):  # type: ignore[no-untyped-def]  # numba 
 
 
 @njit
-def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):  # type: ignore[no-untyped-def]  # numba types it
+def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):
     """One step of one block.
 
     Returns 1: the tick is committed; 0: an input step is, call again; −1: a lane is full, nothing
@@ -316,7 +316,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):  #
         n_ok = call_kernel(
             row[K.W_UPDATE],
             (cur, new, block[K.B_HIST], n, block[K.B_FIRST], tick, targs[K.T_SEED],
-             row[K.W_PARAMS], s + scratch[K.S_MEANS], s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK]),
+             row[K.W_PARAMS], s + scratch[K.S_MEANS], s + scratch[K.S_RND],
+             s + scratch[K.S_RUN], s + scratch[K.S_OK]),
         )  # fmt: skip
         dyn[D_HOT_SEL] = uint64(1 - sel)
         valor = f4_at(new, n)
@@ -356,8 +357,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):  #
                 (cur, new, block[K.B_HIST], block[K.B_FIRST], tick, targs[K.T_SEED],
                  row[K.W_PARAMS], s + scratch[K.S_MEANS], locals_[first:].ctypes.data,
                  values[first:].ctypes.data, actives[first:].ctypes.data, count,
-                 int64(dyn[D_IN_DONE]), activo, s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_BAD],
-                 s + scratch[K.S_SUMS]),
+                 int64(dyn[D_IN_DONE]), activo, s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED],
+                 s + scratch[K.S_BAD], s + scratch[K.S_SUMS]),
             )  # fmt: skip
             n_run += int64(sums[5])
             n_ok += int64(sums[2])
@@ -420,8 +421,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):  #
     with_row = last and targs[K.T_EVERY] > 0 and tick % targs[K.T_EVERY] == 0
     process_kill_point(K_BEFORE_PUBLISH)
     published = emit(
-        out, rows, block, row, step, emitted, local, picked, with_row, repairs, s + scratch[K.S_REPAIRS],
-        dyn, cold, targs, carga, u1_at(s + scratch[K.S_PLACE], n),
+        out, rows, block, row, step, emitted, local, picked, with_row, repairs,
+        s + scratch[K.S_REPAIRS], dyn, cold, targs, carga, u1_at(s + scratch[K.S_PLACE], n),
     )  # fmt: skip
     if not published:
         return -1
@@ -441,7 +442,7 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):  #
 
 
 @njit
-def fetch_ahead(block, row):  # type: ignore[no-untyped-def]  # numba types it
+def fetch_ahead(block, row):
     """Ask for the next block's words and columns: each block starts new pages, where the
     hardware's own prefetcher has to begin anew. 0.8 ns an entity without, on a 32 MB L3."""
     for at in range(OFF_COMMIT, OFF_DYN[1] + DYN_WORDS * 8, 64):
@@ -459,7 +460,7 @@ TICK_RANGE_ARGS = (
 
 
 @njit(types.int64(*TICK_RANGE_ARGS), cache=True, nogil=True, error_model="numpy")
-def tick_range(  # type: ignore[no-untyped-def]  # numba types it
+def tick_range(
     blocks, swarms, lo, hi, targs, fargs, in_start, in_local, in_value, in_active, scratch,
     out_ctl, out_data, rows_ctl, rows_data,
 ):  # fmt: skip

@@ -22,25 +22,25 @@ COLD_RACHA = 2
 
 
 @njit(inline="always")
-def get_f(words, k):  # type: ignore[no-untyped-def]  # numba types it
+def get_f(words, k):
     """Word ``k`` as a float64."""
     return words[k : k + 1].view(np.float64)[0]
 
 
 @njit(inline="always")
-def set_f(words, k, value):  # type: ignore[no-untyped-def]  # numba types it
+def set_f(words, k, value):
     """Store a float64 in word ``k``."""
     words[k : k + 1].view(np.float64)[0] = value
 
 
 @njit(inline="always")
-def add(words, k, value):  # type: ignore[no-untyped-def]  # numba types it
+def add(words, k, value):
     """Add a count to word ``k``."""
     words[k] = words[k] + uint64(value)
 
 
 @njit
-def cold_offset(cap, column, copy):  # type: ignore[no-untyped-def]  # numba types it
+def cold_offset(cap, column, copy):
     """Offset of a copy of a cold column from the start of the cold pairs."""
     one = (cap + 63) // 64 * 64
     four = (cap * 4 + 63) // 64 * 64
@@ -52,7 +52,7 @@ def cold_offset(cap, column, copy):  # type: ignore[no-untyped-def]  # numba typ
 
 
 @njit
-def commit(base, parity, step, tick, dyn):  # type: ignore[no-untyped-def]  # numba types it
+def commit(base, parity, step, tick, dyn):
     """Write the dynamic words to the other copy and name it."""
     other = 1 - parity
     target = u8_at(base + OFF_DYN[0] + other * (OFF_DYN[1] - OFF_DYN[0]), DYN_WORDS)
@@ -65,7 +65,7 @@ def commit(base, parity, step, tick, dyn):  # type: ignore[no-untyped-def]  # nu
 
 
 @njit
-def own_cold(cold, cap, dyn, word, column, n):  # type: ignore[no-untyped-def]  # numba types it
+def own_cold(cold, cap, dyn, word, column, n):
     """Copy a cold pair (fallos takes racha along) to its other copy and select that one."""
     sel = int64(dyn[word])
     if column == COLD_ACTIVO:

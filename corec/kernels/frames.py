@@ -75,7 +75,7 @@ assert _row_at("desviacion") - AT_CARGA == 32
 
 
 @njit(error_model="numpy")
-def select_over(over, valor, local, picked):  # type: ignore[no-untyped-def]  # numba types it
+def select_over(over, valor, local, picked):
     """List the marked entities, ascending: index and value; returns the count.
 
     Eight marks are looked at together, since most eights hold none.
@@ -100,7 +100,7 @@ def select_over(over, valor, local, picked):  # type: ignore[no-untyped-def]  # 
 
 
 @njit
-def append_log(block, dyn, tick, count, local, picked):  # type: ignore[no-untyped-def]  # numba types it
+def append_log(block, dyn, tick, count, local, picked):
     """Append messages to the block's log at its cursor; what does not fit is counted."""
     at = int64(dyn[D_LOG_N])
     room = min(count, block[K.B_LOG_CAP] - at)
@@ -114,7 +114,7 @@ def append_log(block, dyn, tick, count, local, picked):  # type: ignore[no-untyp
 
 
 @njit
-def write_messages(data, at, first_id, canal, count, local, picked):  # type: ignore[no-untyped-def]  # numba types it
+def write_messages(data, at, first_id, canal, count, local, picked):
     """``count`` messages, struct ``!Ibf?``, from byte ``at`` of ``data``."""
     bits = picked[:count].view(np.uint32)
     for k in range(count):
@@ -133,7 +133,7 @@ def write_messages(data, at, first_id, canal, count, local, picked):  # type: ig
 
 
 @njit
-def write_row(address, block, row, dyn, cold, targs, carga, place):  # type: ignore[no-untyped-def]  # numba types it
+def write_row(address, block, row, dyn, cold, targs, carga, place):
     """The ROW of this tick at ``address``."""
     n = block[K.B_N]
     words = address + AT_BLOCK
@@ -179,7 +179,7 @@ def emit(
     targs,
     carga,
     place,
-):  # type: ignore[no-untyped-def]  # numba types it; one line so that the ignore holds
+):
     """Publish the step's frames: messages, then row and repairs. False: a lane is full."""
     out_ctl, out_data = out
     rows_ctl, rows_data = rows

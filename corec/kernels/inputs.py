@@ -28,7 +28,7 @@ _I64 = types.int64
 
 
 @njit
-def step_frame(data, pos):  # type: ignore[no-untyped-def]  # numba types it
+def step_frame(data, pos):
     """(position of the readings frame at or after ``pos`` or −1, where to go on)."""
     kind = frame_kind(data, pos)
     if kind == 0:
@@ -38,7 +38,7 @@ def step_frame(data, pos):  # type: ignore[no-untyped-def]  # numba types it
 
 
 @njit
-def block_of(entity, swarm_ranges):  # type: ignore[no-untyped-def]  # numba types it
+def block_of(entity, swarm_ranges):
     """Index of the block of ``entity``: rows (first id, end id, cap, first block)."""
     for s in range(swarm_ranges.shape[0]):
         if entity < swarm_ranges[s, 1]:
@@ -50,7 +50,7 @@ def block_of(entity, swarm_ranges):  # type: ignore[no-untyped-def]  # numba typ
     types.int64(_BYTES, _I64, _I64, types.int64[:, ::1], _I64, _I64, _I64, _I64, types.int64[::1]),
     cache=True, nogil=True,
 )  # fmt: skip
-def count_inputs(data, start, end, swarm_ranges, first_id, end_id, lo, hi, in_start):  # type: ignore[no-untyped-def]  # numba types it
+def count_inputs(data, start, end, swarm_ranges, first_id, end_id, lo, hi, in_start):
     """Count the readings of entities ``first_id … end_id−1`` by block into ``in_start``.
 
     ``in_start`` (int64[blocks + 1]) becomes, from ``lo`` to ``hi``, where each block's readings
@@ -87,7 +87,7 @@ def count_inputs(data, start, end, swarm_ranges, first_id, end_id, lo, hi, in_st
 )  # fmt: skip
 def sort_inputs(
     data, start, end, swarm_ranges, first_id, end_id, blocks, in_start, cursor, local, value, active
-):  # type: ignore[no-untyped-def]  # numba types it
+):
     """Place the counted readings: index in the block, value, activo. ``cursor``: scratch."""
     cursor[:] = in_start[: cursor.shape[0]]
     pos = start
@@ -111,7 +111,7 @@ def sort_inputs(
 
 
 @njit(types.void(_BYTES, _I64, _I64, types.uint64[::1], _I64), cache=True, nogil=True)
-def note_positions(data, start, end, control, copy):  # type: ignore[no-untyped-def]  # numba types it
+def note_positions(data, start, end, control, copy):
     """Carry the in-position table over to ``copy`` and bring it up to the cut ``end``.
 
     Per canal: entry id (ms, seq), message to go on with, whether the entry ended there.

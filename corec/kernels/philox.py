@@ -21,7 +21,7 @@ INV_2_24 = np.float32(2.0**-24)
 
 
 @njit(inline="always")
-def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]  # numba types it
+def philox4x32(c0, c1, c2, c3, k0, k1):
     """Four u64 whose low 32 bits are Philox4x32-10 of counter (c0..c3) and key (k0, k1)."""
     low = uint64(0xFFFFFFFF)
     for _ in range(10):
@@ -37,7 +37,7 @@ def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]  # numba
 
 
 @njit(error_model="numpy")
-def fill_random(out, group, tick, draw, seed):  # type: ignore[no-untyped-def]  # numba types it
+def fill_random(out, group, tick, draw, seed):
     """Fill u32[4·g] with draw ``draw`` of the entities ``4·group …`` at ``tick``."""
     low = uint64(0xFFFFFFFF)
     t0 = uint64(tick) & low
@@ -53,7 +53,7 @@ def fill_random(out, group, tick, draw, seed):  # type: ignore[no-untyped-def]  
 
 
 @njit(error_model="numpy")
-def random_word(entity, tick, draw, seed):  # type: ignore[no-untyped-def]  # numba types it
+def random_word(entity, tick, draw, seed):
     """Draw ``draw`` of one entity at ``tick``: u32."""
     low = uint64(0xFFFFFFFF)
     a, b, c, d = philox4x32(

@@ -19,7 +19,7 @@ _SUMS: Any = {"reassoc", "contract", "nsz"}
 
 
 @njit(error_model="numpy", fastmath=_SUMS)
-def sums_all(valor, shift, umbral, over):  # type: ignore[no-untyped-def]  # numba types it
+def sums_all(valor, shift, umbral, over):
     """Σ(x − shift) and Σ(x − shift)² over f32[n]; ``over`` (u8[n]) marks the x > umbral."""
     s = 0.0
     q = 0.0
@@ -33,7 +33,7 @@ def sums_all(valor, shift, umbral, over):  # type: ignore[no-untyped-def]  # num
 
 
 @njit(error_model="numpy", fastmath=_SUMS)
-def sums_where(valor, good, shift, umbral, over):  # type: ignore[no-untyped-def]  # numba types it
+def sums_where(valor, good, shift, umbral, over):
     """``sums_all`` over the x whose ``good`` is not 0."""
     s = 0.0
     q = 0.0
@@ -48,7 +48,7 @@ def sums_where(valor, good, shift, umbral, over):  # type: ignore[no-untyped-def
 
 
 @njit(error_model="numpy", fastmath=_SUMS)
-def mean_where(column, active):  # type: ignore[no-untyped-def]  # numba types it
+def mean_where(column, active):
     """Mean of f32[n] over the active, 0 when there is none."""
     s = 0.0
     count = int64(0)
@@ -60,7 +60,7 @@ def mean_where(column, active):  # type: ignore[no-untyped-def]  # numba types i
 
 
 @njit(error_model="numpy")
-def deviation(s, q, n):  # type: ignore[no-untyped-def]  # numba types it
+def deviation(s, q, n):
     """Sample standard deviation from shifted sums; 0 for fewer than two values."""
     if n < 2:
         return 0.0
@@ -69,14 +69,14 @@ def deviation(s, q, n):  # type: ignore[no-untyped-def]  # numba types it
 
 
 @njit(error_model="numpy")
-def threshold(carga, sigma, errores, n):  # type: ignore[no-untyped-def]  # numba types it
+def threshold(carga, sigma, errores, n):
     """umbral = clamp(0.5·carga + 0.3·σ + 0.2·errores/n, 0.1, 0.9), rounded to float32."""
     raw = 0.5 * carga + 0.3 * sigma + 0.2 * float64(errores) / float64(n)
     return float64(float32(min(max(raw, 0.1), 0.9)))
 
 
 @njit(error_model="numpy", fastmath=_SUMS)
-def _extremes(valor, active):  # type: ignore[no-untyped-def]  # numba types it
+def _extremes(valor, active):
     low = float32(3.4028235e38)
     high = float32(-3.4028235e38)
     for i in range(valor.shape[0]):
@@ -88,7 +88,7 @@ def _extremes(valor, active):  # type: ignore[no-untyped-def]  # numba types it
 
 
 @njit(error_model="numpy")
-def histogram(valor, active, place, bins):  # type: ignore[no-untyped-def]  # numba types it
+def histogram(valor, active, place, bins):
     """Count the active values in ``bins`` (u32[16]) between their minimum and maximum.
 
     ``place`` is scratch, u8[n]. Returns (minimum, maximum), (0, 0) when nothing is active.
@@ -100,7 +100,7 @@ def histogram(valor, active, place, bins):  # type: ignore[no-untyped-def]  # nu
         return float32(0.0), float32(0.0)
     width = float64(high) - float64(low)
     scale = float32(float64(HISTOGRAM_BINS) / width) if width > 0.0 else float32(0.0)
-    if not (scale - scale == float32(0.0)):
+    if scale - scale != float32(0.0):
         scale = float32(0.0)
     last = int32(HISTOGRAM_BINS - 1)
     for i in range(valor.shape[0]):

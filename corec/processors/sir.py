@@ -39,9 +39,8 @@ def sir(me: Any) -> Any:
         if u < infection:
             me.fase = 1
             me.infected = 1.0
-            valor = me.mean_infected * 0.0 + 1.0
-    elif me.fase == 1:
-        if u < recovery:
-            me.fase = 2
-            me.infected = 0.0
+            valor = 1.0
+    elif me.fase == 1 and u < recovery:
+        me.fase = 2
+        me.infected = 0.0
     return valor

@@ -85,7 +85,8 @@ class Face:
         if self.terminal:
             sys.stderr.write(
                 f"\r\x1b[Kcorec: {state}  tick {tick}  {rate:.1f}{wanted} ticks/s  "
-                f"{rate * rt.plan.entidades / 1e6:.1f} M updates/s  rows {rows}  out {out}  in {into}"
+                f"{rate * rt.plan.entidades / 1e6:.1f} M updates/s  "
+                f"rows {rows}  out {out}  in {into}"
             )
             sys.stderr.flush()
             self._shown = True

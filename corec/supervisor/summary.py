@@ -25,7 +25,7 @@ def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[s
     workers = rt.get(L.C_WORKERS)
     busy = sum(rt.slot(L.SLOT_WORKER0 + k).get(L.S_BUSY_NS) for k in range(workers)) / 1e9
     persister, broker = rt.slot(L.SLOT_PERSISTER), rt.slot(L.SLOT_BROKER)
-    updates = counted["entity_updates"] - int(rt.info.get("updates_before", 0))
+    updates = counted["entity_updates"] - rt.updates_before
     valid = rt.get(L.C_DIGEST_VALID) != 0
     digest = f"{rt.get(L.C_DIGEST):016x}{rt.get(L.C_DIGEST + 1):016x}" if valid else None
     return {
@@ -47,7 +47,7 @@ def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[s
         "repairs": counted["repairs"],
         "overruns": rt.get(L.C_OVERRUNS),
         "restarts": sum(m.restarts.count for m in group.members),
-        "resident_bytes": int(rt.info.get("resident_bytes", 0)),
+        "resident_bytes": rt.resident_bytes,
         "digest": digest,
         "digest_tick": rt.get(L.C_DIGEST_TICK) if valid else None,
     }

@@ -6,46 +6,14 @@ from collections.abc import Callable
 
 import google_crc32c
 import numpy as np
-from numba import int64, njit, types, uint64
 
 from corec import layout as L
 from corec.entities.processor import ProcessorError
-from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, u1_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, cold_offset, set_f
+from corec.kernels.whole import init_range
 from corec.plan import Plan, block_layout_hash
 from corec.world.tables import Tables
-from shm.atomics import store_release
 
 CHUNK_BLOCKS = 64
-
-
-@njit(
-    types.int64(types.int64[:, ::1], types.int64[:, ::1], types.int64, types.int64, types.uint64),
-    cache=True,
-    nogil=True,
-)
-def init_range(blocks, swarms, lo, hi, seed):  # type: ignore[no-untyped-def]  # numba types it
-    """Initial state of the blocks ``lo … hi−1``, committed as tick 0; returns failed inits."""
-    faults = 0
-    for b in range(lo, hi):
-        block = blocks[b]
-        row = swarms[block[K.B_SWARM]]
-        n = block[K.B_N]
-        faults += call_kernel(
-            row[K.W_INIT],
-            (block[K.B_HOT], block[K.B_HIST], block[K.B_FIRST], int64(seed), row[K.W_PARAMS], 0, n),
-        )
-        cold = block[K.B_HOT] + row[K.W_COLD]
-        activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, 0), n)
-        for i in range(n):
-            activo[i] = 1
-        dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
-        set_f(dyn, L.D_UMBRAL, 0.5)
-        set_f(dyn, L.D_FITNESS, 1.0)
-        dyn[L.D_ACTIVAS] = uint64(n)
-        store_release(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8, uint64(0))
-    return faults
 
 
 def write_headers(plan: Plan, world: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:

@@ -38,17 +38,17 @@ def digest_of(plan: Plan, words: NDArray[np.uint64]) -> tuple[int, str]:
             raise WorldMoved(f"found a block at tick {view.tick} beside one at tick {tick}")
         tick = view.tick
         total.update(struct.pack("<IiI", view.first_id, view.swarm.canal, view.n))
-        total.update(view.column("valor"))
+        total.update(view.column("valor").data)
         for field in view.swarm.processor.state:
-            total.update(view.column(field.name))
-        total.update(view.activo)
-        total.update(view.fallos)
-        total.update(view.racha)
+            total.update(view.column(field.name).data)
+        total.update(view.activo.data)
+        total.update(view.fallos.data)
+        total.update(view.racha.data)
         for ring in view.swarm.processor.history:
             values, held = view.history(ring.name)
-            total.update(held)
+            total.update(held.data)
             if held.any():
-                total.update(np.ascontiguousarray(values))
+                total.update(np.ascontiguousarray(values).data)
         if view.commit_word() != view.word:
             raise WorldMoved(f"block {index} committed while it was read")
     return tick, total.hexdigest()

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.kernels.whole import TRIES_MAX
 from corec.plan import Plan, split_blocks
 from corec.runtime import Runtime
-from corec.world.read import TRIES_MAX, BlockView, dynamic_words
+from corec.world.read import BlockView, dynamic_words
 
 
 def entity(rt: Runtime, entity_id: int) -> dict[str, Any]:

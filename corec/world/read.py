@@ -10,36 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64, njit, types, uint64
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.kernels.whole import gather_dynamic
 from corec.plan import Plan, Swarm
-from shm.atomics import load_acquire, read_word
-
-TRIES_MAX = 1000
-
-
-@njit(
-    types.int64(types.uint64[::1], types.int64[::1], types.uint64[:, ::1]),
-    cache=True,
-    nogil=True,
-)
-def _gather(words, starts, out):  # type: ignore[no-untyped-def]  # numba types it
-    torn = int64(0)
-    for b in range(starts.shape[0]):
-        base = starts[b]
-        good = False
-        for _ in range(TRIES_MAX):
-            word = load_acquire(words, base + L.OFF_COMMIT // 8)
-            copy = base + (L.OFF_DYN[0] if word & uint64(1) == uint64(0) else L.OFF_DYN[1]) // 8
-            for k in range(L.DYN_WORDS):
-                out[b, k] = words[copy + k]
-            if load_acquire(words, base + L.OFF_COMMIT // 8) == word:
-                good = True
-                break
-        torn += 0 if good else 1
-    return torn
+from shm.atomics import read_word
 
 
 def dynamic_words(plan: Plan, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -49,7 +25,7 @@ def dynamic_words(plan: Plan, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """
     out = np.zeros((plan.n_blocks, L.DYN_WORDS), np.uint64)
     starts = (plan.blocks["offset"] // 8).astype(np.int64)
-    torn = _gather(words, starts, out)
+    torn = gather_dynamic(words, starts, out)
     if torn:
         raise RuntimeError(f"{torn} blocks could not be read without a commit in between")
     return out

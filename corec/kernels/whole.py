@@ -1,0 +1,63 @@
+"""Kernels over many blocks at once: their initial state, and their dynamic words for a reader."""
+
+from __future__ import annotations
+
+from numba import int64, njit, types, uint64
+
+from corec import layout as L
+from corec.kernels import desc as K
+from corec.kernels.address import call_kernel, u1_at, u8_at
+from corec.kernels.block_words import COLD_ACTIVO, cold_offset, set_f
+from shm.atomics import load_acquire, store_release
+
+TRIES_MAX = 1000
+
+
+@njit(
+    types.int64(types.int64[:, ::1], types.int64[:, ::1], types.int64, types.int64, types.uint64),
+    cache=True,
+    nogil=True,
+)
+def init_range(blocks, swarms, lo, hi, seed):
+    """Initial state of the blocks ``lo … hi−1``, committed as tick 0; returns failed inits."""
+    faults = 0
+    for b in range(lo, hi):
+        block = blocks[b]
+        row = swarms[block[K.B_SWARM]]
+        n = block[K.B_N]
+        faults += call_kernel(
+            row[K.W_INIT],
+            (block[K.B_HOT], block[K.B_HIST], block[K.B_FIRST], int64(seed), row[K.W_PARAMS], 0, n),
+        )
+        cold = block[K.B_HOT] + row[K.W_COLD]
+        activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, 0), n)
+        for i in range(n):
+            activo[i] = 1
+        dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
+        set_f(dyn, L.D_UMBRAL, 0.5)
+        set_f(dyn, L.D_FITNESS, 1.0)
+        dyn[L.D_ACTIVAS] = uint64(n)
+        store_release(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8, uint64(0))
+    return faults
+
+
+@njit(
+    types.int64(types.uint64[::1], types.int64[::1], types.uint64[:, ::1]),
+    cache=True,
+    nogil=True,
+)
+def gather_dynamic(words, starts, out):
+    torn = int64(0)
+    for b in range(starts.shape[0]):
+        base = starts[b]
+        good = False
+        for _ in range(TRIES_MAX):
+            word = load_acquire(words, base + L.OFF_COMMIT // 8)
+            copy = base + (L.OFF_DYN[0] if word & uint64(1) == uint64(0) else L.OFF_DYN[1]) // 8
+            for k in range(L.DYN_WORDS):
+                out[b, k] = words[copy + k]
+            if load_acquire(words, base + L.OFF_COMMIT // 8) == word:
+                good = True
+                break
+        torn += 0 if good else 1
+    return torn
