@@ -23,8 +23,8 @@ from corec import layout as L
 from corec.config import parse_config
 from corec.entities.processor import Processor
 from corec.persister.process import run
-from corec.runtime import Runtime
 from corec.plan import BLOCK_ROW, Plan, Swarm
+from corec.runtime import Runtime
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment
