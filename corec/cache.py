@@ -7,10 +7,17 @@ and to nobody else.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
+from typing import Final
+
+KEPT: Final = 4
+_PREFIX: Final = "k-"
 
 
 def _own(folder: Path) -> bool:
@@ -33,12 +40,32 @@ def _candidates() -> list[Path]:
     return places
 
 
-def cache_folder() -> Path:
-    """The folder for compiled code: ``NUMBA_CACHE_DIR``, else the first usable of the checkout's
-    ``var/cache``, the user's cache folder, the temporary folder."""
+def _sources() -> list[Path]:
+    """Every source that compiled code may contain: Numba looks at the cached function's file only,
+    not at what was inlined from others, and stale offsets in compiled code corrupt memory."""
+    corec = Path(__file__).parent
+    found = [corec / "layout.py", *sorted((corec.parent / "shm").glob("*.py"))]
+    for source in sorted(corec.rglob("*.py")):
+        text = source.read_bytes()
+        if b"numba" in text or b"shm.jit" in text:
+            found.append(source)
+    return found
+
+
+def _key() -> str:
+    """``k-`` and 16 hexadecimal digits over all those sources."""
+    digest = hashlib.blake2b(digest_size=8)
+    for source in _sources():
+        content = source.read_bytes()
+        digest.update(f"{source.name} {len(content)} ".encode() + content)
+    return f"{_PREFIX}{digest.hexdigest()}"
+
+
+def _base() -> Path:
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
-        return Path(given)
+        folder = Path(given)
+        return folder.parent if folder.name.startswith(_PREFIX) else folder
     for folder in _candidates():
         if _own(folder):
             return folder
@@ -46,6 +73,32 @@ def cache_folder() -> Path:
 
 
 def prepare() -> None:
-    """Fix the choice for this process and its children."""
-    os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
+    """Choose the folder for this process and its children: ``NUMBA_CACHE_DIR``, else the first
+    usable of the checkout's ``var/cache``, the user's cache folder, the temporary folder; in it,
+    one subfolder per state of the sources, of which the newest few are kept."""
+    base = _base()
+    folder = base / _key()
+    fresh = not folder.is_dir()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if fresh:
+        _prune(base)
+
+
+def _prune(base: Path) -> None:
+    with contextlib.suppress(OSError):
+        known = sorted(base.glob(f"{_PREFIX}*"), key=lambda path: path.stat().st_mtime)
+        for old in known[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def cache_folder() -> Path:
+    """The folder for compiled code that ``prepare`` chose."""
+    return Path(os.environ["NUMBA_CACHE_DIR"])
+
+
+def is_cold() -> bool:
+    """Whether nothing is compiled yet, so that a start will take its time."""
+    return not any(cache_folder().rglob("*.nbi"))

@@ -9,7 +9,7 @@ decorators keep the Python signature that callers read and mypy checks.
   loaded from the cache on disk (``NUMBA_CACHE_DIR`` if the environment sets it before the import).
 * ``intrinsic``: an LLVM code generator.
 
-Which folder the cache should be: ``shm.cache``.
+Which folder: ``NUMBA_CACHE_DIR``, set by whoever imports this first (see ``corec.cache``).
 """
 
 from __future__ import annotations

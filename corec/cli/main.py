@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import corec
+from corec.cache import is_cold
 from corec.config import Config, ConfigError, json_schema, load_config
 from corec.log import configure
 from corec.replay.command import replay
@@ -94,6 +95,8 @@ def run(
     }  # fmt: skip
     loaded = _load(config, overrides)
     configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
+    if is_cold():
+        print("corec: compiling, once per version: about half a minute", file=sys.stderr)
     from corec.supervisor.main import Wishes, start
 
     wishes = Wishes(ticks=ticks, fresh=fresh, json=as_json, config_path=config or default_config())

@@ -64,6 +64,34 @@ load_u1 = _loader(types.uint8)
 store_u1 = _storer(types.uint8)
 
 
+def _unaligned_storer(kind: Any) -> Any:
+    @intrinsic
+    def store(typing_context: Any, address: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.get_value_type(kind)
+            target = builder.inttoptr(args[0], data.as_pointer())
+            builder.store(builder.bswap(args[1]), target, align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, kind), generate
+
+    return store
+
+
+store_big_u8 = _unaligned_storer(types.uint64)
+store_big_u2 = _unaligned_storer(types.uint16)
+
+
+@intrinsic
+def trailing_zeros(typing_context: Any, word: Any) -> Any:
+    """Number of zero bits below the lowest set bit of a u64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
+
+
 @intrinsic
 def copy_memory(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
     """``memcpy`` of ``count`` bytes between two addresses that do not overlap."""

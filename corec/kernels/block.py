@@ -283,6 +283,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows):
     source = u8_at(base + OFF_DYN[0] + parity * (OFF_DYN[1] - OFF_DYN[0]), DYN_WORDS)
     for k in range(DYN_WORDS):
         dyn[k] = source[k]
+    prefetch(block[K.B_LOG] + 8 * int64(dyn[D_LOG_N]))
+    prefetch(block[K.B_LOG] + 8 * int64(dyn[D_LOG_N]) + 64)
     if int64(dyn[D_IN_TICK]) != tick:
         dyn[D_IN_TICK] = uint64(tick)
         dyn[D_IN_DONE] = uint64(0)

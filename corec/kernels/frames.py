@@ -6,16 +6,19 @@ Both frames of a step are reserved before either is published, so a full lane pu
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64, njit, uint8, uint32, uint64
+from numba import float32, int64, njit, uint16, uint32, uint64
 
 from corec.kernels import desc as K
 from corec.kernels.address import (
     copy_memory,
     f4_at,
+    store_big_u2,
+    store_big_u8,
     store_f4,
     store_f8,
     store_u4,
     store_u8,
+    trailing_zeros,
     u1_at,
     u4_at,
 )
@@ -85,12 +88,13 @@ def select_over(over, valor, local, picked):
     eights = n >> 3
     words = over[: eights << 3].view(np.uint64)
     for w in range(eights):
-        if words[w] != uint64(0):
-            for i in range(w << 3, (w << 3) + 8):
-                if over[i] != 0:
-                    local[count] = uint32(i)
-                    picked[count] = valor[i]
-                    count += 1
+        marks = words[w]
+        while marks != uint64(0):
+            i = (w << 3) + (trailing_zeros(marks) >> 3)
+            local[count] = uint32(i)
+            picked[count] = valor[i]
+            count += 1
+            marks &= marks - uint64(1)
     for i in range(eights << 3, n):
         if over[i] != 0:
             local[count] = uint32(i)
@@ -114,22 +118,15 @@ def append_log(block, dyn, tick, count, local, picked):
 
 
 @njit
-def write_messages(data, at, first_id, canal, count, local, picked):
-    """``count`` messages, struct ``!Ibf?``, from byte ``at`` of ``data``."""
+def write_messages(at, first_id, canal, count, local, picked):
+    """``count`` messages, struct ``!Ibf?``, from address ``at``."""
     bits = picked[:count].view(np.uint32)
+    channel = uint64(canal & 0xFF) << uint64(24)
     for k in range(count):
-        entity = uint32(first_id) + local[k]
-        p = at + 10 * k
-        data[p] = uint8(entity >> uint32(24))
-        data[p + 1] = uint8(entity >> uint32(16))
-        data[p + 2] = uint8(entity >> uint32(8))
-        data[p + 3] = uint8(entity)
-        data[p + 4] = uint8(canal)
-        data[p + 5] = uint8(bits[k] >> uint32(24))
-        data[p + 6] = uint8(bits[k] >> uint32(16))
-        data[p + 7] = uint8(bits[k] >> uint32(8))
-        data[p + 8] = uint8(bits[k])
-        data[p + 9] = uint8(1)
+        entity = uint64(first_id) + uint64(local[k])
+        valor = uint64(bits[k])
+        store_big_u8(at + 10 * k, entity << uint64(32) | channel | valor >> uint64(8))
+        store_big_u2(at + 10 * k + 8, uint16((valor & uint64(0xFF)) << uint64(8) | uint64(1)))
 
 
 @njit
@@ -203,8 +200,8 @@ def emit(
             block[K.B_INDEX], emitted, uint64(tick), uint64(row[K.W_CANAL] & 0xFF),
         )  # fmt: skip
         write_messages(
-            out_data, frame_payload_offset(out_data, out_pos), block[K.B_FIRST], row[K.W_CANAL],
-            emitted, local, picked,
+            out_data[frame_payload_offset(out_data, out_pos) :].ctypes.data,
+            block[K.B_FIRST], row[K.W_CANAL], emitted, local, picked,
         )  # fmt: skip
         lane_publish(out_ctl, out_data, out_pos, MESSAGE_BYTES * emitted)
     process_kill_point(K_BETWEEN_PUBLISH)

@@ -75,7 +75,10 @@ class CoreCNucleus:
         bell.prepare_sleep()  # the flag stays up: a ring always writes the eventfd
         loop.add_reader(bell.fileno(), self._ring)
         loop.add_signal_handler(signal.SIGUSR1, corec_log.reopen)
-        running = asyncio.gather(*(self._run(module) for module in self.modules))
+        running = asyncio.gather(
+            *(self._run(module) for module in self.modules),
+            return_exceptions=True,  # else the first to leave would end the wait for the others
+        )
         try:
             self.slot.set(L.S_STATE, L.PROC_READY)
             return await self._watch()
