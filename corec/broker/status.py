@@ -82,6 +82,7 @@ class Status:
             return
         fresh = self._path.with_name(f".{FILE_NAME}.new")
         try:
+            fresh.touch(0o600)
             fresh.write_bytes(data)
             os.replace(fresh, self._path)
         except OSError as error:
