@@ -93,18 +93,19 @@ def _mask_keys(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return event
 
 
-class _Identity:
-    """Adds the role (``worker 3``) and the pid, which is read at each line: a fork has its own."""
+_role = "corec"
 
-    def __init__(self, role: str) -> None:
-        self.role = role
 
-    def __call__(
-        self, _: Any, __: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        event["role"] = self.role
-        event["pid"] = os.getpid()
-        return event
+def set_role(role: str) -> None:
+    """Say who writes the lines from now on (``worker 3``): a forked process has its own role."""
+    global _role  # one per process, like the handlers of ``logging``
+    _role = role
+
+
+def _add_identity(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["role"] = _role
+    event["pid"] = os.getpid()
+    return event
 
 
 def configure(
@@ -121,6 +122,7 @@ def configure(
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
         raise ValueError(f"log level: found {level!r}, expected debug, info, warning or error")
+    set_role(role)
     path = None if file is None else Path(file)
     terminal = path is None and os.isatty(2)
     as_json = format == "json" or (format == "auto" and not terminal)
@@ -130,7 +132,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Identity(role),
+        _add_identity,
         _mask_keys,
     ]
     render: list[Processor]

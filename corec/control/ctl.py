@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from corec.config import ConfigError
-from corec.control import show
+from corec.control import console, show
 from corec.control.client import Client, Unreachable
 from corec.control.discover import (
     Instance,
@@ -71,7 +71,7 @@ def _explained() -> Iterator[None]:
         _fail(str(error), EXIT_USAGE)
     except ControlError as error:
         _fail(str(error), EXIT_USAGE if error.code == "bad_request" else EXIT_FAILED)
-    except (Unreachable, MemoryUnreadable, OSError) as error:
+    except (Unreachable, MemoryUnreadable, console.AskFailed, OSError) as error:
         _fail(str(error), EXIT_FAILED)
 
 
@@ -162,7 +162,7 @@ def blocks(
     with _explained():
         found = find_instance(instance, config)
         data = _ask(found, "blocks", HOLD_ASK_SECONDS, offset=offset, limit=limit)
-        _print(data, as_json, lambda data: show.rows(data["blocks"]))
+        _print(data, as_json, lambda data: show.blocks(data["blocks"]))
 
 
 @app.command()
@@ -282,6 +282,32 @@ def _gone(instance: Instance, timeout_seconds: float, *, quiet: bool) -> bool:
                 return True
             time.sleep(0.05)
     return False
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help='Such as "SELECT … FROM bloques".')],
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one statement in the instance's database; needs no psql."""
+    with _explained():
+        data = console.sql(find_instance(instance, config), query)
+        _print(data, as_json, console.sql_table)
+
+
+@app.command("redis", context_settings={"ignore_unknown_options": True})
+def redis_command(
+    words: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="Such as XLEN key.")],
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Send one command to the instance's Redis or Valkey; \xHH is a byte. Needs no redis-cli."""
+    with _explained():
+        data = console.ask_redis(find_instance(instance, config), words)
+        _print(data, as_json, console.redis_text)
 
 
 @app.command()

@@ -42,6 +42,8 @@ def toned(state: str) -> Text:
 def pairs(data: Mapping[str, Any]) -> Table:
     """A mapping as two columns; nested data as compact text."""
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in data.items():
         if isinstance(value, float):
             value = f"{value:.6g}"
@@ -57,7 +59,7 @@ def rows(data: list[dict[str, Any]], columns: Mapping[str, str] | None = None) -
     chosen = columns or ({key: key for key in data[0]} if data else {})
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in chosen.values():
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in data:
         table.add_row(*(_cell(key, row.get(key)) for key in chosen))
     return table
@@ -118,6 +120,18 @@ def processes(data: list[dict[str, Any]]) -> Table:
         {
             "role": "role", "index": "#", "pid": "pid", "state": "state", "cpu": "cpu %",
             "resident_bytes": "memory", "restarts": "restarts", "tick": "tick", "error": "",
+        },
+    )  # fmt: skip
+
+
+def blocks(data: list[dict[str, Any]]) -> Table:
+    """Blocks, one line each; ``corec-ctl block ID`` and ``--json`` have the rest."""
+    return rows(
+        data,
+        {
+            "id": "block", "canal": "canal", "activas": "activas", "umbral": "umbral",
+            "fitness": "fitness", "media": "media", "failures": "failed",
+            "mensajes": "mensajes", "worker": "#",
         },
     )  # fmt: skip
 

@@ -1,0 +1,130 @@
+"""``corec-ctl sql`` and ``corec-ctl redis``: ask an instance's two servers without their clients.
+
+The embedded servers listen where nobody would guess, and the machine may have no ``psql`` and no
+``redis-cli``. Each command makes one connection of its own; the instance is not involved.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+from rich.table import Table
+from rich.text import Text
+
+from corec.config import Config, load_config
+from corec.control.discover import Instance
+from corec.log import mask
+
+CONNECT_SECONDS = 5
+TEXT_MAX = 60
+
+
+class AskFailed(Exception):
+    """A server refused or can't be reached; the text holds no password."""
+
+
+def _config(instance: Instance) -> Config | None:
+    return load_config(Path(instance.config_path)) if instance.config_path else None
+
+
+def sql(instance: Instance, query: str) -> dict[str, Any]:
+    """Run ``query`` (one statement, committed) in the instance's database: columns and rows.
+
+    Raises:
+        AskFailed: what PostgreSQL answered.
+        ConfigError: the instance's configuration file, which has the password, can't be read.
+    """
+    config = _config(instance)
+    conninfo = instance.db if config is None or config.db.embedded else config.db.conninfo()
+    try:
+        with psycopg.connect(conninfo, connect_timeout=CONNECT_SECONDS) as connection:
+            cursor = connection.execute(query.encode())
+            columns = [column.name for column in cursor.description or ()]
+            rows = [[_plain(value) for value in row] for row in cursor] if columns else []
+            return {"columns": columns, "rows": rows, "status": cursor.statusmessage}
+    except psycopg.Error as error:
+        raise AskFailed(mask(str(error).strip())) from None
+
+
+def ask_redis(instance: Instance, words: list[str]) -> Any:
+    """Send one command to the instance's Redis or Valkey; its answer as JSON data.
+
+    ``\\xHH`` in a word is one byte, as in ``redis-cli``.
+
+    Raises:
+        AskFailed: what the server answered.
+        ConfigError: as for ``sql``.
+    """
+    config = _config(instance)
+    external = config is not None and not config.redis.embedded
+    url = config.redis.connection_url() if config and external else instance.redis_url
+    cluster = url.startswith(("redis+cluster://", "rediss+cluster://"))
+    kind = redis.RedisCluster if cluster else redis.Redis
+    try:
+        with kind.from_url(
+            url.replace("+cluster", "", 1), socket_connect_timeout=CONNECT_SECONDS
+        ) as client:
+            return _plain(client.execute_command(*(_bytes(word) for word in words)))
+    except redis.RedisError as error:
+        raise AskFailed(mask(str(error).strip())) from None
+
+
+def _bytes(word: str) -> bytes:
+    head, *escaped = word.split("\\x")
+    data = head.encode()
+    for part in escaped:
+        try:
+            data += bytes([int(part[:2], 16)]) + part[2:].encode()
+        except ValueError:
+            raise AskFailed(f"\\x{part[:2]}: expected two hexadecimal digits") from None
+    return data
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON can hold it; bytes that are no printable text become ``\\xHH``."""
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, (bytes, memoryview)):
+        data = bytes(value)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text = "\0"
+        return text if text.isprintable() else "".join(f"\\x{byte:02x}" for byte in data)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def sql_table(data: dict[str, Any]) -> Table | Text:
+    """The rows for human eyes; long values cut."""
+    if not data["columns"]:
+        return Text(str(data["status"]))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in data["columns"]:
+        table.add_column(column)
+    for row in data["rows"]:
+        table.add_row(*(_cut(value) for value in row))
+    return table
+
+
+def redis_text(data: Any, indent: str = "") -> Text:
+    """An answer for human eyes: one line for each item, nested ones indented."""
+    if isinstance(data, dict):
+        data = [item for pair in data.items() for item in pair]
+    if not isinstance(data, list):
+        return Text(indent + _cut(data))
+    deeper = indent + "  "
+    return Text("\n").join(
+        redis_text(one, deeper if isinstance(one, (list, dict)) else indent) for one in data
+    )
+
+
+def _cut(value: Any) -> str:
+    text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"

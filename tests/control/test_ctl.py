@@ -1,0 +1,124 @@
+"""``corec-ctl`` as its user calls it: another process, looked at by exit code and output."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corec import layout as L
+from corec.control.folders import BASE_VARIABLE
+from tests.control.handmade import SECRET, Running
+from tests.support.processes import is_running, wait_until
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def ctl(*arguments: str, code: int = 0, base: Path | None = None) -> str:
+    """Standard output of ``corec-ctl ARGUMENTS``, which must exit with ``code``."""
+    environment = dict(os.environ)
+    if base is not None:
+        environment[BASE_VARIABLE] = str(base)
+    done = subprocess.run(
+        [sys.executable, "-m", "corec.control.ctl", *arguments],
+        capture_output=True, text=True, timeout=60, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert SECRET not in done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+def ctl_json(*arguments: str) -> Any:
+    """The JSON that ``corec-ctl ARGUMENTS --json`` prints."""
+    return json.loads(ctl(*arguments, "--json"))
+
+
+def test_without_an_instance(tmp_path: Path) -> None:
+    assert "no instance is running" in ctl("status", code=3, base=tmp_path)
+    assert "'other'" in ctl("stop", "--instance", "other", code=3, base=tmp_path)
+    assert "Usage" in ctl("status", "--nonsense", code=2, base=tmp_path)
+    assert "Usage" in ctl("upgrade", code=2, base=tmp_path)
+    config = tmp_path / "c.json"
+    config.write_text('{"instance_id": 3}', encoding="utf-8")
+    assert "instance_id" in ctl("status", "--config", str(config), code=2, base=tmp_path)
+
+
+@pytest.mark.slow
+def test_every_command_both_ways(instance: Running) -> None:
+    status = ctl_json("status")
+    assert status["state"] == "running"
+    assert len(ctl_json("workers")["workers"]) == 2
+    assert ctl_json("blocks")["total"] == 3
+    assert ctl_json("block", "one:00001")["id"] == "one:00001"
+    entity = ctl_json("entity", "2000")
+    assert {"id", "canal", "valor", "activo", "fallos", "bloque", "tick", "estado"} <= set(entity)
+    assert (entity["id"], entity["canal"], entity["bloque"]) == (2000, 3, "two:00000")
+    paused = ctl_json("pause")["tick"]
+    assert ctl_json("step", "3")["tick"] == paused + 3
+    digest = ctl_json("digest")
+    assert set(digest) >= {"tick", "digest"}
+    assert ctl_json("digest")["digest"] == digest["digest"]
+    assert ctl_json("resume")["paused"] is False
+    assert ctl_json("set", "tick_hz", "50")["value"] == 50
+    assert len(ctl_json("top", "--count", "1")["processes"]) == 5
+    for arguments in (
+        ["status"], ["workers"], ["blocks", "--limit", "2"], ["block", "two:00000"],
+        ["entity", "0"], ["pause"], ["step"], ["digest"], ["resume"], ["set", "carga", "0.5"],
+        ["top", "--count", "2", "--every", "0.2"],
+    ):  # fmt: skip
+        assert ctl(*arguments).strip()
+
+
+def test_doctor_names_what_is_wrong(instance: Running) -> None:
+    for index in (L.SLOT_PERSISTER, L.SLOT_BROKER):
+        slot = instance.rt.slot(index)
+        wait_until(partial(slot.get, L.S_BEAT_NS), "it beats")
+    assert "server postgresql" in ctl("doctor")
+    instance.rt.slot(L.SLOT_PERSISTER).set(L.S_ERROR, L.REASON_UNREACHABLE)
+    told = json.loads(ctl("doctor", "--json", code=1).splitlines()[0])
+    assert [check["check"] for check in told["checks"] if not check["ok"]] == ["server postgresql"]
+
+
+def test_usage_errors(instance: Running) -> None:
+    assert "expected an integer from 0 to 2499" in ctl("entity", "99999999", code=2)
+    assert "no block" in ctl("block", "three:00000", code=1)
+    assert "found a running world" in ctl("step", code=1)
+    assert "tick_hz or carga" in ctl("set", "seed", "3", code=2)
+
+
+def test_status_of_a_frozen_nucleus_comes_from_memory(instance: Running) -> None:
+    os.kill(instance.nucleus, signal.SIGSTOP)
+    try:
+        status = ctl_json("status")
+        assert status["source"] == "shared memory"
+        assert status["instance_id"] == "handmade"
+        assert (status["tick"] > 0, status["rows_persisted"]) == (True, 56)
+        assert status["processes"][3]["role"] == "worker"
+        assert "shared memory" in ctl("status")
+        assert ctl("doctor", code=1)
+        assert "no answer" in ctl("pause", code=1)
+    finally:
+        os.kill(instance.nucleus, signal.SIGCONT)
+
+
+def test_stop_waits_until_it_is_gone(instance: Running) -> None:
+    told = ctl_json("stop")
+    assert (told["stopped"], told["way"]) == (True, "control socket")
+    wait_until(lambda: not is_running(instance.supervisor), "it is gone")
+    assert "no instance" in ctl("status", code=3)
+
+
+def test_stop_without_the_nucleus_signals_the_supervisor(instance: Running) -> None:
+    nucleus = instance.nucleus
+    os.kill(nucleus, signal.SIGSTOP)
+    told = ctl_json("stop", "--no-wait")
+    assert told["way"] == "signal"
+    os.kill(nucleus, signal.SIGCONT)
+    wait_until(lambda: not is_running(instance.supervisor), "it is gone")

@@ -1,0 +1,260 @@
+"""The control socket: requests, garbage, many clients, and a nucleus that is killed under them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+from typing import Any
+
+import pytest
+
+from corec import layout as L
+from corec.control.client import Client, Unreachable
+from corec.control.protocol import CLIENTS_MAX, LINE_BYTES_MAX, ControlError
+from tests.control.handmade import ENTIDADES, SECRET, Running
+from tests.support.processes import is_running, wait_until
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def raw_lines(one: Running, *pieces: bytes) -> list[dict[str, Any]]:
+    """What the socket answers to raw bytes, as long as it answers."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(one.socket))
+        try:
+            for piece in pieces:
+                client.sendall(piece)
+            client.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        received = b""
+        try:
+            while chunk := client.recv(65_536):
+                received += chunk
+        except ConnectionResetError:
+            pass
+    return [json.loads(line) for line in received.splitlines()]
+
+
+def test_socket_is_private(instance: Running) -> None:
+    assert stat.S_IMODE(instance.socket.stat().st_mode) == 0o600
+
+
+def test_status_has_what_is_promised(instance: Running) -> None:
+    with Client(instance.socket) as client:
+        status = client.ask("status")
+    assert status["instance_id"] == "handmade"
+    assert status["state"] == "running"
+    assert status["source"] == "nucleus"
+    assert status["tick_hz"] == 200
+    assert status["pid"] == instance.supervisor
+    assert status["uptime_seconds"] > 0
+    assert (status["entidades"], status["bloques"]) == (ENTIDADES, 3)
+    assert (status["rows_persisted"], status["messages_out"], status["messages_in"]) == (56, 1234, 0)
+    assert status["persist_lag_ticks"] >= 0
+    assert [(row["role"], row["index"]) for row in status["processes"]] == [
+        ("nucleus", 0), ("persister", 0), ("broker", 0), ("worker", 0), ("worker", 1),
+    ]  # fmt: skip
+    for row in status["processes"]:
+        assert {"pid", "cpu", "restarts", "state", "tick"} <= set(row)
+    assert status["sinks"]["redis"] == {
+        "address": "127.0.0.1:6379", "reachable": True, "reason": None,
+    }  # fmt: skip
+    assert status["memory"]["pss_bytes"] > 0
+    assert {lane["lane"] for lane in status["lanes"]} == {"in", "out", "rows", "events"}
+
+
+def test_sink_trouble_is_a_reason_a_state_and_an_event(instance: Running) -> None:
+    events = instance.rt.events["nucleus"]
+    slot = instance.rt.slot(L.SLOT_PERSISTER)
+    slot.set(L.S_ERROR, L.REASON_REFUSED)
+    with Client(instance.socket) as client:
+        status = client.ask("status")
+        assert status["state"] == "degraded"
+        assert status["sinks"]["postgresql"]["reason"] == L.REASON_NAMES[L.REASON_REFUSED]
+        wait_until(lambda: events.used, "the event is there")
+        slot.set(L.S_ERROR, 0)
+        assert client.ask("status")["state"] == "running"
+        wait_until(lambda: len(list(events.frames())) == 2, "the second event is there")
+    bodies = [json.loads(bytes(frame.payload)) for frame in events.frames()]
+    assert [body["tipo"] for body in bodies] == ["sink_down", "sink_up"]
+    assert all(body["unix_ns"] > 0 and body["bloque"] is None for body in bodies)
+
+
+def test_pause_step_resume(instance: Running) -> None:
+    slot = instance.rt.slot(L.SLOT_WORKER0)
+    with Client(instance.socket) as client:
+        wait_until(lambda: slot.get(L.S_TICK) > 3, "it ticks")
+        with pytest.raises(ControlError, match="found a running world") as refused:
+            client.ask("step")
+        assert refused.value.code == "refused"
+        paused = client.ask("pause")
+        assert client.ask("pause") == paused
+        assert client.ask("status")["state"] == "paused"
+        stepped = client.ask("step", {"ticks": 7})
+        assert stepped["tick"] == paused["tick"] + 7 == slot.get(L.S_TICK)
+        assert client.ask("pause")["tick"] == stepped["tick"]
+        client.ask("resume")
+        wait_until(lambda: slot.get(L.S_TICK) > stepped["tick"] + 3, "it ticks again")
+        assert client.ask("status")["state"] == "running"
+
+
+def test_step_stops_at_the_limit_and_at_its_deadline(instance: Running) -> None:
+    with Client(instance.socket) as client:
+        tick = client.ask("pause")["tick"]
+        with pytest.raises(ControlError, match="not enough") as late:
+            client.ask("step", {"ticks": 1_000_000, "timeout_seconds": 0.05})
+        assert late.value.code == "timeout"
+        still = client.ask("pause")["tick"]
+        assert tick < still < tick + 1_000_000
+        instance.rt.set(L.C_LIMIT_TICK, still + 2)
+        with pytest.raises(ControlError, match="expected none after") as refused:
+            client.ask("step", {"ticks": 3})
+        assert refused.value.code == "refused"
+        assert client.ask("step", {"ticks": 2})["tick"] == still + 2
+
+
+def test_set_changes_the_words(instance: Running) -> None:
+    with Client(instance.socket) as client:
+        assert client.ask("set", {"path": "tick_hz", "value": 50})["value"] == 50.0
+        client.ask("set", {"path": "carga", "value": 0.5})
+        status = client.ask("status")
+        assert (status["tick_hz"], status["carga"]) == (50.0, 0.5)
+        for bad in (
+            {"path": "tick_hz", "value": -1},
+            {"path": "tick_hz", "value": "10"},
+            {"path": "carga", "value": 0},
+            {"path": "seed", "value": 1},
+            {"path": "carga", "value": 1, "more": 2},
+            {},
+        ):
+            with pytest.raises(ControlError) as refused:
+                client.ask("set", bad)
+            assert refused.value.code == "bad_request"
+        assert client.ask("status")["carga"] == 0.5
+
+
+def test_unknown_op_names_those_there_are(instance: Running) -> None:
+    with (
+        Client(instance.socket) as client,
+        pytest.raises(ControlError, match="not available in this version.*status") as error,
+    ):
+        client.ask("upgrade")
+    assert error.value.code == "unknown_op"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe\x00",
+        b"hello",
+        b"[]",
+        b"{}",
+        b'{"op": 3}',
+        b'{"op": "status", "args": []}',
+        b'{"op": "status", "v": 2}',
+        b'{"op": "status", "v": true}',
+        b'{"op": "status", "args": {"x": 1}}',
+        b'{"op": "status", "more": 1}',
+        b"[" * 100_000,
+    ],
+)
+def test_garbage_gets_an_error_line_and_the_next_request_its_answer(
+    instance: Running, line: bytes
+) -> None:
+    answers = raw_lines(instance, line + b"\n", b'\n{"op": "workers"}\n')
+    assert [answer["ok"] for answer in answers] == [False, True]
+    assert answers[0]["code"] == "bad_request"
+    assert answers[0]["error"]
+
+
+def test_a_line_too_long_ends_its_connection_only(instance: Running) -> None:
+    with Client(instance.socket) as other:
+        answers = raw_lines(instance, b"x" * (LINE_BYTES_MAX + 10) + b"\n", b'{"op": "workers"}\n')
+        assert [answer["code"] for answer in answers[:1]] in ([], ["bad_request"])
+        assert len(answers) <= 1
+        assert other.ask("workers")["workers"]
+
+
+def test_a_cut_line_is_an_error(instance: Running) -> None:
+    assert [a["code"] for a in raw_lines(instance, b'{"op": "sta')] == ["bad_request"]
+
+
+def test_many_clients_and_one_too_many(instance: Running) -> None:
+    clients = [Client(instance.socket) for _ in range(CLIENTS_MAX)]
+    try:
+        assert all(len(client.ask("workers")["workers"]) == 2 for client in clients)
+        assert [answer["code"] for answer in raw_lines(instance)] == ["busy"]
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_killed_nucleus_comes_back_at_the_same_places(instance: Running) -> None:
+    with Client(instance.socket) as client:
+        client.ask("pause")
+    before = instance.nucleus
+    # a hold that dies with its nucleus must not hold the world for ever
+    instance.rt.set(L.C_HOLD_REQUEST, instance.rt.get(L.C_HOLD_REQUEST) + 1)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: instance.nucleus not in (0, before), "there is another nucleus")
+
+    def answers() -> bool:
+        try:
+            with Client(instance.socket) as client:
+                return bool(client.ask("status")["state"] == "paused")
+        except (Unreachable, ControlError):
+            return False
+
+    wait_until(answers, "it answers, still paused")
+    get = instance.rt.get
+    assert get(L.C_HOLD_RELEASE) == get(L.C_HOLD_REQUEST)
+    with Client(instance.socket) as client:
+        assert client.ask("resume")["paused"] is False
+        status = client.ask("status")
+    assert status["processes"][0]["restarts"] == 1
+
+
+def test_hold_gives_up_when_the_leader_is_frozen(instance: Running) -> None:
+    leader = instance.rt.slot(L.SLOT_WORKER0).get(L.S_PID)
+    os.kill(leader, signal.SIGSTOP)
+    try:
+        with Client(instance.socket, timeout_seconds=30) as client:
+            with pytest.raises(ControlError) as late:
+                client.ask("set", {"path": "carga", "value": 0.25})
+            assert late.value.code == "timeout"
+            get = instance.rt.get
+            assert get(L.C_HOLD_RELEASE) == get(L.C_HOLD_REQUEST)
+    finally:
+        os.kill(leader, signal.SIGCONT)
+    with Client(instance.socket) as client:
+        assert client.ask("set", {"path": "carga", "value": 1})["value"] == 1
+
+
+def test_stop_reaches_the_supervisor(instance: Running) -> None:
+    with Client(instance.socket) as client:
+        assert client.ask("stop") == {"stopping": True, "pid": instance.supervisor}
+    wait_until(lambda: not is_running(instance.supervisor), "everything is gone")
+    assert not instance.rt.folder.exists()
+
+
+def test_nucleus_leaves_when_its_parent_does(instance: Running) -> None:
+    nucleus = instance.nucleus
+    leader = instance.rt.slot(L.SLOT_WORKER0).get(L.S_PID)
+    os.kill(instance.supervisor, signal.SIGKILL)
+    try:
+        wait_until(lambda: not is_running(nucleus), "the orphan left", 2.0)
+    finally:
+        os.kill(leader, signal.SIGKILL)
+
+
+def test_no_secret_anywhere(instance: Running) -> None:
+    with Client(instance.socket) as client:
+        answers = [client.ask("status"), client.ask("doctor"), client.ask("workers")]
+    assert SECRET not in json.dumps(answers)
+    assert SECRET not in instance.log_text
+    assert SECRET not in (instance.rt.folder / "instance.json").read_text(encoding="utf-8")
