@@ -12,6 +12,7 @@ import time
 import setproctitle
 
 from corec import layout as L
+from corec.log import set_role
 from corec.runtime import Runtime
 
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +39,7 @@ class Child:
         if cpus:
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, cpus)
+        set_role(self.role)
         setproctitle.setproctitle(f"corec: {self.role} [{self.rt.config.instance_id}]")
         slot = self.rt.slot(self.slot)
         slot.set(L.S_PID, os.getpid())

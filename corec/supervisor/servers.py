@@ -64,7 +64,7 @@ class Servers:
     @property
     def db_shown(self) -> str:
         """Without password."""
-        return "embedded" if self.postgres else self.config.db.shown()
+        return self.postgres.dsn if self.postgres else self.config.db.shown()
 
     @property
     def redis_shown(self) -> str:
