@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,8 @@ NO_LIMIT = 1 << 62
 Get = Callable[[int], int]
 
 
-class Process(NamedTuple):
+@dataclass(frozen=True)
+class Process:
     """One process of an instance and its slot in the control segment."""
 
     role: str

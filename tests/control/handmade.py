@@ -136,7 +136,7 @@ def supervise(rt: Runtime) -> None:
     slot = rt.slot(L.SLOT_NUCLEUS)
     alive = {leader, nucleus}
     while alive:
-        if stopping and not rt.get(L.C_STOP):
+        if stopping and rt.get(L.C_STOP) != L.STOP_NOW:
             rt.set(L.C_STOP, L.STOP_NOW)
             rt.doorbells[L.SLOT_NUCLEUS].wake()
             rt.doorbells[L.SLOT_WORKER0].wake()
