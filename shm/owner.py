@@ -83,6 +83,21 @@ class OwnerLock:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
+    def hand_over(self) -> int:
+        """Let the lock survive an ``exec``: the descriptor, now inheritable, for ``take_over``."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path}: the lock is not held, nothing to hand over")
+        os.set_inheritable(self._descriptor, True)
+        return self._descriptor
+
+    def take_over(self, descriptor: int) -> None:
+        """Go on with a lock that this process took before its ``exec``.
+
+        Raises OSError when ``descriptor`` is not open.
+        """
+        os.set_inheritable(descriptor, False)
+        self._descriptor = descriptor
+
     def close_in_child(self) -> None:
         """Drop the inherited descriptor in a forked child; the owner keeps its lock."""
         if self._descriptor is not None:

@@ -12,7 +12,7 @@ import typer
 
 import corec
 from corec.cache import is_cold
-from corec.config import Config, ConfigError, json_schema, load_config
+from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
 from corec.replay.command import replay
 
@@ -97,32 +97,47 @@ def run(
     configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
     if is_cold():
         print("corec: compiling, once per version: about half a minute", file=sys.stderr)
-    from corec.supervisor.main import Wishes, start
+    from corec.supervisor.main import start
+    from corec.supervisor.upgrade import inherited
+    from corec.supervisor.wishes import Wishes
 
-    wishes = Wishes(ticks=ticks, fresh=fresh, json=as_json, config_path=config or default_config())
-    raise typer.Exit(start(loaded, wishes))
+    path = config or default_config()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    wishes = Wishes(ticks, fresh, as_json, path, given)
+    raise typer.Exit(start(loaded, wishes, inherited(os.environ)))
 
 
 @app.command()
 def check(
     file: Annotated[Path | None, typer.Argument(help="Configuration file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Check too whether this code can adopt the live world.")
+    ] = False,
+    overrides: Annotated[str, typer.Option(hidden=True, help="JSON of dotted paths.")] = "{}",
 ) -> None:
     """Check a configuration, processors and their parameters included; start nothing."""
     path = file or default_config()
     faults: list[dict[str, str]] = []
     found: dict[str, Any] = {}
     try:
-        loaded = load_config(path)
+        loaded = load_config(path, overrides=json.loads(overrides))
         from corec.control.folders import instance_folder
         from corec.plan import make_plan
-        from corec.supervisor.main import worker_count
-        from corec.supervisor.segments import bytes_needed, check_room
+        from corec.supervisor.segments import bytes_needed, check_layout, check_room
+        from corec.supervisor.wishes import worker_count
+        from shm.segment import SegmentRefused
 
         plan = make_plan(loaded)
         folder = instance_folder(loaded)
         held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0
         check_room(plan, worker_count(loaded), folder, held)
+        if adopt:
+            try:
+                check_layout(loaded, folder, plan)
+            except (SegmentRefused, FileNotFoundError) as error:
+                allowed = "a world this code can adopt; stop the instance and start it again"
+                raise ConfigError([Fault("bloques", str(error), allowed)]) from None
         found = {
             "entidades": plan.entidades,
             "bloques": plan.n_blocks,

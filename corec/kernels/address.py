@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import (
-    carray,  # type: ignore[attr-defined]  # public, but missing from numba's __all__
-    njit,
-)
+from numba import njit
 from numba.core import cgutils, types
+from numba.np.numpy_support import carray
 
 from shm.jit import intrinsic
 

@@ -3,8 +3,6 @@
 Life: lock → servers → world (adopted, restored or new) → HTTP port → fork → watch → stop → summary.
 The watch loop sleeps in ``poll`` on signals and on the children's pidfds; it reads control words,
 never an entity.
-
-Exit codes: 0 done, 1 failed while running, 2 configuration, 4 another live instance.
 """
 
 from __future__ import annotations
@@ -12,20 +10,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 import corec
 from corec import layout as L
-from corec.config import Config, ConfigError, Fault
+from corec.config import Config, ConfigError
 from corec.control.discover import Instance, write_instance
 from corec.control.folders import (
     CONTROL_SOCKET,
@@ -37,70 +32,46 @@ from corec.control.folders import (
     unregister,
 )
 from corec.embedded.errors import EmbeddedServerError
-from corec.entities.processor import ProcessorError
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger, reopen
 from corec.plan import Plan, make_plan
 from corec.runtime import Runtime
-from corec.supervisor import segments
+from corec.supervisor import regroup, segments
+from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
+from corec.supervisor.opening import fitting_checkpoint, open_world, set_checkpoints_aside
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.servers import Servers, ServerUnreachable
-from corec.supervisor.summary import summary
-from corec.world.checkpoint import Checkpoint, CheckpointRefused, latest
-from corec.world.tables import Tables
+from corec.supervisor.signals import Signals
+from corec.supervisor.summary import resident_bytes, summary
+from corec.supervisor.upgrade import Inherited, exec_again, refusal
+from corec.supervisor.wishes import Wishes, worker_count
 from shm.owner import OwnerAlive, OwnerLock
-from shm.segment import SegmentNoSpace, SegmentRefused, remove_leftovers
+from shm.segment import remove_leftovers
 
 log = get_logger("corec.supervisor")
 
-EXIT_DONE: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 2
-EXIT_ALIVE: Final = 4
 DRAIN_SECONDS_MAX: Final = 60.0
 NO_LIMIT: Final = 2**62
 POLL_SECONDS: Final = 0.25
-
-
-class StartFailed(Exception):
-    """The instance can't start; ``code`` is the exit code, the text one clear line per fault."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the command line asks for beside the configuration."""
-
-    ticks: int | None = None
-    fresh: bool = False
-    json: bool = False
-    config_path: Path | None = None
-
-
-def worker_count(config: Config) -> int:
-    """``workers``, or one per available CPU; never more than there are blocks."""
-    available = len(os.sched_getaffinity(0))
-    wanted = available if config.workers == "auto" else int(config.workers)
-    return max(1, min(wanted, config.block_count))
+SERVERS_SECONDS: Final = 0.5
 
 
 class Supervisor:
     """Runs one instance. ``run`` returns the exit code."""
 
-    def __init__(self, config: Config, wishes: Wishes, face: Face) -> None:
-        self.config, self.wishes, self.face = config, wishes, face
+    def __init__(
+        self, config: Config, wishes: Wishes, face: Face, inherited: Inherited | None = None
+    ) -> None:
+        self.config, self.wishes, self.face, self.inherited = config, wishes, face, inherited
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)
         self.servers: Servers | None = None
-        self.rt: Runtime | None = None
         self.group: Group | None = None
+        self.listener: Any = None
         self.keep_world = False
-        self.signals: list[int] = []
-        self.wakeup = (-1, -1)
+        self.limit = NO_LIMIT
+        self.servers_looked = 0.0
 
     def run(self) -> int:
         """The whole life of the instance; raises ``StartFailed`` before anything ticks."""
@@ -115,7 +86,10 @@ class Supervisor:
     def _take_lock(self) -> None:
         try:
             make_private(self.folder)
-            self.lock.acquire()
+            if self.inherited is not None:
+                self.lock.take_over(self.inherited.lock)
+            else:
+                self.lock.acquire()
         except OwnerAlive as error:
             raise StartFailed(
                 EXIT_ALIVE,
@@ -132,10 +106,9 @@ class Supervisor:
         if self.servers is not None:
             with contextlib.suppress(EmbeddedServerError):
                 self.servers.stop()
-        (self.folder / INSTANCE_FILE).unlink(missing_ok=True)
-        (self.folder / CONTROL_SOCKET).unlink(missing_ok=True)
-        (self.folder / "broker.json").unlink(missing_ok=True)
-        for path in self.folder.glob(".instance.json.*"):
+        for name in (INSTANCE_FILE, CONTROL_SOCKET, "broker.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.glob(".*.json.*"):
             path.unlink(missing_ok=True)
         if not self.keep_world:
             segments.remove(self.folder)
@@ -150,104 +123,65 @@ class Supervisor:
 
     def _run_locked(self, plan: Plan) -> int:
         remove_leftovers(self.folder)
-        adopting = segments.adoptable(self.folder) and not self.wishes.fresh
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)
+        adopting = self.keep_world and not self.wishes.fresh
+        workers = worker_count(self.config)
         checkpoint = None
         if not adopting:
-            checkpoint = self._checkpoint(plan)
+            if not self.wishes.fresh:
+                checkpoint = fitting_checkpoint(self.config, plan)
             held = sum(p.stat().st_size for p in self.folder.glob("*.*") if p.is_file())
-            segments.check_room(plan, worker_count(self.config), self.folder, held)
+            segments.check_room(plan, workers, self.folder, held)
         self.servers = Servers(self.config, self.folder, self.face.note)
+        http = self.config.http
         try:
-            listener = reserve(
-                self.config.http.host, self.config.http.port, self.config.http.port_explicit
+            self.listener = (
+                self.inherited.listener()
+                if self.inherited is not None
+                else reserve(http.host, http.port, http.port_explicit)
             )
             self.servers.start()
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
             raise StartFailed(EXIT_FAILED, str(error)) from None
-        rt, tables = self._world(plan, adopting, checkpoint)
-        self.rt = rt
-        rt.db_conninfo, rt.redis_url = self.servers.db_conninfo, self.servers.redis_url
-        rt.info |= {
-            "http_socket": listener,
-            "http_url": url_of(listener),
-            "redis_shown": self.servers.redis_shown,
-            "db_shown": self.servers.db_shown,
-        }
-        workers = min(worker_count(self.config), rt.lanes)
-        base = segments.world_tick(rt)
-        limit = base + self.wishes.ticks if self.wishes.ticks is not None else NO_LIMIT
-        segments.start_words(rt, workers, limit, time.monotonic_ns(), time.time_ns())
-        self._announce(rt)
-        return self._live(rt, tables, workers, limit)
-
-    def _checkpoint(self, plan: Plan) -> Checkpoint | None:
-        folder = self.config.state_path / self.config.instance_id
-        if self.wishes.fresh:
-            return None
-        found = latest(folder)
-        if found is None:
-            return None
-        if found.head["fingerprint"] != plan.fingerprint(self.config.seed):
-            raise StartFailed(EXIT_CONFIG, self._misfit(f"checkpoint {found.path}", found.head))
-        return found
-
-    def _misfit(self, what: str, head: dict[str, Any]) -> str:
-        differs = []
-        if head.get("seed") != self.config.seed:
-            differs.append(f"seed: found {head.get('seed')}, configured {self.config.seed}")
-        if head.get("entidades") != self.config.entidades:
-            differs.append(
-                f"entidades: found {head.get('entidades')}, configured {self.config.entidades}"
-            )
-        if not differs:
-            differs.append("bloques, parametros or the state fields of a processor differ")
-        return (
-            f"the world in {what} does not fit the config ({'; '.join(differs)}); "
-            "use its config, or --fresh to set it aside and begin a new world"
-        )
-
-    def _world(
-        self, plan: Plan, adopting: bool, checkpoint: Checkpoint | None
-    ) -> tuple[Runtime, Tables]:
-        try:
-            if adopting:
-                self.face.note("adopting the world in memory")
-                return segments.adopt(self.config, self.folder, plan)
+        if not adopting:
             self.keep_world = False
             segments.remove(self.folder)
             if self.wishes.fresh:
-                self._set_checkpoints_aside()
-            self.face.note("compiling kernels (kept for the next start)")
-            with self.face.progress("creating the world", plan.entidades) as progress:
-                return segments.create(
-                    self.config, self.folder, worker_count(self.config), checkpoint, plan, progress
-                )
-        except SegmentNoSpace as error:
-            text = str(error)
-            raise StartFailed(
-                EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {text}"
-            ) from None
-        except SegmentRefused as error:
-            raise StartFailed(
-                EXIT_CONFIG,
-                f"the world in {self.folder} does not fit the config: {error}; "
-                "use its config, or --fresh to set it aside and begin a new world",
-            ) from None
-        except CheckpointRefused as error:
-            raise StartFailed(EXIT_CONFIG, f"{error}; --fresh begins a new world") from None
-        except ProcessorError as error:
-            raise StartFailed(EXIT_CONFIG, str(ConfigError([_processor_fault(error)]))) from None
+                set_checkpoints_aside(self.config)
+        rt, tables = open_world(
+            self.config, plan, self.folder, self.face, workers,
+            adopting=adopting, checkpoint=checkpoint,
+        )  # fmt: skip
+        self._fill(rt)
+        group = self.group = Group(rt, tables, rt.get(L.C_WORKERS), self.lock)
+        if self.inherited is not None:
+            regroup.retire_inherited(rt, self.inherited.children)
+        segments.start_words(rt, keep_control=self.inherited is not None)
+        if self.wishes.ticks is not None and self.inherited is None:
+            self.limit = segments.world_tick(rt) + self.wishes.ticks
+        elif self.inherited is not None:
+            self.limit = rt.get(L.C_LIMIT_TICK)
+        rt.set(L.C_LIMIT_TICK, self.limit)
+        rt.updates_before = int(self._updates(rt))
+        self._announce(rt)
+        return self._live(rt, group, workers)
 
-    def _set_checkpoints_aside(self) -> None:
-        folder = self.config.state_path / self.config.instance_id
-        found = sorted(folder.glob("checkpoint-*.corec"))
-        if found:
-            aside = folder / f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-            aside.mkdir(exist_ok=True)
-            for path in found:
-                path.rename(aside / path.name)
+    def _updates(self, rt: Runtime) -> int:
+        from corec.world.inspect import totals
+
+        return int(totals(rt)["entity_updates"])
+
+    def _fill(self, rt: Runtime) -> None:
+        """What the processes need beside the memory: addresses, the HTTP socket."""
+        assert self.servers is not None
+        rt.db_conninfo, rt.redis_url = self.servers.db_conninfo, self.servers.redis_url
+        rt.info |= {
+            "http_socket": self.listener,
+            "http_url": url_of(self.listener),
+            "redis_shown": self.servers.redis_shown,
+            "db_shown": self.servers.db_shown,
+        }
 
     def _announce(self, rt: Runtime) -> None:
         assert self.servers is not None
@@ -269,32 +203,34 @@ class Supervisor:
         )
         self.face.started(rt)
 
-    def _live(self, rt: Runtime, tables: Tables, workers: int, limit: int) -> int:
-        self._catch_signals()
+    def _live(self, rt: Runtime, group: Group, workers: int) -> int:
+        signals = Signals()
         gc.collect()
         gc.freeze()
-        group = self.group = Group(rt, tables, workers)
-        group.start_all()
-        rt.set(L.C_STATE, L.STATE_RUNNING)
         started = time.monotonic()
         base = rt.get(L.C_BASE_TICK)
         try:
-            at_once = self._watch(rt, group, limit)
-            clean = False if at_once else self._drain(rt, group)
+            group.start_all()
+            rt.set(L.C_STATE, L.STATE_RUNNING)
+            # An adopted world may come from another number of workers: it finishes the tick it is
+            # in with those, and changes over at the boundary.
+            self._resize(rt, group, workers)
+            at_once = self._watch(rt, group, signals)
+            rt.resident_bytes = resident_bytes(group, os.getpid())
+            clean = False if at_once else self._drain(rt, group, signals)
         finally:
-            self._restore_signals()
+            signals.close()
         seconds = time.monotonic() - started
-        if clean:
-            self.face.finished()
-            self._report(summary(rt, group, base, seconds))
-            return EXIT_DONE
-        self.keep_world = True
-        rt.set(L.C_STOP, L.STOP_NOW)
-        group.kill_all()
+        if not clean:
+            self.keep_world = True
+            rt.set(L.C_STOP, L.STOP_NOW)
+            group.kill_all()
         self.face.finished()
-        log.warning("stopped without draining; the world stays in memory", folder=str(self.folder))
+        if not clean:
+            log.warning("stopped without draining; the world stays in memory",
+                        folder=str(self.folder))  # fmt: skip
         self._report(summary(rt, group, base, seconds))
-        return EXIT_FAILED
+        return EXIT_DONE if clean else EXIT_FAILED
 
     def _report(self, found: dict[str, Any]) -> None:
         if self.wishes.json:
@@ -302,35 +238,6 @@ class Supervisor:
             sys.stdout.flush()
         else:
             self.face.summary(found)
-
-    def _catch_signals(self) -> None:
-        self.wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self.wakeup[1], warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP,
-                       signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
-                       signal.SIGCHLD):  # fmt: skip
-            signal.signal(number, self._note_signal)
-
-    def _note_signal(self, number: int, _frame: object) -> None:
-        if number != signal.SIGCHLD:
-            self.signals.append(number)
-
-    def _restore_signals(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        for end in self.wakeup:
-            os.close(end)
-
-    def _sleep(self, group: Group, seconds: float) -> None:
-        poll = select.poll()
-        poll.register(self.wakeup[0], select.POLLIN)
-        for member in group.running():
-            poll.register(member.pidfd, select.POLLIN)
-        due = group.next_due()
-        poll.poll(1000.0 * (seconds if due is None else min(seconds, due)))
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.wakeup[0], 4096)
 
     def _event(self, rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
         event = {"unix_ns": time.time_ns(), "tick": segments.world_tick(rt), "tipo": tipo,
@@ -344,10 +251,16 @@ class Supervisor:
             if finished(member, code):
                 member.finished = True
                 continue
-            self._event(rt, "reinicio", {"proceso": member.name, "salida": code})
             group.schedule_restart(member, code)
+            group.restart_due()
+            self._event(rt, "reinicio", {"proceso": member.name, "salida": code})
         group.restart_due()
         group.kill_frozen()
+        rt.set(L.C_BEAT_NS, time.monotonic_ns())
+        now = time.monotonic()
+        if now - self.servers_looked < SERVERS_SECONDS:
+            return
+        self.servers_looked = now
         assert self.servers is not None
         try:
             for name in self.servers.keep_alive():
@@ -355,29 +268,94 @@ class Supervisor:
                 self._event(rt, "servidor", {"servidor": name})
         except EmbeddedServerError as error:
             log.error("embedded server does not come up", reason=str(error))
-        rt.set(L.C_BEAT_NS, time.monotonic_ns())
 
-    def _watch(self, rt: Runtime, group: Group, limit: int) -> bool:
+    def _sleep(self, group: Group, signals: Signals, seconds: float) -> None:
+        due = group.next_due()
+        pidfds = [member.pidfd for member in group.running()]
+        signals.sleep(pidfds, seconds if due is None else min(seconds, due))
+
+    def _watch(self, rt: Runtime, group: Group, signals: Signals) -> bool:
         """Until the ticks are done or a signal says stop; true: stop at once."""
         while True:
             self._care(rt, group, lambda _member, _code: False)
-            for number in self._take_signals():
+            for number in signals.take():
                 if number == signal.SIGQUIT:
                     return True
                 if number in (signal.SIGTERM, signal.SIGINT):
                     return False
-                if number == signal.SIGUSR1:
-                    reopen()
-            if segments.world_tick(rt) >= limit:
+                self._act(rt, group, number)
+            if segments.world_tick(rt) >= self.limit:
                 return False
             self.face.status(rt)
-            self._sleep(group, POLL_SECONDS if limit == NO_LIMIT else 0.02)
+            self._sleep(group, signals, POLL_SECONDS if self.limit == NO_LIMIT else 0.02)
 
-    def _take_signals(self) -> list[int]:
-        taken, self.signals = self.signals, []
-        return taken
+    def _act(self, rt: Runtime, group: Group, number: int) -> None:
+        if number == signal.SIGUSR1:
+            reopen()
+        elif number == signal.SIGTTIN:
+            self._resize(rt, group, group.workers + 1)
+        elif number == signal.SIGTTOU:
+            self._resize(rt, group, max(1, group.workers - 1))
+        elif number == signal.SIGHUP:
+            self._reload(rt, group)
+        elif number == signal.SIGUSR2:
+            self._upgrade(rt, group)
 
-    def _drain(self, rt: Runtime, group: Group) -> bool:
+    def _resize(self, rt: Runtime, group: Group, workers: int) -> None:
+        """Go on with another number of workers, blocks moved, no tick lost."""
+        wanted = min(workers, rt.plan.n_blocks)
+        before = group.workers
+        if wanted == before:
+            return
+        if not regroup.rest(rt, group):
+            log.error("workers did not come to rest; their number stays", workers=before)
+            return
+        segments.ensure_lanes(rt, wanted)
+        group.reform(wanted)
+        segments.start_words(rt, keep_control=True)
+        group.start_all()
+        rt.set(L.C_STATE, L.STATE_RUNNING)
+        log.info("number of workers changed", before=before, now=wanted)
+        self._event(rt, "trabajadores", {"antes": before, "ahora": wanted})
+
+    def _reload(self, rt: Runtime, group: Group) -> None:
+        """SIGHUP: take over what may change under a living world, or keep the old and say why."""
+        try:
+            fresh = regroup.reloaded(self.config, self.wishes)
+        except ConfigError as error:
+            log.error("reload refused, the old configuration stays", reason=str(error))
+            self._event(rt, "recarga", {"aceptada": False, "motivo": str(error)})
+            return
+        if fresh is None:
+            log.info("reload: nothing changed")
+            return
+        self.config = fresh
+        if not regroup.rest(rt, group):
+            log.error("workers did not come to rest; reload later")
+            return
+        regroup.apply(rt, fresh)
+        workers = min(worker_count(fresh), rt.plan.n_blocks)
+        segments.ensure_lanes(rt, workers)
+        group.reform(workers)
+        segments.start_words(rt, keep_control=True)
+        group.start_all()
+        rt.set(L.C_STATE, L.STATE_RUNNING)
+        log.info("configuration reloaded")
+        self._event(rt, "recarga", {"aceptada": True})
+
+    def _upgrade(self, rt: Runtime, group: Group) -> None:
+        """SIGUSR2: become the current code; the processes tick on while it is imported."""
+        assert self.servers is not None
+        reason = refusal(self.wishes)
+        if reason is None:
+            try:
+                exec_again(self.wishes, self.lock, self.listener, group, self.servers)
+            except EmbeddedServerError as error:
+                reason = str(error)
+        log.error("upgrade refused, the running code stays", reason=reason)
+        self._event(rt, "actualizacion", {"aceptada": False, "motivo": reason})
+
+    def _drain(self, rt: Runtime, group: Group, signals: Signals) -> bool:
         """Stop stage by stage; false when it was cut short or did not end in time."""
         rt.set(L.C_STATE, L.STATE_DRAINING)
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
@@ -397,30 +375,26 @@ class Supervisor:
 
             while any(not m.finished for m in group.members if m.role in roles):
                 self._care(rt, group, finished)
-                if signal.SIGQUIT in self.signals or signal.SIGINT in self.signals:
+                if {signal.SIGQUIT, signal.SIGINT} & set(signals.take()):
                     return False
-                self.signals.clear()
                 if time.monotonic() > deadline:
                     waiting = [m.name for m in group.members if not m.finished and m.role in roles]
                     log.error("not drained in time", waiting=waiting, seconds=DRAIN_SECONDS_MAX)
                     return False
                 self.face.status(rt)
-                self._sleep(group, 0.05)
+                self._sleep(group, signals, 0.05)
         return rt.get(L.C_DIGEST_VALID) != 0
 
 
-def _processor_fault(error: ProcessorError) -> Fault:
-    return Fault("bloques.procesador", str(error), "a processor that compiles")
-
-
-def start(config: Config, wishes: Wishes) -> int:
+def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
     """Run an instance of ``config``; returns the exit code, errors already printed."""
     face = Face(json=wishes.json)
     try:
-        return Supervisor(config, wishes, face).run()
+        return Supervisor(config, wishes, face, inherited).run()
     except ConfigError as error:
-        print(f"corec: {error}".replace("\n", "\ncorec: "), file=sys.stderr)
-        return EXIT_CONFIG
+        text, code = str(error), EXIT_CONFIG
     except StartFailed as error:
-        print(f"corec: {error}", file=sys.stderr)
-        return error.code
+        text, code = str(error), error.code
+    for line in text.splitlines():
+        print(f"corec: {line}", file=sys.stderr)
+    return code

@@ -26,6 +26,8 @@ from corec.runtime import Runtime
 from corec.supervisor.restarts import Restarts
 from corec.worker.process import run as run_worker
 from corec.world.tables import Tables
+from shm.killpoint import disarm
+from shm.owner import OwnerLock
 
 log = get_logger("corec.supervisor")
 FROZEN_SECONDS: Final = 10.0
@@ -51,14 +53,18 @@ class Member:
         return f"{self.role} {self.index}" if self.role == "worker" else self.role
 
 
-def _main(rt: Runtime, tables: Tables, member: Member, workers: int, parent: int) -> None:
+def _main(group: Group, member: Member, parent: int) -> None:
     """The forked child's whole life."""
+    rt = group.rt
     child = Child(rt, member.slot, member.name, parent)
     code = 1
     try:
+        group.lock.close_in_child()
+        if member.restarts.count:
+            disarm()
         child.enter(member.cpus)
         if member.role == "worker":
-            code = run_worker(rt, tables, member.index, workers, child)
+            code = run_worker(rt, group.tables, member.index, group.workers, child)
         elif member.role == "persister":
             code = run_persister(rt)
         elif member.role == "broker":
@@ -74,14 +80,24 @@ def _main(rt: Runtime, tables: Tables, member: Member, workers: int, parent: int
 class Group:
     """The processes of one instance."""
 
-    def __init__(self, rt: Runtime, tables: Tables, workers: int) -> None:
-        self.rt, self.tables, self.workers = rt, tables, workers
-        cpus = sorted(os.sched_getaffinity(0))
+    def __init__(self, rt: Runtime, tables: Tables, workers: int, lock: OwnerLock) -> None:
+        self.rt, self.tables, self.workers, self.lock = rt, tables, workers, lock
         self.members = [Member(slot, role, 0, None) for slot, role in ROLES.items()]
-        self.members += [
-            Member(L.SLOT_WORKER0 + k, "worker", k, {cpus[k % len(cpus)]}) for k in range(workers)
-        ]
+        self.reform(workers)
         self.context = multiprocess.get_context("fork")
+
+    def reform(self, workers: int) -> None:
+        """Be a group with ``workers`` workers; nobody runs. Who stays keeps its history."""
+        cpus = sorted(os.sched_getaffinity(0))
+        kept = {m.slot: m for m in self.members}
+        self.members = [kept[slot] for slot in ROLES]
+        for k in range(workers):
+            slot = L.SLOT_WORKER0 + k
+            fresh = Member(slot, "worker", k, {cpus[k % len(cpus)]})
+            self.members.append(kept.get(slot, fresh))
+        for member in self.members:
+            member.finished = False
+        self.workers = workers
 
     def start_all(self) -> None:
         """Fork everybody."""
@@ -94,9 +110,7 @@ class Group:
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
             raise RuntimeError(f"the supervisor has {threads} threads, expected 1 before a fork")
-        member.process = self.context.Process(
-            target=_main, args=(self.rt, self.tables, member, self.workers, os.getpid())
-        )
+        member.process = self.context.Process(target=_main, args=(self, member, os.getpid()))
         member.process.start()
         member.pidfd = os.pidfd_open(member.process.pid)
         member.restarts.start(time.monotonic())

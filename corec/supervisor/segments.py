@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ OUT_LANE_BYTES: Final = 8 * L.MIB
 ROWS_LANE_BYTES: Final = 8 * L.MIB
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
+WORKERS_MAX: Final = 1024
 CONTROL: Final = "control.seg"
 WORLD: Final = "world.seg"
 Progress = Callable[[int, int], None]
@@ -52,7 +54,7 @@ def lane_files(lanes: int) -> dict[str, int]:
 def bytes_needed(plan: Plan, lanes: int) -> int:
     """Bytes of tmpfs that the instance takes."""
     lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(lanes).values())
-    return plan.world_bytes + lanes_bytes + L.control_words(lanes) * 8 + 3 * 4096
+    return plan.world_bytes + lanes_bytes + L.control_words(WORKERS_MAX) * 8 + 3 * 4096
 
 
 def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
@@ -156,7 +158,7 @@ def create(
         half,
         kind="corec control",
         layout_hash=L.CONTROL_LAYOUT_HASH,
-        payload_bytes=L.control_words(workers) * 8,
+        payload_bytes=L.control_words(WORKERS_MAX) * 8,
         epoch=epoch,
     )
     words = control.words
@@ -165,6 +167,7 @@ def create(
     words[L.C_BLOCKS] = plan.n_blocks
     words[L.C_ENTIDADES] = plan.entidades
     words[L.C_LANES] = workers
+    words[L.C_WORKERS] = workers
     words[L.C_CONFIG_HASH] = plan.fingerprint(config.seed)
     words[L.C_GO_TICK] = tick
     words[L.C_CUT : L.C_CUT + 4] = starts.get("in.lane", 0)
@@ -205,34 +208,82 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
 
 
 def world_tick(rt: Runtime) -> int:
-    """The lowest tick that every worker lane has committed."""
-    workers = max(1, rt.get(L.C_WORKERS)) if rt.get(L.C_WORKERS) else rt.lanes
-    return min(rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(min(workers, rt.lanes)))
+    """The highest tick that every worker has committed."""
+    workers = rt.get(L.C_WORKERS)
+    return min(rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(workers))
 
 
-def start_words(rt: Runtime, workers: int, limit: int, now_mono: int, now_unix: int) -> None:
-    """Control words for a new process group, before the first fork."""
+def ensure_lanes(rt: Runtime, workers: int) -> None:
+    """Prepare for ``workers`` workers, everybody being at rest at one tick: lanes and doorbells
+    for those there were never before, every worker's word at the world's tick.
+
+    Lanes stay when workers leave: what is in them is still to be consumed.
+    """
+    tick = world_tick(rt)
+    for k in range(rt.lanes, workers):
+        for name, lanes, capacity in (
+            (f"out-{k}.lane", rt.out, OUT_LANE_BYTES),
+            (f"rows-{k}.lane", rt.rows, ROWS_LANE_BYTES),
+        ):
+            segment = _create_lane(rt.folder, name, capacity, rt.epoch, 0)
+            rt.segments.append(segment)
+            lanes.append(Lane.attach(segment.payload))
+        bell = Doorbell(rt.control, L.slot_base(L.SLOT_WORKER0 + k) + L.S_SLEEPING)
+        rt.doorbells.append(bell)
+    rt.set(L.C_LANES, rt.lanes)
+    for k in range(workers):
+        rt.slot(L.SLOT_WORKER0 + k).set(L.S_TICK, tick)
     rt.set(L.C_WORKERS, workers)
+
+
+def start_words(rt: Runtime, *, keep_control: bool) -> None:
+    """Control words for a new process group, before the first fork.
+
+    ``keep_control``: the instance goes on as it was (paused, pace, counters), only its processes
+    are new.
+    """
     rt.set(L.C_STOP, L.STOP_NO)
-    rt.set(L.C_STATE, L.STATE_STARTING)
     rt.set(L.C_FINAL, 0)
-    rt.set(L.C_BASE_TICK, world_tick(rt))
-    rt.set(L.C_START_MONO_NS, now_mono)
-    rt.set(L.C_START_UNIX_NS, now_unix)
     rt.set(L.C_SUPERVISOR_PID, os.getpid())
-    rt.set(L.C_LIMIT_TICK, limit)
+    rt.set(L.C_HOLD_RELEASE, rt.get(L.C_HOLD_REQUEST))
+    rt.set(L.C_DIGEST_VALID, 0)
+    rt.set(L.C_STATE, L.STATE_STARTING)
+    for index in range(L.SLOT_WORKER0 + rt.lanes):
+        slot = rt.slot(index)
+        slot.set(L.S_UP, 0)
+        slot.set(L.S_STATE, L.PROC_STARTING)
+    if keep_control:
+        return
+    rt.set(L.C_BASE_TICK, world_tick(rt))
+    rt.set(L.C_START_MONO_NS, time.monotonic_ns())
+    rt.set(L.C_START_UNIX_NS, time.time_ns())
     rt.set(L.C_TICK_HZ, float_to_word(rt.config.tick_hz))
     rt.set(L.C_CARGA, float_to_word(rt.config.carga))
     rt.set(L.C_PAUSED, 0)
     rt.set(L.C_STEP_LIMIT, 0)
-    rt.set(L.C_HOLD_RELEASE, rt.get(L.C_HOLD_REQUEST))
-    rt.set(L.C_DIGEST_VALID, 0)
-    for slot in range(L.SLOT_WORKER0 + rt.lanes):
-        words = rt.slot(slot)
-        words.set(L.S_RESTARTS, 0)
-        words.set(L.S_UP, 0)
-        words.set(L.S_PID, 0)
-        words.set(L.S_STATE, L.PROC_STARTING)
+    rt.set(L.C_OVERRUNS, 0)
+    for index in range(L.SLOT_WORKER0 + rt.lanes):
+        slot = rt.slot(index)
+        for word in (L.S_PID, L.S_RESTARTS, L.S_BUSY_NS, L.S_WAIT_SINK_NS):
+            slot.set(word, 0)
+    for k in range(rt.lanes):
+        slot = rt.slot(L.SLOT_WORKER0 + k)
+        for word in range(L.S_BUCKET0, L.S_BUCKET_SUM_NS + 1):
+            slot.set(word, 0)
+
+
+def check_layout(config: Config, folder: Path, plan: Plan) -> None:
+    """Whether this code can go on with the world in ``folder``; changes nothing.
+
+    Raises:
+        SegmentRefused: with the file, what was found and what this code expects.
+    """
+    for name, kind, wanted in (
+        (CONTROL, "corec control", L.CONTROL_LAYOUT_HASH),
+        (WORLD, "corec world", world_hash(plan, config.seed)),
+        ("in.lane", "corec lane", L.LANE_LAYOUT_HASH),
+    ):
+        Segment.attach(folder / name, kind=kind, layout_hash=wanted, writable=False).close()
 
 
 def remove(folder: Path) -> None:

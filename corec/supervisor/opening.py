@@ -1,0 +1,88 @@
+"""Which world an instance goes on with: the one in memory, one from a checkpoint, or a new one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from corec.config import Config, ConfigError, Fault
+from corec.entities.processor import ProcessorError
+from corec.plan import Plan
+from corec.runtime import Runtime
+from corec.supervisor import segments
+from corec.supervisor.exits import EXIT_CONFIG, StartFailed
+from corec.supervisor.face import Face
+from corec.world.checkpoint import Checkpoint, CheckpointRefused, latest
+from corec.world.tables import Tables
+from shm.segment import SegmentNoSpace, SegmentRefused
+
+
+def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
+    """The newest sound checkpoint, None when there is none.
+
+    Raises:
+        StartFailed: it is of another world than the config describes.
+    """
+    found = latest(config.state_path / config.instance_id)
+    if found is not None and found.head["fingerprint"] != plan.fingerprint(config.seed):
+        raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {found.path}", found.head))
+    return found
+
+
+def _misfit(config: Config, what: str, head: dict[str, Any]) -> str:
+    differs = []
+    if head.get("seed") != config.seed:
+        differs.append(f"seed: found {head.get('seed')}, configured {config.seed}")
+    if head.get("entidades") != config.entidades:
+        differs.append(f"entidades: found {head.get('entidades')}, configured {config.entidades}")
+    if not differs:
+        differs.append("bloques, parametros or the state fields of a processor differ")
+    return (
+        f"the world in {what} does not fit the config ({'; '.join(differs)}); "
+        "use its config, or --fresh to set it aside and begin a new world"
+    )
+
+
+def set_checkpoints_aside(config: Config) -> None:
+    """Move the checkpoints of the world that ``--fresh`` ends into a folder of their own."""
+    folder = config.state_path / config.instance_id
+    found = sorted(folder.glob("checkpoint-*.corec"))
+    if found:
+        aside = folder / f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        aside.mkdir(exist_ok=True)
+        for path in found:
+            path.rename(aside / path.name)
+
+
+def open_world(
+    config: Config, plan: Plan, folder: Any, face: Face, workers: int, *,
+    adopting: bool, checkpoint: Checkpoint | None,
+) -> tuple[Runtime, Tables]:  # fmt: skip
+    """Adopt, restore or create the world.
+
+    Raises:
+        StartFailed: it does not fit, is damaged, or finds no room; the text says which.
+    """
+    try:
+        if adopting:
+            face.note("adopting the world in memory")
+            return segments.adopt(config, folder, plan)
+        face.note("loading the kernels, or compiling what is new")
+        what = "restoring the world" if checkpoint else "creating the world"
+        with face.progress(what, plan.entidades) as progress:
+            return segments.create(config, folder, workers, checkpoint, plan, progress)
+    except SegmentNoSpace as error:
+        raise StartFailed(
+            EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"
+        ) from None
+    except SegmentRefused as error:
+        raise StartFailed(
+            EXIT_CONFIG,
+            f"the world in {folder} does not fit the config: {error}; "
+            "use its config, or --fresh to set it aside and begin a new world",
+        ) from None
+    except CheckpointRefused as error:
+        raise StartFailed(EXIT_CONFIG, f"{error}; --fresh begins a new world") from None
+    except ProcessorError as error:
+        fault = Fault("bloques.procesador", str(error), "a processor that compiles")
+        raise StartFailed(EXIT_CONFIG, str(ConfigError([fault]))) from None

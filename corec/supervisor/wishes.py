@@ -1,0 +1,27 @@
+"""What the command line asks for, and how many workers that makes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corec.config import Config
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for beside the configuration."""
+
+    ticks: int | None = None
+    fresh: bool = False
+    json: bool = False
+    config_path: Path | None = None
+    overrides: dict[str, object] = field(default_factory=dict)
+
+
+def worker_count(config: Config) -> int:
+    """``workers``, or one per available CPU; never more than there are blocks."""
+    available = len(os.sched_getaffinity(0))
+    wanted = available if config.workers == "auto" else int(config.workers)
+    return max(1, min(wanted, config.block_count))
