@@ -1,0 +1,51 @@
+"""Whole instances against the session's real servers, or with embedded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.instance import Instance, small_config
+
+Make = Callable[..., Instance]
+
+
+@contextmanager
+def _making(folder: Path, shm_dir: Path, **urls: str) -> Iterator[Make]:
+    made: list[Instance] = []
+
+    def make_one(config: Mapping[str, Any] | None = None, *, name: str = "home") -> Instance:
+        base = shm_dir / f"run-{name}"
+        made.append(Instance(folder / name, base, config or small_config(), **urls))
+        return made[-1]
+
+    try:
+        yield make_one
+        running = [str(one.home) for one in made if one.processes()]
+        assert not running, f"still running at the end of the test: {running}"
+        for one in made:
+            one.assert_clean()
+    finally:
+        for one in made:
+            one.kill()
+
+
+@pytest.fixture
+def make(tmp_path: Path, shm_dir: Path, pg_dsn: str, valkey_url: str) -> Iterator[Make]:
+    """``make(config, name=…)``: an instance on the session's servers.
+
+    Fails the test when one still runs at its end or has left anything behind.
+    """
+    with _making(tmp_path, shm_dir, db_url=pg_dsn, redis_url=valkey_url) as make_one:
+        yield make_one
+
+
+@pytest.fixture
+def make_embedded(tmp_path: Path, shm_dir: Path) -> Iterator[Make]:
+    """The same with a PostgreSQL and a Valkey of the instance's own."""
+    with _making(tmp_path, shm_dir) as make_one:
+        yield make_one

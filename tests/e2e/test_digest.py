@@ -1,0 +1,62 @@
+"""Same seed, same inputs, same world: whatever the workers, the pace, the restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Make
+from tests.support.instance import small_config
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
+
+
+def every_processor(**changes: Any) -> dict[str, Any]:
+    """Two blocks and a half of each built-in processor that computes from its own state."""
+    names = ("sensor", "kuramoto", "sir")
+    bloques = [
+        {"id": n, "canal": k + 1, "entidades": 100, "entidades_por_bloque": 40, "procesador": n}
+        for k, n in enumerate(names)
+    ]
+    return small_config(bloques=bloques, **changes)
+
+
+def test_workers_pace_and_a_stop_half_way_do_not_show(make: Make) -> None:
+    one = make()
+
+    def digest(*options: str, fresh: bool = True) -> str:
+        wanted = ("--fresh", *options) if fresh else options
+        summary = one.run(*wanted).summary
+        assert summary["digest_tick"] == summary["tick"]
+        return f"{summary['tick']} {summary['digest']}"
+
+    flat = ("--tick-hz", "0")
+    first = digest("--ticks", "60", *flat, "--workers", "1")
+    assert first.startswith("60 ")
+    assert digest("--ticks", "60", *flat, "--workers", "2") == first
+    assert digest("--ticks", "60", *flat, "--workers", "3") == first
+    assert digest("--ticks", "60", "--tick-hz", "300", "--workers", "2") == first
+    half = digest("--ticks", "30", *flat, "--workers", "2")
+    assert half.startswith("30 ")
+    assert digest("--ticks", "30", *flat, "--workers", "3", fresh=False) == first
+    other = digest("--ticks", "60", *flat, "--seed", "43")
+    assert other.startswith("60 ")
+    assert other != first
+    one.assert_clean()
+
+
+@pytest.mark.parametrize("carga", [1.0, 0.3])
+def test_every_built_in_processor(make: Make, carga: float) -> None:
+    one = make(every_processor(carga=carga))
+    flat = ("--tick-hz", "0")
+    found = set()
+    for workers in ("1", "3"):
+        summary = one.run("--fresh", "--ticks", "40", *flat, "--workers", workers).summary
+        assert summary["workers"] == int(workers)
+        # of 100 entities in blocks of 40, 40 and 20, ceil(n · carga) run
+        assert summary["entity_updates"] == 40 * 3 * (100 if carga == 1.0 else 12 + 12 + 6)
+        found.add(summary["digest"])
+    one.run("--fresh", "--ticks", "17", *flat, "--workers", "2")
+    found.add(one.run("--ticks", "23", *flat, "--workers", "1").summary["digest"])
+    assert len(found) == 1

@@ -1,0 +1,279 @@
+"""A whole instance as a user has it: ``python -m corec run …`` in a process of its own.
+
+Everything is apart from other instances: its home, its state, its runtime folder. Wait with
+``Running.ready`` and ``Running.wait``; both have deadlines and show what the instance said.
+``Instance.assert_clean`` finds whatever it left: processes (every process of an instance carries
+its ``COREC_RUNTIME_BASE`` in its environment), runtime files, listening ports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corec.control.client import Client, Unreachable
+from tests.support.processes import is_running, wait_until
+
+REPO = Path(__file__).resolve().parents[2]
+_TAKEN_OUT = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTORY")
+RUN_SECONDS = 60.0
+
+
+def small_config(**changes: Any) -> dict[str, Any]:
+    """Six blocks of 50 sensors on canal 1 (one of them smaller), two of 20 detectors on canal 3."""
+    config: dict[str, Any] = {
+        "instance_id": "corec1",
+        "http": {"port": 0},
+        "bloques": [
+            {"id": "sensores", "canal": 1, "entidades": 290, "entidades_por_bloque": 50},
+            {
+                "id": "detectores",
+                "canal": 3,
+                "entidades": 40,
+                "entidades_por_bloque": 20,
+                "procesador": "detector",
+            },
+        ],
+    }
+    return config | changes
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The one JSON document on stdout of a run that ended well."""
+        assert self.code == 0, f"exit {self.code}\n{self.err[-4000:]}"
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def complaints(self) -> list[str]:
+        """What ``corec:`` says on stderr, without log lines."""
+        return [
+            line for line in self.err.splitlines() if line and not line.startswith('{"')
+        ]
+
+
+class Running:
+    """A started ``corec run``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], instance: Instance, number: int) -> None:
+        self.process, self.instance, self.number = process, instance, number
+        self.http_port = 0
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        return self.process.pid
+
+    def ask(self, op: str, seconds: float = 30.0, **arguments: Any) -> Any:
+        """One request to the control socket."""
+        with Client(self.instance.folder / "control.sock") as client:
+            return client.ask(op, arguments, seconds)
+
+    def status(self) -> dict[str, Any]:
+        """``status``."""
+        found: dict[str, Any] = self.ask("status")
+        return found
+
+    def _state(self) -> str:
+        assert self.process.poll() is None, f"it ended:\n{self.texts()[1][-4000:]}"
+        try:
+            status = self.status()
+        except (AssertionError, Unreachable):
+            return "silent"
+        if not all(p["state"] in ("ready", "waiting") for p in status["processes"]):
+            return "starting"
+        return str(status["state"])
+
+    def ready(self, seconds: float = RUN_SECONDS) -> Running:
+        """Wait until it runs and answers."""
+        wait_until(lambda: self._state() in ("running", "paused"), "the instance runs", seconds)
+        url = self.status()["http_url"]
+        self.http_port = int(url.rpartition(":")[2])
+        return self
+
+    def until_tick(self, tick: int, seconds: float = RUN_SECONDS) -> Running:
+        """Wait until every worker has committed ``tick``."""
+        wait_until(lambda: self.status()["tick"] >= tick, f"tick {tick}", seconds)
+        return self
+
+    def pid_of(self, role: str, index: int = 0) -> int:
+        """A child's process number, as ``status`` says."""
+        rows = self.status()["processes"]
+        return int(next(r["pid"] for r in rows if (r["role"], r["index"]) == (role, index)))
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        os.kill(self.pid, number)
+
+    def texts(self) -> tuple[str, str]:
+        """stdout and stderr so far."""
+        paths = [self.instance.output(self.number, name) for name in ("out", "err")]
+        return paths[0].read_text(), paths[1].read_text()
+
+    def wait(self, seconds: float = RUN_SECONDS) -> Ended:
+        """Wait for its end."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            tail = self.texts()[1][-4000:]
+            raise AssertionError(f"still running after {seconds} s:\n{tail}") from None
+        return Ended(code, *self.texts())
+
+    def stop(self) -> Ended:
+        """SIGTERM, and its end."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+
+class Instance:
+    """A home with a configuration; ``run`` it, ``start`` it, again and again."""
+
+    def __init__(
+        self,
+        home: Path,
+        runtime_base: Path,
+        config: Mapping[str, Any],
+        *,
+        db_url: str | None = None,
+        redis_url: str | None = None,
+    ) -> None:
+        self.home, self.runtime_base = home, runtime_base
+        self.config_path = home / "configs" / "corec_config.json"
+        self.config_path.parent.mkdir(parents=True)
+        self.configure(config)
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(_TAKEN_OUT)
+        }
+        self.environment |= {
+            "COREC_HOME": str(home),
+            "COREC_RUNTIME_BASE": str(runtime_base),
+            "PYTHONPATH": str(REPO),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if db_url:
+            self.environment["COREC_DB_URL"] = db_url
+        if redis_url:
+            self.environment["COREC_REDIS_URL"] = redis_url
+        self.runs: list[Running] = []
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration file."""
+        self.config = dict(config)
+        self.config_path.write_text(json.dumps(self.config))
+
+    @property
+    def instance_id(self) -> str:
+        """As configured."""
+        return str(self.config["instance_id"])
+
+    @property
+    def folder(self) -> Path:
+        """Its runtime folder (one instance of this id per runtime base)."""
+        found = sorted(self.runtime_base.glob(f"{self.instance_id}-????????"))
+        assert len(found) == 1, f"runtime folders: {found}"
+        return found[0]
+
+    def output(self, number: int, name: str) -> Path:
+        """Where run ``number`` writes its stdout (``out``) or stderr (``err``)."""
+        return self.home / f"run-{number}.{name}"
+
+    def _popen(self, module: str, arguments: tuple[str, ...], number: int) -> subprocess.Popen[bytes]:
+        with (
+            open(self.output(number, "out"), "wb") as out,
+            open(self.output(number, "err"), "wb") as err,
+        ):
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=self.home,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    def start(self, *options: str) -> Running:
+        """``corec run --json OPTIONS``, not waited for."""
+        number = len(self.runs)
+        process = self._popen("corec", ("run", "--json", *options), number)
+        self.runs.append(Running(process, self, number))
+        return self.runs[-1]
+
+    def run(self, *options: str, seconds: float = RUN_SECONDS) -> Ended:
+        """``corec run --json OPTIONS`` until it ends."""
+        return self.start(*options).wait(seconds)
+
+    def command(self, *arguments: str, module: str = "corec") -> Ended:
+        """Another command of this instance's user, such as ``check``."""
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def ctl(self, *arguments: str) -> Ended:
+        """``corec-ctl ARGUMENTS``."""
+        return self.command(*arguments, module="corec.control.ctl")
+
+    def processes(self) -> dict[int, str]:
+        """Every live process of this runtime base, embedded servers included, and its title."""
+        mark = f"COREC_RUNTIME_BASE={self.runtime_base}".encode()
+        found = {}
+        for path in Path("/proc").iterdir():
+            if not path.name.isdigit() or int(path.name) == os.getpid():
+                continue
+            try:
+                mine = mark in (path / "environ").read_bytes().split(b"\0")
+                title = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            except OSError:
+                continue  # it ended meanwhile, or is another user's
+            if mine and is_running(int(path.name)):
+                found[int(path.name)] = title
+        return found
+
+    def runtime_files(self) -> list[str]:
+        """What lies in the runtime base."""
+        base = self.runtime_base
+        return sorted(str(p.relative_to(base)) for p in base.rglob("*")) if base.exists() else []
+
+    def assert_clean(self) -> None:
+        """Nothing of it is left: no process, no runtime file or folder, no listening port."""
+        try:
+            wait_until(lambda: not self.processes(), "its processes end", 2.0)
+        except AssertionError:
+            raise AssertionError(f"processes left: {self.processes()}") from None
+        assert not self.runtime_files()
+        for run in self.runs:
+            if run.http_port:
+                with socket.socket() as probe:
+                    assert probe.connect_ex(("127.0.0.1", run.http_port)) != 0
+
+    def kill(self) -> None:
+        """End whatever still runs, for the end of a failed test."""
+        for run in self.runs:
+            if run.process.poll() is None:
+                run.process.kill()
+            run.process.wait(10)
+        wait_until(lambda: not self.processes(), "its processes end", 5.0)
