@@ -34,6 +34,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOT_RUNNING = 3
 ASK_SECONDS = 5.0
+STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
 STEP_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -44,6 +45,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 InstanceOption = Annotated[
@@ -90,7 +92,7 @@ def _ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any)
 def _status(instance: Instance) -> dict[str, Any]:
     """From the nucleus, or from memory when it does not answer."""
     try:
-        answer: dict[str, Any] = _ask(instance, "status")
+        answer: dict[str, Any] = _ask(instance, "status", STATUS_SECONDS)
     except Unreachable:
         return status_from_memory(instance)
     return answer

@@ -22,6 +22,8 @@ from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.views import Views
 from corec.runtime import Runtime, float_to_word
+from corec.world.digest import world_digest
+from corec.world.inspect import block, entity
 
 log = get_logger(__name__)
 
@@ -72,8 +74,6 @@ class Commands:
 
     async def do_digest(self, args: Mapping[str, Any]) -> Any:
         only(args)
-        from corec.world.digest import world_digest
-
         async with self.holder.held():
             started = time.monotonic()
             tick, digest = await asyncio.to_thread(world_digest, self.rt)
@@ -82,20 +82,14 @@ class Commands:
 
     async def do_entity(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")
-        from corec.world.inspect import entity
-
         return entity(self.rt, integer(args, "id", 0, self.rt.plan.entidades - 1, None))
 
     async def do_block(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")
-        from corec.world.inspect import block
-
         return block(self.rt, self._block_of(args.get("id")))
 
     async def do_blocks(self, args: Mapping[str, Any]) -> Any:
         only(args, "offset", "limit")
-        from corec.world.inspect import block
-
         total = self.rt.plan.n_blocks
         offset = integer(args, "offset", 0, 1 << 32, 0)
         limit = integer(args, "limit", 1, _BLOCKS_PER_ANSWER, 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from corec.runtime import Runtime
@@ -38,15 +39,18 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
         name = f"lane {lane['lane']} {lane['worker']}"
         checks.append(_check(name, used < _LANE_FULL, f"{used:.0%} of {lane['capacity_bytes']} B"))
     for label, folder in (("runtime folder", rt.folder), ("state folder", rt.config.state_path)):
-        checks.append(_room(label, str(folder)))
+        checks.append(_room(label, folder))
     lost = status["rows_dropped"] + status["messages_dropped"]
     checks.append(_check("nothing dropped", lost == 0, f"{lost} rows and messages dropped"))
     return checks
 
 
-def _room(label: str, folder: str) -> dict[str, Any]:
+def _room(label: str, folder: Path) -> dict[str, Any]:
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent  # made when the first thing is written to it
     try:
-        usage = os.statvfs(folder)
+        usage = os.statvfs(place)
     except OSError as error:
         return _check(label, False, f"{folder}: {error.strerror}")
     if not usage.f_blocks:

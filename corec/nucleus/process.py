@@ -32,6 +32,7 @@ from corec.nucleus.hold import Holder
 from corec.nucleus.modules import load_modules
 from corec.nucleus.views import Views
 from corec.runtime import Runtime
+from corec.world.finish import finish
 
 log = corec_log.get_logger(__name__)
 
@@ -110,7 +111,7 @@ class CoreCNucleus:
 
     async def _finish(self) -> int:
         """The last digest and the checkpoint, with the heart beating meanwhile."""
-        work = asyncio.create_task(asyncio.to_thread(_finish_world, self.rt))
+        work = asyncio.create_task(asyncio.to_thread(finish, self.rt))
         while not work.done():
             self._beat()
             if self.rt.get(L.C_STOP) == L.STOP_NOW:
@@ -155,12 +156,6 @@ class CoreCNucleus:
     def _ring(self) -> None:
         self.rt.doorbells[L.SLOT_NUCLEUS].drain()
         self._rung.set()
-
-
-def _finish_world(rt: Runtime) -> None:
-    from corec.world.finish import finish
-
-    finish(rt)
 
 
 def run(rt: Runtime) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.runtime import Runtime
+from corec.world.inspect import totals
 
 log = get_logger(__name__)
 _FRESH_SECONDS = 0.9
@@ -36,8 +37,6 @@ class Totals:
         if self._at and elapsed < _FRESH_SECONDS:
             return self._last
         try:
-            from corec.world.inspect import totals
-
             fresh = totals(self.rt)
         except Exception as error:  # noqa: BLE001 - a status without totals is better than none
             if not self._failed:

@@ -16,6 +16,7 @@ from corec.proc import CpuSampler, proportional_bytes
 from corec.runtime import Runtime
 
 _MEMORY_FRESH_SECONDS = 5.0
+_SAMPLE_SECONDS = 1.0
 _TICK_STALE_SECONDS_MIN = 5.0
 _TICKS_STALE = 20
 BROKER_FILE = "broker.json"
@@ -37,17 +38,24 @@ class Views:
             version=version,
             source="nucleus",
         )
-        self._cpu = CpuSampler()
+        self._cpu = CpuSampler(span_seconds_min=_SAMPLE_SECONDS)
+        self._sampled_at = 0.0
         self._memory: dict[str, Any] = {}
         self._memory_at = 0.0
         self._tick_seen = -1
         self._tick_changed = time.monotonic()
 
     def watch(self) -> None:
-        """Note whether the tick moves; to be called about once a second."""
+        """Look at what has a rate: the tick, CPU time, totals; to be called often."""
+        now = time.monotonic()
         tick = committed_tick(self.rt.get)
         if tick != self._tick_seen:
-            self._tick_seen, self._tick_changed = tick, time.monotonic()
+            self._tick_seen, self._tick_changed = tick, now
+        if now - self._sampled_at >= _SAMPLE_SECONDS:
+            self._sampled_at = now
+            slots = [one.slot for one in processes(self.rt.get(L.C_WORKERS))]
+            self._cpu.sample([self.rt.slot(slot).get(L.S_PID) for slot in slots])
+            self.totals.read()
 
     def lanes(self) -> list[dict[str, Any]]:
         """Fill of every lane; ``worker`` is the lane's number, ``all`` or the writing role."""

@@ -56,9 +56,16 @@ def make_runtime(folder: Path) -> Runtime:
     plan = make_plan(config)
     rt, _ = segments.create(config, home, WORKERS, None, plan, lambda done, total: None)
     rt.db_conninfo, rt.redis_url = f"password={SECRET}", f"redis://:{SECRET}@127.0.0.1"
-    segments.start_words(rt, WORKERS, 1 << 62, time.monotonic_ns(), time.time_ns())
-    rt.set(L.C_TICK_HZ, float_to_word(200.0))
-    rt.set(L.C_STATE, L.STATE_RUNNING)
+    for word, value in {
+        L.C_WORKERS: WORKERS,
+        L.C_STATE: L.STATE_RUNNING,
+        L.C_START_MONO_NS: time.monotonic_ns(),
+        L.C_START_UNIX_NS: time.time_ns(),
+        L.C_LIMIT_TICK: 1 << 62,
+        L.C_TICK_HZ: float_to_word(200.0),
+        L.C_CARGA: float_to_word(1.0),
+    }.items():
+        rt.set(word, value)
     for index in range(L.SLOT_NUCLEUS, L.SLOT_WORKER0 + WORKERS):
         slot = rt.slot(index)
         slot.set(L.S_UP, 1)

@@ -93,6 +93,7 @@ def test_usage_errors(instance: Running) -> None:
     assert "tick_hz or carga" in ctl("set", "seed", "3", code=2)
 
 
+@pytest.mark.slow
 def test_status_of_a_frozen_nucleus_comes_from_memory(instance: Running) -> None:
     os.kill(instance.nucleus, signal.SIGSTOP)
     try:
@@ -102,8 +103,7 @@ def test_status_of_a_frozen_nucleus_comes_from_memory(instance: Running) -> None
         assert (status["tick"] > 0, status["rows_persisted"]) == (True, 56)
         assert status["processes"][3]["role"] == "worker"
         assert "shared memory" in ctl("status")
-        assert ctl("doctor", code=1)
-        assert "no answer" in ctl("pause", code=1)
+        assert "no answer" in ctl("doctor", code=1)
     finally:
         os.kill(instance.nucleus, signal.SIGCONT)
 

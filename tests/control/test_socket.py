@@ -220,6 +220,7 @@ def test_a_killed_nucleus_comes_back_at_the_same_places(instance: Running) -> No
     assert status["processes"][0]["restarts"] == 1
 
 
+@pytest.mark.slow
 def test_hold_gives_up_when_the_leader_is_frozen(instance: Running) -> None:
     leader = instance.rt.slot(L.SLOT_WORKER0).get(L.S_PID)
     os.kill(leader, signal.SIGSTOP)
