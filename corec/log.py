@@ -28,6 +28,7 @@ _PAIR_PASSWORD = re.compile(
 _SECRET_KEYS = re.compile(r"(?i)password|secret|token|credential|conninfo")
 _MASK = "***"
 _SECRET_CHARS_MIN = 4
+_CLEAR_LINE = "\r\x1b[K"  # on a terminal, a log line takes the place of the live status line
 _FILE_MODE = 0o640
 _TALKATIVE = ("numba", "asyncio", "uvicorn")  # their debug lines say nothing about CoreC
 
@@ -37,14 +38,15 @@ _secrets: list[str] = []
 class _Sink(logging.Handler):
     """Writes each formatted record as one line with one ``write()``."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, clear: str = "") -> None:
         super().__init__()
         self.path = path
+        self.clear = clear
         self.descriptor = 2 if path is None else _open(path)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = mask(self.format(record)).rstrip("\n") + "\n"
+            line = self.clear + mask(self.format(record)).rstrip("\n") + "\n"
             os.write(self.descriptor, line.encode("utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001 - a full disk or a closed terminal must not stop a tick
             self.handleError(record)
@@ -140,7 +142,7 @@ def configure(
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         render = [structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=36)]
-    sink = _Sink(path)
+    sink = _Sink(path, _CLEAR_LINE if terminal else "")
     sink.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import corec
-from corec.cache import is_cold
+from corec.cli.warm import warm
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
 from corec.replay.command import replay
@@ -95,8 +95,7 @@ def run(
     }  # fmt: skip
     loaded = _load(config, overrides)
     configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
-    if is_cold():
-        print("corec: compiling, once per version: about half a minute", file=sys.stderr)
+    warm(config or default_config())
     from corec.supervisor.main import start
     from corec.supervisor.upgrade import inherited
     from corec.supervisor.wishes import Wishes

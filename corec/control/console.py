@@ -67,12 +67,13 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
         with kind.from_url(
             url.replace("+cluster", "", 1), socket_connect_timeout=CONNECT_SECONDS
         ) as client:
-            return _plain(client.execute_command(*(_bytes(word) for word in words)))
+            return _plain(client.execute_command(*(to_bytes(word) for word in words)))
     except redis.RedisError as error:
         raise AskFailed(mask(str(error).strip())) from None
 
 
-def _bytes(word: str) -> bytes:
+def to_bytes(word: str) -> bytes:
+    """The bytes that ``word`` stands for, ``\\xHH`` read as one; raises ``AskFailed``."""
     head, *escaped = word.split("\\x")
     data = head.encode()
     for part in escaped:

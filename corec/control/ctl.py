@@ -240,7 +240,7 @@ def step(
 @app.command("set")
 def set_value(
     path: Annotated[str, typer.Argument(metavar="PATH", help="tick_hz or carga.")],
-    value: Annotated[float, typer.Argument(metavar="VALUE")],
+    value: Annotated[float, typer.Argument(metavar="VALUE", help="A number.")],
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

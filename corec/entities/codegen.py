@@ -3,7 +3,8 @@
 A real file, because Numba caches compiled code on disk only for functions that come from one; its
 name carries a hash of everything that decides what it does (see ``compile.py``), so a stale kernel
 is never loaded. Columns are reached by constant offsets from one pointer per copy: LLVM then
-checks two pointers for overlap before the vector loop, not each pair of columns.
+checks two copies for overlap before the vector loop, not each pair of columns (more than eight
+such pairs, and it does not vectorise).
 
 Arguments are int64 (addresses and counts); results come back through memory or as int64.
 """
@@ -11,6 +12,7 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 from __future__ import annotations
 
 from corec.entities.processor import Processor
+from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_MAX
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
@@ -21,30 +23,32 @@ ARRIVE_ARGS = (
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi")
 
-_NUMPY = {
-    "f4": "float32", "f8": "float64", "i4": "int32", "u4": "uint32", "i8": "int64",
-    "u8": "uint64", "i2": "int16", "u2": "uint16", "i1": "int8", "u1": "uint8",
-}  # fmt: skip
+DRAWS_PER_READING = 16  # a Celu entity's readings of one tick draw apart by that many
 
 
-def _columns(processor: Processor, cap: int, base: str, prefix: str) -> list[str]:
-    offsets = processor.field_offsets(cap)
-    size = processor.copy_bytes(cap)
-    lines = [f"    {prefix} = u1_at({base}, {size})"]
-    for name, dtype, itemsize in [("valor", "f4", 4)] + [
-        (f.name, f.dtype, f.itemsize) for f in processor.fields
-    ]:
-        start = offsets[name]
-        end = start + cap * itemsize
-        lines.append(f"    {prefix}_{name} = {prefix}[{start}:{end}].view(np.{_NUMPY[dtype]})")
-    return lines
+
+def _place(processor: Processor, cap: int, name: str) -> tuple[str, str]:
+    """(dtype, byte offset as an expression in ``i``) of entity ``i`` in column ``name``."""
+    sizes = {"valor": ("f4", 4)} | {f.name: (f.dtype, f.itemsize) for f in processor.fields}
+    dtype, size = sizes[name]
+    return dtype, f"{processor.field_offsets(cap)[name]} + {size} * i"
+
+
+def _get(processor: Processor, cap: int, copy: str, name: str) -> str:
+    dtype, place = _place(processor, cap, name)
+    return f"get_{dtype}({copy}, {place})"
+
+
+def _put(processor: Processor, cap: int, copy: str, name: str, value: str) -> str:
+    dtype, place = _place(processor, cap, name)
+    return f"put_{dtype}({copy}, {place}, {value})"
 
 
 def _scalars(processor: Processor, means: bool) -> list[str]:
-    lines = ["    p = f4_at(params, 16)"]
+    lines = [f"    p = f4_at(params, {PARAMS_MAX})"]
     lines += [f"    p{k} = p[{k}]" for k in range(len(processor.params))]
     if means and processor.means:
-        lines.append("    m = f4_at(means, 8)")
+        lines.append(f"    m = f4_at(means, {MEANS_MAX})")
         lines += [f"    m{k} = m[{k}]" for k in range(len(processor.means))]
     return lines
 
@@ -52,15 +56,15 @@ def _scalars(processor: Processor, means: bool) -> list[str]:
 def _make(
     processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool, tick: str
 ) -> str:
-    values = ["uint32(first_id + i)", f"uint64({tick})", f"{source}_valor[i]"]
+    values = ["first_id + i", f"int64({tick})", _get(processor, cap, source, "valor")]
     values += [f"p{k}" for k in range(len(processor.params))]
     values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
-    values += [f"{source}_{f.name}[i]" for f in processor.state]
+    values += [_get(processor, cap, source, f.name) for f in processor.state]
     values += ["uint64(seed)", draw0, *draws]
     offsets = processor.history_offsets(cap)
     for ring in processor.history:
         row = f"hist + {offsets[ring.name]} + i * {ring.slots * 4}"
-        count = f"{source}_{ring.count_field}[i]"
+        count = _get(processor, cap, source, ring.count_field)
         values += [row, count, count]
     return "make((" + ", ".join(values) + ",))"
 
@@ -71,22 +75,22 @@ def _after(processor: Processor) -> list[tuple[str, str]]:
 
 
 def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
-    groups = (cap + 7) // 4 * 4
-    draws = [f"rnd{k}[i]" for k in range(predraws)]
-    lines = _columns(processor, cap, "cur", "a") + _columns(processor, cap, "new", "b")
+    drawn = (cap + 7) // 4 * 16  # bytes of one draw of all entities, in whole groups of four
+    draws = [f"get_u4(r, {k * drawn} + 4 * (shift + i))" for k in range(predraws)]
+    lines = [f"    n = min(n, {cap})", "    a = pointer(cur)", "    b = pointer(new)"]
     lines += _scalars(processor, means=True)
-    lines += [
-        f"    scratch = u1_at(rnd, {groups * 4 * max(1, predraws)})",
-        "    shift = first_id & 3",
-        "    group = uint64(first_id) >> uint64(2)",
-    ]
-    for k in range(predraws):
+    if predraws:
         lines += [
-            f"    words{k} = scratch[{k * groups * 4}:{(k + 1) * groups * 4}].view(np.uint32)",
-            f"    draws{k} = words{k}[: ((shift + n + 3) >> 2) << 2]",
-            f"    fill_random(draws{k}, group, uint64(tick), uint64({k}), uint64(seed))",
-            f"    rnd{k} = words{k}[shift : shift + n]",
+            "    r = pointer(rnd)",
+            "    shift = first_id & 3",
+            "    group = uint64(first_id) >> uint64(2)",
+            "    words = ((shift + n + 3) >> 2) << 2",
         ]
+    for k in range(predraws):
+        draw = f"uint64({k}), uint64(seed)"
+        lines.append(
+            f"    fill_random(u4_at(rnd + {k * drawn}, words), group, uint64(tick), {draw})"
+        )
     lines += [
         f"    running = u1_at(run, {cap})",
         f"    good = u1_at(ok, {cap})",
@@ -94,10 +98,10 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
         "        me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
         "        fine, valor = checked(me)",
         "        fine = fine & ((valor - valor) == float32(0.0)) & (running[i] != 0)",
-        "        b_valor[i] = valor if fine else a_valor[i]",
     ]
-    for name, value in _after(processor):
-        lines.append(f"        b_{name}[i] = {value} if fine else a_{name}[i]")
+    for name, value in [("valor", "valor"), *_after(processor)]:
+        kept = f"{value} if fine else {_get(processor, cap, 'a', name)}"
+        lines.append("        " + _put(processor, cap, "b", name, kept))
     lines += [
         "        good[i] = fine",
         "    total = int64(0)",
@@ -109,7 +113,7 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
 
 
 def _arrive(processor: Processor, cap: int) -> list[str]:
-    lines = _columns(processor, cap, "cur", "a") + _columns(processor, cap, "new", "b")
+    lines = ["    a = pointer(cur)", "    b = pointer(new)"]
     lines += _scalars(processor, means=True)
     lines += [
         "    locals_ = u4_at(local, count)",
@@ -133,20 +137,20 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "            continue",
     ]
     for ring in processor.history:
-        name = ring.count_field
+        pushed, before = (_get(processor, cap, copy, ring.count_field) for copy in "ba")
         lines += [
-            f"        if b_{name}[i] - a_{name}[i] > uint32(HISTORY_SPARE - PUSHES_PER_CALL_MAX):",
+            f"        if {pushed} - {before} > uint32({HISTORY_SPARE - PUSHES_PER_CALL_MAX}):",
             "            done = j",
             "            break",
         ]
     lines += [
-        "        draw = uint32((ordinal + j) * 16)",
+        f"        draw = uint32((ordinal + j) * {DRAWS_PER_READING})",
         "        me = " + _make(processor, cap, "b", [], "draw", True, "tick"),
         "        fine, valor = checked(me, values[j])",
         "        s[5] += 1.0",
         "        if fine and (valor - valor) == float32(0.0):",
-        "            b_valor[i] = valor",
-        *[f"            b_{name}[i] = {value}" for name, value in _after(processor)],
+        "            " + _put(processor, cap, "b", "valor", "valor"),
+        *("            " + _put(processor, cap, "b", name, v) for name, v in _after(processor)),
         "            s[2] += 1.0",
         "            d = float64(valor) - mean",
         "            s[3] += d",
@@ -166,20 +170,21 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
 
 
 def _init(processor: Processor, cap: int) -> list[str]:
-    lines = _columns(processor, cap, "new", "b") + _scalars(processor, means=False)
-    lines += ["    faults = 0", "    for i in range(lo, hi):", "        b_valor[i] = float32(0.0)"]
-    for f in processor.state:
-        lines.append(f"        b_{f.name}[i] = {f.default!r}")
-    for ring in processor.history:
-        lines.append(f"        b_{ring.count_field}[i] = 0")
+    lines = ["    b = pointer(new)", *_scalars(processor, means=False), "    faults = 0"]
+    lines.append("    for i in range(lo, hi):")
+    starts = [("valor", "float32(0.0)"), *((f.name, repr(f.default)) for f in processor.fields)]
+    lines += ["        " + _put(processor, cap, "b", name, value) for name, value in starts]
     if processor.init is not None:
         lines += [
             "        me = make_init("
             + _make(processor, cap, "b", [], "uint32(0)", False, "0").removeprefix("make("),
             "        fine, valor = checked_init(me)",
             "        if fine and (valor - valor) == float32(0.0):",
-            "            b_valor[i] = valor",
-            *[f"            b_{name}[i] = {value}" for name, value in _after(processor)],
+            "            " + _put(processor, cap, "b", "valor", "valor"),
+            *(
+                "            " + _put(processor, cap, "b", f.name, f"me.{f.name}")
+                for f in processor.state
+            ),
             "        else:",
             "            faults += 1",
         ]
@@ -205,14 +210,15 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         "import numpy as np",
         "from numba import cfunc, float32, float64, int64, uint32, uint64",
         "from corec.entities.compile import parts",
-        "from corec.kernels.address import f4_at, f8_at, u1_at, u4_at",
+        "from corec.kernels.address import GET, PUT, f4_at, f8_at, pointer, u1_at, u4_at",
         "from corec.kernels.philox import fill_random",
-        "from corec.layout import HISTORY_SPARE, PUSHES_PER_CALL_MAX",
         "",
         f'_parts = parts("{key}")',
         "make, make_init = _parts.make, _parts.make_init",
         "checked, checked_init = _parts.checked, _parts.checked_init",
     ]
+    dtypes = sorted({"f4", "u4", *(field.dtype for field in processor.fields)})
+    lines += [f'get_{d}, put_{d} = GET["{d}"], PUT["{d}"]' for d in dtypes]
     lines += [
         f'read_{ring.count_field} = _parts.readers["{ring.count_field}"]'
         for ring in processor.history

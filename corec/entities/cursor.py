@@ -13,6 +13,7 @@ what the committed count still shows is not overwritten (``layout.HISTORY_SPARE`
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -33,15 +34,11 @@ from numba.extending import (
 
 from corec import layout as L
 from corec.entities.processor import Processor
-from corec.kernels.address import load_f4, store_f4
+from corec.entities.reasons import returns_what
+from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
 from corec.kernels.philox import INV_2_24, random_word
 from shm.jit import intrinsic
 
-NUMBA_TYPES = {
-    "f4": types.float32, "f8": types.float64, "i4": types.int32, "u4": types.uint32,
-    "i8": types.int64, "u8": types.uint64, "i2": types.int16, "u2": types.uint16,
-    "i1": types.int8, "u1": types.uint8,
-}  # fmt: skip
 PREDRAWS_MAX = 4
 _I32 = ir.IntType(32)
 _BYTE_POINTER = ir.IntType(8).as_pointer()
@@ -50,15 +47,17 @@ _BYTE_POINTER = ir.IntType(8).as_pointer()
 class EntityType(types.Type):
     """Numba type of ``me`` for one processor."""
 
-    def __init__(self, processor: Processor, predraws: int) -> None:
+    def __init__(self, processor: Processor, predraws: int, init: bool = False) -> None:
+        self.processor = processor
+        self.init = init
         self.readable = (
-            ("id", types.uint32),
-            ("tick", types.uint64),
+            ("id", types.int64),  # int64: with an unsigned 64-bit one Numba computes in float64
+            ("tick", types.int64),
             ("valor", types.float32),
             *((name, types.float32) for name, _ in processor.params),
             *((f"mean_{name}", types.float32) for name in processor.means),
         )
-        self.writable = tuple((f.name, NUMBA_TYPES[f.dtype]) for f in processor.state)
+        self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
         self.rings = {ring.name: ring for ring in processor.history}
         self.predraws = predraws
         hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
@@ -68,12 +67,13 @@ class EntityType(types.Type):
             hidden += [(f"{name}__n0", types.uint32)]
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
-        text = ",".join(f"{name}:{kind}" for name, kind in self.members)
-        super().__init__(f"Entity({processor.name};{text})")
+        text = repr((init, predraws, self.members, processor.history))
+        digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        super().__init__(f"Entity<{processor.name}:{digest}>".replace("<locals>", "locals"))
 
     @property
     def key(self) -> str:
-        """Two types are one when their members and processor are."""
+        """Two types are one when their members, rings and processor are."""
         return str(self.name)
 
 
@@ -198,10 +198,9 @@ def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
         function = types.Dispatcher(dispatcher)
         signature: Any = function.get_call_type(typing_context, args, {})
         returned = signature.return_type
-        if not isinstance(returned, types.Number | types.Boolean):
-            raise TypingError(
-                f"the processor returns {returned}, it must return a number on every path"
-            )
+        fault = returns_what(returned)
+        if fault is not None:
+            raise TypingError(fault)
 
         def generate(context: Any, builder: Any, outer: Any, values: Any) -> Any:
             compiled = dispatcher.overloads[signature.args]
@@ -245,7 +244,8 @@ def _random(me: Any) -> Callable[..., Any]:
         def drawn_now(me: Any) -> Any:
             k = read_draw(me)
             write_draw(me, k + uint32(1))
-            return float32(random_word(me.id, me.tick, k, read_seed(me)) >> uint32(8)) * scale
+            word = random_word(me.id, me.tick, k, read_seed(me))
+            return float32(word >> uint32(8)) * scale
 
         return drawn_now
     first = ahead[0]
@@ -287,6 +287,9 @@ def _push(history: Any, value: Any) -> Callable[..., Any]:
     read_base, read_n, write_n, read_n0 = _ring_access(history)
     slots = history.entity.rings[history.ring].slots
     most = L.PUSHES_PER_CALL_MAX
+    if history.entity.init:
+        # a reset runs init while the committed tick, which a redo reads, still shows the ring
+        raise TypingError(f"me.{history.ring}.push cannot be used in init: a history starts empty")
 
     def push(history: Any, value: Any) -> None:
         n = read_n(history)

@@ -6,6 +6,7 @@ number adopts the field's type, float32 stays float32.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from corec.kernels.philox import uniform_reference
 class PlainHistory:
     """The last ``length`` values of one entity, oldest first."""
 
-    def __init__(self, ring: HistoryField) -> None:
+    def __init__(self, ring: HistoryField, values: Iterable[float] = ()) -> None:
         self.length = ring.length
-        self.values: list[np.float32] = []
+        self.values = [np.float32(value) for value in values][-ring.length :]
         self.pushes = 0
 
     def push(self, value: float) -> None:
@@ -48,6 +49,12 @@ class PlainHistory:
 class PlainEntity:
     """``me`` for a processor called as an ordinary function.
 
+    Args:
+        processor: the one it will be given to; names and types come from its declaration.
+        id, tick, seed: what ``me.random()`` depends on; ``draws`` numbers count as drawn already.
+        valor: the entity's last value.
+        fields: state fields, parameters, ``mean_<field>`` and histories (a list, oldest first).
+
     Raises:
         AttributeError: for a name the processor did not declare, or one it may only read.
     """
@@ -55,32 +62,38 @@ class PlainEntity:
     def __init__(
         self,
         processor: Processor,
+        /,
         *,
         id: int = 0,
         tick: int = 1,
         seed: int = 42,
+        draws: int = 0,
         valor: float = 0.0,
-        **fields: float,
+        **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: np.dtype(f.dtype).type for f in processor.state}}
-        own.update(id=id, tick=tick, valor=np.float32(valor), _seed=seed, _draw=0)
+        own.update(id=id, tick=tick, valor=np.float32(valor), _seed=seed, _draw=draws)
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
         own.update({f.name: np.dtype(f.dtype).type(f.default) for f in processor.state})
         self.__dict__.update(own)
         for name, value in fields.items():
-            if name not in own:
+            if name not in own or name.startswith("_"):
                 raise AttributeError(f"{processor.name} has no field or parameter {name!r}")
-            kind = own["_dtypes"].get(name, np.float32)
-            self.__dict__[name] = kind(value)
+            ring = next((r for r in processor.history if r.name == name), None)
+            if ring is not None:
+                self.__dict__[name] = PlainHistory(ring, value)
+            else:
+                self.__dict__[name] = own["_dtypes"].get(name, np.float32)(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = self._dtypes.get(name)
         if kind is None:
             raise AttributeError(f"me.{name} can't be set: it is not a declared state field")
         with np.errstate(all="ignore"):
-            self.__dict__[name] = kind(value)
+            # an integer that does not fit wraps, as in the compiled code
+            self.__dict__[name] = np.asarray(value).astype(kind)[()]
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"me.{name} is not declared")

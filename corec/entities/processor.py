@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import inspect
 import keyword
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, overload
 
 import numpy as np
 
 from corec import layout as L
 
 FIELD_DTYPES: Final = ("f4", "f8", "i4", "u4", "i8", "u8", "i2", "u2", "i1", "u1")
-RESERVED: Final = frozenset({"id", "tick", "valor", "random", "draws"})
+RESERVED: Final = frozenset({"id", "tick", "valor", "random", "draws", "seed"})
 HISTORY_LENGTH_MAX: Final = 4096
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 class ProcessorError(TypeError):
@@ -125,7 +125,7 @@ class Processor:
             elif (
                 isinstance(value, bool)
                 or not isinstance(value, int | float)
-                or not abs(value) <= float(np.finfo(np.float32).max)
+                or not abs(value) <= FLOAT32_MAX
             ):
                 faults.append(f"{key}: found {value!r}, allowed a finite number")
         if faults:
@@ -134,21 +134,56 @@ class Processor:
 
 
 def _field(name: str, spec: Any, owner: str) -> StateField:
-    dtype, default = (spec, 0.0) if isinstance(spec, str) else tuple(spec)
-    if dtype not in FIELD_DTYPES:
+    parts = (spec, 0) if isinstance(spec, str) else spec
+    if not isinstance(parts, tuple) or len(parts) != 2 or parts[0] not in FIELD_DTYPES:
         raise ProcessorError(
-            f"{owner}: state {name!r} has type {dtype!r}, allowed: {', '.join(FIELD_DTYPES)}"
+            f"{owner}: state {name!r} is {spec!r}, allowed: a type or (type, initial value), "
+            f"type one of {', '.join(FIELD_DTYPES)}"
         )
-    return StateField(name, dtype, default)
+    dtype, default = parts
+    try:
+        value = np.array(default).item()
+        with np.errstate(all="raise"):
+            held = np.array(value).astype(dtype)
+        fits = bool(np.isfinite(held)) and (held.dtype.kind == "f" or held.item() == value)
+    except (TypeError, ValueError, FloatingPointError, OverflowError):
+        fits = False
+    if not fits:
+        raise ProcessorError(f"{owner}: state {name!r} starts as {default!r}, which {dtype} can't")
+    return StateField(name, dtype, held.item())
 
 
 def _history(name: str, spec: Any, owner: str) -> HistoryField:
-    dtype, length = spec
-    if dtype != "f4" or not 1 <= int(length) <= HISTORY_LENGTH_MAX:
+    known = isinstance(spec, tuple) and len(spec) == 2 and spec[0] == "f4"
+    if not known or type(spec[1]) is not int or not 1 <= spec[1] <= HISTORY_LENGTH_MAX:
         raise ProcessorError(
             f"{owner}: history {name!r} is {spec!r}, allowed ('f4', 1 to {HISTORY_LENGTH_MAX})"
         )
-    return HistoryField(name, int(length))
+    return HistoryField(name, spec[1])
+
+
+def _check_function(kind: str, function: Any, owner: str) -> str:
+    """Check what can be seen without compiling; returns the name of the value argument."""
+    if inspect.iscoroutinefunction(function):
+        raise ProcessorError(f"{owner}: it is async, a processor is a plain function")
+    if inspect.isgeneratorfunction(function):
+        raise ProcessorError(f"{owner}: it has a yield, a processor returns a number")
+    arguments = list(inspect.signature(function).parameters.values())
+    fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
+    shape = "(me)" if kind == "micro" else "(me, value)"
+    if not fixed or len(arguments) != (1 if kind == "micro" else 2):
+        found = str(inspect.signature(function))
+        raise ProcessorError(f"{owner}: a {kind} processor takes {shape}, this one {found}")
+    return arguments[1].name if kind == "celu" else ""
+
+
+def _check_names(names: list[Any], owner: str) -> None:
+    for name in names:
+        wrong = not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name)
+        if wrong or name.startswith("_") or "__" in name or name in RESERVED:
+            raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
+        if names.count(name) > 1:
+            raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
 
 
 def _declare(
@@ -162,21 +197,21 @@ def _declare(
     init: Callable[..., Any] | None,
     alerts: bool,
 ) -> Processor:
+    if not inspect.isfunction(function):
+        what = type(function).__name__
+        raise ProcessorError(f"@corec.{kind} goes on a function written with def, found a {what}")
     owner = f"{function.__module__}:{function.__qualname__}"
-    arguments = list(inspect.signature(function).parameters)
-    wanted = 1 if kind == "micro" else 2
-    if len(arguments) != wanted:
-        shape = "(me)" if kind == "micro" else "(me, value)"
-        raise ProcessorError(f"{owner}: a {kind} processor takes {shape}, this one {arguments}")
+    value_name = _check_function(kind, function, owner)
+    if init is not None:
+        if not inspect.isfunction(init):
+            raise ProcessorError(f"{owner}: init is a {type(init).__name__}, allowed a function")
+        _check_function("micro", init, f"{owner}: init")
+    if isinstance(means, str):
+        raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
+    names = [*state, *history, *params, *(f"mean_{m}" for m in means)]
+    _check_names(names, owner)
     fields = tuple(_field(name, spec, owner) for name, spec in state.items())
     rings = tuple(_history(name, spec, owner) for name, spec in history.items())
-    names = [f.name for f in fields] + [r.name for r in rings] + list(params)
-    names += [f"mean_{m}" for m in means]
-    for name in names:
-        if not name.isidentifier() or keyword.iskeyword(name) or "__" in name or name in RESERVED:
-            raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
-        if names.count(name) > 1:
-            raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
     by_name = {f.name: f for f in fields}
     for mean in means:
         if mean not in by_name or by_name[mean].dtype != "f4":
@@ -190,15 +225,20 @@ def _declare(
         if count > most:
             raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
     for key, value in params.items():
-        if isinstance(value, bool) or not math.isfinite(value):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not abs(value) <= FLOAT32_MAX:
             raise ProcessorError(f"{owner}: params {key!r} is {value!r}, allowed a finite number")
-    value_name = arguments[1] if kind == "celu" else ""
     given = tuple((k, float(v)) for k, v in params.items())
     return Processor(
         owner, kind, function, init, fields, rings, given, tuple(means), alerts, value_name
     )
 
 
+@overload
+def micro(function: Callable[..., Any], /) -> Processor: ...
+
+
+@overload
 def micro(
     *,
     state: Mapping[str, Any] | None = None,
@@ -207,12 +247,17 @@ def micro(
     means: Sequence[str] = (),
     init: Callable[..., Any] | None = None,
     alerts: bool = False,
-) -> Callable[[Callable[..., Any]], Processor]:
+) -> Callable[[Callable[..., Any]], Processor]: ...
+
+
+def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     """Declare an entity that runs at every tick: ``def f(me) -> number`` (the new ``valor``).
 
     Args:
+        function: with no arguments at all, ``@corec.micro`` alone does.
         state: field name → dtype ("f4", "u4", …) or (dtype, initial value).
-        history: name → ("f4", length): ``me.name.push(x)``, ``me.name[-1]``, ``len(me.name)``.
+        history: name → ("f4", length): ``me.name.push(x)``, ``me.name[-1]``, ``len(me.name)``,
+            ``me.name.mean()``.
         params: name → default; the config's ``parametros`` override them, read as ``me.name``.
         means: f4 state fields whose mean over the block's active entities, taken after the last
             tick, is read as ``me.mean_<field>``.
@@ -222,22 +267,14 @@ def micro(
     Raises:
         ProcessorError: the declaration can't work; the text says why.
     """
-
-    def decorate(function: Callable[..., Any]) -> Processor:
-        return _declare(
-            "micro",
-            function,
-            state=state or {},
-            history=history or {},
-            params=params or {},
-            means=means,
-            init=init,
-            alerts=alerts,
-        )
-
-    return decorate
+    return _decorator("micro", function, given)
 
 
+@overload
+def celu(function: Callable[..., Any], /) -> Processor: ...
+
+
+@overload
 def celu(
     *,
     state: Mapping[str, Any] | None = None,
@@ -246,22 +283,36 @@ def celu(
     means: Sequence[str] = (),
     init: Callable[..., Any] | None = None,
     alerts: bool = False,
-) -> Callable[[Callable[..., Any]], Processor]:
+) -> Callable[[Callable[..., Any]], Processor]: ...
+
+
+def celu(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     """Declare an entity called for each arrived value: ``def f(me, value) -> number``.
 
     Arguments and errors as for ``micro``; the returned number is the entity's new ``valor``.
     """
+    return _decorator("celu", function, given)
+
+
+def _decorator(
+    kind: Literal["micro", "celu"], function: Callable[..., Any] | None, given: dict[str, Any]
+) -> Any:
+    unknown = sorted(set(given) - _ARGUMENTS.keys())
+    if unknown:
+        allowed = ", ".join(_ARGUMENTS)
+        raise ProcessorError(f"@corec.{kind}: found {', '.join(unknown)}, allowed {allowed}")
+    arguments = {**_ARGUMENTS, **{k: v for k, v in given.items() if v is not None}}
+    for name in ("state", "history", "params"):
+        if not isinstance(arguments[name], Mapping):
+            found = type(arguments[name]).__name__
+            raise ProcessorError(f"@corec.{kind}: {name} is a {found}, allowed a dict")
 
     def decorate(function: Callable[..., Any]) -> Processor:
-        return _declare(
-            "celu",
-            function,
-            state=state or {},
-            history=history or {},
-            params=params or {},
-            means=means,
-            init=init,
-            alerts=alerts,
-        )
+        return _declare(kind, function, **arguments)
 
-    return decorate
+    return decorate if function is None else decorate(function)
+
+
+_ARGUMENTS: Final[dict[str, Any]] = {
+    "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
+}  # fmt: skip

@@ -51,6 +51,47 @@ def _storer(kind: Any) -> Any:
     return store
 
 
+def _getter(kind: Any) -> Any:
+    @intrinsic
+    def get(typing_context: Any, base: Any, offset: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.get_value_type(kind)
+            place = builder.gep(args[0], [args[1]], inbounds=True)
+            return builder.load(builder.bitcast(place, data.as_pointer()), typ=data)
+
+        return kind(types.voidptr, types.int64), generate
+
+    return get
+
+
+def _putter(kind: Any) -> Any:
+    @intrinsic
+    def put(typing_context: Any, base: Any, offset: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.get_value_type(kind)
+            place = builder.gep(args[0], [args[1]], inbounds=True)
+            builder.store(args[2], builder.bitcast(place, data.as_pointer()))
+            return context.get_dummy_value()
+
+        return types.void(types.voidptr, types.int64, kind), generate
+
+    return put
+
+
+COLUMN_TYPES = {
+    "f4": types.float32, "f8": types.float64, "i4": types.int32, "u4": types.uint32,
+    "i8": types.int64, "u8": types.uint64, "i2": types.int16, "u2": types.uint16,
+    "i1": types.int8, "u1": types.uint8,
+}  # fmt: skip
+"""Numba type of each column dtype."""
+
+GET = {code: _getter(kind) for code, kind in COLUMN_TYPES.items()}
+"""dtype → (void pointer, byte offset) → value. One base pointer for all columns of a copy: LLVM
+then sees constant distances, and checks two copies for overlap instead of every two columns."""
+
+PUT = {code: _putter(kind) for code, kind in COLUMN_TYPES.items()}
+"""dtype → (void pointer, byte offset, value) → store it there."""
+
 load_f4 = _loader(types.float32)
 store_f4 = _storer(types.float32)
 store_f8 = _storer(types.float64)

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from corec import layout as L
+from corec.persister.gaps import KIND_GAP_FRAME, STEP_SHIFT, lost_key
 from shm.lane import Frame
-
-STEP_SHIFT = 8
-"""The frame's flags: bits of ``L.ROW_*`` below, the step of the tick from this bit on."""
 
 
 class Mark(NamedTuple):
@@ -57,8 +55,9 @@ class Batch:
 
     @property
     def event_frames(self) -> list[Frame]:
-        """The event frames of all lanes, lane by lane."""
-        return [f for p in self.pieces for f in p.frames if f.kind == L.KIND_EVENT_FRAME]
+        """The event frames of all lanes, lane by lane, and the gaps: each becomes an event."""
+        kinds = (L.KIND_EVENT_FRAME, KIND_GAP_FRAME)
+        return [f for p in self.pieces for f in p.frames if f.kind in kinds]
 
 
 def has_row(frame: Frame) -> bool:
@@ -81,6 +80,8 @@ def take(lane: str, frames: Iterable[Frame], mark: Mark) -> Piece:
                 continue
             last = key
             rows += frame.flags & L.ROW_HAS_ROW
+        elif frame.kind == KIND_GAP_FRAME:
+            last = max(last, lost_key(frame) or last)
         taken.append(frame)
     return Piece(lane, taken, Mark(position, *last, rows), duplicates)
 

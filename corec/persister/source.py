@@ -1,7 +1,7 @@
-"""Where frames come from.  Today each lane is its own source.
+"""Where frames come from: a lane with what was spooled from it before, or the spool alone.
 
-A disk spool fits in here: something that drains a lane into files and offers the same frames under
-the same positions, whose ``release`` frees the files, and the lane once a file is synced.
+Frames keep their lane's positions on disk, so both look like a lane: a longer one, or one that
+nobody writes any more.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from typing import Protocol
 
 import numpy as np
 
+from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
 from corec.runtime import Runtime
 from shm.lane import Frame, Lane
 from shm.segment import Segment
+
+_NO_HEAD = 1 << 62
+_OLD_CAPACITY = 1 << 20
 
 
 class Source(Protocol):
@@ -28,60 +32,146 @@ class Source(Protocol):
     def capacity(self) -> int:
         """Bytes that can wait before the producer must."""
 
+    @property
+    def worker(self) -> int | None:
+        """Index of the worker that writes the lane; None for other lanes."""
+
     def now(self) -> LaneNow:
-        """The positions at this moment."""
+        """The positions at this moment: the first one that is here, and the end."""
 
     def waiting(self, position: int) -> int:
         """Bytes that wait from ``position`` on."""
+
+    def pending_tick(self, position: int) -> int | None:
+        """A tick that no frame from ``position`` on is below; None when nothing waits."""
 
     def frames(self, position: int, limit_bytes: int | None = None) -> Iterator[Frame]:
         """The frames from ``position`` on, of about ``limit_bytes``, at least one if any."""
 
     def release(self, position: int) -> bool:
-        """Everything before ``position`` is durable; whether that freed something."""
+        """Everything before ``position`` is durable; whether that freed room for the producer."""
 
 
 class LaneSource:
-    """The frames of a lane, read in place."""
+    """The frames of a lane: first those in the spool, then those in the lane."""
 
-    def __init__(self, name: str, lane: Lane, made: int) -> None:
+    def __init__(self, name: str, lane: Lane, made: int, worker: int | None = None) -> None:
         self.name = name
-        self._lane = lane
-        self._made = made
+        self.made = made
+        self.worker = worker
+        self.lane = lane
+        self.spooled = Generation({})
 
     @property
     def capacity(self) -> int:
         """Bytes of the lane's ring."""
-        return self._lane.capacity
+        return self.lane.capacity
 
     def now(self) -> LaneNow:
         """The positions at this moment; the tail is this process's own."""
-        return LaneNow(self.name, self._made, self._lane.tail, self._lane.head)
+        begin = self.spooled.begin(self.name)
+        tail = self.lane.tail
+        first = tail if begin is None else min(begin, tail)
+        return LaneNow(self.name, self.made, first, self.lane.head)
 
     def waiting(self, position: int) -> int:
         """Bytes between ``position`` and the lane's head, padding included."""
-        return self._lane.head - position
+        return self.lane.head - position
+
+    def pending_tick(self, position: int) -> int | None:
+        """A tick that no frame from ``position`` on is below; None when nothing waits."""
+        spooled = self.spooled.pending_tick(self.name, position)
+        if spooled is not None:
+            return spooled
+        first = next(self.lane.frames(max(position, self.lane.tail)), None)
+        return None if first is None else first.tick
 
     def frames(self, position: int, limit_bytes: int | None = None) -> Iterator[Frame]:
-        """The frames from ``position`` on; valid until released.  Raises LaneCorrupt."""
-        return self._lane.frames(position, limit_bytes)
+        """The frames from ``position`` on; those of the lane are valid until released.
+
+        Raises LaneCorrupt, OSError.
+        """
+        taken = 0
+        for frame in self.spooled.frames(self.name, position, limit_bytes):
+            yield frame
+            position = frame.next_position
+            taken += position - frame.position
+        if limit_bytes is not None and taken >= limit_bytes:
+            return
+        end = self.spooled.end(self.name)
+        if taken and end is not None and position < end:
+            return  # the limit came before the end of what is spooled
+        tail = self.lane.tail
+        position = position if end is None else max(position, end)
+        if position < tail:
+            yield missing(self.name, position, tail)
+            position = tail
+        left = None if limit_bytes is None else max(1, limit_bytes - taken)
+        yield from self.lane.frames(position, left)
 
     def release(self, position: int) -> bool:
         """Give the bytes before ``position`` back to the producer."""
-        freed = position > self._lane.tail
-        self._lane.release(position)
+        freed = position > self.lane.tail
+        self.lane.release(position)
         return freed
 
+    def to_spool(self) -> int:
+        """The first position that is in the lane alone."""
+        end = self.spooled.end(self.name)
+        return self.lane.tail if end is None else max(end, self.lane.tail)
 
-def lane_sources(rt: Runtime) -> list[Source]:
+    def raw(self, begin: int, end: int) -> bytes:
+        """A copy of the ring's bytes from ``begin`` to ``end``, which no wrap is between."""
+        offset = begin & (self.lane.capacity - 1)
+        return self.lane.data[offset : offset + end - begin].tobytes()
+
+
+class OldSource:
+    """A lane that is no more; what was spooled from it is."""
+
+    worker = None
+    capacity = _OLD_CAPACITY
+
+    def __init__(self, name: str, spooled: Generation) -> None:
+        self.name = name
+        self._spooled = spooled
+
+    def now(self) -> LaneNow:
+        """The positions; whatever mark the table has is before the lane's unknown end."""
+        begin = self._spooled.begin(self.name) or 0
+        return LaneNow(self.name, self._spooled.made[self.name], begin, _NO_HEAD)
+
+    def waiting(self, position: int) -> int:
+        """Bytes from ``position`` to the end of what was spooled."""
+        return max(0, (self._spooled.end(self.name) or 0) - position)
+
+    def pending_tick(self, position: int) -> int | None:
+        """A tick that no frame from ``position`` on is below; None when nothing waits."""
+        return self._spooled.pending_tick(self.name, position)
+
+    def frames(self, position: int, limit_bytes: int | None = None) -> Iterator[Frame]:
+        """The frames from ``position`` on.  Raises OSError."""
+        return self._spooled.frames(self.name, position, limit_bytes)
+
+    def release(self, position: int) -> bool:
+        """Nothing: files go as a whole (``Spool.collect``)."""
+        return False
+
+
+def lane_sources(rt: Runtime) -> list[LaneSource]:
     """The rows lanes (``rows-<k>``, by worker), then the event lanes (``events-<role>``).
 
     Raises RuntimeError when a lane is in none of ``rt.segments``: the time a segment was made tells
     the lanes of a restored world from those before.
     """
-    named = [(f"{ROWS_PREFIX}{k}", lane) for k, lane in enumerate(rt.rows)]
-    named += [(f"events-{role}", lane) for role, lane in rt.events.items()]
-    return [LaneSource(name, lane, _made(name, lane, rt.segments)) for name, lane in named]
+    found = [
+        LaneSource(f"{ROWS_PREFIX}{k}", lane, _made(f"{ROWS_PREFIX}{k}", lane, rt.segments), k)
+        for k, lane in enumerate(rt.rows)
+    ]
+    for role, lane in rt.events.items():
+        name = f"events-{role}"
+        found.append(LaneSource(name, lane, _made(name, lane, rt.segments)))
+    return found
 
 
 def _made(name: str, lane: Lane, segments: Sequence[Segment]) -> int:

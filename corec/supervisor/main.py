@@ -42,10 +42,11 @@ from corec.supervisor.face import Face
 from corec.supervisor.opening import fitting_checkpoint, open_world, set_checkpoints_aside
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.servers import Servers, ServerUnreachable
-from corec.supervisor.signals import Signals
+from corec.supervisor.signals import Signals, StopWanted, stop_the_start
 from corec.supervisor.summary import resident_bytes, summary
 from corec.supervisor.upgrade import Inherited, exec_again, refusal
 from corec.supervisor.wishes import Wishes, worker_count
+from corec.world.inspect import totals
 from shm.owner import OwnerAlive, OwnerLock
 from shm.segment import remove_leftovers
 
@@ -163,14 +164,9 @@ class Supervisor:
         elif self.inherited is not None:
             self.limit = rt.get(L.C_LIMIT_TICK)
         rt.set(L.C_LIMIT_TICK, self.limit)
-        rt.updates_before = int(self._updates(rt))
+        rt.updates_before = int(totals(rt)["entity_updates"])
         self._announce(rt)
         return self._live(rt, group, workers)
-
-    def _updates(self, rt: Runtime) -> int:
-        from corec.world.inspect import totals
-
-        return int(totals(rt)["entity_updates"])
 
     def _fill(self, rt: Runtime) -> None:
         """What the processes need beside the memory: addresses, the HTTP socket."""
@@ -389,8 +385,12 @@ class Supervisor:
 def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
     """Run an instance of ``config``; returns the exit code, errors already printed."""
     face = Face(json=wishes.json)
+    stop_the_start()
     try:
         return Supervisor(config, wishes, face, inherited).run()
+    except StopWanted as stop:
+        face.note(f"{stop}: stopped before the world ran")
+        return EXIT_DONE
     except ConfigError as error:
         text, code = str(error), EXIT_CONFIG
     except StartFailed as error:

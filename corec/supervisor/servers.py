@@ -25,7 +25,7 @@ class Servers:
 
     def __init__(self, config: Config, socket_dir: Path, progress: Callable[[str], None]) -> None:
         self.config = config
-        data = config.state_path.parent
+        data = config.state_path / config.instance_id
         self.postgres: EmbeddedPostgres | None = None
         self.valkey: EmbeddedValkey | None = None
         if config.db.embedded:

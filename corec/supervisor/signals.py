@@ -1,4 +1,9 @@
-"""Signals of the supervisor: noted by a handler, taken by the watch loop, which a pipe wakes."""
+"""Signals of the supervisor, in the three parts of its life.
+
+While it starts, TERM and INT raise ``StopWanted``: the start is given up and cleaned up after.
+While processes run, every signal is noted by a handler and taken by the watch loop, which a pipe
+wakes. From then on they are ignored: what is left to do is bounded, and must not be cut short.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,22 @@ WATCHED: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
     signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD,
 )  # fmt: skip
+
+
+class StopWanted(BaseException):
+    """SIGTERM or SIGINT while the instance starts; no ``except Exception`` takes it for a fault."""
+
+
+def _raise_stop(number: int, _frame: object) -> None:
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
+    raise StopWanted(signal.Signals(number).name)
+
+
+def stop_the_start() -> None:
+    """From now until ``Signals`` takes over, TERM and INT raise ``StopWanted``, once."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _raise_stop)
 
 
 class Signals:
@@ -45,9 +66,10 @@ class Signals:
             os.read(self._wakeup[0], 4096)
 
     def close(self) -> None:
-        """Give the signals back their default actions."""
+        """Nothing more is to be told: ignore them from now on."""
         signal.set_wakeup_fd(-1)
         for number in WATCHED:
-            signal.signal(number, signal.SIG_DFL)
+            ignored = number != signal.SIGCHLD
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
         for end in self._wakeup:
             os.close(end)

@@ -9,17 +9,16 @@ from corec.proc import proportional_bytes
 from corec.runtime import Runtime
 from corec.supervisor.processes import Group
 from corec.supervisor.segments import world_tick
+from corec.world.inspect import totals
 
 
 def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[str, Any]:
     """The ``--json`` summary. Counts are of the world since tick 0, except those of this run:
     ``ticks``, ``seconds``, ``entity_updates`` and the rates.
 
-    ``entity_updates_per_core_second`` divides by the time the workers spent inside their ticks
-    (without waiting for a sink or for each other): the speed of one core at work.
+    ``entity_updates_per_core_second`` divides by the CPU time that the workers spent on their
+    ticks: the speed of one core at work, whatever else the machine did meanwhile.
     """
-    from corec.world.inspect import totals
-
     tick = world_tick(rt)
     counted = totals(rt)
     workers = rt.get(L.C_WORKERS)

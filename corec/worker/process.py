@@ -154,6 +154,7 @@ class Worker:
     async def _tick(self, tick: int) -> None:
         rt, slot, t = self.rt, self.slot, self.tables
         started = time.monotonic_ns()
+        used = time.thread_time_ns()
         self.targs[K.T_TICK] = tick
         self.targs[K.T_UNIX_NS] = rt.get(L.C_TICK_UNIX_NS + (tick & 3))
         self.fargs[K.F_CARGA] = word_to_float(rt.get(L.C_CUT_CARGA + (tick & 3)))
@@ -176,7 +177,7 @@ class Worker:
                 return
         kill_point("worker.before_done")
         now = time.monotonic_ns()
-        slot.set(L.S_BUSY_NS, slot.get(L.S_BUSY_NS) + now - started - waited)
+        slot.set(L.S_BUSY_NS, slot.get(L.S_BUSY_NS) + time.thread_time_ns() - used)
         if waited:
             slot.set(L.S_WAIT_SINK_NS, slot.get(L.S_WAIT_SINK_NS) + waited)
         bucket = L.S_BUCKET0 + bisect.bisect_left(BUCKETS_NS, now - started)

@@ -2,12 +2,19 @@
 
 ::
 
-    8 bytes magic | u32 length, u32 CRC32C | JSON head
-    per chunk of blocks: u32 length, u32 CRC32C | Zstandard frame of the blocks' used regions
-    8 bytes end magic
+    8 bytes magic
+    parts, each   u32 CRC32C | u32 length | u32 kind | u32 first block | u32 end block | data
+                  kind 1 history records, 2 state records (``corec.kernels.snapshot``), both a
+                  Zstandard frame, or plain when 16 is added; 3 the JSON head, the last part
+    u64 offset of the head | u32 CRC32C of these 8 bytes | 8 bytes end magic
 
-Written to a temporary name, synced, renamed, the folder synced: a kill at any point leaves the old
-set of checkpoints, or that and the new one. The caller guarantees that nobody ticks.
+A part's checksum covers everything behind it in the part, so no byte of the file goes unchecked.
+History parts of the same blocks are laid over each other in the order of the file. The head comes
+last because the tick, the digest and the positions are known last; it names the columns
+(``packing.shape_of``), so a file can be checked without its configuration.
+
+Names sort by tick. A file gets its name by ``rename`` after ``fsync``; before that it is
+``.checkpoint-….<pid>``, which the next one who makes a checkpoint removes.
 """
 
 from __future__ import annotations
@@ -15,26 +22,35 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import google_crc32c
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from corec import layout as L
-from corec.plan import Plan, cold_bytes
-from shm.killpoint import kill_point
+from corec.kernels import snapshot as K
+from corec.plan import Plan
+from corec.world.create import write_headers
+from corec.world.packing import Packing, part_of_plan, plan_of, shape_of
 
-MAGIC: Final = b"CORECHK1"
+MAGIC: Final = b"CORECHK2"
 END: Final = b"CORECEND"
-CHUNK_BLOCKS: Final = 32
-_PART: Final = struct.Struct("<II")
+HISTORY: Final = 1
+STATE: Final = 2
+HEAD: Final = 3
+PLAIN: Final = 16
 PREFIX: Final = "checkpoint-"
 SUFFIX: Final = ".corec"
+BAD: Final = ".bad"
+_FIELDS: Final = struct.Struct("<IIII")
+_PART_BYTES: Final = 4 + _FIELDS.size
+_FOOT: Final = struct.Struct("<QI8s")
+_PART_BYTES_MAX: Final = 2**31
+_SYNC_BYTES: Final = 32 << 20
 
 
 class CheckpointRefused(Exception):
@@ -54,131 +70,287 @@ class Checkpoint:
         return int(self.head["tick"])
 
 
-def regions(plan: Plan, index: int) -> Iterator[tuple[int, int]]:
-    """(start, length) of the used parts of block ``index`` in the world segment."""
-    place = plan.blocks[index]
-    swarm = plan.swarms[int(place["swarm"])]
-    start = int(place["offset"])
-    yield start, L.BLOCK_HOT_BASE
-    hot = 2 * swarm.processor.copy_bytes(swarm.cap) + cold_bytes(swarm.cap)
-    yield start + int(place["hot"]), hot
-    yield start + int(place["log"]), int(place["log_cap"]) * L.LOG_DTYPE.itemsize
-    history = swarm.processor.history_bytes(swarm.cap)
-    if history:
-        yield start + int(place["hist"]), history
+class Part(NamedTuple):
+    """One part of a file; ``offset`` is where its data begins."""
+
+    kind: int
+    lo: int
+    hi: int
+    offset: int
+    size: int
+    crc: int
 
 
-def write_checkpoint(
-    folder: Path, plan: Plan, world: NDArray[np.uint8], head: dict[str, Any], keep: int
-) -> Checkpoint:
-    """Write the world (u8[plan.world_bytes]) with ``head`` and drop all but the last ``keep``.
+class PartWriter:
+    """Appends parts to a file that is being made; syncs now and then, so that the last sync and
+    whoever else syncs to this disk need not wait for all of it."""
 
-    Raises:
-        OSError: the disk is full or the folder can't be written; older checkpoints stay.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{PREFIX}{int(head['tick']):020d}{SUFFIX}"
-    half = folder / f".{path.name}.{os.getpid()}"
-    packer = zstandard.ZstdCompressor(level=1)
-    try:
-        with open(half, "wb") as file:
-            os.chmod(half, 0o600)
-            file.write(MAGIC)
-            _write_part(file, json.dumps(head).encode())
-            for lo in range(0, plan.n_blocks, CHUNK_BLOCKS):
-                hi = min(lo + CHUNK_BLOCKS, plan.n_blocks)
-                parts = [
-                    world[at : at + size].tobytes()
-                    for index in range(lo, hi)
-                    for at, size in regions(plan, index)
-                ]
-                _write_part(file, packer.compress(b"".join(parts)))
-            file.write(END)
-            file.flush()
-            kill_point("checkpoint.before_sync")
-            os.fsync(file.fileno())
-        kill_point("checkpoint.before_rename")
-        os.replace(half, path)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
-    _sync_folder(folder)
-    kill_point("checkpoint.after_rename")
-    for old in sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))[:-keep]:
-        old.unlink(missing_ok=True)
-    for left in folder.glob(f".{PREFIX}*"):
-        left.unlink(missing_ok=True)
-    return Checkpoint(path, head)
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.parts = 0
+        self._unsynced = 0
+        self._packer = zstandard.ZstdCompressor(level=1)
+        file.write(MAGIC)
+
+    def write(
+        self, kind: int, lo: int, hi: int, data: NDArray[np.uint8] | bytes, *, pack: bool = True
+    ) -> None:
+        """One part. ``pack`` false: as it is, and without waiting for the disk. Raises OSError."""
+        body = self._packer.compress(memoryview(data)) if pack else memoryview(data)
+        fields = _FIELDS.pack(len(body), kind if pack else kind | PLAIN, lo, hi)
+        crc = google_crc32c.extend(google_crc32c.value(fields), bytes(body))
+        self.file.write(crc.to_bytes(4, "little") + fields)
+        self.file.write(body)
+        self.parts += 1
+        self._unsynced += len(body)
+        if pack and self._unsynced >= _SYNC_BYTES:
+            self._unsynced = 0
+            self.file.flush()
+            os.fdatasync(self.file.fileno())
+
+    def finish(self, head: dict[str, Any]) -> None:
+        """The head and the end, on disk. Raises OSError."""
+        at = self.file.tell()
+        self.write(HEAD, 0, 0, json.dumps(head).encode(), pack=False)
+        offset = at.to_bytes(8, "little")
+        self.file.write(_FOOT.pack(at, google_crc32c.value(offset), END))
+        self.file.flush()
+        os.fsync(self.file.fileno())
 
 
-def _write_part(file: BinaryIO, data: bytes) -> None:
-    file.write(_PART.pack(len(data), google_crc32c.value(data)))
-    file.write(data)
+class Contents:
+    """A checkpoint file, open for reading. Use as a context manager."""
 
+    def __init__(self, path: Path, shown: Path | None = None) -> None:
+        self.path = shown or path
+        self.file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        self._unpacker = zstandard.ZstdDecompressor()
 
-def _read_part(file: BinaryIO, path: Path, what: str) -> bytes:
-    head = file.read(_PART.size)
-    if len(head) != _PART.size:
-        raise CheckpointRefused(f"{path}: ends before {what}")
-    length, checksum = _PART.unpack(head)
-    data = file.read(length)
-    if len(data) != length or google_crc32c.value(data) != checksum:
-        raise CheckpointRefused(f"{path}: {what} is cut short or does not match its checksum")
-    return data
+    def __enter__(self) -> Contents:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def refuse(self, what: str) -> CheckpointRefused:
+        """The error that says ``what`` about this file."""
+        return CheckpointRefused(f"{self.path}: {what}")
+
+    def head_offset(self) -> int:
+        """Where the head part begins. Raises CheckpointRefused, OSError."""
+        magic = self.file.read(len(MAGIC))
+        if magic != MAGIC:
+            if magic.startswith(MAGIC[:7]):
+                raise self.refuse(f"found format {magic[7:]!r}, expected {MAGIC[7:]!r}")
+            raise self.refuse("is not a checkpoint of CoreC")
+        size = os.fstat(self.file.fileno()).st_size
+        self.file.seek(max(len(MAGIC), size - _FOOT.size))
+        foot = self.file.read(_FOOT.size)
+        if len(foot) != _FOOT.size or foot[-len(END) :] != END:
+            raise self.refuse("is cut short: it does not end where it should")
+        offset, crc, _ = _FOOT.unpack(foot)
+        if google_crc32c.value(foot[:8]) != crc or not len(MAGIC) <= offset < size:
+            raise self.refuse("its end does not match its checksum")
+        return int(offset)
+
+    def head(self) -> dict[str, Any]:
+        """The head. Raises CheckpointRefused, OSError."""
+        self.file.seek(0)
+        part = self._part_at(self.head_offset())
+        if part.kind != HEAD | PLAIN:
+            raise self.refuse(f"found a part of kind {part.kind} in the place of its head")
+        found: dict[str, Any] = json.loads(self.data(part))
+        return found
+
+    def parts(self, end: int) -> Iterator[Part]:
+        """The parts that begin before offset ``end``, which the last one must reach."""
+        at = len(MAGIC)
+        while at < end:
+            part = self._part_at(at)
+            yield part
+            at = part.offset + part.size
+        if at != end:
+            raise self.refuse("its parts do not add up to its length")
+
+    def _part_at(self, offset: int) -> Part:
+        self.file.seek(offset)
+        raw = self.file.read(_PART_BYTES)
+        if len(raw) != _PART_BYTES:
+            raise self.refuse(f"is cut short at byte {offset}")
+        size, kind, lo, hi = _FIELDS.unpack(raw[4:])
+        if size > _PART_BYTES_MAX:
+            raise self.refuse(f"found a part of {size} bytes at byte {offset}")
+        return Part(kind, lo, hi, offset + _PART_BYTES, size, int.from_bytes(raw[:4], "little"))
+
+    def data(self, part: Part) -> bytes:
+        """The data of ``part``, checked and unpacked. Raises CheckpointRefused, OSError."""
+        self.file.seek(part.offset - _FIELDS.size)
+        raw = self.file.read(_FIELDS.size + part.size)
+        if len(raw) != _FIELDS.size + part.size or google_crc32c.value(raw) != part.crc:
+            what = "its head" if part.kind == HEAD | PLAIN else f"blocks {part.lo}–{part.hi - 1}"
+            raise self.refuse(
+                f"{what} at byte {part.offset} cut short or do not match the checksum"
+            )
+        body = raw[_FIELDS.size :]
+        if part.kind & PLAIN:
+            return body
+        try:
+            return self._unpacker.decompress(body)
+        except zstandard.ZstdError as error:
+            raise self.refuse(f"blocks {part.lo}–{part.hi - 1} cannot be unpacked: {error}") from None
+
+    def load_into(self, packing: Packing, first: int, part: Part) -> None:
+        """Put a part's records into a world whose block 0 is block ``first`` of the file."""
+        kernels = {HISTORY: K.load_history, STATE: K.load_state}
+        kernel = kernels.get(part.kind & ~PLAIN)
+        lo, hi = part.lo - first, part.hi - first
+        if kernel is None or not 0 <= lo < hi <= packing.plan.n_blocks:
+            raise self.refuse(f"found a part {part.kind} of blocks {part.lo}–{part.hi - 1}")
+        data = np.frombuffer(self.data(part), np.uint8)
+        address, size = int(data.ctypes.data), int(data.size)
+        if kernel(packing.blocks, packing.swarms, lo, hi, address, size) != 0:
+            raise self.refuse(f"blocks {part.lo}–{part.hi - 1} do not have the expected columns")
 
 
 def read_head(path: Path) -> Checkpoint:
     """The head of a checkpoint file.
 
     Raises:
-        CheckpointRefused: not a checkpoint, or its head is damaged.
+        CheckpointRefused: not a checkpoint, or its head is damaged. OSError: it can't be read.
     """
-    with open(path, "rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise CheckpointRefused(f"{path}: is not a checkpoint of CoreC")
-        return Checkpoint(path, json.loads(_read_part(file, path, "its head")))
+    with Contents(path) as contents:
+        return Checkpoint(path, contents.head())
 
 
-def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose head is sound; None when there is none."""
-    for path in sorted(folder.glob(f"{PREFIX}*{SUFFIX}"), reverse=True):
-        try:
-            return read_head(path)
-        except CheckpointRefused:
-            continue
-    return None
+def check_parts(path: Path) -> Checkpoint:
+    """Read the whole file and check every checksum, without unpacking it to a world.
+
+    Raises:
+        CheckpointRefused: what was found. OSError: it can't be read.
+    """
+    with Contents(path) as contents:
+        head = contents.head()
+        found = list(contents.parts(_head_start(contents)))
+        for part in found:
+            contents.data(part)
+        if len(found) != head["parts"]:
+            raise contents.refuse(f"found {len(found)} parts, expected {head['parts']}")
+        return Checkpoint(path, head)
 
 
-def load_checkpoint(checkpoint: Checkpoint, plan: Plan, world: NDArray[np.uint8]) -> None:
-    """Fill a zeroed world segment from ``checkpoint``.
+def _head_start(contents: Contents) -> int:
+    contents.file.seek(0)
+    return contents.head_offset()
 
+
+def load_checkpoint(
+    checkpoint: Checkpoint, plan: Plan, world: NDArray[np.uint8],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:  # fmt: skip
+    """Fill a zeroed world segment (u8[plan.world_bytes]) from ``checkpoint``.
+
+    ``progress(done, total)`` is called with counts of entities.
     Raises:
         CheckpointRefused: damaged, or made for another plan. The world may be half filled then.
     """
-    path = checkpoint.path
-    unpacker = zstandard.ZstdDecompressor()
-    with open(path, "rb") as file:
-        file.seek(len(MAGIC))
-        _read_part(file, path, "its head")
-        for lo in range(0, plan.n_blocks, CHUNK_BLOCKS):
-            hi = min(lo + CHUNK_BLOCKS, plan.n_blocks)
-            data = unpacker.decompress(_read_part(file, path, f"block {lo}"))
-            at = 0
-            for index in range(lo, hi):
-                for start, size in regions(plan, index):
-                    if at + size > len(data):
-                        raise CheckpointRefused(f"{path}: block {index} has another size")
-                    world[start : start + size] = np.frombuffer(data, np.uint8, size, at)
-                    at += size
-            if at != len(data):
-                raise CheckpointRefused(f"{path}: blocks {lo}–{hi - 1} have another size")
-        if file.read() != END:
-            raise CheckpointRefused(f"{path}: does not end where it should")
+    with Contents(checkpoint.path) as contents:
+        head = contents.head()
+        if head["swarms"] != shape_of(plan):
+            raise contents.refuse("its blocks have other columns than those configured")
+        packing = Packing(plan, world)
+        missing = np.ones(plan.n_blocks, np.bool_)
+        parts = 0
+        end = _head_start(contents)
+        for part in contents.parts(end):
+            contents.load_into(packing, 0, part)
+            parts += 1
+            if part.kind & ~PLAIN == STATE:
+                missing[part.lo : part.hi] = False
+            if progress is not None:
+                progress(plan.entidades * part.offset // end, plan.entidades)
+        if parts != head["parts"] or missing.any():
+            raise contents.refuse(
+                f"found {parts} parts, expected {head['parts']}; {int(missing.sum())} blocks missing"
+            )
+    write_headers(plan, world)
+
+
+def digest_in(
+    path: Path, parts: list[Part], shape: list[dict[str, Any]],
+    step: Callable[[float], None], shown: Path | None = None,
+) -> tuple[int, str]:  # fmt: skip
+    """(tick, digest) of the world that ``parts`` of the file hold, a chunk of blocks at a time.
+
+    ``step(share)`` is called after each chunk with the share that is done.
+    Raises:
+        CheckpointRefused: a checksum, a record or a block's tick is wrong.
+    """
+    from corec.world.digest import Digest, WorldMoved
+
+    plan = plan_of(shape)
+    ranges = sorted({(part.lo, part.hi) for part in parts if part.kind & ~PLAIN == STATE})
+    digest = Digest()
+    with Contents(path, shown) as contents:
+        reached = 0
+        for lo, hi in ranges:
+            if lo != reached or hi > plan.n_blocks:
+                raise contents.refuse(f"found blocks {lo}–{hi - 1} after block {reached - 1}")
+            reached = hi
+            piece = part_of_plan(plan, lo, hi)
+            words = np.zeros(piece.world_bytes // 8, np.uint64)
+            packing = Packing(piece, words.view(np.uint8))
+            for part in parts:
+                if (part.lo, part.hi) == (lo, hi):
+                    contents.load_into(packing, lo, part)
+            try:
+                digest.add(piece, words)
+            except WorldMoved as error:
+                raise contents.refuse(str(error)) from None
+            step(hi / plan.n_blocks)
+        if reached != plan.n_blocks:
+            raise contents.refuse(f"blocks from {reached} on are missing")
+    return digest.tick, digest.hexdigest()
+
+
+def verify(path: Path, step: Callable[[float], None] = lambda _: None) -> Checkpoint:
+    """Read everything: checksums, records, and the digest recomputed from the contents.
+
+    Raises:
+        CheckpointRefused: what was found. OSError: it can't be read.
+    """
+    with Contents(path) as contents:
+        head = contents.head()
+        parts = list(contents.parts(_head_start(contents)))
+    try:
+        if len(parts) != head["parts"]:
+            raise CheckpointRefused(f"{path}: found {len(parts)} parts, expected {head['parts']}")
+        tick, digest = digest_in(path, parts, head["swarms"], step)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(f"{path}: its head makes no sense: {error!r}") from None
+    if (tick, digest) != (head["tick"], head["digest"]):
+        raise CheckpointRefused(
+            f"{path}: its contents are tick {tick}, digest {digest}; its head says "
+            f"tick {head['tick']}, digest {head['digest']}"
+        )
+    return Checkpoint(path, head)
+
+
+def checkpoint_name(tick: int) -> str:
+    """The file name of the checkpoint of ``tick``."""
+    return f"{PREFIX}{tick:020d}{SUFFIX}"
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoint files in ``folder``, newest first, sound or not."""
+    return sorted(folder.glob(f"{PREFIX}*{SUFFIX}"), reverse=True)
+
+
+def set_aside_bad(path: Path) -> Path:
+    """Rename a damaged file so that nobody takes it for a checkpoint; its new path."""
+    aside = path.with_name(path.name + BAD)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}{BAD}{number}")
+    path.rename(aside)
+    return aside

@@ -24,34 +24,58 @@ class WorldMoved(RuntimeError):
     """The world ticked while it was read as a whole: no hold was in force."""
 
 
+class Digest:
+    """The digest of a world that stands still, taken piece by piece in order of ids."""
+
+    def __init__(self) -> None:
+        self._total = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self.tick = -1
+        """The tick of the blocks so far; -1 before the first."""
+
+    def add(self, plan: Plan, words: NDArray[np.uint64]) -> None:
+        """Take in every block of ``plan``; ``words`` is its world as u64.
+
+        Raises:
+            WorldMoved: blocks of different ticks, or a commit while reading.
+        """
+        for index in range(plan.n_blocks):
+            view = BlockView(plan, words, index)
+            if self.tick not in (-1, view.tick):
+                raise WorldMoved(f"found a block at tick {view.tick} beside one at {self.tick}")
+            self.tick = view.tick
+            self._add(view)
+            if view.commit_word() != view.word:
+                raise WorldMoved(f"block {index} committed while it was read")
+
+    def _add(self, view: BlockView) -> None:
+        update = self._total.update
+        update(struct.pack("<IiI", view.first_id, view.swarm.canal, view.n))
+        update(view.column("valor").data)
+        for field in view.swarm.processor.state:
+            update(view.column(field.name).data)
+        update(view.activo.data)
+        update(view.fallos.data)
+        update(view.racha.data)
+        for ring in view.swarm.processor.history:
+            values, held = view.history(ring.name)
+            update(held.data)
+            if held.any():
+                update(np.ascontiguousarray(values).data)
+
+    def hexdigest(self) -> str:
+        """What was taken in so far, as 32 hex digits."""
+        return self._total.hexdigest()
+
+
 def digest_of(plan: Plan, words: NDArray[np.uint64]) -> tuple[int, str]:
     """(tick, hex digest) of a world that stands still.
 
     Raises:
         WorldMoved: blocks of different ticks, or a commit while reading.
     """
-    total = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    tick = -1
-    for index in range(plan.n_blocks):
-        view = BlockView(plan, words, index)
-        if tick not in (-1, view.tick):
-            raise WorldMoved(f"found a block at tick {view.tick} beside one at tick {tick}")
-        tick = view.tick
-        total.update(struct.pack("<IiI", view.first_id, view.swarm.canal, view.n))
-        total.update(view.column("valor").data)
-        for field in view.swarm.processor.state:
-            total.update(view.column(field.name).data)
-        total.update(view.activo.data)
-        total.update(view.fallos.data)
-        total.update(view.racha.data)
-        for ring in view.swarm.processor.history:
-            values, held = view.history(ring.name)
-            total.update(held.data)
-            if held.any():
-                total.update(np.ascontiguousarray(values).data)
-        if view.commit_word() != view.word:
-            raise WorldMoved(f"block {index} committed while it was read")
-    return tick, total.hexdigest()
+    digest = Digest()
+    digest.add(plan, words)
+    return digest.tick, digest.hexdigest()
 
 
 def world_digest(rt: Runtime) -> tuple[int, str]:

@@ -1,0 +1,41 @@
+"""Compiling in a process of its own, once per state of the sources.
+
+The compiler's memory (some 200 MB that glibc keeps) then goes with that process instead of being
+inherited by every process of the instance.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from corec.cache import is_cold
+
+
+def warm(config: Path) -> None:
+    """Fill the cache of compiled code if it is empty. Failures show in the start that follows."""
+    if not is_cold():
+        return
+    print("corec: compiling, once per version: about half a minute", file=sys.stderr, flush=True)
+    subprocess.run(
+        [sys.executable, "-m", "corec.cli.warm", str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def compile_all(config: Path) -> None:
+    """Import what is compiled at import, and compile the processors of ``config``."""
+    import corec.supervisor.main  # noqa: F401  # its imports compile
+    from corec.config import load_config
+    from corec.entities.compile import compile_processor
+    from corec.plan import make_plan
+
+    for swarm in make_plan(load_config(config)).swarms:
+        compile_processor(swarm.processor, swarm.cap)
+
+
+if __name__ == "__main__":
+    compile_all(Path(sys.argv[1]))

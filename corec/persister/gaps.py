@@ -1,0 +1,88 @@
+"""Frames that are not there: dropped at the spool's limit, or damaged on disk.
+
+A gap takes part in everything as a frame that stretches from the first lost position to the first
+one after it.  It becomes an event in the transaction that moves the lane's mark over it, so each gap
+is in ``eventos`` exactly once, beside the rows around it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+
+from corec import layout as L
+from corec.persister.spool_format import WHY, WHY_CORRUPT, Extent
+from shm.lane import Frame
+
+KIND_GAP_FRAME: Final = 0xFFFF
+"""Frame kind of a gap; a=block + 1 and flags=step as of the last lost row (0 = unknown)."""
+GAP_TIPO: Final = "filas_perdidas"
+STEP_SHIFT: Final = 8
+"""A row frame's flags: bits of ``L.ROW_*`` below, the step of the tick from this bit on."""
+
+
+def gap_frame(extent: Extent, position: int) -> Frame:
+    """The gap from ``position`` to the end of ``extent``, as a frame.
+
+    A gap that begins before ``position`` is in part durable already (the reply to a COMMIT was
+    lost before its rows were dropped): then its counts are only an upper bound.
+    """
+    body = {
+        "lane": extent.lane,
+        "desde": extent.first_tick if extent.first_tick >= 0 else None,
+        "hasta": extent.last_tick if extent.last_tick >= 0 else None,
+        "filas": extent.rows if extent.rows >= 0 else None,
+        "eventos": extent.events if extent.events >= 0 else None,
+        "bytes": extent.end - position,
+        "exacto": position <= extent.begin and extent.rows >= 0,
+        "motivo": WHY[extent.why],
+    }
+    event = {
+        "unix_ns": extent.unix_ns or time.time_ns(),
+        "tick": max(0, extent.last_tick),
+        "tipo": GAP_TIPO,
+        "detalle": body,
+    }
+    known = extent.last_block >= 0
+    return Frame(
+        kind=KIND_GAP_FRAME,
+        flags=extent.last_step << STEP_SHIFT if known else 0,
+        a=extent.last_block + 1 if known else 0,
+        b=max(0, extent.rows) + max(0, extent.events),
+        tick=max(0, extent.last_tick),
+        c=int(extent.why >= WHY_CORRUPT),
+        payload=memoryview(orjson.dumps(event)),
+        position=position,
+        next_position=extent.end,
+    )
+
+
+def lost_key(frame: Frame) -> tuple[int, int, int] | None:
+    """(tick, block, step) of the last row in a gap, None when that is not known."""
+    return (frame.tick, frame.a - 1, frame.flags >> STEP_SHIFT) if frame.a else None
+
+
+def newly_lost(frames: Iterable[Frame]) -> int:
+    """Rows and events lost in damaged gaps: those that no policy has counted when it dropped."""
+    return sum(frame.b for frame in frames if frame.kind == KIND_GAP_FRAME and frame.c)
+
+
+def count_frames(
+    frames: Iterable[Frame], key: tuple[int, int, int]
+) -> tuple[int, int, tuple[int, int, int]]:
+    """Rows and events in frames, less duplicates of what is up to ``key``; and the new key."""
+    rows = events = 0
+    for frame in frames:
+        if frame.kind == L.KIND_ROW_FRAME:
+            mine = (frame.tick, frame.a, frame.flags >> STEP_SHIFT)
+            if mine <= key:
+                continue
+            key = mine
+            rows += frame.flags & L.ROW_HAS_ROW
+            events += frame.b
+        elif frame.kind == L.KIND_EVENT_FRAME:
+            events += 1
+    return rows, events, key

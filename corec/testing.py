@@ -1,0 +1,342 @@
+"""For users' tests: run a processor as in the server, or as plain Python, and compare the two.
+
+``PlainEntity`` is ``me`` for a call in plain Python (a debugger steps through it). ``Block`` is one
+block of a world in ordinary memory, ticked by the same compiled code as in a worker, without any
+process or server. ``compare`` runs both side by side and says where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.entities.codegen import DRAWS_PER_READING
+from corec.entities.plain import PlainEntity, PlainHistory
+from corec.entities.processor import Processor, ProcessorError
+from corec.kernels import desc as K
+from corec.kernels.block import tick_range
+from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
+from corec.world.create import create_world
+from corec.world.read import BlockView
+from corec.world.tables import make_tables
+from shm.lane import Lane, lane_region_bytes
+
+__all__ = ["Block", "Difference", "LaneFull", "Messages", "PlainEntity", "Rows", "compare"]
+
+CAP: Final = 1000  # of a usual block: its machine code is then the server's own, from the cache
+READINGS_PER_TICK: Final = 2
+
+
+class LaneFull(RuntimeError):
+    """The frames of this tick did not fit; release some and call ``tick`` again."""
+
+
+class Messages(NamedTuple):
+    """One frame of messages as the broker sees it."""
+
+    tick: int
+    step: int
+    messages: NDArray[Any]  # layout.MESSAGE[], 10 bytes each
+
+
+class Rows(NamedTuple):
+    """One frame for the persister: a row (or None), repairs, the messages since the last row."""
+
+    tick: int
+    step: int
+    row: NDArray[Any] | None  # layout.ROW[1]
+    repairs: NDArray[Any]  # layout.REPAIR[]
+    log: NDArray[Any]  # layout.LOG_DTYPE[]
+
+
+class Difference(AssertionError):
+    """The compiled and the plain form of a processor do not agree; the text says where."""
+
+
+def _region(size: int) -> NDArray[np.uint8]:
+    return np.zeros(size // 8, np.uint64).view(np.uint8)
+
+
+class Block:
+    """One block of ``entities`` entities in ordinary memory, at tick 0.
+
+    Args:
+        processor: made with ``@corec.micro`` or ``@corec.celu``.
+        entities: how many, at most ``cap``.
+        params: over the processor's defaults, as ``parametros`` in the config.
+        seed, carga, canal: as in the config.
+        every_ticks: a row every so many ticks, 0 for none.
+        max_errores: share of failures above which the block repairs itself.
+        first_id: id of the first entity.
+        memory: u8[Block.bytes_needed(processor)] to put the block into; fresh memory if left out.
+
+    Raises:
+        ProcessorError: the processor can't be compiled, its init fails, or it does not fit.
+    """
+
+    def __init__(
+        self,
+        processor: Processor,
+        *,
+        entities: int = 100,
+        params: Mapping[str, float] | None = None,
+        seed: int = 42,
+        carga: float = 1.0,
+        canal: int = 1,
+        every_ticks: int = 0,
+        max_errores: float = 0.05,
+        first_id: int = 0,
+        cap: int = CAP,
+        lane_bytes: int = 1 << 20,
+        memory: NDArray[np.uint8] | None = None,
+    ) -> None:
+        if not 1 <= entities <= cap:
+            raise ValueError(f"entities: found {entities}, allowed 1 to cap, which is {cap}")
+        self.processor, self.n, self.seed, self.carga = processor, entities, seed, carga
+        self.first_id = first_id
+        values = processor.param_values(params or {})
+        self.params = dict(zip((name for name, _ in processor.params), values, strict=True))
+        size = self.bytes_needed(processor, cap)
+        place = place_block(processor, cap, size, 0)
+        assert place is not None
+        swarm = Swarm(
+            0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
+            max_errores, 0.2,
+        )  # fmt: skip
+        row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
+               place.model_bytes, place.hist)  # fmt: skip
+        self.plan = Plan((swarm,), np.array([row], BLOCK_ROW), size)
+        self.memory = _region(size) if memory is None else memory
+        self.tables = make_tables(self.plan, self.memory)
+        create_world(self.plan, self.memory, self.tables, seed, lambda done, total: None)
+        self.out = Lane.create(_region(lane_region_bytes(lane_bytes)))
+        self.rows = Lane.create(_region(lane_region_bytes(lane_bytes)))
+        self.targs = np.zeros(K.T_COLUMNS, np.int64)
+        self.targs[K.T_SEED] = np.uint64(seed).view(np.int64)
+        self.targs[K.T_EVERY] = every_ticks
+        self.targs[K.T_SCRATCH] = self.tables.scratch_address
+
+    @staticmethod
+    def bytes_needed(processor: Processor, cap: int = CAP) -> int:
+        """Bytes of a block of ``cap`` entities: the smallest whole number of MiB that holds it."""
+        for mib in (1, 2, 4, 8, 16, 32, 64):
+            if place_block(processor, cap, mib * L.MIB, 0) is not None:
+                return mib * L.MIB
+        raise ProcessorError(f"{processor.name}: {cap} entities do not fit into a block of 64 MiB")
+
+    def tick(self, readings: Iterable[tuple[int, float] | tuple[int, float, bool]] = ()) -> int:
+        """Run one tick; returns its number.
+
+        ``readings``: (entity id, value) or (entity id, value, activo) in order of arrival.
+
+        Raises:
+            LaneFull: nothing of the step at hand was published; call again with the same readings.
+        """
+        given = [(*reading, True)[:3] for reading in readings]
+        local = np.array([int(r[0]) - self.first_id for r in given], np.int64)
+        if local.size and not (0 <= int(local.min()) and int(local.max()) < self.n):
+            raise ValueError(f"readings: an id is not one of the {self.n} from {self.first_id} on")
+        tick = self.view.tick + 1
+        self.targs[K.T_TICK] = tick
+        self.targs[K.T_UNIX_NS] = tick * 1_000_000_000
+        done = tick_range(
+            self.tables.blocks, self.tables.swarms, 0, 1, self.targs,
+            np.array([self.carga], np.float64), np.array([0, local.size], np.int64),
+            local.astype(np.uint32), np.array([r[1] for r in given], np.float32),
+            np.array([bool(r[2]) for r in given], np.uint8), self.tables.scratch_offsets,
+            self.out.ctl, self.out.data, self.rows.ctl, self.rows.data,
+        )  # fmt: skip
+        if done != 1:
+            raise LaneFull(f"tick {tick}: a lane has no room for its frames")
+        return tick
+
+    @property
+    def view(self) -> BlockView:
+        """The committed state: ``tick``, ``column(name)``, ``activo``, ``fallos``, ``history``."""
+        return BlockView(self.plan, self.memory.view(np.uint64), 0)
+
+    def messages(self) -> list[Messages]:
+        """The frames of messages published since the last call."""
+        found = [
+            Messages(f.tick, f.flags, np.frombuffer(bytes(f.payload), L.MESSAGE))
+            for f in self.out.frames()
+        ]
+        self.out.release(self.out.head)
+        return found
+
+    def row_frames(self) -> list[Rows]:
+        """The frames for the persister published since the last call."""
+        found = []
+        for f in self.rows.frames():
+            data, at = bytes(f.payload), 0
+            row = None
+            if f.flags & L.ROW_HAS_ROW:
+                row = np.frombuffer(data, L.ROW, 1)
+                at = L.ROW.itemsize
+            repairs = np.frombuffer(data, L.REPAIR, f.b, at)
+            log = np.frombuffer(data, L.LOG_DTYPE, f.c, at + repairs.nbytes)
+            found.append(Rows(f.tick, f.flags >> 8, row, repairs, log))
+        self.rows.release(self.rows.head)
+        return found
+
+    def entity(self, index: int) -> dict[str, Any]:
+        """Everything ``PlainEntity`` takes, of entity ``index`` of the block, for the next tick."""
+        view = self.view
+        state: dict[str, Any] = {
+            "id": self.first_id + index, "tick": view.tick + 1, "seed": self.seed,
+            "valor": view.column("valor")[index],
+        }  # fmt: skip
+        state.update(self.params)
+        state.update({f.name: view.column(f.name)[index] for f in self.processor.state})
+        for k, name in enumerate(self.processor.means):
+            state[f"mean_{name}"] = np.float32(view.number(L.D_MEAN0 + k))
+        for ring in self.processor.history:
+            values, held = view.history(ring.name)
+            state[ring.name] = values[index][ring.length - int(held[index]) :]
+        return state
+
+
+def compare(
+    processor: Processor,
+    *,
+    ticks: int = 20,
+    entities: int = 32,
+    seed: int = 42,
+    values: Sequence[float] | None = None,
+    params: Mapping[str, float] | None = None,
+    rtol: float = 1e-4,
+) -> int:
+    """Run ``processor`` compiled and as plain Python; returns how many calls were compared.
+
+    Each tick starts both from the compiled block's state, so rounding does not add up. Numbers
+    agree when they differ by at most ``rtol · max(1, |a|, |b|)``, integers when they are equal;
+    a call that raises or returns a non-finite number must fail in both.
+
+    Args:
+        ticks, entities, seed: how long, how many, and of which world.
+        values: what arrives: two readings per tick and entity for a ``celu`` (normally distributed
+            ones if left out), one for a ``micro`` (none), each entity starting at another place.
+        params: over the processor's defaults.
+        rtol: tolerance; Python's ``math`` computes in float64, the compiled form in float32.
+
+    Raises:
+        Difference: which entity, tick and field, and the call that repeats it in a debugger.
+        ProcessorError: the processor can't be compiled, or its init fails.
+    """
+    block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0)
+    given = [float(np.float32(v)) for v in values] if values is not None else []
+    if processor.kind == "celu" and not given:
+        given = [float(v) for v in np.random.default_rng(seed).normal(0.5, 0.2, 997)]
+    per_tick = (READINGS_PER_TICK if processor.kind == "celu" else 1) if given else 0
+    calls = _compare_init(block, rtol)
+    for tick in range(1, ticks + 1):
+        arriving = [
+            (i, given[(7 * i + per_tick * (tick - 1) + r) % len(given)])
+            for r in range(per_tick)
+            for i in range(entities)
+        ]
+        before = [block.entity(i) for i in range(entities)]
+        fallos = block.view.fallos.copy()
+        block.tick(arriving)
+        after = [block.entity(i) for i in range(entities)]
+        failed = block.view.fallos - fallos
+        for i in range(entities):
+            mine = [(n, v) for n, (e, v) in enumerate(arriving) if e == i]
+            plain = _Plain(processor, before[i])
+            if processor.kind == "celu":
+                for place, value in mine:
+                    plain.run(np.float32(value), draws=place * DRAWS_PER_READING)
+            else:
+                plain.state["valor"] = np.float32(mine[-1][1]) if mine else before[i]["valor"]
+                plain.run()
+            calls += plain.calls
+            plain.check(after[i], int(failed[i]), rtol)
+    return calls
+
+
+class _Plain:
+    """One entity in plain Python through one tick."""
+
+    def __init__(self, processor: Processor, state: Mapping[str, Any]) -> None:
+        self.processor = processor
+        self.start, self.state = state, dict(state)
+        self.failures: list[str] = []
+        self.values: list[float] = []
+        self.calls = 0
+
+    def run(self, *value: Any, draws: int = 0, init: bool = False) -> None:
+        """Call the function once; a failure leaves the state as it was."""
+        self.calls += 1
+        self.values += [float(v) for v in value]
+        me = PlainEntity(self.processor, **self.state, draws=draws)
+        function = self.processor.init if init else self.processor.function
+        assert function is not None
+        try:
+            with np.errstate(all="ignore"):
+                valor = np.float32(function(me, *value))
+        except Exception as error:  # whatever the user's code raises fails the entity
+            self.failures.append(f"{type(error).__name__}: {error}")
+            return
+        if not np.isfinite(valor):
+            self.failures.append(f"it returns {valor}")
+            return
+        self.state["valor"] = valor
+        for field in self.processor.state:
+            self.state[field.name] = getattr(me, field.name)
+        for ring in self.processor.history:
+            history: PlainHistory = getattr(me, ring.name)
+            self.state[ring.name] = list(history.values)
+
+    def check(self, compiled: Mapping[str, Any], failed: int, rtol: float) -> None:
+        """Raise ``Difference`` unless the compiled entity failed as often and ended alike."""
+        if failed != len(self.failures):
+            said = "; ".join(self.failures) or "none"
+            self._differ("failures", f"{failed} of {self.calls}", f"{len(self.failures)} ({said})")
+        names = ["valor", *(f.name for f in self.processor.state)]
+        for name in names:
+            if not _close(compiled[name], self.state[name], rtol):
+                self._differ(name, compiled[name], self.state[name])
+        for ring in self.processor.history:
+            a, b = list(compiled[ring.name]), list(self.state[ring.name])
+            if len(a) != len(b) or not all(map(_close, a, b, [rtol] * len(a))):
+                self._differ(ring.name, [float(x) for x in a], [float(x) for x in b])
+
+    def _differ(self, field: str, compiled: Any, plain: Any) -> None:
+        given = ", ".join(f"{name}={_text(value)}" for name, value in self.start.items())
+        fed = f" and the values {self.values}" if self.values else ""
+        raise Difference(
+            f"{self.processor.name}: entity {self.start['id']}, tick {self.start['tick']}: {field}: "
+            f"compiled {_text(compiled)}, plain {_text(plain)}. To step through it: "
+            f"PlainEntity({self.processor.function.__name__}, {given}){fed}"
+        )
+
+
+def _compare_init(block: Block, rtol: float) -> int:
+    if block.processor.init is None:
+        return 0
+    for i in range(block.n):
+        compiled = block.entity(i)
+        start = {name: compiled[name] for name in ("id", "seed")} | {"tick": 0} | block.params
+        start |= {f.name: np.dtype(f.dtype).type(f.default) for f in block.processor.state}
+        start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
+        plain = _Plain(block.processor, start)
+        plain.run(init=True)
+        plain.check(compiled, 0, rtol)
+    return block.n
+
+
+def _close(a: Any, b: Any, rtol: float) -> bool:
+    if np.asarray(a).dtype.kind != "f":
+        return bool(a == b)
+    x, y = float(a), float(b)
+    return x == y or abs(x - y) <= rtol * max(1.0, abs(x), abs(y))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return repr(np.asarray(value).tolist())

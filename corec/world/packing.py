@@ -1,0 +1,155 @@
+"""A world as checkpoint records: tables for the kernels, chunks of blocks, the shape in a file.
+
+A checkpoint says itself what its columns are (``shape_of``), so it can be read and its digest
+recomputed without the processors it was made with, and a world of another shape is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.entities.processor import HistoryField, Processor, StateField
+from corec.kernels import snapshot as K
+from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
+
+CHUNK_BYTES: Final = 16 * L.MIB
+
+
+class Packing:
+    """The kernels' tables over one mapped world: int64 rows as in ``corec.kernels.snapshot``.
+
+    ``world`` is u8[plan.world_bytes]; the addresses are good as long as this object lives.
+    """
+
+    def __init__(self, plan: Plan, world: NDArray[np.uint8]) -> None:
+        self.plan, self.world = plan, world
+        self.swarms = np.zeros((len(plan.swarms), K.Z_COLUMNS), np.int64)
+        for row, swarm in zip(self.swarms, plan.swarms, strict=True):
+            _swarm_row(row, swarm)
+        rings = self.swarms[plan.blocks["swarm"], K.Z_RINGS]
+        counters = rings * plan.blocks["entidades"]
+        base = int(world.ctypes.data) + plan.blocks["offset"]
+        self.blocks = np.zeros((plan.n_blocks, K.S_COLUMNS), np.int64)
+        self.blocks[:, K.S_BASE] = base
+        self.blocks[:, K.S_N] = plan.blocks["entidades"]
+        self.blocks[:, K.S_HOT] = base + plan.blocks["hot"]
+        self.blocks[:, K.S_LOG] = base + plan.blocks["log"]
+        self.blocks[:, K.S_LOG_CAP] = plan.blocks["log_cap"]
+        self.blocks[:, K.S_HIST] = base + plan.blocks["hist"]
+        self.blocks[:, K.S_SWARM] = plan.blocks["swarm"]
+        self.blocks[:, K.S_SEEN] = np.cumsum(counters) - counters
+        self.counters = int(counters.sum())
+        """Entities times rings: the counters that history rounds keep."""
+
+
+def _swarm_row(row: NDArray[np.int64], swarm: Swarm) -> None:
+    processor, cap = swarm.processor, swarm.cap
+    offsets = processor.field_offsets(cap)
+    sizes = [4] + [field.itemsize for field in processor.fields]
+    row[K.Z_CAP] = cap
+    row[K.Z_COPY] = processor.copy_bytes(cap)
+    row[K.Z_FIELDS] = len(sizes)
+    row[K.Z_OFFSET : K.Z_OFFSET + len(sizes)] = list(offsets.values())
+    row[K.Z_SIZE : K.Z_SIZE + len(sizes)] = sizes
+    row[K.Z_RINGS] = len(processor.history)
+    places = processor.history_offsets(cap)
+    for k, ring in enumerate(processor.history):
+        row[K.Z_RING_HIST + k] = places[ring.name]
+        row[K.Z_RING_LENGTH + k] = ring.length
+        row[K.Z_RING_SLOTS + k] = ring.slots
+        row[K.Z_RING_COUNT + k] = offsets[ring.count_field]
+
+
+def history_bytes_max(plan: Plan, index: int) -> int:
+    """The longest history record of block ``index``."""
+    n = int(plan.blocks["entidades"][index])
+    rings = plan.swarms[int(plan.blocks["swarm"][index])].processor.history
+    return sum(24 + 8 * (n + 1) + 4 * n * ring.length for ring in rings)
+
+
+def chunks(plan: Plan) -> list[tuple[int, int]]:
+    """Ranges (lo, hi) of blocks whose records together are about CHUNK_BYTES at most."""
+    found: list[tuple[int, int]] = []
+    lo = size = 0
+    for index in range(plan.n_blocks):
+        swarm = plan.swarms[int(plan.blocks["swarm"][index])]
+        more = history_bytes_max(plan, index) + swarm.processor.copy_bytes(swarm.cap) + 65_536
+        if size and size + more > CHUNK_BYTES:
+            found.append((lo, index))
+            lo, size = index, 0
+        size += more
+    found.append((lo, plan.n_blocks))
+    return found
+
+
+def shape_of(plan: Plan) -> list[dict[str, Any]]:
+    """What the blocks of ``plan`` hold, swarm by swarm, as JSON data."""
+    return [
+        {
+            "id": s.id,
+            "canal": s.canal,
+            "entidades": s.entidades,
+            "cap": s.cap,
+            "block_bytes": s.block_bytes,
+            "procesador": s.processor.name,
+            "kind": s.processor.kind,
+            "state": [[f.name, f.dtype] for f in s.processor.state],
+            "history": [[h.name, h.length] for h in s.processor.history],
+        }
+        for s in plan.swarms
+    ]
+
+
+def _no_function(*_: Any) -> None:
+    """Stands for a processor's function where only its columns matter."""
+
+
+def plan_of(shape: list[dict[str, Any]]) -> Plan:
+    """A plan for a world of ``shape``, good for reading it, not for ticking it.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``shape`` makes no sense.
+    """
+    swarms: list[Swarm] = []
+    rows: list[tuple[int, ...]] = []
+    first_id = first_block = offset = 0
+    for index, s in enumerate(shape):
+        state = tuple(StateField(str(name), str(dtype)) for name, dtype in s["state"])
+        rings = tuple(HistoryField(str(name), int(length)) for name, length in s["history"])
+        processor = Processor(
+            str(s["procesador"]), s["kind"], _no_function, None, state, rings, (), (), False, ""
+        )
+        cap, size, n = int(s["cap"]), int(s["block_bytes"]), int(s["entidades"])
+        count = -(-n // cap)
+        canal = int(s["canal"])
+        swarms.append(
+            Swarm(index, str(s["id"]), canal, n, cap, size, first_block, count, first_id,
+                  processor, (), 0.0, 0.0)
+        )  # fmt: skip
+        for number in range(count):
+            place = place_block(processor, cap, size, first_block + number)
+            if place is None:
+                raise ValueError(f"{s['id']}: {cap} entities do not fit into {size} bytes")
+            held = min(cap, n - number * cap)
+            rows.append(
+                (index, canal, first_id + number * cap, held, offset, place.hot, place.log,
+                 place.log_cap, place.model, place.model_bytes, place.hist)
+            )  # fmt: skip
+            offset += size
+        first_id += n
+        first_block += count
+    return Plan(tuple(swarms), np.array(rows, BLOCK_ROW), offset)
+
+
+def part_of_plan(plan: Plan, lo: int, hi: int) -> Plan:
+    """The blocks ``lo … hi−1`` of ``plan`` alone, in a world of their own that starts at 0."""
+    rows = plan.blocks[lo:hi].copy()
+    start = int(rows["offset"][0])
+    last = rows[-1]
+    end = int(last["offset"]) + plan.swarms[int(last["swarm"])].block_bytes
+    rows["offset"] -= start
+    return Plan(plan.swarms, rows, end - start)
