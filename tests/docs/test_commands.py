@@ -1,0 +1,70 @@
+"""Every command and option of ``corec`` is documented, and so is every figure of the summary."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from typing import Any
+
+import typer
+
+from corec.cli.main import app as corec_app
+from corec.control.ctl import app as ctl_app
+from corec.supervisor import exits, summary
+from tests.docs.documents import ROOT
+
+START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+REPLAY = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
+
+
+def parts(app: typer.Typer) -> dict[str, Any]:
+    """The commands of an app by name."""
+    return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a click group
+
+
+def test_every_command_of_corec_has_a_row() -> None:
+    assert {name for name in parts(corec_app) if f"| `corec {name}" not in START} == set()
+
+
+def test_every_option_of_run_has_a_row() -> None:
+    options = {opt for param in parts(corec_app)["run"].params for opt in param.opts}
+    assert {opt for opt in options - {"--help", "-h"} if f"`{opt}" not in START} == set()
+
+
+def test_no_row_names_an_option_that_is_not_there() -> None:
+    table = START.split("## Options of `corec run`")[1].split("##")[0]
+    options = {opt for param in parts(corec_app)["run"].params for opt in param.opts}
+    assert set(re.findall(r"`(--?[a-z-]+)", table)) <= options
+
+
+def test_every_option_of_replay_is_documented() -> None:
+    options = {
+        opt
+        for param in parts(corec_app)["replay"].params
+        for opt in param.opts
+        if opt.startswith("--")
+    }
+    usual = {"--help", "--json"}
+    assert {opt for opt in options - usual if f"{opt}" not in REPLAY} == set()
+
+
+def test_every_command_explains_itself() -> None:
+    for app in (corec_app, ctl_app):
+        for name, command in parts(app).items():
+            assert command.help, name
+            for param in command.params:
+                assert name == "schema" or getattr(param, "help", None), f"{name}: {param.name}"
+
+
+def test_every_figure_of_the_summary_is_documented() -> None:
+    tree = ast.parse(inspect.getsource(summary.summary))
+    (returned,) = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    assert isinstance(returned, ast.Dict)
+    keys = {str(key.value) for key in returned.keys if isinstance(key, ast.Constant)}
+    assert {key for key in keys if f"`{key}`" not in START} == set()
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
+    assert {code for code in codes if f"\n| {code} |" not in START} == set()

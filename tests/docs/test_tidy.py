@@ -1,0 +1,117 @@
+"""The house rules that a machine can check, for every file that git knows."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.docs.documents import ROOT, tracked
+
+LINES_MAX = 400
+# one compiled function: split, its parts would no longer be inlined and vectorised together
+LONGER = {"corec/kernels/block.py": 500}
+TEXT_MAX_BYTES = 1_000_000
+# put together here, so that this file does not contain what it looks for
+MACHINE = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/opt/py" + "pi", "/tm" + "p/v/"]
+INDEX = ["py" + "pi.org", "python" + "hosted", "--index" + "-url", "--find" + "-links"]
+LEFT_OVER = ["TO" + "DO", "FIX" + "ME", "X" + "XX", "NotImplemented" + "Error", "<<<<" + "<<<"]
+NOT_IN_TESTS = ["time.sl" + "eep(", "unittest.mo" + "ck", "import mo" + "ck", "MagicMo" + "ck"]
+
+
+@cache
+def texts() -> dict[str, str]:
+    """Path inside the checkout → text, of every file that is text."""
+    found = {}
+    for path in tracked():
+        raw = path.read_bytes()
+        if b"\0" not in raw and len(raw) <= TEXT_MAX_BYTES:
+            found[str(path.relative_to(ROOT))] = raw.decode("utf-8")
+    return found
+
+
+def python_files() -> dict[str, str]:
+    """The same, of Python files."""
+    return {name: text for name, text in texts().items() if name.endswith(".py")}
+
+
+def having(needles: list[str], under: str = "") -> list[str]:
+    """``path: needle`` for every file below ``under`` that has one of the needles."""
+    return [
+        f"{name}: {needle}"
+        for name, text in texts().items()
+        if name.startswith(under)
+        for needle in needles
+        if needle in text
+    ]
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    assert having(MACHINE) == []
+
+
+def test_no_file_names_a_package_index() -> None:
+    assert having(INDEX) == []
+
+
+def test_nothing_is_left_for_later() -> None:
+    assert having([*LEFT_OVER]) == []
+
+
+def test_tests_wait_on_conditions_and_use_the_real_thing() -> None:
+    assert having(NOT_IN_TESTS, "tests/") == []
+
+
+def test_files_fit_their_purpose() -> None:
+    lines = {name: text.count("\n") for name, text in python_files().items()}
+    assert {n: c for n, c in lines.items() if c > LONGER.get(n, LINES_MAX)} == {}
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        name
+        for name, text in python_files().items()
+        if text.strip()
+        and not name.startswith("tests/")
+        and ast.get_docstring(ast.parse(text)) is None
+    ]
+    assert silent == []
+
+
+def test_every_ignore_says_why() -> None:
+    """Behind it on its line, or in a comment on the line above."""
+    bare = re.compile(r"# ?(type: ignore(\[[\w, -]*\])?|noqa(: ?[A-Z]+\d+(, ?[A-Z]+\d+)*)?)\s*$")
+    found = []
+    for name, text in python_files().items():
+        above = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if bare.search(line) and not above.lstrip().startswith("#"):
+                found.append(f"{name}:{number}")
+            above = line
+    assert found == []
+
+
+def test_text_ends_in_one_newline_and_lines_in_no_space() -> None:
+    ragged = re.compile(r"[ \t]$|\n\n\Z|[^\n]\Z", re.MULTILINE)
+    assert [name for name, text in texts().items() if ragged.search(text)] == []
+
+
+@pytest.mark.parametrize("name", ["run.sh", ".ci/run"])
+def test_scripts_can_be_run(name: str) -> None:
+    assert texts()[name].startswith("#!/usr/bin/env bash\n")
+    assert os.access(ROOT / name, os.X_OK)
+
+
+def test_only_scripts_have_a_shebang() -> None:
+    shebang = {name for name, text in texts().items() if text.startswith("#!")}
+    executable = {str(p.relative_to(ROOT)) for p in tracked() if p.stat().st_mode & 0o100}
+    assert shebang == executable
+
+
+def test_a_checkout_ignores_what_running_leaves() -> None:
+    ignored = Path(ROOT, ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"/.venv/", "/.venv.lock", "/var/", "__pycache__/"} <= set(ignored)
