@@ -19,8 +19,9 @@ from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime, float_to_word
-from corec.world.checkpoint import Checkpoint, load_checkpoint
+from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
+from corec.world.restore import load_checkpoint
 from corec.world.tables import Tables, make_tables
 from shm.lane import Lane, lane_region_bytes
 from shm.layout import layout_hash
@@ -144,7 +145,7 @@ def create(
     )
     tables = make_tables(plan, world.payload)
     if checkpoint:
-        load_checkpoint(checkpoint, plan, world.payload)
+        load_checkpoint(checkpoint, plan, world.payload, progress)
         progress(plan.entidades, plan.entidades)
     else:
         create_world(plan, world.payload, tables, config.seed, progress)
