@@ -124,7 +124,7 @@ def test_metrics_follow_the_naming_rules(instance: Running) -> None:
 def test_openmetrics_on_request(instance: Running) -> None:
     _, content_type, text = get(instance, "/metrics", "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
-    found = list(parse_open(text))  # type: ignore[no-untyped-call]  # prometheus_client leaves it so
+    found = list(parse_open(text))  # type: ignore[no-untyped-call]  # it carries no types
     assert len(found) == len(METRICS)
 
 

@@ -1,0 +1,92 @@
+"""``corec-ctl sql`` and ``redis`` on real servers: answers, refusals, and no password anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from corec.control import console
+from corec.control.discover import Instance
+
+
+@pytest.fixture
+def instance(tmp_path: Path, pg_dsn: str, valkey_url: str) -> Instance:
+    """An instance without a configuration file, so its addresses count."""
+    return Instance(
+        instance_id="asked", pid=1, folder=str(tmp_path), socket="", http_url=None,
+        redis_url=valkey_url, db=pg_dsn, started_unix_ns=0, config_path=None, version="0",
+    )  # fmt: skip
+
+
+def shown(picture: RenderableType) -> str:
+    """What a terminal of 80 columns would show."""
+    out = Console(width=80, record=True, quiet=True)
+    out.print(picture)
+    return out.export_text()
+
+
+def test_sql_answers_with_plain_data(instance: Instance) -> None:
+    query = (
+        "SELECT 1 AS one, 0.5::float8 AS half, NULL AS none, '\\x28b5'::bytea AS raw, now() AS t"
+    )
+    data = console.sql(instance, query)
+    assert data["columns"] == ["one", "half", "none", "raw", "t"]
+    assert data["rows"][0][:4] == [1, 0.5, None, r"\x28\xb5"]
+    assert "half" in shown(console.sql_table(data))
+    json.dumps(data)
+
+
+def test_sql_commits_and_says_what_it_did(instance: Instance) -> None:
+    console.sql(instance, "CREATE TABLE asked (n int)")
+    done = console.sql(instance, "INSERT INTO asked VALUES (1), (2)")
+    assert done["status"] == "INSERT 0 2"
+    assert shown(console.sql_table(done)).strip() == "INSERT 0 2"
+    assert console.sql(instance, "SELECT count(*) FROM asked")["rows"] == [[2]]
+
+
+def test_a_refused_query_is_told_in_the_servers_words(instance: Instance) -> None:
+    with pytest.raises(console.AskFailed, match="nonsense"):
+        console.sql(instance, "SELECT nonsense")
+
+
+def test_redis_takes_bytes_and_gives_them_back(instance: Instance) -> None:
+    key = "corec:{asked}:in:7"
+    console.ask_redis(instance, ["DEL", key])
+    console.ask_redis(instance, ["XADD", key, "1-1", "m", r"\x00\x00\x12\x67a"])
+    assert console.ask_redis(instance, ["XLEN", key]) == 1
+    answer = console.ask_redis(instance, ["XRANGE", key, "-", "+"])
+    assert "1-1" in shown(console.redis_text(answer))
+    assert r"\x00\x00\x12\x67\x61" in json.dumps(answer).replace("\\\\", "\\")
+    console.ask_redis(instance, ["DEL", key])
+
+
+def test_redis_errors_are_told(instance: Instance) -> None:
+    with pytest.raises(console.AskFailed, match=r"(?i)wrong number of arguments"):
+        console.ask_redis(instance, ["GET"])
+    with pytest.raises(console.AskFailed, match="hexadecimal"):
+        console.ask_redis(instance, ["SET", "a", r"\xzz"])
+
+
+def test_the_password_of_the_configuration_is_used_and_not_shown(
+    instance: Instance, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.json"
+    secret = "hush-hush-hush"
+    nowhere = {"host": "127.0.0.1", "port": 1, "password": secret}
+    raw = {
+        "instance_id": "asked",
+        "db_config": {**nowhere, "dbname": "d", "user": "u"},
+        "redis_config": nowhere,
+        "bloques": [{"id": "a", "canal": 1, "entidades": 1}],
+    }
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    named = Instance(**{**vars(instance), "config_path": str(path)})
+    with pytest.raises(console.AskFailed, match="port 1") as refused:
+        console.sql(named, "SELECT 1")
+    assert secret not in str(refused.value)
+    with pytest.raises(console.AskFailed) as refused:
+        console.ask_redis(named, ["PING"])
+    assert secret not in str(refused.value)

@@ -1,0 +1,154 @@
+"""Finding instances: alive is who holds the lock, wherever its folder is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from corec.config import Config, parse_config
+from corec.control import folders
+from corec.control.discover import (
+    Instance,
+    NoInstance,
+    SeveralInstances,
+    find_instance,
+    find_instances,
+    read_instance,
+    write_instance,
+)
+from shm.owner import OwnerLock
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A base folder of this test's own."""
+    monkeypatch.setenv(folders.BASE_VARIABLE, str(tmp_path / "base"))
+    return tmp_path / "base"
+
+
+def raw(name: str, folder: Path, **more: object) -> dict[str, object]:
+    """Plain data of the least configuration."""
+    return {
+        "instance_id": name,
+        "bloques": [{"id": "s", "canal": 1, "entidades": 1, "max_size_mb": 1}],
+        "state_dir": str(folder / f"state-{name}"),
+        **more,
+    }
+
+
+def instance_of(config: Config, folder: Path) -> Instance:
+    """What a supervisor would write."""
+    return Instance(
+        config.instance_id, os.getpid(), str(folder), str(folder / "control.sock"), None,
+        "redis://h:1", "h:2/d", 3, None, "0",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def alive(config: Config) -> Iterator[Path]:
+    """What a supervisor does from its lock to its end."""
+    folder = folders.make_private(folders.instance_folder(config))
+    lock = OwnerLock(folder / folders.OWNER_LOCK)
+    lock.acquire()
+    folders.register(folder)
+    write_instance(instance_of(config, folder))
+    try:
+        yield folder
+    finally:
+        (folder / folders.INSTANCE_FILE).unlink(missing_ok=True)
+        lock.release(unlink=True)
+        folder.rmdir()
+        folders.unregister(folder)
+
+
+def test_none_one_several(tmp_path: Path) -> None:
+    with pytest.raises(NoInstance, match="no instance is running"):
+        find_instance()
+    with alive(parse_config(raw("a", tmp_path))) as folder:
+        assert find_instance() == find_instance("a") == read_instance(folder)
+        with pytest.raises(NoInstance, match=r"'b'.*running: a"):
+            find_instance("b")
+        with alive(parse_config(raw("b", tmp_path))):
+            assert [one.instance_id for one in find_instances()] == ["a", "b"]
+            assert find_instance("b").instance_id == "b"
+            with pytest.raises(SeveralInstances, match="--instance") as several:
+                find_instance()
+            assert [one.instance_id for one in several.value.found] == ["a", "b"]
+    assert find_instances() == []
+
+
+def test_nothing_is_left(tmp_path: Path, base: Path) -> None:
+    with alive(parse_config(raw("a", tmp_path, runtime_dir=str(tmp_path / "run")))):
+        assert base.exists()
+    assert not base.exists()
+
+
+def test_by_config_file_also_with_equal_names(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(raw("same", one)), encoding="utf-8")
+    with alive(parse_config(raw("same", one))) as first, alive(parse_config(raw("same", two))):
+        assert find_instance(config=path).path == first.resolve()
+        with pytest.raises(SeveralInstances):
+            find_instance("same")
+        with pytest.raises(NoInstance, match="'same'"):
+            find_instance("other", path)
+    with pytest.raises(NoInstance, match="looked in"):
+        find_instance(config=path)
+
+
+def test_a_configured_runtime_dir_is_registered(tmp_path: Path, base: Path) -> None:
+    config = parse_config(raw("a", tmp_path, runtime_dir=str(tmp_path / "run")))
+    assert folders.instance_folder(config) == tmp_path / "run" / "a"
+    with alive(config) as folder:
+        links = list((base / folders.REGISTRY).iterdir())
+        assert [link.resolve() for link in links] == [folder.resolve()]
+        assert find_instance("a").path == folder.resolve()
+    assert find_instances() == []
+
+
+def test_the_dead_and_the_broken_are_not_found(tmp_path: Path, base: Path) -> None:
+    config = parse_config(raw("a", tmp_path))
+    folder = folders.make_private(folders.instance_folder(config))
+    write_instance(instance_of(config, folder))
+    assert find_instances() == []  # it holds no lock
+    lock = OwnerLock(folder / folders.OWNER_LOCK)
+    lock.acquire()
+    for text in ("", "[]", "{}", '{"instance_id": 1}', "\x00"):
+        (folder / folders.INSTANCE_FILE).write_text(text, encoding="utf-8")
+        assert find_instances() == []
+    dangling = folders.make_private(base / folders.REGISTRY) / "gone"
+    dangling.symlink_to(tmp_path / "nowhere")
+    write_instance(instance_of(config, folder))
+    assert len(find_instances()) == 1
+    lock.release()
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    with alive(parse_config(raw("a", tmp_path))) as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / folders.INSTANCE_FILE).stat().st_mode) == 0o600
+        assert set(asdict(find_instance())) == set(Instance.__dataclass_fields__)
+
+
+def test_a_folder_that_is_no_folder_or_not_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        folders.make_private(tmp_path / "file")
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        folders.make_private(tmp_path / "link")
+    if os.getuid() == 0:
+        (tmp_path / "theirs").mkdir()
+        os.chown(tmp_path / "theirs", 65534, 65534)
+        with pytest.raises(PermissionError, match="65534"):
+            folders.make_private(tmp_path / "theirs")
