@@ -92,6 +92,18 @@ then sees constant distances, and checks two copies for overlap instead of every
 PUT = {code: _putter(kind) for code, kind in COLUMN_TYPES.items()}
 """dtype → (void pointer, byte offset, value) → store it there."""
 
+@intrinsic
+def pick(typing_context: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """``yes if condition else no`` of ``no``'s type, both evaluated: a branch around a load would
+    become masked loads and stores, which cost three times as much for bytes."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        chosen = context.cast(builder, args[1], yes, no)
+        return builder.select(args[0], chosen, args[2])
+
+    return no(types.boolean, yes, no), generate
+
+
 load_f4 = _loader(types.float32)
 store_f4 = _storer(types.float32)
 store_f8 = _storer(types.float64)

@@ -29,7 +29,17 @@ from typing import Final
 
 from numba import int64, njit, types, uint32, uint64
 
-from corec.kernels.address import copy_memory, load_f4, load_u8, store_f4, store_u8, u4_at, u8_at
+from corec.kernels.address import (
+    copy_memory,
+    load_f4,
+    load_u1,
+    load_u8,
+    prefetch,
+    store_f4,
+    store_u8,
+    u4_at,
+    u8_at,
+)
 from corec.kernels.block_words import COLD_ACTIVO, COLD_FALLOS, COLD_RACHA, cold_offset
 from corec.kernels.whole import TRIES_MAX
 from corec.layout import (
@@ -72,6 +82,8 @@ Z_COLUMNS: Final = Z_RING_COUNT + FIELDS_MAX
 NO_ROOM: Final = -1
 MOVED: Final = -2
 MALFORMED: Final = -3
+LOG_TOUCHED_BYTES: Final = 16_384
+PREFETCH: Final = 24  # entities ahead: rings lie a page's fifth apart, so each is a miss of its own
 
 _I64 = types.int64
 _TABLE = types.int64[:, ::1]
@@ -111,6 +123,22 @@ def measure_state(blocks, swarms, lo, hi):
 def cold_address(block, row, column, sel):
     """Where a copy of a cold column of a block begins."""
     return block[S_HOT] + 2 * row[Z_COPY] + cold_offset(row[Z_CAP], column, sel)
+
+
+@njit(types.int64(_TABLE, _TABLE, _I64, _I64), cache=True, nogil=True)
+def touch_state(blocks, swarms, lo, hi):
+    """Read a byte of every page ``save_state`` may read: a first touch costs a page fault."""
+    total = int64(0)
+    for b in range(lo, hi):
+        block = blocks[b]
+        row = swarms[block[S_SWARM]]
+        end = cold_address(block, row, COLD_RACHA, 2)
+        for at in range(block[S_HOT], end, 4096):
+            total += int64(load_u1(at))
+        end = block[S_LOG] + 8 * block[S_LOG_CAP]
+        for at in range(block[S_LOG], min(end, block[S_LOG] + LOG_TOUCHED_BYTES), 4096):
+            total += int64(load_u1(at))
+    return total
 
 
 @njit(types.int64(_TABLE, _TABLE, _I64, _I64, _I64, _I64, _I64), cache=True, nogil=True)
@@ -206,9 +234,7 @@ def read_counters(block, row, fresh):
     words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
     for _ in range(TRIES_MAX):
         word = load_acquire(words, OFF_COMMIT // 8)
-        dyn = u8_at(
-            block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE, DYN_WORDS
-        )
+        dyn = u8_at(block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE, DYN_WORDS)
         hot = block[S_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
         repairs = int64(dyn[D_REPAIRS])
         for r in range(row[Z_RINGS]):
@@ -252,7 +278,7 @@ def save_history(
         for r in range(row[Z_RINGS]):
             start = block[S_SEEN] + r * n
             length = uint32(row[Z_RING_LENGTH + r])
-            slots = row[Z_RING_SLOTS + r]
+            slots = uint32(row[Z_RING_SLOTS + r])
             values = int64(0)
             for i in range(n):
                 count = fresh[start + i]
@@ -271,18 +297,22 @@ def save_history(
             at += 2 * pad8(4 * n)
             table = block[S_HIST] + row[Z_RING_HIST + r]
             for i in range(n):
+                ahead = i + PREFETCH
+                if ahead < n:
+                    next_place = int64((fresh[start + ahead] - uint32(1)) % slots)
+                    prefetch(table + 4 * (ahead * int64(slots) + next_place))
                 count = fresh[start + i]
                 new = count if whole or count < seen[start + i] else count - seen[start + i]
                 new = min(new, length)
                 counts[i] = count
                 taken[i] = new
-                ring = table + i * slots * 4
-                place = int64(count - new) % slots
+                ring = table + 4 * i * int64(slots)
+                place = int64((count - new) % slots)
                 for _ in range(int64(new)):
                     store_f4(at, load_f4(ring + 4 * place))
                     at += 4
                     place += 1
-                    if place == slots:
+                    if place == int64(slots):
                         place = 0
             at = pad8(at - out) + out
     for b in range(lo, hi):

@@ -1,0 +1,229 @@
+"""Running one block: who runs, the processor's kernel over them, what came of it."""
+
+from __future__ import annotations
+
+import math
+
+from numba import float32, float64, int64, njit, uint32, uint64
+
+from corec.kernels import desc as K
+from corec.kernels.address import call_kernel, copy_memory, f4_at, f8_at, u1_at, u4_at
+from corec.kernels.block_words import COLD_ACTIVO, add, cold_offset, get_f, own_cold, set_f
+from corec.kernels.frames import select_over
+from corec.kernels.stats import mean_where, sums_all, sums_where
+from corec.layout import (
+    D_ACC_OK,
+    D_ACC_RUN,
+    D_ACC_SQ,
+    D_ACC_SUM,
+    D_ACTIVAS,
+    D_ACTIVO_SEL,
+    D_HOT_SEL,
+    D_IN_DONE,
+    D_IN_TICK,
+    D_INPUTS,
+    D_MEAN0,
+    D_MEDIA,
+    D_UMBRAL,
+    D_UPDATES,
+    MEANS_MAX,
+)
+
+
+@njit
+def input_step(block, row, dyn, cold, tick, inputs, lo, hi):
+    """Readings of a Micro block: each sets valor and activo of its entity, in order."""
+    n = block[K.B_N]
+    locals_, values, actives = inputs
+    sel = int64(dyn[D_HOT_SEL])
+    size = row[K.W_COPY_BYTES]
+    new = block[K.B_HOT] + (1 - sel) * size
+    copy_memory(new, block[K.B_HOT] + sel * size, size)
+    own_cold(cold, row[K.W_CAP], dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
+    valor = f4_at(new, n)
+    activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
+    for j in range(lo, hi):
+        i = int64(locals_[j])
+        valor[i] = values[j]
+        activo[i] = actives[j]
+    activas = 0
+    for i in range(n):
+        activas += int64(activo[i])
+    dyn[D_ACTIVAS] = uint64(activas)
+    dyn[D_HOT_SEL] = uint64(1 - sel)
+    dyn[D_IN_TICK] = uint64(tick)
+    dyn[D_IN_DONE] = uint64(hi - lo)
+    add(dyn, D_INPUTS, hi - lo)
+
+
+@njit
+def run_mask(block, row, dyn, cold, tick, carga, run):
+    """Mark in ``run`` who runs: the active ones of a window of ceil(n·carga) that rotates.
+
+    The window of tick t starts at ((t − 1) · width) mod n. Returns how many run.
+    """
+    n = block[K.B_N]
+    width = int64(math.ceil(float64(n) * carga))
+    if width >= n and int64(dyn[D_ACTIVAS]) == n:
+        for i in range(n):
+            run[i] = 1
+        return n
+    activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
+    if width >= n:
+        total = 0
+        for i in range(n):
+            run[i] = activo[i]
+            total += int64(activo[i])
+        return total
+    for i in range(n):
+        run[i] = 0
+    start = ((tick - 1) * width) % n
+    total = 0
+    for k in range(width):
+        i = start + k
+        if i >= n:
+            i -= n
+        run[i] = activo[i]
+        total += int64(activo[i])
+    return total
+
+
+@njit
+def fill_means(row, dyn, means):
+    """The block means of the last tick as f32[MEANS_MAX], for the processor."""
+    target = f4_at(means, MEANS_MAX)
+    for k in range(row[K.W_MEANS]):
+        target[k] = float32(get_f(dyn, D_MEAN0 + k))
+
+
+@njit
+def take_means(block, row, dyn, cold):
+    """Store the means of the declared fields over the active entities, for the next tick."""
+    n = block[K.B_N]
+    copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
+    activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
+    for k in range(row[K.W_MEANS]):
+        set_f(dyn, D_MEAN0 + k, mean_where(f4_at(copy + row[K.W_MEAN_OFFSET + k], n), activo))
+
+
+@njit
+def run_micro(block, row, dyn, cold, targs, carga, scratch):
+    """Run a Micro block into its other hot copy.
+
+    Returns (ran, good, Σ(x − shift), Σ(x − shift)², shift, messages, failures); who ran, who did
+    well, the messages and the failed are listed in the scratch arrays.
+    """
+    n = block[K.B_N]
+    size = row[K.W_COPY_BYTES]
+    sel = int64(dyn[D_HOT_SEL])
+    new = block[K.B_HOT] + (1 - sel) * size
+    s = targs[K.T_SCRATCH]
+    most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
+    ok = u1_at(s + scratch[K.S_OK], n)
+    run = u1_at(s + scratch[K.S_RUN], n)
+    over = u1_at(s + scratch[K.S_OVER], n)
+    failed = u4_at(s + scratch[K.S_BAD], most)
+    umbral = float32(get_f(dyn, D_UMBRAL))
+    shift = float32(get_f(dyn, D_MEDIA))
+    ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
+    fill_means(row, dyn, s + scratch[K.S_MEANS])
+    good = call_kernel(
+        row[K.W_UPDATE],
+        (block[K.B_HOT] + sel * size, new, block[K.B_HIST], n, block[K.B_FIRST],
+         targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
+         s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK]),
+    )  # fmt: skip
+    dyn[D_HOT_SEL] = uint64(1 - sel)
+    valor = f4_at(new, n)
+    failures = 0
+    if good == n:
+        total, squares = sums_all(valor, shift, umbral, over)
+    else:
+        total, squares = sums_where(valor, ok, shift, umbral, over)
+        for i in range(n):
+            if run[i] != 0 and ok[i] == 0:
+                failed[failures] = uint32(i)
+                failures += 1
+    local = u4_at(s + scratch[K.S_LOCAL], most)
+    picked = f4_at(s + scratch[K.S_PICKED], most)
+    messages = select_over(over, valor, local, picked)
+    add(dyn, D_UPDATES, ran)
+    return ran, good, total, squares, float64(shift), messages, failures
+
+
+@njit
+def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
+    """Give a Celu block the readings that wait for it, at most one step's worth.
+
+    Returns what ``run_micro`` returns; ran, good and the sums are those of the whole tick so far.
+    """
+    ran = int64(dyn[D_ACC_RUN])
+    good = int64(dyn[D_ACC_OK])
+    total = get_f(dyn, D_ACC_SUM)
+    squares = get_f(dyn, D_ACC_SQ)
+    shift = get_f(dyn, D_MEDIA)
+    before = int64(dyn[D_IN_DONE])
+    if lo + before >= hi:
+        return ran, good, total, squares, shift, int64(0), int64(0)
+    n = block[K.B_N]
+    cap = row[K.W_CAP]
+    size = row[K.W_COPY_BYTES]
+    sel = int64(dyn[D_HOT_SEL])
+    cur = block[K.B_HOT] + sel * size
+    new = block[K.B_HOT] + (1 - sel) * size
+    s = targs[K.T_SCRATCH]
+    locals_, values, actives = inputs
+    first = lo + before
+    count = min(hi - first, K.STEP_INPUTS_MAX)
+    copy_memory(new, cur, size)
+    dyn[D_HOT_SEL] = uint64(1 - sel)
+    own_cold(cold, cap, dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
+    activo = cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL]))
+    fill_means(row, dyn, s + scratch[K.S_MEANS])
+    sums = f8_at(s + scratch[K.S_SUMS], 8)
+    sums[0] = shift
+    sums[1] = get_f(dyn, D_UMBRAL)
+    for k in range(2, 8):
+        sums[k] = 0.0
+    done = call_kernel(
+        row[K.W_ARRIVE],
+        (cur, new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_TICK], targs[K.T_SEED],
+         row[K.W_PARAMS], s + scratch[K.S_MEANS], locals_[first:].ctypes.data,
+         values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
+         s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_BAD],
+         s + scratch[K.S_SUMS]),
+    )  # fmt: skip
+    failures = int64(sums[7])
+    _mark(block, dyn, activo, locals_, first, done, failures, s, scratch)
+    add(dyn, D_IN_DONE, done)
+    add(dyn, D_INPUTS, done)
+    add(dyn, D_UPDATES, int64(sums[5]))
+    ran += int64(sums[5])
+    good += int64(sums[2])
+    total += sums[3]
+    squares += sums[4]
+    dyn[D_ACC_RUN] = uint64(ran)
+    dyn[D_ACC_OK] = uint64(good)
+    set_f(dyn, D_ACC_SUM, total)
+    set_f(dyn, D_ACC_SQ, squares)
+    return ran, good, total, squares, shift, int64(sums[6]), failures
+
+
+@njit
+def _mark(block, dyn, activo, locals_, first, done, failures, s, scratch):
+    """Mark who ran and who is healthy after a step of readings, and count the active."""
+    n = block[K.B_N]
+    on = u1_at(activo, n)
+    ok = u1_at(s + scratch[K.S_OK], n)
+    run = u1_at(s + scratch[K.S_RUN], n)
+    failed = u4_at(s + scratch[K.S_BAD], K.STEP_INPUTS_MAX)
+    activas = 0
+    for i in range(n):
+        activas += int64(on[i])
+        ok[i] = on[i]
+        run[i] = 0
+    dyn[D_ACTIVAS] = uint64(activas)
+    for j in range(first, first + done):
+        run[int64(locals_[j])] = 1
+    for k in range(failures):
+        ok[int64(failed[k])] = 0
