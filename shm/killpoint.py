@@ -5,6 +5,10 @@ process as ``kill -9`` would, with no clean-up of any kind.  A test may also ``a
 child.  Armed state is private to the process and inherited by its forks; a restarted child that
 should live calls ``disarm``.
 
+``COREC_CRASH=role@name[:n],…`` arms nothing at import.  Each forked process says who it is and how
+often it has died (``arm_life``): its first life gets the first item of its role, its second life
+the second, and when there are no more it lives.  ``worker`` means every worker, ``worker 1`` one.
+
 Compiled code reads two words of process memory through a linker symbol.  That, and not a constant
 decided at compile time, keeps Numba's cache on disk valid whether or not a point is armed; the
 price of a point nobody armed is one load from a line that never changes and one compare.
@@ -17,7 +21,7 @@ import ctypes
 import hashlib
 import os
 import signal
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding
 import numpy as np
@@ -78,6 +82,39 @@ def parse(text: str) -> tuple[str, int]:
     if not name or (count and not count.isdecimal()) or count == "0":
         raise ValueError(f"{ENVIRONMENT}: found {text!r}, expected name or name:n with n >= 1")
     return name, int(count or 1)
+
+
+class Death(NamedTuple):
+    """One item of ``COREC_CRASH``; ``role`` is empty in a plain ``name[:n]``."""
+
+    role: str
+    name: str
+    passes: int
+
+
+def parse_deaths(text: str) -> list[Death]:
+    """Split a whole ``COREC_CRASH``; raises ValueError as ``parse`` does, or when one of several
+    items names no role."""
+    deaths = []
+    for item in text.split(","):
+        role, _, point = item.rpartition("@")
+        deaths.append(Death(role, *parse(point)))
+    if len(deaths) > 1 and not all(death.role for death in deaths):
+        raise ValueError(f"{ENVIRONMENT}: found {text!r}, expected role@name[:n] in each item")
+    return deaths
+
+
+def arm_life(role: str, life: int) -> None:
+    """Arm what ``COREC_CRASH`` has for this life (0 = the first) of ``role``, else disarm.
+
+    A plain ``name[:n]`` is for the first life of every process.
+    """
+    kinds = ("", role, role.partition(" ")[0])
+    mine = [death for death in DEATHS if death.role in kinds]
+    if life < len(mine):
+        arm(mine[life].name, mine[life].passes)
+    else:
+        disarm()
 
 
 def armed_for(code: int) -> npt.NDArray[np.int64]:
@@ -145,5 +182,7 @@ def compiled_kill_point(code: int, armed: npt.NDArray[np.int64]) -> None:
             die()
 
 
-if os.environ.get(ENVIRONMENT):
-    arm(*parse(os.environ[ENVIRONMENT]))
+DEATHS: list[Death] = parse_deaths(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else []
+"""What ``COREC_CRASH`` says."""
+if DEATHS and not DEATHS[0].role:
+    arm(DEATHS[0].name, DEATHS[0].passes)

@@ -26,7 +26,7 @@ from corec.runtime import Runtime
 from corec.supervisor.restarts import Restarts
 from corec.worker.process import run as run_worker
 from corec.world.tables import Tables
-from shm.killpoint import disarm
+from shm.killpoint import arm_life
 from shm.owner import OwnerLock
 
 log = get_logger("corec.supervisor")
@@ -60,8 +60,7 @@ def _main(group: Group, member: Member, parent: int) -> None:
     code = 1
     try:
         group.lock.close_in_child()
-        if member.restarts.count:
-            disarm()
+        arm_life(member.name, member.restarts.count)
         child.enter(member.cpus)
         if member.role == "worker":
             code = run_worker(rt, group.tables, member.index, group.workers, child)
