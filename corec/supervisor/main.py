@@ -37,14 +37,16 @@ from corec.log import get_logger, reopen
 from corec.plan import Plan, make_plan
 from corec.runtime import Runtime
 from corec.supervisor import regroup, segments
+from corec.supervisor.changes import Changes, raise_event
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
+from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import fitting_checkpoint, open_world, set_checkpoints_aside
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.servers import Servers, ServerUnreachable
 from corec.supervisor.signals import Signals, StopWanted, stop_the_start
 from corec.supervisor.summary import resident_bytes, summary
-from corec.supervisor.upgrade import Inherited, exec_again, refusal
+from corec.supervisor.upgrade import Inherited
 from corec.supervisor.wishes import Wishes, worker_count
 from corec.world.inspect import totals
 from shm.owner import OwnerAlive, OwnerLock
@@ -73,6 +75,7 @@ class Supervisor:
         self.keep_world = False
         self.limit = NO_LIMIT
         self.servers_looked = 0.0
+        self.notifier = Notifier(os.environ)
 
     def run(self) -> int:
         """The whole life of the instance; raises ``StartFailed`` before anything ticks."""
@@ -210,7 +213,8 @@ class Supervisor:
             rt.set(L.C_STATE, L.STATE_RUNNING)
             # An adopted world may come from another number of workers: it finishes the tick it is
             # in with those, and changes over at the boundary.
-            self._resize(rt, group, workers)
+            Changes(self.config, self.wishes, rt, group).resize(workers)
+            self.notifier.ready(f"ticking from {base}")
             at_once = self._watch(rt, group, signals)
             rt.resident_bytes = resident_bytes(group, os.getpid())
             clean = False if at_once else self._drain(rt, group, signals)
@@ -235,12 +239,6 @@ class Supervisor:
         else:
             self.face.summary(found)
 
-    def _event(self, rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
-        event = {"unix_ns": time.time_ns(), "tick": segments.world_tick(rt), "tipo": tipo,
-                 "bloque": None, "entidad": None, "detalle": detalle}  # fmt: skip
-        if not rt.events["supervisor"].push(L.KIND_EVENT_FRAME, orjson.dumps(event)):
-            log.warning("an event found its lane full", tipo=tipo)
-
     def _care(self, rt: Runtime, group: Group, finished: Callable[[Member, int], bool]) -> None:
         """Reap, restart, kill what is frozen, keep the embedded servers up."""
         for member, code in group.reap():
@@ -249,7 +247,7 @@ class Supervisor:
                 continue
             group.schedule_restart(member, code)
             group.restart_due()
-            self._event(rt, "reinicio", {"proceso": member.name, "salida": code})
+            raise_event(rt, "reinicio", {"proceso": member.name, "salida": code})
         group.restart_due()
         group.kill_frozen()
         rt.set(L.C_BEAT_NS, time.monotonic_ns())
@@ -261,7 +259,7 @@ class Supervisor:
         try:
             for name in self.servers.keep_alive():
                 log.warning("embedded server died and was started again", server=name)
-                self._event(rt, "servidor", {"servidor": name})
+                raise_event(rt, "servidor", {"servidor": name})
         except EmbeddedServerError as error:
             log.error("embedded server does not come up", reason=str(error))
 
@@ -283,77 +281,33 @@ class Supervisor:
             if segments.world_tick(rt) >= self.limit:
                 return False
             self.face.status(rt)
+            self.notifier.alive(segments.world_tick(rt), rt.get(L.C_PAUSED) != 0)
             self._sleep(group, signals, POLL_SECONDS if self.limit == NO_LIMIT else 0.02)
 
     def _act(self, rt: Runtime, group: Group, number: int) -> None:
+        """A signal that changes the living instance."""
         if number == signal.SIGUSR1:
             reopen()
-        elif number == signal.SIGTTIN:
-            self._resize(rt, group, group.workers + 1)
+            return
+        changes = Changes(self.config, self.wishes, rt, group)
+        if number == signal.SIGTTIN:
+            changes.resize(group.workers + 1)
         elif number == signal.SIGTTOU:
-            self._resize(rt, group, max(1, group.workers - 1))
+            changes.resize(max(1, group.workers - 1))
         elif number == signal.SIGHUP:
-            self._reload(rt, group)
+            self.notifier.reloading()
+            self.config = changes.reload()
+            self.notifier.ready("running")
         elif number == signal.SIGUSR2:
-            self._upgrade(rt, group)
-
-    def _resize(self, rt: Runtime, group: Group, workers: int) -> None:
-        """Go on with another number of workers, blocks moved, no tick lost."""
-        wanted = min(workers, rt.plan.n_blocks)
-        before = group.workers
-        if wanted == before:
-            return
-        if not regroup.rest(rt, group):
-            log.error("workers did not come to rest; their number stays", workers=before)
-            return
-        segments.ensure_lanes(rt, wanted)
-        group.reform(wanted)
-        segments.start_words(rt, keep_control=True)
-        group.start_all()
-        rt.set(L.C_STATE, L.STATE_RUNNING)
-        log.info("number of workers changed", before=before, now=wanted)
-        self._event(rt, "trabajadores", {"antes": before, "ahora": wanted})
-
-    def _reload(self, rt: Runtime, group: Group) -> None:
-        """SIGHUP: take over what may change under a living world, or keep the old and say why."""
-        try:
-            fresh = regroup.reloaded(self.config, self.wishes)
-        except ConfigError as error:
-            log.error("reload refused, the old configuration stays", reason=str(error))
-            self._event(rt, "recarga", {"aceptada": False, "motivo": str(error)})
-            return
-        if fresh is None:
-            log.info("reload: nothing changed")
-            return
-        self.config = fresh
-        if not regroup.rest(rt, group):
-            log.error("workers did not come to rest; reload later")
-            return
-        regroup.apply(rt, fresh)
-        workers = min(worker_count(fresh), rt.plan.n_blocks)
-        segments.ensure_lanes(rt, workers)
-        group.reform(workers)
-        segments.start_words(rt, keep_control=True)
-        group.start_all()
-        rt.set(L.C_STATE, L.STATE_RUNNING)
-        log.info("configuration reloaded")
-        self._event(rt, "recarga", {"aceptada": True})
-
-    def _upgrade(self, rt: Runtime, group: Group) -> None:
-        """SIGUSR2: become the current code; the processes tick on while it is imported."""
-        assert self.servers is not None
-        reason = refusal(self.wishes)
-        if reason is None:
-            try:
-                exec_again(self.wishes, self.lock, self.listener, group, self.servers)
-            except EmbeddedServerError as error:
-                reason = str(error)
-        log.error("upgrade refused, the running code stays", reason=reason)
-        self._event(rt, "actualizacion", {"aceptada": False, "motivo": reason})
+            assert self.servers is not None
+            self.notifier.reloading()
+            changes.upgrade(self.lock, self.listener, self.servers)
+            self.notifier.ready("running, upgrade refused")
 
     def _drain(self, rt: Runtime, group: Group, signals: Signals) -> bool:
         """Stop stage by stage; false when it was cut short or did not end in time."""
         rt.set(L.C_STATE, L.STATE_DRAINING)
+        self.notifier.stopping()
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
         stages = (
             (L.STOP_TICKS, ("worker",)),

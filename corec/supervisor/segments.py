@@ -176,7 +176,9 @@ def create(
         words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK] = tick
     if checkpoint:
         size = L.CANALES * L.IN_POS_WORDS
-        words[L.C_IN_POS : L.C_IN_POS + size] = np.array(checkpoint.head["in_positions"], np.uint64)
+        table = np.array(checkpoint.head["in_positions"], np.uint64)
+        for copy in range(2):
+            words[L.C_IN_POS + copy * size : L.C_IN_POS + (copy + 1) * size] = table
     os.rename(half, folder / CONTROL)
     control.path = folder / CONTROL
     return _runtime(config, plan, folder, control, world, lanes, workers), tables

@@ -1,0 +1,60 @@
+"""systemd's notification protocol (sd_notify(3)): ready, alive, stopping.
+
+The watchdog is fed only while the ticks advance, or while somebody wants them to stand still
+(paused, or a tick limit reached): a supervisor that merely lives is not a server that works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+
+class Notifier:
+    """Sends states to ``$NOTIFY_SOCKET``; does nothing when there is none."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        usec = environ.get("WATCHDOG_USEC", "")
+        mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self._feed_seconds = int(usec) / 2e6 if usec.isdecimal() and mine else 0.0
+        self._fed = 0.0
+        self._tick = -1
+
+    def send(self, *states: str) -> None:
+        """Send the lines; a service manager that does not listen is not our trouble."""
+        if not self._address:
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        ):
+            sender.connect(self._address)
+            sender.sendall("\n".join(states).encode())
+
+    def ready(self, status: str) -> None:
+        """The instance ticks."""
+        self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """A reload or an upgrade begins; ``ready`` ends it."""
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self.send("RELOADING=1", f"MONOTONIC_USEC={usec}")
+
+    def stopping(self) -> None:
+        """The drain begins."""
+        self.send("STOPPING=1")
+
+    def alive(self, tick: int, resting: bool) -> None:
+        """Feed the watchdog if ``tick`` has moved, or is meant to rest."""
+        if not self._feed_seconds or not self._address:
+            return
+        now = time.monotonic()
+        if now - self._fed < self._feed_seconds or (tick == self._tick and not resting):
+            return
+        self._fed, self._tick = now, tick
+        self.send("WATCHDOG=1", f"STATUS=tick {tick}")
