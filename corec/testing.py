@@ -138,7 +138,7 @@ class Block:
         """
         given = [(*reading, True)[:3] for reading in readings]
         local = np.array([int(r[0]) - self.first_id for r in given], np.int64)
-        if local.size and not (0 <= int(local.min()) and int(local.max()) < self.n):
+        if local.size and (int(local.min()) < 0 or int(local.max()) >= self.n):
             raise ValueError(f"readings: an id is not one of the {self.n} from {self.first_id} on")
         tick = self.view.tick + 1
         self.targs[K.T_TICK] = tick
@@ -278,7 +278,7 @@ class _Plain:
         try:
             with np.errstate(all="ignore"):
                 valor = np.float32(function(me, *value))
-        except Exception as error:  # whatever the user's code raises fails the entity
+        except Exception as error:  # noqa: BLE001  # whatever it is
             self.failures.append(f"{type(error).__name__}: {error}")
             return
         if not np.isfinite(valor):
@@ -308,10 +308,10 @@ class _Plain:
     def _differ(self, field: str, compiled: Any, plain: Any) -> None:
         given = ", ".join(f"{name}={_text(value)}" for name, value in self.start.items())
         fed = f" and the values {self.values}" if self.values else ""
+        where = f"{self.processor.name}: entity {self.start['id']}, tick {self.start['tick']}"
         raise Difference(
-            f"{self.processor.name}: entity {self.start['id']}, tick {self.start['tick']}: {field}: "
-            f"compiled {_text(compiled)}, plain {_text(plain)}. To step through it: "
-            f"PlainEntity({self.processor.function.__name__}, {given}){fed}"
+            f"{where}: {field}: compiled {_text(compiled)}, plain {_text(plain)}. "
+            f"To step through it: PlainEntity({self.processor.function.__name__}, {given}){fed}"
         )
 
 

@@ -127,9 +127,8 @@ class Adapter:
         return self._constant(value)
 
     def _module(self, module: types.ModuleType, names: list[str]) -> types.ModuleType:
-        if id(module) in self._seen:
-            shadow = self._seen[id(module)]
-        else:
+        shadow: types.ModuleType | None = self._seen.get(id(module))
+        if shadow is None:
             # Numba tells modules apart by their text: the serial keeps two processors' apart
             shadow = types.ModuleType(f"{module.__name__}#{next(_serial)}")
             self._seen[id(module)] = shadow

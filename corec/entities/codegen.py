@@ -26,7 +26,6 @@ INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi")
 DRAWS_PER_READING = 16  # a Celu entity's readings of one tick draw apart by that many
 
 
-
 def _place(processor: Processor, cap: int, name: str) -> tuple[str, str]:
     """(dtype, byte offset as an expression in ``i``) of entity ``i`` in column ``name``."""
     sizes = {"valor": ("f4", 4)} | {f.name: (f.dtype, f.itemsize) for f in processor.fields}
@@ -100,7 +99,7 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
         "        fine = fine & ((valor - valor) == float32(0.0)) & (running[i] != 0)",
     ]
     for name, value in [("valor", "valor"), *_after(processor)]:
-        kept = f"{value} if fine else {_get(processor, cap, 'a', name)}"
+        kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
         lines.append("        " + _put(processor, cap, "b", name, kept))
     lines += [
         "        good[i] = fine",
@@ -210,7 +209,7 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         "import numpy as np",
         "from numba import cfunc, float32, float64, int64, uint32, uint64",
         "from corec.entities.compile import parts",
-        "from corec.kernels.address import GET, PUT, f4_at, f8_at, pointer, u1_at, u4_at",
+        "from corec.kernels.address import GET, PUT, f4_at, f8_at, pick, pointer, u1_at, u4_at",
         "from corec.kernels.philox import fill_random",
         "",
         f'_parts = parts("{key}")',

@@ -135,7 +135,7 @@ def _why(function: Any, dispatcher: Any, arguments: tuple[Any, ...]) -> str | No
     """What is wrong with one function, compiled alone; None when it compiles."""
     try:
         dispatcher.compile(arguments)
-    except Exception as error:  # as above
+    except Exception as error:  # noqa: BLE001  # as above
         return reason(error, function.__code__.co_filename)
     return returns_what(dispatcher.overloads[arguments].signature.return_type)
 

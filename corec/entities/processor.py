@@ -177,10 +177,10 @@ def _check_function(kind: str, function: Any, owner: str) -> str:
     return arguments[1].name if kind == "celu" else ""
 
 
-def _check_names(names: list[Any], owner: str) -> None:
+def _check_names(names: list[str], owner: str) -> None:
     for name in names:
-        wrong = not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name)
-        if wrong or name.startswith("_") or "__" in name or name in RESERVED:
+        hidden = name.startswith("_") or "__" in name or name in RESERVED
+        if hidden or not name.isidentifier() or keyword.iskeyword(name):
             raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
         if names.count(name) > 1:
             raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
@@ -192,7 +192,7 @@ def _declare(
     *,
     state: Mapping[str, Any],
     history: Mapping[str, Any],
-    params: Mapping[str, float],
+    params: Mapping[str, Any],
     means: Sequence[str],
     init: Callable[..., Any] | None,
     alerts: bool,
@@ -208,7 +208,7 @@ def _declare(
         _check_function("micro", init, f"{owner}: init")
     if isinstance(means, str):
         raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
-    names = [*state, *history, *params, *(f"mean_{m}" for m in means)]
+    names = [str(name) for name in (*state, *history, *params)] + [f"mean_{m}" for m in means]
     _check_names(names, owner)
     fields = tuple(_field(name, spec, owner) for name, spec in state.items())
     rings = tuple(_history(name, spec, owner) for name, spec in history.items())

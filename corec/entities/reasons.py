@@ -22,7 +22,7 @@ _KNOWN = re.compile(
     r"|The '[^']*' construct is not supported[^\n]*|[^\n]*\bnot supported\b[^\n]*)"
 )
 _HINTS = (
-    (r"exception_match\(", "`except` with an exception's name is not supported: use a plain except"),
+    (r"exception_match\(", "`except` with a name is not supported: use a plain `except`"),
     (r"opcode \(IMPORT_NAME\)", "`import` belongs at the top of the module, not into the function"),
     (r"getiter\(me\.(\w+)\)", r"loop over a history with `for k in range(len(me.\1))`"),
     (r"(raise|Exception).*(f-string|JoinedStr)", "an exception takes constant text only"),

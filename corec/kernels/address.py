@@ -92,6 +92,7 @@ then sees constant distances, and checks two copies for overlap instead of every
 PUT = {code: _putter(kind) for code, kind in COLUMN_TYPES.items()}
 """dtype → (void pointer, byte offset, value) → store it there."""
 
+
 @intrinsic
 def pick(typing_context: Any, condition: Any, yes: Any, no: Any) -> Any:
     """``yes if condition else no`` of ``no``'s type, both evaluated: a branch around a load would

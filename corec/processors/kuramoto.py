@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from corec.entities.processor import micro
 
 
@@ -34,7 +36,7 @@ def kuramoto(me: Any) -> Any:
     """One Euler step; phases stay in [0, 2π)."""
     pull = me.K * (me.mean_s * me.c - me.mean_c * me.s)
     theta = me.theta + me.dt * (me.omega + pull)
-    theta = theta - 6.2831853 * math.floor(theta * 0.15915494)
+    theta = theta - 6.2831853 * np.floor(theta * 0.15915494)
     me.theta = theta
     me.c = math.cos(theta)
     me.s = math.sin(theta)
