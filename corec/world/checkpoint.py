@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -33,9 +33,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from corec.kernels import snapshot as K
-from corec.plan import Plan
-from corec.world.create import write_headers
-from corec.world.packing import Packing, part_of_plan, plan_of, shape_of
+from corec.world.packing import Packing
 
 MAGIC: Final = b"CORECHK2"
 END: Final = b"CORECEND"
@@ -96,7 +94,8 @@ class PartWriter:
         self, kind: int, lo: int, hi: int, data: NDArray[np.uint8] | bytes, *, pack: bool = True
     ) -> None:
         """One part. ``pack`` false: as it is, and without waiting for the disk. Raises OSError."""
-        body = self._packer.compress(memoryview(data)) if pack else memoryview(data)
+        plain = data if isinstance(data, bytes) else data.data
+        body = self._packer.compress(plain) if pack else plain
         fields = _FIELDS.pack(len(body), kind if pack else kind | PLAIN, lo, hi)
         crc = google_crc32c.extend(google_crc32c.value(fields), bytes(body))
         self.file.write(crc.to_bytes(4, "little") + fields)
@@ -138,6 +137,7 @@ class Contents:
 
     def head_offset(self) -> int:
         """Where the head part begins. Raises CheckpointRefused, OSError."""
+        self.file.seek(0)
         magic = self.file.read(len(MAGIC))
         if magic != MAGIC:
             if magic.startswith(MAGIC[:7]):
@@ -155,7 +155,6 @@ class Contents:
 
     def head(self) -> dict[str, Any]:
         """The head. Raises CheckpointRefused, OSError."""
-        self.file.seek(0)
         part = self._part_at(self.head_offset())
         if part.kind != HEAD | PLAIN:
             raise self.refuse(f"found a part of kind {part.kind} in the place of its head")
@@ -197,7 +196,8 @@ class Contents:
         try:
             return self._unpacker.decompress(body)
         except zstandard.ZstdError as error:
-            raise self.refuse(f"blocks {part.lo}–{part.hi - 1} cannot be unpacked: {error}") from None
+            which = f"blocks {part.lo}–{part.hi - 1}"
+            raise self.refuse(f"{which} cannot be unpacked: {error}") from None
 
     def load_into(self, packing: Packing, first: int, part: Part) -> None:
         """Put a part's records into a world whose block 0 is block ``first`` of the file."""
@@ -220,119 +220,6 @@ def read_head(path: Path) -> Checkpoint:
     """
     with Contents(path) as contents:
         return Checkpoint(path, contents.head())
-
-
-def check_parts(path: Path) -> Checkpoint:
-    """Read the whole file and check every checksum, without unpacking it to a world.
-
-    Raises:
-        CheckpointRefused: what was found. OSError: it can't be read.
-    """
-    with Contents(path) as contents:
-        head = contents.head()
-        found = list(contents.parts(_head_start(contents)))
-        for part in found:
-            contents.data(part)
-        if len(found) != head["parts"]:
-            raise contents.refuse(f"found {len(found)} parts, expected {head['parts']}")
-        return Checkpoint(path, head)
-
-
-def _head_start(contents: Contents) -> int:
-    contents.file.seek(0)
-    return contents.head_offset()
-
-
-def load_checkpoint(
-    checkpoint: Checkpoint, plan: Plan, world: NDArray[np.uint8],
-    progress: Callable[[int, int], None] | None = None,
-) -> None:  # fmt: skip
-    """Fill a zeroed world segment (u8[plan.world_bytes]) from ``checkpoint``.
-
-    ``progress(done, total)`` is called with counts of entities.
-    Raises:
-        CheckpointRefused: damaged, or made for another plan. The world may be half filled then.
-    """
-    with Contents(checkpoint.path) as contents:
-        head = contents.head()
-        if head["swarms"] != shape_of(plan):
-            raise contents.refuse("its blocks have other columns than those configured")
-        packing = Packing(plan, world)
-        missing = np.ones(plan.n_blocks, np.bool_)
-        parts = 0
-        end = _head_start(contents)
-        for part in contents.parts(end):
-            contents.load_into(packing, 0, part)
-            parts += 1
-            if part.kind & ~PLAIN == STATE:
-                missing[part.lo : part.hi] = False
-            if progress is not None:
-                progress(plan.entidades * part.offset // end, plan.entidades)
-        if parts != head["parts"] or missing.any():
-            raise contents.refuse(
-                f"found {parts} parts, expected {head['parts']}; {int(missing.sum())} blocks missing"
-            )
-    write_headers(plan, world)
-
-
-def digest_in(
-    path: Path, parts: list[Part], shape: list[dict[str, Any]],
-    step: Callable[[float], None], shown: Path | None = None,
-) -> tuple[int, str]:  # fmt: skip
-    """(tick, digest) of the world that ``parts`` of the file hold, a chunk of blocks at a time.
-
-    ``step(share)`` is called after each chunk with the share that is done.
-    Raises:
-        CheckpointRefused: a checksum, a record or a block's tick is wrong.
-    """
-    from corec.world.digest import Digest, WorldMoved
-
-    plan = plan_of(shape)
-    ranges = sorted({(part.lo, part.hi) for part in parts if part.kind & ~PLAIN == STATE})
-    digest = Digest()
-    with Contents(path, shown) as contents:
-        reached = 0
-        for lo, hi in ranges:
-            if lo != reached or hi > plan.n_blocks:
-                raise contents.refuse(f"found blocks {lo}–{hi - 1} after block {reached - 1}")
-            reached = hi
-            piece = part_of_plan(plan, lo, hi)
-            words = np.zeros(piece.world_bytes // 8, np.uint64)
-            packing = Packing(piece, words.view(np.uint8))
-            for part in parts:
-                if (part.lo, part.hi) == (lo, hi):
-                    contents.load_into(packing, lo, part)
-            try:
-                digest.add(piece, words)
-            except WorldMoved as error:
-                raise contents.refuse(str(error)) from None
-            step(hi / plan.n_blocks)
-        if reached != plan.n_blocks:
-            raise contents.refuse(f"blocks from {reached} on are missing")
-    return digest.tick, digest.hexdigest()
-
-
-def verify(path: Path, step: Callable[[float], None] = lambda _: None) -> Checkpoint:
-    """Read everything: checksums, records, and the digest recomputed from the contents.
-
-    Raises:
-        CheckpointRefused: what was found. OSError: it can't be read.
-    """
-    with Contents(path) as contents:
-        head = contents.head()
-        parts = list(contents.parts(_head_start(contents)))
-    try:
-        if len(parts) != head["parts"]:
-            raise CheckpointRefused(f"{path}: found {len(parts)} parts, expected {head['parts']}")
-        tick, digest = digest_in(path, parts, head["swarms"], step)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointRefused(f"{path}: its head makes no sense: {error!r}") from None
-    if (tick, digest) != (head["tick"], head["digest"]):
-        raise CheckpointRefused(
-            f"{path}: its contents are tick {tick}, digest {digest}; its head says "
-            f"tick {head['tick']}, digest {head['digest']}"
-        )
-    return Checkpoint(path, head)
 
 
 def checkpoint_name(tick: int) -> str:

@@ -6,42 +6,12 @@ which is stored after the checkpoint is on disk: who finds it set may remove the
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-import corec
 from corec import layout as L
 from corec.runtime import Runtime
-from corec.world.checkpoint import write_checkpoint
 from corec.world.digest import digest_of
+from corec.world.snapshot import Snapshot
 
 DIGEST_AND_CHECKPOINT = 1
-
-
-def checkpoint_head(rt: Runtime, tick: int, digest: str) -> dict[str, Any]:
-    """What the head of a checkpoint says: which world, which tick, where the lanes stood."""
-    copy = rt.get(L.C_IN_POS_SEQ) & 1
-    size = L.CANALES * L.IN_POS_WORDS
-    start = L.C_IN_POS + copy * size
-    return {
-        "version": corec.__version__,
-        "layout": L.LAYOUT_VERSION,
-        "instance_id": rt.config.instance_id,
-        "epoch": rt.epoch,
-        "fingerprint": rt.get(L.C_CONFIG_HASH),
-        "seed": rt.config.seed,
-        "entidades": rt.plan.entidades,
-        "tick": tick,
-        "digest": digest,
-        "unix_ns": time.time_ns(),
-        "in_positions": [int(w) for w in rt.control[start : start + size]],
-        "lanes": {
-            "in": rt.inbox.head,
-            "out": [lane.head for lane in rt.out],
-            "rows": [lane.head for lane in rt.rows],
-            "events": {role: lane.head for role, lane in rt.events.items()},
-        },
-    }
 
 
 def finish(rt: Runtime) -> None:
@@ -54,7 +24,13 @@ def finish(rt: Runtime) -> None:
     rt.set(L.C_DIGEST_TICK, tick)
     rt.set(L.C_DIGEST, int(digest[:16], 16))
     rt.set(L.C_DIGEST + 1, int(digest[16:], 16))
-    head = checkpoint_head(rt, tick, digest)
     folder = rt.config.state_path / rt.config.instance_id
-    write_checkpoint(folder, rt.plan, rt.world.payload, head, rt.config.checkpoint.keep)
+    snapshot = Snapshot(rt, folder, lambda: False)
+    try:
+        snapshot.prepare()
+        snapshot.take()
+        snapshot.write(digest)
+        snapshot.publish(rt.config.checkpoint.keep)
+    finally:
+        snapshot.abandon()
     rt.set(L.C_DIGEST_VALID, DIGEST_AND_CHECKPOINT)

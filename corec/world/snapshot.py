@@ -1,0 +1,338 @@
+"""A checkpoint in the making: beside the ticks, but for one short moment.
+
+    prepare   history rounds: what is in the rings goes to the file while the world ticks; the last
+              round takes little more than a moment, so that little is left for the hold
+    take      the caller holds the world: state records and the rest of the histories are copied
+              into memory, the positions noted; nothing else
+    write     the world ticks on: what was copied is packed into the file, the file is read back for
+              the digest, the head is added, all is synced
+    publish   renamed into place, older checkpoints than the last ``keep`` removed
+
+Why the histories come out right is the theory of ``corec.kernels.snapshot``. Memory: the state
+records of the world, and at most STAGING_BYTES_MAX of history; a world that pushes more than that
+between the last round and the hold has the rest written to the file while it is held.
+
+A kill anywhere leaves the old set of checkpoints and perhaps a file with a leading dot that nobody
+takes for one (``prepare`` removes it); after the rename, the old set and the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import corec
+from corec import layout as L
+from corec.kernels import snapshot as K
+from corec.runtime import Runtime
+from corec.world.checkpoint import (
+    HISTORY,
+    PREFIX,
+    STATE,
+    SUFFIX,
+    Checkpoint,
+    Contents,
+    PartWriter,
+    checkpoint_files,
+    checkpoint_name,
+)
+from corec.world.digest import WorldMoved
+from corec.world.packing import Packing, chunks, history_bytes_max, shape_of
+from corec.world.restore import digest_in
+from shm.killpoint import kill_point, register
+
+STAGING_BYTES_MAX: Final = 128 << 20
+ROUNDS_MAX: Final = 5
+ROUND_ENOUGH_BYTES: Final = 4 << 20
+
+for _name in ("round", "copied", "part", "before_head", "before_sync", "before_rename",
+              "after_rename", "after_prune"):  # fmt: skip
+    register(f"checkpoint.{_name}")
+
+
+class Abandoned(Exception):
+    """The making was called off; nothing of it is left."""
+
+
+class Staging:
+    """Memory that records are copied to, its pages touched beforehand."""
+
+    def __init__(self, size: int) -> None:
+        self.data: NDArray[np.uint8] = np.empty(size, np.uint8)
+        self.data.fill(0)  # a page fault in the hold would cost more than the copy
+        self.used = 0
+        self.records: list[tuple[int, int, int, int]] = []
+
+    @property
+    def address(self) -> int:
+        """Where the next record goes."""
+        return int(self.data.ctypes.data) + self.used
+
+    @property
+    def room(self) -> int:
+        """Bytes left."""
+        return int(self.data.size) - self.used
+
+    def add(self, lo: int, hi: int, size: int) -> None:
+        """Note records of the blocks ``lo … hi−1`` that were written to ``address``."""
+        self.records.append((lo, hi, self.used, size))
+        self.used += size
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.used = 0
+        self.records.clear()
+
+
+class Snapshot:
+    """One checkpoint of a living world; one method after the other, by one thread at a time."""
+
+    def __init__(self, rt: Runtime, folder: Path, called_off: Callable[[], bool]) -> None:
+        """``called_off`` is asked between two chunks; true ends ``prepare`` and ``write``."""
+        self.rt, self.folder = rt, folder
+        self.progress = 0.0
+        self._called_off = called_off
+        self._packing = Packing(rt.plan, rt.world.payload)
+        self._chunks = chunks(rt.plan)
+        self._half = folder / f".{PREFIX}{os.getpid()}{SUFFIX}"
+        self._file: BinaryIO | None = None
+        self._head: dict[str, Any] = {}
+        self._seen = np.zeros(self._packing.counters, np.uint32)
+        self._fresh = np.zeros(self._packing.counters, np.uint32)
+        self._repairs = np.full(rt.plan.n_blocks, -1, np.int64)
+        self._fresh_repairs = np.zeros(rt.plan.n_blocks, np.int64)
+        self._result = np.zeros(2, np.int64)
+        longest = [
+            sum(history_bytes_max(rt.plan, b) for b in range(lo, hi)) for lo, hi in self._chunks
+        ]
+        self._chunk_history = max(longest)
+        self._state: list[Staging] = []
+        self._history = Staging(0)
+
+    def prepare(self) -> None:
+        """Open the file and write the history rounds.
+
+        Raises:
+            OSError: the disk is full or the folder can't be written. Abandoned: called off.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        remove_halves(self.folder)
+        self._file = open(  # noqa: SIM115 - closed by abandon or publish
+            self._half, "xb", buffering=1 << 20, opener=lambda p, f: os.open(p, f, 0o600)
+        )
+        self._writer = PartWriter(self._file)
+        last = 0
+        if self._packing.counters:
+            staging = Staging(self._chunk_history)
+            before = 0
+            for number in range(ROUNDS_MAX):
+                last = self._round(staging, number)
+                kill_point("checkpoint.round")
+                if last <= ROUND_ENOUGH_BYTES or (number > 1 and 4 * last > 3 * before):
+                    break
+                before = last
+        n = self.rt.plan.n_blocks
+        K.touch_state(self._packing.blocks, self._packing.swarms, 0, n)
+        size = K.measure_state(self._packing.blocks, self._packing.swarms, 0, n)
+        self._state = [Staging(size + size // 4 + L.MIB)]
+        if self._packing.counters:
+            self._history = Staging(max(self._chunk_history, min(STAGING_BYTES_MAX, 2 * last)))
+
+    def _round(self, staging: Staging, number: int) -> int:
+        total = 0
+        for k, (lo, hi) in enumerate(self._chunks):
+            self._go_on()
+            staging.clear()
+            self._copy_history(staging, lo, hi)
+            total += staging.used
+            self._flush(staging, pack=True)
+            if number == 0:
+                self.progress = 0.5 * (k + 1) / len(self._chunks)
+        return total
+
+    def _copy_history(self, staging: Staging, lo: int, hi: int) -> bool:
+        """One chunk's history since the last round; false when there is no room for it."""
+        code = K.save_history(
+            self._packing.blocks, self._packing.swarms, lo, hi, self._seen, self._repairs,
+            self._fresh, self._fresh_repairs, staging.address, staging.room, self._result,
+        )  # fmt: skip
+        if code == K.MOVED:
+            raise WorldMoved(f"a block of {lo}–{hi - 1} never held still")
+        if code == 0 and self._result[1]:
+            staging.add(lo, hi, int(self._result[0]))
+        return bool(code == 0)
+
+    def _flush(self, staging: Staging, *, pack: bool) -> None:
+        for lo, hi, at, size in staging.records:
+            self._writer.write(HISTORY, lo, hi, staging.data[at : at + size], pack=pack)
+            if pack:
+                kill_point("checkpoint.part")
+        staging.clear()
+
+    def take(self) -> int:
+        """Copy what can't be copied while the world ticks; returns the tick.
+
+        Raises:
+            WorldMoved: the world is not at rest at one tick. OSError: see the theory of memory.
+        """
+        rt, packing = self.rt, self._packing
+        tick = rt.get(L.C_GO_TICK)
+        for lo, hi in self._chunks:
+            size = self._copy_state(lo, hi, tick)
+            if size == K.NO_ROOM:
+                wanted = K.measure_state(packing.blocks, packing.swarms, lo, rt.plan.n_blocks)
+                self._state.append(Staging(wanted + L.MIB))
+                size = self._copy_state(lo, hi, tick)
+            if size < 0:
+                raise WorldMoved(f"blocks {lo}–{hi - 1} are not at rest at tick {tick}")
+            self._state[-1].add(lo, hi, size)
+            if packing.counters and not self._copy_history(self._history, lo, hi):
+                self._flush(self._history, pack=False)
+                if not self._copy_history(self._history, lo, hi):
+                    raise WorldMoved(f"blocks {lo}–{hi - 1} hold more history than they can")
+        self._head = checkpoint_head(rt, tick)
+        if rt.get(L.C_GO_TICK) != tick:
+            raise WorldMoved(f"tick {tick + 1} began while tick {tick} was copied")
+        kill_point("checkpoint.copied")
+        return tick
+
+    def _copy_state(self, lo: int, hi: int, tick: int) -> int:
+        staging, packing = self._state[-1], self._packing
+        return int(
+            K.save_state(
+                packing.blocks, packing.swarms, lo, hi, tick, staging.address, staging.room
+            )
+        )
+
+    def write(self, digest: str | None = None) -> dict[str, Any]:
+        """Finish the file; returns its head. ``digest``: known already, the file is not read back.
+
+        Raises:
+            OSError: the disk is full. Abandoned: called off.
+            CheckpointRefused: what was written does not read back.
+        """
+        assert self._file is not None
+        started = time.monotonic()
+        base = self.progress
+        total = sum(len(staging.records) for staging in self._state)
+        done = 0
+        for staging in self._state:
+            for lo, hi, at, size in staging.records:
+                self._go_on()
+                self._writer.write(STATE, lo, hi, staging.data[at : at + size])
+                kill_point("checkpoint.part")
+                done += 1
+                self.progress = base + (0.7 - base) * done / total
+        self._flush(self._history, pack=True)
+        self._state, self._history = [], Staging(0)
+        parts = self._writer.parts
+        if digest is None:
+            self._file.flush()
+            digest = self._read_back()
+        self._head |= {
+            "digest": digest,
+            "parts": parts,
+            "unix_ns": time.time_ns(),
+            "write_seconds": round(time.monotonic() - started, 3),
+        }
+        kill_point("checkpoint.before_head")
+        self._writer.finish(self._head)
+        kill_point("checkpoint.before_sync")
+        self.progress = 1.0
+        return self._head
+
+    def _read_back(self) -> str:
+        assert self._file is not None
+
+        def step(share: float) -> None:
+            self._go_on()
+            self.progress = 0.7 + 0.3 * share
+
+        with Contents(self._half) as contents:
+            parts = list(contents.parts(self._file.tell()))
+        tick, digest = digest_in(self._half, parts, self._head["swarms"], step)
+        if tick != self._head["tick"]:
+            raise WorldMoved(f"found tick {tick} in the file, expected {self._head['tick']}")
+        return digest
+
+    def publish(self, keep: int) -> Checkpoint:
+        """Make the file one of the checkpoints, of which the last ``keep`` stay. Raises OSError."""
+        assert self._file is not None
+        self._file.close()
+        path = self.folder / checkpoint_name(int(self._head["tick"]))
+        kill_point("checkpoint.before_rename")
+        os.replace(self._half, path)
+        sync_folder(self.folder)
+        kill_point("checkpoint.after_rename")
+        for old in checkpoint_files(self.folder)[keep:]:
+            old.unlink(missing_ok=True)
+        kill_point("checkpoint.after_prune")
+        return Checkpoint(path, self._head)
+
+    def abandon(self) -> None:
+        """Leave nothing behind; fine after anything."""
+        if self._file is not None and not self._file.closed:
+            try:
+                self._file.close()
+            except OSError:
+                pass  # what its buffer held does not fit the disk, and is not wanted any more
+        self._half.unlink(missing_ok=True)
+        self._state, self._history = [], Staging(0)
+
+    def _go_on(self) -> None:
+        if self._called_off():
+            raise Abandoned
+
+
+def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
+    """What the head of a checkpoint says: which world, which tick, where the lanes stood."""
+    return {
+        "version": corec.__version__,
+        "layout": L.LAYOUT_VERSION,
+        "instance_id": rt.config.instance_id,
+        "epoch": rt.epoch,
+        "fingerprint": rt.get(L.C_CONFIG_HASH),
+        "seed": rt.config.seed,
+        "entidades": rt.plan.entidades,
+        "tick": tick,
+        "swarms": shape_of(rt.plan),
+        "in_positions": in_positions(rt, tick),
+        "lanes": {
+            "in": rt.inbox.head,
+            "out": [lane.head for lane in rt.out],
+            "rows": [lane.head for lane in rt.rows],
+            "events": {role: lane.head for role, lane in rt.events.items()},
+        },
+    }
+
+
+def in_positions(rt: Runtime, tick: int) -> list[int]:
+    """The table of what the world has applied up to ``tick``, which is committed everywhere.
+
+    A leader that was killed on its way to the next tick may have left that tick's table behind: in
+    the other copy (see ``corec.worker.leader``).
+    """
+    size = L.CANALES * L.IN_POS_WORDS
+    start = L.C_IN_POS + (tick & 1) * size
+    return [int(word) for word in rt.control[start : start + size]]
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what makers of checkpoints that were killed have left in ``folder``."""
+    for left in folder.glob(f".{PREFIX}*"):
+        left.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
