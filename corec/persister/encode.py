@@ -9,7 +9,7 @@ packed structured array; the two names are made once per block.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,13 @@ import numpy.typing as npt
 import orjson
 
 from corec import layout as L
+from corec.log import get_logger
 from corec.persister.batch import has_row
 from corec.persister.payload import PayloadEncoder, repairs_of
 from corec.plan import Plan
 from shm.lane import Frame
 
+log = get_logger(__name__)
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 NULL = struct.pack(">i", -1)
@@ -205,6 +207,19 @@ def parse_event(payload: bytes | memoryview) -> Event:
         if not 0 <= number < 2**63:
             raise ValueError(f"event: found {number}, expected 0 to 2**63 - 1")
     return event
+
+
+def parse_events(frames: Iterable[Frame]) -> tuple[list[Event], int]:
+    """The events in frames, and how many of them make no sense; those are logged."""
+    events: list[Event] = []
+    bad = 0
+    for frame in frames:
+        try:
+            events.append(parse_event(frame.payload))
+        except (ValueError, KeyError, TypeError, orjson.JSONEncodeError) as error:
+            bad += 1
+            log.error("an event makes no sense and is dropped", error=str(error))
+    return events, bad
 
 
 def _without_nul(value: Any) -> Any:

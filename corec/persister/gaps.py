@@ -1,8 +1,8 @@
 """Frames that are not there: dropped at the spool's limit, or damaged on disk.
 
 A gap takes part in everything as a frame that stretches from the first lost position to the first
-one after it.  It becomes an event in the transaction that moves the lane's mark over it, so each gap
-is in ``eventos`` exactly once, beside the rows around it.
+one after it.  It becomes an event in the transaction that moves the lane's mark over it, so each
+gap is in ``eventos`` exactly once, beside the rows around it.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corec.log import get_logger
+from corec.persister.batch import Mark
 from corec.persister.gaps import count_frames, gap_frame
 from corec.persister.spool_format import (
     WHY_CORRUPT,
@@ -76,6 +77,10 @@ class Generation:
         """``made``: lane → when it was made (ns)."""
         self.made = dict(made)
         self.files: list[SpoolFile] = []
+        self.marks: dict[str, Mark] = {}
+        """How far each lane is known to be durable in the database; it may be further."""
+        self.on_the_way: dict[str, int] = {}
+        """Lane → position before which frames were sent to the database, outcome unknown."""
         self._records: dict[str, list[Record]] = {}
 
     @property
@@ -111,6 +116,17 @@ class Generation:
             records = self._records.setdefault(found.extent.lane, [])
             k = bisect_right(records, found.extent.begin, key=lambda r: r.extent.begin)
             records.insert(k, Record(stub, found))
+
+    def durable(self, file: SpoolFile) -> bool:
+        """Whether the database has everything in ``file``."""
+        return all(
+            lane in self.marks and end <= self.marks[lane].position
+            for lane, end in file.ends.items()
+        )
+
+    def pinned(self, file: SpoolFile) -> bool:
+        """Whether something in ``file`` is on its way to the database."""
+        return any(first < self.on_the_way.get(lane, -1) for lane, first in file.first.items())
 
     def begin(self, lane: str) -> int | None:
         """The first position that is here; None: nothing of the lane is."""
@@ -168,11 +184,11 @@ class Generation:
             if limit_bytes is not None and taken >= limit_bytes:
                 return
 
-    def lost_in(self, file: SpoolFile, marks: Mapping[str, int]) -> list[Extent]:
-        """What dropping ``file`` loses: one extent per lane, from what ``marks`` say is durable."""
+    def lost_in(self, file: SpoolFile) -> list[Extent]:
+        """What dropping ``file`` loses: one extent per lane, of what is not known to be durable."""
         lost = []
         for lane in file.ends:
-            mark = marks.get(lane, -1)
+            mark = self.marks[lane].position if lane in self.marks else -1
             parts = [
                 self._rest(record, mark)
                 for record in self._records[lane]

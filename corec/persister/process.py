@@ -3,11 +3,14 @@
 Theory.  It alone consumes the rows and event lanes and alone writes the words of its slot.  One
 task does the work: connect, take over, then again and again look at the lanes, write one
 transaction, release what became durable.  Another (``_watch``) beats, sees the stop word and a dead
-parent, and never waits for the database.  Nothing is released before its COMMIT is known, so a kill
-anywhere only makes the successor read ``corec_offsets`` (``offsets``, ``writer``).  While the
-database is away the frames stay in the lanes; when those are full the workers wait.
+parent, and never waits for anything.  A third (``spooler``) moves frames to the disk while the
+database does not take them.  Nothing is released before it is known to be durable, by its COMMIT or
+on disk, so a kill anywhere only makes the successor read ``corec_offsets`` and the spool's files
+(``offsets``, ``writer``, ``spool``).  When the spool is full too, the workers wait.
 
-``S_TICK`` = T says that every row and repair of ticks <= T is committed.
+The order is: what older lanes left in the spool, the spool, the lanes.
+
+``S_TICK`` = T says that every row and repair of ticks <= T is committed (or in a gap that is).
 """
 
 from __future__ import annotations
@@ -16,31 +19,31 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import orjson
 import psycopg
 import uvloop
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.persister.batch import (
-    Batch,
-    LaneView,
-    durable_tick,
-    shares,
-    take,
-    worth_writing,
-)
-from corec.persister.encode import Encoder, Event, parse_event
+from corec.persister.batch import Batch, shares, take, worth_writing
+from corec.persister.bell import rung
+from corec.persister.encode import Encoder, parse_events
 from corec.persister.faults import Backoff, ForeignSchema, reason_of, text_of
+from corec.persister.gaps import newly_lost
+from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.schema import Connection
-from corec.persister.source import Source, lane_sources
-from corec.persister.writer import World, Writer, Written, abandon, connect
-from corec.runtime import Runtime
+from corec.persister.shown import Shown
+from corec.persister.source import LaneSource, OldSource, Source, committed_tick, lane_sources
+from corec.persister.spool import Spool
+from corec.persister.spool_format import Extent
+from corec.persister.spooler import SILENT_S, Spooler
+from corec.persister.writer import World, Writer, abandon, connect
+from corec.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
-from shm.lane import LaneCorrupt
+from shm.lane import Frame, LaneCorrupt
 
 BATCH_BYTES = 8 << 20
 """Of lanes, per transaction; the COPY stream is about as long."""
@@ -49,9 +52,13 @@ ENOUGH_BYTES = 1 << 20
 LINGER_S = 0.2
 IDLE_S = 0.2
 BEAT_S = 0.1
-SILENCE_S = 3.0
-"""A database operation of this age shows as waiting."""
 MAINTAIN_S = 60.0
+LOCK_RETRY_S = 0.05
+FOLDER_RETRY_S = 1.0
+STOP_PATIENCE_S = 5.0
+"""So long a stop tries to reach a database that is away, then leaves the rest in the spool."""
+STOP_SILENCE_S = 15.0
+"""A database operation of this age is given up when stopping."""
 
 log = get_logger("corec.persister")
 
@@ -63,16 +70,28 @@ def run(rt: Runtime) -> int:
 
 
 class Persister:
-    """The state of the process."""
+    """The state of the process; the spooler's ``Host``."""
 
     def __init__(self, rt: Runtime) -> None:
         self.rt = rt
         self.slot = rt.slot(L.SLOT_PERSISTER)
         self.bell = rt.doorbells[L.SLOT_PERSISTER]
-        self.sources: list[Source] = lane_sources(rt)
-        persist = rt.config.persist
-        self.world = World(rt.config.instance_id, rt.epoch, persist.partition)
-        self.encoder = Encoder(rt.plan, rt.config.instance_id, persist.payload)
+        self.shown = Shown(rt)
+        self.lanes: list[LaneSource] = lane_sources(rt)
+        persist, instance = rt.config.persist, rt.config.instance_id
+        cap_bytes = persist.spool_max_mb << 20
+        self.spool = Spool(
+            rt.config.state_path / instance / "spool", instance, rt.epoch,
+            {lane.name: lane.made for lane in self.lanes}, cap_bytes,
+        )  # fmt: skip
+        for lane in self.lanes:
+            lane.spooled = self.spool.current
+        self.spooler = Spooler(self, self.spool, self.lanes, persist.on_full)
+        self.generation: Generation = self.spool.current
+        self.sources: Sequence[Source] = self.lanes
+        self.batch_bytes = min(BATCH_BYTES, cap_bytes // 4)
+        self.world = World(instance, rt.epoch, persist.partition)
+        self.encoder = Encoder(rt.plan, instance, persist.payload)
         seconds = persist.retention_seconds
         self.retention = None if seconds is None else timedelta(seconds=seconds)
         self.parent = os.getppid()
@@ -81,7 +100,8 @@ class Persister:
         self.rows_elsewhere = 0
         self.suspect_tick = -1
         self.busy_since: float | None = None
-        self.silent = False
+        self.away_since: float | None = time.monotonic()
+        self.stop_since: float | None = None
         self.leaving = False
 
     async def main(self) -> int:
@@ -110,33 +130,84 @@ class Persister:
     async def _watch(self) -> None:
         """Beat; return when the work must end at once."""
         while True:
+            now = time.monotonic()
             self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
             if self.rt.get(L.C_STOP) >= L.STOP_NOW or os.getppid() != self.parent:
                 return
-            since = self.busy_since
-            if since is not None and time.monotonic() - since > SILENCE_S and not self.silent:
-                self.silent = True
-                self._waiting(L.REASON_UNREACHABLE, f"no answer for {SILENCE_S:.0f} s")
+            if self.stop_since is None and self.stopping():
+                self.stop_since = now
+            silent = 0.0 if self.busy_since is None else now - self.busy_since
+            if silent > SILENT_S:
+                self.shown.waiting(L.REASON_UNREACHABLE, f"no answer for {SILENT_S:.0f} s")
+            if self.stopping() and silent > STOP_SILENCE_S and self.connection is not None:
+                abandon(self.connection)
             await asyncio.sleep(BEAT_S)
 
     async def _work(self) -> int:
+        await self._open_spool()
+        spooling = asyncio.create_task(self.spooler.run())
+        try:
+            while True:
+                code = await self._try()
+                if code is None and spooling.done():
+                    spooling.result()
+                if code is not None:
+                    return code
+        finally:
+            self.spooler.leave()
+            await asyncio.wait({spooling}, timeout=1.0)
+            if spooling.done():
+                self.spool.close()
+
+    async def _try(self) -> int | None:
+        """One connection and what comes of it; the exit code, None to try again."""
+        try:
+            return await self._connected()
+        except (Fenced, ForeignSchema, LaneCorrupt, ValueError) as error:
+            self.shown.failed(text_of(error, self.rt.db_conninfo))
+            return 1
+        except PositionMoved as error:
+            log.warning("somebody else wrote: reading the positions again", error=str(error))
+        except psycopg.errors.UniqueViolation as error:
+            self.suspect_tick = self.rt.get(L.C_GO_TICK)
+            self.shown.waiting(reason_of(error), text_of(error, self.rt.db_conninfo))
+        except (psycopg.Error, OSError) as error:
+            if self.leaving:
+                return 0
+            self.shown.waiting(reason_of(error), text_of(error, self.rt.db_conninfo))
+        if self._may_leave_the_rest():
+            return 0
+        await asyncio.sleep(self.backoff.next_s())
+        return None
+
+    def _may_leave_the_rest(self) -> bool:
+        """Whether to stop without the database: everything is on disk, and it does not come."""
+        since = self.stop_since
+        if since is None or time.monotonic() - since < STOP_PATIENCE_S or not self.spooler.empty():
+            return False
+        log.warning(
+            "the database is away: the rows in the spool are written at the next start",
+            bytes=self.spool.disk_bytes,
+        )
+        self.shown.drained()
+        return True
+
+    async def _open_spool(self) -> None:
+        """Wait for the spool's lock; go on without it if its folder cannot be made now."""
         while True:
             try:
-                return await self._connected()
-            except (Fenced, ForeignSchema, LaneCorrupt, ValueError) as error:
-                self._failed(error)
-                return 1
-            except PositionMoved as error:
-                log.warning("somebody else wrote: reading the positions again", error=str(error))
-            except psycopg.errors.UniqueViolation as error:
-                self.suspect_tick = self._last_tick()
-                self._waiting(reason_of(error), text_of(error, self.rt.db_conninfo))
-            except (psycopg.Error, OSError) as error:
-                if self.leaving:
-                    return 0
-                self._waiting(reason_of(error), text_of(error, self.rt.db_conninfo))
-            self.busy_since = None
-            await asyncio.sleep(self.backoff.next_s())
+                if await asyncio.to_thread(self.spool.open):
+                    break
+            except OSError as error:
+                text = f"{self.spool.folder}: {error.strerror}"
+                self.shown.spool(0, text)
+                if not self.spool.folder.exists():
+                    return
+                await asyncio.sleep(FOLDER_RETRY_S)
+            await asyncio.sleep(LOCK_RETRY_S)
+        self.shown.spool(self.spool.disk_bytes, None)
+        if self.spool.aside:
+            log.warning("set the spool of another world aside", files=self.spool.aside)
 
     async def _connected(self) -> int:
         """One connection's life; returns the exit code, raises what ended the connection."""
@@ -144,8 +215,11 @@ class Persister:
         self.connection = await connect(self.rt.db_conninfo)
         try:
             writer = await Writer.prepare(self.connection, self.world, self.encoder)
-            await self._take_over(writer)
             try:
+                for older in list(self.spool.older):
+                    await self._take_over(writer, older)
+                    await self._write_older(writer)
+                await self._take_over(writer, self.spool.current)
                 return await self._serve(writer)
             except (LaneCorrupt, ValueError, psycopg.errors.UniqueViolation) as error:
                 if not self._overtaken(writer):
@@ -153,30 +227,42 @@ class Persister:
                 raise PositionMoved("frames were released meanwhile") from error
         finally:
             self.busy_since = None
+            self.away_since = self.away_since or time.monotonic()
             connection, self.connection = self.connection, None
             await connection.close()
 
-    async def _take_over(self, writer: Writer) -> None:
+    async def _take_over(self, writer: Writer, generation: Generation) -> None:
+        self.generation = generation
+        self.sources = self.lanes
+        if generation is not self.spool.current:
+            self.sources = [OldSource(name, generation) for name in generation.lanes]
         lanes = [source.now() for source in self.sources]
-        first = self.slot.get(L.S_COUNT0 + L.P_TRANSACTIONS) == 0
+        first = self.shown.get(L.P_TRANSACTIONS) == 0
         taken = await writer.take_over(
             lanes, datetime.now(UTC), first=first, suspect_tick=self.suspect_tick
         )
-        self._count(L.P_TRANSACTIONS, 1)
+        self.shown.count(L.P_TRANSACTIONS, 1)
         self.rows_elsewhere = taken.plan.rows_elsewhere
         if any(taken.set_aside.values()):
             log.warning("set an older world's rows aside", **taken.set_aside)
         for lane, lost in taken.plan.behind.items():
             log.error("the database went back in time: rows are missing", lane=lane, bytes=lost)
-        self._release(writer)
+        await self._release(writer)
         self._show_rows(writer)
+
+    async def _write_older(self, writer: Writer) -> None:
+        """Write what older lanes left in the spool, all of it."""
+        while any(waiting := self._bytes_waiting(writer)):
+            self.away_since = None
+            await self._write(writer, waiting)
+        self.busy_since = None
 
     async def _serve(self, writer: Writer) -> int:
         first_seen: float | None = None
         maintain_at = 0.0
         while True:
-            self.busy_since, self.silent = None, False
-            stopping = self.rt.get(L.C_STOP) >= L.STOP_SINKS
+            self.busy_since = self.away_since = None
+            stopping = self.stopping()
             if time.monotonic() >= maintain_at:
                 maintain_at = time.monotonic() + MAINTAIN_S
                 await self._maintain(writer)
@@ -186,9 +272,9 @@ class Persister:
                 self._ready()
                 first_seen = None
                 if stopping:
-                    self.slot.set(L.S_STATE, L.PROC_DRAINED)
+                    self.shown.drained()
                     return 0
-                await self._sleep(writer)
+                await rung(self.bell, IDLE_S, lambda: any(self._bytes_waiting(writer)))
                 continue
             now = time.monotonic()
             first_seen = now if first_seen is None else first_seen
@@ -205,30 +291,28 @@ class Persister:
             self._ready()
 
     async def _write(self, writer: Writer, waiting: list[int]) -> None:
-        pieces = []
-        for source, limit in zip(self.sources, shares(waiting, BATCH_BYTES), strict=True):
-            mark = writer.mark(source.name)
-            if source.waiting(mark.position):
-                pieces.append(take(source.name, source.frames(mark.position, limit), mark))
+        async with self.spool.lock:
+            pieces = []
+            for source, limit in zip(self.sources, shares(waiting, self.batch_bytes), strict=True):
+                mark = writer.mark(source.name)
+                if source.waiting(mark.position):
+                    frames = map(_kept, source.frames(mark.position, limit))
+                    pieces.append(take(source.name, frames, mark))
+            self.generation.on_the_way = {piece.lane: piece.mark.position for piece in pieces}
         batch = Batch(pieces)
-        events, bad = self._parsed(batch)
+        events, bad = parse_events(batch.event_frames)
         self.busy_since = time.monotonic()
         written = await writer.write(batch, events, time.time_ns())
         kill_point("persist.before_release")
-        self._release(writer)
-        self._account(writer, written, bad)
+        await self._release(writer)
+        self.backoff.reset()
+        self.shown.count(L.P_TRANSACTIONS, 1)
+        self.shown.count(L.P_EVENTS, written.events)
+        self.shown.count(L.P_DUPLICATES, written.duplicates)
+        self.shown.count(L.P_BYTES, written.copied_bytes)
+        self.shown.count(L.P_DROPPED, bad + newly_lost(batch.event_frames))
+        self._show_rows(writer)
         kill_point("persist.after_release")
-
-    def _parsed(self, batch: Batch) -> tuple[list[Event], int]:
-        events: list[Event] = []
-        bad = 0
-        for frame in batch.event_frames:
-            try:
-                events.append(parse_event(frame.payload))
-            except (ValueError, KeyError, TypeError, orjson.JSONEncodeError) as error:
-                bad += 1
-                log.error("an event makes no sense and is dropped", error=str(error))
-        return events, bad
 
     def _overtaken(self, writer: Writer) -> bool:
         """Whether another consumer released frames that were still to be written here.
@@ -238,54 +322,37 @@ class Persister:
         """
         return any(s.now().tail > writer.mark(s.name).position for s in self.sources)
 
-    def _release(self, writer: Writer) -> None:
-        for k, source in enumerate(self.sources):
-            freed = source.release(writer.mark(source.name).position)
-            if freed and source.name.startswith(ROWS_PREFIX):
-                self.rt.doorbells[L.SLOT_WORKER0 + k].ring()
+    async def _release(self, writer: Writer) -> None:
+        """What the database has may go from lanes and spool."""
+        generation = self.generation
+        generation.marks = {source.name: writer.mark(source.name) for source in self.sources}
+        generation.on_the_way = {}
+        for source in self.sources:
+            if source.release(writer.mark(source.name).position):
+                self._ring(source)
+        if generation.files:
+            async with self.spool.lock:
+                self.spool.collect(generation)
+            self.shown.set(L.P_SPOOL_BYTES, self.spool.disk_bytes)
 
-    def _account(self, writer: Writer, written: Written, bad_events: int) -> None:
-        self.backoff.reset()
-        self._count(L.P_TRANSACTIONS, 1)
-        self._count(L.P_EVENTS, written.events)
-        self._count(L.P_DUPLICATES, written.duplicates)
-        self._count(L.P_BYTES, written.copied_bytes)
-        self._count(L.P_DROPPED, bad_events)
-        self._show_rows(writer)
-
-    def _count(self, word: int, more: int) -> None:
-        if more:
-            self.slot.set(L.S_COUNT0 + word, self.slot.get(L.S_COUNT0 + word) + more)
+    def _ring(self, source: Source) -> None:
+        if source.worker is not None:
+            self.rt.doorbells[L.SLOT_WORKER0 + source.worker].ring()
 
     def _show_rows(self, writer: Writer) -> None:
         rows = self.rows_elsewhere + sum(
             writer.mark(s.name).rows for s in self.sources if s.name.startswith(ROWS_PREFIX)
         )
-        self.slot.set(L.S_COUNT0 + L.P_ROWS, rows)
+        self.shown.set(L.P_ROWS, rows)
 
     def _show_tick(self, writer: Writer) -> None:
-        """Publish S_TICK; it never goes down."""
-        views = []
-        workers = self.rt.get(L.C_WORKERS) or self.rt.lanes
-        for k in range(self.rt.lanes):
-            source = self.sources[k]
-            # the worker's word before the lane: see LaneView
-            done = self.rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK)
-            first = next(source.frames(writer.mark(source.name).position), None)
-            if k < workers:
-                views.append(LaneView(done, None if first is None else first.tick))
-            elif first is not None:  # a lane whose worker was taken away, not empty yet
-                views.append(LaneView(first.tick, first.tick))
-        tick = durable_tick(views)
-        if tick is not None and tick > self.slot.get(L.S_TICK):
-            self.slot.set(L.S_TICK, tick)
+        positions = [writer.mark(source.name).position for source in self.lanes]
+        tick = committed_tick(self.rt, self.lanes, positions)
+        if tick is not None and tick >= 0:
+            self.shown.tick(tick)
 
     def _bytes_waiting(self, writer: Writer) -> list[int]:
         return [source.waiting(writer.mark(source.name).position) for source in self.sources]
-
-    def _last_tick(self) -> int:
-        """The highest tick that any worker has begun."""
-        return self.rt.get(L.C_GO_TICK)
 
     async def _maintain(self, writer: Writer) -> None:
         self.busy_since = time.monotonic()
@@ -301,46 +368,46 @@ class Persister:
                 log.info("dropped partitions", partitions=" ".join(dropped))
         self.busy_since = None
 
-    async def _sleep(self, writer: Writer) -> None:
-        """Until the doorbell rings, at most ``IDLE_S`` (see ``shm.wake`` for the order)."""
-        self.bell.prepare_sleep()
-        if any(self._bytes_waiting(writer)):
-            self.bell.cancel_sleep()
-            return
-        loop = asyncio.get_running_loop()
-        rang = asyncio.Event()
-        loop.add_reader(self.bell.fileno(), rang.set)
-        try:
-            await asyncio.wait_for(rang.wait(), IDLE_S)
-        except TimeoutError:
-            pass  # look for work all the same
-        finally:
-            loop.remove_reader(self.bell.fileno())
-            self.bell.cancel_sleep()
-            self.bell.drain()
-
     def _ready(self) -> None:
-        if self.slot.get(L.S_STATE) == L.PROC_READY:
-            return
-        if self.slot.get(L.S_STATE) == L.PROC_WAITING_SINK:
-            log.info("the database takes rows again")
         self.backoff.reset()
-        self.slot.set(L.S_ERROR, L.REASON_NONE)
-        self.slot.set(L.S_STATE, L.PROC_READY)
+        self.shown.ready()
 
-    def _waiting(self, reason: int, text: str) -> None:
-        """Show that nothing can be written; logged once per reason."""
-        shown = (self.slot.get(L.S_STATE), self.slot.get(L.S_ERROR))
-        self.slot.set(L.S_ERROR, reason)
-        self.slot.set(L.S_STATE, L.PROC_WAITING_SINK)
-        if shown != (L.PROC_WAITING_SINK, reason):
+    def away_seconds(self) -> float:
+        """Since when the database takes nothing; 0 while it does."""
+        now = time.monotonic()
+        if self.away_since is not None:
+            return max(1e-9, now - self.away_since)
+        silent = 0.0 if self.busy_since is None else now - self.busy_since
+        return silent if silent > SILENT_S else 0.0
+
+    def paced(self) -> bool:
+        """Whether ticks have a rate."""
+        return word_to_float(self.rt.get(L.C_TICK_HZ)) > 0
+
+    def stopping(self) -> bool:
+        """Whether the lanes are to be emptied now."""
+        return self.rt.get(L.C_STOP) >= L.STOP_SINKS
+
+    def released(self, source: LaneSource) -> None:
+        """A lane has room again."""
+        self._ring(source)
+
+    def lost(self, extents: Sequence[Extent]) -> None:
+        """Rows and events were dropped."""
+        self.shown.count(L.P_DROPPED, sum(extent.rows + extent.events for extent in extents))
+        for extent in extents:
             log.warning(
-                "the database takes no rows; they wait in the lanes",
-                reason=L.REASON_NAMES[reason],
-                error=text,
-                database=self.rt.config.db.shown(),
-            )
+                "the spool is full: rows dropped", lane=extent.lane, rows=extent.rows,
+                first_tick=extent.first_tick, last_tick=extent.last_tick,
+            )  # fmt: skip
 
-    def _failed(self, error: Exception) -> None:
-        self.slot.set(L.S_ERROR, L.REASON_SERVER_ERROR)
-        log.error("the persister cannot go on", error=text_of(error, self.rt.db_conninfo))
+    def spool_state(self, trouble: str | None) -> None:
+        """The spool has changed; ``trouble``: why it takes nothing."""
+        self.shown.spool(self.spool.disk_bytes, trouble)
+
+
+def _kept(frame: Frame) -> Frame:
+    """``frame`` with bytes of its own: the spooler may release the lane while they are written."""
+    if isinstance(frame.payload.obj, bytes):
+        return frame
+    return frame._replace(payload=memoryview(bytes(frame.payload)))

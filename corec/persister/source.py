@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from corec import layout as L
+from corec.persister.batch import LaneView, durable_tick
 from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
 from corec.runtime import Runtime
@@ -172,6 +174,25 @@ def lane_sources(rt: Runtime) -> list[LaneSource]:
         name = f"events-{role}"
         found.append(LaneSource(name, lane, _made(name, lane, rt.segments)))
     return found
+
+
+def committed_tick(
+    rt: Runtime, lanes: Sequence[LaneSource], positions: Sequence[int]
+) -> int | None:
+    """The highest T such that every frame of ticks <= T is before ``positions``; None: unknown."""
+    views = []
+    workers = rt.get(L.C_WORKERS) or rt.lanes
+    for source, position in zip(lanes, positions, strict=True):
+        if source.worker is None:
+            continue
+        # the worker's word before the lane: see LaneView
+        done = rt.slot(L.SLOT_WORKER0 + source.worker).get(L.S_TICK)
+        first = source.pending_tick(position)
+        if source.worker < workers:
+            views.append(LaneView(done, first))
+        elif first is not None:  # a lane whose worker was taken away, not empty yet
+            views.append(LaneView(first, first))
+    return durable_tick(views)
 
 
 def _made(name: str, lane: Lane, segments: Sequence[Segment]) -> int:

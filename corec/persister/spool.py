@@ -44,6 +44,7 @@ from corec.log import get_logger
 from corec.persister.generation import Generation, SpoolFile
 from corec.persister.spool_format import (
     RECORD_BYTES,
+    WHY_DROP_OLDEST,
     Extent,
     Found,
     Head,
@@ -123,14 +124,14 @@ class Spool:
             self._folder_fd = -1
 
     @property
-    def bytes(self) -> int:
+    def disk_bytes(self) -> int:
         """Bytes of all files that count against the limit."""
         generations = (*self.older, self.current)
         return sum(file.size for one in generations for file in one.files)
 
     def room(self) -> int:
         """Bytes of chunks that still fit (heads apart)."""
-        return max(0, self.cap_bytes - self.bytes - len(pack_head(self._head)))
+        return max(0, self.cap_bytes - self.disk_bytes - len(pack_head(self._head)))
 
     @property
     def dropping(self) -> bool:
@@ -203,26 +204,23 @@ class Spool:
                     os.ftruncate(self._fd, file.size)
             raise
 
-    async def drop_oldest(
-        self, marks: Mapping[str, int], pinned: Mapping[str, int]
-    ) -> list[Extent] | None:
+    async def drop_oldest(self) -> list[Extent] | None:
         """Replace the oldest file by the gap it leaves; hold ``lock``.
 
-        ``marks``: positions known to be durable in the database.  ``pinned``: positions before
-        which frames are on their way to it; their files stay.  Returns what was lost, None when
-        there is no file to drop.  Raises OSError.
+        Files with frames that are on their way to the database stay.  Returns what was lost, None
+        when there is no file to drop.  Raises OSError.
         """
         for generation in (*self.older, self.current):
             before: SpoolFile | None = None
             for file in list(generation.files):
-                if file.stub or any(
-                    first < pinned.get(lane, -1) for lane, first in file.first.items()
-                ):
+                if file.stub or generation.pinned(file):
                     before = file if file.stub else None
                     continue
                 if file is self._file:
                     self._seal()
-                lost = generation.lost_in(file, marks)
+                lost = [
+                    extent._replace(why=WHY_DROP_OLDEST) for extent in generation.lost_in(file)
+                ]
                 if lost:
                     await self._stub(generation, [before, file] if before else [file], lost)
                 else:
@@ -244,7 +242,7 @@ class Spool:
         gaps: dict[str, Extent] = {}
         for file in old:
             if file.stub:
-                gaps |= {extent.lane: extent for extent in generation.lost_in(file, {})}
+                gaps |= {extent.lane: extent for extent in generation.lost_in(file)}
         for extent in lost:
             known = gaps.get(extent.lane)
             gaps[extent.lane] = merged(known, extent) if known else extent
@@ -284,10 +282,10 @@ class Spool:
             if other != path:
                 other.unlink(missing_ok=True)
 
-    def collect(self, generation: Generation, marks: Mapping[str, int]) -> None:
-        """Delete the files of ``generation`` that ``marks`` (durable positions) cover wholly."""
+    def collect(self, generation: Generation) -> None:
+        """Delete the files of ``generation`` that are wholly durable; hold ``lock``."""
         for file in list(generation.files):
-            if all(end <= marks.get(lane, -1) for lane, end in file.ends.items()):
+            if generation.durable(file):
                 if file is self._file:
                     self._seal()
                 kill_point("spool.before_delete")

@@ -12,7 +12,8 @@ one replaces) and ``lanes``: [name, made] of every lane; a record names its lane
 
 A *data* record holds the bytes of a lane's ring from position ``origin`` on, whole frames without
 a wrap, and stands for the positions ``begin`` to ``end`` (padding at the wrap included).  A *gap*
-record has no bytes: what stood there was dropped.  Sequence numbers grow in the order in which records were written.
+record has no bytes: what stood there was dropped.  Sequence numbers grow in the order in which
+records were written.
 
 RECORD, little endian, its last CRC over all before it::
 

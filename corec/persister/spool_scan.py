@@ -35,7 +35,7 @@ def load(folder: Path, mine: Head, current: Generation) -> Loaded:
     ``current`` gets the files of its lanes.  Raises OSError.
     """
     names = sorted(os.listdir(folder))
-    number = max((int(found[1]) for name in names if (found := _ANY_NAME.match(name))), default=0)
+    number = max((int(m[1]) for name in names if (m := _ANY_NAME.match(name))), default=0)
     for name in names:
         if name.startswith("spool-") and name.endswith(".tmp"):
             (folder / name).unlink()

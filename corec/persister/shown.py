@@ -1,0 +1,96 @@
+"""What the persister shows of itself: state, reason and counters of its slot, and the log.
+
+Only this class writes those words.  Two troubles are kept apart: the database takes nothing, and
+the spool takes nothing.  The second is the worse one: nothing can move, so it is shown when both
+are there.
+"""
+
+from __future__ import annotations
+
+from corec import layout as L
+from corec.log import get_logger
+from corec.runtime import Runtime
+
+log = get_logger("corec.persister")
+
+
+class Shown:
+    """The persister's slot."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._slot = rt.slot(L.SLOT_PERSISTER)
+        self._database = rt.config.db.shown()
+        self._away: int | None = None
+        self._spool: str | None = None
+        self._ready = False
+
+    def ready(self) -> None:
+        """The database takes rows."""
+        if self._away is not None:
+            log.info("the database takes rows again")
+        self._away, self._ready = None, True
+        self._show()
+
+    def waiting(self, reason: int, text: str) -> None:
+        """The database takes nothing; logged once per reason."""
+        if self._away != reason:
+            log.warning(
+                "the database takes no rows; they wait in the lanes, then in the spool",
+                reason=L.REASON_NAMES[reason],
+                error=text,
+                database=self._database,
+            )
+        self._away = reason
+        self._show()
+
+    def spool(self, spool_bytes: int, trouble: str | None) -> None:
+        """The spool has so many bytes and takes nothing more because of ``trouble``."""
+        self.set(L.P_SPOOL_BYTES, spool_bytes)
+        if trouble is not None and self._spool != trouble:
+            log.warning("the spool takes no rows; they wait in the lanes", reason=trouble)
+        elif trouble is None and self._spool is not None:
+            log.info("the spool takes rows again")
+        self._spool = trouble
+        self._show()
+
+    def failed(self, text: str) -> None:
+        """The process cannot go on."""
+        self._slot.set(L.S_ERROR, L.REASON_SERVER_ERROR)
+        log.error("the persister cannot go on", error=text)
+
+    def drained(self) -> None:
+        """Everything is written or spooled; the process leaves."""
+        self._slot.set(L.S_STATE, L.PROC_DRAINED)
+
+    def set(self, word: int, value: int) -> None:
+        """Store counter ``L.P_*``."""
+        if self._slot.get(L.S_COUNT0 + word) != value:
+            self._slot.set(L.S_COUNT0 + word, value)
+
+    def get(self, word: int) -> int:
+        """Counter ``L.P_*``."""
+        return self._slot.get(L.S_COUNT0 + word)
+
+    def count(self, word: int, more: int) -> None:
+        """Add to counter ``L.P_*``."""
+        if more:
+            self._slot.set(L.S_COUNT0 + word, self.get(word) + more)
+
+    def tick(self, tick: int) -> None:
+        """Every row of ticks up to ``tick`` is committed; never goes down."""
+        if tick > self._slot.get(L.S_TICK):
+            self._slot.set(L.S_TICK, tick)
+
+    def _show(self) -> None:
+        if self._spool is not None:
+            reason = L.REASON_FULL
+        else:
+            reason = L.REASON_NONE if self._away is None else self._away
+        if self._slot.get(L.S_ERROR) != reason:
+            self._slot.set(L.S_ERROR, reason)
+        if self._away is not None or self._spool is not None:
+            state = L.PROC_WAITING_SINK
+        else:
+            state = L.PROC_READY if self._ready else L.PROC_STARTING
+        if self._slot.get(L.S_STATE) != state:
+            self._slot.set(L.S_STATE, state)

@@ -1,0 +1,230 @@
+"""When frames leave their lanes for the disk, and what happens at the spool's limit.
+
+The task ``Spooler.run`` looks every ``LOOK_S``.  It moves frames while the database does not take
+them: no connection for ``AWAY_S``, an operation without an answer for ``SILENT_S``, or a paced
+world (``tick_hz`` > 0) whose lanes are three quarters full.  A world that ticks flat out and has a
+database that works is slowed by its lanes instead: it would fill any disk.
+
+One pass copies what the lanes hold, a bounded number of bytes, appends it, syncs, releases the
+lanes.  Less than ``ENOUGH_BYTES`` wait up to ``LINGER_S`` for more, unless a lane is half full.
+
+At the limit (``persist.spool_max_mb``) ``persist.on_full`` decides:
+
+    block        nothing is moved; the lanes fill and the workers wait
+    drop_oldest  the oldest file becomes a gap; but no file whose rows are on their way to the
+                 database, perhaps committed: then as ``block`` until that is known
+    drop_new     what comes is a gap, until a file was written to the database
+
+An error of the disk is ``block`` under every policy, and is tried again every ``RETRY_S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from corec.log import get_logger
+from corec.persister.batch import shares
+from corec.persister.gaps import count_frames
+from corec.persister.source import LaneSource
+from corec.persister.spool import Chunk, Spool
+from corec.persister.spool_format import WHY_DROP_NEW, Extent
+from shm.killpoint import kill_point
+from shm.lane import Frame
+
+LOOK_S: Final = 0.05
+LINGER_S: Final = 0.2
+AWAY_S: Final = 1.0
+SILENT_S: Final = 3.0
+RETRY_S: Final = 1.0
+ENOUGH_BYTES: Final = 1 << 20
+PASS_BYTES: Final = 8 << 20
+CHUNK_BYTES: Final = 512 << 10
+
+log = get_logger(__name__)
+Key = tuple[int, int, int]
+
+
+class Host(Protocol):
+    """What the spooler needs to know of the process, and tells it."""
+
+    def away_seconds(self) -> float:
+        """Since when the database takes nothing; 0 while it does."""
+
+    def paced(self) -> bool:
+        """Whether ticks have a rate."""
+
+    def stopping(self) -> bool:
+        """Whether the lanes are to be emptied now."""
+
+    def released(self, source: LaneSource) -> None:
+        """A lane has room again."""
+
+    def lost(self, extents: Sequence[Extent]) -> None:
+        """Rows were dropped."""
+
+    def spool_state(self, trouble: str | None) -> None:
+        """The spool has changed; ``trouble``: why it takes nothing (None: it does)."""
+
+
+class Spooler:
+    """Moves frames from lanes to the spool."""
+
+    def __init__(
+        self, host: Host, spool: Spool, sources: Sequence[LaneSource], on_full: str
+    ) -> None:
+        self._host = host
+        self._spool = spool
+        self._sources = list(sources)
+        self._on_full = on_full
+        self._waiting_since = 0.0
+        self._keys: dict[str, Key] = {}
+        self._leaving = False
+
+    async def run(self) -> None:
+        """Look again and again until ``leave``."""
+        while not self._leaving:
+            pause = LOOK_S
+            if self._due():
+                try:
+                    if await self.move():
+                        pause = 0.0
+                except OSError as error:
+                    self._host.spool_state(f"{error.strerror or error}")
+                    pause = RETRY_S
+            else:
+                self._host.spool_state(None)
+            await asyncio.sleep(pause)
+
+    def leave(self) -> None:
+        """End ``run`` after the pass that is going on."""
+        self._leaving = True
+
+    def empty(self) -> bool:
+        """Whether every lane's frames are released."""
+        return all(source.lane.used == 0 for source in self._sources)
+
+    def _due(self) -> bool:
+        waiting = [source.lane.head - source.to_spool() for source in self._sources]
+        if not any(waiting):
+            self._waiting_since = 0.0
+            return False
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        away = self._host.away_seconds()
+        used = max(source.lane.used / source.capacity for source in self._sources)
+        if not away:
+            return self._host.paced() and used >= 0.75
+        if away < AWAY_S and used < 0.5 and not self._host.stopping():
+            return False
+        enough = sum(waiting) >= ENOUGH_BYTES or used >= 0.5 or self._host.stopping()
+        return enough or now - self._waiting_since >= LINGER_S
+
+    async def move(self) -> bool:
+        """One pass; true when there is more to move at once.  Raises OSError."""
+        self._waiting_since = 0.0
+        async with self._spool.lock:
+            waiting = [source.lane.head - source.to_spool() for source in self._sources]
+            chunks: list[Chunk] = []
+            for source, limit in zip(self._sources, shares(waiting, PASS_BYTES), strict=True):
+                if limit:
+                    chunks += self._chunks(source, limit)
+            kept, rest = await self._fit(chunks)
+            if kept:
+                kill_point("spool.before_append")
+                await self._spool.append(kept)
+                self._spool.collect(self._spool.current)
+                self._moved(kept)
+            if rest and self._on_full == "drop_new":
+                await self._drop(rest)
+                rest = []
+            self._host.spool_state("its limit is reached" if rest else None)
+        return not rest and sum(waiting) > PASS_BYTES
+
+    async def _fit(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
+        """What can be spooled now, and what cannot; makes room first if it may."""
+        spool, size_of = self._spool, self._spool.size_of
+        wanted = sum(map(size_of, chunks))
+        if self._on_full == "drop_oldest":
+            wanted = min(wanted, spool.cap_bytes // 2)
+            while spool.room() < wanted:
+                lost = await spool.drop_oldest()
+                if lost is None:
+                    break
+                self._host.lost(lost)
+        room = spool.room()
+        if self._on_full == "drop_new" and spool.dropping and room < spool.file_bytes:
+            room = 0
+        kept: list[Chunk] = []
+        full: set[str] = set()
+        rest: list[Chunk] = []
+        for chunk in chunks:
+            if size_of(chunk) <= room and chunk.extent.lane not in full:
+                kept.append(chunk)
+                room -= size_of(chunk)
+            else:
+                full.add(chunk.extent.lane)
+                rest.append(chunk)
+        return kept, rest
+
+    async def _drop(self, rest: list[Chunk]) -> None:
+        lost = [chunk.extent._replace(why=WHY_DROP_NEW) for chunk in rest]
+        await self._spool.put_gaps(lost)
+        self._moved(rest)
+        self._host.lost(lost)
+
+    def _moved(self, chunks: list[Chunk]) -> None:
+        """``chunks`` are durable, or their gaps are: give their room back."""
+        ends = {chunk.extent.lane: chunk.extent for chunk in chunks}
+        for source in self._sources:
+            extent = ends.get(source.name)
+            if extent is None:
+                continue
+            if extent.last_block >= 0:
+                self._keys[source.name] = (extent.last_tick, extent.last_block, extent.last_step)
+            kill_point("spool.before_release")
+            if source.release(extent.end):
+                self._host.released(source)
+            kill_point("spool.after_release")
+
+    def _chunks(self, source: LaneSource, limit: int) -> list[Chunk]:
+        begin = source.to_spool()
+        frames = list(source.lane.frames(begin, limit))
+        key = self._keys.get(source.name) or source.spooled.last_key(source.name)
+        mark = source.spooled.marks.get(source.name)
+        if mark is not None:
+            key = max(key, (mark.tick, mark.block, mark.step))
+        return cut(source, frames, begin, key)
+
+
+def cut(source: LaneSource, frames: Sequence[Frame], begin: int, key: Key) -> list[Chunk]:
+    """Chunks of ``frames``, which follow each other in the lane from position ``begin`` on.
+
+    ``key`` is (tick, block, step) of the row frame before.  A chunk ends at the lane's wrap (which
+    has no padding when a frame ends there), or at ``CHUNK_BYTES``.
+    """
+    chunks: list[Chunk] = []
+    now = time.time_ns()
+    start = 0
+    for k in range(1, len(frames) + 1):
+        whole = k == len(frames)
+        if not whole and (
+            frames[k].position == frames[k - 1].next_position
+            and frames[k].position % source.capacity
+            and frames[k].next_position - frames[start].position <= CHUNK_BYTES
+        ):
+            continue
+        part = frames[start:k]
+        end = part[-1].next_position if whole else frames[k].position
+        before = key
+        rows, events, key = count_frames(part, key)
+        tick, block, step = key if key != before else (part[-1].tick, -1, -1)
+        extent = Extent(
+            source.name, begin, end, now, part[0].tick, tick, block, step, rows, events
+        )
+        origin = part[0].position
+        chunks.append(Chunk(extent, origin, source.raw(origin, part[-1].next_position)))
+        begin, start = end, k
+    return chunks
