@@ -201,7 +201,6 @@ C_STEP_LIMIT: Final = 38  # while paused, ticks up to this one may run
 C_GO_TICK: Final = 48  # workers may run this tick
 C_HOLD_ACK: Final = 49
 C_OVERRUNS: Final = 50
-C_IN_POS_SEQ: Final = 51  # sequence of the in-position table: copy = seq & 1
 C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
 C_FINAL: Final = 53  # last tick + 1 of this process group, 0 = none yet; workers leave after it
 
@@ -215,7 +214,7 @@ C_DIGEST_TICK: Final = 96
 C_DIGEST: Final = 97  # two words, big endian digest halves
 C_DIGEST_VALID: Final = 99
 
-# in-position tables (leader): 2 copies of 256 canales x (ms, seq, next_msg, last)
+# in-position tables (leader): tick T's in copy T & 1, 256 canales x (ms, seq, next_msg, last)
 C_IN_POS: Final = 128
 IN_POS_WORDS: Final = 4
 CANALES: Final = 256

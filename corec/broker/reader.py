@@ -254,15 +254,15 @@ class Reader:
 def applied_positions(rt: Runtime) -> dict[int, InPosition]:
     """The control segment's in-position table: by canal, what the ticks that went have applied.
 
-    The leader writes the copy that C_IN_POS_SEQ does not name, then the sequence; a copy read
-    while the sequence stood still is whole.
+    The leader writes the copy of the tick that it decides, never that of the tick that went last;
+    a copy read while C_GO_TICK stood still is whole.
     """
     words = rt.control
     while True:
-        sequence = rt.get(L.C_IN_POS_SEQ)
-        begin = L.C_IN_POS + (sequence & 1) * L.CANALES * L.IN_POS_WORDS
+        tick = rt.get(L.C_GO_TICK)
+        begin = L.C_IN_POS + (tick & 1) * L.CANALES * L.IN_POS_WORDS
         table = np.array(words[begin : begin + L.CANALES * L.IN_POS_WORDS])
-        if rt.get(L.C_IN_POS_SEQ) == sequence:
+        if rt.get(L.C_GO_TICK) == tick:
             break
     rows = table.reshape(L.CANALES, L.IN_POS_WORDS)
     found = {}

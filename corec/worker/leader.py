@@ -3,12 +3,15 @@
 The words of lines 3 to 5 of the control segment are its own. Order of its stores for tick T:
 
     C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA of T & 3   what T takes in; T−3's values are nobody's now
-    in-position table, C_IN_POS_SEQ               what the world will have applied with T
+    in-position table, copy T & 1                 what the world will have applied with T
     tail of in.lane                               T−1 is committed everywhere, its readings are done
     C_GO_TICK = T (release)                       from here on nothing above may change for T
 
 A kill before the last store leaves T undecided: the successor decides it anew, perhaps with more
-readings. After it T is decided for good.
+readings. After it T is decided for good. Which of the two tables counts is said by C_GO_TICK & 1
+and by nothing else: with a word of its own, a checkpoint taken after a kill between that word and
+C_GO_TICK would say that readings were applied which were not. The table of T−1 is only read here,
+so however often T is decided anew, it starts from the truth.
 """
 
 from __future__ import annotations
@@ -119,11 +122,11 @@ class Leader:
         rt.set(L.C_CUT + (tick & 3), cut)
         rt.set(L.C_TICK_UNIX_NS + (tick & 3), time.time_ns())
         rt.set(L.C_CUT_CARGA + (tick & 3), rt.get(L.C_CARGA))
-        if cut != before:
-            sequence = rt.get(L.C_IN_POS_SEQ) + 1
-            note_positions(rt.inbox.data, before, cut, self.control, sequence & 1)
-            kill_point("leader.before_positions")
-            rt.set(L.C_IN_POS_SEQ, sequence)
+        kill_point("leader.after_cut")
+        # the copy of T holds T−2's table: nothing to do if no reading came in either tick
+        if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
+            note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
+            kill_point("leader.after_positions")
         if before != rt.inbox.tail:
             rt.inbox.release(before)
             rt.doorbells[L.SLOT_BROKER].ring()
