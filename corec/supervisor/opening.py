@@ -3,30 +3,62 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from corec.config import Config, ConfigError, Fault
 from corec.entities.processor import ProcessorError
+from corec.log import get_logger
 from corec.plan import Plan
 from corec.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.exits import EXIT_CONFIG, StartFailed
 from corec.supervisor.face import Face
-from corec.world.checkpoint import Checkpoint, CheckpointRefused, latest
+from corec.world.checkpoint import (
+    Checkpoint,
+    CheckpointRefused,
+    checkpoint_files,
+    set_aside_bad,
+)
+from corec.world.restore import check_parts
 from corec.world.tables import Tables
 from shm.segment import SegmentNoSpace, SegmentRefused
 
+log = get_logger("corec.supervisor")
+
 
 def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
-    """The newest sound checkpoint, None when there is none.
+    """The newest sound checkpoint, None when there is none at all.
+
+    Damaged ones that are newer are set aside (renamed, never deleted) once a sound one is found.
 
     Raises:
-        StartFailed: it is of another world than the config describes.
+        StartFailed: every one is damaged, or it is of another world than the config describes.
     """
-    found = latest(config.state_path / config.instance_id)
-    if found is not None and found.head["fingerprint"] != plan.fingerprint(config.seed):
-        raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {found.path}", found.head))
-    return found
+    damaged: list[tuple[Path, str]] = []
+    for path in checkpoint_files(config.state_path / config.instance_id):
+        try:
+            found = check_parts(path)
+        except CheckpointRefused as error:
+            damaged.append((path, str(error)))
+            continue
+        except OSError as error:
+            raise StartFailed(EXIT_CONFIG, f"checkpoint {path}: {error.strerror}") from None
+        if found.head["fingerprint"] != plan.fingerprint(config.seed):
+            raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {found.path}", found.head))
+        for bad, reason in damaged:
+            log.warning(
+                "a damaged checkpoint is set aside, an older one is used",
+                found=reason, aside=str(set_aside_bad(bad)), used=str(path), tick=found.tick,
+            )  # fmt: skip
+        return found
+    if damaged:
+        raise StartFailed(
+            EXIT_CONFIG,
+            f"no checkpoint is sound: {'; '.join(reason for _, reason in damaged)}; bring one back "
+            "from a copy, or --fresh to set them aside and begin a new world",
+        )
+    return None
 
 
 def _misfit(config: Config, what: str, head: dict[str, Any]) -> str:
@@ -46,7 +78,7 @@ def _misfit(config: Config, what: str, head: dict[str, Any]) -> str:
 def set_checkpoints_aside(config: Config) -> None:
     """Move the checkpoints of the world that ``--fresh`` ends into a folder of their own."""
     folder = config.state_path / config.instance_id
-    found = sorted(folder.glob("checkpoint-*.corec"))
+    found = checkpoint_files(folder)
     if found:
         aside = folder / f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         aside.mkdir(exist_ok=True)

@@ -181,8 +181,8 @@ class Contents:
             raise self.refuse(f"found a part of {size} bytes at byte {offset}")
         return Part(kind, lo, hi, offset + _PART_BYTES, size, int.from_bytes(raw[:4], "little"))
 
-    def data(self, part: Part) -> bytes:
-        """The data of ``part``, checked and unpacked. Raises CheckpointRefused, OSError."""
+    def body(self, part: Part) -> bytes:
+        """The data of ``part`` as it is stored, checked. Raises CheckpointRefused, OSError."""
         self.file.seek(part.offset - _FIELDS.size)
         raw = self.file.read(_FIELDS.size + part.size)
         if len(raw) != _FIELDS.size + part.size or google_crc32c.value(raw) != part.crc:
@@ -190,7 +190,11 @@ class Contents:
             raise self.refuse(
                 f"{what} at byte {part.offset} cut short or do not match the checksum"
             )
-        body = raw[_FIELDS.size :]
+        return raw[_FIELDS.size :]
+
+    def data(self, part: Part) -> bytes:
+        """The data of ``part``, checked and unpacked. Raises CheckpointRefused, OSError."""
+        body = self.body(part)
         if part.kind & PLAIN:
             return body
         try:

@@ -26,7 +26,7 @@ def check_parts(path: Path) -> Checkpoint:
         head = contents.head()
         found = list(contents.parts(contents.head_offset()))
         for part in found:
-            contents.data(part)
+            contents.body(part)
         if len(found) != head["parts"]:
             raise contents.refuse(f"found {len(found)} parts, expected {head['parts']}")
         return Checkpoint(path, head)
