@@ -53,8 +53,6 @@ LINGER_S = 0.2
 IDLE_S = 0.2
 BEAT_S = 0.1
 MAINTAIN_S = 60.0
-LOCK_RETRY_S = 0.05
-FOLDER_RETRY_S = 1.0
 STOP_PATIENCE_S = 5.0
 """So long a stop tries to reach a database that is away, then leaves the rest in the spool."""
 STOP_SILENCE_S = 15.0
@@ -144,7 +142,7 @@ class Persister:
             await asyncio.sleep(BEAT_S)
 
     async def _work(self) -> int:
-        await self._open_spool()
+        await self.spooler.open()
         spooling = asyncio.create_task(self.spooler.run())
         try:
             while True:
@@ -191,23 +189,6 @@ class Persister:
         )
         self.shown.drained()
         return True
-
-    async def _open_spool(self) -> None:
-        """Wait for the spool's lock; go on without it if its folder cannot be made now."""
-        while True:
-            try:
-                if await asyncio.to_thread(self.spool.open):
-                    break
-            except OSError as error:
-                text = f"{self.spool.folder}: {error.strerror}"
-                self.shown.spool(0, text)
-                if not self.spool.folder.exists():
-                    return
-                await asyncio.sleep(FOLDER_RETRY_S)
-            await asyncio.sleep(LOCK_RETRY_S)
-        self.shown.spool(self.spool.disk_bytes, None)
-        if self.spool.aside:
-            log.warning("set the spool of another world aside", files=self.spool.aside)
 
     async def _connected(self) -> int:
         """One connection's life; returns the exit code, raises what ended the connection."""

@@ -83,6 +83,22 @@ class Spooler:
         self._keys: dict[str, Key] = {}
         self._leaving = False
 
+    async def open(self) -> None:
+        """Wait for the spool's lock; go on without it if its folder cannot be made now."""
+        while True:
+            try:
+                if await asyncio.to_thread(self._spool.open):
+                    break
+            except OSError as error:
+                self._host.spool_state(f"{self._spool.folder}: {error.strerror}")
+                if not self._spool.folder.exists():
+                    return
+                await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(LOOK_S)
+        self._host.spool_state(None)
+        if self._spool.aside:
+            log.warning("set the spool of another world aside", files=self._spool.aside)
+
     async def run(self) -> None:
         """Look again and again until ``leave``."""
         while not self._leaving:
