@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -36,15 +37,29 @@ def resident_bytes(pid: int) -> int:
     return int(words[1]) * _PAGE_BYTES if len(words) > 1 else 0
 
 
-def proportional_bytes(pid: int) -> int:
-    """PSS in bytes: each shared page divided by the number of its users, so a sum is right.
+class Pss(NamedTuple):
+    """Proportional set size in bytes: each shared page divided by the number of its users."""
+
+    total: int
+    shmem: int
+
+
+def shares_of(pid: int) -> Pss:
+    """PSS of ``pid``, and its part in tmpfs mappings (the world and the lanes).
 
     Walks the page tables of the process (milliseconds per GB).
     """
+    found = {b"Pss:": 0, b"Pss_Shmem:": 0}
     for line in _read(pid, "smaps_rollup").splitlines():
-        if line.startswith(b"Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        words = line.split()
+        if words and words[0] in found:
+            found[words[0]] = int(words[1]) * 1024
+    return Pss(found[b"Pss:"], found[b"Pss_Shmem:"])
+
+
+def proportional_bytes(pid: int) -> int:
+    """PSS of ``pid`` in bytes."""
+    return shares_of(pid).total
 
 
 def alive(pid: int) -> bool:

@@ -29,6 +29,7 @@ from corec.control.discover import (
 )
 from corec.control.fallback import MemoryUnreadable, signal_supervisor, status_from_memory
 from corec.control.protocol import ControlError
+from corec.control.resize import resize
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -143,12 +144,19 @@ def top(
 
 @app.command()
 def workers(
-    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    count: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=1, max=1024, help="Go on with N workers.")
+    ] = None,
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List the worker processes."""
+    """List the worker processes, or change their number (blocks move, no tick is lost)."""
     with _explained():
-        found = _status(find_instance(instance, config))["processes"]
-        rows = [row for row in found if row["role"] == "worker"]
+        found = find_instance(instance, config)
+        if count is not None:
+            resize(found, count)
+        rows = [row for row in _status(found)["processes"] if row["role"] == "worker"]
         _print({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
 
 

@@ -98,8 +98,8 @@ def status(data: Mapping[str, Any]) -> RenderableType:
     if data.get("memory"):
         memory = data["memory"]
         head["memory"] = (
-            f"{human_bytes(memory['pss_bytes'])} of all processes, "
-            f"{human_bytes(memory['segment_bytes'])} in segments"
+            f"{human_bytes(memory['total_bytes'])}, of it "
+            f"{human_bytes(memory['segment_bytes'])} the world and the lanes"
         )
     if data["http_url"]:
         head["http"] = data["http_url"]

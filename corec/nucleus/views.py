@@ -12,7 +12,7 @@ import orjson
 from corec import layout as L
 from corec.control.status import About, build_status, committed_tick, processes
 from corec.nucleus.totals import Totals
-from corec.proc import CpuSampler, proportional_bytes
+from corec.proc import CpuSampler, shares_of
 from corec.runtime import Runtime
 
 _MEMORY_FRESH_SECONDS = 5.0
@@ -94,11 +94,15 @@ class Views:
         pids = {"supervisor": get(L.C_SUPERVISOR_PID)}
         for one in processes(get(L.C_WORKERS)):
             pids[f"{one.role} {one.index}"] = self.rt.slot(one.slot).get(L.S_PID)
-        by_process = {name: proportional_bytes(pid) for name, pid in pids.items()}
+        by_process = {name: shares_of(pid) for name, pid in pids.items()}
+        segments = sum(segment.size for segment in self.rt.segments)
+        private = sum(pss.total - pss.shmem for pss in by_process.values())
         return {
-            "pss_bytes": sum(by_process.values()),
-            "pss_bytes_by_process": by_process,
-            "segment_bytes": sum(segment.size for segment in self.rt.segments),
+            # a page of the world that nobody has mapped just now takes memory all the same
+            "total_bytes": segments + private,
+            "segment_bytes": segments,
+            "pss_bytes": sum(pss.total for pss in by_process.values()),
+            "pss_bytes_by_process": {name: pss.total for name, pss in by_process.items()},
         }
 
     def by_canal(self) -> dict[str, dict[str, int]]:
