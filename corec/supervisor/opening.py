@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from corec.config import Config, ConfigError, Fault
@@ -26,38 +25,33 @@ from shm.segment import SegmentNoSpace, SegmentRefused
 
 log = get_logger("corec.supervisor")
 
+log = get_logger("corec.supervisor")
+
 
 def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
-    """The newest sound checkpoint, None when there is none at all.
-
-    Damaged ones that are newer are set aside (renamed, never deleted) once a sound one is found.
+    """The newest sound checkpoint, None when there is none. Damaged newer ones are set aside.
 
     Raises:
-        StartFailed: every one is damaged, or it is of another world than the config describes.
+        StartFailed: it is of another world than the config describes, or all are damaged: none is
+            touched then, so that nobody begins a new world by starting again.
     """
-    damaged: list[tuple[Path, str]] = []
-    for path in checkpoint_files(config.state_path / config.instance_id):
+    damaged: list[CheckpointRefused] = []
+    files = checkpoint_files(config.state_path / config.instance_id)
+    for path in files:
         try:
             found = check_parts(path)
         except CheckpointRefused as error:
-            damaged.append((path, str(error)))
+            damaged.append(error)
             continue
-        except OSError as error:
-            raise StartFailed(EXIT_CONFIG, f"checkpoint {path}: {error.strerror}") from None
         if found.head["fingerprint"] != plan.fingerprint(config.seed):
-            raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {found.path}", found.head))
-        for bad, reason in damaged:
-            log.warning(
-                "a damaged checkpoint is set aside, an older one is used",
-                found=reason, aside=str(set_aside_bad(bad)), used=str(path), tick=found.tick,
-            )  # fmt: skip
+            raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {path}", found.head))
+        for bad, fault in zip(files, damaged, strict=False):
+            aside = set_aside_bad(bad)
+            log.error("a damaged checkpoint is passed over", found=str(fault), aside=str(aside),
+                      tick=found.tick)  # fmt: skip
         return found
     if damaged:
-        raise StartFailed(
-            EXIT_CONFIG,
-            f"no checkpoint is sound: {'; '.join(reason for _, reason in damaged)}; bring one back "
-            "from a copy, or --fresh to set them aside and begin a new world",
-        )
+        raise StartFailed(EXIT_CONFIG, f"{damaged[0]}; --fresh begins a new world")
     return None
 
 
