@@ -18,6 +18,7 @@ from corec.control.protocol import ControlError, Request
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
+from corec.nucleus.checkpoints import Checkpointer, CheckpointFailed
 from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.views import Views
@@ -32,6 +33,7 @@ _STEP_TICKS_MAX = 1_000_000_000
 _STEP_SECONDS = 60.0
 _STEP_SECONDS_MAX = 3600.0
 _STEP_POLL_SECONDS = 0.002
+_SNAPSHOT_SECONDS = 120.0
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -39,8 +41,11 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 class Commands:
     """The requests of one nucleus."""
 
-    def __init__(self, rt: Runtime, holder: Holder, views: Views) -> None:
+    def __init__(
+        self, rt: Runtime, holder: Holder, views: Views, checkpoints: Checkpointer
+    ) -> None:
         self.rt = rt
+        self.checkpoints = checkpoints
         self.holder = holder
         self.views = views
         self._handlers: dict[str, Handler] = {
@@ -171,6 +176,25 @@ class Commands:
         tick = await self._in_effect()
         log.info("set", path=path, value=value, after_tick=tick)
         return {"path": path, "value": value, "after_tick": tick}
+
+    async def do_snapshot(self, args: Mapping[str, Any]) -> Any:
+        """Make a checkpoint; answers when it counts."""
+        only(args, "timeout_seconds")
+        seconds = number(
+            {"timeout_seconds": _SNAPSHOT_SECONDS, **args}, "timeout_seconds", 0.001,
+            _STEP_SECONDS_MAX, f"seconds up to {_STEP_SECONDS_MAX:g}",
+        )  # fmt: skip
+        try:
+            return await self.checkpoints.ask(seconds)
+        except CheckpointFailed as error:
+            raise ControlError(str(error)) from None
+        except TimeoutError:
+            shown = self.checkpoints.shown()
+            raise ControlError(
+                f"not within {seconds:g} s: it is {shown['state']} and goes on; see checkpoint in "
+                "status, and whether both servers are reachable",
+                "timeout",
+            ) from None
 
     async def do_stop(self, args: Mapping[str, Any]) -> Any:
         """Ask the supervisor to drain and stop; answers at once."""

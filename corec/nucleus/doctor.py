@@ -40,6 +40,13 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
         checks.append(_check(name, used < _LANE_FULL, f"{used:.0%} of {lane['capacity_bytes']} B"))
     for label, folder in (("runtime folder", rt.folder), ("state folder", rt.config.state_path)):
         checks.append(_room(label, folder))
+    checkpoint = status["checkpoint"]
+    problem = checkpoint.get("error")
+    if problem is None and checkpoint.get("left_out") and checkpoint["state"] == "waiting":
+        problem = f"that of tick {checkpoint['tick']} waits for a server"
+    last = checkpoint.get("last")
+    detail = problem or (f"last at tick {last['tick']}" if last else "none made yet")
+    checks.append(_check("checkpoint", problem is None, detail))
     lost = status["rows_dropped"] + status["messages_dropped"]
     checks.append(_check("nothing dropped", lost == 0, f"{lost} rows and messages dropped"))
     return checks

@@ -1,4 +1,4 @@
-"""The modules every nucleus runs: the control socket and the HTTP server."""
+"""The modules every nucleus runs: the control socket, the HTTP server, checkpoints."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from corec.http.server import HttpServer
 from corec.log import get_logger
 from corec.modules.auditoria import ModuloAuditoria
 from corec.modules.base import ModuloBase
+from corec.nucleus.checkpoints import ModuloCheckpoint
 from corec.nucleus.socket_server import SocketServer
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def load_modules(nucleus: CoreCNucleus) -> list[ModuloBase]:
     A name with a ``.`` or ``:`` is ``package.module:Class`` of a ``ModuloBase``; one that cannot be
     loaded is logged and left out.
     """
-    loaded: list[ModuloBase] = [ModuloControl(nucleus)]
+    loaded: list[ModuloBase] = [ModuloControl(nucleus), ModuloCheckpoint(nucleus)]
     if isinstance(nucleus.rt.info.get("http_socket"), socket.socket):
         loaded.append(ModuloHttp(nucleus))
     for name in nucleus.rt.config.modules:

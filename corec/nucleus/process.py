@@ -26,6 +26,7 @@ from corec import __version__
 from corec import layout as L
 from corec import log as corec_log
 from corec.modules.base import ModuloBase
+from corec.nucleus.checkpoints import Checkpointer
 from corec.nucleus.commands import Commands
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
@@ -53,7 +54,9 @@ class CoreCNucleus:
         self.views = Views(rt, __version__)
         self.events = EventWriter(rt)
         self.holder = Holder(rt)
-        self.commands = Commands(rt, self.holder, self.views)
+        self.checkpoints = Checkpointer(rt, self.holder, self.events)
+        self.views.checkpoint = self.checkpoints.shown
+        self.commands = Commands(rt, self.holder, self.views, self.checkpoints)
         self.modules: list[ModuloBase] = []
         self._parent = os.getppid()
         self._rung = asyncio.Event()
@@ -111,6 +114,7 @@ class CoreCNucleus:
 
     async def _finish(self) -> int:
         """The last digest and the checkpoint, with the heart beating meanwhile."""
+        await self.checkpoints.close()
         work = asyncio.create_task(asyncio.to_thread(finish, self.rt))
         while not work.done():
             self._beat()

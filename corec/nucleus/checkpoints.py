@@ -1,0 +1,298 @@
+"""Periodic and asked-for checkpoints: when they are made, when they count, what is shown of them.
+
+One task makes them, one after the other; the long steps run on a thread of low priority, the hold
+on the event loop itself, so that nothing of the nucleus delays the release.
+
+When a checkpoint counts.  Rows and messages of the last ticks are in the lanes, which a crash of
+the machine takes along; a world restored from tick T runs no tick up to T again. So a file gets
+its name only when the persister and the broker have made everything up to T durable (``S_TICK``).
+While a server is away the file waits; the periodic ones after it are left out, one that is asked
+for takes its place. On a stop it is dropped: the checkpoint of the stop is newer.
+
+Periods count from the start of the instance (CLOCK_MONOTONIC), so a new nucleus keeps the schedule
+and a jump of the wall clock changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar
+
+from corec import layout as L
+from corec.log import get_logger
+from corec.modules.base import ModuloBase
+from corec.nucleus.events import EventWriter
+from corec.nucleus.hold import Holder, HoldTimeout
+from corec.runtime import Runtime
+from corec.world.checkpoint import Checkpoint, CheckpointRefused
+from corec.world.digest import WorldMoved
+from corec.world.snapshot import Abandoned, Snapshot, remove_halves
+from shm.killpoint import kill_point, register
+
+log = get_logger(__name__)
+
+NICE: Final = 10
+POLL_SECONDS: Final = 0.05
+WAIT_TOLD_SECONDS: Final = 5.0
+LONG_HOLD_SECONDS: Final = 0.1
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_T = TypeVar("_T")
+register("checkpoint.held")
+register("checkpoint.waiting")
+
+
+class CheckpointFailed(Exception):
+    """No checkpoint was made; the text says why. The world goes on."""
+
+
+@dataclass
+class Shown:
+    """What ``status`` says under ``checkpoint``."""
+
+    state: str = "idle"
+    """idle, copying, holding, writing, waiting (for a server), failed"""
+    progress: float = 0.0
+    tick: int | None = None
+    """Of the one in the making."""
+    error: str | None = None
+    """Why the last one failed; None once one succeeded."""
+    last: dict[str, Any] | None = None
+    """tick, path, bytes, seconds, hold_seconds, unix_ns, digest of the last one that counts."""
+    made: int = 0
+    failed: int = 0
+    left_out: int = 0
+    next_in_seconds: float | None = None
+
+
+def lower_priority() -> None:
+    """Let this thread, and not its process, give way to everybody else."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+class Checkpointer:
+    """Makes the checkpoints of one nucleus."""
+
+    def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
+        self.rt, self.holder, self.events = rt, holder, events
+        self.folder = rt.config.state_path / rt.config.instance_id
+        self._shown = Shown()
+        self._snapshot: Snapshot | None = None
+        self._asked: list[asyncio.Future[dict[str, Any]]] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread: ThreadPoolExecutor | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """JSON data for ``status``."""
+        snapshot, shown = self._snapshot, self._shown
+        shown.progress = round(snapshot.progress, 3) if snapshot is not None else 0.0
+        shown.next_in_seconds = self._seconds_left()
+        return asdict(shown)
+
+    async def ask(self, timeout_seconds: float) -> dict[str, Any]:
+        """Make one now and wait until it counts; what ``Shown.last`` says of it.
+
+        Raises:
+            CheckpointFailed: it could not be made. TimeoutError: it is still waiting, or in the
+            making; it goes on.
+        """
+        if self._stopping():
+            raise CheckpointFailed("the instance is stopping, which makes a checkpoint by itself")
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked.append(future)
+        self._wake.set()
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), timeout_seconds)
+        finally:
+            # nobody may be left to hear of a failure; without this, asyncio would log it
+            future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+
+    async def run(self) -> None:
+        """Make checkpoints when they are due or asked for, until cancelled or closed."""
+        remove_halves(self.folder)
+        self._thread = ThreadPoolExecutor(1, "checkpoint", lower_priority)
+        try:
+            period = self._period()
+            while not self._closing:
+                self._wake.clear()
+                left = self._seconds_left()
+                if not self._asked:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), None if left is None else left)
+                if self._called_off():
+                    break
+                if self._asked or self._period() != period:
+                    await self._one()
+                    period = self._period()
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def close(self) -> None:
+        """Call off what is in the making and wait for its end: the stop makes its own."""
+        self._closing = True
+        self._wake.set()
+        await self._idle.wait()
+
+    def _period(self) -> int:
+        """The number of the period that now is in; 0 for ever without periods."""
+        every = self.rt.config.checkpoint.every_seconds
+        return int(self._age() / every) if every > 0 else 0
+
+    def _seconds_left(self) -> float | None:
+        every = self.rt.config.checkpoint.every_seconds
+        return round(every - self._age() % every, 3) + 0.001 if every > 0 else None
+
+    def _age(self) -> float:
+        return max(0.0, (time.monotonic_ns() - self.rt.get(L.C_START_MONO_NS)) / 1e9)
+
+    def _stopping(self) -> bool:
+        return self.rt.get(L.C_STOP) != L.STOP_NO
+
+    def _called_off(self) -> bool:
+        return self._closing or self._stopping()
+
+    async def _one(self) -> None:
+        """One checkpoint, whatever comes of it, told to whoever asked."""
+        waiting, self._asked = self._asked, []
+        self._idle.clear()
+        error: Exception
+        try:
+            found = await self._make()
+        except Abandoned:
+            error = CheckpointFailed("called off: a newer one takes its place, or the end is near")
+            log.info("a checkpoint was called off", reason=str(error))
+        except (OSError, WorldMoved, CheckpointRefused, HoldTimeout) as reason:
+            error = CheckpointFailed(self._failed(reason))
+        else:
+            for future in waiting:
+                if not future.done():
+                    future.set_result(found)
+            return
+        finally:
+            if self._snapshot is not None:
+                self._snapshot.abandon()
+            self._snapshot = None
+            self._shown.tick = None
+            if self._shown.state != "failed":
+                self._shown.state = "idle"
+            self._idle.set()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    async def _make(self) -> dict[str, Any]:
+        shown = self._shown
+        started = time.monotonic()
+        snapshot = self._snapshot = Snapshot(self.rt, self.folder, self._called_off)
+        shown.state, shown.tick = "copying", None
+        await self._aside(snapshot.prepare)
+        shown.state = "holding"
+        async with self.holder.held():
+            held = time.monotonic()
+            kill_point("checkpoint.held")
+            # on this thread: handing it over would take longer than a small world does
+            shown.tick = snapshot.take()
+        hold_seconds = time.monotonic() - held
+        if hold_seconds > LONG_HOLD_SECONDS:
+            log.warning("the world was held long for a checkpoint", seconds=round(hold_seconds, 4))
+        shown.state = "writing"
+        head = await self._aside(snapshot.write)
+        shown.state = "waiting"
+        await self._until_durable(int(head["tick"]))
+        made = await self._aside(lambda: snapshot.publish(self.rt.config.checkpoint.keep))
+        return self._done(made, time.monotonic() - started, hold_seconds)
+
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        assert self._thread is not None
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self._closing = True  # the thread sees it between two chunks
+            with contextlib.suppress(Exception):
+                await future
+            raise
+
+    async def _until_durable(self, tick: int) -> None:
+        """Wait until the sinks have everything up to ``tick``; raises Abandoned."""
+        kill_point("checkpoint.waiting")
+        started = time.monotonic()
+        told = left_out = False
+        period = self._period()
+        while missing := self._not_durable(tick):
+            if self._called_off() or self._asked:
+                raise Abandoned
+            if not told and time.monotonic() - started > WAIT_TOLD_SECONDS:
+                told = True
+                log.warning(
+                    "a checkpoint waits: it counts once everything before it is in the sinks",
+                    tick=tick, missing=missing,
+                )  # fmt: skip
+            if self._period() != period:
+                period = self._period()
+                self._shown.left_out += 1
+                if not left_out:
+                    left_out = True
+                    log.warning("checkpoints are left out while one waits", tick=tick,
+                                missing=missing)  # fmt: skip
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _not_durable(self, tick: int) -> str:
+        found = []
+        for name, slot in (("PostgreSQL", L.SLOT_PERSISTER), ("Redis", L.SLOT_BROKER)):
+            reached = self.rt.slot(slot).get(L.S_TICK)
+            if reached < tick:
+                found.append(f"{name} has everything up to tick {reached}")
+        return "; ".join(found)
+
+    def _done(self, made: Checkpoint, seconds: float, hold_seconds: float) -> dict[str, Any]:
+        shown = self._shown
+        shown.made += 1
+        shown.state, shown.error = "idle", None
+        shown.last = {
+            "tick": made.tick,
+            "path": str(made.path),
+            "bytes": made.path.stat().st_size,
+            "seconds": round(seconds, 3),
+            "hold_seconds": round(hold_seconds, 6),
+            "unix_ns": made.head["unix_ns"],
+            "digest": made.head["digest"],
+        }
+        self._show_full(False)
+        log.info("checkpoint made", **shown.last)
+        return shown.last
+
+    def _failed(self, reason: Exception) -> str:
+        shown = self._shown
+        shown.failed += 1
+        shown.state = "failed"
+        shown.error = f"{reason.strerror}: {self.folder}" if isinstance(reason, OSError) else ""
+        shown.error = shown.error or str(reason)
+        self._show_full(isinstance(reason, OSError) and reason.errno in _FULL)
+        log.error("no checkpoint was made; the world goes on", reason=shown.error)
+        self.events.emit("checkpoint_fallido", {"motivo": shown.error})
+        return shown.error
+
+    def _show_full(self, full: bool) -> None:
+        """A full disk degrades the instance until a checkpoint succeeds."""
+        self.rt.slot(L.SLOT_NUCLEUS).set(L.S_ERROR, L.REASON_FULL if full else L.REASON_NONE)
+
+
+class ModuloCheckpoint(ModuloBase):
+    """Runs the nucleus' ``Checkpointer``."""
+
+    nombre = "checkpoint"
+
+    async def ejecutar(self) -> None:
+        await self.nucleus.checkpoints.run()
