@@ -38,6 +38,7 @@ ASK_SECONDS = 5.0
 STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
 STEP_SECONDS = 60.0
+SNAPSHOT_SECONDS = 120.0
 STOP_SECONDS = 60.0
 
 app = typer.Typer(
@@ -257,6 +258,20 @@ def set_value(
     with _explained():
         found = find_instance(instance, config)
         _print(_ask(found, "set", HOLD_ASK_SECONDS, path=path, value=value), as_json, show.pairs)
+
+
+@app.command()
+def snapshot(
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds.")] = SNAPSHOT_SECONDS,
+) -> None:
+    """Make a checkpoint now; returns when it is on disk and everything before it in the sinks."""
+    with _explained():
+        found = find_instance(instance, config)
+        data = _ask(found, "snapshot", timeout + HOLD_ASK_SECONDS, timeout_seconds=timeout)
+        _print(data, as_json, show.pairs)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Views:
         self._memory: dict[str, Any] = {}
         self._memory_at = 0.0
         self._tick_seen = -1
+        self.checkpoint: Callable[[], dict[str, Any]] = dict
         self._tick_changed = time.monotonic()
 
     def watch(self) -> None:
@@ -80,6 +82,7 @@ class Views:
         status["swarms"] = totals.get("swarms", [])
         status["lanes"] = self.lanes()
         status["memory"] = self._memory
+        status["checkpoint"] = self.checkpoint()
         return status
 
     async def status_with_memory(self) -> dict[str, Any]:
