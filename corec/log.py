@@ -1,5 +1,8 @@
 """Logging of every process: structlog, one line per ``write()``, on standard error or in a file.
 
+A file that was renamed is opened again by its name: at once in a process that calls ``reopen``,
+within a second of its next line in every other.
+
 Nothing else than a log line goes to that descriptor, and each line goes there in one ``write()``
 to a descriptor opened with ``O_APPEND``, so lines of several processes never mix. Standard
 output stays free for what a program reads (``--json``).
@@ -14,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +34,7 @@ _MASK = "***"
 _SECRET_CHARS_MIN = 4
 _CLEAR_LINE = "\r\x1b[K"  # on a terminal, a log line takes the place of the live status line
 _FILE_MODE = 0o640
+_LOOK_SECONDS = 1.0
 _TALKATIVE = ("numba", "asyncio", "uvicorn")  # their debug lines say nothing about CoreC
 
 _secrets: list[str] = []
@@ -43,9 +48,12 @@ class _Sink(logging.Handler):
         self.path = path
         self.clear = clear
         self.descriptor = 2 if path is None else _open(path)
+        self._looked = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            if self.path is not None and time.monotonic() - self._looked > _LOOK_SECONDS:
+                self._follow(self.path)
             line = self.clear + mask(self.format(record)).rstrip("\n") + "\n"
             os.write(self.descriptor, line.encode("utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001 - a full disk or a closed terminal must not stop a tick
@@ -53,6 +61,18 @@ class _Sink(logging.Handler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Drop the line: there is nowhere left to say that it could not be written."""
+
+    def _follow(self, path: Path) -> None:
+        """Reopen after a rotation that nobody told this process about."""
+        self._looked = time.monotonic()
+        ours = os.fstat(self.descriptor)
+        try:
+            named = os.stat(path)
+        except FileNotFoundError:
+            self.reopen()
+            return
+        if (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino):
+            self.reopen()
 
     def reopen(self) -> None:
         if self.path is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from corec import log
+from tests.support.processes import wait_until
 
 
 @pytest.fixture
@@ -73,6 +74,18 @@ def test_reopen_follows_the_name(path: Path) -> None:
     logger.info("three")
     assert [line["event"] for line in lines(path.with_suffix(".1"))] == ["one", "two"]
     assert [line["event"] for line in lines(path)] == ["three"]
+
+
+def test_a_rotation_is_noticed_without_being_told(path: Path) -> None:
+    log.configure("json", "info", path, "test")
+    path.rename(path.with_suffix(".1"))
+
+    def follows() -> bool:
+        log.get_logger("corec.test").info("here")
+        return path.exists()
+
+    wait_until(follows, "lines go to the new file")
+    assert lines(path)[-1]["event"] == "here"
 
 
 def test_console_form_is_readable(path: Path) -> None:
