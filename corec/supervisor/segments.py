@@ -176,7 +176,9 @@ def create(
         words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK] = tick
     if checkpoint:
         size = L.CANALES * L.IN_POS_WORDS
-        table = np.array(checkpoint.head["in_positions"], np.uint64)
+        table = np.zeros(size, np.uint64)
+        for row, *position in checkpoint.head["in_positions"]:
+            table[row * L.IN_POS_WORDS : (row + 1) * L.IN_POS_WORDS] = position
         for copy in range(2):
             words[L.C_IN_POS + copy * size : L.C_IN_POS + (copy + 1) * size] = table
     os.rename(half, folder / CONTROL)

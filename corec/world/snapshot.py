@@ -312,15 +312,18 @@ def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
     }
 
 
-def in_positions(rt: Runtime, tick: int) -> list[int]:
-    """The table of what the world has applied up to ``tick``, which is committed everywhere.
+def in_positions(rt: Runtime, tick: int) -> list[list[int]]:
+    """What the world has applied up to ``tick``, which is committed everywhere: a list of
+    [row of the in-position table, its words], rows of zeros left out.
 
     A leader that was killed on its way to the next tick may have left that tick's table behind: in
     the other copy (see ``corec.worker.leader``).
     """
     size = L.CANALES * L.IN_POS_WORDS
     start = L.C_IN_POS + (tick & 1) * size
-    return [int(word) for word in rt.control[start : start + size]]
+    table = rt.control[start : start + size].reshape(L.CANALES, L.IN_POS_WORDS)
+    rows = np.flatnonzero(table.any(axis=1))
+    return [[int(row), *(int(word) for word in table[row])] for row in rows]
 
 
 def remove_halves(folder: Path) -> None:
