@@ -115,17 +115,17 @@ def care(block, row, dyn, cold, ran, failures, targs, scratch):
     failed = u4_at(s + scratch[K.S_BAD], max(row[K.W_CAP], K.STEP_INPUTS_MAX))
     if failures == 0:
         if ran > 0 and dyn[D_FAILURES] > uint64(0) and any_racha(row, dyn, cold, n):
-            note_failures(row, dyn, cold, n, ok, run, failed, 0)
+            note_failures(row, dyn, cold, n, run, failed, 0)
         return 0
     add(dyn, D_ERRORES, failures)
     add(dyn, D_FAILURES, failures)
     add(dyn, D_ROW_ERRORES, failures)
-    note_failures(row, dyn, cold, n, ok, run, failed, failures)
+    note_failures(row, dyn, cold, n, run, failed, failures)
     if float64(dyn[D_ERRORES]) <= get_f(row, K.W_MAX_ERRORES) * float64(n):
         return 0
     copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
     repairs = repair(
-        block, row, copy, dyn, cold, ok, failed, failures, s + scratch[K.S_REPAIRS], targs
+        block, row, copy, dyn, cold, ok, run, failed, failures, s + scratch[K.S_REPAIRS], targs
     )
     add(dyn, D_REPAIRS, repairs)
     add(dyn, D_ROW_REPARADAS, repairs)

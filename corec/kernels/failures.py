@@ -21,27 +21,45 @@ def copy_entity(copy, row, i, j, count):
 
 
 @njit
-def repair(block, row, new, dyn, cold, ok, failed, n_failed, out, targs):
+def next_healthy(ok, i, n):
+    """The next j after ``i``, cyclically, with ``ok[j]``; −1 when there is none."""
+    for step in range(1, n):
+        j = i + step
+        if j >= n:
+            j -= n
+        if ok[j] != 0:
+            return j
+    return int64(-1)
+
+
+@njit
+def repair(block, row, new, dyn, cold, ok, ran, failed, n_failed, out, targs):
     """Autoreparación: list (REPAIR) in ``out`` what was done; returns how many.
 
     A failed entity takes the state of the next healthy one, cyclically; one that fails twice
     running, or finds nobody healthy, goes back to its initial state. History stays its own.
+    ``ran`` is marked with 2 where an entity was repaired: one that failed at several readings of
+    a step is repaired once.
     """
     n = block[K.B_N]
     cap = row[K.W_CAP]
     racha = u1_at(cold + cold_offset(cap, COLD_RACHA, int64(dyn[D_FALLOS_SEL])), n)
     count = 0
+    last_i = n
+    last_donor = int64(-1)
     for k in range(n_failed):
         i = int64(failed[k])
+        if ran[i] == 2:
+            continue
+        ran[i] = 2
         donor = int64(-1)
         if racha[i] < 2:
-            for step in range(1, n):
-                j = i + step
-                if j >= n:
-                    j -= n
-                if ok[j] != 0:
-                    donor = j
-                    break
+            if last_i < i and not last_i < last_donor <= i:
+                donor = last_donor  # nobody between the two is healthy: no second search
+            else:
+                donor = next_healthy(ok, i, n)
+            last_i = i
+            last_donor = donor
         if donor >= 0:
             copy_entity(new, row, i, donor, row[K.W_STATE_FIELDS])
         else:
@@ -68,15 +86,20 @@ def repair(block, row, new, dyn, cold, ok, failed, n_failed, out, targs):
 
 
 @njit
-def note_failures(row, dyn, cold, n, ok, ran, failed, n_failed):
-    """Count failures per entity; ``racha`` (failures running) restarts where one ran well."""
+def note_failures(row, dyn, cold, n, ran, failed, n_failed):
+    """Count failures per entity; ``racha`` (failures running) restarts where one ran well.
+
+    Marks the failed with 3 in ``ran``, where 1 says that an entity ran.
+    """
     cap = row[K.W_CAP]
     own_cold(cold, cap, dyn, D_FALLOS_SEL, COLD_FALLOS, n)
     sel = int64(dyn[D_FALLOS_SEL])
     fallos = u4_at(cold + cold_offset(cap, COLD_FALLOS, sel), n)
     racha = u1_at(cold + cold_offset(cap, COLD_RACHA, sel), n)
+    for k in range(n_failed):
+        ran[int64(failed[k])] = 3
     for i in range(n):
-        if ran[i] != 0 and ok[i] != 0:
+        if ran[i] == 1:
             racha[i] = 0
     for k in range(n_failed):
         i = int64(failed[k])

@@ -194,7 +194,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          s + scratch[K.S_SUMS]),
     )  # fmt: skip
     failures = int64(sums[7])
-    _mark(block, dyn, activo, locals_, first, done, failures, s, scratch)
+    _mark(block, dyn, activo, locals_, actives, first, done, failures, s, scratch)
     add(dyn, D_IN_DONE, done)
     add(dyn, D_INPUTS, done)
     add(dyn, D_UPDATES, int64(sums[5]))
@@ -210,7 +210,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
 
 
 @njit
-def _mark(block, dyn, activo, locals_, first, done, failures, s, scratch):
+def _mark(block, dyn, activo, locals_, actives, first, done, failures, s, scratch):
     """Mark who ran and who is healthy after a step of readings, and count the active."""
     n = block[K.B_N]
     on = u1_at(activo, n)
@@ -224,6 +224,7 @@ def _mark(block, dyn, activo, locals_, first, done, failures, s, scratch):
         run[i] = 0
     dyn[D_ACTIVAS] = uint64(activas)
     for j in range(first, first + done):
-        run[int64(locals_[j])] = 1
+        if actives[j] != 0:
+            run[int64(locals_[j])] = 1
     for k in range(failures):
         ok[int64(failed[k])] = 0

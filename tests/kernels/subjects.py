@@ -1,0 +1,56 @@
+"""Processors for the kernels' tests: what they compute in float32 is exact in any order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corec import celu, micro
+
+HOT = 1000.0  # a valor above raises, one below −1000 gives a non-finite result
+
+
+def _start(me: Any) -> Any:
+    me.x = 2.0 * me.random()
+    return 0.25
+
+
+@micro(
+    state={"x": "f4", "count": ("u4", 3)},
+    params={"gain": 0.5},
+    means=("x",),
+    init=_start,
+)
+def worker(me: Any) -> Any:
+    """Computes, fails on demand of a reading, emits now and then."""
+    me.count = me.count + 1
+    me.x = me.gain * me.x + me.random()
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    if me.valor < -HOT:
+        return me.x / 0.0
+    return me.x * 0.5 + 0.125 * me.random()
+
+
+@celu(
+    state={"total": "f4", "count": "u4"},
+    history={"last": ("f4", 5)},
+    params={"gain": 0.5},
+)
+def listener(me: Any, value: Any) -> Any:
+    """Keeps what arrives; raises or returns a non-finite number when told to."""
+    me.last.push(value)
+    me.count = me.count + 1
+    me.total = me.gain * me.total + value
+    if value > HOT:
+        raise ValueError("too hot")
+    if value < -HOT:
+        return value / 0.0
+    return me.last[0] + me.last[-1] + 0.125 * me.random()
+
+
+@celu(history={"last": ("f4", 5)})
+def pusher(me: Any, value: Any) -> Any:
+    """Pushes as often as one call may."""
+    for k in range(4):
+        me.last.push(value + k)
+    return me.last.mean()
