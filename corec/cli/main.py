@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import corec
+from corec.chaos.command import chaos
 from corec.cli.checkpoint import app as checkpoint
 from corec.cli.warm import warm
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("replay")(replay)
+app.command("chaos")(chaos)
 app.add_typer(checkpoint, name="checkpoint")
 
 ConfigPath = Annotated[

@@ -1,0 +1,65 @@
+"""The command ``corec chaos``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from corec.chaos.instance import ChaosFailed
+from corec.chaos.plan import schedule
+from corec.chaos.run import ChaosRun, any_seed
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 5.0 <= seconds <= 86_400.0:
+        raise typer.BadParameter(f"found {text!r}, allowed a time from 5s to 24h, as 60s or 15m")
+    return seconds
+
+
+def chaos(
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the schedule; any when left out.")
+    ] = None,
+    lasting: Annotated[str, typer.Option("--for", help="How long: 60s, 15m, 1h.")] = "60s",
+    blocks: Annotated[int, typer.Option(min=2, max=2000, help="Blocks of 1000 sensors.")] = 20,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep logs and data afterwards.")] = False,
+    show: Annotated[bool, typer.Option("--schedule", help="Print the schedule and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Kill, stop and restart an instance of its own at random moments; then check the ledger.
+
+    It starts its own instance with embedded servers in a temporary folder, disturbs it by a
+    schedule that follows from the seed, repeats the same ticks and inputs undisturbed, and
+    compares digest, rows and messages. Exit code 0: equal; 1: not.
+    """
+    seconds = _seconds(lasting)
+    chosen = any_seed() if seed is None else seed
+    if show:
+        for fault in schedule(chosen, seconds):
+            print(fault)
+        return
+    try:
+        report = ChaosRun(
+            chosen, seconds, blocks, keep, lambda text: print(f"chaos: {text}", file=sys.stderr)
+        ).run()
+    except ChaosFailed as error:
+        print(f"corec chaos: seed {chosen}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    if as_json:
+        print(json.dumps(report))
+    else:
+        print(f"seed {chosen}: {report['faults_total']} faults, {report['adoptions']} adoptions, "
+              f"{report['tick']} ticks, {report['rows']} rows, {report['messages']} messages, "
+              f"{report['readings']} readings")  # fmt: skip
+        for line in report["differences"] or ["digest, rows and messages are those of a calm run"]:
+            print(f"  {line}")
+    raise typer.Exit(0 if report["ok"] else 1)
