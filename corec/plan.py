@@ -17,6 +17,8 @@ from corec.entities.registry import resolve
 from shm.layout import align_up, layout_hash
 
 COLOURS_MAX = 24
+BLOCKS_MAX = 1 << 23
+"""More blocks than any machine holds today; it bounds what a refusal costs."""
 
 
 @dataclass(frozen=True)
@@ -121,27 +123,39 @@ def cold_bytes(cap: int) -> int:
     return 2 * (L.column_bytes(cap, 1) + L.column_bytes(cap, 4) + L.column_bytes(cap, 1))
 
 
+def _room(processor: Processor, cap: int, block_bytes: int) -> tuple[int, int, int]:
+    """(bytes of the hot region, bytes of the history region, bytes to spare: < 0, it won't fit)."""
+    hot = align_up(2 * processor.copy_bytes(cap) + cold_bytes(cap), L.COLUMN_ALIGN)
+    hist = align_up(processor.history_bytes(cap), 4096)
+    model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
+    log_min = L.LOG_DTYPE.itemsize * cap
+    return hot, hist, block_bytes - L.BLOCK_HOT_BASE - hot - hist - log_min - model_min
+
+
+def colours_of(processor: Processor, cap: int, block_bytes: int) -> int:
+    """How many different places for the hot columns a block's spare room allows."""
+    hot, _, spare = _room(processor, cap, block_bytes)
+    return min(COLOURS_MAX, spare // 2 // align_up(hot, 4096) + 1)
+
+
 def place_block(processor: Processor, cap: int, block_bytes: int, colour: int) -> BlockPlace | None:
     """Where everything lies in one block; None when it does not fit.
 
     Blocks are a power-of-two stride apart, so equal offsets would fall into few cache sets: the
     hot columns of neighbours are shifted by ``colour`` steps into the block's spare room.
     """
-    cold = 2 * processor.copy_bytes(cap)
-    hot_bytes = align_up(cold + cold_bytes(cap), L.COLUMN_ALIGN)
-    hist_bytes = align_up(processor.history_bytes(cap), 4096)
-    log_min = L.LOG_DTYPE.itemsize * cap
-    model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
-    spare = block_bytes - L.BLOCK_HOT_BASE - hot_bytes - hist_bytes - log_min - model_min
+    hot_bytes, hist_bytes, spare = _room(processor, cap, block_bytes)
     if spare < 0:
         return None
     step = align_up(hot_bytes, 4096)
-    colours = min(COLOURS_MAX, spare // 2 // step + 1)
+    colours = colours_of(processor, cap, block_bytes)
     hot = L.BLOCK_HOT_BASE + (colour % colours) * step
-    log = L.BLOCK_HOT_BASE + (colours - 1) * step + align_up(hot_bytes, L.COLUMN_ALIGN)
+    log = L.BLOCK_HOT_BASE + (colours - 1) * step + hot_bytes
     hist = block_bytes - hist_bytes
+    model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
     log_cap = min(L.LOG_CAP_MAX, (hist - model_min - log) // L.LOG_DTYPE.itemsize)
     model = align_up(log + log_cap * L.LOG_DTYPE.itemsize, L.COLUMN_ALIGN)
+    cold = 2 * processor.copy_bytes(cap)
     return BlockPlace(hot, cold, log, log_cap, model, max(0, hist - model), hist)
 
 
@@ -153,7 +167,7 @@ def make_plan(config: Config) -> Plan:
     """
     faults: list[Fault] = []
     swarms: list[Swarm] = []
-    rows: list[tuple[int, ...]] = []
+    rows: list[NDArray[Any]] = []
     first_id = first_block = offset = 0
     for index, bloque in enumerate(config.bloques):
         where = f"bloques[{index}]"
@@ -190,21 +204,38 @@ def make_plan(config: Config) -> Plan:
             count, first_id, processor, tuple(params), bloque.repair.max_errores,
             bloque.repair.min_fitness,
         )  # fmt: skip
-        for number in range(count):
-            place = place_block(processor, cap, block_bytes, first_block + number)
-            assert place is not None
-            n = min(cap, bloque.entidades - number * cap)
-            rows.append(
-                (swarm.index, bloque.canal, first_id + number * cap, n, offset, place.hot,
-                 place.log, place.log_cap, place.model, place.model_bytes, place.hist)
-            )  # fmt: skip
-            offset += block_bytes
+        if first_block + count > BLOCKS_MAX:
+            text = f"{first_block + count} blocks up to {bloque.id}"
+            faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))
+            break
+        rows.append(_block_rows(swarm, offset))
+        offset += count * block_bytes
         first_id += bloque.entidades
         first_block += count
         swarms.append(swarm)
     if faults:
         raise ConfigError(faults)
-    return Plan(tuple(swarms), np.array(rows, BLOCK_ROW), offset)
+    return Plan(tuple(swarms), np.concatenate(rows), offset)
+
+
+def _block_rows(swarm: Swarm, offset: int) -> NDArray[Any]:
+    """BLOCK_ROW[swarm.blocks], the swarm's world bytes starting at ``offset``."""
+    number = np.arange(swarm.blocks)
+    rows = np.zeros(swarm.blocks, BLOCK_ROW)
+    rows["swarm"], rows["canal"] = swarm.index, swarm.canal
+    rows["first_id"] = swarm.first_id + number * swarm.cap
+    rows["entidades"] = np.minimum(swarm.cap, swarm.entidades - number * swarm.cap)
+    rows["offset"] = offset + number * swarm.block_bytes
+    colours = colours_of(swarm.processor, swarm.cap, swarm.block_bytes)
+    places = [
+        place_block(swarm.processor, swarm.cap, swarm.block_bytes, k) for k in range(colours)
+    ]
+    assert places[0] is not None
+    for name in ("log", "log_cap", "model", "model_bytes", "hist"):
+        rows[name] = getattr(places[0], name)
+    hot = np.array([place.hot for place in places if place is not None])
+    rows["hot"] = hot[(swarm.first_block + number) % colours]
+    return rows
 
 
 def most_entities(processor: Processor, block_bytes: int) -> int:

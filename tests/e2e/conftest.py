@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.instance import Instance, small_config
+from tests.support.instance import REPO, Instance, small_config
 
 Make = Callable[..., Instance]
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Everything these tests run is compiled, so that no deadline has to allow for that."""
+    path = tmp_path_factory.mktemp("compiled") / "config.json"
+    path.write_text(json.dumps(small_config()))
+    subprocess.run([sys.executable, "-m", "corec.cli.warm", str(path)], cwd=REPO, check=True)
 
 
 @contextmanager
@@ -35,7 +46,9 @@ def _making(folder: Path, shm_dir: Path, **urls: str) -> Iterator[Make]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, shm_dir: Path, pg_dsn: str, valkey_url: str) -> Iterator[Make]:
+def make(
+    tmp_path: Path, shm_dir: Path, pg_dsn: str, valkey_url: str, compiled: None
+) -> Iterator[Make]:
     """``make(config, name=…)``: an instance on the session's servers.
 
     Fails the test when one still runs at its end or has left anything behind.
@@ -45,7 +58,7 @@ def make(tmp_path: Path, shm_dir: Path, pg_dsn: str, valkey_url: str) -> Iterato
 
 
 @pytest.fixture
-def make_embedded(tmp_path: Path, shm_dir: Path) -> Iterator[Make]:
+def make_embedded(tmp_path: Path, shm_dir: Path, compiled: None) -> Iterator[Make]:
     """The same with a PostgreSQL and a Valkey of the instance's own."""
     with _making(tmp_path, shm_dir) as make_one:
         yield make_one

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import Make
 from tests.support.instance import small_config
 
-pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def every_processor(**changes: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.support.instance import Running
 from tests.support.ledger import dead_of
 from tests.support.processes import wait_until
 
-pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 MESSAGE = struct.Struct("!Ibf?")
 DETECTOR = 290
@@ -34,7 +34,7 @@ def paused(make: Make, name: str, *options: str) -> Running:
 def send(url: str, canal: int, **fields: Any) -> None:
     """One XADD."""
     with redis.Redis.from_url(url) as client:
-        client.xadd(f"corec:{{corec1}}:in:{canal}", {k: v for k, v in fields.items()})
+        client.xadd(f"corec:{{corec1}}:in:{canal}", dict(fields))
 
 
 def taken_in(run: Running, messages: int, dead: int = 0) -> None:

@@ -14,7 +14,7 @@ from tests.e2e.conftest import Make
 from tests.support.instance import small_config
 from tests.support.ledger import assert_rows_once, keys_of, messages_of, rows_of
 
-pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 BLOCKS = 8
 TICKS = 60

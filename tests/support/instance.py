@@ -63,10 +63,9 @@ class Ended:
 
     @property
     def complaints(self) -> list[str]:
-        """What ``corec:`` says on stderr, without log lines."""
-        return [
-            line for line in self.err.splitlines() if line and not line.startswith('{"')
-        ]
+        """What is said on stderr, without log lines and the note about compiling."""
+        passed_over = ('{"', "corec: compiling")
+        return [s for s in self.err.splitlines() if s and not s.startswith(passed_over)]
 
 
 class Running:
@@ -194,7 +193,9 @@ class Instance:
         """Where run ``number`` writes its stdout (``out``) or stderr (``err``)."""
         return self.home / f"run-{number}.{name}"
 
-    def _popen(self, module: str, arguments: tuple[str, ...], number: int) -> subprocess.Popen[bytes]:
+    def _popen(
+        self, module: str, arguments: tuple[str, ...], number: int
+    ) -> subprocess.Popen[bytes]:
         with (
             open(self.output(number, "out"), "wb") as out,
             open(self.output(number, "err"), "wb") as err,
