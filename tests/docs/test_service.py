@@ -27,9 +27,15 @@ def settings() -> dict[str, str]:
     return found
 
 
-def test_it_promises_no_notification_and_lets_numba_and_the_world_live() -> None:
+def test_it_notifies_from_the_process_that_systemd_started() -> None:
     unit = settings()
-    assert unit["Type"] == "exec"
+    assert unit["Type"] == "notify"
+    assert unit["NotifyAccess"] == "main"
+    assert int(unit["WatchdogSec"]) >= 30
+
+
+def test_it_lets_numba_and_the_world_live() -> None:
+    unit = settings()
     assert "MemoryDenyWriteExecute" not in unit
     assert "DynamicUser" not in unit
     assert unit["RemoveIPC"] == "no"
