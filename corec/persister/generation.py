@@ -192,15 +192,16 @@ class Generation:
             parts = [
                 self._rest(record, mark)
                 for record in self._records[lane]
-                if record.file is file and record.data_end > mark
+                if record.file is file and record.extent.end > mark
             ]
             if parts:
                 first, last = parts[0], parts[-1]
                 keyed = next((p for p in reversed(parts) if p.last_block >= 0), last)
+                known = [part.first_tick for part in parts if part.first_tick >= 0]
                 lost.append(
                     last._replace(
                         begin=first.begin,
-                        first_tick=first.first_tick,
+                        first_tick=min(known, default=-1),
                         last_tick=max(part.last_tick for part in parts),
                         last_block=keyed.last_block,
                         last_step=keyed.last_step,

@@ -55,7 +55,10 @@ class LaneNow(NamedTuple):
     name: str
     made: int
     tail: int
+    """The first position that is still here, in the lane or in the spool."""
     head: int
+    start: int | None = None
+    """The lane's first position ever; None: as ``tail``."""
 
 
 class Stored(NamedTuple):
@@ -76,7 +79,8 @@ class Takeover(NamedTuple):
     rows_elsewhere: int
     """Rows of this world written through lanes that are no more."""
     behind: dict[str, int]
-    """Bytes per lane that were released and are not in the database (it went back in time)."""
+    """Bytes per lane that are neither here nor in the database: it went back in time, or a file of
+    the spool is gone.  The lane goes on before them, so they become a gap."""
 
 
 def plan_takeover(
@@ -118,14 +122,16 @@ def plan_takeover(
         if row is not None and row.made == lane.made and row.mark.position <= lane.head:
             if row.mark.position < lane.tail:
                 behind[lane.name] = lane.tail - row.mark.position
-                row = row._replace(mark=row.mark._replace(position=lane.tail))
             if lane.name.startswith(ROWS_PREFIX):
                 row = row._replace(overlap_tick=max(row.overlap_tick, suspect_tick))
             planned[lane.name] = row
             continue
         rows = 0 if row is None else row.mark.rows
         overlap = known_tick if lane.name.startswith(ROWS_PREFIX) else START.tick
-        mark = START._replace(position=lane.tail, rows=rows)
+        start = lane.tail if lane.start is None else lane.start
+        if start < lane.tail:
+            behind[lane.name] = lane.tail - start
+        mark = START._replace(position=start, rows=rows)
         planned[lane.name] = Stored(lane.name, epoch, lane.made, mark, overlap)
     elsewhere = sum(row.mark.rows for name, row in own.items() if name not in planned)
     return Takeover(not own, planned, elsewhere, behind)

@@ -227,7 +227,7 @@ class Persister:
         if any(taken.set_aside.values()):
             log.warning("set an older world's rows aside", **taken.set_aside)
         for lane, lost in taken.plan.behind.items():
-            log.error("the database went back in time: rows are missing", lane=lane, bytes=lost)
+            log.error("rows are neither here nor in the database", lane=lane, bytes=lost)
         await self._release(writer)
         self._show_rows(writer)
 

@@ -17,6 +17,7 @@ from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
 from corec.runtime import Runtime
 from shm.lane import Frame, Lane
+from shm.layout import LANE_START
 from shm.segment import Segment
 
 _NO_HEAD = 1 << 62
@@ -74,7 +75,8 @@ class LaneSource:
         begin = self.spooled.begin(self.name)
         tail = self.lane.tail
         first = tail if begin is None else min(begin, tail)
-        return LaneNow(self.name, self.made, first, self.lane.head)
+        start = int(self.lane.ctl[LANE_START])
+        return LaneNow(self.name, self.made, first, self.lane.head, start)
 
     def waiting(self, position: int) -> int:
         """Bytes between ``position`` and the lane's head, padding included."""

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -78,10 +78,13 @@ class SmallWorld:
         capacity: int = 1 << 20,
         instance: str = "corec1",
         persist: dict[str, Any] | None = None,
+        state: Path | None = None,
     ) -> None:
+        self.spool = (state or folder / "state") / instance / "spool"
         config = parse_config(
             {
                 "instance_id": instance,
+                "state_dir": str(state or folder / "state"),
                 "bloques": [{"id": "sensores", "canal": 1, "entidades": blocks * PER_BLOCK}],
                 "persist": persist or {},
             },
@@ -222,8 +225,11 @@ class SmallWorld:
         assert self.rt.events["nucleus"].push(L.KIND_EVENT_FRAME, orjson.dumps(body), tick=tick)
         self.rt.doorbells[L.SLOT_PERSISTER].ring()
 
-    def start(self, crash: str | None = None) -> int:
-        """Fork a persister, killed at ``name[:n]`` if given; its pid."""
+    def start(self, crash: str | None = None, before: Callable[[], None] | None = None) -> int:
+        """Fork a persister, killed at ``name[:n]`` if given; its pid.
+
+        ``before`` runs first, in the new process.
+        """
         pid = os.fork()
         if pid:
             self._children.append(pid)
@@ -232,6 +238,8 @@ class SmallWorld:
         try:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if before is not None:
+                before()
             if crash is not None:
                 killpoint.arm(*killpoint.parse(crash))
             code = run(self.rt)
@@ -254,6 +262,10 @@ class SmallWorld:
         code = exit_code(pid, timeout_s)
         self.rt.set(L.C_STOP, L.STOP_NO)
         return code
+
+    def spool_files(self, suffix: str = ".log") -> list[Path]:
+        """The spool's files, oldest first."""
+        return sorted(self.spool.glob(f"spool-*{suffix}"))
 
     def drain(self) -> None:
         """Run a persister until everything published is durable."""

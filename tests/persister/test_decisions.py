@@ -150,7 +150,13 @@ def test_takeover_of_a_restored_world_with_other_lanes() -> None:
 def test_takeover_of_a_database_that_went_back_in_time() -> None:
     plan = plan_takeover([stored("rows-0")], [lane("rows-0", tail=600)], 7, first=False)
     assert plan.behind == {"rows-0": 100}
-    assert plan.lanes["rows-0"].mark.position == 600
+    assert plan.lanes["rows-0"].mark.position == 500  # so that 500 to 600 become a gap
+
+
+def test_takeover_of_a_lane_whose_first_frames_are_gone() -> None:
+    plan = plan_takeover([], [LaneNow("rows-0", 1, 600, 1000, 64)], 7, first=True)
+    assert plan.behind == {"rows-0": 536}
+    assert plan.lanes["rows-0"].mark == START._replace(position=64)
 
 
 def test_position_beyond_the_lane_counts_as_another_lane() -> None:
