@@ -208,6 +208,7 @@ class Supervisor:
         gc.freeze()
         started = time.monotonic()
         base = rt.get(L.C_BASE_TICK)
+        self.keep_world = True  # whatever happens now, but for a clean end
         try:
             group.start_all()
             rt.set(L.C_STATE, L.STATE_RUNNING)
@@ -221,8 +222,8 @@ class Supervisor:
         finally:
             signals.close()
         seconds = time.monotonic() - started
+        self.keep_world = not clean
         if not clean:
-            self.keep_world = True
             rt.set(L.C_STOP, L.STOP_NOW)
             group.kill_all()
         self.face.finished()
