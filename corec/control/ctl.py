@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 failed (or ``doctor`` found something), 2 usage, 3 no runn
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ from corec.control.discover import (
     read_instance,
 )
 from corec.control.fallback import MemoryUnreadable, signal_supervisor, status_from_memory
+from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
 
@@ -159,6 +162,34 @@ def workers(
             resize(found, count)
         rows = [row for row in _status(found)["processes"] if row["role"] == "worker"]
         _print({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
+
+
+def _change(number: int, instance: str | None, config: Path | None, as_json: bool) -> None:
+    """Ask the supervisor for a change by signal, wait for its outcome, show it."""
+    with _explained():
+        found = find_instance(instance, config)
+        before = int(last_change(found.path)["number"])
+        os.kill(found.pid, number)
+        outcome = await_change(found.path, before)
+        _print(outcome, as_json, show.pairs)
+        if not outcome["accepted"]:
+            _fail(f"refused: {outcome['reason']}", EXIT_FAILED)
+
+
+@app.command()
+def reload(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Take over the changed configuration file, or keep the old one and say why."""
+    _change(signal.SIGHUP, instance, config, as_json)
+
+
+@app.command()
+def upgrade(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Restart every process onto the current code, the world kept in memory."""
+    _change(signal.SIGUSR2, instance, config, as_json)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import orjson
 
 from corec import layout as L
 from corec.config import Config, ConfigError
+from corec.control.outcome import write_change
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
 from corec.runtime import Runtime
@@ -66,17 +67,22 @@ class Changes:
             fresh = regroup.reloaded(self.config, self.wishes)
         except ConfigError as error:
             log.error("reload refused, the old configuration stays", reason=str(error))
+            write_change(self.rt.folder, "reload", False, str(error))
             raise_event(self.rt, "recarga", {"aceptada": False, "motivo": str(error)})
             return self.config
         if fresh is None:
             log.info("reload: nothing changed")
+            write_change(self.rt.folder, "reload", True, "nothing has changed")
             return self.config
         if not regroup.rest(self.rt, self.group):
-            log.error("workers did not come to rest; the old configuration stays")
+            reason = "the workers did not come to rest; the old configuration stays"
+            log.error(reason)
+            write_change(self.rt.folder, "reload", False, reason)
             return self.config
         regroup.apply(self.rt, fresh)
         self._go_on(min(worker_count(fresh), self.rt.plan.n_blocks))
         log.info("configuration reloaded")
+        write_change(self.rt.folder, "reload", True, None)
         raise_event(self.rt, "recarga", {"aceptada": True})
         return fresh
 
@@ -92,4 +98,5 @@ class Changes:
             except EmbeddedServerError as error:
                 reason = str(error)
         log.error("upgrade refused, the running code stays", reason=reason)
+        write_change(self.rt.folder, "upgrade", False, reason)
         raise_event(self.rt, "actualizacion", {"aceptada": False, "motivo": reason})

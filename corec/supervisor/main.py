@@ -31,6 +31,7 @@ from corec.control.folders import (
     register,
     unregister,
 )
+from corec.control.outcome import CHANGE_FILE, write_change
 from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger, reopen
@@ -110,7 +111,7 @@ class Supervisor:
         if self.servers is not None:
             with contextlib.suppress(EmbeddedServerError):
                 self.servers.stop()
-        for name in (INSTANCE_FILE, CONTROL_SOCKET, "broker.json"):
+        for name in (INSTANCE_FILE, CONTROL_SOCKET, CHANGE_FILE, "broker.json"):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.glob(".*.json.*"):
             path.unlink(missing_ok=True)
@@ -216,6 +217,8 @@ class Supervisor:
             # in with those, and changes over at the boundary.
             Changes(self.config, self.wishes, rt, group).resize(workers)
             self.notifier.ready(f"ticking from {base}")
+            if self.inherited is not None:
+                write_change(self.folder, "upgrade", True, None)
             at_once = self._watch(rt, group, signals)
             rt.resident_bytes = resident_bytes(group, os.getpid())
             clean = False if at_once else self._drain(rt, group, signals)
