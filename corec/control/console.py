@@ -19,7 +19,8 @@ from corec.control.discover import Instance
 from corec.log import mask
 
 CONNECT_SECONDS = 5
-TEXT_MAX = 60
+CELL_MAX = 60
+LINE_MAX = 1000
 
 
 class AskFailed(Exception):
@@ -110,7 +111,7 @@ def sql_table(data: dict[str, Any]) -> Table | Text:
     for column in data["columns"]:
         table.add_column(column)
     for row in data["rows"]:
-        table.add_row(*(_cut(value) for value in row))
+        table.add_row(*(_cut(value, CELL_MAX) for value in row))
     return table
 
 
@@ -119,13 +120,13 @@ def redis_text(data: Any, indent: str = "") -> Text:
     if isinstance(data, dict):
         data = [item for pair in data.items() for item in pair]
     if not isinstance(data, list):
-        return Text(indent + _cut(data))
+        return Text(indent + _cut(data, LINE_MAX))
     deeper = indent + "  "
     return Text("\n").join(
         redis_text(one, deeper if isinstance(one, (list, dict)) else indent) for one in data
     )
 
 
-def _cut(value: Any) -> str:
+def _cut(value: Any, most: int) -> str:
     text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"

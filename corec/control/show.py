@@ -49,9 +49,18 @@ def pairs(data: Mapping[str, Any]) -> Table:
             value = f"{value:.6g}"
         elif isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
-        shown = value if isinstance(value, Text) else str(value)
+        shown = value if isinstance(value, Text) else str(_rounded(value))
         table.add_row(Text(str(name), style="dim"), shown)
     return table
+
+
+def _rounded(value: Any) -> Any:
+    """``value`` with six significant digits in every number of its lists and mappings."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 
 def rows(data: list[dict[str, Any]], columns: Mapping[str, str] | None = None) -> Table:
