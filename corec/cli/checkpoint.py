@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from corec.config import Config, ConfigError, load_config
 from corec.control.folders import OWNER_LOCK, instance_folder, make_private
@@ -69,34 +67,47 @@ def _folder(config: Config) -> Path:
     return config.state_path / config.instance_id
 
 
-def _row(path: Path, look: Callable[[Path], Checkpoint]) -> dict[str, Any]:
-    """One file as JSON data; ``sound`` says what ``look`` found."""
-    row: dict[str, Any] = {
-        "file": path.name, "path": str(path), "tick": None, "time": None, "bytes": 0,
-        "entidades": None, "digest": None, "sound": False, "error": None,
-    }  # fmt: skip
-    try:
-        row["bytes"] = path.stat().st_size
-        head = look(path).head
-        made = datetime.fromtimestamp(head["unix_ns"] / 1e9, UTC)
-        row |= {name: head[name] for name in ("tick", "entidades", "digest")}
-        row |= {"time": made.isoformat(timespec="seconds"), "sound": True}
-    except (CheckpointRefused, OSError) as error:
-        row["error"] = str(error)
-    return row
+def _rows(paths: list[Path], look: Callable[[Path], Checkpoint]) -> list[dict[str, Any]]:
+    """Each file as JSON data; ``sound`` says what ``look`` found.
+
+    A file that a running instance has removed meanwhile, for a newer one, is left out.
+    """
+    rows = []
+    for path in paths:
+        row: dict[str, Any] = {
+            "file": path.name, "path": str(path), "tick": None, "time": None, "bytes": 0,
+            "entidades": None, "digest": None, "sound": False, "error": None,
+        }  # fmt: skip
+        try:
+            row["bytes"] = path.stat().st_size
+            head = look(path).head
+            made = datetime.fromtimestamp(head["unix_ns"] / 1e9, UTC)
+            row |= {name: head[name] for name in ("tick", "entidades", "digest")}
+            row |= {"time": made.isoformat(timespec="seconds"), "sound": True}
+        except FileNotFoundError as error:
+            if len(paths) > 1:
+                continue
+            row["error"] = f"{path}: {error.strerror}"
+        except CheckpointRefused as error:
+            row["error"] = str(error)
+        except OSError as error:
+            row["error"] = f"{path}: {error.strerror}"
+        rows.append(row)
+    return rows
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("tick", "time", "size", "entities", "digest", "sound", "file"):
-        table.add_column(heading, overflow="fold")
+def _show(folder: Path, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        print(f"{folder}: no checkpoint")
+        return
+    print(folder)
+    print(f"{'tick':>10}  {'time':25}  {'size':>10}  {'entities':>13}  {'digest':32}  sound")
     for row in rows:
-        entities = "" if row["entidades"] is None else f"{row['entidades']:,}"
-        tick = "" if row["tick"] is None else str(row["tick"])
-        sound = "yes" if row["sound"] else f"NO: {row['error']}"
-        table.add_row(tick, row["time"] or "", human_bytes(row["bytes"]), entities,
-                      row["digest"] or "", sound, row["file"])  # fmt: skip
-    return table
+        if row["sound"]:
+            print(f"{row['tick']:>10}  {row['time']:25}  {human_bytes(row['bytes']):>10}  "
+                  f"{row['entidades']:>13,}  {row['digest']}  yes")  # fmt: skip
+        else:
+            print(f"{'':>10}  {'':25}  {human_bytes(row['bytes']):>10}  NO: {row['error']}")
 
 
 @app.command("ls")
@@ -104,15 +115,12 @@ def list_them(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the checkpoints, newest first. Every checksum is read; ``verify`` looks deeper."""
     loaded = _config(config)
     folder = _folder(loaded)
-    rows = [_row(path, check_parts) for path in checkpoint_files(folder)]
+    rows = _rows(checkpoint_files(folder), check_parts)
     bad = sorted(path.name for path in folder.glob(f"{PREFIX}*{SUFFIX}{BAD}*"))
     if as_json:
         print(json.dumps({"folder": str(folder), "checkpoints": rows, "bad": bad}))
         return
-    if not rows:
-        print(f"{folder}: no checkpoint")
-    else:
-        Console().print(_table(rows))
+    _show(folder, rows)
     for name in bad:
         print(f"set aside as damaged: {name}")
 
@@ -134,13 +142,11 @@ def verify_them(
     """Read everything, recompute every checksum and the digest; exit 1 when something is bad."""
     folder = _folder(_config(config))
     paths = checkpoint_files(folder) if file == "all" else [_path(folder, file)]
-    rows = [_row(path, verify) for path in paths]
+    rows = _rows(paths, verify)
     if as_json:
         print(json.dumps({"folder": str(folder), "checkpoints": rows}))
-    elif rows:
-        Console().print(_table(rows))
     else:
-        print(f"{folder}: no checkpoint")
+        _show(folder, rows)
     if not all(row["sound"] for row in rows):
         raise typer.Exit(EXIT_FAILED)
 
