@@ -138,15 +138,18 @@ class Group:
         return [m for m in self.members if m.process is not None and role in (None, m.role)]
 
     def schedule_restart(self, member: Member, code: int) -> None:
-        """Note a death and when to start the member again."""
-        due = member.restarts.died(time.monotonic())
+        """Note a death and when to start the member again; at once means before it is told."""
+        now = time.monotonic()
+        due = member.restarts.died(now)
         self.rt.slot(member.slot).set(L.S_RESTARTS, member.restarts.count)
+        if due <= now:
+            self.start(member)
         log.warning(
             "process died, restarting",
             process=member.name,
             exit=_exit_text(code),
             restarts=member.restarts.count,
-            delay_seconds=round(max(0.0, due - time.monotonic()), 2),
+            delay_seconds=round(due - now, 2),
         )
 
     def restart_due(self) -> list[Member]:

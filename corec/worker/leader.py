@@ -35,9 +35,11 @@ SPINS_FLAT_OUT: Final = 3000
 class Pacer:
     """The clock of the ticks: CLOCK_MONOTONIC, so a jump of the wall clock changes nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, since_last_seconds: float = 0.0) -> None:
+        """``since_last_seconds``: how long ago a predecessor's last tick started."""
         self.due = time.monotonic()
         self.hz = -1.0
+        self.since_last_seconds = since_last_seconds
 
     def wait_seconds(self, hz: float) -> float:
         """How long until the next tick is due (≤ 0: now)."""
@@ -45,7 +47,8 @@ class Pacer:
             return 0.0
         if hz != self.hz:
             self.hz = hz
-            self.due = time.monotonic() + 1.0 / hz
+            self.due = time.monotonic() + max(0.0, 1.0 / hz - self.since_last_seconds)
+            self.since_last_seconds = 0.0
         return self.due - time.monotonic()
 
     def started(self, hz: float) -> bool:
@@ -76,8 +79,14 @@ class Leader:
         self.workers = workers
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK for k in range(workers)]
         self.done_words = np.array(slots, np.int64)
-        self.pacer = Pacer()
+        self.pacer = Pacer(self._since_last_tick())
         self.held_since = 0.0
+
+    def _since_last_tick(self) -> float:
+        """Seconds since the last tick went, so that a killed leader's successor keeps its pace; 0
+        in a world that has not ticked yet. A wall clock that jumped shifts one tick, no more."""
+        started = self.rt.get(L.C_TICK_UNIX_NS + (self.rt.get(L.C_GO_TICK) & 3))
+        return max(0.0, (time.time_ns() - started) / 1e9) if started else 0.0
 
     def all_done(self, tick: int, spins: int) -> bool:
         """Whether every worker has committed ``tick``; looks up to ``spins`` times."""
