@@ -56,7 +56,6 @@ __all__ = [
     "remove_leftovers",
 ]
 
-_MADV_POPULATE_WRITE = 23
 _TEMPORARY_SUFFIX = ".new"
 register("segment.create.before_rename")
 
@@ -196,18 +195,6 @@ class Segment:
         segment = cls(path, header, mapping)
         segment._inode = inode
         return segment
-
-    def prefault(self, start: int, length: int) -> None:
-        """Map the pages of payload bytes ``start … start + length`` now, not at their first use.
-
-        A hint: kernels before 5.14 do not know it, and then the pages come one fault at a time.
-        """
-        if self._mapping is None:
-            return
-        first = (SEGMENT_HEADER_BYTES + start) & -PAGE_BYTES
-        end = SEGMENT_HEADER_BYTES + start + length
-        with contextlib.suppress(OSError, ValueError):
-            self._mapping.madvise(_MADV_POPULATE_WRITE, first, end - first)
 
     @property
     def payload(self) -> npt.NDArray[np.uint8]:

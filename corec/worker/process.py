@@ -23,7 +23,8 @@ from corec.child import Child
 from corec.kernels import desc as K
 from corec.kernels.block import tick_range
 from corec.kernels.inputs import count_inputs, sort_inputs
-from corec.plan import cold_bytes, split_blocks
+from corec.kernels.touch import touch_range
+from corec.plan import split_blocks
 from corec.runtime import Runtime, word_to_float
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.world.tables import Tables
@@ -74,7 +75,7 @@ class Worker:
         """Tick until told to stop."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.bell.fileno(), self._rung)
-        self._prefault()
+        touch_range(self.tables.blocks, self.tables.swarms, self.lo, self.hi)
         self.slot.set(L.S_STATE, L.PROC_READY)
         while True:
             tick = self.slot.get(L.S_TICK) + 1
@@ -83,19 +84,6 @@ class Worker:
             await self._tick(tick)
             await asyncio.sleep(0)
         self.slot.set(L.S_STATE, L.PROC_DRAINED)
-
-    def _prefault(self) -> None:
-        """Map what each tick touches of the own blocks: words, hot columns, the log's first page.
-
-        Nine page faults a block would otherwise fall into the first ticks.
-        """
-        for place in self.rt.plan.blocks[self.lo : self.hi]:
-            swarm = self.rt.plan.swarms[int(place["swarm"])]
-            hot = 2 * swarm.processor.copy_bytes(swarm.cap) + cold_bytes(swarm.cap)
-            start = int(place["offset"])
-            self.rt.world.prefault(start, L.BLOCK_HOT_BASE)
-            self.rt.world.prefault(start + int(place["hot"]), hot)
-            self.rt.world.prefault(start + int(place["log"]), 1)
 
     def _rung(self) -> None:
         self.bell.drain()
