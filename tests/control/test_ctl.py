@@ -44,7 +44,7 @@ def test_without_an_instance(tmp_path: Path) -> None:
     assert "no instance is running" in ctl("status", code=3, base=tmp_path)
     assert "'other'" in ctl("stop", "--instance", "other", code=3, base=tmp_path)
     assert "Usage" in ctl("status", "--nonsense", code=2, base=tmp_path)
-    assert "Usage" in ctl("upgrade", code=2, base=tmp_path)
+    assert "Usage" in ctl("no-such-command", code=2, base=tmp_path)
     config = tmp_path / "c.json"
     config.write_text('{"instance_id": 3}', encoding="utf-8")
     assert "instance_id" in ctl("status", "--config", str(config), code=2, base=tmp_path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from typing import Any
 
 import typer
@@ -26,6 +28,17 @@ def parts(app: typer.Typer) -> dict[str, Any]:
 def test_every_command_of_corec_has_a_row() -> None:
     names = {name for name, part in parts(corec_app).items() if not part.hidden}
     assert {name for name in names if f"| `corec {name}" not in START} == set()
+
+
+def test_the_command_line_loads_no_compiler() -> None:
+    """``corec run`` says that it compiles before it does, and keeps the compiler's memory out."""
+    code = (
+        "import sys, corec.cli.main; print([n for n in ('numba', 'shm.jit') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_every_option_of_run_has_a_row() -> None:
