@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -40,6 +40,15 @@ class AlertGroup:
 
     canal: int
     processor: str
+
+
+class Skipped(NamedTuple):
+    """Frames that were dropped."""
+
+    messages: int
+    first_tick: int
+    """-1 = nothing was dropped."""
+    last_tick: int
 
 
 @dataclass
@@ -238,21 +247,25 @@ class Outgoing:
                 moved.append(k)
         return moved
 
-    def skip_oldest(self, lane_index: int) -> tuple[int, int, int]:
+    def skip_oldest(self, lane_index: int, open_until: int) -> tuple[Skipped, Skipped]:
         """Drop the oldest frames of a lane until a quarter of it is used (``drop_oldest``).
 
-        Returns messages dropped, first and last tick (-1 = nothing).
+        ``open_until``: frames before this position were sent, and nobody knows yet whether they
+        arrived. Returns what was dropped of those, and of the others.
         """
         lane = self.lanes[lane_index]
-        counted = np.zeros(3, np.int64)
         until = lane.head - lane.capacity // 4
-        position = F.skip_oldest(lane.ctl, lane.data, lane.tail, until, counted)
+        position = lane.tail
+        parts = []
+        for end in (min(until, open_until), until):
+            counted = np.zeros(3, np.int64)
+            position = F.skip_oldest(lane.ctl, lane.data, position, end, counted)
+            parts.append(Skipped(*counted.tolist()))
         lane.release(position)
         self._table[lane_index, F.LANE_POS] = max(
             position, int(self._table[lane_index, F.LANE_POS])
         )
-        messages, first, last = counted.tolist()
-        return messages, first, last
+        return parts[0], parts[1]
 
     def _part(self, tick: int) -> Part:
         blocks = np.flatnonzero(self._sent_tick == tick)

@@ -10,6 +10,10 @@ One batch, and what a kill after each step leaves:
 When a batch is sent: ``streams.batch_ms`` after its first frame was seen, or sooner when half a
 batch waits or a lane is half full. Frames of a tick that is still running wait for its end, unless
 a lane is half full or they have waited for a second.
+
+``streams.on_full`` = drop_oldest: a lane that is three quarters full, for Redis is away or slow,
+loses its oldest frames at once (``_keep_room``). Those of them that are in a batch without an
+answer are counted only when it is known that the batch did not arrive.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from corec import layout as L
 from corec.broker import frames as F
 from corec.broker.backoff import Backoff
 from corec.broker.link import Command, SinkAway
-from corec.broker.outgoing import BATCH_BYTES, Batch, Outgoing, signed_canal
+from corec.broker.outgoing import BATCH_BYTES, Batch, Outgoing, Skipped, signed_canal
 from corec.broker.positions import SinkState
 from corec.broker.status import Status
 from corec.broker.writer import Writer
@@ -37,7 +41,7 @@ log = get_logger(__name__)
 IDLE_SECONDS: Final = 0.25
 STOPPING_SECONDS: Final = 0.01
 SYNC_SECONDS: Final = 1.0
-AWAY_POLL_SECONDS: Final = 0.02
+KEEP_ROOM_SECONDS: Final = 0.02
 RUNNING_TICK_WAIT_SECONDS: Final = 1.0
 
 Fields = Callable[[], list[Any]]
@@ -62,6 +66,8 @@ class Sender:
         self._linger_seconds = rt.config.streams.batch_ms / 1000
         self._maxlen = rt.config.streams.maxlen
         self._drop_oldest = rt.config.streams.on_full == "drop_oldest"
+        self._open: dict[int, int] = {}  # lane → end of what was sent and is not confirmed
+        self._doubtful: dict[int, list[Skipped]] = {}  # of that, what the lane no longer holds
         self._backoff = Backoff()
         self._waiting_since = 0.0
         self._synced_at = 0.0
@@ -71,6 +77,7 @@ class Sender:
         """Returns once everything is sent after ``C_STOP`` asked for it. Raises TakenOver."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._bell.fileno(), self._on_ring)
+        keeping_room = asyncio.ensure_future(self._keep_room())
         try:
             while True:
                 try:
@@ -81,11 +88,12 @@ class Sender:
                     self._backoff.reset()
                 except SinkAway as error:
                     self._status.trouble("out", error)
-                    await self._stay_away(self._backoff.next_seconds())
+                    await asyncio.sleep(self._backoff.next_seconds())
                     continue
                 if not more:
                     await self._wait()
         finally:
+            keeping_room.cancel()
             loop.remove_reader(self._bell.fileno())
             self._bell.cancel_sleep()
 
@@ -96,6 +104,7 @@ class Sender:
     def loaded(self, state: SinkState) -> None:
         """The position hash was read: start again from the lanes' tails."""
         self._outgoing.restore(state)
+        self._settle(lambda k, end: k in state.lanes and state.lanes[k].position >= end)
         self._show_counts()
 
     async def _step(self, sync: bool) -> bool:
@@ -128,7 +137,9 @@ class Sender:
         if extra:
             commands.append(("HSET", keys.pos, *extra))
         kill_point("broker.before_multi")
+        self._open = {k: position.position for k, position in batch.lanes.items()}
         await self._writer.commit(streams, commands)
+        self._settle(lambda _lane, _end: True)
         kill_point("broker.after_multi")
         self._outgoing.sent(batch, state)
 
@@ -208,34 +219,41 @@ class Sender:
         status.set_count(L.B_DEAD, sum(state.total_dead.values()))
         self._rt.slot(L.SLOT_BROKER).set(L.S_TICK, max(0, self._outgoing.out_tick))
 
-    async def _stay_away(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._make_room()
-            await asyncio.sleep(min(left, AWAY_POLL_SECONDS))
+    async def _keep_room(self) -> None:
+        """``on_full`` = drop_oldest: lanes that are nearly full lose frames, until cancelled."""
+        while self._drop_oldest:
+            for k, lane in enumerate(self._outgoing.lanes):
+                if lane.used * 4 >= lane.capacity * 3:
+                    doubtful, lost = self._outgoing.skip_oldest(k, self._open.get(k, 0))
+                    self._doubtful.setdefault(k, []).append(doubtful)
+                    self._dropped(k, lost)
+                    self._rt.doorbells[L.SLOT_WORKER0 + k].ring()
+            await asyncio.sleep(KEEP_ROOM_SECONDS)
 
-    def _make_room(self) -> None:
-        """``on_full`` = drop_oldest while Redis is away: lanes that are nearly full lose frames.
+    def _settle(self, arrived: Callable[[int, int], bool]) -> None:
+        """It is known now what became of the last batch: ``arrived(lane, position)``."""
+        doubtful, self._doubtful = self._doubtful, {}
+        sent, self._open = self._open, {}
+        for k, parts in doubtful.items():
+            for part in parts:
+                if k not in sent or not arrived(k, sent[k]):
+                    self._dropped(k, part)
 
-        What a lost EXEC reply leaves open is counted as dropped, so the count is an upper bound.
-        """
-        if not self._drop_oldest:
+    def _dropped(self, lane: int, lost: Skipped) -> None:
+        """Count messages that are lost for good, and make an event of the gap."""
+        if not lost.messages:
             return
-        for k, lane in enumerate(self._outgoing.lanes):
-            if lane.used * 4 < lane.capacity * 3:
-                continue
-            dropped, first, last = self._outgoing.skip_oldest(k)
-            total = self._status.count(L.B_DROPPED) + dropped
-            self._status.set_count(L.B_DROPPED, total)
-            self._rt.doorbells[L.SLOT_WORKER0 + k].ring()
-            log.warning("messages dropped: redis is away", lane=k, messages=dropped)
-            self._gap_event(k, dropped, first, last)
-
-    def _gap_event(self, lane: int, messages: int, first: int, last: int) -> None:
+        total = self._status.count(L.B_DROPPED) + lost.messages
+        self._status.set_count(L.B_DROPPED, total)
+        log.warning("messages dropped: redis does not keep up", lane=lane, messages=lost.messages)
         body = {
-            "unix_ns": time.time_ns(), "tick": last, "tipo": "mensajes_perdidos", "bloque": None,
-            "entidad": None,
-            "detalle": {"lane": lane, "mensajes": messages, "desde": first, "hasta": last},
+            "unix_ns": time.time_ns(), "tick": lost.last_tick, "tipo": "mensajes_perdidos",
+            "bloque": None, "entidad": None,
+            "detalle": {
+                "lane": f"out-{lane}", "mensajes": lost.messages, "desde": lost.first_tick,
+                "hasta": lost.last_tick, "motivo": "drop_oldest",
+            },
         }  # fmt: skip
-        if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, orjson.dumps(body), tick=last):
+        payload = orjson.dumps(body)
+        if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, payload, tick=lost.last_tick):
             self._rt.doorbells[L.SLOT_PERSISTER].ring()

@@ -162,8 +162,11 @@ def test_skip_oldest() -> None:
     while out.lanes[0].used * 4 < out.lanes[0].capacity * 3:
         tick += 1
         push(out, 0, tick, 0, 0, 5)
-    messages, first, last = out.skip_oldest(0)
+    sent = out.take(3, 3)
+    doubtful, lost = out.skip_oldest(0, int(sent.positions[0]))
     assert out.lanes[0].used <= out.lanes[0].capacity // 4 + 200
-    assert (first, messages) == (1, 5 * last)
+    assert doubtful == (15, 1, 3)
+    messages, first, last = lost
+    assert (first, messages) == (4, 5 * (last - 3))
     assert out.take(tick, tick).messages == 5 * (tick - last)
     assert out.next_tick() == F.NO_TICK

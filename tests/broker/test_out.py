@@ -246,6 +246,7 @@ def test_drop_oldest_while_away(instance: Make) -> None:
     event = json.loads(bytes(frame.payload))
     assert event["tipo"] == "mensajes_perdidos"
     assert event["detalle"]["mensajes"] > 0
+    assert event["detalle"]["lane"] == "out-0"
     one.rt.set(L.C_STOP, L.STOP_NOW)
     assert one.wait_exit(pid) == 0
 

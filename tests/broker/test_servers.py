@@ -31,10 +31,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def valkey_with(folder: Path, *options: str) -> Iterator[int]:
+def valkey_with(folder: Path, *options: str, port: int = 0) -> Iterator[int]:
     """A server with options of its own; yields its port."""
-    port = free_port()
-    folder.mkdir()
+    port = port or free_port()
+    folder.mkdir(exist_ok=True)
     program = str(valkey_program())
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     server = subprocess.Popen([*command, "--save", "", *options], stdout=subprocess.DEVNULL)

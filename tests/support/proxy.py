@@ -48,6 +48,7 @@ class Proxy:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         assert self._control is not None
+        self._control.shutdown(socket.SHUT_RDWR)  # what was forked meanwhile has it open, too
         self._control.close()
         os.waitpid(self._pid, 0)
 

@@ -1,0 +1,201 @@
+"""A Redis that refuses, is read-only, is loading, is slow or gone: nothing is lost or doubled.
+
+With ``streams.on_full`` = drop_oldest something is lost, and it is said how much.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+import corec.broker.process  # noqa: F401  # compiled here, not anew in each forked broker
+from corec import layout as L
+from tests.broker.support import Instance, message
+from tests.broker.test_in import collect_readings
+from tests.broker.test_servers import valkey_with
+from tests.support.processes import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
+Make = Callable[..., Instance]
+
+
+def shows(one: Instance, reason: int) -> Callable[[], bool]:
+    """Whether the broker shows ``reason``."""
+    slot = one.rt.slot(L.SLOT_BROKER)
+    return lambda: slot.get(L.S_ERROR) == reason
+
+
+def both_ways(one: Instance, ticks: range) -> None:
+    """Messages of some ticks out, and one reading in."""
+    for tick in ticks:
+        one.run_tick(tick)
+    one.add(1, {"m": message(3, 1, float(ticks[0]))})
+
+
+def test_read_only_replica_for_a_while(instance: Make, tmp_path: Path) -> None:
+    with valkey_with(tmp_path / "node") as port:
+        one = instance(url=f"redis://127.0.0.1:{port}")
+        pid = one.start()
+        both_ways(one, range(1, 4))
+        assert [r[2] for r in collect_readings(one, 1)] == [1.0]
+        with redis.Redis(port=port) as client:
+            client.replicaof("127.0.0.1", 1)
+            for tick in range(4, 9):
+                one.run_tick(tick)
+            wait_until(shows(one, L.REASON_SERVER_ERROR), "read-only is shown")
+            client.replicaof("NO", "ONE")
+        wait_until(shows(one, L.REASON_NONE), "it works again", 20)
+        both_ways(one, range(9, 12))
+        assert [r[2] for r in collect_readings(one, 1)] == [9.0]
+        one.drain(pid)
+        one.check_ledger()
+
+
+def test_password_is_changed_and_changed_back(instance: Make, tmp_path: Path) -> None:
+    with valkey_with(tmp_path / "node", "--requirepass", "first-word") as port:
+        one = instance(url=f"redis://:first-word@127.0.0.1:{port}")
+        pid = one.start()
+        both_ways(one, range(1, 4))
+        assert len(collect_readings(one, 1)) == 1
+        with redis.Redis(port=port, password="first-word") as client:
+            client.config_set("requirepass", "second-word")
+            client.client_kill_filter(_type="normal", skipme=True)
+            for tick in range(4, 9):
+                one.run_tick(tick)
+            wait_until(shows(one, L.REASON_REFUSED), "the refusal is shown")
+            client.config_set("requirepass", "first-word")
+        wait_until(shows(one, L.REASON_NONE), "it works again", 20)
+        both_ways(one, range(9, 12))
+        assert len(collect_readings(one, 1)) == 1
+        one.drain(pid)
+        one.check_ledger()
+
+
+def test_loading_after_a_restart(instance: Make, tmp_path: Path) -> None:
+    with valkey_with(tmp_path / "node") as port:
+        one = instance(url=f"redis://127.0.0.1:{port}")
+        pid = one.start()
+        both_ways(one, range(1, 4))
+        assert len(collect_readings(one, 1)) == 1
+        wait_until(lambda: one.count(L.B_MESSAGES_OUT) == one.ledger.messages, "all is sent")
+        wait_until(lambda: 1 in one.state().read, "the position is kept")
+        with redis.Redis(port=port) as client:
+            client.mset({f"other-{n}": random.Random(n).randbytes(2048) for n in range(20)})
+            client.save()
+    slowly = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
+    with valkey_with(tmp_path / "node", *slowly, port=port):
+        for tick in range(4, 9):
+            one.run_tick(tick)
+        wait_until(shows(one, L.REASON_SERVER_ERROR), "loading is shown")
+        wait_until(shows(one, L.REASON_NONE), "it works again", 20)
+        both_ways(one, range(9, 12))
+        assert len(collect_readings(one, 1)) == 1
+        one.drain(pid)
+        one.check_ledger()
+
+
+def test_full_memory_while_much_is_emitted(instance: Make, tmp_path: Path) -> None:
+    with valkey_with(tmp_path / "node", "--maxmemory-policy", "noeviction") as port:
+        one = instance(url=f"redis://127.0.0.1:{port}")
+        pid = one.start()
+        with redis.Redis(port=port) as client:
+            for tick in range(1, 60):
+                one.run_tick(tick)
+                if tick % 20 == 5:
+                    client.config_set("maxmemory", 1)
+                if tick % 20 == 15:
+                    wait_until(shows(one, L.REASON_FULL), "the full memory is shown")
+                    client.config_set("maxmemory", 0)
+        one.drain(pid)
+        one.check_ledger()
+
+
+@contextmanager
+def behind_a_proxy(make: Make, url: str, **options: Any) -> Iterator[tuple[Instance, Proxy]]:
+    """An instance whose broker reaches the session's Valkey by a proxy."""
+    parts = urlsplit(url)
+    target = (str(parts.hostname), int(parts.port or 6379))
+    with Proxy(target) as proxy:
+        one = make(**options)
+        one.rt.redis_url = url.replace(f":{parts.port}", f":{proxy.port}")
+        yield one, proxy
+
+
+def test_connections_break_at_any_byte(instance: Make, valkey_url: str) -> None:
+    with behind_a_proxy(instance, valkey_url) as (one, proxy):
+        pid = one.start()
+        wait_until(lambda: one.rt.slot(L.SLOT_BROKER).get(L.S_STATE) == L.PROC_READY, "ready")
+        tick = 0
+        for count in (1, 50, 200, 400, 700, 1000, 1500, 3000):
+            proxy.cut_after(count)
+            for _ in range(10):
+                tick += 1
+                one.run_tick(tick)
+            wait_until(
+                lambda: one.count(L.B_MESSAGES_OUT) == one.ledger.messages, "all is sent", 20
+            )
+        one.drain(pid)
+        one.check_ledger()
+
+
+def check_dropped(one: Instance) -> list[dict[str, Any]]:
+    """What was emitted is in the streams once, or counted as dropped; the gap events."""
+    found: Counter[bytes] = Counter()
+    emitted: Counter[bytes] = Counter()
+    for counter in one.ledger.entries.values():
+        emitted.update(counter)
+    ticks: set[int] = set()
+    for canal in {spec.canal for spec in one.specs}:
+        for _, fields in one.stream(one.keys.out(canal)):
+            packed = fields[b"m"]
+            found.update(packed[i : i + 10] for i in range(0, len(packed), 10))
+            ticks.add(int(fields[b"t"]))
+    assert not found - emitted
+    frames = one.rt.events["broker"].frames()
+    gaps = [json.loads(bytes(frame.payload))["detalle"] for frame in frames]
+    lost = (emitted - found).total()
+    assert lost == one.count(L.B_DROPPED) == sum(gap["mensajes"] for gap in gaps)
+    for tick in {tick for tick, _ in one.ledger.entries} - ticks:
+        assert any(gap["desde"] <= tick <= gap["hasta"] for gap in gaps)
+    return gaps
+
+
+@pytest.mark.parametrize("how", ["gone", "silent"])
+def test_drop_oldest(how: str, instance: Make, valkey_url: str) -> None:
+    """The batch that is on its way when Redis stops answering arrives in the end: not dropped."""
+    with behind_a_proxy(
+        instance, valkey_url, lane_bytes=1 << 13, on_full="drop_oldest"
+    ) as (one, proxy):
+        pid = one.start()
+        for tick in range(1, 11):
+            one.run_tick(tick)
+        wait_until(lambda: one.count(L.B_MESSAGES_OUT) == one.ledger.messages, "all is sent")
+        if how == "gone":
+            proxy.close_all()
+        else:
+            proxy.freeze()
+        for tick in range(11, 300):
+            one.run_tick(tick)
+        wait_until(
+            lambda: all(4 * lane.used < 3 * lane.capacity for lane in one.rt.out), "there is room"
+        )
+        assert one.count(L.B_DROPPED) > 0
+        proxy.open()
+        for tick in range(300, 305):
+            one.run_tick(tick)
+        one.drain(pid)
+        gaps = check_dropped(one)
+        assert {gap["lane"] for gap in gaps} == {"out-0", "out-1"}
+        if how == "silent":
+            sent = {int(f[b"t"]) for _, f in one.stream(one.keys.out(1))}
+            assert 11 in sent, "the batch on its way"
