@@ -72,6 +72,8 @@ class Block:
         every_ticks: a row every so many ticks, 0 for none.
         max_errores: share of failures above which the block repairs itself.
         first_id: id of the first entity.
+        lane_bytes: room for frames, a power of two; unless ``keep``, those nobody fetched with
+            ``messages`` or ``row_frames`` are dropped when it is full.
         memory: u8[Block.bytes_needed(processor)] to put the block into; fresh memory if left out.
 
     Raises:
@@ -92,12 +94,13 @@ class Block:
         first_id: int = 0,
         cap: int = CAP,
         lane_bytes: int = 1 << 20,
+        keep: bool = False,
         memory: NDArray[np.uint8] | None = None,
     ) -> None:
         if not 1 <= entities <= cap:
             raise ValueError(f"entities: found {entities}, allowed 1 to cap, which is {cap}")
         self.processor, self.n, self.seed, self.carga = processor, entities, seed, carga
-        self.first_id = first_id
+        self.first_id, self.keep = first_id, keep
         values = processor.param_values(params or {})
         self.params = dict(zip((name for name, _ in processor.params), values, strict=True))
         size = self.bytes_needed(processor, cap)
@@ -134,7 +137,8 @@ class Block:
         ``readings``: (entity id, value) or (entity id, value, activo) in order of arrival.
 
         Raises:
-            LaneFull: nothing of the step at hand was published; call again with the same readings.
+            LaneFull: with ``keep``: nothing of the step at hand was published; fetch frames, then
+                call again with the same readings.
         """
         given = [(*reading, True)[:3] for reading in readings]
         local = np.array([int(r[0]) - self.first_id for r in given], np.int64)
@@ -143,16 +147,25 @@ class Block:
         tick = self.view.tick + 1
         self.targs[K.T_TICK] = tick
         self.targs[K.T_UNIX_NS] = tick * 1_000_000_000
-        done = tick_range(
-            self.tables.blocks, self.tables.swarms, 0, 1, self.targs,
-            np.array([self.carga], np.float64), np.array([0, local.size], np.int64),
-            local.astype(np.uint32), np.array([r[1] for r in given], np.float32),
-            np.array([bool(r[2]) for r in given], np.uint8), self.tables.scratch_offsets,
-            self.out.ctl, self.out.data, self.rows.ctl, self.rows.data,
-        )  # fmt: skip
-        if done != 1:
-            raise LaneFull(f"tick {tick}: a lane has no room for its frames")
+        inputs = (
+            np.array([0, local.size], np.int64),
+            local.astype(np.uint32),
+            np.array([r[1] for r in given], np.float32),
+            np.array([bool(r[2]) for r in given], np.uint8),
+        )
+        while not self._run(inputs):
+            if self.keep:
+                raise LaneFull(f"tick {tick}: a lane has no room for its frames")
+            self.out.release(self.out.head)
+            self.rows.release(self.rows.head)
         return tick
+
+    def _run(self, inputs: tuple[Any, ...]) -> bool:
+        lanes = (self.out.ctl, self.out.data, self.rows.ctl, self.rows.data)
+        tables = (self.tables.blocks, self.tables.swarms)
+        carga = np.array([self.carga], np.float64)
+        arguments = (*tables, 0, 1, self.targs, carga, *inputs, self.tables.scratch_offsets, *lanes)
+        return bool(tick_range(*arguments) == 1)
 
     @property
     def view(self) -> BlockView:
@@ -321,7 +334,7 @@ def _compare_init(block: Block, rtol: float) -> int:
     for i in range(block.n):
         compiled = block.entity(i)
         start = {name: compiled[name] for name in ("id", "seed")} | {"tick": 0} | block.params
-        start |= {f.name: np.dtype(f.dtype).type(f.default) for f in block.processor.state}
+        start |= {f.name: f.default for f in block.processor.state}
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
         plain = _Plain(block.processor, start)
         plain.run(init=True)

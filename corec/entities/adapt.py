@@ -41,17 +41,22 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def names_used(function: Callable[..., Any]) -> list[str]:
+def _names_used(function: Callable[..., Any]) -> list[str]:
     """Every global and attribute name in ``function`` and the functions written inside it."""
     return sorted({name for code in _codes(function.__code__) for name in code.co_names})
+
+
+def _instructions(function: Callable[..., Any]) -> Iterator[dis.Instruction]:
+    for code in _codes(function.__code__):
+        yield from dis.get_instructions(code)
 
 
 def references(function: Any) -> dict[str, Any]:
     """The globals and closure values that ``function`` reads, by name."""
     found = {
-        name: function.__globals__[name]
-        for name in names_used(function)
-        if name in function.__globals__
+        str(instruction.argval): function.__globals__[instruction.argval]
+        for instruction in _instructions(function)
+        if instruction.opname == "LOAD_GLOBAL" and instruction.argval in function.__globals__
     }
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -65,8 +70,7 @@ def count_calls(function: Any, name: str) -> int:
     """How often the text of ``function`` uses the attribute ``name``, as its bytecode shows."""
     return sum(
         instruction.argval == name and instruction.opname in ("LOAD_METHOD", "LOAD_ATTR")
-        for code in _codes(function.__code__)
-        for instruction in dis.get_instructions(code)
+        for instruction in _instructions(function)
     )
 
 
@@ -76,12 +80,10 @@ def _refuse_foreign_random(function: Any, found: dict[str, Any]) -> None:
         owner = getattr(value, "__self__", None)
         if value is random or value is np.random or isinstance(owner, random.Random):
             raise ProcessorError(f"it uses {name}: draw with me.random(), which a seed repeats")
-    for code in _codes(function.__code__):
-        for first, second in pairwise(dis.get_instructions(code)):
-            if second.argval == "random" and found.get(str(first.argval)) is np:
-                raise ProcessorError(
-                    f"it uses {first.argval}.random: draw with me.random(), which a seed repeats"
-                )
+    for first, second in pairwise(_instructions(function)):
+        if second.argval == "random" and found.get(str(first.argval)) is np:
+            name = f"{first.argval}.random"
+            raise ProcessorError(f"it uses {name}: draw with me.random(), which a seed repeats")
 
 
 class Adapter:
@@ -108,7 +110,7 @@ class Adapter:
         clone = types.FunctionType(self._narrow(code), scope, function.__name__, defaults, cells)
         compiled = numba.njit(error_model="numpy", forceinline=True)(clone)
         self._seen[id(function)] = compiled
-        names = names_used(function)
+        names = _names_used(function)
         for name, value in found.items():
             adapted = self._value(value, names)
             if name in code.co_freevars:
@@ -168,7 +170,7 @@ def _function_text(function: Any, seen: dict[int, int]) -> list[str]:
         found += [code.co_code.hex(), code.co_exceptiontable.hex(), repr(plain)]
         found += [repr(code.co_names), repr(code.co_varnames[: code.co_argcount])]
     found.append(repr(function.__defaults__))
-    names = names_used(function)
+    names = _names_used(function)
     for name, value in sorted(references(function).items()):
         found += [name, *_value_text(value, names, seen)]
     return found

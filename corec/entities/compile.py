@@ -59,13 +59,14 @@ def parts(key: str) -> Parts:
     return _PARTS[key]
 
 
-def _key(processor: Processor, cap: int, predraws: int) -> str:
+def kernel_key(processor: Processor, cap: int) -> str:
+    """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
     own = (adapt, codegen, cursor, address, philox, layout, sys.modules[__name__])
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
-                processor.params, processor.means, cap, predraws, numba.__version__,
+                processor.params, processor.means, cap, numba.__version__,
                 np.__version__, sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init):
@@ -88,7 +89,7 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
         ProcessorError: the function can't be compiled; the text is the compiler's reason.
     """
     predraws = _predraws(processor)
-    key = _key(processor, cap, predraws)
+    key = kernel_key(processor, cap)
     if key in _BUILT:
         return _BUILT[key]
     entity = cursor.EntityType(processor, predraws)

@@ -44,6 +44,12 @@ _I32 = ir.IntType(32)
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
+def _wide(kind: Any) -> Any:
+    """What a member is in the user's function: integers are int64, so that no mixture of signed
+    and unsigned turns into float64; storing one wraps it to its field."""
+    return types.int64 if isinstance(kind, types.Integer) else kind
+
+
 class EntityType(types.Type):
     """Numba type of ``me`` for one processor."""
 
@@ -58,6 +64,7 @@ class EntityType(types.Type):
             *((f"mean_{name}", types.float32) for name in processor.means),
         )
         self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
+        self.seen = {name: _wide(kind) for name, kind in self.readable + self.writable}
         self.rings = {ring.name: ring for ring in processor.history}
         self.predraws = predraws
         hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
@@ -112,20 +119,20 @@ class _EntityAttributes(AttributeTemplate):
     def generic_resolve(self, entity, name):
         if name in entity.rings:
             return HistoryType(entity, name)
-        for known, kind in entity.readable + entity.writable:
-            if known == name:
-                return kind
+        if name in entity.seen:
+            return entity.seen[name]
         if name == "random":
             return None
-        known_names = [n for n, _ in entity.readable + entity.writable] + list(entity.rings)
-        raise TypingError(f"me.{name} is not declared; declared are: {', '.join(known_names)}")
+        known = ", ".join([*entity.seen, *entity.rings])
+        raise TypingError(f"me.{name} is not declared; declared are: {known}")
 
 
 @lower_getattr_generic(EntityType)
 def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
     if name in entity.rings:
         return pointer
-    return builder.load(_member(context, builder, entity, pointer, name))
+    value = builder.load(_member(context, builder, entity, pointer, name))
+    return context.cast(builder, value, dict(entity.members)[name], entity.seen[name])
 
 
 @lower_setattr_generic(EntityType)
@@ -188,6 +195,27 @@ def hidden_writer(entity: EntityType, name: str) -> Any:
     return write
 
 
+def _free_exception(context: Any, builder: Any, status: Any) -> None:
+    """Give back what Numba allocates to raise with arguments that are computed: nobody catches it.
+
+    The struct is {pickle, size, arguments, unwrap function, number of arguments}; the last is 0
+    for an exception with constant arguments, which is static data.
+    """
+    with builder.if_then(status.is_user_exc, likely=False):
+        raised = builder.load(status.excinfoptr)
+        computed = builder.icmp_signed(">", builder.extract_value(raised, 4), ir.Constant(_I32, 0))
+        with builder.if_then(computed):
+            context.nrt.free(builder, builder.extract_value(raised, 2))
+            context.nrt.free(builder, builder.bitcast(status.excinfoptr, _BYTE_POINTER))
+
+
+def _builds_text(compiled: Any) -> str | None:
+    """Text made at run time lives on a heap that nobody would clear after an exception."""
+    if types.unicode_type in compiled.type_annotation.typemap.values():
+        return "text made at run time is not supported: an exception takes constants or numbers"
+    return None
+
+
 def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
     """Intrinsic: call the user's function and contain what it raises.
 
@@ -198,7 +226,7 @@ def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
         function = types.Dispatcher(dispatcher)
         signature: Any = function.get_call_type(typing_context, args, {})
         returned = signature.return_type
-        fault = returns_what(returned)
+        fault = returns_what(returned) or _builds_text(dispatcher.overloads[signature.args])
         if fault is not None:
             raise TypingError(fault)
 
@@ -213,6 +241,8 @@ def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
             status, result = context.call_conv.call_function(
                 builder, declared, returned, signature.args, casted
             )
+            if "NRT_Allocate" in compiled.library.get_llvm_str():
+                _free_exception(context, builder, status)
             number = context.cast(builder, result, returned, types.float32)
             return context.make_tuple(builder, outer.return_type, [status.is_ok, number])
 

@@ -1,7 +1,8 @@
 """An entity in plain Python: the reference the compiled form is held against.
 
-Field values are NumPy scalars, so arithmetic follows NEP 50 as in the compiled code: a Python
-number adopts the field's type, float32 stays float32.
+Real fields are NumPy scalars, so arithmetic follows NEP 50 as in the compiled code: a Python
+number adopts the field's type, float32 stays float32. Integer fields read as Python integers, which
+are int64 in the compiled code; storing one wraps it to its field.
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ import numpy as np
 from corec import layout as L
 from corec.entities.processor import HistoryField, Processor
 from corec.kernels.philox import uniform_reference
+
+
+def stored(dtype: str, value: Any) -> Any:
+    """What a field of ``dtype`` gives back once ``value`` was stored in it."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        with np.errstate(all="ignore"):
+            return kind.type(value)
+    return int(np.uint64(int(value) & 0xFFFF_FFFF_FFFF_FFFF).astype(kind))
 
 
 class PlainHistory:
@@ -71,12 +81,12 @@ class PlainEntity:
         valor: float = 0.0,
         **fields: Any,
     ) -> None:
-        own: dict[str, Any] = {"_dtypes": {f.name: np.dtype(f.dtype).type for f in processor.state}}
+        own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
         own.update(id=id, tick=tick, valor=np.float32(valor), _seed=seed, _draw=draws)
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
-        own.update({f.name: np.dtype(f.dtype).type(f.default) for f in processor.state})
+        own.update({f.name: stored(f.dtype, f.default) for f in processor.state})
         self.__dict__.update(own)
         for name, value in fields.items():
             if name not in own or name.startswith("_"):
@@ -85,15 +95,13 @@ class PlainEntity:
             if ring is not None:
                 self.__dict__[name] = PlainHistory(ring, value)
             else:
-                self.__dict__[name] = own["_dtypes"].get(name, np.float32)(value)
+                self.__dict__[name] = stored(own["_dtypes"].get(name, "f4"), value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind = self._dtypes.get(name)
-        if kind is None:
+        dtype = self._dtypes.get(name)
+        if dtype is None:
             raise AttributeError(f"me.{name} can't be set: it is not a declared state field")
-        with np.errstate(all="ignore"):
-            # an integer that does not fit wraps, as in the compiled code
-            self.__dict__[name] = np.asarray(value).astype(kind)[()]
+        self.__dict__[name] = stored(dtype, value)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"me.{name} is not declared")

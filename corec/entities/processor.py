@@ -18,7 +18,7 @@ import numpy as np
 
 from corec import layout as L
 
-FIELD_DTYPES: Final = ("f4", "f8", "i4", "u4", "i8", "u8", "i2", "u2", "i1", "u1")
+FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 RESERVED: Final = frozenset({"id", "tick", "valor", "random", "draws", "seed"})
 HISTORY_LENGTH_MAX: Final = 4096
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)

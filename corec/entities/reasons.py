@@ -16,16 +16,17 @@ _FILE = re.compile(r'File "([^"]+)", line (\d+)')
 _AT = re.compile(r" at (\S+\.py|<[^>]+>) \((\d+)\)")
 _CALL = re.compile(r">>> (.+)")
 _KNOWN = re.compile(
-    r"(me\.\w+ (?:is not declared|can't be set)[^\n]*|Unknown attribute '[^']*' of type [^\n]*"
+    r"(me\.\w+ (?:is not declared|can't be set)[^\n]*|me\.\w+\.push cannot be used[^\n]*"
+    r"|Unknown attribute '[^']*' of type [^\n]*"
     r"|NameError: [^\n]*|Cannot unify [^\n]*|module '[^']*' has no attribute '[^']*'"
-    r"|it returns [^\n]*|[Uu]se of unsupported opcode[^\n]*|cannot be used in init[^\n]*"
+    r"|it returns [^\n]*|[Uu]se of unsupported opcode[^\n]*"
     r"|The '[^']*' construct is not supported[^\n]*|[^\n]*\bnot supported\b[^\n]*)"
 )
 _HINTS = (
     (r"exception_match\(", "`except` with a name is not supported: use a plain `except`"),
+    (r"context manager", "`with` is not supported"),
     (r"opcode \(IMPORT_NAME\)", "`import` belongs at the top of the module, not into the function"),
-    (r"getiter\(me\.(\w+)\)", r"loop over a history with `for k in range(len(me.\1))`"),
-    (r"(raise|Exception).*(f-string|JoinedStr)", "an exception takes constant text only"),
+    (r"getiter\b.*\(me\.(\w+)\)", r"loop over a history with `for k in range(len(me.\1))`"),
 )
 _WORDS = {
     "unicode_type": "text",
@@ -53,6 +54,7 @@ def reason(error: BaseException, file_name: str = "") -> str:
         if match:
             what = match.expand(hint)
             break
+    what = what.removeprefix("TypingError: ").removeprefix("NameError: ")
     place = _line(text, file_name)
     return re.sub(r"\.\. Raised from.*|\. Raised from.*", "", what).strip().rstrip(".") + place
 
@@ -91,7 +93,8 @@ def _first_line(text: str) -> str:
 def _line(text: str, file_name: str) -> str:
     """`` (file.py, line 7)`` of the deepest place in the user's own files."""
     places = _FILE.findall(text) + _AT.findall(text)
-    own = [(path, line) for path, line in places if "site-packages" not in path]
+    made = ("site-packages", "/kernels/k_")
+    own = [(path, line) for path, line in places if not any(part in path for part in made)]
     base = file_name.rpartition("/")[2]
     for path, line in own:
         name = path.rpartition("/")[2]

@@ -79,9 +79,9 @@ def _putter(kind: Any) -> Any:
 
 
 COLUMN_TYPES = {
-    "f4": types.float32, "f8": types.float64, "i4": types.int32, "u4": types.uint32,
-    "i8": types.int64, "u8": types.uint64, "i2": types.int16, "u2": types.uint16,
-    "i1": types.int8, "u1": types.uint8,
+    "f4": types.float32, "f8": types.float64, "i1": types.int8, "u1": types.uint8,
+    "i2": types.int16, "u2": types.uint16, "i4": types.int32, "u4": types.uint32,
+    "i8": types.int64,
 }  # fmt: skip
 """Numba type of each column dtype."""
 

@@ -40,7 +40,7 @@ def shared(size: int) -> NDArray[np.uint8]:
 
 def shared_block(processor: Processor, n: int) -> Block:
     memory = shared(Block.bytes_needed(processor))
-    block = Block(processor, entities=n, every_ticks=2, max_errores=0.02, memory=memory)
+    block = Block(processor, entities=n, every_ticks=2, max_errores=0.02, keep=True, memory=memory)
     block.out = Lane.create(shared(lane_region_bytes(LANE)))
     block.rows = Lane.create(shared(lane_region_bytes(LANE)))
     return block

@@ -1,0 +1,110 @@
+"""Compiled kernels are kept on disk, under a key over everything that decides them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corec
+import corec.entities.compile as compiling
+from corec.entities.compile import compile_processor, kernel_key
+from corec.testing import Block
+
+HELPERS = "GAIN = {gain}\ndef eased(x):\n    return GAIN * x\n"
+USER = """
+import corec, numpy as np, user_helpers
+from user_helpers import eased
+TABLE = np.array([{table}, 2.0], np.float32)
+OFFSET = {offset}
+def start(me):
+    return {start}
+def close(me):
+    def inner(x):
+        return x + {inner}
+    return inner(me.x)
+@corec.micro(state={{"x": ("f4", {default})}}, params={{"p": {param}}}, init=start)
+def mine(me):
+    me.x = eased(me.x) + OFFSET + TABLE[0] + user_helpers.eased(me.p){extra}
+    return close(me)
+"""
+GIVEN: dict[str, Any] = {
+    "gain": 0.5, "table": 1.0, "offset": 0.25, "start": 0.0, "inner": 1.0, "default": 1.0,
+    "param": 0.5, "extra": "",
+}  # fmt: skip
+
+
+def load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``user(gain=…)`` writes and imports a user's modules and returns their processor."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the files change within one second
+    for name in ("user_helpers", "user_module"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
+    def make(**changed: Any) -> Any:
+        values = {**GIVEN, **changed}
+        (tmp_path / "user_helpers.py").write_text(HELPERS.format(**values))
+        (tmp_path / "user_module.py").write_text(USER.format(**values))
+        load("user_helpers", tmp_path / "user_helpers.py")
+        return load("user_module", tmp_path / "user_module.py").mine
+
+    return make
+
+
+def test_the_key_is_the_same_for_the_same_and_another_for_any_change(user: Any) -> None:
+    key = kernel_key(user(), 100)
+    assert kernel_key(user(), 100) == key
+    changes: list[dict[str, Any]] = [
+        {"gain": 0.75}, {"table": 1.5}, {"offset": 0.5}, {"start": 1.0}, {"inner": 2.0},
+        {"default": 2.0}, {"param": 0.25}, {"extra": " - me.p"},
+    ]  # fmt: skip
+    keys = {kernel_key(user(**change), 100) for change in changes}
+    assert len(keys) == len(changes)
+    assert key not in keys
+    assert kernel_key(user(), 101) != key
+
+
+def test_an_init_counts_though_the_processor_calls_it_too() -> None:
+    def shared(me: Any) -> Any:
+        return me.valor + 1.0
+
+    def calls(me: Any) -> Any:
+        return shared(me)
+
+    plain = corec.micro(calls)
+    assert kernel_key(plain, 10) != kernel_key(corec.micro(init=shared)(calls), 10)
+
+
+@pytest.mark.slow
+def test_a_new_process_loads_what_another_compiled(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = user()
+    compile_processor(first, 100)
+    monkeypatch.setattr(compiling, "_BUILT", {})  # what a new process starts with
+    monkeypatch.setattr(compiling, "_PARTS", {})
+    again = user()
+    (module,) = compile_processor(again, 100).keep
+    assert module.update.cache_hits == 1
+    assert module.init.cache_hits == 1
+    block = Block(again, entities=3, cap=100)
+    block.tick()
+    np.testing.assert_array_equal(block.view.column("x"), np.float32(2.0))
+    changed = Block(user(gain=0.25), entities=3, cap=100)
+    changed.tick()
+    np.testing.assert_array_equal(changed.view.column("x"), np.float32(1.625))

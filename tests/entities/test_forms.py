@@ -1,0 +1,122 @@
+"""Compiled and plain form agree, for everything a user may write and however it is defined."""
+
+from __future__ import annotations
+
+import linecache
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corec
+from corec.entities.processor import Processor
+from corec.testing import Block, Difference, PlainEntity, compare
+from tests.entities import subjects
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        subjects.dtypes,
+        subjects.clashing,
+        subjects.drawer,
+        subjects.reaching,
+        subjects.fading,
+        subjects.gathering,
+    ],
+    ids=lambda processor: processor.name.partition(":")[2],
+)
+def test_compiled_and_plain_agree(processor: Processor) -> None:
+    assert compare(processor, ticks=12, entities=20) >= 12 * 20
+
+
+def test_failures_are_among_what_agrees() -> None:
+    block = Block(subjects.fading, entities=20, max_errores=1.0)
+    for _ in range(12):
+        block.tick()
+    assert 0 < block.view.fallos.astype(bool).sum() < 20
+
+
+def test_values_and_params_are_passed_on() -> None:
+    assert compare(subjects.gathering, values=[0.5, 0.25, 3.0, -1.0, 0.5], params={"gain": 0.5})
+    assert compare(subjects.fading, ticks=3, values=[0.1], params={"limit": 5.0}, seed=2**64 - 1)
+
+
+def test_a_processor_without_source_or_name() -> None:
+    def within(me: Any) -> Any:
+        me.x = 0.5 * me.x + rate * me.random()
+        return me.x
+
+    rate = 0.25
+    assert compare(corec.micro(state={"x": "f4"})(within), ticks=3, entities=5)
+    scope: dict[str, Any] = {"__name__": "__main__", "rate": 0.25}
+    text = "def typed(me):\n    return rate * me.random() + me.random()\n"
+    exec(compile(text, "<stdin>", "exec"), scope)  # what a REPL does
+    assert not linecache.getlines("<stdin>")
+    processor = corec.micro(scope["typed"])
+    assert processor.name == "__main__:typed"
+    assert compare(processor, ticks=3, entities=5)
+
+
+def test_a_difference_says_which_entity_tick_field_and_how_to_repeat_it() -> None:
+    @corec.micro(state={"x": ("f4", 1.0)})
+    def differs(me: Any) -> Any:
+        me.x = me.x * 2.0
+        return min(math.exp(100.0 * me.x), 1.0)
+
+    with pytest.raises(Difference) as caught:
+        compare(differs, ticks=5, entities=4)
+    text = str(caught.value)
+    assert "differs: entity 0, tick 3: failures: compiled 0 of 1, plain 1 (OverflowError: " in text
+    assert "PlainEntity(differs, id=0, tick=3, seed=42, valor=1.0, x=4.0)" in text
+
+
+def test_plain_entities_behave_like_compiled_ones() -> None:
+    me = PlainEntity(subjects.dtypes, u1=300, i1=200, double=0.1, id=3)
+    assert (me.u1, me.i1) == (44, -56)
+    me.u2 = -1
+    assert me.u2 == 65_535
+    me.single = 0.1
+    assert isinstance(me.single, np.float32)
+    with pytest.raises(AttributeError, match=r"me\.singel can't be set"):
+        me.singel = 1.0
+    with pytest.raises(AttributeError, match=r"me\.valor can't be set"):
+        me.valor = 1.0
+    with pytest.raises(AttributeError, match=r"me\.other is not declared"):
+        _ = me.other
+    with pytest.raises(AttributeError, match="has no field or parameter 'other'"):
+        PlainEntity(subjects.dtypes, other=1)
+    ring = PlainEntity(subjects.fading, past=[1, 2, 3]).past
+    assert [ring[0], ring[-1], len(ring), ring.mean()] == [1.0, 3.0, 3, 2.0]
+    for _ in range(4):
+        ring.push(9.0)
+    with pytest.raises(IndexError, match="too many pushes"):
+        ring.push(9.0)
+
+
+def test_a_processor_stays_an_ordinary_function() -> None:
+    me = PlainEntity(subjects.drawer, id=5, tick=9, seed=1)
+    again = PlainEntity(subjects.drawer, id=5, tick=9, seed=1)
+    assert subjects.drawer(me) == subjects.drawer(again)
+    assert me.drawn == again.drawn > 0
+
+
+def test_failing_leaves_no_memory_behind() -> None:
+    def raises(me: Any) -> Any:
+        trail = [me.x, 2.0]
+        if me.x >= 0.0:
+            raise ValueError(me.x, trail[0])
+        return me.x
+
+    block = Block(corec.micro(state={"x": "f4"})(raises), entities=1000, max_errores=1.0)
+    pages = []
+    for _ in range(3):
+        for _ in range(200):
+            block.tick()
+        with open("/proc/self/statm") as statm:
+            pages.append(int(statm.read().split()[1]))
+    assert block.view.fallos.sum() == 600_000
+    assert pages[2] - pages[1] < 500  # a leak of 16 bytes a failure would be 780 pages
