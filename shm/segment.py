@@ -33,7 +33,6 @@ import numpy.typing as npt
 
 from shm.killpoint import kill_point, register
 from shm.layout import (
-    PAGE_BYTES,
     SEGMENT_CRC,
     SEGMENT_CRC_OFFSET,
     SEGMENT_HEADER,
