@@ -260,7 +260,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
             ``me.name.mean()``.
         params: name → default; the config's ``parametros`` override them, read as ``me.name``.
         means: f4 state fields whose mean over the block's active entities, taken after the last
-            tick, is read as ``me.mean_<field>``.
+            tick (before the first: of the initial state), is read as ``me.mean_<field>``.
         init: ``def f(me) -> number``: sets the initial state, returns the initial ``valor``.
         alerts: its messages also go to the stream of alerts.
 

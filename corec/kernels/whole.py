@@ -8,6 +8,7 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset, set_f
+from corec.kernels.running import take_means
 from shm.atomics import load_acquire, store_release
 
 TRIES_MAX = 1000
@@ -37,6 +38,8 @@ def init_range(blocks, swarms, lo, hi, seed):
         set_f(dyn, L.D_UMBRAL, 0.5)
         set_f(dyn, L.D_FITNESS, 1.0)
         dyn[L.D_ACTIVAS] = uint64(n)
+        if row[K.W_MEANS] > 0:
+            take_means(block, row, dyn, cold)
         store_release(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8, uint64(0))
     return faults
 

@@ -66,7 +66,8 @@ class Reference:
         self.tick = 0
         self.umbral, self.fitness = 0.5, 1.0
         self.media = self.desviacion = 0.0
-        self.means = dict.fromkeys(processor.means, 0.0)
+        self.means: dict[str, float] = {}
+        self.take_means()
         self.since = {"errores": 0, "reparadas": 0, "mensajes": 0}
         self.log: list[tuple[int, int, np.float32]] = []
         self.row_tick = 0
@@ -178,15 +179,17 @@ class Reference:
         share = len(found.failed) / self.n
         self.umbral = min(max(0.5 * self.carga + 0.3 * sigma + 0.2 * share, 0.1), 0.9)
         self.fitness = 0.9 * self.fitness + 0.1 * (1.0 - min(share, 1.0))
-        active = [e for e in self.entities if e.activo]
-        for name in self.means:
-            mean = (
-                float(np.mean([e.state[name] for e in active], dtype=np.float64)) if active else 0
-            )
-            self.means[name] = mean
+        self.take_means()
         self.since["errores"] += len(found.failed)
         self.since["reparadas"] += len(found.repairs)
         self.since["mensajes"] += len(found.messages)
+
+    def take_means(self) -> None:
+        """The means that the next tick reads."""
+        active = [e for e in self.entities if e.activo]
+        for name in self.processor.means:
+            values = [float(e.state[name]) for e in active]
+            self.means[name] = sum(values) / len(values) if values else 0.0
 
     def histogram(self) -> tuple[np.float32, np.float32, list[int]]:
         """(minimum, maximum, 16 counts) of the active entities' valor."""

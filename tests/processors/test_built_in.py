@@ -1,0 +1,160 @@
+"""The built-in processors: both forms agree, and each does what its formula says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.entities.processor import Processor
+from corec.processors.detector import detector
+from corec.processors.kuramoto import kuramoto
+from corec.processors.sensor import sensor
+from corec.processors.sir import sir
+from corec.testing import Block, compare
+
+NAB = Path(__file__).resolve().parents[3] / "shared" / "data" / "nab"
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("processor", [sensor, detector, kuramoto, sir], ids=lambda p: p.kind)
+def test_both_forms_agree(processor: Processor) -> None:
+    assert compare(processor, ticks=40, entities=24) >= 40 * 24
+
+
+def test_detector_agrees_past_its_warm_up() -> None:
+    rng = np.random.default_rng(1)
+    series = np.where(rng.random(400) < 0.02, 50.0, rng.normal(10.0, 1.0, 400))
+    compare(detector, ticks=30, entities=12, values=series.tolist(), params={"warmup": 10})
+
+
+def test_sensor_is_stationary_with_the_stated_moments() -> None:
+    block = Block(sensor, entities=1000)
+    rows = []
+    for _ in range(300):
+        block.tick()
+        rows.append(block.view.column("valor").copy())
+    x: NDArray[np.float32] = np.array(rows)
+    for part in (x[:5], x[150:155], x[-5:]):  # from the first tick on: init draws from it
+        assert part.mean() == pytest.approx(0.3, abs=0.01)
+        assert part.std() == pytest.approx(0.1, abs=0.008)
+    steps = np.corrcoef(x[:-1].ravel(), x[1:].ravel())[0, 1]
+    assert steps == pytest.approx(0.95, abs=0.01)
+    assert block.view.number(L.D_UMBRAL) == pytest.approx(0.53, abs=0.005)
+
+
+def test_sensor_emits_about_one_per_cent() -> None:
+    sent = ticks = 0
+    for seed in range(5):
+        block = Block(sensor, entities=1000, seed=seed)
+        for _ in range(60):
+            block.tick()
+            ticks += 1
+        sent += int(block.view.dyn[L.D_MESSAGES])
+    assert 0.006 < sent / (ticks * 1000) < 0.016
+
+
+def order(block: Block) -> float:
+    """Kuramoto's order parameter r of the block."""
+    view = block.view
+    return math.hypot(view.number(L.D_MEAN0), view.number(L.D_MEAN0 + 1))
+
+
+@pytest.mark.parametrize(("coupling", "low", "high"), [(2.0, 0.9, 1.0), (0.3, 0.0, 0.2)])
+def test_kuramoto_synchronises_above_the_critical_coupling_only(
+    coupling: float, low: float, high: float
+) -> None:
+    spread = 0.5
+    critical = 4.0 * spread / math.pi
+    assert (coupling > critical) == (low > 0.5)
+    block = Block(kuramoto, entities=1000, params={"K": coupling, "spread": spread})
+    assert order(block) < 0.1
+    for _ in range(800):
+        block.tick()
+    assert low <= order(block) <= high
+    theta = block.view.column("theta")
+    assert theta.min() >= 0.0
+    assert theta.max() < 6.2832
+
+
+def test_sir_follows_the_deterministic_curve() -> None:
+    beta, gamma, seeded, ticks, worlds = 0.3, 0.1, 0.05, 80, 6
+    infected = np.zeros(ticks)
+    for seed in range(worlds):
+        block = Block(sir, entities=1000, seed=seed, params={"seeded": seeded})
+        for t in range(ticks):
+            block.tick()
+            infected[t] += np.count_nonzero(block.view.column("fase") == 1) / 1000 / worlds
+        fase = block.view.column("fase")
+        assert set(fase.tolist()) <= {0, 1, 2}
+        np.testing.assert_array_equal(block.view.column("infected"), fase == 1)
+    s, i = 1.0 - seeded, seeded
+    curve = []
+    for _ in range(ticks):
+        new, healed = s * (1.0 - math.exp(-beta * i)), i * (1.0 - math.exp(-gamma))
+        s, i = s - new, i + new - healed
+        curve.append(i)
+    assert max(curve) > 0.25
+    assert np.abs(infected - np.array(curve)).max() < 0.05
+
+
+def test_sir_says_each_new_case_once() -> None:
+    block = Block(sir, entities=500, params={"seeded": 0.1})
+    start = np.count_nonzero(block.view.column("fase"))
+    for _ in range(60):
+        block.tick()
+    cases = sum(int((f.messages["valor"] == 1.0).sum()) for f in block.messages())
+    assert cases == np.count_nonzero(block.view.column("fase")) - start
+
+
+def test_detector_finds_a_spike_and_stays_quiet_otherwise() -> None:
+    rng = np.random.default_rng(5)
+    block = Block(detector, entities=50)
+    scores = []
+    for tick in range(400):
+        series = rng.normal(100.0, 5.0, 50)
+        if tick == 300:
+            series[7] += 60.0
+        block.tick([(i, float(v)) for i, v in enumerate(series)])
+        scores.append(block.view.column("valor").copy())
+        if tick == 300:
+            sent = np.concatenate([f.messages for f in block.messages() if f.tick == 301])
+            assert sent["id"].tolist() == [7]
+    found = np.array(scores)
+    assert found[300, 7] > 0.99
+    found[300, 7] = 0.0
+    assert (found[:30] == 0.0).all()  # the warm-up
+    assert (found > 0.5).mean() < 0.002
+    values, held = block.view.history("values")
+    assert held.tolist() == [200] * 50
+    assert values[7].max() == pytest.approx(160.0, abs=20.0)
+
+
+@pytest.mark.needs_shared
+def test_detector_finds_the_labelled_anomalies_of_real_series() -> None:
+    """Numenta Anomaly Benchmark, ``rds_cpu_utilization_cc0c53``: both labelled windows."""
+    name = "realAWSCloudwatch/rds_cpu_utilization_cc0c53.csv"
+    if not (NAB / name).exists():
+        pytest.skip("the NAB series are not beside the checkout (shared/data/nab)")
+    with (NAB / name).open() as file:
+        rows = [(row["timestamp"], float(row["value"])) for row in csv.DictReader(file)]
+    labels = json.loads((NAB / "windows.json").read_text())[name]
+    windows = [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in labels]
+    block = Block(detector, entities=1)
+    alerts = []
+    for when, value in rows:
+        block.tick([(0, value)])
+        if block.view.column("valor")[0] > 0.5:
+            alerts.append(datetime.fromisoformat(when))
+    assert len(windows) == 2
+    for start, end in windows:
+        assert any(start <= when <= end for when in alerts)
+    outside = [w for w in alerts if not any(a <= w <= b for a, b in windows)]
+    assert len(outside) < len(rows) // 100
