@@ -134,14 +134,13 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
     """``corec checkpoint restore``."""
     loaded = _config(config)
     folder = _folder(loaded)
-    path = _path(folder, file)
+    runtime = instance_folder(loaded)
     try:
-        chosen = verify(path)
-        _refuse_misfit(loaded, chosen)
-        runtime = instance_folder(loaded)
         lock = OwnerLock(make_private(runtime) / OWNER_LOCK)
         try:
             lock.acquire()
+            chosen = verify(_path(folder, file))
+            _refuse_misfit(loaded, chosen)
             aside = _restore(folder, runtime, chosen)
         finally:
             lock.release(unlink=True)
