@@ -8,22 +8,41 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Final
 
 from corec.cache import is_cold
+
+SAY_SECONDS: Final = 10.0
 
 
 def warm(config: Path) -> None:
     """Fill the cache of compiled code if it is empty. Failures show in the start that follows."""
     if not is_cold():
         return
-    print("corec: compiling, once per version: about half a minute", file=sys.stderr, flush=True)
-    subprocess.run(
+    _say("compiling, once per version: half a minute, more on a busy machine")
+    started = time.monotonic()
+    compiling = subprocess.Popen(
         [sys.executable, "-m", "corec.cli.warm", str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        check=False,
     )
+    try:
+        while True:
+            try:
+                compiling.wait(SAY_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                _say(f"still compiling, {time.monotonic() - started:.0f} s so far")
+    finally:
+        if compiling.poll() is None:
+            compiling.kill()
+            compiling.wait()
+
+
+def _say(text: str) -> None:
+    print(f"corec: {text}", file=sys.stderr, flush=True)
 
 
 def compile_all(config: Path) -> None:

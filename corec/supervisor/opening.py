@@ -25,8 +25,6 @@ from shm.segment import SegmentNoSpace, SegmentRefused
 
 log = get_logger("corec.supervisor")
 
-log = get_logger("corec.supervisor")
-
 
 def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
     """The newest sound checkpoint, None when there is none. Damaged newer ones are set aside.

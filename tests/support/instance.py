@@ -64,7 +64,7 @@ class Ended:
     @property
     def complaints(self) -> list[str]:
         """What is said on stderr, without log lines and the note about compiling."""
-        passed_over = ('{"', "corec: compiling")
+        passed_over = ('{"', "corec: compiling", "corec: still compiling")
         return [s for s in self.err.splitlines() if s and not s.startswith(passed_over)]
 
 
