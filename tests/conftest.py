@@ -8,4 +8,4 @@ import os
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-pytest_plugins = ["tests.support.servers", "tests.support.leaks"]
+pytest_plugins = ["tests.support.servers", "tests.support.leaks", "tests.support.proxied"]

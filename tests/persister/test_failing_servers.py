@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from corec import layout as L
 from corec.embedded import EmbeddedPostgres
-from tests.persister.conftest import Proxied
+from tests.support.proxied import Proxied
 from tests.persister.small_world import SmallWorld, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from corec import layout as L
-from tests.persister.conftest import Proxied
+from tests.support.proxied import Proxied
 from tests.persister.small_world import SmallWorld, exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
 

@@ -15,9 +15,15 @@ class Proxied(NamedTuple):
     """Two ways to one database."""
 
     dsn: str
-    """Through the proxy."""
+    """Through the proxy, and ``url`` the same."""
     direct: str
     proxy: Proxy
+
+    @property
+    def url(self) -> str:
+        """Through the proxy, as COREC_DB_URL takes it."""
+        parts = conninfo_to_dict(self.direct)
+        return f"postgresql://{parts['user']}@127.0.0.1:{self.proxy.port}/{parts['dbname']}"
 
 
 @pytest.fixture
