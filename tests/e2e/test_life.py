@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,16 @@ def test_ctrl_c_reaches_the_whole_group_and_still_drains(make: Make) -> None:
     assert summary["restarts"] == 0
 
 
+def says(run: Running, word: str) -> bool:
+    """Whether it has logged ``word``."""
+    return word in run.texts()[1]
+
+
 def test_signals_while_it_starts_leave_nothing(make_embedded: Make) -> None:
     one = make_embedded()
     for number, word in ((signal.SIGTERM, "Valkey"), (signal.SIGINT, "creating")):
         run = one.start()
-        wait_until(lambda r=run, w=word: w in r.texts()[1], f"it says {word}", 60.0)  # type: ignore[misc]  # mypy knows no default of a lambda
+        wait_until(partial(says, run, word), f"it says {word}", 60.0)
         run.signal(number)
         ended = run.wait()
         assert (ended.code, ended.out) == (0, "")
