@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import corec
+from corec.bench.command import bench
 from corec.chaos.command import chaos
 from corec.cli.checkpoint import app as checkpoint
 from corec.cli.warm import warm
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("replay")(replay)
+app.command("bench")(bench)
 app.command("chaos")(chaos)
 app.add_typer(checkpoint, name="checkpoint")
 

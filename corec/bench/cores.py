@@ -1,0 +1,138 @@
+"""Group ``cores``: running servers with 1 … all workers, sinks off and everything on, in turns.
+
+*Sinks off* means: no rows (``persist.every_ticks`` beyond the run) and sensors that never exceed
+umbral, so no messages. Philox, statistics, umbral, the check for failures, double buffering and the
+commit of every block stay, and so do persister, broker, nucleus and both database servers, idle.
+
+*Everything on* is the default sensor (1 % emit), a row per block about once a second, a scrape of
+``/metrics`` each second. Its time counts until every message is confirmed by Valkey.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+
+from corec import layout as L
+from corec.bench.check import verify
+from corec.bench.results import Table
+from corec.bench.rounds import Contender, Effort, interleave, tell, wait_until
+from corec.bench.server import NEVER, Server
+from corec.bench.server_tick import SILENT
+from corec.bench.world import sensors
+from corec.proc import cpu_seconds
+
+STREAM_ENTRIES = 500
+PACED_HZ = 10.0
+ROWS_SHARE = 0.7
+"""Of the sinks-off rate: about what everything on reaches, so that rows come once a second."""
+
+
+def measure(effort: Effort) -> list[Table]:
+    """Two tables: wall-clock rates by workers, and the cost of a paced world."""
+    n = effort.pick(1_000_000, 100_000)
+    cores = len(os.sched_getaffinity(0))
+    table = Table("cores", f"Running server, {n:,} sensors, flat out", "M updates/s")
+    title = f"Running server, {n:,} sensors, everything on"
+    paced = Table("paced", title, "% of one core", "neither")
+    off = sensors(n, bloque={"parametros": SILENT}, persist={"every_ticks": NEVER})
+    with Server(off) as quiet:
+        quiet.start()
+        per_second = 30 / quiet.step(30)
+        every = max(1, round(per_second * ROWS_SHARE))
+        tell(f"  a row per block every {every} ticks, about once a second")
+        on = sensors(n, persist={"every_ticks": every}, streams={"maxlen": STREAM_ENTRIES})
+        with Server(on) as busy, _scraping(busy):
+            busy.start()
+            contenders = []
+            for workers in range(1, cores + 1):
+                ticks = max(2, round(effort.sample_seconds * per_second))
+                contenders += [
+                    _contender("sinks off", quiet, n, workers, ticks),
+                    _contender("everything on", busy, n, workers, 4 * ticks),
+                ]
+            table.rows = interleave(contenders, effort.rounds)
+            _compare(table, cores)
+            paced.rows = interleave([_paced(busy, effort)], effort.rounds)
+            paced.checks += verify("everything on", busy)
+        table.checks += verify("sinks off", quiet)
+    table.notes.append("the other rows are compared with sinks off, 1 worker; digests below")
+    return [table, paced]
+
+
+def _contender(name: str, server: Server, n: int, workers: int, ticks: int) -> Contender:
+    plural = "s" if workers > 1 else ""
+
+    def sample() -> float:
+        server.set_workers(workers)
+        target = server.tick + ticks
+        began = time.perf_counter()
+        server.step(ticks)
+        if name != "sinks off":
+            wait_until(lambda: _sent(server) >= target, "the messages are in Valkey", 60.0)
+        return n * ticks / (time.perf_counter() - began) / 1e6
+
+    return Contender(f"{name}, {workers} worker{plural}", sample, True)
+
+
+def _sent(server: Server) -> int:
+    """The last tick whose messages Valkey has confirmed."""
+    return server.slot(L.SLOT_BROKER, L.S_TICK)
+
+
+def _compare(table: Table, cores: int) -> None:
+    """The shares that the budgets are about, as notes."""
+    rate = {row.name: row.median for row in table.rows}
+    for workers in range(1, cores + 1):
+        tail = f"{workers} worker" + ("s" if workers > 1 else "")
+        share = rate[f"everything on, {tail}"] / rate[f"sinks off, {tail}"]
+        table.notes.append(f"{tail}: everything on keeps {100 * share:.0f} % of sinks off")
+        if workers > 1:
+            gained = rate[f"sinks off, {tail}"] / rate["sinks off, 1 worker"]
+            table.notes.append(f"{tail}: {gained:.2f} times one, {gained / workers:.2f} per core")
+
+
+def _paced(server: Server, effort: Effort) -> Contender:
+    seconds = 1.0 if effort.quick else 3.0
+
+    def sample() -> float:
+        server.ask("set", path="tick_hz", value=PACED_HZ)
+        server.ask("resume")
+        pids = list(server.pids())
+        before, began = _used(pids), time.perf_counter()
+        time.sleep(seconds)
+        share = (_used(pids) - before) / (time.perf_counter() - began)
+        server.ask("pause")
+        server.ask("set", path="tick_hz", value=0.0)
+        return 100 * share
+
+    note = "all processes, PostgreSQL and Valkey included"
+    return Contender(f"at {PACED_HZ:g} ticks a second", sample, True, note)
+
+
+def _used(pids: list[int]) -> float:
+    return sum(cpu_seconds(pid) or 0.0 for pid in pids)
+
+
+@contextlib.contextmanager
+def _scraping(server: Server) -> Iterator[None]:
+    """Ask for ``/metrics`` each second meanwhile."""
+    ended = threading.Event()
+
+    def scrape() -> None:
+        while not ended.wait(1.0):
+            with contextlib.suppress(Exception):  # it is not up yet, or gone already
+                url = server.address("http_url")
+                urllib.request.urlopen(f"{url}/metrics", timeout=2).read()
+
+    thread = threading.Thread(target=scrape, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(5)

@@ -1,0 +1,20 @@
+"""Processors that only benchmarks run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corec.entities.processor import micro
+from corec.processors.sensor import start
+
+
+@micro(
+    history={"values": ("f4", 200)},
+    params={"mu": 0.3, "phi": 0.95, "noise": 0.1082},
+    init=start,
+)
+def recorder(me: Any) -> Any:
+    """The sensor that also keeps its last 200 values: after 200 ticks its whole KB was written."""
+    x = me.mu + me.phi * (me.valor - me.mu) + me.noise * (me.random() - 0.5)
+    me.values.push(x)
+    return x

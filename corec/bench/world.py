@@ -1,0 +1,146 @@
+"""A world on a tmpfs that this process ticks itself: the kernels alone, and the reference.
+
+It is the server's own compiled call on the server's own blocks in the same kind of memory, without
+processes and sinks. Ticking it as far as a server went gives the digest, messages and rows that
+the server must have (``docs/architecture.md``: they do not depend on the number of workers).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.config import parse_config
+from corec.kernels import desc as K
+from corec.kernels.block import tick_range
+from corec.plan import make_plan
+from corec.world.create import create_world
+from corec.world.digest import digest_of
+from corec.world.read import BlockView, dynamic_words
+from corec.world.tables import make_tables
+from shm.lane import Lane, lane_region_bytes
+
+TMPFS = "/dev/shm"
+LANE_BYTES = 1 << 26
+
+
+class Expected(NamedTuple):
+    """What a world is at a tick."""
+
+    tick: int
+    digest: str
+    messages: int
+    rows: int
+
+
+def sensors(entidades: int, **changes: Any) -> dict[str, Any]:
+    """A configuration: one swarm of ``entidades`` default sensors on canal 1."""
+    bloque = {"id": "bench", "canal": 1, "entidades": entidades, "max_size_mb": 1}
+    bloque |= changes.pop("bloque", {})
+    return {"instance_id": "bench", "http": {"port": 0}, "bloques": [bloque]} | changes
+
+
+def tmpfs_memory(size: int) -> NDArray[np.uint8]:
+    """u8[size] of zeroed shared memory, as the server's; it goes with the last view.
+
+    Pages are taken when touched, so a large world costs what its hot columns cost.
+    """
+    folder = TMPFS if os.access(TMPFS, os.W_OK) else None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        return np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8)
+
+
+def _lane(capacity: int) -> Lane:
+    return Lane.create(tmpfs_memory(lane_region_bytes(capacity)))
+
+
+class BenchWorld:
+    """A world of ``config`` at tick 0; ``readings`` (local index, value) arrive at every tick."""
+
+    def __init__(self, config: Mapping[str, Any], *, readings_per_entity: int = 0) -> None:
+        parsed = parse_config(dict(config))
+        self.plan = make_plan(parsed)
+        self.n = self.plan.entidades
+        self.memory = tmpfs_memory(self.plan.world_bytes)
+        self.tables = make_tables(self.plan, self.memory)
+        create_world(self.plan, self.memory, self.tables, parsed.seed, lambda done, total: None)
+        self.out, self.rows = _lane(LANE_BYTES), _lane(LANE_BYTES)
+        self.targs = np.zeros(K.T_COLUMNS, np.int64)
+        self.targs[K.T_SEED] = np.uint64(parsed.seed).view(np.int64)
+        self.targs[K.T_EVERY] = parsed.persist.every_ticks
+        self.targs[K.T_SCRATCH] = self.tables.scratch_address
+        self.fargs = np.full(K.F_COLUMNS, parsed.carga)
+        self.tick_number = 0
+        self._arrive(readings_per_entity)
+
+    def _arrive(self, each: int) -> None:
+        counts = np.concatenate([[0], self.plan.blocks["entidades"]]).astype(np.int64) * each
+        self.in_start = np.cumsum(counts)
+        n = int(self.in_start[-1])
+        local = [np.tile(np.arange(k, dtype=np.uint32), each) for k in counts[1:] // max(1, each)]
+        self.in_local = np.concatenate(local) if each else np.zeros(0, np.uint32)
+        self.in_value = np.random.default_rng(7).normal(0.5, 0.1, n).astype(np.float32)
+        self.in_active = np.ones(n, np.uint8)
+
+    def tick(self) -> None:
+        """One tick of every block; its frames are thrown away."""
+        self.tick_number += 1
+        self.targs[K.T_TICK] = self.tick_number
+        self.targs[K.T_UNIX_NS] = time.time_ns()
+        at, end = 0, self.plan.n_blocks
+        while at < end:
+            stopped = int(
+                tick_range(
+                    self.tables.blocks, self.tables.swarms, at, end, self.targs, self.fargs,
+                    self.in_start, self.in_local, self.in_value, self.in_active,
+                    self.tables.scratch_offsets, self.out.ctl, self.out.data, self.rows.ctl,
+                    self.rows.data,
+                )
+            )  # fmt: skip
+            if stopped == at and not self.out.used and not self.rows.used:
+                raise RuntimeError(f"block {at}: its frames do not fit into an empty lane")
+            at = stopped
+            self.out.release(self.out.head)
+            self.rows.release(self.rows.head)
+
+    def run_to(self, tick: int) -> None:
+        """Tick up to and including ``tick``."""
+        while self.tick_number < tick:
+            self.tick()
+
+    def valor(self) -> NDArray[np.float32]:
+        """f32[n]: the committed values, in order of ids."""
+        words = self.memory.view(np.uint64)
+        views = (BlockView(self.plan, words, k) for k in range(self.plan.n_blocks))
+        return np.concatenate([view.column("valor") for view in views])
+
+    def total(self, word: int) -> int:
+        """Sum of a dynamic word (``L.D_*``) over all blocks."""
+        return int(dynamic_words(self.plan, self.memory.view(np.uint64))[:, word].sum())
+
+    def expected(self) -> Expected:
+        """What a server at this tick must show."""
+        tick, digest = digest_of(self.plan, self.memory.view(np.uint64))
+        return Expected(tick, digest, self.total(L.D_MESSAGES), self.total(L.D_ROWS))
+
+    def close(self) -> None:
+        """Drop the views on the memory; the pages go with the last one."""
+        del self.memory, self.tables, self.out, self.rows
+
+
+def expected_at(config: Mapping[str, Any], tick: int) -> Expected:
+    """The reference: a world of ``config`` without inputs, ticked to ``tick`` in this process."""
+    world = BenchWorld(config)
+    world.run_to(tick)
+    found = world.expected()
+    world.close()
+    return found
