@@ -174,6 +174,9 @@ class Checkpointer:
             log.info("a checkpoint was called off", reason=str(error))
         except (OSError, WorldMoved, CheckpointRefused, HoldTimeout) as reason:
             error = CheckpointFailed(self._failed(reason))
+        except Exception as reason:  # whoever asked must hear of it, and the next one be tried
+            log.exception("a checkpoint failed for a reason that was not foreseen")
+            error = CheckpointFailed(self._failed(reason))
         else:
             for future in waiting:
                 if not future.done():

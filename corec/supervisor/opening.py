@@ -41,6 +41,8 @@ def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
         except CheckpointRefused as error:
             damaged.append(error)
             continue
+        except OSError as error:
+            raise StartFailed(EXIT_CONFIG, f"checkpoint {path}: {error.strerror}") from None
         if found.head["fingerprint"] != plan.fingerprint(config.seed):
             raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {path}", found.head))
         for bad, fault in zip(files, damaged, strict=False):

@@ -18,6 +18,7 @@ takes for one (``prepare`` removes it); after the rename, the old set and the ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -276,13 +277,14 @@ class Snapshot:
         return Checkpoint(path, self._head)
 
     def abandon(self) -> None:
-        """Leave nothing behind; fine after anything."""
+        """Leave nothing behind that can be removed; fine after anything."""
         if self._file is not None and not self._file.closed:
             try:
                 self._file.close()
             except OSError:
                 pass  # what its buffer held does not fit the disk, and is not wanted any more
-        self._half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._half.unlink(missing_ok=True)
         self._state, self._history = [], Staging(0)
 
     def _go_on(self) -> None:

@@ -27,7 +27,9 @@ BLOQUES = [
 
 
 @contextmanager
-def world(folder: Path, shm: Path, bloques: list[dict[str, Any]] | None = None) -> Iterator[Runtime]:
+def world(
+    folder: Path, shm: Path, bloques: list[dict[str, Any]] | None = None
+) -> Iterator[Runtime]:
     """A real world at tick 0 in ``shm`` whose checkpoints go to ``folder``; removed afterwards."""
     config = parse_config(
         {"instance_id": "small", "state_dir": str(folder), "bloques": bloques or BLOQUES},
@@ -71,7 +73,8 @@ def ring_table(view: BlockView, name: str) -> tuple[NDArray[np.float32], int]:
     start = view._start + int(view._place["hist"])
     start += processor.history_offsets(view.swarm.cap)[name]
     size = view.n * ring.slots * 4
-    return view._bytes[start : start + size].view(np.float32).reshape(view.n, ring.slots), ring.length
+    table = view._bytes[start : start + size].view(np.float32)
+    return table.reshape(view.n, ring.slots), ring.length
 
 
 def push(rt: Runtime, rng: np.random.Generator, most: int) -> None:

@@ -61,7 +61,9 @@ def test_what_goes_in_comes_out(rt: Runtime, tmp_path: Path) -> None:
     assert check_parts(path).tick == 17
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     seed=st.integers(0, 2**32 - 1),
     between=st.lists(st.sampled_from((0, 1, 4, 40, 300, -1)), min_size=4, max_size=12),
@@ -186,10 +188,9 @@ def test_called_off_leaves_nothing(rt: Runtime, tmp_path: Path) -> None:
         return asked > 1
 
     snapshot = Snapshot(rt, tmp_path, called_off)
+    snapshot._chunks = [(b, b + 1) for b in range(rt.plan.n_blocks)]
     with pytest.raises(Abandoned):
         snapshot.prepare()
-        snapshot.take()
-        snapshot.write()
     snapshot.abandon()
     assert os.listdir(tmp_path) == []
 
@@ -228,7 +229,7 @@ def test_a_kill_at_any_step_leaves_a_whole_set(rt: Runtime, tmp_path: Path, poin
     assert ticks == new.get(point, [4, 3])
     put_to_tick(rt, 6)
     make_checkpoint(rt, folder, keep=2)
-    assert [verify(path).tick for path in checkpoint_files(folder)][0] == 6
+    assert next(verify(path).tick for path in checkpoint_files(folder)) == 6
     assert len(os.listdir(folder)) == 2, "what the killed one left is gone"
 
 
