@@ -52,7 +52,7 @@ def config() -> dict[str, Any]:
     return world(bloques=bloques)
 
 
-def write(client: redis.Redis[bytes], first: int, last: int) -> None:
+def write(client: redis.Redis, first: int, last: int) -> None:
     """Entries ``first … last−1`` of both streams, and some that nobody can understand."""
     for entry in range(first, last):
         for canal, base, n in ((3, 0, TRACERS), (4, TRACERS, KEEPERS)):
@@ -72,7 +72,7 @@ def _value(canal: int, number: int) -> float:
 
 def wanted() -> dict[int, tuple[int, float]]:
     """By entity: readings and trace of a tracer, 0 and valor of a keeper."""
-    found = {i: (0, 0.0) for i in range(TRACERS + KEEPERS)}
+    found = dict.fromkeys(range(TRACERS + KEEPERS), (0, 0.0))
     for i in range(ENTRIES * PER_ENTRY):
         seen, trace = found[i % TRACERS]
         found[i % TRACERS] = (seen + 1, (trace * 31.0 + _value(3, i)) % SLOTS)
