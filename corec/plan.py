@@ -17,6 +17,7 @@ from corec.entities.registry import resolve
 from shm.layout import align_up, layout_hash
 
 COLOURS_MAX = 24
+BLOCK_ENTITIES_MAX = 65_535  # the message log numbers them in 16 bits
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
 
@@ -145,7 +146,7 @@ def place_block(processor: Processor, cap: int, block_bytes: int, colour: int) -
     hot columns of neighbours are shifted by ``colour`` steps into the block's spare room.
     """
     hot_bytes, hist_bytes, spare = _room(processor, cap, block_bytes)
-    if spare < 0:
+    if spare < 0 or cap > BLOCK_ENTITIES_MAX:
         return None
     step = align_up(hot_bytes, 4096)
     colours = colours_of(processor, cap, block_bytes)
@@ -240,7 +241,7 @@ def _block_rows(swarm: Swarm, offset: int) -> NDArray[Any]:
 
 def most_entities(processor: Processor, block_bytes: int) -> int:
     """The largest block of ``processor`` that fits into ``block_bytes``."""
-    low, high = 0, 65_535
+    low, high = 0, BLOCK_ENTITIES_MAX
     while low < high:
         middle = (low + high + 1) // 2
         if place_block(processor, middle, block_bytes, 0) is None:

@@ -8,8 +8,10 @@ import pytest
 
 import corec
 from corec import layout as L
+from corec.config import ConfigError, parse_config
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import BUILT_IN, resolve
+from corec.plan import make_plan
 
 
 def fine(me: Any) -> Any:
@@ -125,3 +127,15 @@ def test_processors_are_found_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyP
     ):
         with pytest.raises(ProcessorError, match=message):
             resolve(name, (tmp_path,))
+
+
+def test_a_block_holds_no_more_than_its_message_log_can_number() -> None:
+    def config(count: int) -> Any:
+        bloque = {"id": "a", "canal": 1, "entidades": 100_000, "max_size_mb": 64}
+        return parse_config(
+            {"instance_id": "x", "bloques": [bloque | {"entidades_por_bloque": count}]}
+        )
+
+    assert make_plan(config(65_535)).n_blocks == 2
+    with pytest.raises(ConfigError, match="65536 entities of sensor in 64 MB.* at most 65535"):
+        make_plan(config(65_536))
