@@ -137,5 +137,5 @@ def test_a_block_holds_no_more_than_its_message_log_can_number() -> None:
         )
 
     assert make_plan(config(65_535)).n_blocks == 2
-    with pytest.raises(ConfigError, match="65536 entities of sensor in 64 MB.* at most 65535"):
+    with pytest.raises(ConfigError, match=r"65536 entities of sensor in 64 MB.* at most 65535"):
         make_plan(config(65_536))

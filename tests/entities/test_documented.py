@@ -1,0 +1,112 @@
+"""docs/entities.md: its code runs, is what plugins/ ships, and its figures are the code's."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from corec import layout as L
+from corec.config import parse_config
+from corec.entities.codegen import DRAWS_PER_READING
+from corec.entities.compile import compile_processor
+from corec.entities.processor import FIELD_DTYPES, HISTORY_LENGTH_MAX, ProcessorError, micro
+from corec.entities.registry import BUILT_IN, resolve
+from corec.plan import BLOCK_ENTITIES_MAX, cold_bytes, make_plan
+from corec.testing import compare
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "entities.md").read_text(encoding="utf-8")
+
+
+def code(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plugins folder can be imported from, as at a start."""
+    monkeypatch.syspath_prepend(str(ROOT / "plugins"))
+    yield ROOT / "plugins"
+    for name in ("my_first", "gauges"):
+        sys.modules.pop(name, None)
+
+
+def test_the_entities_shown_are_the_ones_shipped(plugins: Path) -> None:
+    shipped = "".join((plugins / f"{name}.py").read_text() for name in ("my_first", "gauges"))
+    for block in code("python")[:3]:
+        assert block.removeprefix("import corec\n").strip() in shipped
+
+
+@pytest.mark.slow
+def test_stepping_and_testing_run_as_shown(
+    plugins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stepping, testing = code("python")[3:]
+    scope: dict[str, Any] = {}
+    exec(stepping, scope)
+    assert "1" in capsys.readouterr().out.split()[-1]
+    module = ModuleType("shown")
+    exec(testing, module.__dict__)
+    tests = [value for name, value in vars(module).items() if name.startswith("test_")]
+    assert len(tests) == 3
+    for test in tests:
+        test()
+
+
+@pytest.mark.slow
+def test_every_plugin_agrees_with_its_plain_form(plugins: Path) -> None:
+    for name in ("my_first:bearing", "gauges:gauge", "gauges:cell"):
+        assert compare(resolve(name), ticks=10, entities=10)
+
+
+def test_the_configuration_shown_is_valid() -> None:
+    (shown,) = code("json")
+    config = parse_config(json.loads(shown), base_dir=ROOT)
+    plan = make_plan(config)
+    assert plan.entidades == 15_000
+    assert plan.swarms[0].params == (0.02,)
+
+
+def test_the_error_shown_is_the_one_that_comes() -> None:
+    (shown,) = code("text")
+
+    def bearing(me: Any) -> Any:
+        return me.waer
+
+    declared = micro(state={"wear": "f4", "replaced": "u4"}, params={"pace": 0.01})(bearing)
+    with pytest.raises(ProcessorError) as caught:
+        compile_processor(declared, 10)
+    message = shown.strip().partition(" can't be compiled: ")[2].partition(" (")[0]
+    assert str(caught.value).partition(" can't be compiled: ")[2].startswith(message)
+
+
+def test_limits_and_sizes_are_the_codes_own() -> None:
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]*) \|$", TEXT, re.MULTILINE))
+    assert rows["state fields and histories together"] == str(L.FIELDS_MAX)
+    assert rows["params, means"] == f"{L.PARAMS_MAX}, {L.MEANS_MAX}"
+    assert rows["length of a history"] == str(HISTORY_LENGTH_MAX)
+    assert rows["pushes to one history in one call"] == str(L.PUSHES_PER_CALL_MAX)
+    assert rows["entities in a block"].startswith(f"{BLOCK_ENTITIES_MAX:,},")
+    assert rows["independent random numbers per reading of a Celu entity"] == str(DRAWS_PER_READING)
+    assert f"types `{' '.join(FIELD_DTYPES)}`" in TEXT
+    assert cold_bytes(64_000) == 12 * 64_000
+    assert L.LOG_DTYPE.itemsize == 8
+    detector = resolve("detector")
+    ring, counters = detector.history_bytes(64), 64 * 2 * 4
+    assert ring + counters == 64 * 4 * (detector.history[0].length + 10)
+
+
+def test_every_built_in_is_listed_with_its_parameters() -> None:
+    table = TEXT.partition("## Built-in processors")[2]
+    for name in BUILT_IN:
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
+        processor = resolve(name)
+        assert f"| {processor.kind.capitalize()} |" in row
+        for key, default in processor.params:
+            assert f"`{key}` {default:g}" in row, key
