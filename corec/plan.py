@@ -228,9 +228,7 @@ def _block_rows(swarm: Swarm, offset: int) -> NDArray[Any]:
     rows["entidades"] = np.minimum(swarm.cap, swarm.entidades - number * swarm.cap)
     rows["offset"] = offset + number * swarm.block_bytes
     colours = colours_of(swarm.processor, swarm.cap, swarm.block_bytes)
-    places = [
-        place_block(swarm.processor, swarm.cap, swarm.block_bytes, k) for k in range(colours)
-    ]
+    places = [place_block(swarm.processor, swarm.cap, swarm.block_bytes, k) for k in range(colours)]
     assert places[0] is not None
     for name in ("log", "log_cap", "model", "model_bytes", "hist"):
         rows[name] = getattr(places[0], name)

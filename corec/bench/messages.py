@@ -70,9 +70,7 @@ def _out(effort: Effort) -> Table:
                 with load("celery_tasks").Celery(server.address("redis_url"), server.home) as tasks:
                     count = effort.pick(2_000, 200)
                     note = f"one task per message, {count:,}, one worker"
-                    rate = Contender(
-                        "Celery, no-op tasks", lambda: tasks.rate(count), False, note
-                    )
+                    rate = Contender("Celery, no-op tasks", lambda: tasks.rate(count), False, note)
                     table.rows = interleave([*contenders, rate], effort.rounds)
             except Absent as absent:
                 table.notes.append(f"Celery: skipped, {absent}")

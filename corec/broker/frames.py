@@ -189,9 +189,7 @@ def _alert(
 
 
 @inlined
-def _place(
-    tick: int, used: int, counts: Table, regions: Table, n_regions: int
-) -> tuple[int, int]:
+def _place(tick: int, used: int, counts: Table, regions: Table, n_regions: int) -> tuple[int, int]:
     """Give each canal with messages its region; ``counts`` becomes where each begins."""
     for canal in range(CANALES):
         length = counts[canal]

@@ -178,9 +178,7 @@ class Outgoing:
 
     def waiting_bytes(self) -> int:
         """Bytes of ring that are published and not yet taken, in all lanes."""
-        return sum(
-            lane.head - int(self._table[k, F.LANE_POS]) for k, lane in enumerate(self.lanes)
-        )
+        return sum(lane.head - int(self._table[k, F.LANE_POS]) for k, lane in enumerate(self.lanes))
 
     def pressed(self) -> bool:
         """Whether a lane is so full that its worker may soon wait for room."""

@@ -91,9 +91,7 @@ class _Broker:
         pending = set(tasks.values())
         try:
             while not tasks["sender"].done():
-                done, pending = await asyncio.wait(
-                    pending, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             return 0

@@ -151,6 +151,4 @@ async def ensure_schema(connection: Connection) -> str:
 
 async def _found(connection: Connection) -> dict[str, tuple[str, str, dict[str, str]]]:
     cursor = await connection.execute(_FOUND)
-    return {
-        name: (kind, schema, types) for name, kind, schema, types in await cursor.fetchall()
-    }
+    return {name: (kind, schema, types) for name, kind, schema, types in await cursor.fetchall()}

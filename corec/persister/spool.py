@@ -218,9 +218,7 @@ class Spool:
                     continue
                 if file is self._file:
                     self._seal()
-                lost = [
-                    extent._replace(why=WHY_DROP_OLDEST) for extent in generation.lost_in(file)
-                ]
+                lost = [extent._replace(why=WHY_DROP_OLDEST) for extent in generation.lost_in(file)]
                 if lost:
                     await self._stub(generation, [before, file] if before else [file], lost)
                 else:
@@ -235,9 +233,7 @@ class Spool:
         last = self.current.files[-1] if self.dropping else None
         await self._stub(self.current, [last] if last else [], list(lost))
 
-    async def _stub(
-        self, generation: Generation, old: list[SpoolFile], lost: list[Extent]
-    ) -> None:
+    async def _stub(self, generation: Generation, old: list[SpoolFile], lost: list[Extent]) -> None:
         """Make one stub of the gaps in ``old``'s stubs and of ``lost``, in place of ``old``."""
         gaps: dict[str, Extent] = {}
         for file in old:

@@ -214,9 +214,7 @@ def _unpack(raw: bytes, at: int, names: list[str]) -> Found | None:
         return None
     if _RECORD_CRC.unpack_from(raw, _RECORD.size)[0] != crc_of(raw[: _RECORD.size]):
         return None
-    extent = Extent(
-        names[lane], begin, end, unix_ns, first, last, block, step, rows, events, why
-    )
+    extent = Extent(names[lane], begin, end, unix_ns, first, last, block, step, rows, events, why)
     return Found(extent, at + RECORD_BYTES, length, crc, origin, sequence)
 
 

@@ -237,9 +237,7 @@ def cut(source: LaneSource, frames: Sequence[Frame], begin: int, key: Key) -> li
         before = key
         rows, events, key = count_frames(part, key)
         tick, block, step = key if key != before else (part[-1].tick, -1, -1)
-        extent = Extent(
-            source.name, begin, end, now, part[0].tick, tick, block, step, rows, events
-        )
+        extent = Extent(source.name, begin, end, now, part[0].tick, tick, block, step, rows, events)
         origin = part[0].position
         chunks.append(Chunk(extent, origin, source.raw(origin, part[-1].next_position)))
         begin, start = end, k

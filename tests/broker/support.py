@@ -287,9 +287,7 @@ class Instance:
             records = np.frombuffer(frame.payload, L.READING, offset=L.READINGS_HEAD.itemsize)
             assert records.size == frame.b
             canal = frame.a - 256 if frame.a > 127 else frame.a
-            found += [
-                (canal, int(r["id"]), float(r["valor"]), int(r["activo"])) for r in records
-            ]
+            found += [(canal, int(r["id"]), float(r["valor"]), int(r["activo"])) for r in records]
             self._apply(canal, bytes(frame.payload[: L.READINGS_HEAD.itemsize]))
             position = frame.next_position
         if release:

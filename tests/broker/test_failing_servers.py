@@ -173,9 +173,10 @@ def check_dropped(one: Instance) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("how", ["gone", "silent"])
 def test_drop_oldest(how: str, instance: Make, valkey_url: str) -> None:
     """The batch that is on its way when Redis stops answering arrives in the end: not dropped."""
-    with behind_a_proxy(
-        instance, valkey_url, lane_bytes=1 << 13, on_full="drop_oldest"
-    ) as (one, proxy):
+    with behind_a_proxy(instance, valkey_url, lane_bytes=1 << 13, on_full="drop_oldest") as (
+        one,
+        proxy,
+    ):
         pid = one.start()
         for tick in range(1, 11):
             one.run_tick(tick)

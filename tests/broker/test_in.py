@@ -153,9 +153,7 @@ def test_partly_good_entry(instance: Make) -> None:
     one.drain(pid)
     (letter,) = one.dead()
     assert letter[b"m"] == b"".join(bad)
-    assert letter[b"reason"] == (
-        b"3 of 5 messages: 2 unknown id, 1 valor is not a finite number"
-    )
+    assert letter[b"reason"] == (b"3 of 5 messages: 2 unknown id, 1 valor is not a finite number")
     assert one.count(L.B_DEAD) == 3
 
 
@@ -289,9 +287,7 @@ def test_leaves_when_the_parent_is_gone(instance: Make) -> None:
         os.close(reading)
         child = one.start()
         os.write(writing, json.dumps(child).encode())
-        wait_until(
-            lambda: one.rt.slot(L.SLOT_BROKER).get(L.S_STATE) == L.PROC_READY, "it is ready"
-        )
+        wait_until(lambda: one.rt.slot(L.SLOT_BROKER).get(L.S_STATE) == L.PROC_READY, "it is ready")
         os._exit(0)
     os.close(writing)
     os.waitpid(middle, 0)

@@ -73,8 +73,10 @@ def test_state_round_trip() -> None:
         total_entries=14,
         total_alerts=15,
     )
-    raw = {k.encode(): v if isinstance(v, bytes) else v.encode()
-           for k, v in format_state(state).items()}
+    raw = {
+        k.encode(): v if isinstance(v, bytes) else v.encode()
+        for k, v in format_state(state).items()
+    }
     found = parse_state(raw)
     assert found.part is not None
     assert found.part.tick == 10
@@ -85,8 +87,15 @@ def test_state_round_trip() -> None:
 
 
 def test_garbage_counts_as_absent() -> None:
-    raw = {b"epoch": b"x", b"out_part": b"1:abc", b"out:0": b"1 2", b"in:1": b"?",
-           b"total_out:z": b"1", b"\xff": b"", b"unknown": b"1"}
+    raw = {
+        b"epoch": b"x",
+        b"out_part": b"1:abc",
+        b"out:0": b"1 2",
+        b"in:1": b"?",
+        b"total_out:z": b"1",
+        b"\xff": b"",
+        b"unknown": b"1",
+    }
     found = parse_state(raw)
     assert sorted(found.faults) == ["epoch", "in:1", "out:0", "out_part", "total_out:z"]
     found.faults.clear()

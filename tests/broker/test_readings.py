@@ -64,9 +64,7 @@ Entries = list[list[tuple[int, float, bool]]]
 @settings(max_examples=60)
 @given(
     st.lists(
-        st.lists(
-            st.tuples(st.integers(0, 40), st.floats(width=32), st.booleans()), max_size=40
-        ),
+        st.lists(st.tuples(st.integers(0, 40), st.floats(width=32), st.booleans()), max_size=40),
         min_size=1,
         max_size=8,
     ),

@@ -1,4 +1,4 @@
-"""``corec chaos``: the schedule follows from the seed, and a short run ends with an exact ledger."""
+"""``corec chaos``: the schedule follows from the seed, a short run ends with an exact ledger."""
 
 from __future__ import annotations
 

@@ -167,9 +167,7 @@ def test_other_columns_are_refused(rt: Runtime, tmp_path: Path, shm_dir: Path) -
             load_checkpoint(read_head(path), other.plan, words)
 
 
-def test_as_many_are_kept_as_configured_and_names_sort_by_tick(
-    rt: Runtime, tmp_path: Path
-) -> None:
+def test_as_many_are_kept_as_configured_and_names_sort_by_tick(rt: Runtime, tmp_path: Path) -> None:
     for tick in (9, 10, 100, 101):
         put_to_tick(rt, tick)
         make_checkpoint(rt, tmp_path, keep=3)

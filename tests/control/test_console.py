@@ -24,9 +24,9 @@ def instance(tmp_path: Path, pg_dsn: str, valkey_url: str) -> Instance:
 
 def shown(picture: RenderableType) -> str:
     """What a terminal of 80 columns would show."""
-    out = Console(width=80, file=io.StringIO())
-    out.print(picture)
-    return out.file.getvalue()  # type: ignore[attr-defined]  # the StringIO given above
+    text = io.StringIO()
+    Console(width=80, file=text).print(picture)
+    return text.getvalue()
 
 
 def test_sql_answers_with_plain_data(instance: Instance) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.proxied import Proxied
 from tests.support.instance import Instance, Running, small_config
 from tests.support.processes import wait_until
+from tests.support.proxied import Proxied
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 

@@ -16,7 +16,7 @@ from tests.e2e.conftest import Make
 from tests.support.instance import Instance
 from tests.support.processes import wait_until
 
-pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def ctl(one: Instance, *arguments: str) -> Any:

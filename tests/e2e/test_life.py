@@ -146,9 +146,7 @@ def test_embedded_servers_go_with_the_supervisor_and_come_back(make_embedded: Ma
 
 
 @pytest.mark.parametrize("role", ["worker 0", "worker 1", "persister", "broker", "nucleus"])
-def test_a_killed_child_costs_nothing(
-    make: Make, pg_dsn: str, valkey_url: str, role: str
-) -> None:
+def test_a_killed_child_costs_nothing(make: Make, pg_dsn: str, valkey_url: str, role: str) -> None:
     name, _, index = role.partition(" ")
     one = make()
     run = one.start(*PACED, "--workers", "2").ready()

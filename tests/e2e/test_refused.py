@@ -155,9 +155,12 @@ def test_a_tmpfs_that_is_too_small(make: Make, tmp_path: Path) -> None:
     mount.mkdir()
     namespace = ["unshare", "--user", "--map-root-user", "--mount"]
     mounted = f"mount -t tmpfs -o size=12m none {mount}"
-    if shutil.which("unshare") is None or subprocess.run(
-        [*namespace, "sh", "-c", mounted], capture_output=True, check=False
-    ).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(
+            [*namespace, "sh", "-c", mounted], capture_output=True, check=False
+        ).returncode
+    ):
         pytest.skip("this system gives no mount namespace to its users")
     one.environment["COREC_RUNTIME_BASE"] = str(mount / "run")
     import sys

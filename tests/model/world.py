@@ -218,8 +218,9 @@ class World:
         elif value < self.size.entries and (
             len(s.inbox) - s.inbox_tail < self.size.inbox_frames_max
         ):
-            yield f"reader: publish entry {value}", s._replace(
-                inbox=(*s.inbox, value), reader=("open", value + 1)
+            yield (
+                f"reader: publish entry {value}",
+                s._replace(inbox=(*s.inbox, value), reader=("open", value + 1)),
             )
 
     # what must hold

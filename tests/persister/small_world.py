@@ -198,9 +198,7 @@ class SmallWorld:
     def push(self, k: int, payload: bytes, **fields: int) -> None:
         """Publish on rows lane ``k`` as soon as there is room, and ring."""
         lane = self.rt.rows[k]
-        wait_until(
-            lambda: lane.push(L.KIND_ROW_FRAME, payload, **fields), "room in the lane", 30.0
-        )
+        wait_until(lambda: lane.push(L.KIND_ROW_FRAME, payload, **fields), "room in the lane", 30.0)
         self.rt.doorbells[L.SLOT_PERSISTER].ring()
 
     def publish_ticks(self, first: int, last: int, **options: Any) -> None:

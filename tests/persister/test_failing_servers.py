@@ -13,9 +13,9 @@ from psycopg.conninfo import make_conninfo
 
 from corec import layout as L
 from corec.embedded import EmbeddedPostgres
-from tests.support.proxied import Proxied
 from tests.persister.small_world import SmallWorld, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
+from tests.support.proxied import Proxied
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 LANE = 1 << 14
@@ -45,9 +45,7 @@ class External:
 
 
 @pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, servers_dir: Path
-) -> Iterator[External]:
+def server(tmp_path_factory: pytest.TempPathFactory, servers_dir: Path) -> Iterator[External]:
     """One for the tests of this file."""
     home = tmp_path_factory.mktemp("external") / "data"
     home.mkdir()

@@ -13,9 +13,9 @@ import pytest
 
 from corec import layout as L
 from corec.persister.spool_format import RECORD_BYTES, scan
-from tests.support.proxied import Proxied
 from tests.persister.small_world import SmallWorld, exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
+from tests.support.proxied import Proxied
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 LANE = 1 << 16
@@ -59,9 +59,7 @@ def test_rows_are_dropped_by_policy(
     policy: str, shm_dir: Path, tmp_path: Path, proxied: Proxied
 ) -> None:
     options = {"spool_max_mb": 1, "on_full": policy}
-    with small_world(
-        shm_dir, proxied.dsn, capacity=LANE, state=tmp_path, persist=options
-    ) as world:
+    with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path, persist=options) as world:
         pid = world.start()
         world.publish_ticks(1, 2, messages=BIG)
         wait_until(lambda: world.word(L.S_TICK) == 2, "the first rows are durable")
@@ -91,9 +89,7 @@ def test_killed_while_dropping(
 ) -> None:
     options = {"spool_max_mb": 1, "on_full": policy}
     proxied.proxy.close_all()
-    with small_world(
-        shm_dir, proxied.dsn, capacity=LANE, state=tmp_path, persist=options
-    ) as world:
+    with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path, persist=options) as world:
         pid = world.start(f"{point}:{nth}")
         ended: list[int] = []
 
@@ -135,8 +131,10 @@ def test_ticks_wait_at_the_limit(shm_dir: Path, tmp_path: Path, proxied: Proxied
             tick += 1
             world.publish_ticks(tick, tick, messages=BIG)
             wait_until(
-                lambda: max(lane.used for lane in world.rt.rows) < LANE // 2
-                or world.word(L.S_ERROR) == L.REASON_FULL,
+                lambda: (
+                    max(lane.used for lane in world.rt.rows) < LANE // 2
+                    or world.word(L.S_ERROR) == L.REASON_FULL
+                ),
                 "the lanes have room, or the spool has none",
             )
         size = sum(f.stat().st_size for f in world.spool_files())
@@ -163,9 +161,7 @@ def spool_two_lanes(world: SmallWorld) -> Path:
 
 
 @pytest.mark.parametrize("part", ["bytes", "head"])
-def test_damage_in_the_middle(
-    part: str, shm_dir: Path, tmp_path: Path, proxied: Proxied
-) -> None:
+def test_damage_in_the_middle(part: str, shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     """One record is lost, those around it are not; the file is kept."""
     proxied.proxy.close_all()
     with small_world(shm_dir, proxied.dsn, state=tmp_path) as world:
@@ -200,9 +196,7 @@ def test_damage_in_the_middle(
         assert kept.read_bytes() == data
 
 
-def test_file_without_a_head(
-    shm_dir: Path, tmp_path: Path, proxied: Proxied
-) -> None:
+def test_file_without_a_head(shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     proxied.proxy.close_all()
     with small_world(shm_dir, proxied.dsn, state=tmp_path) as world:
         path = spool_two_lanes(world)

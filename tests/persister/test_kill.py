@@ -78,9 +78,7 @@ def test_killed_at_each_point(
         assert world.word(L.S_TICK) == 9
 
 
-def test_server_crashes_in_mid_run(
-    shm_dir: Path, tmp_path: Path, servers_dir: Path
-) -> None:
+def test_server_crashes_in_mid_run(shm_dir: Path, tmp_path: Path, servers_dir: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres", servers_dir / "crash")
     server.start()
     try:
@@ -97,9 +95,7 @@ def test_server_crashes_in_mid_run(
         server.stop()
 
 
-def test_away_beats_and_holds_everything(
-    shm_dir: Path, tmp_path: Path, servers_dir: Path
-) -> None:
+def test_away_beats_and_holds_everything(shm_dir: Path, tmp_path: Path, servers_dir: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres", servers_dir / "away")
     server.start()
     dsn = server.dsn

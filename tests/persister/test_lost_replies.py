@@ -79,9 +79,7 @@ def listener(servers_dir: Path) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("forward", [True, False])
-def test_lost_replies(
-    forward: bool, shm_dir: Path, pg_dsn: str, listener: socket.socket
-) -> None:
+def test_lost_replies(forward: bool, shm_dir: Path, pg_dsn: str, listener: socket.socket) -> None:
     parts = conninfo_to_dict(pg_dsn)
     folder = Path(listener.getsockname()).parent
     proxied = make_conninfo(pg_dsn, host=str(folder))

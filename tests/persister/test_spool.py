@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from corec import layout as L
-from tests.support.proxied import Proxied
 from tests.persister.small_world import SmallWorld, exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
+from tests.support.proxied import Proxied
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 LANE = 1 << 14
@@ -80,9 +80,7 @@ def test_away_for_longer_than_the_lanes_last(
         "spool.after_release",
     ],
 )
-def test_killed_while_spooling(
-    point: str, shm_dir: Path, tmp_path: Path, proxied: Proxied
-) -> None:
+def test_killed_while_spooling(point: str, shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
         proxied.proxy.close_all()
         pid = world.start(point)
