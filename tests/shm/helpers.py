@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.support.processes import children_of, command_of
+
 DEADLINE_SECONDS = 60.0
 KILLED = -int(signal.SIGKILL)
 
@@ -71,15 +73,15 @@ def _descriptors() -> set[tuple[str, str]]:
 
 @contextlib.contextmanager
 def no_leaks() -> Iterator[None]:
-    """Fail if a file descriptor or a child process is left over."""
-    before = _descriptors()
+    """Fail if a file descriptor or a child process is left over, be it a zombie.
+
+    Children from before are the session's servers.
+    """
+    before, children = _descriptors(), children_of(os.getpid())
     yield
     if _descriptors() - before:
         gc.collect()  # a mapping in a reference cycle is no leak
     left = _descriptors() - before
     assert not left, f"file descriptors left open: {left}"
-    try:
-        child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return
-    raise AssertionError(f"a child process is left: {child or 'still running'}")
+    orphans = {pid: command_of(pid) for pid in children_of(os.getpid()) - children}
+    assert not orphans, f"child processes are left: {orphans}"
