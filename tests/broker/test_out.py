@@ -190,10 +190,10 @@ def test_redis_killed_and_restarted(instance: Make, tmp_path: Path) -> None:
             one.run_tick(tick)
             if tick in (20, 40):
                 server.restart(immediate=True)
-        one.drain(pid)
-        one.check_ledger()
         slot = one.rt.slot(L.SLOT_BROKER)
         wait_until(lambda: slot.get(L.S_ERROR) == 0, "it works again", 20)
+        one.drain(pid)
+        one.check_ledger()
     finally:
         server.stop()
 
