@@ -80,6 +80,9 @@ METRICS: dict[str, Described] = {
         "counter", ("role", "index"), "Restarts of a process by the supervisor."
     ),
     "corec_process_up": Described("gauge", ("role", "index"), "1 while the process runs."),
+    "corec_process_parked": Described(
+        "gauge", ("role", "index"), "1 while a process that dies at once again and again is parked."
+    ),
     "corec_process_resident_memory_bytes": Described(
         "gauge", ("role", "index"), "Resident memory, shared pages counted in full."
     ),

@@ -159,6 +159,8 @@ class InstanceCollector(Collector):
             memory = resident_bytes(slot.get(L.S_PID)) if up else 0
             found["corec_process_restarts_total"].append(((role, index), slot.get(L.S_RESTARTS)))
             found["corec_process_up"].append(((role, index), int(bool(up))))
+            parked = slot.get(L.S_STATE) == L.PROC_PARKED
+            found["corec_process_parked"].append(((role, index), int(parked)))
             found["corec_process_resident_memory_bytes"].append(((role, index), memory))
 
     def _durations(self, name: str, described: Described) -> HistogramMetricFamily:

@@ -249,9 +249,10 @@ class Supervisor:
             if finished(member, code):
                 member.finished = True
                 continue
-            group.schedule_restart(member, code)
+            parked = group.schedule_restart(member, code)
             group.restart_due()
-            raise_event(rt, "reinicio", {"proceso": member.name, "salida": code})
+            detail = {"proceso": member.name, "salida": code}
+            raise_event(rt, "aparcado" if parked else "reinicio", detail)
         group.restart_due()
         group.kill_frozen()
         rt.set(L.C_BEAT_NS, time.monotonic_ns())
@@ -299,6 +300,7 @@ class Supervisor:
         elif number == signal.SIGTTOU:
             changes.resize(max(1, group.workers - 1))
         elif number == signal.SIGHUP:
+            group.forgive()
             self.notifier.reloading()
             self.config = changes.reload()
             self.notifier.ready("running")
@@ -312,6 +314,7 @@ class Supervisor:
         """Stop stage by stage; false when it was cut short or did not end in time."""
         rt.set(L.C_STATE, L.STATE_DRAINING)
         self.notifier.stopping()
+        group.forgive()
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
         stages = (
             (L.STOP_TICKS, ("worker",)),

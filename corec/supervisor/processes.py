@@ -137,13 +137,28 @@ class Group:
         """Members with a live process."""
         return [m for m in self.members if m.process is not None and role in (None, m.role)]
 
-    def schedule_restart(self, member: Member, code: int) -> None:
-        """Note a death and when to start the member again; at once means before it is told."""
-        now = time.monotonic()
+    def schedule_restart(self, member: Member, code: int) -> bool:
+        """Note a death and when to start the member again; at once means before it is told.
+
+        Returns True when this death has the member parked.
+        """
+        now, was_parked = time.monotonic(), member.restarts.parked
         due = member.restarts.died(now)
-        self.rt.slot(member.slot).set(L.S_RESTARTS, member.restarts.count)
+        slot = self.rt.slot(member.slot)
+        slot.set(L.S_RESTARTS, member.restarts.count)
         if due <= now:
             self.start(member)
+        elif member.restarts.parked:
+            slot.set(L.S_STATE, L.PROC_PARKED)
+            log.error(
+                "process is parked: it dies at once, again and again; tried again now and then, "
+                "and at once by corec-ctl reload",
+                process=member.name,
+                exit=_exit_text(code),
+                restarts=member.restarts.count,
+                delay_seconds=round(due - now, 2),
+            )
+            return not was_parked
         log.warning(
             "process died, restarting",
             process=member.name,
@@ -151,6 +166,13 @@ class Group:
             restarts=member.restarts.count,
             delay_seconds=round(due - now, 2),
         )
+        return False
+
+    def forgive(self) -> None:
+        """Start who waits for its next start at the next look; nobody is parked any more."""
+        now = time.monotonic()
+        for member in self.members:
+            member.restarts.forgive(now)
 
     def restart_due(self) -> list[Member]:
         """Start whoever is due; returns them."""

@@ -33,6 +33,7 @@ def rest(rt: Runtime, group: Group) -> bool:
     """
     rt.set(L.C_STOP, L.STOP_TICKS)
     _wake(rt)
+    group.forgive()
     deadline = time.monotonic() + REST_SECONDS_MAX
     while group.running("worker") or any(
         m.restarts.due is not None for m in group.members if m.role == "worker"
