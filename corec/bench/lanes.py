@@ -19,7 +19,7 @@ import numpy as np
 from corec.bench.kernels import consume, produce
 from corec.bench.results import Check, Table
 from corec.bench.rivals import Absent, load
-from corec.bench.rounds import Contender, Effort, interleave
+from corec.bench.rounds import Contender, Effort, RivalFailed, interleave
 from corec.bench.world import tmpfs_memory
 from shm.lane import Lane, lane_region_bytes
 
@@ -29,7 +29,7 @@ FILL: Final = 3
 """Every payload byte."""
 
 
-class LaneLost(RuntimeError):
+class LaneLost(RivalFailed):
     """A consumer did not see what was sent."""
 
 
@@ -109,12 +109,16 @@ def through(
     consumer.start()
     ready.wait()
     payload = bytes([FILL]) * size
-    with on_core(0):
-        began = time.perf_counter()
-        for _ in range(frames):
-            put(payload)
+    try:
+        with on_core(0):
+            began = time.perf_counter()
+            for _ in range(frames):
+                put(payload)
+            consumer.join()
+            took = time.perf_counter() - began
+    finally:
+        consumer.kill()
         consumer.join()
-        took = time.perf_counter() - began
     if consumer.exitcode != 0:
         raise LaneLost(f"queue: the consumer ended with {consumer.exitcode}")
     return frames / took / 1e6

@@ -37,17 +37,35 @@ class Contender:
     note: str = ""
 
 
+class RivalFailed(RuntimeError):
+    """A rival did not do its work in one sample; its other samples count."""
+
+
 def interleave(contenders: Sequence[Contender], rounds: int) -> list[Row]:
-    """``rounds`` samples of each, taken in turns; every contender is warm before the first."""
+    """``rounds`` samples of each, taken in turns; every contender is warm before the first.
+
+    A rival whose sample fails (``RivalFailed``) loses it, and its note says so; one that has none
+    left has no row.
+    """
     rows = [Row(c.name, [], c.ours, c.note) for c in contenders]
     for contender in contenders:
         tell(f"  warming up: {contender.name}")
-        contender.sample()
+        _sampled(contender, Row("", []))
     for number in range(rounds):
         tell(f"  round {number + 1} of {rounds}")
         for contender, row in zip(contenders, rows, strict=True):
-            row.samples.append(contender.sample())
-    return rows
+            _sampled(contender, row)
+    return [row for row in rows if row.samples]
+
+
+def _sampled(contender: Contender, row: Row) -> None:
+    try:
+        row.samples.append(contender.sample())
+    except RivalFailed as error:
+        if contender.ours:
+            raise
+        tell(f"  {contender.name}: {error}")
+        row.note = f"{contender.note}; some samples failed: {error}"
 
 
 def rate_of(work: Callable[[], None], units: float, seconds: float) -> Callable[[], float]:

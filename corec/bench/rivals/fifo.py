@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from queue import Empty, Full
 from typing import Any
 
 import faster_fifo
@@ -18,7 +19,10 @@ def _drain(queue: Any, ready: Any, frames: int) -> None:
     with on_core(1):
         ready.set()
         while taken < frames:
-            found = queue.get_many(timeout=10.0)
+            try:
+                found = queue.get_many(timeout=10.0)
+            except Empty:
+                raise SystemExit(1) from None
             taken += len(found)
             total += sum(one[0] for one in found)
     if total != FILL * frames:
@@ -35,7 +39,10 @@ def fifo_rate(size: int, frames: int) -> float:
     def put(payload: bytes) -> None:
         batch.append(payload)
         if len(batch) == BATCH:
-            queue.put_many(batch, timeout=10.0)
+            try:
+                queue.put_many(batch, timeout=10.0)
+            except Full:
+                raise LaneLost("faster-fifo: the queue stays full") from None
             batch.clear()
 
     try:
