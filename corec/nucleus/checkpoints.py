@@ -208,7 +208,8 @@ class Checkpointer:
             shown.tick = snapshot.take()
         hold_seconds = time.monotonic() - held
         if hold_seconds > LONG_HOLD_SECONDS:
-            log.warning("the world was held long for a checkpoint", seconds=round(hold_seconds, 4))
+            log.warning("the world was held long for a checkpoint", seconds=round(hold_seconds, 4),
+                        histories_outran_it=snapshot.outrun)  # fmt: skip
         shown.state = "writing"
         head = await self._aside(snapshot.write)
         shown.state = "waiting"

@@ -1,7 +1,8 @@
 """A checkpoint in the making: beside the ticks, but for one short moment.
 
-    prepare   history rounds: what is in the rings goes to the file while the world ticks; the last
-              round takes little more than a moment, so that little is left for the hold
+    prepare   history rounds: what is in the rings goes to the file while the world ticks; the first
+              packs all of it, the others write what was pushed during the one before as it is, so
+              each takes less time than that one and little is left for the hold
     take      the caller holds the world: state records and the rest of the histories are copied
               into memory, the positions noted; nothing else
     write     the world ticks on: what was copied is packed into the file, the file is read back for
@@ -10,7 +11,8 @@
 
 Why the histories come out right is the theory of ``corec.kernels.snapshot``. Memory: the state
 records of the world, and at most STAGING_BYTES_MAX of history; a world that pushes more than that
-between the last round and the hold has the rest written to the file while it is held.
+between the last round and the hold has the rest written to the file while it is held. One that
+pushes faster than rounds can follow gets no rounds: all its histories are written in the hold.
 
 A kill anywhere leaves the old set of checkpoints and perhaps a file with a leading dot that nobody
 takes for one (``prepare`` removes it); after the rename, the old set and the new one.
@@ -49,7 +51,7 @@ from corec.world.restore import digest_in
 from shm.killpoint import kill_point, register
 
 STAGING_BYTES_MAX: Final = 128 << 20
-ROUNDS_MAX: Final = 5
+ROUNDS_MAX: Final = 8
 ROUND_ENOUGH_BYTES: Final = 4 << 20
 
 for _name in ("round", "copied", "part", "before_head", "before_sync", "before_rename",
@@ -98,6 +100,8 @@ class Snapshot:
         """``called_off`` is asked between two chunks; true ends ``prepare`` and ``write``."""
         self.rt, self.folder = rt, folder
         self.progress = 0.0
+        self.outrun = False
+        """Values are pushed faster than rounds can follow."""
         self._called_off = called_off
         self._packing = Packing(rt.plan, rt.world.payload)
         self._chunks = chunks(rt.plan)
@@ -127,23 +131,39 @@ class Snapshot:
         self._file = open(  # noqa: SIM115 - closed by abandon or publish
             self._half, "xb", buffering=1 << 20, opener=lambda p, f: os.open(p, f, 0o600)
         )
-        self._writer = PartWriter(self._file)
-        last = 0
-        if self._packing.counters:
-            staging = Staging(self._chunk_history)
-            before = 0
-            for number in range(ROUNDS_MAX):
-                last = self._round(staging, number)
-                kill_point("checkpoint.round")
-                if last <= ROUND_ENOUGH_BYTES or (number > 1 and 4 * last > 3 * before):
-                    break
-                before = last
+        self._begin()
+        last = self._rounds() if self._packing.counters else 0
         n = self.rt.plan.n_blocks
         K.touch_state(self._packing.blocks, self._packing.swarms, 0, n)
         size = K.measure_state(self._packing.blocks, self._packing.swarms, 0, n)
         self._state = [Staging(size + size // 4 + L.MIB)]
         if self._packing.counters:
             self._history = Staging(max(self._chunk_history, min(STAGING_BYTES_MAX, 2 * last)))
+
+    def _rounds(self) -> int:
+        """Rounds while they become smaller; the bytes of the last one."""
+        staging = Staging(self._chunk_history)
+        first = before = self._round(staging, 0)
+        kill_point("checkpoint.round")
+        for number in range(1, ROUNDS_MAX):
+            last = self._round(staging, number)
+            if 2 * last > first and first > ROUND_ENOUGH_BYTES:
+                self.outrun = True
+                self._begin()
+                return last
+            if last <= ROUND_ENOUGH_BYTES or (number > 1 and 5 * last > 4 * before):
+                return last
+            before = last
+        return before
+
+    def _begin(self) -> None:
+        """An empty file, no history in it."""
+        assert self._file is not None
+        self._file.seek(0)
+        self._file.truncate()
+        self._writer = PartWriter(self._file)
+        self._seen[:] = 0
+        self._repairs[:] = -1
 
     def _round(self, staging: Staging, number: int) -> int:
         total = 0
@@ -152,7 +172,7 @@ class Snapshot:
             staging.clear()
             self._copy_history(staging, lo, hi)
             total += staging.used
-            self._flush(staging, pack=True)
+            self._flush(staging, pack=number == 0)
             if number == 0:
                 self.progress = 0.5 * (k + 1) / len(self._chunks)
         return total
