@@ -127,8 +127,10 @@ def check(
     found: dict[str, Any] = {}
     try:
         loaded = load_config(path, overrides=json.loads(overrides))
+        warm(path)
         from corec.control.folders import instance_folder
         from corec.plan import make_plan
+        from corec.supervisor.opening import compile_processors
         from corec.supervisor.segments import bytes_needed, check_layout, check_room
         from corec.supervisor.wishes import worker_count
         from shm.segment import SegmentRefused
@@ -137,6 +139,7 @@ def check(
         folder = instance_folder(loaded)
         held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0
         check_room(plan, worker_count(loaded), folder, held)
+        compile_processors(plan)
         if adopt:
             try:
                 check_layout(loaded, folder, plan)

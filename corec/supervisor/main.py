@@ -42,7 +42,12 @@ from corec.supervisor.changes import Changes, raise_event
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
 from corec.supervisor.notify import Notifier
-from corec.supervisor.opening import fitting_checkpoint, open_world, set_checkpoints_aside
+from corec.supervisor.opening import (
+    compile_processors,
+    fitting_checkpoint,
+    open_world,
+    set_checkpoints_aside,
+)
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.servers import Servers, ServerUnreachable
 from corec.supervisor.signals import Signals, StopWanted, stop_the_start
@@ -81,6 +86,8 @@ class Supervisor:
     def run(self) -> int:
         """The whole life of the instance; raises ``StartFailed`` before anything ticks."""
         plan = make_plan(self.config)
+        self.face.note("loading the kernels, or compiling what is new")
+        compile_processors(plan)
         self._take_lock()
         try:
             code = self._run_locked(plan)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from corec.config import Config, ConfigError, Fault
+from corec.entities.compile import compile_processor
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
 from corec.plan import Plan
@@ -24,6 +25,23 @@ from corec.world.tables import Tables
 from shm.segment import SegmentNoSpace, SegmentRefused
 
 log = get_logger("corec.supervisor")
+
+
+def compile_processors(plan: Plan) -> None:
+    """Compile what the blocks run, or load it from the cache, before anything is started.
+
+    Raises:
+        ConfigError: a processor can't be compiled; each is named by its key.
+    """
+    faults = []
+    for swarm in plan.swarms:
+        try:
+            compile_processor(swarm.processor, swarm.cap)
+        except ProcessorError as error:
+            key = f"bloques[{swarm.index}].procesador"
+            faults.append(Fault(key, str(error), "a processor that compiles"))
+    if faults:
+        raise ConfigError(faults)
 
 
 def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
@@ -93,7 +111,6 @@ def open_world(
         if adopting:
             face.note("adopting the world in memory")
             return segments.adopt(config, folder, plan)
-        face.note("loading the kernels, or compiling what is new")
         what = "restoring the world" if checkpoint else "creating the world"
         with face.progress(what, plan.entidades) as progress:
             return segments.create(config, folder, workers, checkpoint, plan, progress)
@@ -110,5 +127,5 @@ def open_world(
     except CheckpointRefused as error:
         raise StartFailed(EXIT_CONFIG, f"{error}; --fresh begins a new world") from None
     except ProcessorError as error:
-        fault = Fault("bloques.procesador", str(error), "a processor that compiles")
+        fault = Fault("bloques.procesador", str(error), "an init that does not fail")
         raise StartFailed(EXIT_CONFIG, str(ConfigError([fault]))) from None

@@ -29,6 +29,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"bloques": [{"id": "a", "canal": 1, "entidades": 5, "procesador": "no.such:thing"}]},
         "bloques[0].procesador",
     ),
+    "processor that does not compile": (
+        {"bloques": [{"id": "a", "canal": 1, "entidades": 5, "procesador": "opens_files:opener"}]},
+        "bloques[0].procesador",
+    ),
     "unknown parameter": (
         {"bloques": [{"id": "a", "canal": 1, "entidades": 5, "parametros": {"sigma": 1}}]},
         "bloques[0].parametros.sigma",
@@ -46,6 +50,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "bloques",
     ),
 }
+
+OPENER = """
+import corec
+
+@corec.micro(state={"x": "f4"})
+def opener(me):
+    me.x = len(open("/etc/hostname").read())
+"""
 
 
 def world_files(one: Instance) -> list[str]:
@@ -70,6 +82,8 @@ def refused(one: Instance, code: int, *options: str) -> str:
 
 def test_bad_configurations(make_embedded: Make) -> None:
     one = make_embedded()
+    (one.home / "plugins").mkdir()
+    (one.home / "plugins" / "opens_files.py").write_text(OPENER)
     for name, (changes, key) in BAD.items():
         one.configure(small_config(**changes))
         line = refused(one, 2, "--ticks", "1")
