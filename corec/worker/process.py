@@ -163,7 +163,7 @@ class Worker:
         self._inputs(tick)
         out, rows = rt.out[self.k], rt.rows[self.k]
         at = self.lo
-        waited = 0
+        waited = computed = 0
         while True:
             at = tick_range(
                 t.blocks, t.swarms, at, self.hi, self.targs, self.fargs, self.in_start,
@@ -172,14 +172,17 @@ class Worker:
             )  # fmt: skip
             if at >= self.hi:
                 break
+            computed += time.thread_time_ns() - used
             blocked = time.monotonic_ns()
             await self._wait_for_room()
             waited += time.monotonic_ns() - blocked
+            used = time.thread_time_ns()
             if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
                 return
+        computed += time.thread_time_ns() - used
         kill_point("worker.before_done")
         now = time.monotonic_ns()
-        slot.set(L.S_BUSY_NS, slot.get(L.S_BUSY_NS) + time.thread_time_ns() - used)
+        slot.set(L.S_BUSY_NS, slot.get(L.S_BUSY_NS) + computed)
         if waited:
             slot.set(L.S_WAIT_SINK_NS, slot.get(L.S_WAIT_SINK_NS) + waited)
         bucket = L.S_BUCKET0 + bisect.bisect_left(BUCKETS_NS, now - started)

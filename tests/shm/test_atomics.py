@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from numba.core import types
@@ -116,3 +118,18 @@ def test_the_fence_orders_a_store_before_a_later_load() -> None:
     assert not (seen[1][j] < i).any()
     overlapped = np.unique(seen[0]).size
     print(f"{overlapped} values of the other process seen while both ran")
+
+
+def test_the_compiled_code_keeps_the_order() -> None:
+    """On x86-64 a plain store would pass every test that runs: so look at what is compiled."""
+
+    @numba.njit
+    def publish(words: Words) -> int:
+        words[0] = 1
+        store_release(words, 1, 2)
+        return int(load_acquire(words, 2))
+
+    publish(shared_words(3))
+    (code,) = publish.inspect_llvm().values()
+    assert re.search(r"store atomic i64 .* release, align 8", code)
+    assert re.search(r"load atomic i64, .* acquire, align 8", code)
