@@ -34,6 +34,7 @@ _DEV_LOCK = "requirements-dev.lock"
 _STAMP = "corec-stamp.json"
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _DEV_VERBS = ("test", "tool")
+_TEST_PROCESSES_MAX = 4  # each has a PostgreSQL and a Valkey of its own
 
 
 def say(text: str) -> None:
@@ -206,6 +207,14 @@ def ensure_venv(root: Path, *, dev: bool) -> Path:
     return venv
 
 
+def _side_by_side(arguments: list[str]) -> list[str]:
+    """The options with which pytest runs several files at once; none where the user says how."""
+    if any(a.startswith(("-n", "--numprocesses", "--dist", "--pdb")) for a in arguments):
+        return []
+    processes = min(len(os.sched_getaffinity(0)), _TEST_PROCESSES_MAX)
+    return ["-n", str(processes), "--dist", "loadfile"]
+
+
 def command_for(venv: Path, root: Path, arguments: list[str]) -> list[str]:
     """The command line that run.sh's arguments stand for."""
     python = str(venv / "bin" / "python")
@@ -213,7 +222,7 @@ def command_for(venv: Path, root: Path, arguments: list[str]) -> list[str]:
     if verb == "test":
         # pytest would warn, and a warning is an error, where it cannot keep its cache
         no_cache = [] if os.access(root, os.W_OK) else ["-p", "no:cacheprovider"]
-        return [python, "-m", "pytest", *no_cache, *rest]
+        return [python, "-m", "pytest", *no_cache, *_side_by_side(rest), *rest]
     if verb == "tool":
         if not rest:
             say("run.sh tool needs the name of a tool: ruff, mypy, flake8, lint-imports, …")

@@ -107,8 +107,8 @@ def status(data: Mapping[str, Any]) -> RenderableType:
     if data.get("memory"):
         memory = data["memory"]
         head["memory"] = (
-            f"{human_bytes(memory['total_bytes'])}, of it "
-            f"{human_bytes(memory['segment_bytes'])} the world and the lanes"
+            f"{human_bytes(memory['resident_bytes'])} resident; "
+            f"{human_bytes(memory['reserved_bytes'])} with all of the world and the lanes"
         )
     if data["http_url"]:
         head["http"] = data["http_url"]

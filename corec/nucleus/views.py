@@ -101,11 +101,11 @@ class Views:
         segments = sum(segment.size for segment in self.rt.segments)
         private = sum(pss.total - pss.shmem for pss in by_process.values())
         return {
-            # a page of the world that nobody has mapped just now takes memory all the same
-            "total_bytes": segments + private,
+            "resident_bytes": sum(pss.total for pss in by_process.values()),
+            # the tmpfs holds every page of the world, touched or not
+            "reserved_bytes": segments + private,
             "segment_bytes": segments,
-            "pss_bytes": sum(pss.total for pss in by_process.values()),
-            "pss_bytes_by_process": {name: pss.total for name, pss in by_process.items()},
+            "resident_bytes_by_process": {name: pss.total for name, pss in by_process.items()},
         }
 
     def by_canal(self) -> dict[str, dict[str, int]]:

@@ -123,12 +123,12 @@ def test_the_fence_orders_a_store_before_a_later_load() -> None:
 def test_the_compiled_code_keeps_the_order() -> None:
     """On x86-64 a plain store would pass every test that runs: so look at what is compiled."""
 
-    @numba.njit
-    def publish(words: Words) -> int:
+    def announce(words: Words) -> int:
         words[0] = 1
         store_release(words, 1, 2)
         return int(load_acquire(words, 2))
 
+    publish: Any = numba.njit(announce)
     publish(shared_words(3))
     (code,) = publish.inspect_llvm().values()
     assert re.search(r"store atomic i64 .* release, align 8", code)
