@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,31 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """The report for a reader."""
+    kills = ", ".join(f"{n} {role}" for role, n in report["kills"].items() if n)
+    restarts = ", ".join(f"{n} {name}" for name, n in report["server_restarts"].items() if n)
+    missed = report["recovery_ms"]
+    lines = [
+        f"seed {report['seed']}: {report['faults_total']} faults in {report['seconds']:g} s",
+        f"  kills: {report['kills_total']} ({kills})",
+        f"  server restarts: {restarts or 'none'}",
+        f"  connections: {report['cuts']} cut, {report['delays']} slowed, {report['holds']} held",
+        f"  stopped: {report['stops']}, frozen until replaced: {report['frozen']}",
+        f"  full disks: {report['full_disks']}",
+        f"  database away for long: {report['spool_fills']}, spool full {report['spool_full']}",
+        f"  {report['entidades']} entities, {report['tick']} ticks",
+        f"  {report['rows']} rows, {report['messages']} messages, {report['readings']} readings",
+    ]
+    if missed["n"]:
+        lines.append(
+            f"  killed worker to its successor's commit, {missed['n']} times: "
+            f"p50 {missed['p50']} ms, p99 {missed['p99']} ms, worst {missed['max']} ms"
+        )
+    good = ["digest, rows and messages are those of an undisturbed run"]
+    return lines + [f"  {line}" for line in report["differences"] or good]
+
+
 def chaos(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the schedule; any when left out.")
@@ -35,11 +60,12 @@ def chaos(
     show: Annotated[bool, typer.Option("--schedule", help="Print the schedule and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Kill, stop and restart an instance of its own at random moments; then check the ledger.
+    """Disturb an instance of its own at random moments; then check the ledger.
 
-    It starts its own instance with embedded servers in a temporary folder, disturbs it by a
-    schedule that follows from the seed, repeats the same ticks and inputs undisturbed, and
-    compares digest, rows and messages. Exit code 0: equal; 1: not.
+    It starts its own instance and servers in a temporary folder: processes are killed, stopped and
+    frozen, servers restarted, connections cut, slowed and held through proxies on loopback, disks
+    full, all by a schedule that follows from the seed. It repeats the same ticks and inputs
+    undisturbed, and compares digest, rows and messages. Exit code 0: equal; 1: not.
     """
     seconds = _seconds(lasting)
     chosen = any_seed() if seed is None else seed
@@ -57,9 +83,6 @@ def chaos(
     if as_json:
         print(json.dumps(report))
     else:
-        print(f"seed {chosen}: {report['faults_total']} faults, {report['adoptions']} adoptions, "
-              f"{report['tick']} ticks, {report['rows']} rows, {report['messages']} messages, "
-              f"{report['readings']} readings")  # fmt: skip
-        for line in report["differences"] or ["digest, rows and messages are those of a calm run"]:
-            print(f"  {line}")
+        for line in report_lines(report):
+            print(line)
     raise typer.Exit(0 if report["ok"] else 1)

@@ -18,6 +18,7 @@ from corec.control.protocol import ControlError
 
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 120.0
+_NOT_PASSED_ON: Final = ("COREC_DB_URL", "COREC_REDIS_URL", "COREC_CRASH", "POSTGRES_", "REDIS_")
 
 
 class ChaosFailed(RuntimeError):
@@ -25,10 +26,14 @@ class ChaosFailed(RuntimeError):
 
 
 class Instance:
-    """A world in ``folder``: config, state, runtime files, log."""
+    """A world in ``folder``: config, state, runtime files, log.
+
+    ``environment`` is added to ours when it starts.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
+        self.environment: dict[str, str] = {}
         self.runtime = Path("/dev/shm") / f"corec-chaos-{os.getpid()}-{folder.name}"
         self.state = folder / "var" / "state"
         (folder / "configs").mkdir(parents=True, exist_ok=True)
@@ -39,13 +44,17 @@ class Instance:
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = folder / "corec.log"
 
+    @property
+    def folder_of_runtime(self) -> Path:
+        """Where its segments and its control socket are."""
+        return self.runtime / self.instance_id
+
     def start(self, *options: str) -> None:
         """``corec run`` with ``options``."""
         command = [sys.executable, "-m", "corec", "run", "--config", str(self.config_path)]
-        environ = {
-            k: v for k, v in os.environ.items() if k not in ("COREC_DB_URL", "COREC_REDIS_URL")
-        }  # one filter
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
         environ |= {"COREC_HOME": str(self.folder), "COREC_RUNTIME_BASE": str(self.runtime) + "-b"}
+        environ |= self.environment
         with open(self.log_path, "ab") as log, open(self.folder / "out.json", "wb") as out:
             self.process = subprocess.Popen(
                 [*command, "--json", *options], stdout=out, stderr=log, env=environ
@@ -53,7 +62,7 @@ class Instance:
 
     def ask(self, op: str, seconds: float = 20.0, **arguments: Any) -> Any:
         """One request to the control socket; tries again while the nucleus is being replaced."""
-        socket = self.runtime / self.instance_id / "control.sock"
+        socket = self.folder_of_runtime / "control.sock"
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -119,7 +128,7 @@ class Instance:
                 folder.rmdir()
 
     def children(self) -> dict[str, list[int]]:
-        """Process numbers by kind: worker, persister, broker, nucleus, postgres, valkey."""
+        """Process numbers by kind: worker, persister, broker, nucleus."""
         assert self.process is not None
         found: dict[str, list[int]] = {}
         for entry in Path("/proc").iterdir():
@@ -130,14 +139,17 @@ class Instance:
                 if int(fields[1]) != self.process.pid or fields[0] == b"Z":
                     continue
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if kind := _kind(line):
-                    found.setdefault(kind, []).append(int(entry.name))
+                if line.startswith("corec: "):
+                    found.setdefault(line.split()[1], []).append(int(entry.name))
         return {kind: sorted(pids) for kind, pids in found.items()}
 
+    def all_children(self) -> set[int]:
+        """The process numbers alone."""
+        return {pid for pids in self.children().values() for pid in pids}
 
-def _kind(command: str) -> str | None:
-    if command.startswith("corec: "):
-        return command.split()[1]
-    if "/postgres " in command:
-        return "postgres"
-    return "valkey" if "valkey-server" in command else None
+    def spool_is_full(self) -> bool:
+        """Whether its persister says that no room is left; false when nobody answers at once."""
+        with contextlib.suppress(ChaosFailed, KeyError, TypeError):
+            rows = self.ask("status", 2.0)["processes"]
+            return any(r["role"] == "persister" and "no room" in str(r["error"]) for r in rows)
+        return False
