@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corec.chaos.instance import ChaosFailed
-from corec.chaos.plan import schedule
-from corec.chaos.run import ChaosRun, any_seed
+from corec.chaos.plan import any_seed, schedule
 
 
 def _seconds(text: str) -> float:
@@ -73,6 +72,8 @@ def chaos(
         for fault in schedule(chosen, seconds):
             print(fault)
         return
+    from corec.chaos.run import ChaosRun  # it reads segments, and their code is compiled
+
     try:
         report = ChaosRun(
             chosen, seconds, blocks, keep, lambda text: print(f"chaos: {text}", file=sys.stderr)

@@ -136,3 +136,8 @@ def _sequence(
         faults.append(Fault(round(at, 3), what, pick, round(lasts, 3)))
         # a frozen process is noticed by others: what else happens goes on meanwhile
         at += _AFTER_SECONDS.get(what, 0.0) + (0.0 if what.startswith("freeze") else lasts)
+
+
+def any_seed() -> int:
+    """A seed for a run that was given none; it is printed."""
+    return random.SystemRandom().randrange(2**31)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import tempfile
 import time
@@ -181,8 +180,3 @@ class Stage:
     def ledger(self, canales: list[int]) -> Ledger:
         """What its instance left, now that it has ended."""
         return Ledger(self.servers.postgres.dsn, self.servers.valkey.url, "chaos", canales)
-
-
-def any_seed() -> int:
-    """A seed for a run that was given none; it is printed."""
-    return random.SystemRandom().randrange(2**31)
