@@ -45,6 +45,7 @@ from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import (
     compile_processors,
     fitting_checkpoint,
+    must_be_kept,
     open_world,
     set_checkpoints_aside,
 )
@@ -140,10 +141,13 @@ class Supervisor:
         adopting = self.keep_world and not self.wishes.fresh
         workers = worker_count(self.config)
         checkpoint = None
+        kept = self.wishes.fresh and must_be_kept(self.config, plan, self.folder)
         if not adopting:
             if not self.wishes.fresh:
                 checkpoint = fitting_checkpoint(self.config, plan)
-            held = sum(p.stat().st_size for p in self.folder.glob("*.*") if p.is_file())
+            held = (
+                0 if kept else sum(p.stat().st_size for p in self.folder.glob("*.*") if p.is_file())
+            )
             segments.check_room(plan, workers, self.folder, held)
         self.servers = Servers(self.config, self.folder, self.face.note)
         http = self.config.http
@@ -158,6 +162,9 @@ class Supervisor:
             raise StartFailed(EXIT_FAILED, str(error)) from None
         if not adopting:
             self.keep_world = False
+            if kept:
+                log.warning("the world in memory is set aside",
+                            aside=str(segments.set_aside(self.folder)))  # fmt: skip
             segments.remove(self.folder)
             if self.wishes.fresh:
                 set_checkpoints_aside(self.config)

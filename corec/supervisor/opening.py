@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from corec.config import Config, ConfigError, Fault
@@ -87,6 +88,28 @@ def _misfit(config: Config, what: str, head: dict[str, Any]) -> str:
     )
 
 
+def _refused(config: Config, folder: Path, error: SegmentRefused) -> str:
+    """Why the world in memory is not taken; nothing of it was changed."""
+    if error.path.name == segments.WORLD and error.found.startswith("layout"):
+        head = segments.described(folder)
+        if head is not None:
+            return _misfit(config, str(folder), head)
+    return (
+        f"the world in {folder} is damaged, or not of this version: {error.path.name}: found "
+        f"{error.found}, expected {error.expected}; nothing was changed; put the right file back, "
+        "or use --fresh to set it aside and begin a new world"
+    )
+
+
+def must_be_kept(config: Config, plan: Plan, folder: Path) -> bool:
+    """Whether ``--fresh`` moves the world in memory aside instead of removing it.
+
+    One that this configuration could go on with is what the user throws away. What is damaged, of
+    an older layout or of another world is evidence, or somebody's: it is never deleted.
+    """
+    return segments.adoptable(folder) and not segments.fits(config, folder, plan)
+
+
 def set_checkpoints_aside(config: Config) -> None:
     """Move the checkpoints of the world that ``--fresh`` ends into a folder of their own."""
     folder = config.state_path / config.instance_id
@@ -99,7 +122,7 @@ def set_checkpoints_aside(config: Config) -> None:
 
 
 def open_world(
-    config: Config, plan: Plan, folder: Any, face: Face, workers: int, *,
+    config: Config, plan: Plan, folder: Path, face: Face, workers: int, *,
     adopting: bool, checkpoint: Checkpoint | None,
 ) -> tuple[Runtime, Tables]:  # fmt: skip
     """Adopt, restore or create the world.
@@ -119,11 +142,7 @@ def open_world(
             EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"
         ) from None
     except SegmentRefused as error:
-        raise StartFailed(
-            EXIT_CONFIG,
-            f"the world in {folder} does not fit the config: {error}; "
-            "use its config, or --fresh to set it aside and begin a new world",
-        ) from None
+        raise StartFailed(EXIT_CONFIG, _refused(config, folder, error)) from None
     except CheckpointRefused as error:
         raise StartFailed(EXIT_CONFIG, f"{error}; --fresh begins a new world") from None
     except ProcessorError as error:

@@ -25,7 +25,7 @@ from corec.world.restore import load_checkpoint
 from corec.world.tables import Tables, make_tables
 from shm.lane import Lane, lane_region_bytes
 from shm.layout import layout_hash
-from shm.segment import Segment
+from shm.segment import Segment, SegmentRefused
 from shm.wake import Doorbell
 
 OUT_LANE_BYTES: Final = 8 * L.MIB
@@ -195,21 +195,77 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
     """Take over the world that a dead supervisor left in ``folder``.
 
     Raises:
-        SegmentRefused: a file there is damaged or of another layout; the text says which and why.
+        SegmentRefused: a file there is damaged, missing, of another layout or another world's; the
+            text says which and why. No file was changed.
     """
-    control = Segment.attach(
-        folder / CONTROL, kind="corec control", layout_hash=L.CONTROL_LAYOUT_HASH
-    )
-    count = int(control.words[L.C_LANES])
-    world = Segment.attach(
-        folder / WORLD, kind="corec world", layout_hash=world_hash(plan, config.seed)
-    )
-    lanes = {
-        name: Segment.attach(folder / name, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH)
-        for name in lane_files(count)
-    }
-    runtime = _runtime(config, plan, folder, control, world, lanes, count)
+    control, world, lanes = _attach_all(config, folder, plan)
+    runtime = _runtime(config, plan, folder, control, world, lanes, int(control.words[L.C_LANES]))
     return runtime, make_tables(plan, world.payload)
+
+
+def _attach_all(
+    config: Config, folder: Path, plan: Plan
+) -> tuple[Segment, Segment, dict[str, Segment]]:
+    control = _attach(folder / CONTROL, "corec control", L.CONTROL_LAYOUT_HASH, None)
+    count, slots = int(control.words[L.C_LANES]), int(control.words[L.C_WORKERS])
+    if not 1 <= slots <= count <= WORKERS_MAX:
+        found = f"{slots} workers and {count} lanes"
+        raise SegmentRefused(folder / CONTROL, found, f"1 to {WORKERS_MAX}, lanes for every worker")
+    epoch = control.epoch
+    world = _attach(folder / WORLD, "corec world", world_hash(plan, config.seed), epoch)
+    lanes = {}
+    for name in lane_files(count):
+        lanes[name] = _attach(folder / name, "corec lane", L.LANE_LAYOUT_HASH, epoch)
+        try:
+            Lane.attach(lanes[name].payload)
+        except ValueError as error:
+            raise SegmentRefused(folder / name, str(error), "a lane that makes sense") from None
+    return control, world, lanes
+
+
+def _attach(path: Path, kind: str, wanted: int, epoch: int | None) -> Segment:
+    """One file of the world; of this epoch, if one is given: else it is another world's."""
+    try:
+        found = Segment.attach(path, kind=kind, layout_hash=wanted)
+    except OSError as error:
+        raise SegmentRefused(path, str(error.strerror).lower(), "a segment") from None
+    if epoch is not None and found.epoch != epoch:
+        raise SegmentRefused(path, f"epoch {found.epoch}", f"epoch {epoch}, as in {CONTROL}")
+    return found
+
+
+def fits(config: Config, folder: Path, plan: Plan) -> bool:
+    """Whether ``adopt`` would take the world in ``folder``; changes nothing."""
+    try:
+        control, world, lanes = _attach_all(config, folder, plan)
+    except SegmentRefused:
+        return False
+    for segment in (control, world, *lanes.values()):
+        segment.close()
+    return True
+
+
+def described(folder: Path) -> dict[str, int] | None:
+    """Seed and number of entities of the world in ``folder``; None if nobody can tell."""
+    try:
+        control = _attach(folder / CONTROL, "corec control", L.CONTROL_LAYOUT_HASH, None)
+    except SegmentRefused:
+        return None
+    words = control.words
+    found = {"seed": int(words[L.C_SEED]), "entidades": int(words[L.C_ENTIDADES])}
+    del words
+    control.close()
+    return found
+
+
+def set_aside(folder: Path) -> Path:
+    """Move every file of the world in ``folder`` into a folder beside them; returns that one."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = folder / f"aside-{stamp}-{secrets.token_hex(3)}"
+    aside.mkdir(mode=0o700)
+    for path in _files(folder):
+        path.rename(aside / path.name)
+    return aside
 
 
 def world_tick(rt: Runtime) -> int:
@@ -293,5 +349,12 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
 
 def remove(folder: Path) -> None:
     """Remove every file of the instance's world; the lock is the caller's."""
-    for path in [folder / CONTROL, *sorted(folder.glob("*.seg*")), *sorted(folder.glob("*.lane"))]:
+    for path in _files(folder):
         path.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file of the world, the one that makes it a whole world first."""
+    control = folder / CONTROL
+    others = [*sorted(folder.glob("*.seg*")), *sorted(folder.glob("*.lane"))]
+    return [*([control] if control.exists() else []), *(p for p in others if p != control)]
