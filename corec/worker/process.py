@@ -31,6 +31,7 @@ from corec.world.tables import Tables
 from shm.atomics import spin_until_at_least
 from shm.killpoint import kill_point
 
+PAGE_BYTES: Final = 4096
 WAKE_SECONDS_MAX: Final = 0.05
 BUCKETS_NS: Final = tuple(int(s * 1e9) for s in L.TICK_BUCKETS_SECONDS)
 
@@ -76,6 +77,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_reader(self.bell.fileno(), self._rung)
         touch_range(self.tables.blocks, self.tables.swarms, self.lo, self.hi)
+        for lane in (self.rt.out[self.k], self.rt.rows[self.k]):
+            lane.data[::PAGE_BYTES].sum()  # mapped now, and not frame by frame within the ticks
         self.slot.set(L.S_STATE, L.PROC_READY)
         while True:
             tick = self.slot.get(L.S_TICK) + 1
