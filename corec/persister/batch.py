@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from corec import layout as L
+from corec.persister.bulk import Bulk, Walked, bulk_of
 from corec.persister.gaps import KIND_GAP_FRAME, STEP_SHIFT, lost_key
 from shm.lane import Frame
 
@@ -40,6 +41,12 @@ class Piece:
     frames: list[Frame]
     mark: Mark
     duplicates: int = 0
+    bulk: Bulk | None = None
+    """What is to be written instead of frames; of frames, none is made before it is needed."""
+
+    def columns(self) -> Bulk:
+        """The rows and repairs.  Raises ValueError for a frame that is too short for its header."""
+        return bulk_of(self.frames) if self.bulk is None else self.bulk
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,6 @@ class Batch:
     """What one transaction writes."""
 
     pieces: list[Piece]
-
-    @property
-    def row_frames(self) -> list[Frame]:
-        """The ROW frames of all lanes, lane by lane."""
-        return [f for p in self.pieces for f in p.frames if f.kind == L.KIND_ROW_FRAME]
 
     @property
     def event_frames(self) -> list[Frame]:
@@ -86,11 +88,19 @@ def take(lane: str, frames: Iterable[Frame], mark: Mark) -> Piece:
     return Piece(lane, taken, Mark(position, *last, rows), duplicates)
 
 
+def take_walked(lane: str, found: Walked, mark: Mark) -> Piece:
+    """As ``take``, of frames that ``bulk.walked`` has looked at."""
+    after = Mark(found.position, *found.key, mark.rows + len(found.bulk.rows))
+    return Piece(lane, [], after, found.duplicates, found.bulk)
+
+
 def without(piece: Piece, there: AbstractSet[tuple[int, int]], overlap_tick: int) -> Piece:
     """``piece`` less the frames whose (block, tick) is in the tables already.
 
-    Only frames up to ``overlap_tick`` are looked at: see ``offsets``.
+    Only frames up to ``overlap_tick`` are looked at: see ``offsets``.  A bulk has none of those.
     """
+    if piece.bulk is not None:
+        return piece
     kept = [
         frame
         for frame in piece.frames

@@ -2,8 +2,8 @@
 
 A COPY stream is a header, tuples, and a trailer of two bytes.  A tuple is a 16-bit count of fields,
 then for each a 32-bit length and that many bytes, big endian.  All fields of a row of ``bloques``
-but the names and the payload have a fixed size, so they come first and are filled as columns of one
-packed structured array; the two names are made once per block.
+but the names and the payload have a fixed size, so they come first: a template of them is copied
+and filled.  A row costs no Python object but the one of its compressed payload.
 """
 
 from __future__ import annotations
@@ -18,8 +18,16 @@ import orjson
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.persister.batch import has_row
-from corec.persister.payload import PayloadEncoder, repairs_of
+from corec.persister.bulk import NO_FIX_HEADS, NO_FIXES, Bulk
+from corec.persister.payload import PayloadEncoder, Payloads
+from corec.persister.text import (
+    EPOCH_2000_US,
+    FROM_TICK,
+    FROM_TIME,
+    WIDENED,
+    offset_of,
+    write_tuples,
+)
 from corec.plan import Plan
 from shm.lane import Frame
 
@@ -27,10 +35,9 @@ log = get_logger(__name__)
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 NULL = struct.pack(">i", -1)
-EPOCH_2000_US = 946_684_800_000_000
-"""PostgreSQL counts microseconds from 2000-01-01, UTC."""
-CHUNK_ROWS = 96
-"""About 64 to 128 KiB of COPY stream at 100 messages a row: what one ``Copy.write`` gets."""
+CHUNK_BYTES = 64 << 10
+"""Of rows and their logs.  It becomes about as much COPY stream or twice that, for one
+``Copy.write``, and all that is made on the way stays in a core's cache."""
 EVENT_CHUNK_BYTES = 96 << 10
 
 _FIXED = (
@@ -50,14 +57,38 @@ _FIXED = (
 )
 ROW_COLUMNS = (*(name for name, _ in _FIXED), "instance_id", "id", "payload")
 EVENT_COLUMNS = ("timestamp", "tick", "instance_id", "tipo", "bloque", "entidad", "detalle")
-_SAME_NAME = (
-    "canal", "num_entidades", "activas", "errores", "reparadas", "carga", "umbral", "fitness",
-    "media", "desviacion", "mensajes",
-)  # fmt: skip
 _TUPLE = np.dtype(
     [("fields", ">i2")]
     + [part for name, kind in _FIXED for part in ((f"{name}_len", ">i4"), (name, kind))]
 )
+
+
+def _template() -> npt.NDArray[np.uint8]:
+    """The fixed part of a tuple, with the lengths and without the values."""
+    out = np.zeros(1, _TUPLE)
+    out["fields"] = len(ROW_COLUMNS)
+    for name, kind in _FIXED:
+        out[f"{name}_len"] = np.dtype(kind).itemsize
+    return out.view(np.uint8)
+
+
+def _moves() -> npt.NDArray[np.int64]:
+    """What ``write_tuples`` puts into the template."""
+    moves: list[tuple[int, int, int]] = []
+    computed = {"tick": FROM_TICK, "timestamp": FROM_TIME}
+    for name, kind in _FIXED:
+        size = np.dtype(kind).itemsize
+        source = computed.get(name)
+        if source is None:
+            source = offset_of(L.ROW, name)
+            if L.ROW[name].itemsize < size:
+                source |= WIDENED
+        moves.append((source, offset_of(_TUPLE, name), size))
+    return np.array(moves, np.int64).reshape(-1)
+
+
+_TEMPLATE = _template()
+_MOVES = _moves()
 _EVENT_HEAD = struct.Struct(">hiqiq")
 _LENGTH = struct.Struct(">i")
 _INT8 = struct.Struct(">iq")
@@ -83,48 +114,43 @@ class Encoder:
         """``payload``: the configuration's ``persist.payload``, "json" or "none"."""
         self._plan = plan
         self._instance = field(instance_id.encode())
-        self._payloads = PayloadEncoder(plan.blocks["first_id"]) if payload == "json" else None
-        self._names: dict[int, bytes] = {}
+        self._payloads = PayloadEncoder() if payload == "json" else None
+        names = [swarm.id.encode() for swarm in plan.swarms]
+        self._names = np.frombuffer(b"".join(names), np.uint8)
+        self._name_ends = np.cumsum([0, *map(len, names)], dtype=np.int64)
+        self._first_block = np.array([swarm.first_block for swarm in plan.swarms], np.int64)
+        # a block's number has at least five digits, and more than twenty no number has
+        self._tuple_max = _TEMPLATE.size + len(self._instance) + 8 + max(map(len, names)) + 21
 
     def block_id(self, block: int) -> str:
         """The id of a block in the tables, ``<swarm>:<00000>``."""
         return self._plan.block_id(block)
 
-    def _block_names(self, block: int) -> bytes:
-        """The fields instance_id and id of a block's rows."""
-        found = self._names.get(block)
-        if found is None:
-            found = self._instance + field(self._plan.block_id(block).encode())
-            self._names[block] = found
-        return found
-
-    def rows(self, frames: Sequence[Frame], rows: npt.NDArray[np.void]) -> Iterator[bytes]:
-        """A COPY stream of ``ROW_COLUMNS`` in pieces; ``rows`` is ROW[len(frames)], theirs."""
+    def rows(self, bulks: Iterable[Bulk]) -> Iterator[bytes]:
+        """A COPY stream of ``ROW_COLUMNS`` in pieces, each encoded when it is asked for."""
         head = HEADER
-        for begin in range(0, len(frames), CHUNK_ROWS):
-            chunk = slice(begin, begin + CHUNK_ROWS)
-            yield head + self._rows_chunk(frames[chunk], rows[chunk])
-            head = b""
+        for bulk in bulks:
+            for chunk in chunks(bulk):
+                yield head + self._tuples(chunk)
+                head = b""
         yield head + TRAILER
 
-    def _rows_chunk(self, frames: Sequence[Frame], rows: npt.NDArray[np.void]) -> bytes:
-        ticks = np.fromiter((frame.tick for frame in frames), np.int64, len(frames))
-        fixed = fixed_fields(rows, ticks).tobytes()
-        size = _TUPLE.itemsize
-        parts: list[bytes] = []
+    def _tuples(self, bulk: Bulk) -> bytes:
+        n = len(bulk.rows)
+        places = self._plan.blocks[bulk.blocks]
+        swarms = places["swarm"].astype(np.int64)
         if self._payloads is None:
-            for k, frame in enumerate(frames):
-                parts += (fixed[k * size : (k + 1) * size], self._block_names(frame.a), NULL)
-            return b"".join(parts)
-        pack = _LENGTH.pack
-        for k, payload in enumerate(self._payloads.encode(frames, rows)):
-            parts += (
-                fixed[k * size : (k + 1) * size],
-                self._block_names(frames[k].a),
-                pack(len(payload)),
-                payload,
-            )
-        return b"".join(parts)
+            payloads = Payloads(b"", np.full(n, -1, np.int64))
+        else:
+            payloads = self._payloads.encode(bulk, places["first_id"].astype(np.uint64))
+        out = np.empty(n * self._tuple_max + len(payloads.data), np.uint8)
+        used = write_tuples(
+            bulk.rows.view(np.uint8), bulk.ticks, _TEMPLATE, _MOVES,
+            np.frombuffer(self._instance, np.uint8), swarms, self._names, self._name_ends,
+            bulk.blocks - self._first_block[swarms], np.frombuffer(payloads.data, np.uint8),
+            payloads.lengths, out,
+        )  # fmt: skip
+        return out[:used].tobytes()
 
     def events(self, events: Sequence[Event]) -> Iterator[bytes]:
         """A COPY stream of ``EVENT_COLUMNS`` in pieces."""
@@ -143,40 +169,34 @@ class Encoder:
                 piece.clear()
         yield bytes(piece + TRAILER)
 
-    def repairs(self, frames: Sequence[Frame], unix_ns: int) -> list[Event]:
-        """The repairs in row frames as events; one without a row gets the time ``unix_ns``."""
+    def repairs(self, bulk: Bulk, unix_ns: int) -> list[Event]:
+        """The repairs as events; one without a row gets the time ``unix_ns``."""
         found: list[Event] = []
-        for frame in frames:
-            if not frame.b:
-                continue
-            when = int.from_bytes(frame.payload[:8], "little") if has_row(frame) else unix_ns
-            name = self._plan.block_id(frame.a)
-            for entity, donor, how, _ in repairs_of(frame).tolist():
-                detail = b'{"how":"%s","donor":%d}' % (_HOW.get(how, str(how)).encode(), donor)
-                found.append(Event(when, frame.tick, REPAIR_TIPO, name, entity, detail))
+        columns = (bulk.times(unix_ns), bulk.fix_ticks, bulk.fix_blocks, bulk.fixes)
+        for when, tick, block, (entity, donor, how, _) in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            detail = b'{"how":"%s","donor":%d}' % (_HOW.get(how, str(how)).encode(), donor)
+            name = self._plan.block_id(block)
+            found.append(Event(when, tick, REPAIR_TIPO, name, entity, detail))
         return found
 
 
-def gather(frames: Sequence[Frame]) -> npt.NDArray[np.void]:
-    """The ROWs of frames that have one: ROW[len(frames)], a copy.
-
-    Raises ValueError when a frame is too short to hold what its header says.
-    """
-    size = L.ROW.itemsize
-    return np.frombuffer(b"".join(frame.payload[:size] for frame in frames), L.ROW, len(frames))
-
-
-def fixed_fields(rows: npt.NDArray[np.void], ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
-    """The count of fields and the fields of fixed size, of each row of ``bloques``."""
-    out = np.empty(len(rows), _TUPLE)
-    out["fields"] = len(ROW_COLUMNS)
-    for name, kind in _FIXED:
-        out[f"{name}_len"] = np.dtype(kind).itemsize
-    for name in _SAME_NAME:
-        out[name] = rows[name]
-    out["tick"] = ticks
-    out["timestamp"] = (rows["unix_ns"] // 1000).astype(np.int64) - EPOCH_2000_US
-    return out
+def chunks(bulk: Bulk) -> Iterator[Bulk]:
+    """The rows of ``bulk`` in pieces of about ``CHUNK_BYTES``; without the repairs."""
+    n = len(bulk.rows)
+    ends = np.cumsum(bulk.counts)
+    sizes = ends * L.LOG_DTYPE.itemsize + np.arange(1, n + 1) * L.ROW.itemsize
+    begin = log_begin = done = 0
+    while begin < n:
+        end = max(begin + 1, int(np.searchsorted(sizes, done + CHUNK_BYTES, "right")))
+        log_end, done = int(ends[end - 1]), int(sizes[end - 1])
+        part = slice(begin, end)
+        yield Bulk(
+            bulk.rows[part], bulk.ticks[part], bulk.blocks[part], bulk.counts[part],
+            bulk.logs[log_begin:log_end], NO_FIXES, *NO_FIX_HEADS,
+        )  # fmt: skip
+        begin, log_begin = end, log_end
 
 
 def field(value: bytes) -> bytes:

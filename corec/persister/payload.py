@@ -13,7 +13,7 @@ tick ``hasta``, in equal bins from min to max; min and max are null when there w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,70 +21,50 @@ import orjson
 import zstandard
 
 from corec import layout as L
-from shm.lane import Frame
+from corec.persister.bulk import Bulk
+from corec.persister.text import ENTRY_TEXT_MAX, ROW_TEXT_MAX, as_words, offset_of, write_json
 
 ZSTD_LEVEL = 3
-_ROW_BYTES = L.ROW.itemsize
-_REPAIR_BYTES = L.REPAIR.itemsize
+_EXTREMES = offset_of(L.ROW, "hist_min")
+
+
+class Payloads(NamedTuple):
+    """Payloads of some rows, joined, and the length of each."""
+
+    data: bytes
+    lengths: npt.NDArray[np.int64]
 
 
 class PayloadEncoder:
-    """Makes payloads; keeps one compressor, so it is for one thread."""
+    """Makes payloads; keeps one compressor and its memory, so it is for one thread at a time."""
 
-    def __init__(self, first_id: npt.NDArray[np.unsignedinteger]) -> None:
-        """``first_id``: unsigned integer[blocks], the id of each block's entity 0."""
-        self._first_id = np.ascontiguousarray(first_id, np.uint32)
+    def __init__(self) -> None:
         self._zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+        self._out = np.empty(0, np.uint8)
 
-    def encode(self, frames: Sequence[Frame], rows: npt.NDArray[np.void]) -> Iterator[bytes]:
-        """The payload of each frame; ``rows`` is ROW[len(frames)], theirs in the same order.
-
-        Raises ValueError when a frame is shorter than its header says.
-        """
-        n = len(frames)
-        logs = b"".join(log_view(frame) for frame in frames)
-        entries = np.frombuffer(logs, L.LOG_DTYPE)
-        counts = np.fromiter((frame.c for frame in frames), np.int64, n)
-        ends = np.cumsum(counts)
-        if n and int(ends[-1]) != entries.size:
-            raise ValueError(f"row frames: found {entries.size} log entries, not {ends[-1]}")
-        blocks = np.fromiter((frame.a for frame in frames), np.int64, n)
-        ticks = np.fromiter((frame.tick for frame in frames), np.int64, n)
-        ids = np.repeat(self._first_id[blocks], counts) + entries["local"]
-        when = np.repeat(ticks, counts) - entries["tick_delta"]
-        values = np.ascontiguousarray(entries["valor"])
-        since = rows["desde"].tolist()
-        omitted = rows["omitidos"].tolist()
-        lowest, highest = rows["hist_min"], rows["hist_max"]
-        bins = rows["histograma"].tolist()
-        begin = 0
-        for k, (frame, end) in enumerate(zip(frames, ends.tolist(), strict=True)):
-            body = {
-                "desde": since[k],
-                "hasta": frame.tick,
-                "mensajes": {
-                    "id": ids[begin:end],
-                    "tick": when[begin:end],
-                    "valor": values[begin:end],
-                },
-                "omitidos": omitted[k],
-                "histograma": {"min": lowest[k], "max": highest[k], "cuentas": bins[k]},
-            }
-            begin = end
-            yield self._zstd.compress(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
+    def encode(self, bulk: Bulk, first_ids: npt.NDArray[np.uint64]) -> Payloads:
+        """The payload of each row; ``first_ids``: uint64[n], the id of its block's entity 0."""
+        n = len(bulk.rows)
+        extremes = bulk.rows.view(np.uint8).reshape(n, -1)[:, _EXTREMES : _EXTREMES + 8]
+        values_text = _json_list(np.ascontiguousarray(bulk.logs["valor"]))
+        extremes_text = _json_list(np.ascontiguousarray(extremes).view(np.float32).reshape(-1))
+        room = n * ROW_TEXT_MAX + len(bulk.logs) * ENTRY_TEXT_MAX
+        room += len(values_text) + len(extremes_text)
+        if self._out.size < room:
+            self._out = np.empty(room, np.uint8)
+        segments = np.empty(2 * n, np.uint64)
+        used = write_json(
+            as_words(bulk.rows), bulk.ticks, first_ids, bulk.counts, as_words(bulk.logs),
+            values_text, extremes_text, self._out, segments,
+        )  # fmt: skip
+        text = self._out[:used].data
+        compressed = self._zstd.multi_compress_to_buffer(
+            zstandard.BufferWithSegments(text, segments.view(np.uint8).data)
+        )
+        # mypy's idea of a BufferSegment lacks that it is a buffer
+        parts: list[Any] = [compressed[k] for k in range(n)]
+        return Payloads(b"".join(parts), np.fromiter(map(len, parts), np.int64, n))
 
 
-def repairs_at(frame: Frame) -> int:
-    """Byte offset of REPAIR[b] in a row frame's payload."""
-    return _ROW_BYTES if frame.flags & L.ROW_HAS_ROW else 0
-
-
-def log_view(frame: Frame) -> memoryview:
-    """The bytes of LOG_DTYPE[c] in a row frame's payload."""
-    start = repairs_at(frame) + frame.b * _REPAIR_BYTES
-    return frame.payload[start : start + frame.c * L.LOG_DTYPE.itemsize]
-
-
-def repairs_of(frame: Frame) -> npt.NDArray[np.void]:
-    """REPAIR[b] of a row frame; raises ValueError when the payload is too short."""
-    return np.frombuffer(frame.payload, L.REPAIR, frame.b, repairs_at(frame))
+def _json_list(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY), np.uint8)

@@ -27,7 +27,7 @@ import uvloop
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.persister.batch import Batch, shares, take, worth_writing
+from corec.persister.batch import Batch, shares, worth_writing
 from corec.persister.bell import rung
 from corec.persister.encode import Encoder, parse_events
 from corec.persister.faults import Backoff, ForeignSchema, reason_of, text_of
@@ -36,14 +36,21 @@ from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.schema import Connection
 from corec.persister.shown import Shown
-from corec.persister.source import LaneSource, OldSource, Source, committed_tick, lane_sources
+from corec.persister.source import (
+    LaneSource,
+    OldSource,
+    Source,
+    committed_tick,
+    lane_sources,
+    piece_of,
+)
 from corec.persister.spool import Spool
 from corec.persister.spool_format import Extent
 from corec.persister.spooler import SILENT_S, Spooler
 from corec.persister.writer import World, Writer, abandon, connect
 from corec.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
-from shm.lane import Frame, LaneCorrupt
+from shm.lane import LaneCorrupt
 
 BATCH_BYTES = 8 << 20
 """Of lanes, per transaction; the COPY stream is about as long."""
@@ -277,8 +284,7 @@ class Persister:
             for source, limit in zip(self.sources, shares(waiting, self.batch_bytes), strict=True):
                 mark = writer.mark(source.name)
                 if source.waiting(mark.position):
-                    frames = map(_kept, source.frames(mark.position, limit))
-                    pieces.append(take(source.name, frames, mark))
+                    pieces.append(piece_of(source, mark, limit, writer.overlap_tick(source.name)))
             self.generation.on_the_way = {piece.lane: piece.mark.position for piece in pieces}
         batch = Batch(pieces)
         events, bad = parse_events(batch.event_frames)
@@ -385,10 +391,3 @@ class Persister:
     def spool_state(self, trouble: str | None) -> None:
         """The spool has changed; ``trouble``: why it takes nothing."""
         self.shown.spool(self.spool.disk_bytes, trouble)
-
-
-def _kept(frame: Frame) -> Frame:
-    """``frame`` with bytes of its own: the spooler may release the lane while they are written."""
-    if isinstance(frame.payload.obj, bytes):
-        return frame
-    return frame._replace(payload=memoryview(bytes(frame.payload)))

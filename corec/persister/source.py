@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from corec import layout as L
-from corec.persister.batch import LaneView, durable_tick
+from corec.persister.batch import LaneView, Mark, Piece, durable_tick, take, take_walked
+from corec.persister.bulk import Walked, walked
 from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
 from corec.runtime import Runtime
@@ -50,6 +51,9 @@ class Source(Protocol):
 
     def frames(self, position: int, limit_bytes: int | None = None) -> Iterator[Frame]:
         """The frames from ``position`` on, of about ``limit_bytes``, at least one if any."""
+
+    def walked(self, mark: Mark, limit_bytes: int, overlap_tick: int) -> Walked | None:
+        """The rows from ``mark`` on without a look at each; None: take the frames."""
 
     def release(self, position: int) -> bool:
         """Everything before ``position`` is durable; whether that freed room for the producer."""
@@ -113,6 +117,12 @@ class LaneSource:
         left = None if limit_bytes is None else max(1, limit_bytes - taken)
         yield from self.lane.frames(position, left)
 
+    def walked(self, mark: Mark, limit_bytes: int, overlap_tick: int) -> Walked | None:
+        """The rows from ``mark`` on if they are in the lane, and none of them is in the spool."""
+        if self.worker is None or self.to_spool() > mark.position:
+            return None
+        return walked(self.lane, mark.position, limit_bytes, mark[1:4], overlap_tick)
+
     def release(self, position: int) -> bool:
         """Give the bytes before ``position`` back to the producer."""
         freed = position > self.lane.tail
@@ -156,6 +166,10 @@ class OldSource:
     def frames(self, position: int, limit_bytes: int | None = None) -> Iterator[Frame]:
         """The frames from ``position`` on.  Raises OSError."""
         return self._spooled.frames(self.name, position, limit_bytes)
+
+    def walked(self, mark: Mark, limit_bytes: int, overlap_tick: int) -> Walked | None:
+        """Never: files are read frame by frame."""
+        return None
 
     def release(self, position: int) -> bool:
         """Nothing: files go as a whole (``Spool.collect``)."""
@@ -202,3 +216,21 @@ def _made(name: str, lane: Lane, segments: Sequence[Segment]) -> int:
         if np.may_share_memory(segment.payload, lane.data):
             return segment.created_unix_ns
     raise RuntimeError(f"lane {name}: its segment is missing in Runtime.segments")
+
+
+def piece_of(source: Source, mark: Mark, limit: int, overlap_tick: int) -> Piece:
+    """What is to be written of a source that is durable up to ``mark``, of about ``limit`` bytes.
+
+    Raises LaneCorrupt, OSError.
+    """
+    found = source.walked(mark, limit, overlap_tick)
+    if found is not None:
+        return take_walked(source.name, found, mark)
+    return take(source.name, map(_kept, source.frames(mark.position, limit)), mark)
+
+
+def _kept(frame: Frame) -> Frame:
+    """``frame`` with bytes of its own: the spooler may release the lane while they are written."""
+    if isinstance(frame.payload.obj, bytes):
+        return frame
+    return frame._replace(payload=memoryview(bytes(frame.payload)))

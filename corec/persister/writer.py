@@ -13,6 +13,7 @@ A ``Writer`` that raised is used up, and its connection with it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 from collections.abc import Iterable
@@ -25,8 +26,9 @@ import psycopg
 from psycopg import sql
 
 from corec import layout as L
-from corec.persister.batch import Batch, Mark, Piece, has_row, without
-from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event, gather
+from corec.persister.batch import Batch, Mark, Piece, without
+from corec.persister.bulk import Bulk
+from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event
 from corec.persister.offsets import LaneNow, PositionMoved, Stored, Takeover, plan_takeover
 from corec.persister.partitions import SET_ASIDE_MARK, Partitions
 from corec.persister.periods import Unit
@@ -202,29 +204,32 @@ class Writer:
         """How far ``lane`` is durable."""
         return self._lanes[lane].mark
 
+    def overlap_tick(self, lane: str) -> int:
+        """Frames of ``lane`` up to this tick may be in the tables already; -1: none."""
+        return self._lanes[lane].overlap_tick
+
     async def write(self, batch: Batch, events: list[Event], now_unix_ns: int) -> Written:
         """Write a batch and ``events`` (the parsed ones of its event frames) in one transaction.
 
         Raises PositionMoved when somebody else wrote meanwhile, psycopg.Error; nothing is written
         then, unless the connection was lost at COMMIT: see the theory above.
         """
-        await self._make_partitions(batch, events, now_unix_ns)
-        execute = self._connection.execute
         pieces = batch.pieces
+        bulks = [piece.columns() for piece in pieces]
+        await self._make_partitions(bulks, events, now_unix_ns)
+        execute = self._connection.execute
         async with self._connection.transaction():
             there = await self._looked_up(pieces)
             if there:
                 pieces = [without(p, there, self._lanes[p.lane].overlap_tick) for p in pieces]
-            frames = [f for p in pieces for f in p.frames if f.kind == L.KIND_ROW_FRAME]
-            row_frames = [f for f in frames if has_row(f)]
-            written = [*self._encoder.repairs(frames, now_unix_ns), *events]
+                bulks = [piece.columns() for piece in pieces]
+            repairs = [self._encoder.repairs(bulk, now_unix_ns) for bulk in bulks]
+            written = [*itertools.chain(*repairs), *events]
+            rows = sum(len(bulk.rows) for bulk in bulks)
             kill_point("persist.before_copy")
             copied = 0
-            if row_frames:
-                rows = gather(row_frames)
-                copied += await self._copy(
-                    "bloques", ROW_COLUMNS, self._encoder.rows(row_frames, rows)
-                )
+            if rows:
+                copied += await self._copy("bloques", ROW_COLUMNS, self._encoder.rows(bulks))
             if written:
                 copied += await self._copy("eventos", EVENT_COLUMNS, self._encoder.events(written))
             kill_point("persist.after_copy")
@@ -239,7 +244,7 @@ class Writer:
         for piece in pieces:
             self._lanes[piece.lane] = self._lanes[piece.lane]._replace(mark=piece.mark)
         duplicates = sum(p.duplicates for p in pieces)
-        return Written(pieces, len(row_frames), len(written), duplicates, copied)
+        return Written(pieces, rows, len(written), duplicates, copied)
 
     async def _copy(self, table: str, columns: Iterable[str], pieces: Iterable[bytes]) -> int:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
@@ -262,18 +267,15 @@ class Writer:
         columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 8
         return (*columns, self._world.instance_id, self._world.epoch)
 
-    async def _make_partitions(self, batch: Batch, events: list[Event], now_unix_ns: int) -> None:
+    async def _make_partitions(
+        self, bulks: list[Bulk], events: list[Event], now_unix_ns: int
+    ) -> None:
         """What the rows and events need; usually it was all made ahead."""
-        frames = batch.row_frames
-        # the time is the first field of a ROW
-        times = [int.from_bytes(f.payload[:8], "little") for f in frames if has_row(f)]
-        repaired = [
-            t for f in frames if f.b
-            for t in (int.from_bytes(f.payload[:8], "little") if has_row(f) else now_unix_ns,)
-        ]  # fmt: skip
-        await self.partitions.ensure("bloques", hours(np.array(times, np.uint64)))
-        event_times = [*repaired, *(event.unix_ns for event in events)]
-        await self.partitions.ensure("eventos", hours(np.array(event_times, np.uint64)))
+        times = [bulk.rows["unix_ns"] for bulk in bulks]
+        await self.partitions.ensure("bloques", hours(np.concatenate(times)))
+        times = [bulk.times(now_unix_ns) for bulk in bulks]
+        times.append(np.array([event.unix_ns for event in events], np.uint64))
+        await self.partitions.ensure("eventos", hours(np.concatenate(times)))
 
     async def _looked_up(self, pieces: list[Piece]) -> set[tuple[int, int]]:
         """(block, tick) of the batch's frames that are in the tables already; see ``offsets``."""

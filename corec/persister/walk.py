@@ -1,0 +1,147 @@
+"""Row frames out of a lane in one compiled call: an object per frame costs more than all the rest.
+
+Everything is in words of 8 bytes: frames, ``L.ROW``, ``L.REPAIR`` and ``L.LOG_DTYPE`` have a whole
+number of them.  Nothing is bounds-checked: the caller (``bulk``) makes the arrays large enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba.core import types
+
+from corec import layout as L
+from shm.atomics import Indices, Words
+from shm.jit import INDICES, WORDS, compiled, inlined
+from shm.layout import FRAME_HEADER_BYTES
+
+_INT64: Any = np.int64
+_UINT64: Any = np.uint64
+
+# state of ``walk``, int64[STATE_WORDS]: in and out
+POSITION: Final = 0
+LAST_TICK: Final = 1
+LAST_BLOCK: Final = 2
+LAST_STEP: Final = 3
+# in
+HEAD: Final = 4
+LIMIT: Final = 5
+OVERLAP_TICK: Final = 6
+# out
+ROWS: Final = 7
+LOGS: Final = 8
+FIXES: Final = 9
+DUPLICATES: Final = 10
+FRAMES: Final = 11
+STATE_WORDS: Final = 12
+
+ROW_WORDS: Final = L.ROW.itemsize // 8
+FIX_WORDS: Final = L.REPAIR.itemsize // 8
+ROW_HEAD: Final = 3
+"""Of a row beside ROW: tick, block, log entries."""
+FIX_HEAD: Final = 3
+"""Of a repair beside REPAIR: tick, block, index of its row or -1."""
+KEY_SHIFT: Final = 8
+"""As ``gaps.STEP_SHIFT``, which cannot be imported here without a circle."""
+assert L.ROW.itemsize % 8 == L.REPAIR.itemsize % 8 == 0
+assert L.LOG_DTYPE.itemsize == 8
+
+
+@inlined
+def _copy(target: Words, target_at: int, source: Words, source_at: int, count: int) -> None:
+    for k in range(count):
+        target[target_at + k] = source[source_at + k]
+
+
+@inlined
+def _after(tick: int, block: int, step: int, tick0: int, block0: int, step0: int) -> bool:
+    """(tick, block, step) > (tick0, block0, step0)."""
+    if tick != tick0:
+        return tick > tick0
+    return block > block0 if block != block0 else step > step0
+
+
+@compiled(types.void(WORDS, INDICES, WORDS, INDICES, WORDS, WORDS, INDICES))
+def walk(
+    ring: Words,
+    state: Indices,
+    rows: Words,
+    row_heads: Indices,
+    logs: Words,
+    fixes: Words,
+    fix_heads: Indices,
+) -> None:
+    """Copy row frames out of a lane from ``state[POSITION]`` on, as ``batch.take`` takes them.
+
+    Stops where ``Lane.frames`` would (head, limit), and before the first frame that is not plain:
+    of another kind, of a tick up to ``OVERLAP_TICK``, longer or shorter than the lane or its own
+    header allow.  Room: what the limit (or one frame) can hold of each.
+    """
+    mask = ring.size - 1
+    position = state[POSITION]
+    begin = end = position
+    tick0, block0, step0 = state[LAST_TICK], state[LAST_BLOCK], state[LAST_STEP]
+    n_rows = n_logs = n_fixes = duplicates = frames = 0
+    while position < state[HEAD]:
+        at = (position >> 3) & mask
+        to_wrap = (ring.size - at) << 3
+        first = _UINT64(ring[at]) if to_wrap >= FRAME_HEADER_BYTES else _UINT64(0)
+        kind = _INT64(first >> _UINT64(32)) & 0xFFFF
+        if kind == L.KIND_PADDING:
+            position += to_wrap
+            continue
+        length = _INT64(first & _UINT64(0xFFFFFFFF))
+        flags = _INT64(first >> _UINT64(48))
+        size = FRAME_HEADER_BYTES + ((length + 7) & -8)
+        if position + size > state[HEAD] or size > to_wrap:
+            break
+        if frames and position + size - begin > state[LIMIT]:
+            break
+        block = _INT64(ring[at + 1] & _UINT64(0xFFFFFFFF))
+        repairs = _INT64(ring[at + 1] >> _UINT64(32))
+        tick = _INT64(ring[at + 2])
+        entries = _INT64(ring[at + 3])
+        if kind != L.KIND_ROW_FRAME or tick < 0 or tick <= state[OVERLAP_TICK]:
+            break
+        step = flags >> KEY_SHIFT
+        if not _after(tick, block, step, tick0, block0, step0):
+            duplicates += 1
+            frames += 1
+            position += size
+            end = position
+            continue
+        has_row = flags & L.ROW_HAS_ROW
+        if not has_row:
+            entries = 0
+        if entries < 0 or entries > length:
+            break
+        words = FIX_WORDS * repairs + has_row * (ROW_WORDS + entries)
+        if words << 3 > length:
+            break
+        at += FRAME_HEADER_BYTES >> 3
+        if has_row:
+            _copy(rows, n_rows * ROW_WORDS, ring, at, ROW_WORDS)
+            at += ROW_WORDS
+        _copy(fixes, n_fixes * FIX_WORDS, ring, at, repairs * FIX_WORDS)
+        for k in range(repairs):
+            fix_heads[(n_fixes + k) * FIX_HEAD] = tick
+            fix_heads[(n_fixes + k) * FIX_HEAD + 1] = block
+            fix_heads[(n_fixes + k) * FIX_HEAD + 2] = n_rows if has_row else -1
+        n_fixes += repairs
+        at += repairs * FIX_WORDS
+        _copy(logs, n_logs, ring, at, entries)
+        n_logs += entries
+        if has_row:
+            row_heads[n_rows * ROW_HEAD] = tick
+            row_heads[n_rows * ROW_HEAD + 1] = block
+            row_heads[n_rows * ROW_HEAD + 2] = entries
+            n_rows += 1
+        tick0, block0, step0 = tick, block, step
+        frames += 1
+        position += size
+        end = position
+    state[POSITION] = end  # after a frame: padding alone is not taken
+    state[LAST_TICK], state[LAST_BLOCK], state[LAST_STEP] = tick0, block0, step0
+    state[ROWS], state[LOGS], state[FIXES] = n_rows, n_logs, n_fixes
+    state[DUPLICATES], state[FRAMES] = duplicates, frames
