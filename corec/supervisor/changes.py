@@ -40,16 +40,30 @@ class Changes:
 
     def _go_on(self, workers: int) -> None:
         """Fork a new group at the boundary where the old one came to rest."""
-        segments.ensure_lanes(self.rt, workers)
+        segments.regroup_words(self.rt, workers)
         self.group.reform(workers)
         segments.start_words(self.rt, keep_control=True)
         self.group.start_all()
         self.rt.set(L.C_STATE, L.STATE_RUNNING)
 
+    def _no_room(self, workers: int) -> str | None:
+        """Make the lanes that so many workers need, before anybody rests; why that fails, else
+        None."""
+        try:
+            segments.more_lanes(self.rt, workers)
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
     def resize(self, workers: int) -> None:
         """Go on with another number of workers, blocks moved, no tick lost."""
         wanted, before = min(workers, self.rt.plan.n_blocks), self.group.workers
         if wanted == before:
+            return
+        if reason := self._no_room(wanted):
+            log.error("no room for more workers; their number stays", workers=before, reason=reason)
+            raise_event(self.rt, "trabajadores", {"antes": before, "ahora": before,
+                                                  "pedidos": wanted, "motivo": reason})  # fmt: skip
             return
         if not regroup.rest(self.rt, self.group):
             log.error("workers did not come to rest; their number stays", workers=before)
@@ -74,13 +88,17 @@ class Changes:
             log.info("reload: nothing changed")
             write_change(self.rt.folder, "reload", True, "nothing has changed")
             return self.config
-        if not regroup.rest(self.rt, self.group):
-            reason = "the workers did not come to rest; the old configuration stays"
+        workers = min(worker_count(fresh), self.rt.plan.n_blocks)
+        reason = self._no_room(workers)
+        if reason is None and not regroup.rest(self.rt, self.group):
+            reason = "the workers did not come to rest"
+        if reason is not None:
+            reason = f"{reason}; the old configuration stays"
             log.error(reason)
             write_change(self.rt.folder, "reload", False, reason)
             return self.config
         regroup.apply(self.rt, fresh)
-        self._go_on(min(worker_count(fresh), self.rt.plan.n_blocks))
+        self._go_on(workers)
         log.info("configuration reloaded")
         write_change(self.rt.folder, "reload", True, None)
         raise_event(self.rt, "recarga", {"aceptada": True})

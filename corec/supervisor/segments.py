@@ -274,23 +274,32 @@ def world_tick(rt: Runtime) -> int:
     return min(rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(workers))
 
 
-def ensure_lanes(rt: Runtime, workers: int) -> None:
-    """Prepare for ``workers`` workers, everybody being at rest at one tick: lanes and doorbells
-    for those there were never before, every worker's word at the world's tick.
+def more_lanes(rt: Runtime, workers: int) -> None:
+    """Make lanes and doorbells for workers that there were never before; the ticks go on.
 
     Lanes stay when workers leave: what is in them is still to be consumed.
+
+    Raises:
+        SegmentNoSpace: the tmpfs is full; everything is as it was.
     """
-    tick = world_tick(rt)
     for k in range(rt.lanes, workers):
-        for name, lanes, capacity in (
-            (f"out-{k}.lane", rt.out, OUT_LANE_BYTES),
-            (f"rows-{k}.lane", rt.rows, ROWS_LANE_BYTES),
-        ):
-            segment = _create_lane(rt.folder, name, capacity, rt.epoch, 0)
-            rt.segments.append(segment)
-            lanes.append(Lane.attach(segment.payload))
+        out = _create_lane(rt.folder, f"out-{k}.lane", OUT_LANE_BYTES, rt.epoch, 0)
+        try:
+            rows = _create_lane(rt.folder, f"rows-{k}.lane", ROWS_LANE_BYTES, rt.epoch, 0)
+        except OSError:
+            out.unlink()
+            raise
+        rt.segments += [out, rows]
+        rt.out.append(Lane.attach(out.payload))
+        rt.rows.append(Lane.attach(rows.payload))
         bell = Doorbell(rt.control, L.slot_base(L.SLOT_WORKER0 + k) + L.S_SLEEPING)
         rt.doorbells.append(bell)
+
+
+def regroup_words(rt: Runtime, workers: int) -> None:
+    """Say that there are ``workers`` workers, everybody being at rest at one tick: every worker's
+    word at the world's tick."""
+    tick = world_tick(rt)
     rt.set(L.C_LANES, rt.lanes)
     for k in range(workers):
         rt.slot(L.SLOT_WORKER0 + k).set(L.S_TICK, tick)
