@@ -15,6 +15,7 @@ its standard input does, so a killed parent leaves none.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -83,6 +84,7 @@ class Serving:
             self._obey(word, int(numbers[0]) if numbers else 0)
             sys.stdout.write("ok\n")
             sys.stdout.flush()
+        os._exit(0)  # the connections of the moment have nobody to tell
 
     def _obey(self, word: str, number: int) -> None:
         self.refusing = word == "refuse"
