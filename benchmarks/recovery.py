@@ -116,6 +116,11 @@ def one_kill(watched: Watched, worker: int, supervisor: int) -> dict[str, float]
     return found
 
 
+def machine() -> str:
+    """Which machine this is, in a line."""
+    return f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+
+
 def percentiles(values: list[float]) -> dict[str, float]:
     """p50, p99 and the largest, in ms."""
     ordered = sorted(values)
@@ -145,6 +150,7 @@ def wait_for_instance(folder: Path, process: subprocess.Popen[bytes]) -> Watched
 
 def measure(kills: int, entities: int, tick_hz: float, workers: int, seed: int) -> dict[str, Any]:
     """Run the whole benchmark."""
+    load = [round(value, 2) for value in os.getloadavg()]
     chosen = random.Random(seed)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with (
@@ -179,7 +185,8 @@ def measure(kills: int, entities: int, tick_hz: float, workers: int, seed: int) 
                 process.wait()
     summary = json.loads(out)
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}",
+        "machine": machine(),
+        "load_before": load,
         "entidades": entities,
         "workers": workers,
         "tick_hz": tick_hz,

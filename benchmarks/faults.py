@@ -1,0 +1,247 @@
+"""How long each kind of fault is felt: the numbers in the table of docs/durability.md.
+
+Starts an instance of its own with embedded servers, makes one fault after the other happen and
+watches the control segment for the moment at which the work goes on:
+
+    killed worker            its place commits another tick
+    killed persister         the rows of a later tick than the world's at the kill are durable
+    killed broker            the messages of such a tick are sent
+    killed nucleus           the control socket answers
+    frozen worker            as killed, with the ten seconds until it is noticed
+    postgres, valkey         killed and started by the supervisor; as persister and broker
+    supervisor: children     until the last child has left
+    supervisor: start        ``corec run`` to the next committed tick, Python's start included
+    upgrade, workers, reload the longest time without a tick while it happens
+
+Prints one JSON document: for each fault how often, and the median and the longest in milliseconds.
+Ticks come every 1000 / tick_hz ms, and rows every ``persist.every_ticks`` of them: both waits are
+in the numbers.
+
+    python -m benchmarks.faults
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.recovery import QUIET_SECONDS, config, machine, wait_for_instance
+from corec import layout as L
+from corec.control.client import Client, Unreachable
+from corec.control.protocol import ControlError
+from shm.atomics import read_word
+
+LOOK_SECONDS: Final = 0.0005
+FAULT_SECONDS_MAX: Final = 60.0
+SLOTS: Final = {
+    "persister": L.SLOT_PERSISTER,
+    "broker": L.SLOT_BROKER,
+    "nucleus": L.SLOT_NUCLEUS,
+    "worker": L.SLOT_WORKER0,
+}
+
+
+def until(condition: Callable[[], bool], what: str) -> float:
+    """Milliseconds until ``condition()``. Raises TimeoutError after a minute."""
+    began = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - began > FAULT_SECONDS_MAX:
+            raise TimeoutError(f"not within {FAULT_SECONDS_MAX:g} s: {what}")
+        time.sleep(LOOK_SECONDS)
+    return 1000.0 * (time.perf_counter() - began)
+
+
+class Bench:
+    """One instance, its faults and what they cost."""
+
+    def __init__(self, home: Path, runtime: Path, entities: int, tick_hz: float) -> None:
+        self.home, self.runtime, self.tick_hz = home, runtime, tick_hz
+        self.path = home / "config.json"
+        self.config = config(entities)
+        self.path.write_text(json.dumps(self.config))
+        self.found: dict[str, list[float]] = {}
+        self.start()
+
+    def start(self) -> None:
+        """``corec run``, until it ticks."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "corec", "run", "--config", str(self.path), "--json",
+             "--tick-hz", str(self.tick_hz), "--workers", "2"],
+            cwd=Path(__file__).resolve().parents[1],
+            env=os.environ
+            | {"COREC_HOME": str(self.home), "COREC_RUNTIME_BASE": str(self.runtime)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.watched = wait_for_instance(self.runtime, self.process)
+
+    def word(self, slot: int, word: int) -> int:
+        """A word of a process' slot."""
+        return int(read_word(self.watched.words, L.slot_base(slot) + word))
+
+    def tick(self) -> int:
+        """The last tick that every worker has committed."""
+        workers = range(self.watched.workers)
+        return min(self.word(L.SLOT_WORKER0 + k, L.S_TICK) for k in workers)
+
+    def is_past(self, tick: int) -> bool:
+        """Whether a later tick is committed."""
+        return self.tick() > tick
+
+    def note(self, fault: str, milliseconds: float) -> None:
+        """One measurement."""
+        self.found.setdefault(fault, []).append(milliseconds)
+        time.sleep(QUIET_SECONDS)
+
+    def answers(self) -> bool:
+        """Whether the control socket does."""
+        try:
+            with Client(self.watched.folder / "control.sock") as client:
+                return bool(client.ask("status", {}, 2.0)["tick"])
+        except (Unreachable, ControlError, OSError):
+            return False
+
+    def hit(self, role: str, number: signal.Signals, name: str) -> None:
+        """A signal to a process; until its place has done what it is there for."""
+        slot = SLOTS[role]
+        pid, tick = self.word(slot, L.S_PID), self.tick()
+        os.kill(pid, number)
+
+        def back() -> bool:
+            if self.word(slot, L.S_PID) == pid:
+                return False
+            return self.answers() if role == "nucleus" else self.word(slot, L.S_TICK) > tick
+
+        self.note(name, until(back, name))
+
+    def server(self, program: str, number: signal.Signals, role: str) -> None:
+        """Kill an embedded server; until its process has caught up with the kill."""
+        tick = self.tick()
+        os.kill(self._server_pid(program), number)
+        slot = SLOTS[role]
+        self.note(f"{program} killed", until(lambda: self.word(slot, L.S_TICK) > tick, program))
+
+    def _server_pid(self, program: str) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        for pid in children.split():
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if program in command and not command.startswith("corec:"):
+                return int(pid)
+        raise RuntimeError(f"{program} does not run")
+
+    def supervisor(self) -> None:
+        """SIGKILL; until nobody is left, then the next start until it ticks."""
+        tick = self.tick()
+        slots = [*list(SLOTS.values()), L.SLOT_WORKER0 + 1]
+        pids = [self.word(slot, L.S_PID) for slot in slots]
+        self.process.kill()
+        began = until(lambda: not any(map(_runs, pids)), "children leave")
+        self.process.wait()
+        self.note("supervisor killed: its children leave", began)
+        start = time.perf_counter()
+        self.start()
+        until(partial(self.is_past, tick), "the adopted world ticks")
+        self.note("supervisor killed: the next start ticks", 1000.0 * (time.perf_counter() - start))
+
+    def change(self, name: str, number: signal.Signals, seconds: float) -> None:
+        """A signal to the supervisor; the longest time without a tick in the seconds after."""
+        self.process.send_signal(number)
+        end, longest = time.perf_counter() + seconds, 0.0
+        while time.perf_counter() < end:
+            tick = self.tick()
+            longest = max(longest, until(partial(self.is_past, tick), name))
+        self.note(name, longest)
+
+    def refused(self) -> None:
+        """A start that finds a flipped byte in world.seg; until it has said so."""
+        self.process.kill()
+        self.process.wait()
+        time.sleep(QUIET_SECONDS)
+        path = self.watched.folder / "world.seg"
+        with path.open("r+b", buffering=0) as file:
+            byte = os.pread(file.fileno(), 1, 20)
+            os.pwrite(file.fileno(), bytes([byte[0] ^ 1]), 20)
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "corec", "run", "--config", str(self.path)]
+            environment = {"COREC_HOME": str(self.home), "COREC_RUNTIME_BASE": str(self.runtime)}
+            ended = subprocess.run(
+                command, env=os.environ | environment, capture_output=True, check=False,
+                cwd=Path(__file__).resolve().parents[1],
+            )  # fmt: skip
+            if ended.returncode != 2:
+                raise RuntimeError(f"a damaged world ended with exit code {ended.returncode}")
+            self.note("damaged segment: refused", 1000.0 * (time.perf_counter() - began))
+            os.pwrite(file.fileno(), byte, 20)
+        self.start()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def run(bench: Bench, times: int) -> None:
+    """Every fault, so many times; the slow ones less often."""
+    for role in ("worker", "persister", "broker", "nucleus"):
+        for _ in range(times):
+            bench.hit(role, signal.SIGKILL, f"{role} killed")
+    for _ in range(2):
+        bench.hit("worker", signal.SIGSTOP, "worker frozen")
+    for _ in range(max(2, times // 4)):
+        bench.server("postgres", signal.SIGQUIT, "persister")
+        bench.server("valkey", signal.SIGKILL, "broker")
+        bench.change("upgrade (USR2)", signal.SIGUSR2, 8.0)
+        bench.change("one worker more (TTIN)", signal.SIGTTIN, 2.0)
+        bench.change("one worker fewer (TTOU)", signal.SIGTTOU, 2.0)
+        bench.path.write_text("{")
+        bench.change("bad reload (HUP)", signal.SIGHUP, 2.0)
+        bench.path.write_text(json.dumps(bench.config))
+        bench.supervisor()
+    bench.refused()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="how long each kind of fault is felt")
+    parser.add_argument("--times", type=int, default=12)
+    parser.add_argument("--entities", type=int, default=1_000_000)
+    parser.add_argument("--tick-hz", type=float, default=20.0)
+    given = parser.parse_args()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="corec-faults-") as home,
+        tempfile.TemporaryDirectory(prefix="corec-faults-", dir=memory) as runtime,
+    ):
+        bench = Bench(Path(home), Path(runtime), given.entities, given.tick_hz)
+        try:
+            run(bench, given.times)
+            bench.process.send_signal(signal.SIGTERM)
+            bench.process.communicate(timeout=120)
+        finally:
+            if bench.process.poll() is None:
+                bench.process.kill()
+                bench.process.wait()
+    faults: dict[str, Any] = {
+        fault: {"times": len(ms), "median_ms": round(statistics.median(ms), 1),
+                "longest_ms": round(max(ms), 1)}
+        for fault, ms in bench.found.items()
+    }  # fmt: skip
+    about = {"machine": machine(), "entidades": given.entities, "tick_hz": given.tick_hz}
+    print(json.dumps(about | {"faults": faults}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
