@@ -12,6 +12,8 @@ from typing import Final
 
 CALM_SECONDS: Final = 2.0
 NEEDS_SERVERS: Final = ("kill supervisor", "kill everything")
+EVERYBODY: Final = (*NEEDS_SERVERS, "more workers", "fewer workers", "reload")
+"""These end every process of the instance."""
 WORKERS: Final = 2
 WORKERS_MAX: Final = 5
 Span = tuple[float, float]
@@ -99,7 +101,25 @@ def schedule(seed: int, seconds: float) -> list[Fault]:
         else f
         for f in processes
     ]
-    return sorted(_bounded(processes) + away, key=lambda f: f.at)
+    return sorted(_bounded(_left_frozen(processes)) + away, key=lambda f: f.at)
+
+
+def _left_frozen(faults: list[Fault]) -> list[Fault]:
+    """Nobody touches a frozen process or its group: it is the supervisor that has to notice it."""
+    frozen = [f for f in faults if f.what.startswith("freeze")]
+
+    def touches(fault: Fault, other: Fault) -> bool:
+        role = other.what.partition(" ")[2]
+        return fault.what.partition(" ")[2] == role or fault.what in EVERYBODY
+
+    return [
+        fault
+        for fault in faults
+        if not any(
+            other is not fault and other.at <= fault.at <= other.end and touches(fault, other)
+            for other in frozen
+        )
+    ]
 
 
 def _bounded(faults: list[Fault]) -> list[Fault]:

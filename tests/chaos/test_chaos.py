@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec.chaos.plan import FAULTS, NEEDS_SERVERS, WORKERS, WORKERS_MAX, schedule
+from corec.chaos.plan import EVERYBODY, FAULTS, NEEDS_SERVERS, WORKERS, WORKERS_MAX, schedule
 
 SEED = 20261122  # of the long run in docs/chaos-report.md
 SHORT_SEED = 20261169  # its first 12 s hold a fault of every kind that fits into them
@@ -36,6 +36,15 @@ def test_who_starts_anew_finds_the_servers(seed: int) -> None:
     for fault in faults:
         if fault.what in NEEDS_SERVERS:
             assert not any(a.at <= fault.at <= a.end for a in away)
+
+
+@given(seed=st.integers(0, 2**63))
+def test_a_frozen_process_is_left_to_the_supervisor(seed: int) -> None:
+    faults = schedule(seed, 300.0)
+    for frozen in (f for f in faults if f.what.startswith("freeze")):
+        during = {f.what for f in faults if frozen.at <= f.at <= frozen.end and f is not frozen}
+        role = frozen.what.partition(" ")[2]
+        assert not during & {f"kill {role}", f"stop {role}", *EVERYBODY}
 
 
 @given(seed=st.integers(0, 2**63))
