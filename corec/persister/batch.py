@@ -15,6 +15,7 @@ from typing import NamedTuple
 from corec import layout as L
 from corec.persister.bulk import Bulk, Walked, bulk_of
 from corec.persister.gaps import KIND_GAP_FRAME, STEP_SHIFT, lost_key
+from corec.persister.stream import Stream
 from shm.lane import Frame
 
 
@@ -54,6 +55,9 @@ class Batch:
     """What one transaction writes."""
 
     pieces: list[Piece]
+    stream: Stream | None = None
+    """The COPY stream of the rows if it is being made already; no piece with rows has frames then.
+    """
 
     @property
     def event_frames(self) -> list[Frame]:
@@ -92,6 +96,11 @@ def take_walked(lane: str, found: Walked, mark: Mark) -> Piece:
     """As ``take``, of frames that ``bulk.walked`` has looked at."""
     after = Mark(found.position, *found.key, mark.rows + len(found.bulk.rows))
     return Piece(lane, [], after, found.duplicates, found.bulk)
+
+
+def all_walked(pieces: Iterable[Piece]) -> bool:
+    """Whether no piece has rows or repairs that are frames still."""
+    return not any(f.kind == L.KIND_ROW_FRAME for piece in pieces for f in piece.frames)
 
 
 def without(piece: Piece, there: AbstractSet[tuple[int, int]], overlap_tick: int) -> Piece:

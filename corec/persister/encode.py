@@ -9,7 +9,8 @@ and filled.  A row costs no Python object but the one of its compressed payload.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from corec import layout as L
 from corec.log import get_logger
 from corec.persister.bulk import NO_FIX_HEADS, NO_FIXES, Bulk
 from corec.persister.payload import PayloadEncoder, Payloads
+from corec.persister.stream import Stream
 from corec.persister.text import (
     EPOCH_2000_US,
     FROM_TICK,
@@ -108,11 +110,12 @@ class Event(NamedTuple):
 
 
 class Encoder:
-    """Makes COPY streams for one instance; for one thread."""
+    """Makes COPY streams for one instance; for one thread at a time (``stream`` has its own)."""
 
     def __init__(self, plan: Plan, instance_id: str, payload: str) -> None:
         """``payload``: the configuration's ``persist.payload``, "json" or "none"."""
         self._plan = plan
+        self.thread = ThreadPoolExecutor(1, "encode")
         self._instance = field(instance_id.encode())
         self._payloads = PayloadEncoder() if payload == "json" else None
         names = [swarm.id.encode() for swarm in plan.swarms]
@@ -126,6 +129,14 @@ class Encoder:
         """The id of a block in the tables, ``<swarm>:<00000>``."""
         return self._plan.block_id(block)
 
+    def stream(self, bulks: Sequence[Bulk], made: Callable[[], None] | None = None) -> Stream:
+        """``rows``, made ahead in the encoder's thread; ``made``: called after the last piece."""
+        return Stream(self.rows(bulks), self.thread, made)
+
+    def event_stream(self, events: Sequence[Event]) -> Stream:
+        """``events``, likewise."""
+        return Stream(self.events(events), self.thread)
+
     def rows(self, bulks: Iterable[Bulk]) -> Iterator[bytes]:
         """A COPY stream of ``ROW_COLUMNS`` in pieces, each encoded when it is asked for."""
         head = HEADER
@@ -137,6 +148,8 @@ class Encoder:
 
     def _tuples(self, bulk: Bulk) -> bytes:
         n = len(bulk.rows)
+        if int(bulk.blocks.max(initial=0)) >= self._plan.n_blocks:
+            raise ValueError(f"a row of block {bulk.blocks.max()} of {self._plan.n_blocks}")
         places = self._plan.blocks[bulk.blocks]
         swarms = places["swarm"].astype(np.int64)
         if self._payloads is None:

@@ -27,7 +27,8 @@ import uvloop
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.persister.batch import Batch, shares, worth_writing
+from corec.persister.ahead import Batches
+from corec.persister.batch import worth_writing
 from corec.persister.bell import rung
 from corec.persister.encode import Encoder, parse_events
 from corec.persister.faults import Backoff, ForeignSchema, reason_of, text_of
@@ -36,14 +37,7 @@ from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.schema import Connection
 from corec.persister.shown import Shown
-from corec.persister.source import (
-    LaneSource,
-    OldSource,
-    Source,
-    committed_tick,
-    lane_sources,
-    piece_of,
-)
+from corec.persister.source import LaneSource, OldSource, Source, committed_tick, lane_sources
 from corec.persister.spool import Spool
 from corec.persister.spool_format import Extent
 from corec.persister.spooler import SILENT_S, Spooler
@@ -53,7 +47,8 @@ from shm.killpoint import kill_point
 from shm.lane import LaneCorrupt
 
 BATCH_BYTES = 8 << 20
-"""Of lanes, per transaction; the COPY stream is about as long."""
+"""Of lanes, per transaction, and half of what they hold at most: the workers fill the other half
+meanwhile.  The COPY stream is about as long."""
 ENOUGH_BYTES = 1 << 20
 """So much is written at once; less waits up to ``LINGER_S`` for more."""
 LINGER_S = 0.2
@@ -94,9 +89,12 @@ class Persister:
         self.spooler = Spooler(self, self.spool, self.lanes, persist.on_full)
         self.generation: Generation = self.spool.current
         self.sources: Sequence[Source] = self.lanes
-        self.batch_bytes = min(BATCH_BYTES, cap_bytes // 4)
         self.world = World(instance, rt.epoch, persist.partition)
         self.encoder = Encoder(rt.plan, instance, persist.payload)
+        room = sum(lane.capacity for lane in self.lanes if lane.worker is not None)
+        self.batches = Batches(
+            self.lanes, self.encoder, min(BATCH_BYTES, cap_bytes // 4, room // 2), ENOUGH_BYTES
+        )
         seconds = persist.retention_seconds
         self.retention = None if seconds is None else timedelta(seconds=seconds)
         self.parent = os.getppid()
@@ -221,6 +219,7 @@ class Persister:
 
     async def _take_over(self, writer: Writer, generation: Generation) -> None:
         self.generation = generation
+        self.batches.forget()
         self.sources = self.lanes
         if generation is not self.spool.current:
             self.sources = [OldSource(name, generation) for name in generation.lanes]
@@ -280,13 +279,8 @@ class Persister:
 
     async def _write(self, writer: Writer, waiting: list[int]) -> None:
         async with self.spool.lock:
-            pieces = []
-            for source, limit in zip(self.sources, shares(waiting, self.batch_bytes), strict=True):
-                mark = writer.mark(source.name)
-                if source.waiting(mark.position):
-                    pieces.append(piece_of(source, mark, limit, writer.overlap_tick(source.name)))
-            self.generation.on_the_way = {piece.lane: piece.mark.position for piece in pieces}
-        batch = Batch(pieces)
+            batch = self.batches.take(self.sources, writer, waiting)
+            self.generation.on_the_way = {p.lane: p.mark.position for p in batch.pieces}
         events, bad = parse_events(batch.event_frames)
         self.busy_since = time.monotonic()
         written = await writer.write(batch, events, time.time_ns())

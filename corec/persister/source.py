@@ -119,7 +119,7 @@ class LaneSource:
 
     def walked(self, mark: Mark, limit_bytes: int, overlap_tick: int) -> Walked | None:
         """The rows from ``mark`` on if they are in the lane, and none of them is in the spool."""
-        if self.worker is None or self.to_spool() > mark.position:
+        if self.worker is None or not self.in_lane(mark.position):
             return None
         return walked(self.lane, mark.position, limit_bytes, mark[1:4], overlap_tick)
 
@@ -128,6 +128,10 @@ class LaneSource:
         freed = position > self.lane.tail
         self.lane.release(position)
         return freed
+
+    def in_lane(self, position: int) -> bool:
+        """Whether all from ``position`` on is in the lane, and nothing of it in the spool."""
+        return self.to_spool() <= position
 
     def to_spool(self) -> int:
         """The first position that is in the lane alone."""

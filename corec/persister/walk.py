@@ -75,7 +75,7 @@ def walk(
     """Copy row frames out of a lane from ``state[POSITION]`` on, as ``batch.take`` takes them.
 
     Stops where ``Lane.frames`` would (head, limit), and before the first frame that is not plain:
-    of another kind, of a tick up to ``OVERLAP_TICK``, longer or shorter than the lane or its own
+    of another kind, of a tick up to ``OVERLAP_TICK``, longer than the lane or shorter than its own
     header allow.  Room: what the limit (or one frame) can hold of each.
     """
     mask = ring.size - 1
@@ -94,8 +94,8 @@ def walk(
         length = _INT64(first & _UINT64(0xFFFFFFFF))
         flags = _INT64(first >> _UINT64(48))
         size = FRAME_HEADER_BYTES + ((length + 7) & -8)
-        if position + size > state[HEAD] or size > to_wrap:
-            break
+        if position + size > state[HEAD] or size > to_wrap or size > 2 * ring.size:
+            break  # no frame is larger than a quarter of the ring
         if frames and position + size - begin > state[LIMIT]:
             break
         block = _INT64(ring[at + 1] & _UINT64(0xFFFFFFFF))

@@ -16,7 +16,7 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -229,9 +229,12 @@ class Writer:
             kill_point("persist.before_copy")
             copied = 0
             if rows:
-                copied += await self._copy("bloques", ROW_COLUMNS, self._encoder.rows(bulks))
+                stream = batch.stream or self._encoder.stream(bulks)
+                copied += await self._copy("bloques", ROW_COLUMNS, stream.sent())
             if written:
-                copied += await self._copy("eventos", EVENT_COLUMNS, self._encoder.events(written))
+                copied += await self._copy(
+                    "eventos", EVENT_COLUMNS, self._encoder.event_stream(written).sent()
+                )
             kill_point("persist.after_copy")
             cursor = await execute(_SWAP, self._swap_values(pieces))
             if cursor.rowcount != len(pieces):
@@ -246,13 +249,13 @@ class Writer:
         duplicates = sum(p.duplicates for p in pieces)
         return Written(pieces, rows, len(written), duplicates, copied)
 
-    async def _copy(self, table: str, columns: Iterable[str], pieces: Iterable[bytes]) -> int:
+    async def _copy(self, table: str, columns: Iterable[str], pieces: AsyncIterable[bytes]) -> int:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
         copied = 0
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for piece in pieces:
+            async for piece in pieces:
                 await copy.write(piece)
                 copied += len(piece)
                 # psycopg does not give way while the socket takes everything; heartbeats must go on

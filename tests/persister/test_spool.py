@@ -35,9 +35,9 @@ def check_all(world: SmallWorld, dsn: str) -> None:
 
 
 def spooled(world: SmallWorld) -> None:
-    """Wait until the lanes are empty and everything is on disk."""
+    """Wait until the lanes are empty and everything is on disk, which is shown last."""
     wait_until(lambda: all(lane.used == 0 for lane in world.rt.rows), "the lanes are spooled")
-    assert world.count(L.P_SPOOL_BYTES) > 0
+    wait_until(lambda: world.count(L.P_SPOOL_BYTES) > 0, "the spool's size is shown")
 
 
 def test_away_for_longer_than_the_lanes_last(
