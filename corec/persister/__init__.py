@@ -1,6 +1,8 @@
 """The persister: rows and events from the lanes into PostgreSQL, each exactly once.
 
-``batch`` and ``offsets`` decide (pure), ``encode`` and ``payload`` make bytes, ``schema``,
-``partitions`` and ``writer`` speak to the server, ``process`` is the process around them.
+``batch`` and ``offsets`` decide (pure), ``bulk`` (compiled: ``walk``) takes rows out of the lanes,
+``encode`` and ``payload`` (compiled: ``text``) make bytes of them, ``stream`` and ``ahead`` do so
+before their turn.  ``schema``, ``partitions`` and ``writer`` speak to the server, ``process`` is
+the process around them.
 ``read`` is for users: it decodes the column ``payload``.
 """

@@ -2,7 +2,8 @@
 
 zstd is most of the work for a row, and compiled like the rest of it: the thread holds the
 interpreter's lock for little of its time.  There is one thread, so that a stream which was given up
-half way, its last step still running, and the next one never use an encoder at once.
+half way, its last steps still running, and the next one never use an encoder at once.  Nobody else
+may use that encoder's ``rows`` meanwhile.
 """
 
 from __future__ import annotations
