@@ -4,6 +4,9 @@ zstd is most of the work for a row, and compiled like the rest of it: the thread
 interpreter's lock for little of its time.  There is one thread, so that a stream which was given up
 half way, its last steps still running, and the next one never use an encoder at once.  Nobody else
 may use that encoder's ``rows`` meanwhile.
+
+Measured with two cores, beside other work: rows of 100 messages become about a quarter faster, rows
+of 10 not measurably.
 """
 
 from __future__ import annotations
