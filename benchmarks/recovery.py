@@ -174,7 +174,9 @@ def measure(kills: int, entities: int, tick_hz: float, workers: int, seed: int) 
             last = dict.fromkeys(range(watched.workers), 0.0)
             for _ in range(kills):
                 worker = chosen.randrange(watched.workers)
-                time.sleep(max(0.1, last[worker] + QUIET_SECONDS - time.monotonic()))
+                # at any moment of the tick's period, not always just behind a commit
+                phase = chosen.random() / max(1.0, tick_hz)
+                time.sleep(max(0.1, last[worker] + QUIET_SECONDS - time.monotonic()) + phase)
                 times.append(one_kill(watched, worker, process.pid))
                 last[worker] = time.monotonic()
             process.send_signal(signal.SIGTERM)
