@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,8 @@ from tests.control.handmade import Running, running
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Running]:
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A running hand-made instance with a real nucleus, socket and HTTP server."""
-    with running(tmp_path) as one:
+    # not tmp_path: it has the test's name in it, and a socket's path is limited
+    with running(tmp_path_factory.mktemp("one")) as one:
         yield one

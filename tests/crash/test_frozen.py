@@ -43,7 +43,7 @@ def test_every_role_frozen_at_once(make: Make, pg_dsn: str, valkey_url: str) -> 
     ended = run.stop()
     lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
     noticed = [line["process"] for line in lines if "no sign of life" in line["event"]]
-    assert set(noticed) == set(ROLES)
+    assert set(noticed) >= set(ROLES)
     assert ended.summary["restarts"] == len(ROLES)
     assert [e["tipo"] for e in events_of(pg_dsn)].count("reinicio") == len(ROLES)
 

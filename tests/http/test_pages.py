@@ -27,9 +27,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Running]:
-    """A running hand-made instance."""
-    with running(tmp_path) as one:
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A running hand-made instance, under a short name: a socket's path is limited."""
+    with running(tmp_path_factory.mktemp("one")) as one:
         yield one
 
 

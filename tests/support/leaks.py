@@ -36,10 +36,11 @@ def _descriptors() -> dict[str, str]:
 
 
 def _tmpfs_names() -> set[str]:
-    """What this user has in /dev/shm beside runtime directories.
+    """What this user has in /dev/shm beside runtime directories and database servers' memory.
 
-    Those (`corec…`) may be another instance's, or another test session's, that runs meanwhile;
-    the `shm_dir` fixture looks into the one a test uses itself.
+    Those (`corec…`, `PostgreSQL.…`) may be another instance's, or another test session's, that runs
+    meanwhile; the `shm_dir` fixture looks into the one a test uses itself, and `tests/embedded`
+    at what its servers leave.
     """
     root = Path("/dev/shm")
     if not root.is_dir():
@@ -48,7 +49,7 @@ def _tmpfs_names() -> set[str]:
     names = set()
     for path in root.iterdir():
         try:
-            if path.stat().st_uid == me and not path.name.startswith("corec"):
+            if path.stat().st_uid == me and not path.name.startswith(("corec", "PostgreSQL.")):
                 names.add(path.name)
         except OSError:
             continue  # it went away meanwhile
