@@ -96,7 +96,7 @@ def test_the_sensor_is_faster_than_whole_arrays_of_numpy() -> None:
 
 
 def test_many_fields_vectorise_like_one() -> None:
-    """Without, LLVM's loop takes 15 ns an entity: 60 times the one-field loop, for 9 times the work."""
+    """Without, LLVM's loop takes 15 ns an entity: 60 times one field, for 9 times the work."""
     one, many = ns_per_entity(one_field), ns_per_entity(many_fields)
     print(f"one field {one:.2f} ns/entity, nine {many:.2f}")
     assert many < 25 * max(one, 0.25)
