@@ -185,7 +185,10 @@ def test_drop_oldest(how: str, instance: Make, valkey_url: str) -> None:
             proxy.close_all()
         else:
             proxy.freeze()
-        for tick in range(11, 300):
+        one.run_tick(11)
+        if how == "silent":
+            wait_until(lambda: proxy.holds(one.keys.out(1)), "a batch is on its way")
+        for tick in range(12, 300):
             one.run_tick(tick)
         wait_until(
             lambda: all(4 * lane.used < 3 * lane.capacity for lane in one.rt.out), "there is room"

@@ -52,10 +52,13 @@ class Proxy:
         self._control.close()
         os.waitpid(self._pid, 0)
 
-    def _tell(self, command: str) -> None:
+    def _ask(self, command: str) -> bytes:
         assert self._control is not None
         self._control.sendall(command.encode() + b"\n")
-        assert self._control.recv(16) == b"ok\n"
+        return self._control.recv(16)
+
+    def _tell(self, command: str) -> None:
+        assert self._ask(command) == b"ok\n"
 
     def close_all(self) -> None:
         """End every connection, and each new one at once, until ``open``."""
@@ -64,6 +67,10 @@ class Proxy:
     def freeze(self) -> None:
         """Pass nothing on, end nothing, until ``open``."""
         self._tell("freeze")
+
+    def holds(self, word: str) -> bool:
+        """Whether ``word`` is in what was sent to the target and is held since ``freeze``."""
+        return self._ask(f"holds {word}") == b"yes\n"
 
     def open(self) -> None:
         """Pass everything on, as at first."""
@@ -83,6 +90,7 @@ class _Serving:
         self.gate = asyncio.Event()
         self.gate.set()
         self.left: int | None = None
+        self.held: list[bytes] = []
         self.open: set[asyncio.StreamWriter] = set()
 
     async def run(self) -> None:
@@ -91,11 +99,16 @@ class _Serving:
         reader, writer = await asyncio.open_connection(sock=self.control)
         while line := await reader.readline():
             word, *numbers = line.decode().split()
+            if word == "holds":
+                there = any(numbers[0].encode() in data for data in self.held)
+                writer.write(b"yes\n" if there else b"no\n")
+                continue
             self.refusing = word == "refuse"
             if word == "freeze":
                 self.gate.clear()
             else:
                 self.gate.set()
+                self.held.clear()
             self.left = int(numbers[0]) if word == "cut" else None
             if self.refusing:
                 self._end_all()
@@ -134,6 +147,8 @@ class _Serving:
     ) -> None:
         try:
             while data := await reader.read(1 << 16):
+                if counted and not self.gate.is_set():
+                    self.held.append(data)
                 await self.gate.wait()
                 if counted and self.left is not None:
                     if len(data) >= self.left:
