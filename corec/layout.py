@@ -18,8 +18,7 @@ A block (``max_size_mb`` MiB)::
     1024   dynamic words, copy 0                                    DYN_WORDS u64
     2048   dynamic words, copy 1
     3072   (reserved)
-    4096   slack that spreads the hot columns of neighbouring blocks over the cache sets
-    hot    copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
+    4096   hot, copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
            cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2
     log    messages since the last row                              LOG_DTYPE[log_cap]
     model  free room of the block (>= 1 MiB in a 5 MB block)
@@ -38,7 +37,7 @@ import numpy as np
 
 from shm.layout import align_up, layout_hash
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 
 MIB: Final = 1 << 20
 COLUMN_ALIGN: Final = 64

@@ -16,7 +16,7 @@ from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
 from shm.layout import align_up, layout_hash
 
-COLOURS_MAX = 24
+PAGE_BYTES = 4096
 BLOCK_ENTITIES_MAX = 65_535  # the message log numbers them in 16 bits
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
@@ -127,37 +127,30 @@ def cold_bytes(cap: int) -> int:
 def _room(processor: Processor, cap: int, block_bytes: int) -> tuple[int, int, int]:
     """(bytes of the hot region, bytes of the history region, bytes to spare: < 0, it won't fit)."""
     hot = align_up(2 * processor.copy_bytes(cap) + cold_bytes(cap), L.COLUMN_ALIGN)
-    hist = align_up(processor.history_bytes(cap), 4096)
+    hist = align_up(processor.history_bytes(cap), PAGE_BYTES)
     model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
     log_min = L.LOG_DTYPE.itemsize * cap
     return hot, hist, block_bytes - L.BLOCK_HOT_BASE - hot - hist - log_min - model_min
 
 
-def colours_of(processor: Processor, cap: int, block_bytes: int) -> int:
-    """How many different places for the hot columns a block's spare room allows."""
-    hot, _, spare = _room(processor, cap, block_bytes)
-    return min(COLOURS_MAX, spare // 2 // align_up(hot, 4096) + 1)
-
-
-def place_block(processor: Processor, cap: int, block_bytes: int, colour: int) -> BlockPlace | None:
+def place_block(processor: Processor, cap: int, block_bytes: int) -> BlockPlace | None:
     """Where everything lies in one block; None when it does not fit.
 
-    Blocks are a power-of-two stride apart, so equal offsets would fall into few cache sets: the
-    hot columns of neighbours are shifted by ``colour`` steps into the block's spare room.
+    The log begins a page where there is room for it, so that the messages between two rows of an
+    ordinary block lie in one page: a step then touches the page of the words, the pages of the hot
+    columns and this one, all of them neighbours in the page table.
     """
     hot_bytes, hist_bytes, spare = _room(processor, cap, block_bytes)
     if spare < 0 or cap > BLOCK_ENTITIES_MAX:
         return None
-    step = align_up(hot_bytes, 4096)
-    colours = colours_of(processor, cap, block_bytes)
-    hot = L.BLOCK_HOT_BASE + (colour % colours) * step
-    log = L.BLOCK_HOT_BASE + (colours - 1) * step + hot_bytes
+    log = L.BLOCK_HOT_BASE + hot_bytes
+    log += min(-log % PAGE_BYTES, spare // L.COLUMN_ALIGN * L.COLUMN_ALIGN)
     hist = block_bytes - hist_bytes
     model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
     log_cap = min(L.LOG_CAP_MAX, (hist - model_min - log) // L.LOG_DTYPE.itemsize)
     model = align_up(log + log_cap * L.LOG_DTYPE.itemsize, L.COLUMN_ALIGN)
     cold = 2 * processor.copy_bytes(cap)
-    return BlockPlace(hot, cold, log, log_cap, model, max(0, hist - model), hist)
+    return BlockPlace(L.BLOCK_HOT_BASE, cold, log, log_cap, model, max(0, hist - model), hist)
 
 
 def make_plan(config: Config) -> Plan:
@@ -190,7 +183,7 @@ def make_plan(config: Config) -> Plan:
             continue
         cap = min(bloque.per_block, bloque.entidades)
         block_bytes = bloque.max_size_mb * L.MIB
-        if place_block(processor, cap, block_bytes, 0) is None:
+        if place_block(processor, cap, block_bytes) is None:
             faults.append(
                 Fault(
                     f"{where}.entidades_por_bloque",
@@ -227,13 +220,10 @@ def _block_rows(swarm: Swarm, offset: int) -> NDArray[Any]:
     rows["first_id"] = swarm.first_id + number * swarm.cap
     rows["entidades"] = np.minimum(swarm.cap, swarm.entidades - number * swarm.cap)
     rows["offset"] = offset + number * swarm.block_bytes
-    colours = colours_of(swarm.processor, swarm.cap, swarm.block_bytes)
-    places = [place_block(swarm.processor, swarm.cap, swarm.block_bytes, k) for k in range(colours)]
-    assert places[0] is not None
-    for name in ("log", "log_cap", "model", "model_bytes", "hist"):
-        rows[name] = getattr(places[0], name)
-    hot = np.array([place.hot for place in places if place is not None])
-    rows["hot"] = hot[(swarm.first_block + number) % colours]
+    place = place_block(swarm.processor, swarm.cap, swarm.block_bytes)
+    assert place is not None
+    for name in ("hot", "log", "log_cap", "model", "model_bytes", "hist"):
+        rows[name] = getattr(place, name)
     return rows
 
 
@@ -242,7 +232,7 @@ def most_entities(processor: Processor, block_bytes: int) -> int:
     low, high = 0, BLOCK_ENTITIES_MAX
     while low < high:
         middle = (low + high + 1) // 2
-        if place_block(processor, middle, block_bytes, 0) is None:
+        if place_block(processor, middle, block_bytes) is None:
             high = middle - 1
         else:
             low = middle

@@ -104,7 +104,7 @@ class Block:
         values = processor.param_values(params or {})
         self.params = dict(zip((name for name, _ in processor.params), values, strict=True))
         size = self.bytes_needed(processor, cap)
-        place = place_block(processor, cap, size, 0)
+        place = place_block(processor, cap, size)
         assert place is not None
         swarm = Swarm(
             0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
@@ -127,7 +127,7 @@ class Block:
     def bytes_needed(processor: Processor, cap: int = CAP) -> int:
         """Bytes of a block of ``cap`` entities: the smallest whole number of MiB that holds it."""
         for mib in (1, 2, 4, 8, 16, 32, 64):
-            if place_block(processor, cap, mib * L.MIB, 0) is not None:
+            if place_block(processor, cap, mib * L.MIB) is not None:
                 return mib * L.MIB
         raise ProcessorError(f"{processor.name}: {cap} entities do not fit into a block of 64 MiB")
 

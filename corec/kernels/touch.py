@@ -13,6 +13,7 @@ from numba import int64, njit, types
 from corec.kernels import desc as K
 from corec.kernels.address import load_u1
 from corec.kernels.block_words import COLD_RACHA, cold_offset
+from corec.kernels.frames import LOG_BYTES
 from corec.layout import BLOCK_HOT_BASE
 
 PAGE_BYTES = 4096
@@ -40,5 +41,5 @@ def touch_range(blocks, swarms, lo, hi):
         row = swarms[block[K.B_SWARM]]
         seen += touch(block[K.B_BASE], BLOCK_HOT_BASE)
         seen += touch(block[K.B_HOT], row[K.W_COLD] + cold_offset(row[K.W_CAP], COLD_RACHA, 2))
-        seen += touch(block[K.B_LOG], 1)
+        seen += touch(block[K.B_LOG], min(LOG_BYTES * block[K.B_LOG_CAP], PAGE_BYTES))
     return seen

@@ -131,7 +131,7 @@ def plan_of(shape: list[dict[str, Any]]) -> Plan:
                   processor, (), 0.0, 0.0)
         )  # fmt: skip
         for number in range(count):
-            place = place_block(processor, cap, size, first_block + number)
+            place = place_block(processor, cap, size)
             if place is None:
                 raise ValueError(f"{s['id']}: {cap} entities do not fit into {size} bytes")
             held = min(cap, n - number * cap)
