@@ -103,10 +103,7 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
         lines.append("        " + _put(processor, cap, "b", name, kept))
     lines += [
         "        good[i] = fine",
-        "    total = int64(0)",
-        "    for i in range(n):",
-        "        total += int64(good[i])",
-        "    return total",
+        "    return count_marks(good[:n])",
     ]
     return lines
 
@@ -211,6 +208,7 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         "from corec.entities.compile import parts",
         "from corec.kernels.address import GET, PUT, f4_at, f8_at, pick, pointer, u1_at, u4_at",
         "from corec.kernels.philox import fill_random",
+        "from corec.kernels.stats import count_marks",
         "",
         f'_parts = parts("{key}")',
         "make, make_init = _parts.make, _parts.make_init",

@@ -199,6 +199,12 @@ def u8_at(address, count):
 
 
 @njit(inline="always")
+def i8_at(address, count):
+    """i64[count] at ``address``."""
+    return carray(pointer(address), (count,), types.int64)
+
+
+@njit(inline="always")
 def f8_at(address, count):
     """f64[count] at ``address``."""
     return carray(pointer(address), (count,), types.float64)

@@ -55,9 +55,8 @@ def cold_offset(cap, column, copy):
 def commit(base, parity, step, tick, dyn):
     """Write the dynamic words to the other copy and name it."""
     other = 1 - parity
-    target = u8_at(base + OFF_DYN[0] + other * (OFF_DYN[1] - OFF_DYN[0]), DYN_WORDS)
-    for k in range(DYN_WORDS):
-        target[k] = dyn[k]
+    target = base + OFF_DYN[0] + other * (OFF_DYN[1] - OFF_DYN[0])
+    copy_memory(target, dyn.ctypes.data, DYN_WORDS * 8)
     process_kill_point(K_BEFORE_COMMIT)
     word = uint64(tick) << uint64(16) | uint64((step & 0x7FFF) << 1) | uint64(other)
     store_release(u8_at(base, OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)

@@ -65,8 +65,10 @@ S_REPAIRS: Final = 8
 S_DYN: Final = 9
 S_OVER: Final = 10
 S_PLACE: Final = 11
+S_COUNTS: Final = 12
 
 STEP_INPUTS_MAX: Final = 4096  # readings a block takes in one step
+PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
 
 def scratch_layout(cap: int) -> dict[str, int]:
@@ -84,6 +86,7 @@ def scratch_layout(cap: int) -> dict[str, int]:
         "dyn": L.DYN_WORDS * 8,
         "over": cap,
         "place": cap,
+        "counts": PLACE_COUNTS * 4,
     }
     offsets: dict[str, int] = {}
     at = 0

@@ -78,23 +78,30 @@ assert _row_at("desviacion") - AT_CARGA == 32
 
 
 @njit(error_model="numpy")
-def select_over(over, valor, local, picked):
+def select_over(over, valor, local, picked, hits):
     """List the marked entities, ascending: index and value; returns the count.
 
-    Eight marks are looked at together, since most eights hold none.
+    Eight marks are looked at together. Most eights hold none, and which do is chance: those that
+    do are listed without a branch first (``hits``, u32[PLACE_COUNTS], is scratch).
     """
     n = valor.shape[0]
     count = 0
     eights = n >> 3
     words = over[: eights << 3].view(np.uint64)
-    for w in range(eights):
-        marks = words[w]
-        while marks != uint64(0):
-            i = (w << 3) + (trailing_zeros(marks) >> 3)
-            local[count] = uint32(i)
-            picked[count] = valor[i]
-            count += 1
-            marks &= marks - uint64(1)
+    for start in range(0, eights, K.PLACE_COUNTS):
+        found = 0
+        for w in range(start, min(start + K.PLACE_COUNTS, eights)):
+            hits[found] = uint32(w)
+            found += int64(words[w] != uint64(0))
+        for k in range(found):
+            w = int64(hits[k])
+            marks = words[w]
+            while marks != uint64(0):
+                i = (w << 3) + (trailing_zeros(marks) >> 3)
+                local[count] = uint32(i)
+                picked[count] = valor[i]
+                count += 1
+                marks &= marks - uint64(1)
     for i in range(eights << 3, n):
         if over[i] != 0:
             local[count] = uint32(i)
@@ -130,7 +137,7 @@ def write_messages(at, first_id, canal, count, local, picked):
 
 
 @njit
-def write_row(address, block, row, dyn, cold, targs, carga, place):
+def write_row(address, block, row, dyn, cold, targs, carga, place, counts):
     """The ROW of this tick at ``address``."""
     n = block[K.B_N]
     words = address + AT_BLOCK
@@ -152,7 +159,7 @@ def write_row(address, block, row, dyn, cold, targs, carga, place):
     copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
     activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
     low, high = histogram(
-        f4_at(copy, n), activo, place, u4_at(address + AT_HISTOGRAM, HISTOGRAM_BINS)
+        f4_at(copy, n), activo, place, counts, u4_at(address + AT_HISTOGRAM, HISTOGRAM_BINS)
     )
     store_f4(address + AT_HIST_MIN, float32(low))
     store_f4(address + AT_HIST_MIN + 4, float32(high))
@@ -176,6 +183,7 @@ def emit(
     targs,
     carga,
     place,
+    counts,
 ):
     """Publish the step's frames: messages, then row and repairs. False: a lane is full."""
     out_ctl, out_data = out
@@ -213,7 +221,7 @@ def emit(
         )  # fmt: skip
         at = rows_data[frame_payload_offset(rows_data, rows_pos) :].ctypes.data
         if with_row:
-            write_row(at, block, row, dyn, cold, targs, carga, place)
+            write_row(at, block, row, dyn, cold, targs, carga, place, counts)
             at += ROW_BYTES
         copy_memory(at, repaired, REPAIR_BYTES * repairs)
         copy_memory(at + REPAIR_BYTES * repairs, block[K.B_LOG], LOG_BYTES * log_n)

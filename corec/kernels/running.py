@@ -7,7 +7,7 @@ import math
 from numba import float32, float64, int64, njit, uint32, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, copy_memory, f4_at, f8_at, u1_at, u4_at
+from corec.kernels.address import call_kernel, copy_memory, f4_at, f8_at, prefetch, u1_at, u4_at
 from corec.kernels.block_words import COLD_ACTIVO, add, cold_offset, get_f, own_cold, set_f
 from corec.kernels.frames import select_over
 from corec.kernels.stats import mean_where, sums_all, sums_where
@@ -26,7 +26,10 @@ from corec.layout import (
     D_MEDIA,
     D_UMBRAL,
     D_UPDATES,
+    DYN_WORDS,
     MEANS_MAX,
+    OFF_COMMIT,
+    OFF_DYN,
 )
 
 
@@ -56,7 +59,7 @@ def input_step(block, row, dyn, cold, tick, inputs, lo, hi):
     add(dyn, D_INPUTS, hi - lo)
 
 
-@njit
+@njit(forceinline=True)
 def run_mask(block, row, dyn, cold, tick, carga, run):
     """Mark in ``run`` who runs: the active ones of a window of ceil(n·carga) that rotates.
 
@@ -88,7 +91,7 @@ def run_mask(block, row, dyn, cold, tick, carga, run):
     return total
 
 
-@njit
+@njit(forceinline=True)
 def fill_means(row, dyn, means):
     """The block means of the last tick as f32[MEANS_MAX], for the processor."""
     target = f4_at(means, MEANS_MAX)
@@ -106,9 +109,30 @@ def take_means(block, row, dyn, cold):
         set_f(dyn, D_MEAN0 + k, mean_where(f4_at(copy + row[K.W_MEAN_OFFSET + k], n), activo))
 
 
-@njit
-def run_micro(block, row, dyn, cold, targs, carga, scratch):
-    """Run a Micro block into its other hot copy.
+@njit(forceinline=True)
+def fetch(start, size):
+    """Ask for the cache lines of ``start … start + size``."""
+    for at in range(start, start + size, 64):
+        prefetch(at)
+
+
+@njit(forceinline=True)
+def fetch_ahead(block, sel, size):
+    """Ask for the words of the block that comes next and for its hot copy ``sel``.
+
+    Each block begins new pages, where the hardware's own prefetcher has to begin anew. Asked for
+    is what will be read; stores wait for nobody. ``sel`` and ``size`` are the running block's and
+    nearly always fit the next one; a wrong guess costs its time and changes nothing.
+    """
+    prefetch(block[K.B_BASE] + OFF_COMMIT)
+    fetch(block[K.B_BASE] + OFF_DYN[0], 8 * DYN_WORDS)
+    fetch(block[K.B_BASE] + OFF_DYN[1], 8 * DYN_WORDS)
+    fetch(block[K.B_HOT] + sel * size, size)
+
+
+@njit(forceinline=True)
+def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
+    """Run a Micro block into its other hot copy; ``after`` is the row of the next block.
 
     Returns (ran, good, Σ(x − shift), Σ(x − shift)², shift, messages, failures); who ran, who did
     well, the messages and the failed are listed in the scratch arrays.
@@ -134,6 +158,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch):
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK]),
     )  # fmt: skip
     dyn[D_HOT_SEL] = uint64(1 - sel)
+    fetch_ahead(after, sel, size)
     valor = f4_at(new, n)
     failures = 0
     if good == n:
@@ -146,7 +171,8 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch):
                 failures += 1
     local = u4_at(s + scratch[K.S_LOCAL], most)
     picked = f4_at(s + scratch[K.S_PICKED], most)
-    messages = select_over(over, valor, local, picked)
+    hits = u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS)
+    messages = select_over(over, valor, local, picked, hits)
     add(dyn, D_UPDATES, ran)
     return ran, good, total, squares, float64(shift), messages, failures
 
