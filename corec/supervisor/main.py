@@ -37,18 +37,12 @@ from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger, reopen
 from corec.plan import Plan, make_plan
 from corec.runtime import Runtime
-from corec.supervisor import regroup, segments
+from corec.supervisor import aside, regroup, segments
 from corec.supervisor.changes import Changes, raise_event
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
 from corec.supervisor.notify import Notifier
-from corec.supervisor.opening import (
-    compile_processors,
-    fitting_checkpoint,
-    must_be_kept,
-    open_world,
-    set_checkpoints_aside,
-)
+from corec.supervisor.opening import compile_processors, fitting_checkpoint, open_world
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.servers import Servers, ServerUnreachable
 from corec.supervisor.signals import Signals, StopWanted, stop_the_start
@@ -141,12 +135,14 @@ class Supervisor:
         adopting = self.keep_world and not self.wishes.fresh
         workers = worker_count(self.config)
         checkpoint = None
-        kept = self.wishes.fresh and must_be_kept(self.config, plan, self.folder)
+        moved = self.wishes.fresh and aside.must_be_moved(self.config, plan, self.folder)
         if not adopting:
             if not self.wishes.fresh:
                 checkpoint = fitting_checkpoint(self.config, plan)
             held = (
-                0 if kept else sum(p.stat().st_size for p in self.folder.glob("*.*") if p.is_file())
+                0
+                if moved
+                else sum(p.stat().st_size for p in self.folder.glob("*.*") if p.is_file())
             )
             segments.check_room(plan, workers, self.folder, held)
         self.servers = Servers(self.config, self.folder, self.face.note)
@@ -160,14 +156,11 @@ class Supervisor:
             self.servers.start()
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
             raise StartFailed(EXIT_FAILED, str(error)) from None
-        if not adopting:
+        if self.wishes.fresh:
+            self._set_aside(moved=moved)
+        elif not adopting:
             self.keep_world = False
-            if kept:
-                log.warning("the world in memory is set aside",
-                            aside=str(segments.set_aside(self.folder)))  # fmt: skip
             segments.remove(self.folder)
-            if self.wishes.fresh:
-                set_checkpoints_aside(self.config)
         rt, tables = open_world(
             self.config, plan, self.folder, self.face, workers,
             adopting=adopting, checkpoint=checkpoint,
@@ -185,6 +178,20 @@ class Supervisor:
         rt.updates_before = int(totals(rt)["entity_updates"])
         self._announce(rt)
         return self._live(rt, group, workers)
+
+    def _set_aside(self, *, moved: bool) -> None:
+        """Make room for a new world; nothing of the old one is deleted."""
+        place = aside.new_folder(self.config)
+        if moved:
+            kept = segments.set_aside(self.folder)
+            log.warning("the world in memory is set aside", aside=str(kept))
+        elif self.keep_world:
+            self.face.note("setting the world in memory aside")
+            log.warning("the world in memory is set aside",
+                        aside=str(aside.keep_memory(self.folder, place)))  # fmt: skip
+        self.keep_world = False
+        segments.remove(self.folder)
+        aside.set_checkpoints_aside(self.config, place)
 
     def _fill(self, rt: Runtime) -> None:
         """What the processes need beside the memory: addresses, the HTTP socket."""

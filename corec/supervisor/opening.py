@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -99,26 +98,6 @@ def _refused(config: Config, folder: Path, error: SegmentRefused) -> str:
         f"{error.found}, expected {error.expected}; nothing was changed; put the right file back, "
         "or use --fresh to set it aside and begin a new world"
     )
-
-
-def must_be_kept(config: Config, plan: Plan, folder: Path) -> bool:
-    """Whether ``--fresh`` moves the world in memory aside instead of removing it.
-
-    One that this configuration could go on with is what the user throws away. What is damaged, of
-    an older layout or of another world is evidence, or somebody's: it is never deleted.
-    """
-    return segments.adoptable(folder) and not segments.fits(config, folder, plan)
-
-
-def set_checkpoints_aside(config: Config) -> None:
-    """Move the checkpoints of the world that ``--fresh`` ends into a folder of their own."""
-    folder = config.state_path / config.instance_id
-    found = checkpoint_files(folder)
-    if found:
-        aside = folder / f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        aside.mkdir(exist_ok=True)
-        for path in found:
-            path.rename(aside / path.name)
 
 
 def open_world(

@@ -263,7 +263,7 @@ def set_aside(folder: Path) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = folder / f"aside-{stamp}-{secrets.token_hex(3)}"
     aside.mkdir(mode=0o700)
-    for path in _files(folder):
+    for path in world_files(folder):
         path.rename(aside / path.name)
     return aside
 
@@ -358,11 +358,11 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
 
 def remove(folder: Path) -> None:
     """Remove every file of the instance's world; the lock is the caller's."""
-    for path in _files(folder):
+    for path in world_files(folder):
         path.unlink(missing_ok=True)
 
 
-def _files(folder: Path) -> list[Path]:
+def world_files(folder: Path) -> list[Path]:
     """Every file of the world, the one that makes it a whole world first."""
     control = folder / CONTROL
     others = [*sorted(folder.glob("*.seg*")), *sorted(folder.glob("*.lane"))]

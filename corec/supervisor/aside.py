@@ -1,0 +1,101 @@
+"""What ``--fresh`` sets aside: the checkpoints of the world that it ends, and that world itself.
+
+Writer: the supervisor, before it forks, holding the instance's lock. Order, and what a kill leaves:
+
+    files of the world copied into ``aside-<time>/.memory``, synced   the world is where it was; a
+                                                                      copy that nobody takes for one
+    renamed ``memory``, the folder synced                             the world twice
+    files removed from the tmpfs (``segments.remove``)                the copy
+    each checkpoint renamed into ``aside-<time>``                     some there, some here
+
+A world that this configuration could not go on with is evidence, or somebody's: it is not copied
+but moved within the tmpfs, every byte of it (``segments.set_aside``).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from corec.config import Config
+from corec.plan import Plan
+from corec.supervisor import segments
+from corec.supervisor.exits import EXIT_FAILED, StartFailed
+from corec.world.checkpoint import checkpoint_files
+from corec.world.snapshot import sync_folder
+
+MEMORY = "memory"
+CHUNK_BYTES = 1 << 20
+PAGE_BYTES = 4096
+
+
+def must_be_moved(config: Config, plan: Plan, folder: Path) -> bool:
+    """Whether there is a world in memory that this configuration could not go on with: damaged,
+    of an older layout, or another one's."""
+    return segments.adoptable(folder) and not segments.fits(config, folder, plan)
+
+
+def new_folder(config: Config) -> Path:
+    """The name of a folder beside the checkpoints that is not there yet."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = config.state_path / config.instance_id / f"aside-{stamp}"
+    tries = (name.with_name(f"{name.name}-{k}") for k in itertools.count(2))
+    return next(place for place in itertools.chain([name], tries) if not place.exists())
+
+
+def keep_memory(folder: Path, aside: Path) -> Path:
+    """Copy the world in ``folder`` to ``aside``/memory on disk, without its empty pages.
+
+    Copied back into the runtime folder, the files are the world again; the database and the
+    streams will have gone over to the new one, so it needs others to go on with.
+
+    Raises:
+        StartFailed: it could not be written; nothing was changed.
+    """
+    target = aside / MEMORY
+    half = aside / f".{MEMORY}"
+    try:
+        half.mkdir(mode=0o700, parents=True)
+        for path in segments.world_files(folder):
+            _copy_sparse(path, half / path.name)
+        sync_folder(half)
+        half.rename(target)
+        sync_folder(aside)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        reason = f"the world in memory could not be set aside in {aside}: {error.strerror}"
+        raise StartFailed(EXIT_FAILED, f"{reason}; nothing was changed") from None
+    return target
+
+
+def _copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file, leaving holes where whole pages are zero; synced."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        os.fchmod(writer.fileno(), 0o600)
+        size = os.fstat(reader.fileno()).st_size
+        writer.truncate(size)
+        chunk = bytearray(CHUNK_BYTES)
+        for start in range(0, size, CHUNK_BYTES):
+            count = reader.readinto(chunk)
+            held = np.frombuffer(chunk, np.uint8, count)
+            if not held.any():
+                continue
+            for at in range(0, count, PAGE_BYTES):
+                page = held[at : at + PAGE_BYTES]
+                if page.any():
+                    os.pwrite(writer.fileno(), page.tobytes(), start + at)
+        os.fsync(writer.fileno())
+
+
+def set_checkpoints_aside(config: Config, aside: Path) -> None:
+    """Move the checkpoints of the world that ``--fresh`` ends to ``aside``."""
+    found = checkpoint_files(config.state_path / config.instance_id)
+    if found:
+        aside.mkdir(exist_ok=True)
+        for path in found:
+            path.rename(aside / path.name)
