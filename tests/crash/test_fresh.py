@@ -17,14 +17,14 @@ from corec.plan import make_plan
 from corec.supervisor import segments
 from corec.supervisor.aside import keep_memory
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
-from tests.crash.worlds import instance, world
 from tests.e2e.conftest import Make
+from tests.support.instance import small_config
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
 
 
 def test_the_world_in_memory_and_the_checkpoints_are_set_aside(make: Make) -> None:
-    one = instance(make, world())
+    one = make(small_config())
     one.run("--ticks", "4", "--tick-hz", "0")
     run = one.start("--tick-hz", "50").ready().until_tick(8)
     run.process.kill()
