@@ -2,10 +2,11 @@
 
 Writer: the supervisor, before it forks, holding the instance's lock. Order, and what a kill leaves:
 
-    files of the world copied into ``aside-<time>/.memory``, synced   the world is where it was; a
-                                                                      copy that nobody takes for one
-    renamed ``memory``, the folder synced                             the world twice
-    files removed from the tmpfs (``segments.remove``)                the copy
+    files of the world copied into ``aside-<time>/.memory``, synced   [K fresh.copied] the world is
+                                                                      where it was, and adopted
+    renamed ``memory``, the folders synced                            [K fresh.kept] likewise
+    files removed from the tmpfs (``segments.remove``)                [K fresh.removed] the copy; on
+                                                                      from the last checkpoint
     each checkpoint renamed into ``aside-<time>``                     some there, some here
 
 A world that this configuration could not go on with is evidence, or somebody's: it is not copied
@@ -28,10 +29,14 @@ from corec.supervisor import segments
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.world.checkpoint import checkpoint_files
 from corec.world.snapshot import sync_folder
+from shm.killpoint import kill_point, register
 
 MEMORY = "memory"
 CHUNK_BYTES = 1 << 20
 PAGE_BYTES = 4096
+
+for _name in ("copied", "kept", "removed"):
+    register(f"fresh.{_name}")
 
 
 def must_be_moved(config: Config, plan: Plan, folder: Path) -> bool:
@@ -64,12 +69,15 @@ def keep_memory(folder: Path, aside: Path) -> Path:
         for path in segments.world_files(folder):
             _copy_sparse(path, half / path.name)
         sync_folder(half)
+        kill_point("fresh.copied")
         half.rename(target)
         sync_folder(aside)
+        sync_folder(aside.parent)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
         reason = f"the world in memory could not be set aside in {aside}: {error.strerror}"
         raise StartFailed(EXIT_FAILED, f"{reason}; nothing was changed") from None
+    kill_point("fresh.kept")
     return target
 
 
@@ -93,7 +101,8 @@ def _copy_sparse(source: Path, target: Path) -> None:
 
 
 def set_checkpoints_aside(config: Config, aside: Path) -> None:
-    """Move the checkpoints of the world that ``--fresh`` ends to ``aside``."""
+    """Move the checkpoints of the world that ``--fresh`` ends to ``aside``; the memory is free."""
+    kill_point("fresh.removed")
     found = checkpoint_files(config.state_path / config.instance_id)
     if found:
         aside.mkdir(exist_ok=True)

@@ -139,11 +139,8 @@ class Supervisor:
         if not adopting:
             if not self.wishes.fresh:
                 checkpoint = fitting_checkpoint(self.config, plan)
-            held = (
-                0
-                if moved
-                else sum(p.stat().st_size for p in self.folder.glob("*.*") if p.is_file())
-            )
+            leaving = () if moved else self.folder.glob("*.*")
+            held = sum(path.stat().st_size for path in leaving if path.is_file())
             segments.check_room(plan, workers, self.folder, held)
         self.servers = Servers(self.config, self.folder, self.face.note)
         http = self.config.http

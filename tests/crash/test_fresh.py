@@ -6,6 +6,7 @@ A damaged one is moved within the tmpfs: ``test_damaged.py``.
 from __future__ import annotations
 
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,26 @@ def test_the_world_in_memory_and_the_checkpoints_are_set_aside(make: Make) -> No
     config = load_config(one.config_path)
     assert segments.fits(config, memory, make_plan(config)), "put back, it would be adopted"
     assert not list(one.runtime_base.glob("**/*.seg"))
+
+
+@pytest.mark.parametrize("point", ["copied", "kept", "removed"])
+def test_killed_while_it_sets_aside(make: Make, point: str) -> None:
+    """A plain start after it goes on with the world: from memory, or from its checkpoint."""
+    one = make(small_config())
+    one.run("--ticks", "4", "--tick-hz", "0")
+    run = one.start("--tick-hz", "50").ready().until_tick(8)
+    run.process.kill()
+    run.process.wait()
+    one.environment["COREC_CRASH"] = f"fresh.{point}"
+    killed = one.start("--fresh", "--ticks", "1").process
+    assert killed.wait(60) == -signal.SIGKILL
+    del one.environment["COREC_CRASH"]
+    back = one.run("--ticks", "2", "--tick-hz", "0")
+    if point == "removed":
+        assert back.summary["tick"] == 4 + 2
+    else:
+        assert "adopting the world in memory" in back.err
+        assert back.summary["tick"] >= 8 + 2
 
 
 @contextmanager
