@@ -67,10 +67,12 @@ def measure(effort: Effort) -> list[Table]:
     }
     tell("  warming up: the cache of compiled code")
     with Server(sensors(1000)) as warm:
+        warm.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         warm.start()
     for number in range(effort.rounds):
         tell(f"  round {number + 1} of {effort.rounds}")
         with Server(sensors(n), workers="auto") as server:
+            server.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as an installation has it
             _life(server, rows, table.checks)
     if not effort.quick:
         tell("  an empty cache of compiled code")

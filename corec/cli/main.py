@@ -1,7 +1,8 @@
-"""``corec``: run, check, schema, replay."""
+"""``corec``: run, check, schema; the other commands are loaded when one of them is asked for."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -11,13 +12,9 @@ from typing import Annotated, Any
 import typer
 
 import corec
-from corec.bench.command import bench
-from corec.chaos.command import chaos
-from corec.cli.checkpoint import app as checkpoint
 from corec.cli.warm import warm
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
-from corec.replay.command import replay
 
 app = typer.Typer(
     name="corec",
@@ -27,10 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("replay")(replay)
-app.command("bench")(bench)
-app.command("chaos")(chaos)
-app.add_typer(checkpoint, name="checkpoint")
 
 ConfigPath = Annotated[
     Path | None,
@@ -102,7 +95,7 @@ def run(
     loaded = _load(config, overrides)
     configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
     warm(config or default_config())
-    from corec.supervisor.main import start
+    from corec.supervisor.begin import start
     from corec.supervisor.upgrade import inherited
     from corec.supervisor.wishes import Wishes
 
@@ -176,6 +169,24 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+@functools.cache
+def whole_app() -> typer.Typer:
+    """``app`` with every command: a start does not wait for what the others import."""
+    from corec.bench.command import bench
+    from corec.chaos.command import chaos
+    from corec.cli.checkpoint import app as checkpoint
+    from corec.replay.command import replay
+
+    app.command("replay")(replay)
+    app.command("bench")(bench)
+    app.command("chaos")(chaos)
+    app.add_typer(checkpoint, name="checkpoint")
+    return app
+
+
 def app_main() -> None:
     """Entry point of ``corec``."""
-    app()
+    if sys.argv[1:2] == ["run"]:
+        app()
+    else:
+        whole_app()()

@@ -30,8 +30,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
-
 from corec.embedded import pidfile
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
@@ -92,6 +90,9 @@ class EmbeddedPostgres:
     nothing listens on a network. As root, which PostgreSQL refuses, the server runs as the owner of
     an existing `data_dir/pgdata`, else as `postgres`, else as `nobody`.
 
+    `start` waits until it takes connections. Who has other things to do meanwhile calls `begin`
+    before them, `advance` now and then, and `start` in the end.
+
     All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
     """
 
@@ -105,6 +106,9 @@ class EmbeddedPostgres:
     ) -> None:
         self._data_dir = Path(data_dir)
         self._wanted_socket_dir = Path(socket_dir)
+        self._making: Child | None = None  # initdb, while it runs
+        self._made = False  # the database files are new
+        self._ready = False  # the running server takes connections
         self._port = port if port is not None else 5432
         self._progress = progress or (lambda _text: None)
         self._child: Child | None = None
@@ -133,16 +137,42 @@ class EmbeddedPostgres:
         """Is the server process there? (It may be refusing connections: recovery, shutdown.)"""
         return self._child is not None and self._child.exit_code is None
 
-    def start(self) -> None:
-        """Make the database on first use, start the server, wait until it takes connections."""
-        if self.alive():
+    def begin(self) -> None:
+        """Start initdb on first use, else the server, and wait for neither."""
+        if self._making is not None or self.alive():
             return
         if self._home is None:
             home = Home(self._data_dir, 0o711 if os.geteuid() == 0 else 0o700)
             home.acquire()
             self._home = home
         try:
-            self._start(self._home)
+            self._begin(self._home)
+        except BaseException:
+            self.stop(fast=True)
+            raise
+
+    def advance(self) -> None:
+        """Start the server if the initdb that was begun has ended meanwhile."""
+        if self._making is not None and self._making.exit_code is not None:
+            try:
+                self._end_initdb()
+            except BaseException:
+                self.stop(fast=True)
+                raise
+
+    def start(self) -> None:
+        """Make the database on first use, start the server, wait until it takes connections."""
+        if self._ready and self.alive():
+            return
+        self.begin()
+        try:
+            if self._making is not None:
+                self._making.wait(_INITDB_WAIT_S)
+                self._end_initdb()
+            assert self._child is not None  # begun above
+            self._await_ready(self._child, self._data_dir.resolve() / "pgdata")
+            self._ensure_database()
+            self._ready = True
         except BaseException:
             self.stop(fast=True)
             raise
@@ -151,6 +181,7 @@ class EmbeddedPostgres:
         """Stop and clean up. `fast` ends open sessions; else it waits 20 s for them to end."""
         if self._home is None:
             return
+        self._give_up_initdb(self._home)
         gentle = () if fast else ((signal.SIGTERM, 20.0),)
         self._end((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
         if self._sockets is not None:
@@ -171,6 +202,7 @@ class EmbeddedPostgres:
         self.start()
 
     def _end(self, steps: tuple[tuple[signal.Signals, float], ...]) -> None:
+        self._ready = False
         if self._child is not None:
             self._child.stop(steps)
             self._child = None
@@ -178,13 +210,18 @@ class EmbeddedPostgres:
                 self._home.end_leftovers(signal.SIGQUIT)
                 pidfile.remove_segment(self._home.path / "pgdata" / "postmaster.pid")
 
-    def _start(self, home: Home) -> None:
+    def _begin(self, home: Home) -> None:
+        self._ready = False
         home.end_leftovers(signal.SIGQUIT)
         pgdata = home.path / "pgdata"
         user = self._server_user(pgdata)
-        if not (pgdata / "PG_VERSION").exists():
+        if (pgdata / "PG_VERSION").exists():
+            self._start_server(home, pgdata, user)
+        else:
             self._progress("creating the PostgreSQL database files")
-            self._initdb(home, pgdata, user)
+            self._start_initdb(home, pgdata, user)
+
+    def _start_server(self, home: Home, pgdata: Path, user: User) -> None:
         self._make_socket_dir(home, user)
         self._write_settings(home, user)
         pidfile.disarm(pgdata / "postmaster.pid")
@@ -203,8 +240,6 @@ class EmbeddedPostgres:
             user=user if user.uid != os.geteuid() else None,
             needs=(home.path, pgdata, self._sockets, postgres_data_file()),
         )
-        self._await_ready(self._child, pgdata)
-        self._ensure_database()
 
     def _server_user(self, pgdata: Path) -> User:
         me = os.geteuid()
@@ -230,7 +265,7 @@ class EmbeddedPostgres:
             "exists: add one, start CoreC as an ordinary user, or name an external database"
         )
 
-    def _initdb(self, home: Home, pgdata: Path, user: User) -> None:
+    def _start_initdb(self, home: Home, pgdata: Path, user: User) -> None:
         fresh = home.path / "pgdata.new"
         for unfinished in (fresh, pgdata):
             if unfinished.exists() and not (unfinished / "PG_VERSION").exists():
@@ -240,7 +275,7 @@ class EmbeddedPostgres:
         fresh.mkdir(mode=0o700)
         if user.uid != os.geteuid():
             os.chown(fresh, user.uid, user.gid)
-        child = Child(
+        self._making = Child(
             [
                 *(str(postgres_program("initdb")), "-D", str(fresh), "-U", ROLE),
                 *("--auth=peer", "--encoding=UTF8", "--locale=C", "--no-instructions"),
@@ -252,20 +287,33 @@ class EmbeddedPostgres:
             user=user if user.uid != os.geteuid() else None,
             needs=(home.path, fresh, postgres_data_file()),
         )
-        try:
-            ended = child.wait(_INITDB_WAIT_S)
-        finally:
-            child.stop(((signal.SIGTERM, 5.0),))
+
+    def _end_initdb(self) -> None:
+        """The database files are complete: give them their name, start the server on them."""
+        assert self._home is not None  # begun
+        assert self._making is not None
+        home, child, self._making = self._home, self._making, None
+        ended = child.exit_code is not None
+        child.stop(((signal.SIGTERM, 5.0),))
         if not ended or child.exit_code != 0:
             raise EmbeddedServerError(
                 f"PostgreSQL's initdb failed in {home.path}:{child.log_tail()}"
             )
-        fresh.rename(pgdata)
+        pgdata = home.path / "pgdata"
+        (home.path / "pgdata.new").rename(pgdata)
         directory = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+        self._made = True
+        self._start_server(home, pgdata, self._server_user(pgdata))
+
+    def _give_up_initdb(self, home: Home) -> None:
+        if self._making is not None:
+            child, self._making = self._making, None
+            child.stop(((signal.SIGTERM, 5.0),))
+            shutil.rmtree(home.path / "pgdata.new", ignore_errors=True)
 
     def _make_socket_dir(self, home: Home, user: User) -> None:
         mode = 0o711 if user.uid != os.geteuid() else 0o700
@@ -321,13 +369,21 @@ class EmbeddedPostgres:
             time.sleep(0.01)
 
     def _ensure_database(self) -> None:
+        import psycopg  # a twentieth of a second that need not pass before `begin`
+
         try:
-            with psycopg.connect(self._dsn_of("postgres"), autocommit=True) as connection:
+            with psycopg.connect(self._dsn_of("template1"), autocommit=True) as connection:
                 found = connection.execute(
                     "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
                 ).fetchone()
-                if found is None:
+                if found is None and self._made:
+                    # initdb made an empty one that nobody asked for: to rename it takes a
+                    # millisecond, to make another a quarter of a second
+                    connection.execute(f"ALTER DATABASE postgres RENAME TO {DATABASE}")
+                    connection.execute(f"COMMENT ON DATABASE {DATABASE} IS NULL")
+                elif found is None:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
+            self._made = False
         except psycopg.Error as error:
             tail = self._child.log_tail() if self._child is not None else ""
             raise EmbeddedServerError(

@@ -64,6 +64,8 @@ class EmbeddedValkey:
     `data_dir` and `socket_dir` are made when missing. `port` None: the port of the last run if it
     is free, else any free one.
 
+    `begin` starts it and does not wait, `start` then waits until it answers.
+
     All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
     """
 
@@ -80,10 +82,12 @@ class EmbeddedValkey:
         self._wanted_port = port
         self._progress = progress or (lambda _text: None)
         self._port: int | None = None
+        self._trying = 0  # the port of the server being started
         self._socket_parent: SocketDir | None = None
         self._socket: Path | None = None
         self._child: Child | None = None
         self._home: Home | None = None
+        self._ready = False  # the running server answers
 
     @property
     def pid(self) -> int | None:
@@ -113,8 +117,8 @@ class EmbeddedValkey:
         """Is the server process there? (It may still be reading its data back.)"""
         return self._child is not None and self._child.exit_code is None
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def begin(self) -> None:
+        """Start the server and do not wait."""
         if self.alive():
             return
         if self._home is None:
@@ -122,9 +126,24 @@ class EmbeddedValkey:
             home.acquire()
             self._home = home
         try:
+            self._ready = False
             self._home.end_leftovers(signal.SIGTERM)
             self._make_socket_dir(self._home)
-            self._start(self._home)
+            self._progress("starting Valkey")
+            self._launch(self._home, 0)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        if self._ready and self.alive():
+            return
+        self.begin()
+        try:
+            assert self._home is not None  # begun above
+            self._finish(self._home)
+            self._ready = True
         except BaseException:
             self.stop()
             raise
@@ -151,6 +170,7 @@ class EmbeddedValkey:
         self.start()
 
     def _end(self, steps: tuple[tuple[signal.Signals, float], ...]) -> None:
+        self._ready = False
         if self._child is not None:
             self._child.stop(steps)
             self._child = None
@@ -168,23 +188,27 @@ class EmbeddedValkey:
         path.unlink(missing_ok=True)  # what a killed server left
         self._socket = path
 
-    def _start(self, home: Home) -> None:
-        self._progress("starting Valkey")
+    def _launch(self, home: Home, attempt: int) -> None:
+        self._trying = self._choose_port(home, attempt)
+        write_file(home.path / "valkey.conf", self._settings(home, self._trying), 0o600)
+        self._child = Child(
+            [str(valkey_program()), str(home.path / "valkey.conf"), *_mark_args(home.mark)],
+            log=home.path / "valkey.log",
+            cwd=home.path,
+            death_signal=signal.SIGTERM,
+        )
+
+    def _finish(self, home: Home) -> None:
         for attempt in range(_PORT_TRIES):
-            port = self._choose_port(home, attempt)
-            write_file(home.path / "valkey.conf", self._settings(home, port), 0o600)
-            child = self._child = Child(
-                [str(valkey_program()), str(home.path / "valkey.conf"), *_mark_args(home.mark)],
-                log=home.path / "valkey.log",
-                cwd=home.path,
-                death_signal=signal.SIGTERM,
-            )
-            if self._await_ready(child):
-                self._port = port
-                write_file(home.path / "port", f"{port}\n", 0o600)
+            if attempt > 0:
+                self._launch(home, attempt)
+            assert self._child is not None  # launched
+            if self._await_ready(self._child):
+                self._port = self._trying
+                write_file(home.path / "port", f"{self._port}\n", 0o600)
                 return
             # somebody took the port between our look and the server's bind
-            if "in use" not in child.log_tail() or self._wanted_port is not None:
+            if "in use" not in self._child.log_tail() or self._wanted_port is not None:
                 break
         assert self._child is not None  # the loop ran
         raise EmbeddedServerError(

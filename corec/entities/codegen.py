@@ -16,6 +16,7 @@ from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_M
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
+    "ahead",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
@@ -23,6 +24,9 @@ ARRIVE_ARGS = (
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi")
 
+STRETCH = 256
+"""Entities between two requests for memory that comes next, a multiple of four. As many lines of
+the sensor as a core waits for at a time (16 of 24), once in the time that bringing them takes."""
 DRAWS_PER_READING = 16  # a Celu entity's readings of one tick draw apart by that many
 
 
@@ -83,27 +87,38 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
             "    r = pointer(rnd)",
             "    shift = first_id & 3",
             "    group = uint64(first_id) >> uint64(2)",
-            "    words = ((shift + n + 3) >> 2) << 2",
+        ]
+    step = processor.copy_bytes(cap) * STRETCH // cap // 64 * 64 + 64
+    lines += [
+        f"    for lo in range(0, n, {STRETCH}):",
+        f"        count = min({STRETCH}, n - lo)",
+        "        running = u1_at(run + lo, count)",
+        "        good = u1_at(ok + lo, count)",
+        f"        fetch(ahead, {step})",
+        f"        ahead += {step}",
+    ]
+    if predraws:
+        lines += [
+            "        words = ((shift + count + 3) >> 2) << 2",
+            "        first = group + (uint64(lo) >> uint64(2))",
         ]
     for k in range(predraws):
+        place = f"rnd + {k * drawn} + 4 * lo"
         draw = f"uint64({k}), uint64(seed)"
-        lines.append(
-            f"    fill_random(u4_at(rnd + {k * drawn}, words), group, uint64(tick), {draw})"
-        )
+        lines.append(f"        fill_random(u4_at({place}, words), first, uint64(tick), {draw})")
     lines += [
-        f"    running = u1_at(run, {cap})",
-        f"    good = u1_at(ok, {cap})",
-        "    for i in range(n):",
-        "        me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
-        "        fine, valor = checked(me)",
-        "        fine = fine & ((valor - valor) == float32(0.0)) & (running[i] != 0)",
+        "        for k in range(count):",
+        "            i = lo + k",
+        "            me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
+        "            fine, valor = checked(me)",
+        "            fine = fine & ((valor - valor) == float32(0.0)) & (running[k] != 0)",
     ]
     for name, value in [("valor", "valor"), *_after(processor)]:
         kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
-        lines.append("        " + _put(processor, cap, "b", name, kept))
+        lines.append("            " + _put(processor, cap, "b", name, kept))
     lines += [
-        "        good[i] = fine",
-        "    return count_marks(good[:n])",
+        "            good[k] = fine",
+        f"    return count_marks(u1_at(ok, {cap})[:n])",
     ]
     return lines
 
@@ -206,7 +221,8 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         "import numpy as np",
         "from numba import cfunc, float32, float64, int64, uint32, uint64",
         "from corec.entities.compile import parts",
-        "from corec.kernels.address import GET, PUT, f4_at, f8_at, pick, pointer, u1_at, u4_at",
+        "from corec.kernels.address import GET, PUT, f4_at, f8_at, fetch, pick, pointer",
+        "from corec.kernels.address import u1_at, u4_at",
         "from corec.kernels.philox import fill_random",
         "from corec.kernels.stats import count_marks",
         "",

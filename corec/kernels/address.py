@@ -174,6 +174,13 @@ def prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
+@njit(forceinline=True)
+def fetch(start, size):
+    """Ask for the cache lines of ``start … start + size``."""
+    for at in range(start, start + size, 64):
+        prefetch(at)
+
+
 @njit(inline="always")
 def f4_at(address, count):
     """f32[count] at ``address``."""

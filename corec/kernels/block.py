@@ -28,11 +28,11 @@ from __future__ import annotations
 from numba import float64, int64, njit, types, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import copy_memory, f4_at, f8_at, i8_at, u1_at, u4_at, u8_at
+from corec.kernels.address import copy_memory, f4_at, f8_at, fetch, i8_at, u1_at, u4_at, u8_at
 from corec.kernels.block_words import K_BEFORE_PUBLISH, add, commit, get_f, set_f
 from corec.kernels.failures import any_racha, note_failures, repair
 from corec.kernels.frames import LOG_BYTES, append_log, emit
-from corec.kernels.running import fetch, input_step, run_celu, run_micro, take_means
+from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
 from corec.layout import (
     BLOCK_HOT_BASE,

@@ -7,7 +7,16 @@ import math
 from numba import float32, float64, int64, njit, uint32, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, copy_memory, f4_at, f8_at, prefetch, u1_at, u4_at
+from corec.kernels.address import (
+    call_kernel,
+    copy_memory,
+    f4_at,
+    f8_at,
+    fetch,
+    prefetch,
+    u1_at,
+    u4_at,
+)
 from corec.kernels.block_words import COLD_ACTIVO, add, cold_offset, get_f, own_cold, set_f
 from corec.kernels.frames import select_over
 from corec.kernels.stats import mean_where, sums_all, sums_where
@@ -110,24 +119,11 @@ def take_means(block, row, dyn, cold):
 
 
 @njit(forceinline=True)
-def fetch(start, size):
-    """Ask for the cache lines of ``start … start + size``."""
-    for at in range(start, start + size, 64):
-        prefetch(at)
-
-
-@njit(forceinline=True)
-def fetch_ahead(block, sel, size):
-    """Ask for the words of the block that comes next and for its hot copy ``sel``.
-
-    Each block begins new pages, where the hardware's own prefetcher has to begin anew. Asked for
-    is what will be read; stores wait for nobody. ``sel`` and ``size`` are the running block's and
-    nearly always fit the next one; a wrong guess costs its time and changes nothing.
-    """
+def fetch_words(block):
+    """Ask for the words of the block that comes next."""
     prefetch(block[K.B_BASE] + OFF_COMMIT)
     fetch(block[K.B_BASE] + OFF_DYN[0], 8 * DYN_WORDS)
     fetch(block[K.B_BASE] + OFF_DYN[1], 8 * DYN_WORDS)
-    fetch(block[K.B_HOT] + sel * size, size)
 
 
 @njit(forceinline=True)
@@ -155,10 +151,11 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
         row[K.W_UPDATE],
         (block[K.B_HOT] + sel * size, new, block[K.B_HIST], n, block[K.B_FIRST],
          targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
-         s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK]),
+         s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
+         after[K.B_HOT] + sel * size),
     )  # fmt: skip
     dyn[D_HOT_SEL] = uint64(1 - sel)
-    fetch_ahead(after, sel, size)
+    fetch_words(after)
     valor = f4_at(new, n)
     failures = 0
     if good == n:

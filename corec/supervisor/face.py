@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from corec import layout as L
 from corec.log import get_logger
 from corec.runtime import Runtime, word_to_float
+from corec.supervisor.note import Notes
 from corec.supervisor.segments import world_tick
 
 log = get_logger("corec.supervisor")
@@ -21,23 +22,16 @@ STATUS_SECONDS = 1.0
 LOG_SECONDS = 60.0
 
 
-class Face:
+class Face(Notes):
     """Progress for people on a terminal, log lines elsewhere. stdout is never touched."""
 
     def __init__(self, json: bool) -> None:
+        super().__init__()
         self.json = json
-        self.terminal = sys.stderr.isatty()
         self.console = Console(stderr=True)
         self._last = 0.0
         self._last_tick = 0
         self._shown = False
-
-    def note(self, text: str) -> None:
-        """One line about what goes on."""
-        if self.terminal:
-            self.console.print(f"[dim]corec:[/dim] {text}", highlight=False)
-        else:
-            log.info(text)
 
     @contextlib.contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:

@@ -1,13 +1,13 @@
 """One instance from its lock to its summary.
 
-Life: lock → servers → world (adopted, restored or new) → HTTP port → fork → watch → stop → summary.
+Life: lock, servers begun (``begin``) → HTTP port → world adopted, restored or new → servers up →
+fork → watch → stop → summary.
 The watch loop sleeps in ``poll`` on signals and on the children's pidfds; it reads control words,
 never an entity.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -20,37 +20,31 @@ import orjson
 
 import corec
 from corec import layout as L
-from corec.config import Config, ConfigError
 from corec.control.discover import Instance, write_instance
 from corec.control.folders import (
     CONTROL_SOCKET,
     INSTANCE_FILE,
-    OWNER_LOCK,
-    instance_folder,
-    make_private,
     register,
-    unregister,
 )
 from corec.control.outcome import CHANGE_FILE, write_change
 from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger, reopen
-from corec.plan import Plan, make_plan
+from corec.plan import Plan
 from corec.runtime import Runtime
 from corec.supervisor import aside, regroup, segments
+from corec.supervisor.begin import Begun
 from corec.supervisor.changes import Changes, raise_event
-from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
+from corec.supervisor.exits import EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
 from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import compile_processors, fitting_checkpoint, open_world
 from corec.supervisor.processes import Group, Member
-from corec.supervisor.servers import Servers, ServerUnreachable
-from corec.supervisor.signals import Signals, StopWanted, stop_the_start
+from corec.supervisor.servers import ServerUnreachable
+from corec.supervisor.signals import Signals
 from corec.supervisor.summary import resident_bytes, summary
-from corec.supervisor.upgrade import Inherited
 from corec.supervisor.wishes import Wishes, worker_count
 from corec.world.inspect import totals
-from shm.owner import OwnerAlive, OwnerLock
 from shm.segment import remove_leftovers
 
 log = get_logger("corec.supervisor")
@@ -64,55 +58,28 @@ SERVERS_SECONDS: Final = 0.5
 class Supervisor:
     """Runs one instance. ``run`` returns the exit code."""
 
-    def __init__(
-        self, config: Config, wishes: Wishes, face: Face, inherited: Inherited | None = None
-    ) -> None:
-        self.config, self.wishes, self.face, self.inherited = config, wishes, face, inherited
-        self.folder = instance_folder(config)
-        self.lock = OwnerLock(self.folder / OWNER_LOCK)
-        self.servers: Servers | None = None
+    def __init__(self, begun: Begun, wishes: Wishes) -> None:
+        self.begun, self.wishes, self.face = begun, wishes, Face(json=wishes.json)
+        self.config, self.inherited, self.folder = begun.config, begun.inherited, begun.folder
+        self.lock, self.servers = begun.lock, begun.servers
         self.group: Group | None = None
         self.listener: Any = None
-        self.keep_world = False
+        self.keep_world = True  # until it is removed on purpose
         self.limit = NO_LIMIT
         self.servers_looked = 0.0
         self.notifier = Notifier(os.environ)
 
     def run(self) -> int:
         """The whole life of the instance; raises ``StartFailed`` before anything ticks."""
-        plan = make_plan(self.config)
-        self.face.note("loading the kernels, or compiling what is new")
-        compile_processors(plan)
-        self._take_lock()
         try:
-            code = self._run_locked(plan)
+            return self._run_locked(self.begun.plan)
         finally:
             self._clean_up()
-        return code
-
-    def _take_lock(self) -> None:
-        try:
-            make_private(self.folder)
-            if self.inherited is not None:
-                self.lock.take_over(self.inherited.lock)
-            else:
-                self.lock.acquire()
-        except OwnerAlive as error:
-            raise StartFailed(
-                EXIT_ALIVE,
-                f"instance {self.config.instance_id!r} is running already, as pid {error.pid} "
-                f"in {self.folder}; stop it with corec-ctl stop, or choose another instance_id",
-            ) from None
-        except OSError as error:
-            raise StartFailed(EXIT_CONFIG, f"runtime_dir: {error}") from None
 
     def _clean_up(self) -> None:
         """Leave nothing behind but a world that is to be adopted."""
         if self.group is not None:
             self.group.kill_all()
-        if self.servers is not None:
-            with contextlib.suppress(EmbeddedServerError):
-                self.servers.stop()
         for name in (INSTANCE_FILE, CONTROL_SOCKET, CHANGE_FILE, "broker.json"):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.glob(".*.json.*"):
@@ -120,15 +87,10 @@ class Supervisor:
         if not self.keep_world:
             segments.remove(self.folder)
         remove_leftovers(self.folder)
-        for name in ("pg", "redis"):
-            with contextlib.suppress(OSError):
-                (self.folder / name).rmdir()
-        self.lock.release(unlink=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-        unregister(self.folder)
+        self.begun.close()
 
     def _run_locked(self, plan: Plan) -> int:
+        compile_processors(plan)
         remove_leftovers(self.folder)
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)
@@ -142,7 +104,6 @@ class Supervisor:
             leaving = () if moved else self.folder.glob("*.*")
             held = sum(path.stat().st_size for path in leaving if path.is_file())
             segments.check_room(plan, workers, self.folder, held)
-        self.servers = Servers(self.config, self.folder, self.face.note)
         http = self.config.http
         try:
             self.listener = (
@@ -150,18 +111,20 @@ class Supervisor:
                 if self.inherited is not None
                 else reserve(http.host, http.port, http.port_explicit)
             )
+            if self.keep_world or self.wishes.fresh:
+                self.servers.start()  # what is there is not touched before they are up
+            if self.wishes.fresh:
+                self._set_aside(moved=moved)
+            elif not adopting:
+                self.keep_world = False
+                segments.remove(self.folder)
+            rt, tables = open_world(
+                self.config, plan, self.folder, self.face, workers,
+                adopting=adopting, checkpoint=checkpoint, meanwhile=self.servers.advance,
+            )  # fmt: skip
             self.servers.start()
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
             raise StartFailed(EXIT_FAILED, str(error)) from None
-        if self.wishes.fresh:
-            self._set_aside(moved=moved)
-        elif not adopting:
-            self.keep_world = False
-            segments.remove(self.folder)
-        rt, tables = open_world(
-            self.config, plan, self.folder, self.face, workers,
-            adopting=adopting, checkpoint=checkpoint,
-        )  # fmt: skip
         self._fill(rt)
         group = self.group = Group(rt, tables, rt.get(L.C_WORKERS), self.lock)
         if self.inherited is not None:
@@ -192,7 +155,6 @@ class Supervisor:
 
     def _fill(self, rt: Runtime) -> None:
         """What the processes need beside the memory: addresses, the HTTP socket."""
-        assert self.servers is not None
         rt.db_conninfo, rt.redis_url = self.servers.db_conninfo, self.servers.redis_url
         rt.info |= {
             "http_socket": self.listener,
@@ -202,7 +164,6 @@ class Supervisor:
         }
 
     def _announce(self, rt: Runtime) -> None:
-        assert self.servers is not None
         register(self.folder)
         path = self.wishes.config_path
         write_instance(
@@ -223,8 +184,9 @@ class Supervisor:
 
     def _live(self, rt: Runtime, group: Group, workers: int) -> int:
         signals = Signals()
-        gc.collect()
+        # Not collected first: freeing leaves holes in the pages that the children share.
         gc.freeze()
+        gc.enable()
         started = time.monotonic()
         base = rt.get(L.C_BASE_TICK)
         self.keep_world = True  # whatever happens now, but for a clean end
@@ -278,7 +240,6 @@ class Supervisor:
         if now - self.servers_looked < SERVERS_SECONDS:
             return
         self.servers_looked = now
-        assert self.servers is not None
         try:
             for name in self.servers.keep_alive():
                 log.warning("embedded server died and was started again", server=name)
@@ -323,7 +284,6 @@ class Supervisor:
             self.config = changes.reload()
             self.notifier.ready("running")
         elif number == signal.SIGUSR2:
-            assert self.servers is not None
             self.notifier.reloading()
             changes.upgrade(self.lock, self.listener, self.servers)
             self.notifier.ready("running, upgrade refused")
@@ -359,21 +319,3 @@ class Supervisor:
                 self.face.status(rt)
                 self._sleep(group, signals, 0.05)
         return rt.get(L.C_DIGEST_VALID) != 0
-
-
-def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
-    """Run an instance of ``config``; returns the exit code, errors already printed."""
-    face = Face(json=wishes.json)
-    stop_the_start()
-    try:
-        return Supervisor(config, wishes, face, inherited).run()
-    except StopWanted as stop:
-        face.note(f"{stop}: stopped before the world ran")
-        return EXIT_DONE
-    except ConfigError as error:
-        text, code = str(error), EXIT_CONFIG
-    except StartFailed as error:
-        text, code = str(error), error.code
-    for line in text.splitlines():
-        print(f"corec: {line}", file=sys.stderr)
-    return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,9 @@ def _refused(config: Config, folder: Path, error: SegmentRefused) -> str:
 
 def open_world(
     config: Config, plan: Plan, folder: Path, face: Face, workers: int, *,
-    adopting: bool, checkpoint: Checkpoint | None,
+    adopting: bool, checkpoint: Checkpoint | None, meanwhile: Callable[[], None],
 ) -> tuple[Runtime, Tables]:  # fmt: skip
-    """Adopt, restore or create the world.
+    """Adopt, restore or create the world; ``meanwhile`` is called now and then.
 
     Raises:
         StartFailed: it does not fit, is damaged, or finds no room; the text says which.
@@ -115,7 +116,12 @@ def open_world(
             return segments.adopt(config, folder, plan)
         what = "restoring the world" if checkpoint else "creating the world"
         with face.progress(what, plan.entidades) as progress:
-            return segments.create(config, folder, workers, checkpoint, plan, progress)
+
+            def told(done: int, total: int) -> None:
+                meanwhile()
+                progress(done, total)
+
+            return segments.create(config, folder, workers, checkpoint, plan, told)
     except SegmentNoSpace as error:
         raise StartFailed(
             EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"

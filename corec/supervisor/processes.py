@@ -99,8 +99,9 @@ class Group:
         self.workers = workers
 
     def start_all(self) -> None:
-        """Fork everybody."""
-        for member in self.members:
+        """Fork everybody, the workers first: the others have more to do before they are ready, and
+        would take the cores from the first tick."""
+        for member in sorted(self.members, key=lambda m: m.role != "worker"):
             self.start(member)
 
     def start(self, member: Member) -> None:

@@ -1,12 +1,12 @@
-"""PostgreSQL and Redis at the start: the embedded ones started, the configured ones reached."""
+"""PostgreSQL and Redis at the start: the embedded ones started, the configured ones reached.
+
+The clients' libraries are imported where they are used: the embedded servers are begun before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-
-import psycopg
-import redis
 
 from corec.config import Config
 from corec.embedded.postgres import EmbeddedPostgres
@@ -35,8 +35,20 @@ class Servers:
         if config.redis.embedded:
             self.valkey = EmbeddedValkey(data / "valkey", socket_dir / "redis", progress=progress)
 
+    def begin(self) -> None:
+        """Start the embedded ones and do not wait for them. Raises EmbeddedServerError."""
+        if self.postgres is not None:
+            self.postgres.begin()
+        if self.valkey is not None:
+            self.valkey.begin()
+
+    def advance(self) -> None:
+        """Go on with what has been begun, without waiting. Raises EmbeddedServerError."""
+        if self.postgres is not None:
+            self.postgres.advance()
+
     def start(self) -> None:
-        """Start or reach both.
+        """Reach those configured, and wait until the embedded ones take connections.
 
         Raises:
             ServerUnreachable: a configured server can't be reached.
@@ -72,6 +84,8 @@ class Servers:
         return self.valkey.url if self.valkey else self.config.redis.shown()
 
     def _reach_postgres(self) -> None:
+        import psycopg
+
         try:
             with psycopg.connect(
                 self.config.db.conninfo(), connect_timeout=CONNECT_SECONDS
@@ -89,6 +103,8 @@ class Servers:
             )
 
     def _reach_redis(self) -> None:
+        import redis
+
         shown = self.config.redis.shown()
         try:
             client = redis.Redis.from_url(

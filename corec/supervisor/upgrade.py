@@ -15,12 +15,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from corec.supervisor.processes import Group
 from corec.supervisor.servers import Servers
 from corec.supervisor.wishes import Wishes
 from shm.owner import OwnerLock
+
+if TYPE_CHECKING:  # a start asks `inherited` before anything heavy is loaded
+    from corec.supervisor.processes import Group
 
 VARIABLE = "COREC_UPGRADE"
 CHECK_SECONDS = 120

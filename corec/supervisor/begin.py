@@ -1,0 +1,129 @@
+"""The first moments of a start: what can go on by itself is begun before the program is loaded.
+
+Loading Numba and the compiled kernels takes most of a second of one core, and so does PostgreSQL's
+initdb of another. So the order is: plan (pure arithmetic; a wrong configuration ends here), owner
+lock, both embedded servers begun as child processes, and only then the imports. This module and
+what it imports must stay light: no Numba, no client library, no kernel.
+
+No thread is used: the servers are processes, so this process has one thread at the first fork.
+
+What a kill leaves, at any point: the servers end with their parent (PR_SET_PDEATHSIG), the lock
+with its holder; an unfinished ``pgdata.new`` is removed by the next start. TERM and INT wait until
+the imports are done (no library expects an exception out of the middle of its import), and are then
+answered by stopping what was begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import Iterator
+
+from corec.config import Config, ConfigError
+from corec.control.folders import OWNER_LOCK, instance_folder, make_private, unregister
+from corec.embedded.errors import EmbeddedServerError
+from corec.plan import Plan, make_plan
+from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
+from corec.supervisor.note import Notes
+from corec.supervisor.servers import Servers
+from corec.supervisor.signals import StopWanted, stop_the_start
+from corec.supervisor.upgrade import Inherited
+from corec.supervisor.wishes import Wishes
+from shm.owner import OwnerAlive, OwnerLock
+
+
+class Begun:
+    """An instance that is ours and whose servers are coming up; ``close`` undoes that."""
+
+    def __init__(self, config: Config, notes: Notes, inherited: Inherited | None) -> None:
+        """Raises ConfigError for a plan that can't be made, StartFailed when it runs already or an
+        embedded server can't be begun; nothing is left then."""
+        self.config, self.notes, self.inherited = config, notes, inherited
+        self.plan: Plan = make_plan(config)
+        self.folder = instance_folder(config)
+        self.lock = OwnerLock(self.folder / OWNER_LOCK)
+        self.servers = Servers(config, self.folder, notes.note)
+        self._take_lock()
+        try:
+            self.servers.begin()
+        except EmbeddedServerError as error:
+            self.close()
+            raise StartFailed(EXIT_FAILED, str(error)) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lock(self) -> None:
+        try:
+            make_private(self.folder)
+            if self.inherited is not None:
+                self.lock.take_over(self.inherited.lock)
+            else:
+                self.lock.acquire()
+        except OwnerAlive as error:
+            raise StartFailed(
+                EXIT_ALIVE,
+                f"instance {self.config.instance_id!r} is running already, as pid {error.pid} "
+                f"in {self.folder}; stop it with corec-ctl stop, or choose another instance_id",
+            ) from None
+        except OSError as error:
+            raise StartFailed(EXIT_CONFIG, f"runtime_dir: {error}") from None
+
+    def close(self) -> None:
+        """Stop the servers, give the lock back, remove the folder if it is empty. Harmless twice.
+
+        A world in the folder stays: it is the next start's to adopt.
+        """
+        if not self.lock.held:
+            return
+        with contextlib.suppress(EmbeddedServerError):
+            self.servers.stop()
+        for name in ("pg", "redis"):
+            with contextlib.suppress(OSError):
+                (self.folder / name).rmdir()
+        self.lock.release(unlink=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+        unregister(self.folder)
+
+
+@contextlib.contextmanager
+def _stop_signals_later() -> Iterator[None]:
+    """TERM and INT wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
+    """Run an instance of ``config``; returns the exit code, errors already printed."""
+    notes = Notes()
+    stop_the_start()
+    # Imports make hundreds of thousands of objects that stay: looking through them again and again
+    # for garbage takes a fifth of their time. The supervisor enables it before it forks.
+    gc.disable()
+    begun: Begun | None = None
+    try:
+        begun = Begun(config, notes, inherited)
+        notes.note("loading the kernels, or compiling what is new")
+        with _stop_signals_later():
+            from corec.supervisor.main import Supervisor
+        return Supervisor(begun, wishes).run()
+    except StopWanted as stop:
+        notes.note(f"{stop}: stopped before the world ran")
+        return EXIT_DONE
+    except ConfigError as error:
+        text, code = str(error), EXIT_CONFIG
+    except StartFailed as error:
+        text, code = str(error), error.code
+    finally:
+        if begun is not None:
+            begun.close()
+        gc.enable()
+    for line in text.splitlines():
+        print(f"corec: {line}", file=sys.stderr)
+    return code
