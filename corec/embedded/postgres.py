@@ -43,12 +43,12 @@ from corec.embedded.home import (
     user_of,
     write_file,
 )
+from corec.embedded.initdb import Initdb
 from corec.embedded.wheels import postgres_data_file, postgres_program
 
 ROLE = DATABASE = "corec"
 _USERS_FOR_ROOT = ("postgres", "nobody")
 _START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
-_INITDB_WAIT_S = 120.0
 _SETTINGS = """\
 listen_addresses = ''
 unix_socket_permissions = 0777   # the directory and the peer map decide
@@ -106,7 +106,7 @@ class EmbeddedPostgres:
     ) -> None:
         self._data_dir = Path(data_dir)
         self._wanted_socket_dir = Path(socket_dir)
-        self._making: Child | None = None  # initdb, while it runs
+        self._making: Initdb | None = None  # while it runs
         self._made = False  # the database files are new
         self._ready = False  # the running server takes connections
         self._port = port if port is not None else 5432
@@ -153,7 +153,7 @@ class EmbeddedPostgres:
 
     def advance(self) -> None:
         """Start the server if the initdb that was begun has ended meanwhile."""
-        if self._making is not None and self._making.exit_code is not None:
+        if self._making is not None and self._making.ended:
             try:
                 self._end_initdb()
             except BaseException:
@@ -167,7 +167,6 @@ class EmbeddedPostgres:
         self.begin()
         try:
             if self._making is not None:
-                self._making.wait(_INITDB_WAIT_S)
                 self._end_initdb()
             assert self._child is not None  # begun above
             self._await_ready(self._child, self._data_dir.resolve() / "pgdata")
@@ -181,7 +180,9 @@ class EmbeddedPostgres:
         """Stop and clean up. `fast` ends open sessions; else it waits 20 s for them to end."""
         if self._home is None:
             return
-        self._give_up_initdb(self._home)
+        if self._making is not None:
+            making, self._making = self._making, None
+            making.give_up()
         gentle = () if fast else ((signal.SIGTERM, 20.0),)
         self._end((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
         if self._sockets is not None:
@@ -219,7 +220,7 @@ class EmbeddedPostgres:
             self._start_server(home, pgdata, user)
         else:
             self._progress("creating the PostgreSQL database files")
-            self._start_initdb(home, pgdata, user)
+            self._making = Initdb(home, user, ROLE)
 
     def _start_server(self, home: Home, pgdata: Path, user: User) -> None:
         self._make_socket_dir(home, user)
@@ -265,55 +266,15 @@ class EmbeddedPostgres:
             "exists: add one, start CoreC as an ordinary user, or name an external database"
         )
 
-    def _start_initdb(self, home: Home, pgdata: Path, user: User) -> None:
-        fresh = home.path / "pgdata.new"
-        for unfinished in (fresh, pgdata):
-            if unfinished.exists() and not (unfinished / "PG_VERSION").exists():
-                shutil.rmtree(unfinished)
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        fresh.mkdir(mode=0o700)
-        if user.uid != os.geteuid():
-            os.chown(fresh, user.uid, user.gid)
-        self._making = Child(
-            [
-                *(str(postgres_program("initdb")), "-D", str(fresh), "-U", ROLE),
-                *("--auth=peer", "--encoding=UTF8", "--locale=C", "--no-instructions"),
-                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-            ],
-            log=home.path / "postgres.log",
-            cwd=home.path,
-            death_signal=signal.SIGTERM,
-            user=user if user.uid != os.geteuid() else None,
-            needs=(home.path, fresh, postgres_data_file()),
-        )
-
     def _end_initdb(self) -> None:
-        """The database files are complete: give them their name, start the server on them."""
-        assert self._home is not None  # begun
-        assert self._making is not None
-        home, child, self._making = self._home, self._making, None
-        ended = child.exit_code is not None
-        child.stop(((signal.SIGTERM, 5.0),))
-        if not ended or child.exit_code != 0:
-            raise EmbeddedServerError(
-                f"PostgreSQL's initdb failed in {home.path}:{child.log_tail()}"
-            )
-        pgdata = home.path / "pgdata"
-        (home.path / "pgdata.new").rename(pgdata)
-        directory = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        """The database files are complete, or soon will be: start the server on them."""
+        home, making = self._home, self._making
+        assert home is not None  # begun
+        assert making is not None
+        pgdata = making.finish()
+        self._making = None
         self._made = True
         self._start_server(home, pgdata, self._server_user(pgdata))
-
-    def _give_up_initdb(self, home: Home) -> None:
-        if self._making is not None:
-            child, self._making = self._making, None
-            child.stop(((signal.SIGTERM, 5.0),))
-            shutil.rmtree(home.path / "pgdata.new", ignore_errors=True)
 
     def _make_socket_dir(self, home: Home, user: User) -> None:
         mode = 0o711 if user.uid != os.geteuid() else 0o700

@@ -74,12 +74,13 @@ class Begun:
     def close(self) -> None:
         """Stop the servers, give the lock back, remove the folder if it is empty. Harmless twice.
 
+        A start that was refused before it served anybody leaves no server's data either.
         A world in the folder stays: it is the next start's to adopt.
         """
         if not self.lock.held:
             return
         with contextlib.suppress(EmbeddedServerError):
-            self.servers.stop()
+            self.servers.discard()
         for name in ("pg", "redis"):
             with contextlib.suppress(OSError):
                 (self.folder / name).rmdir()

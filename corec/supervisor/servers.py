@@ -5,6 +5,8 @@ The clients' libraries are imported where they are used: the embedded servers ar
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +27,9 @@ class Servers:
 
     def __init__(self, config: Config, socket_dir: Path, progress: Callable[[str], None]) -> None:
         self.config = config
-        data = config.state_path / config.instance_id
+        data = self._data = config.state_path / config.instance_id
+        self._made = [path for path in (data, *data.parents) if not path.exists()]
+        self._served = False
         self.postgres: EmbeddedPostgres | None = None
         self.valkey: EmbeddedValkey | None = None
         if config.db.embedded:
@@ -34,6 +38,16 @@ class Servers:
             )
         if config.redis.embedded:
             self.valkey = EmbeddedValkey(data / "valkey", socket_dir / "redis", progress=progress)
+
+    def discard(self) -> None:
+        """Stop; and where nobody was served, remove the folders if this start has made them."""
+        self.stop()
+        if self._served or self._data not in self._made:
+            return
+        shutil.rmtree(self._data, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for path in self._made[1:]:
+                path.rmdir()
 
     def begin(self) -> None:
         """Start the embedded ones and do not wait for them. Raises EmbeddedServerError."""
@@ -62,6 +76,7 @@ class Servers:
             self.postgres.start()
         if self.valkey is not None:
             self.valkey.start()
+        self._served = True
 
     @property
     def db_conninfo(self) -> str:

@@ -16,7 +16,6 @@ so however often T is decided anew, it starts from the truth.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Final
 
@@ -84,11 +83,10 @@ class Leader:
         self.held_since = 0.0
 
     def _since_last_tick(self) -> float:
-        """Seconds since the last tick went, so that a killed leader's successor keeps its pace;
-        infinite in a world that has not ticked in this memory yet: its first tick is due at once.
-        A wall clock that jumped shifts one tick, no more."""
+        """Seconds since the last tick went, so that a killed leader's successor keeps its pace; 0
+        in a world that has not ticked yet. A wall clock that jumped shifts one tick, no more."""
         started = self.rt.get(L.C_TICK_UNIX_NS + (self.rt.get(L.C_GO_TICK) & 3))
-        return max(0.0, (time.time_ns() - started) / 1e9) if started else math.inf
+        return max(0.0, (time.time_ns() - started) / 1e9) if started else 0.0
 
     def all_done(self, tick: int, spins: int) -> bool:
         """Whether every worker has committed ``tick``; looks up to ``spins`` times."""

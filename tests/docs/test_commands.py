@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from corec.cli.main import app as corec_app
+from corec.cli.main import whole_app
 from corec.control.ctl import app as ctl_app
 from corec.supervisor import exits, summary
 from tests.docs.documents import ROOT
@@ -26,7 +26,7 @@ def parts(app: typer.Typer) -> dict[str, Any]:
 
 
 def test_every_command_of_corec_has_a_row() -> None:
-    names = {name for name, part in parts(corec_app).items() if not part.hidden}
+    names = {name for name, part in parts(whole_app()).items() if not part.hidden}
     assert {name for name in names if f"| `corec {name}" not in START} == set()
 
 
@@ -42,20 +42,20 @@ def test_the_command_line_loads_no_compiler() -> None:
 
 
 def test_every_option_of_run_has_a_row() -> None:
-    options = {opt for param in parts(corec_app)["run"].params for opt in param.opts}
+    options = {opt for param in parts(whole_app())["run"].params for opt in param.opts}
     assert {opt for opt in options - {"--help", "-h"} if f"`{opt}" not in START} == set()
 
 
 def test_no_row_names_an_option_that_is_not_there() -> None:
     table = START.split("## Options of `corec run`")[1].split("##")[0]
-    options = {opt for param in parts(corec_app)["run"].params for opt in param.opts}
+    options = {opt for param in parts(whole_app())["run"].params for opt in param.opts}
     assert set(re.findall(r"`(--?[a-z-]+)", table)) <= options
 
 
 def test_every_option_of_replay_is_documented() -> None:
     options = {
         opt
-        for param in parts(corec_app)["replay"].params
+        for param in parts(whole_app())["replay"].params
         for opt in param.opts
         if opt.startswith("--")
     }
@@ -64,7 +64,7 @@ def test_every_option_of_replay_is_documented() -> None:
 
 
 def test_every_command_explains_itself() -> None:
-    for app in (corec_app, ctl_app):
+    for app in (whole_app(), ctl_app):
         for name, command in parts(app).items():
             assert command.help, name
             for param in command.params:

@@ -14,7 +14,7 @@ import click
 import pytest
 import typer
 
-from corec.cli.main import app as corec_app
+from corec.cli.main import whole_app
 from corec.config import load_config
 from corec.control.console import to_bytes
 from corec.control.ctl import app as ctl_app
@@ -34,9 +34,9 @@ def invocation(words: list[str]) -> tuple[Any, list[str]] | None:
             return ctl_app, rest[1:]
         if rest and rest[0] in OWN_WORDS:
             return None
-        return corec_app, rest if rest and not rest[0].startswith("-") else ["run", *rest]
+        return whole_app(), rest if rest and not rest[0].startswith("-") else ["run", *rest]
     if words[0] in ("corec", "corec-ctl"):
-        return (corec_app if words[0] == "corec" else ctl_app), words[1:]
+        return (whole_app() if words[0] == "corec" else ctl_app), words[1:]
     return None
 
 
