@@ -116,13 +116,13 @@ load_u1 = _loader(types.uint8)
 store_u1 = _storer(types.uint8)
 
 
-def _unaligned_storer(kind: Any) -> Any:
+def _unaligned_storer(kind: Any, big: bool) -> Any:
     @intrinsic
     def store(typing_context: Any, address: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = context.get_value_type(kind)
             target = builder.inttoptr(args[0], data.as_pointer())
-            builder.store(builder.bswap(args[1]), target, align=1)
+            builder.store(builder.bswap(args[1]) if big else args[1], target, align=1)
             return context.get_dummy_value()
 
         return types.void(types.int64, kind), generate
@@ -130,8 +130,20 @@ def _unaligned_storer(kind: Any) -> Any:
     return store
 
 
-store_big_u8 = _unaligned_storer(types.uint64)
-store_big_u2 = _unaligned_storer(types.uint16)
+store_big_u8 = _unaligned_storer(types.uint64, True)
+store_big_u2 = _unaligned_storer(types.uint16, True)
+store_anywhere_u8 = _unaligned_storer(types.uint64, False)
+
+
+@intrinsic
+def load_anywhere_u8(typing_context: Any, address: Any) -> Any:
+    """The u64 at an address that needs not be aligned."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        return builder.load(builder.inttoptr(args[0], word.as_pointer()), align=1, typ=word)
+
+    return types.uint64(types.int64), generate
 
 
 @intrinsic

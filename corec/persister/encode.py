@@ -9,8 +9,10 @@ and filled.  A row costs no Python object but the one of its compressed payload.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ from corec import layout as L
 from corec.log import get_logger
 from corec.persister.bulk import NO_FIX_HEADS, NO_FIXES, Bulk
 from corec.persister.payload import PayloadEncoder, Payloads
-from corec.persister.stream import Stream
+from corec.persister.stream import THREADS, Job, Stream
 from corec.persister.text import (
     EPOCH_2000_US,
     FROM_TICK,
@@ -109,15 +111,23 @@ class Event(NamedTuple):
     detalle: bytes
 
 
+class _Own(threading.local):
+    """What each thread has for itself: a compressor and its memory."""
+
+    def __init__(self) -> None:
+        self.payloads = PayloadEncoder()
+
+
 class Encoder:
-    """Makes COPY streams for one instance; for one thread at a time (``stream`` has its own)."""
+    """Makes COPY streams for one instance; any thread may."""
 
     def __init__(self, plan: Plan, instance_id: str, payload: str) -> None:
         """``payload``: the configuration's ``persist.payload``, "json" or "none"."""
         self._plan = plan
-        self.thread = ThreadPoolExecutor(1, "encode")
+        self.threads = ThreadPoolExecutor(THREADS, "encode")
         self._instance = field(instance_id.encode())
-        self._payloads = PayloadEncoder() if payload == "json" else None
+        self._with_payload = payload == "json"
+        self._own = _Own()
         names = [swarm.id.encode() for swarm in plan.swarms]
         self._names = np.frombuffer(b"".join(names), np.uint8)
         self._name_ends = np.cumsum([0, *map(len, names)], dtype=np.int64)
@@ -130,32 +140,36 @@ class Encoder:
         return self._plan.block_id(block)
 
     def stream(self, bulks: Sequence[Bulk], made: Callable[[], None] | None = None) -> Stream:
-        """``rows``, made ahead in the encoder's thread; ``made``: called after the last piece."""
-        return Stream(self.rows(bulks), self.thread, made)
+        """``rows``, made ahead in the encoder's threads; ``made``: called after the last piece."""
+        return Stream(self._jobs(bulks), self.threads, made)
 
     def event_stream(self, events: Sequence[Event]) -> Stream:
         """``events``, likewise."""
-        return Stream(self.events(events), self.thread)
+        return Stream(iter([lambda: b"".join(self.events(events))]), self.threads)
 
     def rows(self, bulks: Iterable[Bulk]) -> Iterator[bytes]:
         """A COPY stream of ``ROW_COLUMNS`` in pieces, each encoded when it is asked for."""
+        for job in self._jobs(bulks):
+            yield job()
+
+    def _jobs(self, bulks: Iterable[Bulk]) -> Iterator[Job]:
         head = HEADER
         for bulk in bulks:
             for chunk in chunks(bulk):
-                yield head + self._tuples(chunk)
+                yield partial(self._tuples, chunk, head)
                 head = b""
-        yield head + TRAILER
+        yield partial(bytes, head + TRAILER)
 
-    def _tuples(self, bulk: Bulk) -> bytes:
+    def _tuples(self, bulk: Bulk, head: bytes) -> bytes:
         n = len(bulk.rows)
         if int(bulk.blocks.max(initial=0)) >= self._plan.n_blocks:
             raise ValueError(f"a row of block {bulk.blocks.max()} of {self._plan.n_blocks}")
         places = self._plan.blocks[bulk.blocks]
         swarms = places["swarm"].astype(np.int64)
-        if self._payloads is None:
-            payloads = Payloads(b"", np.full(n, -1, np.int64))
+        if self._with_payload:
+            payloads = self._own.payloads.encode(bulk, places["first_id"].astype(np.uint64))
         else:
-            payloads = self._payloads.encode(bulk, places["first_id"].astype(np.uint64))
+            payloads = Payloads(b"", np.full(n, -1, np.int64))
         out = np.empty(n * self._tuple_max + len(payloads.data), np.uint8)
         used = write_tuples(
             bulk.rows.view(np.uint8), bulk.ticks, _TEMPLATE, _MOVES,
@@ -163,7 +177,7 @@ class Encoder:
             bulk.blocks - self._first_block[swarms], np.frombuffer(payloads.data, np.uint8),
             payloads.lengths, out,
         )  # fmt: skip
-        return out[:used].tobytes()
+        return head + out[:used].tobytes()
 
     def events(self, events: Sequence[Event]) -> Iterator[bytes]:
         """A COPY stream of ``EVENT_COLUMNS`` in pieces."""

@@ -17,15 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import zstandard
 
-from corec import layout as L
 from corec.persister.bulk import Bulk
-from corec.persister.text import ENTRY_TEXT_MAX, ROW_TEXT_MAX, as_words, offset_of, write_json
+from corec.persister.text import ENTRY_TEXT_MAX, ROW_TEXT_MAX, as_words, write_json
 
 ZSTD_LEVEL = 3
-_EXTREMES = offset_of(L.ROW, "hist_min")
 
 
 class Payloads(NamedTuple):
@@ -45,17 +42,13 @@ class PayloadEncoder:
     def encode(self, bulk: Bulk, first_ids: npt.NDArray[np.uint64]) -> Payloads:
         """The payload of each row; ``first_ids``: uint64[n], the id of its block's entity 0."""
         n = len(bulk.rows)
-        extremes = bulk.rows.view(np.uint8).reshape(n, -1)[:, _EXTREMES : _EXTREMES + 8]
-        values_text = _json_list(np.ascontiguousarray(bulk.logs["valor"]))
-        extremes_text = _json_list(np.ascontiguousarray(extremes).view(np.float32).reshape(-1))
         room = n * ROW_TEXT_MAX + len(bulk.logs) * ENTRY_TEXT_MAX
-        room += len(values_text) + len(extremes_text)
         if self._out.size < room:
             self._out = np.empty(room, np.uint8)
         segments = np.empty(2 * n, np.uint64)
         used = write_json(
             as_words(bulk.rows), bulk.ticks, first_ids, bulk.counts, as_words(bulk.logs),
-            values_text, extremes_text, self._out, segments,
+            self._out, segments,
         )  # fmt: skip
         text = self._out[:used].data
         compressed = self._zstd.multi_compress_to_buffer(
@@ -64,7 +57,3 @@ class PayloadEncoder:
         # mypy's idea of a BufferSegment lacks that it is a buffer
         parts: list[Any] = [compressed[k] for k in range(n)]
         return Payloads(b"".join(parts), np.fromiter(map(len, parts), np.int64, n))
-
-
-def _json_list(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY), np.uint8)

@@ -1,8 +1,6 @@
 """The payloads' JSON and the tuples of a COPY, written by compiled code into arrays of bytes.
 
-Numbers with a fraction come as text that orjson has written (a list per column: ``[0.5,0.25]``):
-the shortest text that reads back as the same float32 is not worth doing twice.  Nothing is
-bounds-checked: the callers (``payload``, ``encode``) make the arrays large enough.
+Nothing is bounds-checked: the callers (``payload``, ``encode``) make the arrays large enough.
 """
 
 from __future__ import annotations
@@ -14,14 +12,14 @@ import numpy.typing as npt
 from numba.core import types
 
 from corec import layout as L
+from corec.kernels.address import load_anywhere_u8, load_f4, store_anywhere_u8
+from corec.persister.digits import FLOAT_TEXT_MAX, NUMBER_TEXT_MAX, SLACK, put_float, put_number
 from shm.atomics import Indices, Words
 from shm.jit import BYTES, BYTES_READ_ONLY, WORDS, WORDS_READ_ONLY, compiled, inlined
 from shm.memory import Bytes, copy_bytes
 
 _INT64: Any = np.int64
 _UINT64: Any = np.uint64
-_10: Any = np.uint64(10)
-_48: Any = np.uint64(48)
 _U16: Any = np.uint64(0xFFFF)
 _U32: Any = np.uint64(0xFFFFFFFF)
 _INDICES: Any = types.Array(types.int64, 1, "C", readonly=True)
@@ -33,10 +31,12 @@ FROM_TIME: Final = -2
 WIDENED: Final = 1 << 20
 """Beside an offset in ROW: an unsigned number of four bytes that becomes one of eight."""
 ZERO: Final = ord("0")
+_COMMA_WORD: Any = np.uint64(ord(","))
+_MINUS_WORD: Any = np.uint64(ord("-"))
+_16: Any = np.uint64(16)
+_WORD: Final = 8
 COLON: Final = ord(":")
 COMMA: Final = ord(",")
-MINUS: Final = ord("-")
-BRACKET: Final = ord("]")
 
 
 def offset_of(dtype: np.dtype[Any], name: str) -> int:
@@ -59,6 +59,9 @@ UNIX_NS: Final = _at("unix_ns")
 _DESDE: Final = _at("desde") // 8
 _OMITIDOS: Final = _at("omitidos") // 8
 _BINS: Final = _at("histograma") // 8
+_EXTREMES: Final = _at("hist_min")
+_ENTRY_BYTES: Final = L.LOG_DTYPE.itemsize
+_ENTRY_VALOR: Final = offset_of(L.LOG_DTYPE, "valor")
 assert _at("desde") % 8 == _at("histograma") % 8 == 0
 assert _at("omitidos") % 8 == 4
 assert _at("hist_max") == _at("hist_min") + 4
@@ -76,11 +79,11 @@ _T_END: Final = _text("]}}")
 ROW_TEXT_MAX: Final = (
     sum(t.size for t in (_T_DESDE, _T_HASTA, _T_ID, _T_TICK, _T_VALOR, _T_OMITIDOS))
     + sum(t.size for t in (_T_MIN, _T_MAX, _T_CUENTAS, _T_END))
-    + 2 * 20 + 10 + 11 * L.HISTOGRAM_BINS
+    + 3 * NUMBER_TEXT_MAX + 2 * FLOAT_TEXT_MAX + (NUMBER_TEXT_MAX + 1) * L.HISTOGRAM_BINS + SLACK
 )  # fmt: skip
-"""Bytes of a row's JSON at most, less its messages and the text of its floats."""
-ENTRY_TEXT_MAX: Final = 11 + 22
-"""Bytes of a message at most, less the text of its value."""
+"""Bytes of a row's JSON at most, less its messages."""
+ENTRY_TEXT_MAX: Final = 2 * (NUMBER_TEXT_MAX + 1) + FLOAT_TEXT_MAX + 1
+"""Bytes of a message at most."""
 
 
 @inlined
@@ -91,34 +94,60 @@ def _put(out: Bytes, at: int, text: Bytes) -> int:
 
 @inlined
 def _put_number(out: Bytes, at: int, number: int) -> int:
-    """Write a uint64 in decimal."""
-    value = _UINT64(number)
-    digits = 1
-    rest = value // _10
-    while rest:
-        digits += 1
-        rest = rest // _10
-    for k in range(at + digits - 1, at - 1, -1):
-        rest = value // _10
-        out[k] = _48 + (value - rest * _10)
-        value = rest
-    return at + digits
+    """Write a u64 in decimal."""
+    end: int = put_number(out.ctypes.data + at, number) - out.ctypes.data
+    return end
 
 
 @inlined
-def _put_float(out: Bytes, at: int, text: Bytes, cursor: int) -> tuple[int, int]:
-    """Copy one element of a JSON list of numbers; where ``out`` and ``text`` go on."""
-    while text[cursor] != COMMA and text[cursor] != BRACKET:
-        out[at] = text[cursor]
-        at += 1
-        cursor += 1
-    return at, cursor + 1
+def _put_ids(to: int, first_id: int, logs: Words, begin: int, end: int) -> int:
+    """The ids of log entries, each with a comma behind it."""
+    for j in range(begin, end):
+        to = put_number(to, (first_id + (logs[j] & _U16)) & _U32)
+        store_anywhere_u8(to, _COMMA_WORD)
+        to += 1
+    return to
+
+
+@inlined
+def _put_ticks(to: int, tick: int, logs: Words, begin: int, end: int) -> int:
+    """The ticks of log entries, likewise; a text is copied while the tick is the same."""
+    before = _INT64(-1)
+    text = to
+    for j in range(begin, end):
+        delta = _INT64(logs[j] >> _16 & _U16)
+        size = to - text
+        if delta == before and size <= _WORD:
+            store_anywhere_u8(to, load_anywhere_u8(text))
+            text = to
+            to += size
+            continue
+        before = delta
+        text = to
+        when = tick - delta
+        if when < 0:
+            store_anywhere_u8(to, _MINUS_WORD)
+            to += 1
+            when = -when
+        to = put_number(to, when)
+        store_anywhere_u8(to, _COMMA_WORD)
+        to += 1
+    return to
+
+
+@inlined
+def _put_values(to: int, logs: Words, begin: int, end: int) -> int:
+    """The values of log entries, likewise."""
+    for j in range(begin, end):
+        to = put_float(to, load_f4(logs.ctypes.data + _ENTRY_BYTES * j + _ENTRY_VALOR))
+        store_anywhere_u8(to, _COMMA_WORD)
+        to += 1
+    return to
 
 
 @compiled(
     types.int64(
-        WORDS_READ_ONLY, _INDICES, WORDS_READ_ONLY, _INDICES, WORDS_READ_ONLY, BYTES_READ_ONLY,
-        BYTES_READ_ONLY, BYTES, WORDS,
+        WORDS_READ_ONLY, _INDICES, WORDS_READ_ONLY, _INDICES, WORDS_READ_ONLY, BYTES, WORDS,
     )
 )  # fmt: skip
 def write_json(
@@ -127,52 +156,39 @@ def write_json(
     first_ids: Words,
     counts: Indices,
     logs: Words,
-    values: Bytes,
-    extremes: Bytes,
     out: Bytes,
     segments: Words,
 ) -> int:
     """The JSON of rows, one after the other; the bytes of ``out`` that are used.
 
     ``rows`` are ROW[n] and ``logs`` their LOG_DTYPE[sum of ``counts``] as words; ``first_ids`` is
-    the id of entity 0 of each row's block; ``values`` is the JSON list of the logs' ``valor``,
-    ``extremes`` that of hist_min, hist_max, hist_min, …  ``segments`` u64[2 n] gets offset and
-    length of each.  Room of ``out``: ``ROW_TEXT_MAX``, ``ENTRY_TEXT_MAX``, and the two texts.
+    the id of entity 0 of each row's block.  ``segments`` u64[2 n] gets offset and length of each.
+    Room of ``out``: ``ROW_TEXT_MAX`` and ``ENTRY_TEXT_MAX``.
     """
+    here = out.ctypes.data
     at = 0
     entry = 0
-    value_at = extreme_at = 1
     for k in range(ticks.size):
         base = k * ROW_WORDS
         begin = at
         end = entry + counts[k]
+        some = counts[k] > 0  # then a comma is one too many
         at = _put_number(out, _put(out, at, _T_DESDE), rows[base + _DESDE])
         at = _put_number(out, _put(out, at, _T_HASTA), ticks[k])
         at = _put(out, at, _T_ID)
-        for j in range(entry, end):
-            at = _put_number(out, at, (first_ids[k] + (logs[j] & _U16)) & _U32)
-            out[at] = COMMA
-            at += 1
-        at = _put(out, at - (counts[k] > 0), _T_TICK)
-        for j in range(entry, end):
-            when = ticks[k] - _INT64(logs[j] >> _UINT64(16) & _U16)
-            if when < 0:
-                out[at] = MINUS
-                at += 1
-                when = -when
-            at = _put_number(out, at, when)
-            out[at] = COMMA
-            at += 1
-        at = _put(out, at - (counts[k] > 0), _T_VALOR)
-        for _ in range(entry, end):
-            at, value_at = _put_float(out, at, values, value_at)
-            out[at] = COMMA
-            at += 1
-        at = _put(out, at - (counts[k] > 0), _T_OMITIDOS)
+        at = _put_ids(here + at, first_ids[k], logs, entry, end) - here
+        at = _put(out, at - some, _T_TICK)
+        at = _put_ticks(here + at, ticks[k], logs, entry, end) - here
+        at = _put(out, at - some, _T_VALOR)
+        at = _put_values(here + at, logs, entry, end) - here
+        at = _put(out, at - some, _T_OMITIDOS)
         entry = end
         at = _put_number(out, at, rows[base + _OMITIDOS] >> _UINT64(32))
-        at, extreme_at = _put_float(out, _put(out, at, _T_MIN), extremes, extreme_at)
-        at, extreme_at = _put_float(out, _put(out, at, _T_MAX), extremes, extreme_at)
+        extremes = rows.ctypes.data + k * ROW_BYTES + _EXTREMES
+        at = _put(out, at, _T_MIN)
+        at = put_float(here + at, load_f4(extremes)) - here
+        at = _put(out, at, _T_MAX)
+        at = put_float(here + at, load_f4(extremes + 4)) - here
         at = _put(out, at, _T_CUENTAS)
         for j in range(L.HISTOGRAM_BINS // 2):
             pair = rows[base + _BINS + j]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,7 +25,6 @@ from tests.persister.small_world import make_plan
 CAPACITY = 1 << 14
 BLOCKS = 4
 PLAIN = Encoder(make_plan(BLOCKS), "corec1", "json")
-"""For this thread; one that streams has a thread of its own."""
 
 
 class Table:
@@ -145,20 +147,57 @@ def test_it_is_taken_ahead(encoder: Encoder) -> None:
 
 def test_a_stream_is_made_a_bounded_piece_ahead(encoder: Encoder) -> None:
     """And what fails while it is made is raised to whoever sends it."""
-    made = 0
+    made = []
 
-    def pieces() -> Iterator[bytes]:
-        nonlocal made
-        while made < 99:
-            made += 1
-            yield b"x"
+    def piece() -> bytes:
+        made.append(threading.get_ident())
+        return b"x"
+
+    def no_piece() -> bytes:
         raise ValueError("a row makes no sense")
 
     async def main() -> None:
-        stream = Stream(pieces(), encoder.thread)
-        await asyncio.get_running_loop().run_in_executor(encoder.thread, int)
-        assert made == STEPS_AHEAD * STEP_PIECES
+        stream = Stream(iter([*[piece] * 99, no_piece]), encoder.threads)
+        await until(lambda: len(made) >= STEPS_AHEAD * STEP_PIECES)
+        await asyncio.get_running_loop().run_in_executor(encoder.threads, int)
+        assert len(made) == STEPS_AHEAD * STEP_PIECES
         with pytest.raises(ValueError, match="no sense"):
             await drained(stream)
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait on the loop, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
+def test_pieces_are_sent_in_order_whichever_is_made_first(encoder: Encoder) -> None:
+    """The first one waits for the second, which another thread makes meanwhile."""
+    second = threading.Event()
+    all_made: list[bool] = []
+
+    def first_piece() -> bytes:
+        assert second.wait(10)
+        return b"1"
+
+    def second_piece() -> bytes:
+        second.set()
+        return b"3"
+
+    async def main() -> None:
+        jobs = [first_piece, lambda: b"2", second_piece, lambda: b"4"]
+        with ThreadPoolExecutor(2) as threads:
+            stream = Stream(iter(jobs), threads, lambda: all_made.append(True))
+            assert await drained(stream) == b"1234"
+            await until(lambda: all_made == [True])
+            for pieces in range(1, 3 * STEPS_AHEAD * STEP_PIECES):
+                done = asyncio.Event()
+                stream = Stream(iter([lambda: b"x"] * pieces), threads, done.set)
+                assert len(await drained(stream)) == pieces
+                await asyncio.wait_for(done.wait(), 10)
 
     asyncio.run(main())

@@ -22,6 +22,7 @@ from corec.persister.payload import ZSTD_LEVEL
 from corec.persister.writer import hours
 from corec.plan import BLOCK_ROW, Plan, Swarm
 from shm.lane import Frame, Lane, lane_region_bytes
+from tests.persister.written import float_texts
 
 FIRST_OF_SECOND = 3
 BIG_NUMBER = 1_234_567
@@ -68,18 +69,19 @@ def tuples(frames: list[Frame]) -> bytes:
         at = L.ROW.itemsize + frame.b * L.REPAIR.itemsize
         log = np.frombuffer(frame.payload, L.LOG_DTYPE, frame.c, at)
         first_id = np.uint32(PLAN.blocks["first_id"][frame.a])
+        low, high = float_texts([row["hist_min"], row["hist_max"]])
         document = {
             "desde": int(row["desde"]),
             "hasta": frame.tick,
             "mensajes": {
                 "id": first_id + log["local"],
                 "tick": frame.tick - log["tick_delta"].astype(np.int64),
-                "valor": np.ascontiguousarray(log["valor"]),
+                "valor": [orjson.Fragment(t) for t in float_texts(log["valor"])],
             },
             "omitidos": int(row["omitidos"]),
             "histograma": {
-                "min": row["hist_min"],
-                "max": row["hist_max"],
+                "min": orjson.Fragment(low),
+                "max": orjson.Fragment(high),
                 "cuentas": row["histograma"].tolist(),
             },
         }
