@@ -54,8 +54,9 @@ class Persist(Section):
         None,
         pattern=r"^[1-9][0-9]{0,4}[hdw]$",
     )
-    payload: Literal["json", "none"] = key(
-        '"json" (the messages since the last row and a histogram, Zstandard) or "none"',
+    payload: Literal["json", "histogram", "none"] = key(
+        '"json" (the messages since the last row and a histogram, Zstandard), "histogram" (without'
+        ' the messages) or "none"',
         "What the column payload holds.",
         "json",
     )

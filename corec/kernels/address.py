@@ -170,20 +170,28 @@ def copy_memory(typing_context: Any, target: Any, source: Any, count: Any) -> An
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-@intrinsic
-def prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask the core for the cache line at ``address``, to be written soon."""
+def _prefetcher(write: int) -> Any:
+    @intrinsic
+    def prefetch(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            byte_pointer = ir.IntType(8).as_pointer()
+            number = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte_pointer, number, number, number])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            hint = [ir.Constant(number, write), ir.Constant(number, 3), ir.Constant(number, 1)]
+            builder.call(function, [builder.inttoptr(args[0], byte_pointer), *hint])
+            return context.get_dummy_value()
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte_pointer = ir.IntType(8).as_pointer()
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        hint = [ir.Constant(number, 0), ir.Constant(number, 3), ir.Constant(number, 1)]
-        builder.call(function, [builder.inttoptr(args[0], byte_pointer), *hint])
-        return context.get_dummy_value()
+        return types.void(types.int64), generate
 
-    return types.void(types.int64), generate
+    return prefetch
+
+
+prefetch = _prefetcher(0)
+"""Ask the core for the cache line at an address, to be read soon."""
+
+prefetch_to_write = _prefetcher(1)
+"""Likewise, to be written: no other core has it then."""
 
 
 @njit(forceinline=True)
@@ -191,6 +199,13 @@ def fetch(start, size):
     """Ask for the cache lines of ``start … start + size``."""
     for at in range(start, start + size, 64):
         prefetch(at)
+
+
+@njit(forceinline=True)
+def fetch_to_write(start, size):
+    """Ask for the cache lines of ``start … start + size``, to be written."""
+    for at in range(start, start + size, 64):
+        prefetch_to_write(at)
 
 
 @njit(inline="always")

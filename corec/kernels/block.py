@@ -31,7 +31,7 @@ from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, f4_at, f8_at, fetch, i8_at, u1_at, u4_at, u8_at
 from corec.kernels.block_words import K_BEFORE_PUBLISH, add, commit, get_f, set_f
 from corec.kernels.failures import any_racha, note_failures, repair
-from corec.kernels.frames import LOG_BYTES, append_log, emit
+from corec.kernels.frames import LOG_BYTES, append_log, emit, fetch_frame
 from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
 from corec.layout import (
@@ -157,6 +157,7 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     source = base + OFF_DYN[0] + parity * (OFF_DYN[1] - OFF_DYN[0])
     copy_memory(s + scratch[K.S_DYN], source, DYN_WORDS * 8)
     fetch(block[K.B_LOG] + LOG_BYTES * int64(dyn[D_LOG_N]), 128)
+    fetch_frame(out)
     if int64(dyn[D_IN_TICK]) != tick:
         begin_tick(dyn, tick)
     if row[K.W_KIND] == KIND_MICRO:
@@ -177,7 +178,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     local = u4_at(s + scratch[K.S_LOCAL], most)
     picked = f4_at(s + scratch[K.S_PICKED], most)
     if emitted > 0:
-        append_log(block, dyn, tick, emitted, local, picked)
+        keep = targs[K.T_NO_LOG] == 0
+        append_log(block, dyn, tick, emitted, local, picked, keep)
         add(dyn, D_MESSAGES, emitted)
         add(dyn, D_ROW_MENSAJES, emitted)
     if last:

@@ -46,6 +46,7 @@ T_SEED: Final = 1
 T_EVERY: Final = 2  # persist.every_ticks, 0 = no rows
 T_UNIX_NS: Final = 3
 T_SCRATCH: Final = 4  # address of the scratch memory, see below
+T_NO_LOG: Final = 5  # 1: messages are not kept for the next row
 T_COLUMNS: Final = 8
 
 # float64 arguments of a tick

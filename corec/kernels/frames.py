@@ -12,6 +12,7 @@ from corec.kernels import desc as K
 from corec.kernels.address import (
     copy_memory,
     f4_at,
+    fetch_to_write,
     store_big_u2,
     store_big_u8,
     store_f4,
@@ -55,6 +56,7 @@ from corec.layout import (
     ROW_HAS_ROW,
 )
 from shm.killpoint import process_kill_point
+from shm.layout import LANE_HEAD
 from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
 
 MESSAGE_BYTES = MESSAGE.itemsize
@@ -110,11 +112,21 @@ def select_over(over, valor, local, picked, hits):
     return count
 
 
+@njit(forceinline=True)
+def fetch_frame(lane):
+    """Ask for the lines of the lane that the next frame goes to.
+
+    The consumer has read them on another core since they were written last.
+    """
+    ctl, data = lane
+    fetch_to_write(data.ctypes.data + (int64(ctl[LANE_HEAD]) & (data.shape[0] - 1)), 256)
+
+
 @njit
-def append_log(block, dyn, tick, count, local, picked):
-    """Append messages to the block's log at its cursor; what does not fit is counted."""
+def append_log(block, dyn, tick, count, local, picked, keep):
+    """Append messages to the block's log at its cursor; what is not kept there is counted."""
     at = int64(dyn[D_LOG_N])
-    room = min(count, block[K.B_LOG_CAP] - at)
+    room = min(count, block[K.B_LOG_CAP] - at) if keep else int64(0)
     delta = uint32((tick - int64(dyn[D_ROW_TICK])) & 0xFFFF) << uint32(16)
     base = block[K.B_LOG] + LOG_BYTES * at
     for k in range(room):

@@ -122,11 +122,11 @@ class Encoder:
     """Makes COPY streams for one instance; any thread may."""
 
     def __init__(self, plan: Plan, instance_id: str, payload: str) -> None:
-        """``payload``: the configuration's ``persist.payload``, "json" or "none"."""
+        """``payload``: the configuration's ``persist.payload``."""
         self._plan = plan
         self.threads = ThreadPoolExecutor(THREADS, "encode")
         self._instance = field(instance_id.encode())
-        self._with_payload = payload == "json"
+        self._with_payload = payload != "none"
         self._own = _Own()
         names = [swarm.id.encode() for swarm in plan.swarms]
         self._names = np.frombuffer(b"".join(names), np.uint8)

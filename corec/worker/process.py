@@ -54,6 +54,7 @@ class Worker:
         self.targs = np.zeros(K.T_COLUMNS, np.int64)
         self.targs[K.T_SEED] = np.uint64(rt.config.seed).view(np.int64)
         self.targs[K.T_EVERY] = rt.config.persist.every_ticks
+        self.targs[K.T_NO_LOG] = rt.config.persist.payload != "json"
         self.targs[K.T_SCRATCH] = tables.scratch_address
         self.fargs = np.ones(K.F_COLUMNS, np.float64)
         self.ranges = np.array(

@@ -231,3 +231,23 @@ def test_the_log_of_messages_is_bounded_and_what_is_left_out_is_counted() -> Non
         int(block.view.dyn[L.D_LOG_OMITTED]) == 0
         or sum(frame.messages.size for frame in block.messages()) > 30
     )
+
+
+def test_without_a_log_the_messages_are_sent_all_the_same_and_counted() -> None:
+    from corec.kernels import desc as K
+
+    blocks = [Block(worker, entities=100, every_ticks=4) for _ in range(2)]
+    blocks[1].targs[K.T_NO_LOG] = 1
+    sent = []
+    for _ in range(4):
+        for block in blocks:
+            block.tick()
+        sent.append([[frame.messages.tobytes() for frame in b.messages()] for b in blocks])
+    assert all(kept == not_kept for kept, not_kept in sent)
+    (kept,), (not_kept,) = (block.row_frames() for block in blocks)
+    assert kept.row is not None
+    assert not_kept.row is not None
+    assert kept.log.size == kept.row["mensajes"][0] == not_kept.row["mensajes"][0] > 0
+    assert not_kept.log.size == 0
+    assert not_kept.row["omitidos"][0] == not_kept.row["mensajes"][0]
+    assert kept.row["histograma"].tolist() == not_kept.row["histograma"].tolist()
