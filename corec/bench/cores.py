@@ -5,7 +5,10 @@ umbral, so no messages. Philox, statistics, umbral, the check for failures, doub
 commit of every block stay, and so do persister, broker, nucleus and both database servers, idle.
 
 *Everything on* is the default sensor (1 % emit), a row per block about once a second, a scrape of
-``/metrics`` each second. Its time counts until every message is confirmed by Valkey.
+``/metrics`` each second. Its time counts until every message is confirmed by Valkey and every row
+committed. At full speed such a row holds some thousand messages, and storing each in PostgreSQL as
+well is most of the cost: *everything on, lean rows* has the same rows with ``persist.payload``
+"histogram".
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from corec import layout as L
-from corec.bench.check import verify
+from corec.bench.check import blocks_of, verify
 from corec.bench.results import Table
 from corec.bench.rounds import Contender, Effort, interleave, tell, wait_until
 from corec.bench.server import NEVER, Server
@@ -30,6 +33,9 @@ STREAM_ENTRIES = 500
 PACED_HZ = 10.0
 ROWS_SHARE = 0.7
 """Of the sinks-off rate: about what everything on reaches, so that rows come once a second."""
+OFF = "sinks off"
+ON = "everything on"
+LEAN = "everything on, lean rows"
 
 
 def measure(effort: Effort) -> list[Table]:
@@ -45,21 +51,27 @@ def measure(effort: Effort) -> list[Table]:
         per_second = 30 / quiet.step(30)
         every = max(1, round(per_second * ROWS_SHARE))
         tell(f"  a row per block every {every} ticks, about once a second")
-        on = sensors(n, persist={"every_ticks": every}, streams={"maxlen": STREAM_ENTRIES})
-        with Server(on) as busy, _scraping(busy):
+        rows = {"every_ticks": every}
+        on = sensors(n, persist=rows, streams={"maxlen": STREAM_ENTRIES})
+        lean_rows = rows | {"payload": "histogram"}
+        less = sensors(n, persist=lean_rows, streams={"maxlen": STREAM_ENTRIES})
+        with Server(on) as busy, _scraping(busy), Server(less) as lean, _scraping(lean):
             busy.start()
+            lean.start()
             contenders = []
             for workers in range(1, cores + 1):
                 ticks = max(2, round(effort.sample_seconds * per_second))
                 contenders += [
-                    _contender("sinks off", quiet, n, workers, ticks),
-                    _contender("everything on", busy, n, workers, 4 * ticks),
+                    _contender(OFF, quiet, n, workers, ticks),
+                    _contender(LEAN, lean, n, workers, 4 * ticks),
+                    _contender(ON, busy, n, workers, 4 * ticks),
                 ]
             table.rows = interleave(contenders, effort.rounds)
             _compare(table, cores)
             paced.rows = interleave([_paced(busy, effort)], effort.rounds)
-            paced.checks += verify("everything on", busy)
-        table.checks += verify("sinks off", quiet)
+            paced.checks += verify(ON, busy)
+            table.checks += verify(LEAN, lean)
+        table.checks += verify(OFF, quiet)
     table.notes.append("the other rows are compared with sinks off, 1 worker; digests below")
     return [table, paced]
 
@@ -72,8 +84,10 @@ def _contender(name: str, server: Server, n: int, workers: int, ticks: int) -> C
         target = server.tick + ticks
         began = time.perf_counter()
         server.step(ticks)
-        if name != "sinks off":
+        if name != OFF:
             wait_until(lambda: _sent(server) >= target, "the messages are in Valkey", 60.0)
+            rows = blocks_of(server.config) * (target // server.config["persist"]["every_ticks"])
+            wait_until(lambda: server.rows >= rows, "the rows are committed", 60.0)
         return n * ticks / (time.perf_counter() - began) / 1e6
 
     return Contender(f"{name}, {workers} worker{plural}", sample, True)
@@ -89,10 +103,11 @@ def _compare(table: Table, cores: int) -> None:
     rate = {row.name: row.median for row in table.rows}
     for workers in range(1, cores + 1):
         tail = f"{workers} worker" + ("s" if workers > 1 else "")
-        share = rate[f"everything on, {tail}"] / rate[f"sinks off, {tail}"]
-        table.notes.append(f"{tail}: everything on keeps {100 * share:.0f} % of sinks off")
+        for name in (LEAN, ON):
+            share = rate[f"{name}, {tail}"] / rate[f"{OFF}, {tail}"]
+            table.notes.append(f"{tail}: {name} keeps {100 * share:.0f} % of sinks off")
         if workers > 1:
-            gained = rate[f"sinks off, {tail}"] / rate["sinks off, 1 worker"]
+            gained = rate[f"{OFF}, {tail}"] / rate[f"{OFF}, 1 worker"]
             table.notes.append(f"{tail}: {gained:.2f} times one, {gained / workers:.2f} per core")
 
 

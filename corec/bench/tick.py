@@ -28,6 +28,7 @@ CHECK_TICKS = 8
 RIVALS: tuple[tuple[str, str, str, dict[str, Any], int, int], ...] = (
     # name, module, class, arguments, entities, entities when quick
     ("hand-written Numba loop", "loop_tick", "LoopTick", {}, 1_000_000, 100_000),
+    ("EnTT (C++)", "entt_tick", "EnttTick", {}, 1_000_000, 100_000),
     ("NumPy, Philox", "array_tick", "ArrayTick", {}, 1_000_000, 100_000),
     ("NumPy, SFC64", "array_tick", "ArrayTick", {"generator": "SFC64"}, 1_000_000, 100_000),
     ("Polars", "polars_tick", "PolarsTick", {}, 1_000_000, 100_000),

@@ -29,7 +29,8 @@ from corec.world.tables import make_tables
 from shm.lane import Lane, lane_region_bytes
 
 TMPFS = "/dev/shm"
-LANE_BYTES = 1 << 26
+LANE_BYTES = 1 << 23
+"""As the server's."""
 
 
 class Expected(NamedTuple):
