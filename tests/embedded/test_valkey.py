@@ -57,6 +57,20 @@ def test_starts_as_our_child_keeps_data_and_port_and_leaves_nothing(tmp_path: Pa
     again.stop()
 
 
+def test_is_set_up_for_this_use(valkey_url: str) -> None:
+    with redis.Redis.from_url(valkey_url) as client:
+        for name, value in {
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "no-appendfsync-on-rewrite": "no",
+            "auto-aof-rewrite-min-size": str(512 << 20),
+            "auto-aof-rewrite-percentage": "100",
+            "rdbcompression": "no",
+            "maxmemory-policy": "noeviction",
+        }.items():
+            assert client.config_get(name)[name] == value
+
+
 @pytest.mark.parametrize("immediate", [False, True])
 def test_restart_keeps_acknowledged_writes(tmp_path: Path, immediate: bool) -> None:
     server = _server(tmp_path)
