@@ -270,6 +270,7 @@ class Persister:
             if not (
                 stopping
                 or now - first_seen >= LINGER_S
+                or self._at_rest()
                 or worth_writing(waiting, capacities, ENOUGH_BYTES)
             ):
                 await asyncio.sleep(LINGER_S / 10)
@@ -295,6 +296,14 @@ class Persister:
         self.shown.count(L.P_DROPPED, bad + newly_lost(batch.event_frames))
         self._show_rows(writer)
         kill_point("persist.after_release")
+
+    def _at_rest(self) -> bool:
+        """Whether the world is paused and has run what it was asked for: nothing more comes."""
+        if not self.rt.get(L.C_PAUSED):
+            return False
+        workers = self.rt.get(L.C_WORKERS)
+        ticks = [self.rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(workers)]
+        return min(ticks, default=0) >= self.rt.get(L.C_STEP_LIMIT)
 
     def _overtaken(self, writer: Writer) -> bool:
         """Whether another consumer released frames that were still to be written here.

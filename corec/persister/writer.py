@@ -13,6 +13,7 @@ A ``Writer`` that raised is used up, and its connection with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -36,6 +37,8 @@ from corec.persister.schema import PARTITIONED, Connection, ensure_schema
 from shm.killpoint import kill_point
 
 CONNECT_TIMEOUT_S = 5
+SEND_BUFFER_BYTES = 2 << 20
+"""As much as the kernel allows of it: the server goes on reading while this process encodes."""
 _CONNECT = {
     "application_name": "corec persister",
     "connect_timeout": CONNECT_TIMEOUT_S,
@@ -122,6 +125,8 @@ async def connect(conninfo: str) -> Connection:
     connection: Connection = await psycopg.AsyncConnection.connect(
         conninfo, autocommit=True, prepare_threshold=None, **options
     )
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return connection
 
 

@@ -20,6 +20,7 @@ from tests.persister.small_world import (
     rows_of,
     small_world,
 )
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -66,6 +67,19 @@ def test_without_messages_and_without_payload(shm_dir: Path, pg_dsn: str) -> Non
         world.drain()
         body = decode_payload(rows_of(pg_dsn, "otro")[0][14])
         assert body["mensajes"] == {"id": [], "tick": [], "valor": []}
+
+
+def test_the_rows_of_a_world_at_rest_are_not_kept_waiting(
+    shm_dir: Path, pg_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corec.persister.process.LINGER_S", 20.0)
+    with small_world(shm_dir, pg_dsn) as world:
+        pid = world.start()
+        world.rt.set(L.C_STEP_LIMIT, 4)
+        world.rt.set(L.C_PAUSED, 1)
+        world.publish_ticks(3, 4)
+        wait_until(lambda: world.count(L.P_ROWS) == 12, "the rows are committed", 10.0)
+        assert world.stop(pid) == 0
 
 
 def test_events_and_repairs(shm_dir: Path, pg_dsn: str) -> None:
