@@ -23,6 +23,7 @@ import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
 import corec.kernels.address as address
 import corec.kernels.philox as philox
+import corec.kernels.stats as stats
 from corec import layout
 from corec.cache import cache_folder
 from corec.entities.processor import Processor, ProcessorError
@@ -62,7 +63,7 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, codegen, cursor, address, philox, layout, sys.modules[__name__])
+    own = (adapt, codegen, cursor, address, philox, stats, layout, sys.modules[__name__])
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
