@@ -24,6 +24,7 @@ import numpy as np
 from corec import layout as L
 from corec.kernels.inputs import note_positions
 from corec.runtime import Runtime, word_to_float
+from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
 from shm.atomics import spin_until_all_at_least
 from shm.killpoint import kill_point
 
@@ -128,10 +129,7 @@ class Leader:
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + 1)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
         cut = rt.inbox.head
-        rt.set(L.C_CUT + (tick & 3), cut)
-        rt.set(L.C_TICK_UNIX_NS + (tick & 3), time.time_ns())
-        rt.set(L.C_CUT_CARGA + (tick & 3), rt.get(L.C_CARGA))
-        kill_point("leader.after_cut")
+        note_cut(self.control, tick, cut, time.time_ns())
         # the copy of T holds T−2's table: nothing to do if no reading came in either tick
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
             note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
@@ -139,8 +137,19 @@ class Leader:
         if before != rt.inbox.tail:
             rt.inbox.release(before)
             rt.doorbells[L.SLOT_BROKER].ring()
-        kill_point("leader.before_go")
-        rt.set(L.C_GO_TICK, tick)
-        kill_point("leader.after_go")
+        let_go(self.control, tick)
+        self._ring()
+
+    def go_at_once(self, tick: int) -> bool:
+        """Let ``tick`` go if nothing but the other workers was waited for; else it is ``go``'s."""
+        inbox = self.rt.inbox.ctl
+        found = go_if_plain(
+            self.control, self.done_words, inbox, tick, time.time_ns(), SPINS_FLAT_OUT
+        )
+        if found == WENT_RING:
+            self._ring()
+        return found != NOT_NOW
+
+    def _ring(self) -> None:
         for k in range(1, self.workers):
-            rt.doorbells[L.SLOT_WORKER0 + k].ring()
+            self.rt.doorbells[L.SLOT_WORKER0 + k].ring()

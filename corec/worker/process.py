@@ -8,7 +8,6 @@ between the two makes the successor run T over blocks that have all committed it
 from __future__ import annotations
 
 import asyncio
-import bisect
 import contextlib
 import time
 from collections.abc import Callable
@@ -26,14 +25,15 @@ from corec.kernels.inputs import count_inputs, sort_inputs
 from corec.kernels.touch import touch_range
 from corec.plan import split_blocks
 from corec.runtime import Runtime, word_to_float
+from corec.worker import steps
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.world.tables import Tables
 from shm.atomics import spin_until_at_least
-from shm.killpoint import kill_point
 
 PAGE_BYTES: Final = 4096
 WAKE_SECONDS_MAX: Final = 0.05
-BUCKETS_NS: Final = tuple(int(s * 1e9) for s in L.TICK_BUCKETS_SECONDS)
+GIVE_WAY_SECONDS: Final = 0.005
+"""So often the event loop gets a turn between ticks that wait for nothing."""
 
 
 class Worker:
@@ -42,13 +42,14 @@ class Worker:
     def __init__(self, rt: Runtime, tables: Tables, k: int, workers: int, child: Child) -> None:
         self.rt, self.tables, self.k, self.child = rt, tables, k, child
         self.slot = rt.slot(L.SLOT_WORKER0 + k)
-        self.tick_word = self.slot.base + L.S_TICK
+        self.leader_bell = L.slot_base(L.SLOT_WORKER0) + L.S_SLEEPING if k else -1
         self.bell = rt.doorbells[L.SLOT_WORKER0 + k]
         self.lo, self.hi = split_blocks(rt.plan, workers)[k]
         self.leader = Leader(rt, workers) if k == 0 else None
         self.woken = asyncio.Event()
         n = rt.plan.n_blocks
         self.in_start = np.zeros(n + 1, np.int64)
+        self.sorted = False
         self.cursor = np.zeros(n, np.int64)
         self.sort_space(1024)
         self.targs = np.zeros(K.T_COLUMNS, np.int64)
@@ -81,12 +82,16 @@ class Worker:
         for lane in (self.rt.out[self.k], self.rt.rows[self.k]):
             lane.data[::PAGE_BYTES].sum()  # mapped now, and not frame by frame within the ticks
         self.slot.set(L.S_STATE, L.PROC_READY)
-        while True:
-            tick = self.slot.get(L.S_TICK) + 1
-            if not await self._may_run(tick):
-                break
-            await self._tick(tick)
-            await asyncio.sleep(0)
+        give_way_at = 0.0
+        tick = self.slot.get(L.S_TICK) + 1
+        while self._went(tick) or await self._may_run(tick):
+            if await self._tick(tick):
+                tick += 1
+            if (now := time.monotonic()) >= give_way_at:
+                give_way_at = now + GIVE_WAY_SECONDS
+                await asyncio.sleep(0)
+                if self._leaving(tick):
+                    break
         self.slot.set(L.S_STATE, L.PROC_DRAINED)
 
     def _rung(self) -> None:
@@ -111,6 +116,12 @@ class Worker:
                     await asyncio.wait_for(self.woken.wait(), seconds)
         finally:
             self.bell.cancel_sleep()
+
+    def _went(self, tick: int) -> bool:
+        """Whether ``tick`` may run with nothing else to be looked at first."""
+        if self.leader is not None:
+            return self.leader.go_at_once(tick)
+        return bool(steps.went(self.rt.control, tick, SPINS_FLAT_OUT))
 
     async def _may_run(self, tick: int) -> bool:
         """Wait until ``tick`` went (the leader: let it go); false: this worker is to leave."""
@@ -142,9 +153,6 @@ class Worker:
         """Sort the readings of ``tick`` by block."""
         rt = self.rt
         start, end = rt.get(L.C_CUT + (tick - 1 & 3)), rt.get(L.C_CUT + (tick & 3))
-        if start == end:
-            self.in_start[self.lo : self.hi + 1] = 0
-            return
         data = rt.inbox.data
         total = count_inputs(
             data, start, end, self.ranges, self.first_id, self.end_id, self.lo, self.hi,
@@ -157,14 +165,17 @@ class Worker:
             self.in_start, self.cursor, self.in_local, self.in_value, self.in_active,
         )  # fmt: skip
 
-    async def _tick(self, tick: int) -> None:
-        rt, slot, t = self.rt, self.slot, self.tables
+    async def _tick(self, tick: int) -> bool:
+        """Run ``tick``; false: not to its end, since the world stops at once."""
+        rt, t = self.rt, self.tables
         started = time.monotonic_ns()
         used = time.thread_time_ns()
-        self.targs[K.T_TICK] = tick
-        self.targs[K.T_UNIX_NS] = rt.get(L.C_TICK_UNIX_NS + (tick & 3))
-        self.fargs[K.F_CARGA] = word_to_float(rt.get(L.C_CUT_CARGA + (tick & 3)))
-        self._inputs(tick)
+        if steps.begin(rt.control, tick, self.targs, self.fargs):
+            self._inputs(tick)
+            self.sorted = True
+        elif self.sorted:
+            self.in_start[self.lo : self.hi + 1] = 0
+            self.sorted = False
         out, rows = rt.out[self.k], rt.rows[self.k]
         at = self.lo
         waited = computed = 0
@@ -182,24 +193,25 @@ class Worker:
             waited += time.monotonic_ns() - blocked
             used = time.thread_time_ns()
             if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
-                return
+                return False
         computed += time.thread_time_ns() - used
-        kill_point("worker.before_done")
         now = time.monotonic_ns()
-        slot.set(L.S_BUSY_NS, slot.get(L.S_BUSY_NS) + computed)
-        if waited:
-            slot.set(L.S_WAIT_SINK_NS, slot.get(L.S_WAIT_SINK_NS) + waited)
-        bucket = L.S_BUCKET0 + bisect.bisect_left(BUCKETS_NS, now - started)
-        slot.set(bucket, slot.get(bucket) + 1)
-        slot.set(L.S_BUCKET_SUM_NS, slot.get(L.S_BUCKET_SUM_NS) + now - started)
-        slot.set(L.S_BEAT_NS, now)
-        slot.set(L.S_TICK, tick)
-        if self.k:
-            rt.doorbells[L.SLOT_WORKER0].ring()
-        if out.used * 4 > out.capacity:
-            rt.doorbells[L.SLOT_BROKER].ring()
-        if rows.used * 4 > rows.capacity:
-            rt.doorbells[L.SLOT_PERSISTER].ring()
+        ring = steps.end(
+            rt.control, self.slot.base, tick, computed, waited, now - started, now,
+            self.leader_bell, out.ctl, rows.ctl,
+        )  # fmt: skip
+        if ring:
+            self._ring(ring)
+        return True
+
+    def _ring(self, whom: int) -> None:
+        bells = self.rt.doorbells
+        if whom & steps.RING_LEADER:
+            bells[L.SLOT_WORKER0].ring()
+        if whom & steps.RING_BROKER:
+            bells[L.SLOT_BROKER].ring()
+        if whom & steps.RING_PERSISTER:
+            bells[L.SLOT_PERSISTER].ring()
 
     async def _wait_for_room(self) -> None:
         """A lane is full: wake its consumer and sleep until it has released something."""
