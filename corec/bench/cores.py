@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import threading
 import time
 import urllib.request
@@ -59,15 +60,18 @@ def measure(effort: Effort) -> list[Table]:
             busy.start()
             lean.start()
             contenders = []
+            cpu: dict[tuple[str, int], list[dict[str, float]]] = {}
             for workers in range(1, cores + 1):
                 ticks = max(2, round(effort.sample_seconds * per_second))
                 contenders += [
-                    _contender(OFF, quiet, n, workers, ticks),
-                    _contender(LEAN, lean, n, workers, 4 * ticks),
-                    _contender(ON, busy, n, workers, 4 * ticks),
+                    _contender(OFF, quiet, n, workers, ticks, cpu),
+                    _contender(LEAN, lean, n, workers, 4 * ticks, cpu),
+                    _contender(ON, busy, n, workers, 4 * ticks, cpu),
                 ]
             table.rows = interleave(contenders, effort.rounds)
             _compare(table, cores)
+            for (name, workers), spent in sorted(cpu.items(), key=lambda item: item[0][1]):
+                table.notes.append(_cpu_note(name, workers, spent))
             paced.rows = interleave([_paced(busy, effort)], effort.rounds)
             paced.checks += verify(ON, busy)
             table.checks += verify(LEAN, lean)
@@ -76,21 +80,57 @@ def measure(effort: Effort) -> list[Table]:
     return [table, paced]
 
 
-def _contender(name: str, server: Server, n: int, workers: int, ticks: int) -> Contender:
+def _contender(
+    name: str,
+    server: Server,
+    n: int,
+    workers: int,
+    ticks: int,
+    cpu: dict[tuple[str, int], list[dict[str, float]]],
+) -> Contender:
+    """``cpu`` gets, for each sample, the milliseconds of CPU a tick by role."""
     plural = "s" if workers > 1 else ""
 
     def sample() -> float:
         server.set_workers(workers)
         target = server.tick + ticks
+        before = _cpu_by_role(server)
         began = time.perf_counter()
         server.step(ticks)
         if name != OFF:
             wait_until(lambda: _sent(server) >= target, "the messages are in Valkey", 60.0)
             rows = blocks_of(server.config) * (target // server.config["persist"]["every_ticks"])
             wait_until(lambda: server.rows >= rows, "the rows are committed", 60.0)
-        return n * ticks / (time.perf_counter() - began) / 1e6
+        took = time.perf_counter() - began
+        after = _cpu_by_role(server)
+        spent = {role: 1e3 * (after[role] - before.get(role, 0.0)) / ticks for role in after}
+        cpu.setdefault((name, workers), []).append(spent)
+        return n * ticks / took / 1e6
 
     return Contender(f"{name}, {workers} worker{plural}", sample, True)
+
+
+def _cpu_by_role(server: Server) -> dict[str, float]:
+    """Role → seconds of CPU so far; PostgreSQL and Valkey are ``servers``."""
+    assert server.process is not None, "it runs"
+    roles = {int(row["pid"]): str(row["role"]) for row in server.ask("status")["processes"]}
+    roles[server.process.pid] = "supervisor"
+    found: dict[str, float] = {}
+    for pid in server.pids():
+        role = roles.get(pid, "servers")
+        found[role] = found.get(role, 0.0) + (cpu_seconds(pid) or 0.0)
+    return found
+
+
+def _cpu_note(name: str, workers: int, samples: list[dict[str, float]]) -> str:
+    """What each role takes of a tick, and what all of them leave of the cores."""
+    roles = ("worker", "persister", "broker", "servers", "nucleus", "supervisor")
+    each = {role: statistics.median(s.get(role, 0.0) for s in samples) for role in roles}
+    shown = ", ".join(f"{role} {ms:.2f}" for role, ms in each.items() if ms >= 0.005)
+    plural = "s" if workers > 1 else ""
+    return (
+        f"{workers} worker{plural}: {name} takes {sum(each.values()):.2f} ms of CPU a tick: {shown}"
+    )
 
 
 def _sent(server: Server) -> int:
@@ -100,14 +140,14 @@ def _sent(server: Server) -> int:
 
 def _compare(table: Table, cores: int) -> None:
     """The shares that the budgets are about, as notes."""
-    rate = {row.name: row.median for row in table.rows}
+    rate = {row.name: row for row in table.rows}
     for workers in range(1, cores + 1):
         tail = f"{workers} worker" + ("s" if workers > 1 else "")
         for name in (LEAN, ON):
-            share = rate[f"{name}, {tail}"] / rate[f"{OFF}, {tail}"]
+            share = rate[f"{name}, {tail}"].over(rate[f"{OFF}, {tail}"])
             table.notes.append(f"{tail}: {name} keeps {100 * share:.0f} % of sinks off")
         if workers > 1:
-            gained = rate[f"{OFF}, {tail}"] / rate[f"{OFF}, 1 worker"]
+            gained = rate[f"{OFF}, {tail}"].over(rate[f"{OFF}, 1 worker"])
             table.notes.append(f"{tail}: {gained:.2f} times one, {gained / workers:.2f} per core")
 
 

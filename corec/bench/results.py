@@ -25,6 +25,17 @@ class Row:
         """Median of the samples."""
         return statistics.median(self.samples)
 
+    def over(self, other: Row) -> float:
+        """How many times ``other``'s samples: the median of the rounds' quotients.
+
+        Samples of one round were taken one after the other, so a machine that is slower for a
+        while changes both. Where a sample is missing, the quotient of the medians.
+        """
+        if len(self.samples) != len(other.samples):
+            return self.median / other.median
+        pairs = zip(self.samples, other.samples, strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
     @property
     def spread(self) -> tuple[float, float]:
         """Lowest and highest sample, unless the benchmark names another spread."""

@@ -158,7 +158,7 @@ def _measure(effort: Effort, name: str, messages: int, bloque: dict[str, Any]) -
         )
         table.rows = interleave(contenders, effort.rounds)
         table.notes.append(f"{size / rival.exported:,.0f} bytes of COPY stream a row")
-        share = table.rows[0].median / table.rows[1].median
+        share = table.rows[0].over(table.rows[1])
         table.notes.append(f"CoreC is at {share:.2f} of {table.rows[1].name}")
         table.checks.append(Check("rivals' rows were counted in every sample", True))
         table.checks += verify(name, server)

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable
 
 from corec.bench.machine import triad_gb_per_second
-from corec.bench.results import Check, Table
+from corec.bench.results import Check, Row, Table
 from corec.bench.rounds import Contender, Effort, interleave
 from corec.bench.world import BenchWorld, sensors
 
 BYTES_PER_UPDATE = 8
 """The sensor reads one float32 and writes another; its other columns are not touched."""
 TOLERANCE = 0.2
+ROUNDS_MIN = 15
+"""A doubling is the median quotient of so many pairs: see ``Row.over``."""
 
 
 def measure(effort: Effort) -> list[Table]:
@@ -32,8 +34,9 @@ def measure(effort: Effort) -> list[Table]:
         Contender(f"{n:,}", _milliseconds(world, count), True)
         for n, world, count in zip(sizes, worlds, ticks, strict=True)
     ]
-    table.rows = interleave(contenders, effort.rounds)
-    table.checks = _doublings(sizes, [row.median for row in table.rows])
+    rounds = effort.rounds if effort.quick else max(ROUNDS_MIN, effort.rounds)
+    table.rows = interleave(contenders, rounds)
+    table.checks = _doublings(sizes, table.rows)
     largest = table.rows[-1]
     rate = sizes[-1] / largest.median * 1e3
     bandwidth = triad_gb_per_second(1, 16 if effort.quick else 128, 0.1)
@@ -57,13 +60,13 @@ def _milliseconds(world: BenchWorld, ticks: int) -> Callable[[], float]:
     return sample
 
 
-def _doublings(sizes: list[int], medians: list[float]) -> list[Check]:
+def _doublings(sizes: list[int], rows: list[Row]) -> list[Check]:
     """Each size against the one before, where it is twice as large."""
     found = []
     for k in range(1, len(sizes)):
         if sizes[k] != 2 * sizes[k - 1]:
             continue
-        factor = medians[k] / medians[k - 1]
+        factor = rows[k].over(rows[k - 1])
         ok = abs(factor - 2.0) <= TOLERANCE
         what = f"{sizes[k]:,} entities take 2.0 ± {TOLERANCE} times as long as half of them"
         found.append(Check(what, ok, f"{factor:.2f} times"))
