@@ -94,7 +94,7 @@ def _contender(
     def sample() -> float:
         server.set_workers(workers)
         target = server.tick + ticks
-        before = _cpu_by_role(server)
+        before = _cpu_of(server)
         began = time.perf_counter()
         server.step(ticks)
         if name != OFF:
@@ -102,23 +102,33 @@ def _contender(
             rows = blocks_of(server.config) * (target // server.config["persist"]["every_ticks"])
             wait_until(lambda: server.rows >= rows, "the rows are committed", 60.0)
         took = time.perf_counter() - began
-        after = _cpu_by_role(server)
-        spent = {role: 1e3 * (after[role] - before.get(role, 0.0)) / ticks for role in after}
-        cpu.setdefault((name, workers), []).append(spent)
+        spent = _by_role(server, _spent(before, _cpu_of(server)))
+        each = {role: 1e3 * seconds / ticks for role, seconds in spent.items()}
+        cpu.setdefault((name, workers), []).append(each)
         return n * ticks / took / 1e6
 
     return Contender(f"{name}, {workers} worker{plural}", sample, True)
 
 
-def _cpu_by_role(server: Server) -> dict[str, float]:
-    """Role → seconds of CPU so far; PostgreSQL and Valkey are ``servers``."""
+def _cpu_of(server: Server) -> dict[int, float]:
+    """Process → seconds of CPU so far."""
+    return {pid: cpu_seconds(pid) or 0.0 for pid in server.pids()}
+
+
+def _spent(before: dict[int, float], after: dict[int, float]) -> dict[int, float]:
+    """Process → seconds of CPU meanwhile; of one that ended meanwhile nobody knows."""
+    return {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
+
+
+def _by_role(server: Server, seconds: dict[int, float]) -> dict[str, float]:
+    """Role → seconds; PostgreSQL and Valkey are ``servers``."""
     assert server.process is not None, "it runs"
     roles = {int(row["pid"]): str(row["role"]) for row in server.ask("status")["processes"]}
     roles[server.process.pid] = "supervisor"
     found: dict[str, float] = {}
-    for pid in server.pids():
+    for pid, spent in seconds.items():
         role = roles.get(pid, "servers")
-        found[role] = found.get(role, 0.0) + (cpu_seconds(pid) or 0.0)
+        found[role] = found.get(role, 0.0) + spent
     return found
 
 
@@ -157,20 +167,16 @@ def _paced(server: Server, effort: Effort) -> Contender:
     def sample() -> float:
         server.ask("set", path="tick_hz", value=PACED_HZ)
         server.ask("resume")
-        pids = list(server.pids())
-        before, began = _used(pids), time.perf_counter()
+        before, began = _cpu_of(server), time.perf_counter()
         time.sleep(seconds)
-        share = (_used(pids) - before) / (time.perf_counter() - began)
+        after = _cpu_of(server)
+        share = sum(_spent(before, after).values()) / (time.perf_counter() - began)
         server.ask("pause")
         server.ask("set", path="tick_hz", value=0.0)
         return 100 * share
 
     note = "all processes, PostgreSQL and Valkey included"
     return Contender(f"at {PACED_HZ:g} ticks a second", sample, True, note)
-
-
-def _used(pids: list[int]) -> float:
-    return sum(cpu_seconds(pid) or 0.0 for pid in pids)
 
 
 @contextlib.contextmanager
