@@ -52,9 +52,9 @@ loglevel notice
 appendonly yes
 appendfsync always
 aof-load-truncated yes
-# The log is rewritten when it has reached 512 MB and twice what the last rewrite left, not 64 MB: at
-# full speed that was a fork and a copy of everything each second. Reading 500 MB back takes 0.3 to
-# 0.5 s. LZF finds little in messages of 10 bytes. Both together: half as many messages again per
+# The log is rewritten when it has reached 512 MB and twice what the last rewrite left, not 64 MB:
+# at full speed that was a fork and a copy of everything each second. Reading 500 MB back takes 0.3
+# to 0.5 s. LZF finds little in messages of 10 bytes. Both together: half as many messages again per
 # second of the server's CPU. Measured too, and no gain: io-threads, hz, stream-node-max-bytes,
 # aof-rewrite-incremental-fsync, disable-thp, slow logs off.
 auto-aof-rewrite-min-size 512mb
