@@ -83,6 +83,8 @@ def go_if_plain(
     ``done`` int64[workers]: each worker's word ``S_TICK``; all must come to ``tick − 1`` within
     ``spins`` looks. ``inbox`` is the control words of in.lane. NOT_NOW: nothing was done.
     """
+    if load_acquire(control, L.C_GO_TICK) >= _UINT64(tick):
+        return WENT  # a predecessor decided it, and some have run it so: it stays as it is
     if load_acquire(control, L.C_TICK_HZ) != _UINT64(0):
         return NOT_NOW
     for k in range(done.size):

@@ -80,6 +80,16 @@ def test_a_paused_world_steps_up_to_its_limit() -> None:
     assert steps.go_if_plain(control, DONE, inbox, 6, 1, 0) == steps.NOT_NOW
 
 
+def test_a_tick_that_went_is_not_decided_again() -> None:
+    """Its leader was killed; another worker has run it with the carga and the time it had."""
+    control, inbox = words(5), np.zeros(256, np.uint64)
+    assert steps.go_if_plain(control, DONE, inbox, 5, 77, 0) == steps.WENT
+    control[L.C_CARGA] = float_to_word(1.0)
+    before = control.copy()
+    assert steps.go_if_plain(control, DONE, inbox, 5, 99, 0) == steps.WENT
+    assert np.array_equal(control, before)
+
+
 def test_a_follower_runs_what_went_and_is_not_final() -> None:
     control = words(5)
     assert not steps.went(control, 5, 10)
