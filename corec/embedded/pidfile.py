@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from pathlib import Path
 
 _SEGMENT_LINE = 6
 _STATUS_LINE = 7
 _IPC_RMID = 0
+_DETACH_SECONDS = 2.0
 
 
 def _lines(pid_file: Path) -> list[str]:
@@ -45,17 +47,34 @@ def disarm(pid_file: Path) -> None:
 
 def remove_segment(pid_file: Path) -> None:
     """Remove the segment of a server that was killed, as its next start would, unless somebody is
-    attached to it. Call it with no server running in this directory."""
+    attached to it. Call it with no server running in this directory.
+
+    A process that ends loses its name in /proc before its memory is taken apart, so one that is
+    seen no more may be attached for a moment yet.
+    """
     lines = _lines(pid_file)
     if len(lines) <= _SEGMENT_LINE:
         return  # a clean stop removed the file and the segment
     wanted = lines[_SEGMENT_LINE].split()
+    deadline = time.monotonic() + _DETACH_SECONDS
+    while (attached := _attached(wanted)) is not None:
+        if attached == 0:
+            ctypes.CDLL(None).shmctl(int(wanted[1]), _IPC_RMID, None)
+            return
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(_DETACH_SECONDS / 200)
+
+
+def _attached(wanted: list[str]) -> int | None:
+    """How many are attached to the segment of this key and number; None: it is not there."""
     try:
         table = Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines()[1:]
     except OSError:
-        return
+        return None
     for row in table:
         key, number, _mode, _size, _cpid, _lpid, attached, *_rest = row.split()
         # the kernel prints the key signed, PostgreSQL unsigned
-        if [str(int(key) % 2**32), number] == wanted and attached == "0":
-            ctypes.CDLL(None).shmctl(int(number), _IPC_RMID, None)
+        if [str(int(key) % 2**32), number] == wanted:
+            return int(attached)
+    return None
