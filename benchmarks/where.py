@@ -39,8 +39,9 @@ LARGE: Final = 6_400_000
 REPEATS: Final = 4000
 COLUMN_BYTES: Final = 12
 """An update reads 4 bytes and writes 4, and the line that is written is read first."""
-# Compiled here, so their machine code can be looked at.
 _call: Any = call_kernel
+
+# The parts in loops of their own, not cached, so that their machine code can be read.
 
 
 @njit

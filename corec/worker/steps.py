@@ -5,6 +5,9 @@ by one in Python cost 0.13 ms, longer than 100,000 entities take. Nothing is dec
 not decided in ``leader`` and ``process``, too: whenever something else than the next tick is due
 (inputs, a hold, a pause, a stop, a pace), these functions do nothing and say so. The stores and
 their order are ``leader``'s and ``process``'s, and are made by these functions for both.
+
+Who writes: worker 0 the leader's words (``go_if_plain``), each worker its own slot (``end``); what
+a kill leaves after each store is said in ``leader``. A tick that went is never decided again.
 """
 
 from __future__ import annotations
@@ -40,7 +43,6 @@ RING_LEADER: Final = 4
 
 _3: Any = np.int64(3)
 _UINT64: Any = np.uint64
-_ONE: Any = np.uint64(1)
 _FOUR: Any = np.uint64(4)
 _BUCKETS_NS: Final = np.array([int(s * 1e9) for s in L.TICK_BUCKETS_SECONDS], np.int64)
 _FLOATS: Any = types.Array(types.float64, 1, "C")
