@@ -90,6 +90,19 @@ def test_killed_at_named_points(make: Make, pg_dsn: str, valkey_url: str, name: 
     assert_same(left_by(summary, pg_dsn, valkey_url, "corec1"), wanted)
 
 
+def test_killed_between_ticks_at_full_speed(make: Make, pg_dsn: str, valkey_url: str) -> None:
+    """There the compiled steps decide, and no pace gives a successor time."""
+    deaths = (
+        "worker 0@leader.after_cut:2", "worker 0@leader.before_go:3", "worker 0@leader.after_go:2",
+        "worker 0@worker.before_done:2", "worker 1@worker.before_done:3",
+    )  # fmt: skip
+    wanted = undisturbed(make, pg_dsn, valkey_url)
+    one = armed(instance(make, world()), deaths)
+    ended = one.run("--ticks", str(TICKS), "--tick-hz", "0", "--workers", "2")
+    assert Counter(killed(ended)) == deaths_expected(deaths, 2)
+    assert_same(left_by(ended.summary, pg_dsn, valkey_url, "corec1"), wanted)
+
+
 def test_checkpoint_of_a_disturbed_run_goes_on(make: Make, pg_dsn: str, valkey_url: str) -> None:
     """What is on disk after many deaths is as good as what was in memory."""
     wanted = undisturbed(make, pg_dsn, valkey_url)
