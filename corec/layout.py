@@ -14,7 +14,7 @@ that starts each of them)::
 A block (``max_size_mb`` MiB)::
 
     0      static header, written once when the world is made      BLOCK_STATIC
-    512    commit word   tick << 16 | step << 1 | parity            one release-store commits
+    512    commit word   tick << 16 | low 15 bits of step << 1 | parity   one release-store commits
     1024   dynamic words, copy 0                                    DYN_WORDS u64
     2048   dynamic words, copy 1
     3072   (reserved)
@@ -37,7 +37,7 @@ import numpy as np
 
 from shm.layout import align_up, layout_hash
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 
 MIB: Final = 1 << 20
 COLUMN_ALIGN: Final = 64
@@ -46,6 +46,7 @@ COLUMN_ALIGN: Final = 64
 BLOCK_MAGIC: Final = 0x4B4C42_43_45_52_4F_43  # "COREC" "BLK", little endian
 BLOCK_HOT_BASE: Final = 4096
 OFF_COMMIT: Final = 512
+STEP_IN_WORD: Final = 0x7FFF
 OFF_DYN: Final = (1024, 2048)
 HISTORY_SPARE: Final = 8
 PUSHES_PER_CALL_MAX: Final = 4
@@ -109,18 +110,20 @@ D_ROWS: Final = 24
 D_INPUTS: Final = 25  # inputs applied since tick 0
 D_ERRORES: Final = 26  # failures of the last tick
 D_HOT_SEL: Final = 27  # which copy of the hot columns counts
+D_STEP: Final = 28  # steps of the tick D_IN_TICK that are committed; 0 when it is done
 D_MEAN0: Final = 32  # * MEANS_MAX block means, for the next tick
 DYN_WORDS: Final = 48
 
 KIND_MICRO: Final = 0
 KIND_CELU: Final = 1
 
-LOG_DTYPE: Final = np.dtype([("local", "<u2"), ("tick_delta", "<u2"), ("valor", "<f4")])
+LOG_DTYPE: Final = np.dtype([("tick", "<u8"), ("local", "<u4"), ("valor", "<f4")])
+"""A message since the last row: the tick that emitted it, index in the block, its valor."""
 
-# ---------------------------------------------------------------- frames
+# ---------------------------------------------------------------- frames (words: ``corec.frames``)
 KIND_PADDING: Final = 0
-KIND_MESSAGES_FRAME: Final = 1  # flags=step, a=block, b=count, c=canal (as u64 & 0xff); MESSAGE[]
-KIND_ROW_FRAME: Final = 2  # a=block, b=repairs, c=log entries; ROW (if flags&1), REPAIR[], LOG[]
+KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[]
+KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
 
@@ -314,8 +317,17 @@ def column_bytes(cap: int, itemsize: int) -> int:
     return align_up(cap * itemsize, COLUMN_ALIGN)
 
 
-CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {LAYOUT_VERSION} {C_SLOTS} {SLOT_WORDS}")
-LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {LAYOUT_VERSION} {ROW.descr} {READING.descr}")
+def _table(*prefixes: str) -> str:
+    """Every constant of this module whose name begins so: a moved word is another layout."""
+    found = {name: value for name, value in globals().items() if name.startswith(prefixes)}
+    return f"{LAYOUT_VERSION} {sorted(found.items())}"
+
+
+_FRAMES: Final = (MESSAGE, ROW, REPAIR, LOG_DTYPE, READINGS_HEAD, READING)
+CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {_table('C_', 'S_', 'SLOT', 'P_', 'B_')}")
+LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {_table('KIND_')} {[t.descr for t in _FRAMES]}")
+BLOCK_LAYOUT: Final = f"{_table('D_', 'OFF_', 'BLOCK_HOT')} {BLOCK_STATIC.descr} {LOG_DTYPE.descr}"
+"""What ``plan.block_layout_hash`` says of every block, whatever its columns."""
 
 assert BLOCK_STATIC.itemsize <= OFF_COMMIT
 assert OFF_DYN[0] + DYN_WORDS * 8 <= OFF_DYN[1]
@@ -326,6 +338,6 @@ assert READINGS_HEAD.itemsize % 8 == 0
 assert READING.itemsize == 16
 assert ROW.itemsize % 8 == 0
 assert REPAIR.itemsize == 16
-assert LOG_DTYPE.itemsize == 8
+assert LOG_DTYPE.itemsize == 16
 assert C_SLOTS % WORDS_PER_LINE == 0
 assert SLOT_WORDS % WORDS_PER_LINE == 0

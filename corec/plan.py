@@ -242,7 +242,7 @@ def most_entities(processor: Processor, block_bytes: int) -> int:
 def block_layout_hash(swarm: Swarm) -> int:
     """What the columns of a swarm's blocks are, as 64 bits for their headers."""
     p = swarm.processor
-    return layout_hash(f"{L.LAYOUT_VERSION} {swarm.cap} {swarm.block_bytes} {p.state} {p.history}")
+    return layout_hash(f"{L.BLOCK_LAYOUT} {swarm.cap} {swarm.block_bytes} {p.state} {p.history}")
 
 
 def split_blocks(plan: Plan, workers: int) -> list[tuple[int, int]]:

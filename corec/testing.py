@@ -17,6 +17,7 @@ from corec import layout as L
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.processor import Processor, ProcessorError
+from corec.frames import TIME_BYTES, log_at, message_step, repairs_at, row_entries, row_step
 from corec.kernels import desc as K
 from corec.kernels.block import tick_range
 from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
@@ -48,6 +49,7 @@ class Rows(NamedTuple):
 
     tick: int
     step: int
+    unix_ns: int  # time of the tick, ns since 1970
     row: NDArray[Any] | None  # layout.ROW[1]
     repairs: NDArray[Any]  # layout.REPAIR[]
     log: NDArray[Any]  # layout.LOG_DTYPE[]
@@ -175,7 +177,7 @@ class Block:
     def messages(self) -> list[Messages]:
         """The frames of messages published since the last call."""
         found = [
-            Messages(f.tick, f.flags, np.frombuffer(bytes(f.payload), L.MESSAGE))
+            Messages(f.tick, message_step(f.c), np.frombuffer(bytes(f.payload), L.MESSAGE))
             for f in self.out.frames()
         ]
         self.out.release(self.out.head)
@@ -185,14 +187,12 @@ class Block:
         """The frames for the persister published since the last call."""
         found = []
         for f in self.rows.frames():
-            data, at = bytes(f.payload), 0
-            row = None
-            if f.flags & L.ROW_HAS_ROW:
-                row = np.frombuffer(data, L.ROW, 1)
-                at = L.ROW.itemsize
-            repairs = np.frombuffer(data, L.REPAIR, f.b, at)
-            log = np.frombuffer(data, L.LOG_DTYPE, f.c, at + repairs.nbytes)
-            found.append(Rows(f.tick, f.flags >> 8, row, repairs, log))
+            data, has_row = bytes(f.payload), f.flags & L.ROW_HAS_ROW
+            row = np.frombuffer(data, L.ROW, 1) if has_row else None
+            unix_ns = int.from_bytes(data[:TIME_BYTES], "little")
+            repairs = np.frombuffer(data, L.REPAIR, f.b, repairs_at(has_row))
+            log = np.frombuffer(data, L.LOG_DTYPE, row_entries(f.c), log_at(has_row, f.b))
+            found.append(Rows(f.tick, row_step(f.c), unix_ns, row, repairs, log))
         self.rows.release(self.rows.head)
         return found
 

@@ -5,6 +5,7 @@ decorators keep the Python signature that callers read and mypy checks.
 
 * ``inlined``: typed at its first use inside another compiled function, so LLVM can inline it.  Not
   cached alone: it is part of whatever cached function uses it.
+* ``shared``: the same, and plain Python when called from Python: no dispatch, no conversion.
 * ``compiled(*signatures)``: callable from Python; built at import for exactly these signatures, or
   loaded from the cache on disk (``NUMBA_CACHE_DIR`` if the environment sets it before the import).
 * ``intrinsic``: an LLVM code generator.
@@ -36,6 +37,12 @@ INDICES: Any = types.Array(types.int64, 1, "C")
 def inlined(function: F) -> F:
     """Compile ``function`` lazily, for use inside other compiled functions."""
     return cast(F, numba.njit(nogil=True)(function))
+
+
+def shared(function: F) -> F:
+    """Leave ``function`` as it is, for Python; compiled code may call it, too."""
+    numba.extending.register_jitable(nogil=True)(function)
+    return function
 
 
 def compiled(*signatures: Any) -> Callable[[F], F]:

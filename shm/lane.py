@@ -103,6 +103,14 @@ class Frame(NamedTuple):
     next_position: int
 
 
+def capacity_for(payload_bytes: int) -> int:
+    """The smallest capacity (a power of two) of a lane that takes a payload of this size."""
+    capacity = LANE_CAPACITY_MIN
+    while max_payload(capacity) < payload_bytes:
+        capacity *= 2
+    return capacity
+
+
 def lane_region_bytes(capacity: int) -> int:
     """Bytes of a region whose ring holds ``capacity`` bytes.
 

@@ -23,14 +23,14 @@ from numba.core import types
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
+from corec.frames import message_canal, message_step
 from corec.kernels.address import copy_memory, pointer
-from corec.layout import KIND_MESSAGES_FRAME, MESSAGE
+from corec.layout import CANALES, KIND_MESSAGES_FRAME, MESSAGE
 from shm.jit import BYTES, INDICES, WORDS, compiled, inlined
 from shm.lane import (
     frame_a,
     frame_b,
     frame_c,
-    frame_flags,
     frame_kind,
     frame_len,
     frame_payload_offset,
@@ -42,7 +42,6 @@ Table = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
-CANALES: Final = 256
 MESSAGE_BYTES: Final = MESSAGE.itemsize
 NO_TICK: Final = (1 << 63) - 1
 ALERT_KEEP: Final = 100
@@ -298,7 +297,7 @@ def collect(
             while at >= 0 and frame_tick(data, at) <= tick:
                 length = frame_len(data, at)
                 block = frame_a(data, at)
-                step = frame_flags(data, at)
+                step = message_step(frame_c(data, at))
                 if frame_kind(data, at) != KIND_MESSAGES_FRAME or block >= sent_tick.size:
                     raise ValueError("out lane: found a frame of an unknown kind or block")
                 if _sent(frame_tick(data, at), block, step, out_tick, sent_tick, sent_step):
@@ -307,7 +306,7 @@ def collect(
                     results[R_CUT] = CUT_INSIDE
                     break
                 else:
-                    canal = int(frame_c(data, at)) & (CANALES - 1)
+                    canal = message_canal(frame_c(data, at))
                     rows[n_rows, ROW_ADDRESS] = lanes[k, LANE_DATA] + frame_payload_offset(data, at)
                     rows[n_rows, ROW_BYTES] = length
                     rows[n_rows, ROW_CANAL] = canal

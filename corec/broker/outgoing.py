@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from corec import layout as L
 from corec.broker import frames as F
 from corec.broker.positions import PART, Keys, LanePosition, Part, SinkState, format_part
 from shm.lane import Lane
@@ -157,7 +158,7 @@ class Outgoing:
         self._alerts = np.zeros((alerts, F.ALERT_COLUMNS), np.int64)
         self._ids = np.zeros((alerts, F.ALERT_KEEP), np.uint32)
         self._values = np.zeros((alerts, F.ALERT_KEEP), np.uint32)
-        self._counts = np.zeros(F.CANALES, np.int64)
+        self._counts = np.zeros(L.CANALES, np.int64)
         self._results = np.zeros(F.RESULTS, np.int64)
         self.out_tick = -1
         self._part_tick = -1
@@ -295,7 +296,7 @@ class Outgoing:
 
 def signed_canal(index: int) -> int:
     """The canal (-128..127) whose low byte is ``index``."""
-    return index - F.CANALES if index >= F.CANALES // 2 else index
+    return index - L.CANALES if index >= L.CANALES // 2 else index
 
 
 def alert_text(

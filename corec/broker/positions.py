@@ -6,7 +6,7 @@ hash ``corec:{<instance>}:pos``::
     epoch              u64 of the world the fields below belong to
     writer             token of the last connection that took over (the fence, see ``link``)
     out_tick           every message of this tick and of all before it is in the streams
-    out_part           "tick:" + (block u32, step u16) little endian, of the tick after out_tick
+    out_part           "tick:" + (block u32, step u32) little endian, of the tick after out_tick
                        that a batch has sent in part; absent when there is none
     out:<lane>         "epoch position tick block step messages" of the last frame sent
     in:<canal>         last input entry the world has applied
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 V = TypeVar("V")
-PART: np.dtype[np.void] = np.dtype([("block", "<u4"), ("step", "<u2")])
+PART: np.dtype[np.void] = np.dtype([("block", "<u4"), ("step", "<u4")])
 U64_MAX = 2**64 - 1
 _ID = re.compile(rb"(\d{1,20})-(\d{1,20})")
 
@@ -145,7 +145,7 @@ def parse_part(text: bytes) -> Part:
     """The value of ``out_part``; raises ValueError when it is torn."""
     tick, colon, packed = text.partition(b":")
     if not colon or len(packed) % PART.itemsize:
-        raise ValueError("out_part: expected tick:(u32, u16)…")
+        raise ValueError("out_part: expected tick:(u32, u32)…")
     return Part(int(tick), np.frombuffer(packed, PART))
 
 

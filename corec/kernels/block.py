@@ -57,6 +57,7 @@ from corec.layout import (
     D_ROW_REPARADAS,
     D_ROW_TICK,
     D_ROWS,
+    D_STEP,
     D_TICK,
     D_UMBRAL,
     DYN_WORDS,
@@ -149,13 +150,13 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     if int64(word >> uint64(16)) >= tick:
         return 1
     parity = int64(word & uint64(1))
-    step = int64(word >> uint64(1)) & 0x7FFF
     n = block[K.B_N]
     cold = block[K.B_HOT] + row[K.W_COLD]
     s = targs[K.T_SCRATCH]
     dyn = u8_at(s + scratch[K.S_DYN], DYN_WORDS)
     source = base + OFF_DYN[0] + parity * (OFF_DYN[1] - OFF_DYN[0])
     copy_memory(s + scratch[K.S_DYN], source, DYN_WORDS * 8)
+    step = int64(dyn[D_STEP])
     fetch(block[K.B_LOG] + LOG_BYTES * int64(dyn[D_LOG_N]), 128)
     fetch_frame(out)
     if int64(dyn[D_IN_TICK]) != tick:

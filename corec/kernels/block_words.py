@@ -6,7 +6,7 @@ import numpy as np
 from numba import int64, njit, uint64
 
 from corec.kernels.address import copy_memory, u8_at
-from corec.layout import DYN_WORDS, OFF_COMMIT, OFF_DYN
+from corec.layout import D_STEP, DYN_WORDS, OFF_COMMIT, OFF_DYN, STEP_IN_WORD
 from shm.atomics import store_release
 from shm.killpoint import process_kill_point, register
 
@@ -53,12 +53,14 @@ def cold_offset(cap, column, copy):
 
 @njit
 def commit(base, parity, step, tick, dyn):
-    """Write the dynamic words to the other copy and name it."""
+    """Write the dynamic words, ``step`` (those of the tick that is begun) among them, to the other
+    copy and name it. The word has the low bits of the step only, so that a reader sees a change."""
+    dyn[D_STEP] = uint64(step)
     other = 1 - parity
     target = base + OFF_DYN[0] + other * (OFF_DYN[1] - OFF_DYN[0])
     copy_memory(target, dyn.ctypes.data, DYN_WORDS * 8)
     process_kill_point(K_BEFORE_COMMIT)
-    word = uint64(tick) << uint64(16) | uint64((step & 0x7FFF) << 1) | uint64(other)
+    word = uint64(tick) << uint64(16) | uint64((step & STEP_IN_WORD) << 1) | uint64(other)
     store_release(u8_at(base, OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
     process_kill_point(K_AFTER_COMMIT)
 

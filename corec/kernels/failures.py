@@ -5,8 +5,9 @@ from __future__ import annotations
 from numba import int64, njit, uint32
 
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, load_u1, store_u1, store_u4, u1_at, u4_at
+from corec.kernels.address import call_kernel, load_u1, store_u1, u1_at, u4_at
 from corec.kernels.block_words import COLD_FALLOS, COLD_RACHA, cold_offset, own_cold
+from corec.kernels.frames import REPAIR_BYTES, write_repair
 from corec.layout import D_FALLOS_SEL, REPAIR_INHERIT, REPAIR_RESET
 
 
@@ -76,11 +77,11 @@ def repair(block, row, new, dyn, cold, ok, ran, failed, n_failed, out, targs):
                 ),
             )
             racha[i] = 0
-        at = out + 16 * count
-        store_u4(at, uint32(block[K.B_FIRST] + i))
-        store_u4(at + 4, uint32(block[K.B_FIRST] + (donor if donor >= 0 else i)))
-        store_u4(at + 8, uint32(REPAIR_INHERIT if donor >= 0 else REPAIR_RESET))
-        store_u4(at + 12, uint32(0))
+        write_repair(
+            out + REPAIR_BYTES * count, block[K.B_FIRST] + i,
+            block[K.B_FIRST] + (donor if donor >= 0 else i),
+            REPAIR_INHERIT if donor >= 0 else REPAIR_RESET,
+        )  # fmt: skip
         count += 1
     return count
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, uint16, uint32, uint64
 
+from corec.frames import log_at, message_word, repairs_at, row_payload_bytes, row_word
 from corec.kernels import desc as K
 from corec.kernels.address import (
     copy_memory,
@@ -65,8 +66,12 @@ REPAIR_BYTES = REPAIR.itemsize
 LOG_BYTES = LOG_DTYPE.itemsize
 
 
+def _at(dtype: np.dtype, name: str) -> int:
+    return int(dtype.fields[name][1]) if dtype.fields else 0
+
+
 def _row_at(name: str) -> int:
-    return int(ROW.fields[name][1]) if ROW.fields else 0
+    return _at(ROW, name)
 
 
 AT_UNIX_NS = _row_at("unix_ns")
@@ -75,6 +80,10 @@ AT_CARGA = _row_at("carga")
 AT_HIST_MIN = _row_at("hist_min")
 AT_HISTOGRAM = _row_at("histograma")
 AT_DESDE = _row_at("desde")
+LOG_TICK, LOG_LOCAL, LOG_VALOR = (_at(LOG_DTYPE, name) for name in ("tick", "local", "valor"))
+REPAIR_ID, REPAIR_DONOR, REPAIR_HOW, REPAIR_PAD = (
+    _at(REPAIR, name) for name in ("id", "donor", "how", "pad")
+)
 assert _row_at("omitidos") - AT_BLOCK == 28
 assert _row_at("desviacion") - AT_CARGA == 32
 
@@ -127,13 +136,23 @@ def append_log(block, dyn, tick, count, local, picked, keep):
     """Append messages to the block's log at its cursor; what is not kept there is counted."""
     at = int64(dyn[D_LOG_N])
     room = min(count, block[K.B_LOG_CAP] - at) if keep else int64(0)
-    delta = uint32((tick - int64(dyn[D_ROW_TICK])) & 0xFFFF) << uint32(16)
     base = block[K.B_LOG] + LOG_BYTES * at
     for k in range(room):
-        store_u4(base + LOG_BYTES * k, uint32(local[k] & uint32(0xFFFF)) | delta)
-        store_f4(base + LOG_BYTES * k + 4, picked[k])
+        entry = base + LOG_BYTES * k
+        store_u8(entry + LOG_TICK, uint64(tick))
+        store_u4(entry + LOG_LOCAL, local[k])
+        store_f4(entry + LOG_VALOR, picked[k])
     dyn[D_LOG_N] = uint64(at + room)
     add(dyn, D_LOG_OMITTED, count - room)
+
+
+@njit
+def write_repair(at, entity, donor, how):
+    """A REPAIR at address ``at``."""
+    store_u4(at + REPAIR_ID, uint32(entity))
+    store_u4(at + REPAIR_DONOR, uint32(donor))
+    store_u4(at + REPAIR_HOW, uint32(how))
+    store_u4(at + REPAIR_PAD, uint32(0))
 
 
 @njit
@@ -205,7 +224,9 @@ def emit(
     rows_pos = int64(-1)
     log_n = int64(dyn[D_LOG_N]) if with_row else 0
     has_row = 1 if with_row else 0
-    rows_len = has_row * ROW_BYTES + REPAIR_BYTES * repairs + LOG_BYTES * log_n
+    rows_len = int64(0)
+    if has_row + repairs > 0:
+        rows_len = row_payload_bytes(has_row, repairs, log_n)
     if emitted > 0:
         out_pos = lane_reserve(out_ctl, out_data, MESSAGE_BYTES * emitted)
         if out_pos < 0:
@@ -216,8 +237,8 @@ def emit(
             return False
     if emitted > 0:
         frame_write_header(
-            out_data, out_pos, MESSAGE_BYTES * emitted, KIND_MESSAGES_FRAME, step,
-            block[K.B_INDEX], emitted, uint64(tick), uint64(row[K.W_CANAL] & 0xFF),
+            out_data, out_pos, MESSAGE_BYTES * emitted, KIND_MESSAGES_FRAME, 0,
+            block[K.B_INDEX], emitted, uint64(tick), uint64(message_word(row[K.W_CANAL], step)),
         )  # fmt: skip
         write_messages(
             out_data[frame_payload_offset(out_data, out_pos) :].ctypes.data,
@@ -226,17 +247,17 @@ def emit(
         lane_publish(out_ctl, out_data, out_pos, MESSAGE_BYTES * emitted)
     process_kill_point(K_BETWEEN_PUBLISH)
     if rows_len > 0:
-        flags = has_row * ROW_HAS_ROW | (step & 0xFF) << 8
         frame_write_header(
-            rows_data, rows_pos, rows_len, KIND_ROW_FRAME, flags, block[K.B_INDEX], repairs,
-            uint64(tick), uint64(log_n),
+            rows_data, rows_pos, rows_len, KIND_ROW_FRAME, has_row * ROW_HAS_ROW,
+            block[K.B_INDEX], repairs, uint64(tick), uint64(row_word(step, log_n)),
         )  # fmt: skip
         at = rows_data[frame_payload_offset(rows_data, rows_pos) :].ctypes.data
         if with_row:
             write_row(at, block, row, dyn, cold, targs, carga, place, counts)
-            at += ROW_BYTES
-        copy_memory(at, repaired, REPAIR_BYTES * repairs)
-        copy_memory(at + REPAIR_BYTES * repairs, block[K.B_LOG], LOG_BYTES * log_n)
+        else:
+            store_u8(at, uint64(targs[K.T_UNIX_NS]))
+        copy_memory(at + repairs_at(has_row), repaired, REPAIR_BYTES * repairs)
+        copy_memory(at + log_at(has_row, repairs), block[K.B_LOG], LOG_BYTES * log_n)
         lane_publish(rows_ctl, rows_data, rows_pos, rows_len)
     process_kill_point(K_AFTER_PUBLISH)
     return True

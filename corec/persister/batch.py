@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from corec import layout as L
 from corec.persister.bulk import Bulk, Walked, bulk_of
-from corec.persister.gaps import KIND_GAP_FRAME, STEP_SHIFT, lost_key
+from corec.persister.gaps import KIND_GAP_FRAME, lost_key, row_key
 from corec.persister.stream import Stream
 from shm.lane import Frame
 
@@ -80,7 +80,7 @@ def take(lane: str, frames: Iterable[Frame], mark: Mark) -> Piece:
     for frame in frames:
         position = frame.next_position
         if frame.kind == L.KIND_ROW_FRAME:
-            key = (frame.tick, frame.a, frame.flags >> STEP_SHIFT)
+            key = row_key(frame)
             if key <= last:
                 duplicates += 1
                 continue

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corec import layout as L
+from corec.frames import TIME_BYTES, log_at, repairs_at, row_entries, row_payload_bytes
 from corec.persister import walk as W
 from shm.lane import Frame, Lane
 from shm.layout import FRAME_HEADER_BYTES
@@ -40,15 +41,8 @@ class Bulk(NamedTuple):
     """REPAIR[m]."""
     fix_ticks: Ints
     fix_blocks: Ints
-    fix_rows: Ints
-    """Index of the row in the same frame, -1: the frame had none."""
-
-    def times(self, now_unix_ns: int) -> npt.NDArray[np.uint64]:
-        """When each repair was, in ns since 1970: its row's time, else ``now_unix_ns``."""
-        found = np.full(len(self.fixes), now_unix_ns, np.uint64)
-        with_row = self.fix_rows >= 0
-        found[with_row] = self.rows["unix_ns"][self.fix_rows[with_row]]
-        return found
+    fix_times: Ints
+    """Time of the tick of each repair, ns since 1970."""
 
 
 class Walked(NamedTuple):
@@ -80,20 +74,22 @@ def bulk_of(frames: Sequence[Frame]) -> Bulk:
         if frame.kind != L.KIND_ROW_FRAME:
             continue
         has_row = frame.flags & L.ROW_HAS_ROW
-        log_at = _ROW_BYTES * has_row + _REPAIR_BYTES * frame.b
-        log_end = log_at + (_LOG_BYTES * frame.c if has_row else 0)
+        entries = row_entries(frame.c) if has_row else 0
+        fixes_at, logs_at = repairs_at(has_row), log_at(has_row, frame.b)
+        log_end = row_payload_bytes(has_row, frame.b, entries)
         if log_end > len(frame.payload):
             raise ValueError(
                 f"row frame at {frame.position}: found {len(frame.payload)} bytes, its header says "
                 f"{log_end}"
             )
         if frame.b:
-            fixes.append(frame.payload[_ROW_BYTES * has_row : log_at])
-            fix_heads += [(frame.tick, frame.a, len(rows) if has_row else -1)] * frame.b
+            fixes.append(frame.payload[fixes_at:logs_at])
+            unix_ns = int.from_bytes(frame.payload[:TIME_BYTES], "little")
+            fix_heads += [(frame.tick, frame.a, unix_ns)] * frame.b
         if has_row:
             rows.append(frame.payload[:_ROW_BYTES])
-            heads.append((frame.tick, frame.a, frame.c))
-            logs.append(frame.payload[log_at:log_end])
+            heads.append((frame.tick, frame.a, entries))
+            logs.append(frame.payload[logs_at:log_end])
     return _bulk(
         np.frombuffer(b"".join(rows), L.ROW),
         np.array(heads, np.int64).reshape(-1, W.ROW_HEAD),
@@ -143,7 +139,7 @@ def _bulk(
     fix_heads: npt.NDArray[np.int64],
 ) -> Bulk:
     ticks, blocks, counts = (np.ascontiguousarray(heads[:, k]) for k in range(W.ROW_HEAD))
-    fix_ticks, fix_blocks, fix_rows = (
+    fix_ticks, fix_blocks, fix_times = (
         np.ascontiguousarray(fix_heads[:, k]) for k in range(W.FIX_HEAD)
     )
-    return Bulk(rows, ticks, blocks, counts, logs, fixes, fix_ticks, fix_blocks, fix_rows)
+    return Bulk(rows, ticks, blocks, counts, logs, fixes, fix_ticks, fix_blocks, fix_times)

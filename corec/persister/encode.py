@@ -196,10 +196,10 @@ class Encoder:
                 piece.clear()
         yield bytes(piece + TRAILER)
 
-    def repairs(self, bulk: Bulk, unix_ns: int) -> list[Event]:
-        """The repairs as events; one without a row gets the time ``unix_ns``."""
+    def repairs(self, bulk: Bulk) -> list[Event]:
+        """The repairs as events, at the time of their tick."""
         found: list[Event] = []
-        columns = (bulk.times(unix_ns), bulk.fix_ticks, bulk.fix_blocks, bulk.fixes)
+        columns = (bulk.fix_times, bulk.fix_ticks, bulk.fix_blocks, bulk.fixes)
         for when, tick, block, (entity, donor, how, _) in zip(
             *(column.tolist() for column in columns), strict=True
         ):

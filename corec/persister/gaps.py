@@ -14,14 +14,14 @@ from typing import Final
 import orjson
 
 from corec import layout as L
+from corec.frames import row_step, row_word
 from corec.persister.spool_format import WHY, WHY_CORRUPT, Extent
 from shm.lane import Frame
 
 KIND_GAP_FRAME: Final = 0xFFFF
-"""Frame kind of a gap; a=block + 1 and flags=step as of the last lost row (0 = unknown)."""
+"""Frame kind of a gap; a = block + 1 and c = row_word of the last lost row (a = 0: unknown),
+flags = 1: damaged."""
 GAP_TIPO: Final = "filas_perdidas"
-STEP_SHIFT: Final = 8
-"""A row frame's flags: bits of ``L.ROW_*`` below, the step of the tick from this bit on."""
 
 
 def gap_frame(extent: Extent, position: int) -> Frame:
@@ -49,25 +49,30 @@ def gap_frame(extent: Extent, position: int) -> Frame:
     known = extent.last_block >= 0
     return Frame(
         kind=KIND_GAP_FRAME,
-        flags=extent.last_step << STEP_SHIFT if known else 0,
+        flags=int(extent.why >= WHY_CORRUPT),
         a=extent.last_block + 1 if known else 0,
         b=max(0, extent.rows) + max(0, extent.events),
         tick=max(0, extent.last_tick),
-        c=int(extent.why >= WHY_CORRUPT),
+        c=row_word(extent.last_step, 0) if known else 0,
         payload=memoryview(orjson.dumps(event)),
         position=position,
         next_position=extent.end,
     )
 
 
+def row_key(frame: Frame) -> tuple[int, int, int]:
+    """(tick, block, step) of a row frame."""
+    return frame.tick, frame.a, row_step(frame.c)
+
+
 def lost_key(frame: Frame) -> tuple[int, int, int] | None:
     """(tick, block, step) of the last row in a gap, None when that is not known."""
-    return (frame.tick, frame.a - 1, frame.flags >> STEP_SHIFT) if frame.a else None
+    return (frame.tick, frame.a - 1, row_step(frame.c)) if frame.a else None
 
 
 def newly_lost(frames: Iterable[Frame]) -> int:
     """Rows and events lost in damaged gaps: those that no policy has counted when it dropped."""
-    return sum(frame.b for frame in frames if frame.kind == KIND_GAP_FRAME and frame.c)
+    return sum(frame.b for frame in frames if frame.kind == KIND_GAP_FRAME and frame.flags)
 
 
 def count_frames(
@@ -77,7 +82,7 @@ def count_frames(
     rows = events = 0
     for frame in frames:
         if frame.kind == L.KIND_ROW_FRAME:
-            mine = (frame.tick, frame.a, frame.flags >> STEP_SHIFT)
+            mine = row_key(frame)
             if mine <= key:
                 continue
             key = mine

@@ -285,7 +285,7 @@ class Persister:
             self.generation.on_the_way = {p.lane: p.mark.position for p in batch.pieces}
         events, bad = parse_events(batch.event_frames)
         self.busy_since = time.monotonic()
-        written = await writer.write(batch, events, time.time_ns())
+        written = await writer.write(batch, events)
         kill_point("persist.before_release")
         await self._release(writer)
         self.backoff.reset()

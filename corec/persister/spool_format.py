@@ -38,7 +38,7 @@ from shm.lane import Frame
 from shm.layout import FRAME_HEADER, FRAME_HEADER_BYTES, KIND_PADDING, align_up, frame_bytes
 
 FILE_MAGIC: Final = b"CORECSPL"
-VERSION: Final = 1
+VERSION: Final = 2
 RECORD_MAGIC: Final = 0x4443_5253  # "SRCD"
 KIND_DATA: Final = 1
 KIND_GAP: Final = 2

@@ -20,7 +20,6 @@ from shm.memory import Bytes, copy_bytes
 
 _INT64: Any = np.int64
 _UINT64: Any = np.uint64
-_U16: Any = np.uint64(0xFFFF)
 _U32: Any = np.uint64(0xFFFFFFFF)
 _INDICES: Any = types.Array(types.int64, 1, "C", readonly=True)
 _1000: Any = np.uint64(1000)
@@ -32,8 +31,7 @@ WIDENED: Final = 1 << 20
 """Beside an offset in ROW: an unsigned number of four bytes that becomes one of eight."""
 ZERO: Final = ord("0")
 _COMMA_WORD: Any = np.uint64(ord(","))
-_MINUS_WORD: Any = np.uint64(ord("-"))
-_16: Any = np.uint64(16)
+_NO_TICK: Any = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _WORD: Final = 8
 COLON: Final = ord(":")
 COMMA: Final = ord(",")
@@ -61,7 +59,12 @@ _OMITIDOS: Final = _at("omitidos") // 8
 _BINS: Final = _at("histograma") // 8
 _EXTREMES: Final = _at("hist_min")
 _ENTRY_BYTES: Final = L.LOG_DTYPE.itemsize
+_ENTRY_WORDS: Final = _ENTRY_BYTES // 8
+_ENTRY_TICK: Final = offset_of(L.LOG_DTYPE, "tick") // 8
+_ENTRY_LOCAL: Final = offset_of(L.LOG_DTYPE, "local") // 8
 _ENTRY_VALOR: Final = offset_of(L.LOG_DTYPE, "valor")
+assert _ENTRY_BYTES % 8 == offset_of(L.LOG_DTYPE, "tick") % 8 == 0
+assert offset_of(L.LOG_DTYPE, "local") % 8 == 0  # the low half of its word
 assert _at("desde") % 8 == _at("histograma") % 8 == 0
 assert _at("omitidos") % 8 == 4
 assert _at("hist_max") == _at("hist_min") + 4
@@ -103,33 +106,29 @@ def _put_number(out: Bytes, at: int, number: int) -> int:
 def _put_ids(to: int, first_id: int, logs: Words, begin: int, end: int) -> int:
     """The ids of log entries, each with a comma behind it."""
     for j in range(begin, end):
-        to = put_number(to, (first_id + (logs[j] & _U16)) & _U32)
+        local = logs[_ENTRY_WORDS * j + _ENTRY_LOCAL] & _U32
+        to = put_number(to, (first_id + local) & _U32)
         store_anywhere_u8(to, _COMMA_WORD)
         to += 1
     return to
 
 
 @inlined
-def _put_ticks(to: int, tick: int, logs: Words, begin: int, end: int) -> int:
+def _put_ticks(to: int, logs: Words, begin: int, end: int) -> int:
     """The ticks of log entries, likewise; a text is copied while the tick is the same."""
-    before = _INT64(-1)
+    before = _NO_TICK
     text = to
     for j in range(begin, end):
-        delta = _INT64(logs[j] >> _16 & _U16)
+        tick = logs[_ENTRY_WORDS * j + _ENTRY_TICK]
         size = to - text
-        if delta == before and size <= _WORD:
+        if tick == before and size <= _WORD:
             store_anywhere_u8(to, load_anywhere_u8(text))
             text = to
             to += size
             continue
-        before = delta
+        before = tick
         text = to
-        when = tick - delta
-        if when < 0:
-            store_anywhere_u8(to, _MINUS_WORD)
-            to += 1
-            when = -when
-        to = put_number(to, when)
+        to = put_number(to, tick)
         store_anywhere_u8(to, _COMMA_WORD)
         to += 1
     return to
@@ -178,7 +177,7 @@ def write_json(
         at = _put(out, at, _T_ID)
         at = _put_ids(here + at, first_ids[k], logs, entry, end) - here
         at = _put(out, at - some, _T_TICK)
-        at = _put_ticks(here + at, ticks[k], logs, entry, end) - here
+        at = _put_ticks(here + at, logs, entry, end) - here
         at = _put(out, at - some, _T_VALOR)
         at = _put_values(here + at, logs, entry, end) - here
         at = _put(out, at - some, _T_OMITIDOS)

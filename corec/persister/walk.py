@@ -12,6 +12,7 @@ import numpy as np
 from numba.core import types
 
 from corec import layout as L
+from corec.frames import repairs_at, row_entries, row_payload_bytes, row_step
 from shm.atomics import Indices, Words
 from shm.jit import INDICES, WORDS, compiled, inlined
 from shm.layout import FRAME_HEADER_BYTES
@@ -41,11 +42,9 @@ FIX_WORDS: Final = L.REPAIR.itemsize // 8
 ROW_HEAD: Final = 3
 """Of a row beside ROW: tick, block, log entries."""
 FIX_HEAD: Final = 3
-"""Of a repair beside REPAIR: tick, block, index of its row or -1."""
-KEY_SHIFT: Final = 8
-"""As ``gaps.STEP_SHIFT``, which cannot be imported here without a circle."""
-assert L.ROW.itemsize % 8 == L.REPAIR.itemsize % 8 == 0
-assert L.LOG_DTYPE.itemsize == 8
+"""Of a repair beside REPAIR: tick, block, the time of the tick (ns since 1970)."""
+LOG_WORDS: Final = L.LOG_DTYPE.itemsize // 8
+assert L.ROW.itemsize % 8 == L.REPAIR.itemsize % 8 == L.LOG_DTYPE.itemsize % 8 == 0
 
 
 @inlined
@@ -101,10 +100,10 @@ def walk(
         block = _INT64(ring[at + 1] & _UINT64(0xFFFFFFFF))
         repairs = _INT64(ring[at + 1] >> _UINT64(32))
         tick = _INT64(ring[at + 2])
-        entries = _INT64(ring[at + 3])
-        if kind != L.KIND_ROW_FRAME or tick < 0 or tick <= state[OVERLAP_TICK]:
+        word = _INT64(ring[at + 3])
+        if kind != L.KIND_ROW_FRAME or tick < 0 or word < 0 or tick <= state[OVERLAP_TICK]:
             break
-        step = flags >> KEY_SHIFT
+        step = row_step(word)
         if not _after(tick, block, step, tick0, block0, step0):
             duplicates += 1
             frames += 1
@@ -112,25 +111,22 @@ def walk(
             end = position
             continue
         has_row = flags & L.ROW_HAS_ROW
-        if not has_row:
-            entries = 0
-        if entries < 0 or entries > length:
-            break
-        words = FIX_WORDS * repairs + has_row * (ROW_WORDS + entries)
-        if words << 3 > length:
+        entries = row_entries(word) if has_row else 0
+        if row_payload_bytes(has_row, repairs, entries) > length:
             break
         at += FRAME_HEADER_BYTES >> 3
+        unix_ns = _INT64(ring[at])
         if has_row:
             _copy(rows, n_rows * ROW_WORDS, ring, at, ROW_WORDS)
-            at += ROW_WORDS
+        at += repairs_at(has_row) >> 3
         _copy(fixes, n_fixes * FIX_WORDS, ring, at, repairs * FIX_WORDS)
         for k in range(repairs):
             fix_heads[(n_fixes + k) * FIX_HEAD] = tick
             fix_heads[(n_fixes + k) * FIX_HEAD + 1] = block
-            fix_heads[(n_fixes + k) * FIX_HEAD + 2] = n_rows if has_row else -1
+            fix_heads[(n_fixes + k) * FIX_HEAD + 2] = unix_ns
         n_fixes += repairs
         at += repairs * FIX_WORDS
-        _copy(logs, n_logs, ring, at, entries)
+        _copy(logs, n_logs * LOG_WORDS, ring, at, entries * LOG_WORDS)
         n_logs += entries
         if has_row:
             row_heads[n_rows * ROW_HEAD] = tick

@@ -213,7 +213,7 @@ class Writer:
         """Frames of ``lane`` up to this tick may be in the tables already; -1: none."""
         return self._lanes[lane].overlap_tick
 
-    async def write(self, batch: Batch, events: list[Event], now_unix_ns: int) -> Written:
+    async def write(self, batch: Batch, events: list[Event]) -> Written:
         """Write a batch and ``events`` (the parsed ones of its event frames) in one transaction.
 
         Raises PositionMoved when somebody else wrote meanwhile, psycopg.Error; nothing is written
@@ -221,14 +221,14 @@ class Writer:
         """
         pieces = batch.pieces
         bulks = [piece.columns() for piece in pieces]
-        await self._make_partitions(bulks, events, now_unix_ns)
+        await self._make_partitions(bulks, events)
         execute = self._connection.execute
         async with self._connection.transaction():
             there = await self._looked_up(pieces)
             if there:
                 pieces = [without(p, there, self._lanes[p.lane].overlap_tick) for p in pieces]
                 bulks = [piece.columns() for piece in pieces]
-            repairs = [self._encoder.repairs(bulk, now_unix_ns) for bulk in bulks]
+            repairs = [self._encoder.repairs(bulk) for bulk in bulks]
             written = [*itertools.chain(*repairs), *events]
             rows = sum(len(bulk.rows) for bulk in bulks)
             kill_point("persist.before_copy")
@@ -275,13 +275,11 @@ class Writer:
         columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 8
         return (*columns, self._world.instance_id, self._world.epoch)
 
-    async def _make_partitions(
-        self, bulks: list[Bulk], events: list[Event], now_unix_ns: int
-    ) -> None:
+    async def _make_partitions(self, bulks: list[Bulk], events: list[Event]) -> None:
         """What the rows and events need; usually it was all made ahead."""
         times = [bulk.rows["unix_ns"] for bulk in bulks]
         await self.partitions.ensure("bloques", hours(np.concatenate(times)))
-        times = [bulk.times(now_unix_ns) for bulk in bulks]
+        times = [bulk.fix_times.view(np.uint64) for bulk in bulks]
         times.append(np.array([event.unix_ns for event in events], np.uint64))
         await self.partitions.ensure("eventos", hours(np.concatenate(times)))
 

@@ -17,19 +17,20 @@ import numpy as np
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.frames import row_payload_bytes
 from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime, float_to_word
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.restore import load_checkpoint
 from corec.world.tables import Tables, make_tables
-from shm.lane import Lane, lane_region_bytes
+from shm.lane import Lane, capacity_for, lane_region_bytes
 from shm.layout import layout_hash
 from shm.segment import Segment, SegmentRefused
 from shm.wake import Doorbell
 
 OUT_LANE_BYTES: Final = 8 * L.MIB
-ROWS_LANE_BYTES: Final = 8 * L.MIB
+ROWS_LANE_BYTES_MIN: Final = 8 * L.MIB
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
 WORKERS_MAX: Final = 1024
@@ -43,18 +44,28 @@ def world_hash(plan: Plan, seed: int) -> int:
     return layout_hash(f"corec world {plan.fingerprint(seed)}")
 
 
-def lane_files(lanes: int) -> dict[str, int]:
+def rows_lane_bytes(plan: Plan) -> int:
+    """Capacity of a rows lane: the largest row frame of ``plan`` fits, whatever fails and emits."""
+    frames = (
+        row_payload_bytes(1, s.cap, int(plan.blocks["log_cap"][s.first_block]))
+        for s in plan.swarms
+    )
+    return max(ROWS_LANE_BYTES_MIN, capacity_for(max(frames)))
+
+
+def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
     """File name → capacity of every lane of an instance with ``lanes`` worker lanes."""
+    rows_bytes = rows_lane_bytes(plan)
     files = {"in.lane": IN_LANE_BYTES}
     files |= {f"out-{k}.lane": OUT_LANE_BYTES for k in range(lanes)}
-    files |= {f"rows-{k}.lane": ROWS_LANE_BYTES for k in range(lanes)}
+    files |= {f"rows-{k}.lane": rows_bytes for k in range(lanes)}
     files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_ROLES}
     return files
 
 
 def bytes_needed(plan: Plan, lanes: int) -> int:
     """Bytes of tmpfs that the instance takes."""
-    lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(lanes).values())
+    lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(plan, lanes).values())
     return plan.world_bytes + lanes_bytes + L.control_words(WORKERS_MAX) * 8 + 3 * 4096
 
 
@@ -152,7 +163,7 @@ def create(
     starts = _lane_starts(checkpoint)
     lanes = {
         name: _create_lane(folder, name, capacity, epoch, starts.get(name, 0))
-        for name, capacity in lane_files(workers).items()
+        for name, capacity in lane_files(plan, workers).items()
     }
     half = folder / f"{CONTROL}.new"
     control = Segment.create(
@@ -214,7 +225,7 @@ def _attach_all(
     epoch = control.epoch
     world = _attach(folder / WORLD, "corec world", world_hash(plan, config.seed), epoch)
     lanes = {}
-    for name in lane_files(count):
+    for name in lane_files(plan, count):
         lanes[name] = _attach(folder / name, "corec lane", L.LANE_LAYOUT_HASH, epoch)
         try:
             Lane.attach(lanes[name].payload)
@@ -285,7 +296,8 @@ def more_lanes(rt: Runtime, workers: int) -> None:
     for k in range(rt.lanes, workers):
         out = _create_lane(rt.folder, f"out-{k}.lane", OUT_LANE_BYTES, rt.epoch, 0)
         try:
-            rows = _create_lane(rt.folder, f"rows-{k}.lane", ROWS_LANE_BYTES, rt.epoch, 0)
+            capacity = rows_lane_bytes(rt.plan)
+            rows = _create_lane(rt.folder, f"rows-{k}.lane", capacity, rt.epoch, 0)
         except OSError:
             out.unlink()
             raise

@@ -20,6 +20,7 @@ import redis
 from corec import layout as L
 from corec.broker.positions import Keys, SinkState, parse_state
 from corec.config import Config
+from corec.frames import message_word
 from corec.plan import Plan
 from corec.runtime import Runtime
 from shm import killpoint
@@ -158,8 +159,8 @@ class Instance:
         canal = self.specs[int(self.plan.blocks["swarm"][block])].canal
         lane = self.rt.out[self.lane_of(block)]
         return lane.push(
-            L.KIND_MESSAGES_FRAME, payload, flags=step, a=block, b=len(payload) // 10,
-            c=canal & 0xFF, tick=tick,
+            L.KIND_MESSAGES_FRAME, payload, a=block, b=len(payload) // 10,
+            c=message_word(canal, step), tick=tick,
         )  # fmt: skip
 
     def payload(self, tick: int, block: int, count: int) -> bytes:

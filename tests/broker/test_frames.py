@@ -12,6 +12,7 @@ from corec import layout as L
 from corec.broker import frames as F
 from corec.broker.outgoing import ENTRY_BYTES_MAX, AlertGroup, Batch, Outgoing, alert_text
 from corec.broker.positions import Keys, Part, SinkState
+from corec.frames import message_word
 from shm.lane import Lane, lane_region_bytes
 from tests.broker.support import message
 
@@ -31,7 +32,7 @@ def push(out: Outgoing, lane: int, tick: int, block: int, step: int, count: int)
     canal = block % 3 - 1
     payload = b"".join(message(block, canal, tick + step / 8 + i / 1024) for i in range(count))
     assert out.lanes[lane].push(
-        L.KIND_MESSAGES_FRAME, payload, flags=step, a=block, b=count, c=canal & 0xFF, tick=tick
+        L.KIND_MESSAGES_FRAME, payload, a=block, b=count, c=message_word(canal, step), tick=tick
     )
     return payload
 

@@ -27,7 +27,6 @@ from tests.e2e.conftest import Make
 from tests.support.instance import Instance, small_config
 
 WORKERS = 2
-FILES = ["control.seg", "world.seg", *segments.lane_files(WORKERS)]
 EPOCH_FIELD, LAYOUT_FIELD = 7, 4
 
 
@@ -127,7 +126,7 @@ def test_every_file_of_a_world(small: tuple[Config, Plan, Path], damage: str, se
     config, plan, folder = small
     chance = random.Random(seed)
     harm, says = DAMAGES[damage]
-    for name in FILES:
+    for name in ["control.seg", "world.seg", *segments.lane_files(plan, WORKERS)]:
         if damage == "lane words" and not name.endswith(".lane"):
             continue
         if damage == "foreign" and name == "control.seg":

@@ -145,7 +145,7 @@ class Reference:
             canal = self.canal
             found.messages.append(struct.pack("!Ibf?", self.first_id + i, canal, valor, True))
             found.emitted.append((i, valor))
-            self.log.append((i, self.tick - self.row_tick, valor))
+            self.log.append((i, self.tick, valor))
 
     def _repair(self, found: Tick) -> None:
         failed = set(found.failed)

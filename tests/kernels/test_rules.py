@@ -83,7 +83,7 @@ def hold_row(frame: Rows, block: Block, model: Reference) -> None:
     low, high, counts = model.histogram()
     assert (row["hist_min"], row["hist_max"]) == (low, high)
     assert row["histograma"].tolist() == counts
-    log = [(int(e["local"]), int(e["tick_delta"]), e["valor"]) for e in frame.log]
+    log = [(int(e["local"]), int(e["tick"]), e["valor"]) for e in frame.log]
     assert log == model.log
 
 

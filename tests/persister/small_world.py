@@ -22,6 +22,7 @@ import psycopg
 from corec import layout as L
 from corec.config import parse_config
 from corec.entities.processor import Processor
+from corec.frames import repairs_at, row_word
 from corec.persister.process import run
 from corec.plan import BLOCK_ROW, Plan, Swarm
 from corec.runtime import Runtime
@@ -183,15 +184,15 @@ class SmallWorld:
         head["histograma"], head["desde"] = rng.integers(0, 9, L.HISTOGRAM_BINS), max(0, tick - 9)
         log = np.zeros(messages, L.LOG_DTYPE)
         log["local"] = rng.integers(0, PER_BLOCK, messages)
-        log["tick_delta"] = np.sort(rng.integers(0, min(tick, 9) + 1, messages))[::-1]
+        log["tick"] = np.sort(tick - rng.integers(0, min(tick, 9) + 1, messages))
         log["valor"] = rng.random(messages, np.float32)
         fixes = np.zeros(repairs, L.REPAIR)
         fixes["id"] = block * PER_BLOCK + np.arange(repairs)
         fixes["donor"], fixes["how"] = fixes["id"] + 50, L.REPAIR_INHERIT
-        payload = (head.tobytes() if row else b"") + fixes.tobytes() + log.tobytes()
+        payload = head.tobytes()[: repairs_at(row)] + fixes.tobytes() + log.tobytes()
         k = self.lane_of(block)
-        flags = (L.ROW_HAS_ROW if row else 0) | step << 8
-        self.push(k, payload, flags=flags, a=block, b=repairs, c=messages, tick=tick)
+        word = row_word(step, messages if row else 0)
+        self.push(k, payload, flags=int(row), a=block, b=repairs, c=word, tick=tick)
         if row and not again:
             self.sent.append(Sent(tick, block, head[0], log))
 

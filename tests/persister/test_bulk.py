@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from corec import layout as L
 from corec.entities.processor import Processor
+from corec.frames import repairs_at, row_entries, row_word
 from corec.persister.batch import START, Mark, Piece, has_row, take, take_walked
 from corec.persister.bulk import bulk_of, walked
 from corec.persister.encode import HEADER, ROW_COLUMNS, TRAILER, Encoder, field
-from corec.persister.gaps import STEP_SHIFT
+from corec.persister.gaps import row_key
 from corec.persister.payload import ZSTD_LEVEL
 from corec.persister.writer import hours
 from corec.plan import BLOCK_ROW, Plan, Swarm
@@ -55,7 +56,7 @@ def body(rng: np.random.Generator, row: bool, repairs: int, entries: int) -> byt
     log = np.frombuffer(rng.bytes(entries * L.LOG_DTYPE.itemsize), L.LOG_DTYPE).copy()
     odd = rng.choice(np.array(FLOATS, np.float32), entries)
     log["valor"] = np.where(rng.random(entries) < 0.3, odd, log["valor"])
-    return (head.tobytes() if row else b"") + fixes.tobytes() + log.tobytes()
+    return head.tobytes()[: repairs_at(row)] + fixes.tobytes() + log.tobytes()
 
 
 def tuples(frames: list[Frame]) -> bytes:
@@ -67,7 +68,7 @@ def tuples(frames: list[Frame]) -> bytes:
             continue
         row = np.frombuffer(frame.payload, L.ROW, 1)[0]
         at = L.ROW.itemsize + frame.b * L.REPAIR.itemsize
-        log = np.frombuffer(frame.payload, L.LOG_DTYPE, frame.c, at)
+        log = np.frombuffer(frame.payload, L.LOG_DTYPE, row_entries(frame.c), at)
         first_id = np.uint32(PLAN.blocks["first_id"][frame.a])
         low, high = float_texts([row["hist_min"], row["hist_max"]])
         document = {
@@ -75,7 +76,7 @@ def tuples(frames: list[Frame]) -> bytes:
             "hasta": frame.tick,
             "mensajes": {
                 "id": first_id + log["local"],
-                "tick": frame.tick - log["tick_delta"].astype(np.int64),
+                "tick": log["tick"].tolist(),
                 "valor": [orjson.Fragment(t) for t in float_texts(log["valor"])],
             },
             "omitidos": int(row["omitidos"]),
@@ -129,8 +130,8 @@ def lanes(draw: st.DrawFn) -> Lane:
         if rng.random() < strange:
             payload = payload[: rng.integers(0, len(payload) + 1)]
         lane.push(
-            L.KIND_ROW_FRAME, payload, flags=row | key[2] << STEP_SHIFT, a=key[1], b=repairs,
-            tick=key[0], c=entries,
+            L.KIND_ROW_FRAME, payload, flags=int(row), a=key[1], b=repairs,
+            tick=key[0], c=row_word(key[2], entries),
         )  # fmt: skip
     return lane
 
@@ -142,9 +143,10 @@ def plain(frames: list[Frame], mark: Mark, overlap_tick: int) -> list[Frame]:
     for frame in frames:
         if frame.kind != L.KIND_ROW_FRAME or frame.tick <= overlap_tick:
             break
-        key = (frame.tick, frame.a, frame.flags >> STEP_SHIFT)
+        key = row_key(frame)
         row = frame.flags & L.ROW_HAS_ROW
-        needed = row * (L.ROW.itemsize + 8 * frame.c) + L.REPAIR.itemsize * frame.b
+        needed = row * (L.ROW.itemsize + 16 * row_entries(frame.c)) + (1 - row) * 8
+        needed += L.REPAIR.itemsize * frame.b
         if key > last and needed > len(frame.payload):
             break  # too short; of one that was taken before nobody wants to know
         last = max(last, key)
@@ -161,7 +163,7 @@ def assert_same(fast: Piece, slow: Piece) -> None:
         assert ours.dtype == theirs.dtype, name
         assert ours.tobytes() == theirs.tobytes(), name
     encoder = Encoder(PLAN, "corec1", "json")
-    assert encoder.repairs(bulk, 77) == encoder.repairs(other, 77)
+    assert encoder.repairs(bulk) == encoder.repairs(other)
     stream = b"".join(encoder.rows([bulk]))
     assert stream == b"".join(encoder.rows([other])) == tuples(slow.frames)
     cut = len(bulk.rows) // 2
@@ -195,7 +197,7 @@ def test_a_frame_of_another_world_s_lane_stops_it() -> None:
     lane = Lane.create(np.zeros(lane_region_bytes(4096), np.uint8))
     payload = body(np.random.default_rng(1), True, 0, 0)
     lane.push(L.KIND_ROW_FRAME, payload, flags=1, tick=1)
-    lane.push(L.KIND_ROW_FRAME, payload, flags=1, tick=2, c=2**63)
+    lane.push(L.KIND_ROW_FRAME, payload, flags=1, tick=2, c=row_word(0, 2**32 - 1))
     found = walked(lane, 0, 4096, START[1:4], -1)
     assert found is not None
     assert found.position == 32 + len(payload)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec import layout as L
+from corec.frames import row_word
 from corec.persister import periods
 from corec.persister.batch import (
     START,
@@ -24,6 +25,7 @@ from corec.persister.batch import (
     worth_writing,
 )
 from corec.persister.faults import BACKOFF_MAX_S, Backoff, reason_of, text_of
+from corec.persister.gaps import row_key
 from corec.persister.offsets import Fenced, LaneNow, Stored, plan_takeover
 from corec.persister.periods import Span, Unit
 from shm.lane import Frame
@@ -35,7 +37,7 @@ def frames_of(keys: list[Key], start: int = 0) -> list[Frame]:
     """Row frames of 64 bytes each, with these (tick, block, step)."""
     return [
         Frame(
-            L.KIND_ROW_FRAME, L.ROW_HAS_ROW | step << 8, block, 0, tick, 0, memoryview(b""),
+            L.KIND_ROW_FRAME, L.ROW_HAS_ROW, block, 0, tick, row_word(step, 0), memoryview(b""),
             start + 64 * k, start + 64 * (k + 1),
         )
         for k, (tick, block, step) in enumerate(keys)
@@ -64,7 +66,7 @@ def test_any_cut_and_any_republished_frame_gives_each_frame_once(
         piece = take("rows-0", frames[first : first + n], mark)
         if data.draw(st.booleans(), label="committed"):
             mark = piece.mark
-            written += [(f.tick, f.a, f.flags >> 8) for f in piece.frames]
+            written += list(map(row_key, piece.frames))
     assert written == keys
     assert mark.rows == len(keys)
 
@@ -78,7 +80,7 @@ def test_rows_that_are_there_are_left_out(
     piece = take("rows-0", frames_of(keys), START)
     rest = without(piece, there, overlap)
     expected = [k for k in keys if not (k[0] <= overlap and (k[1], k[0]) in there)]
-    assert [(f.tick, f.a, f.flags >> 8) for f in rest.frames] == expected
+    assert list(map(row_key, rest.frames)) == expected
     assert rest.mark == piece.mark._replace(rows=len(expected))
     assert rest.duplicates == len(keys) - len(expected)
 

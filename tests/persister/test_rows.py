@@ -48,7 +48,7 @@ def test_each_column_is_what_was_published(shm_dir: Path, pg_dsn: str) -> None:
             assert body["omitidos"] == 2
             messages = body["mensajes"]
             assert messages["id"] == (sent.block * PER_BLOCK + sent.log["local"]).tolist()
-            assert messages["tick"] == (sent.tick - sent.log["tick_delta"].astype(int)).tolist()
+            assert messages["tick"] == sent.log["tick"].tolist()
             assert messages["valor"] == pytest.approx(sent.log["valor"].tolist())
             assert body["histograma"] == {
                 "min": -0.25,

@@ -1,0 +1,94 @@
+"""What the words of a frame mean: each is put together and taken apart by one pair of functions.
+
+Plain functions, for compiled code as well (``shm.jit.shared``); all numbers are int64.
+
+::
+
+    KIND_MESSAGES_FRAME  a = block   b = messages   c = message_word(canal, step)
+                         payload: MESSAGE[b]
+    KIND_ROW_FRAME       a = block   b = repairs    c = row_word(step, log entries)
+                         flags: ROW_HAS_ROW
+                         payload: ROW, or only its first field (the time of the tick, ns since 1970)
+                         when there is no row; REPAIR[b]; LOG_DTYPE[entries]
+
+``step`` counts the steps of one block in one tick (see ``kernels.block``); a consumer drops a frame
+whose (tick, block, step) is not greater than that of the frame before it. A step takes one reading
+at least, so a tick has fewer steps than an inbox lane has readings: 31 bits hold them all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from corec import layout as L
+from shm.jit import shared
+
+STEP_MAX: Final = (1 << 31) - 1
+TIME_BYTES: Final = 8
+_CANAL_BITS: Final = 8
+_ENTRIES_BITS: Final = 32
+_CANAL_MASK: Final = L.CANALES - 1
+_ENTRIES_MASK: Final = (1 << _ENTRIES_BITS) - 1
+_ROW_BYTES: Final = L.ROW.itemsize
+_REPAIR_BYTES: Final = L.REPAIR.itemsize
+_LOG_BYTES: Final = L.LOG_DTYPE.itemsize
+
+assert 1 << _CANAL_BITS == L.CANALES
+assert L.LOG_CAP_MAX <= _ENTRIES_MASK
+assert L.ROW.names is not None
+assert L.ROW.names[0] == "unix_ns"
+assert L.ROW["unix_ns"].itemsize == TIME_BYTES
+
+
+@shared
+def message_word(canal: int, step: int) -> int:
+    """Word c of a frame of messages; ``canal`` −128 … 127, ``step`` 0 … STEP_MAX."""
+    return step << _CANAL_BITS | canal & _CANAL_MASK
+
+
+@shared
+def message_canal(word: int) -> int:
+    """The canal in word c of a frame of messages, as 0 … 255 (its low byte)."""
+    return word & _CANAL_MASK
+
+
+@shared
+def message_step(word: int) -> int:
+    """The step in word c of a frame of messages."""
+    return word >> _CANAL_BITS
+
+
+@shared
+def row_word(step: int, entries: int) -> int:
+    """Word c of a row frame; ``step`` 0 … STEP_MAX, ``entries`` of the log 0 … LOG_CAP_MAX."""
+    return step << _ENTRIES_BITS | entries
+
+
+@shared
+def row_step(word: int) -> int:
+    """The step in word c of a row frame."""
+    return word >> _ENTRIES_BITS
+
+
+@shared
+def row_entries(word: int) -> int:
+    """The number of log entries in word c of a row frame."""
+    return word & _ENTRIES_MASK
+
+
+@shared
+def repairs_at(has_row: int) -> int:
+    """Where the repairs begin in the payload of a row frame; ``has_row`` 0 or 1."""
+    return _ROW_BYTES if has_row else TIME_BYTES
+
+
+@shared
+def log_at(has_row: int, repairs: int) -> int:
+    """Where the log entries begin in the payload of a row frame."""
+    return repairs_at(has_row) + _REPAIR_BYTES * repairs
+
+
+@shared
+def row_payload_bytes(has_row: int, repairs: int, entries: int) -> int:
+    """Bytes of the payload of a row frame."""
+    return log_at(has_row, repairs) + _LOG_BYTES * entries

@@ -1,0 +1,118 @@
+"""What a block says to the outside, at the limits of what its words hold and one beyond."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import corec
+from corec import frames
+from corec import layout as L
+from corec.config import parse_config
+from corec.plan import make_plan
+from corec.supervisor.segments import ROWS_LANE_BYTES_MIN, rows_lane_bytes
+from corec.testing import Block
+from shm.lane import capacity_for
+from shm.ring import max_payload
+
+steps = st.integers(0, frames.STEP_MAX)
+
+
+@corec.micro(state={"n": "u4"}, params={"first": 7.0, "every": 1000.0})
+def rare(me):  # type: ignore[no-untyped-def]  # an entity's function has no annotations
+    me.n = me.n + 1
+    if me.n % int(me.every) == int(me.first):
+        return 1.0
+    return 0.0
+
+
+@corec.celu(state={"seen": "u4"}, history={"last": ("f4", 8)})
+def fussy(me, value):  # type: ignore[no-untyped-def]  # likewise
+    me.last.push(value)
+    if value < 0.0:
+        raise ValueError("bad reading")
+    me.seen = me.seen + 1
+    return 1.0
+
+
+@given(step=steps, canal=st.integers(-128, 127))
+def test_a_word_of_messages_gives_back_what_it_was_made_of(step: int, canal: int) -> None:
+    word = frames.message_word(canal, step)
+    assert 0 <= word < 2**63
+    assert frames.message_step(word) == step
+    assert frames.message_canal(word) == canal % 256
+
+
+@given(step=steps, entries=st.integers(0, L.LOG_CAP_MAX))
+def test_a_word_of_a_row_gives_back_what_it_was_made_of(step: int, entries: int) -> None:
+    word = frames.row_word(step, entries)
+    assert 0 <= word < 2**63
+    assert (frames.row_step(word), frames.row_entries(word)) == (step, entries)
+
+
+@pytest.mark.parametrize("readings", [1_300, 170_000])
+@pytest.mark.slow
+def test_every_step_of_a_long_tick_is_told(readings: int) -> None:
+    """Five readings a step of one entity with a history: past 8 bits, and past 15."""
+    block = Block(fussy, entities=1, every_ticks=1, max_errores=1.0, lane_bytes=1 << 25)
+    block.tick([(0, 1.0)] * readings)
+    told = block.messages()
+    steps = [frame.step for frame in told]
+    assert steps == sorted(set(steps))
+    assert len(steps) >= readings // 5
+    assert sum(len(frame.messages) for frame in told) == readings
+    (row,) = block.row_frames()
+    assert row.row is not None
+    assert row.step == steps[-1]
+    assert int(row.row["mensajes"][0]) == readings
+    assert len(row.log) + int(row.row["omitidos"][0]) == readings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap", [65_535, 65_536, 65_537, 200_000])
+def test_a_message_of_long_ago_keeps_its_tick(gap: int) -> None:
+    block = Block(rare, entities=1, params={"first": 3.0, "every": 4e6}, every_ticks=gap + 3)
+    for _ in range(gap + 3):
+        block.tick()
+    (row,) = block.row_frames()
+    assert row.log["tick"].tolist() == [3]
+    assert (row.tick, row.unix_ns) == (gap + 3, (gap + 3) * 1_000_000_000)
+
+
+def test_repairs_without_a_row_have_the_time_of_their_tick() -> None:
+    block = Block(fussy, entities=3, every_ticks=1000, max_errores=0.05)
+    for tick in range(1, 5):
+        block.tick([(0, -1.0), (1, 0.5)])
+        (frame,) = block.row_frames()
+        assert frame.row is None
+        assert frame.unix_ns == tick * 1_000_000_000
+        assert [int(r["id"]) for r in frame.repairs] == [0]
+        assert len(frame.log) == 0
+
+
+@pytest.mark.parametrize("entities", [1000, 65_535])
+def test_the_largest_row_frame_fits_into_its_lane(entities: int) -> None:
+    """Everything fails, everything emits, the log is full: a quarter of the lane still holds it."""
+    bloque = {"id": "a", "canal": 1, "entidades": entities, "max_size_mb": 8,
+              "entidades_por_bloque": entities}  # fmt: skip
+    plan = make_plan(parse_config({"instance_id": "frames", "bloques": [bloque]}, environ={}))
+    log_cap = int(plan.blocks["log_cap"][0])
+    largest = frames.row_payload_bytes(1, entities, log_cap)
+    capacity = rows_lane_bytes(plan)
+    assert largest <= max_payload(capacity)
+    assert capacity >= ROWS_LANE_BYTES_MIN
+    assert max_payload(capacity_for(largest)) >= largest > max_payload(capacity_for(largest) // 2)
+
+
+def test_the_largest_block_can_fail_and_emit_at_once() -> None:
+    """65,535 entities, all of which emit at one tick and fail at the next."""
+    n = 65_535
+    block = Block(fussy, entities=n, cap=n, every_ticks=2, lane_bytes=1 << 24)
+    block.tick([(i, 1.0) for i in range(n)])
+    block.tick([(i, -1.0) for i in range(n)])
+    frame = block.row_frames()[-1]
+    assert frame.row is not None
+    assert np.unique(frame.log["local"]).size == n
+    assert set(frame.log["tick"].tolist()) == {1}
