@@ -1,0 +1,371 @@
+"""The rules of one block, one after the other as docs/rules.md gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from corec.oracle.entity import Kind, Me, State, stored
+
+DRAWS_PER_READING: Final = 16
+BINS: Final = 16
+LANES: Final = 16
+FALLOS_MAX: Final = 2**32 - 1
+Reading = tuple[int, float, bool]
+"""Entity id, valor and activo of what came in."""
+
+
+@dataclass
+class Entity:
+    """One entity. ``ran_well``: how its last run ended; None before the first."""
+
+    id: int
+    state: State
+    activo: bool = True
+    fallos: int = 0
+    running_failures: int = 0
+    ran_well: bool | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of an out-stream."""
+
+    tick: int
+    id: int
+    canal: int
+    valor: np.float32
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One repair: ``how`` is "inherit" or "reset"."""
+
+    tick: int
+    block: str
+    id: int
+    donor: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """16 equal bins from ``low`` to ``high``."""
+
+    low: np.float32
+    high: np.float32
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ``bloques`` with what its payload holds."""
+
+    block: str
+    canal: int
+    tick: int
+    num_entidades: int
+    activas: int
+    errores: int
+    reparadas: int
+    carga: float
+    umbral: float
+    fitness: float
+    media: float
+    desviacion: float
+    mensajes: int
+    desde: int
+    messages: tuple[Message, ...]
+    omitidos: int
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration says about a block."""
+
+    name: str
+    canal: int
+    first_id: int
+    n: int
+    kind: Kind
+    params: Mapping[str, float]
+    max_errores: float = 0.05
+    umbral: Any = None  # None, a number, "siempre", "nunca", or {"min", "max", "inicial"}
+    log_cap: int = 65_536
+
+
+@dataclass
+class Tick:
+    """What one tick of a block did."""
+
+    good: list[tuple[int, np.float32]] = field(default_factory=list)  # place, value
+    failed: dict[int, int] = field(default_factory=dict)  # place → failed runs
+    messages: list[Message] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
+    runs: int = 0
+
+
+def width_of(n: int, carga: float) -> int:
+    """Places that run in a tick."""
+    return next(w for w in range(max(1, int(n * carga) - 1), n + 1) if w / n >= carga)
+
+
+def limits_of(umbral: Any) -> tuple[float, float, float]:
+    """Least, largest and first threshold of what ``umbral`` of a bloque says."""
+    if umbral == "siempre":
+        return -math.inf, -math.inf, -math.inf
+    if umbral == "nunca":
+        return math.inf, math.inf, math.inf
+    if isinstance(umbral, Mapping):
+        low, high = (_single(umbral.get(*part)) for part in (("min", 0.1), ("max", 0.9)))
+        first = _single(umbral["inicial"]) if "inicial" in umbral else min(max(0.5, low), high)
+        return low, high, first
+    if umbral is not None:
+        return (_single(umbral),) * 3
+    return 0.1, 0.9, 0.5
+
+
+def _single(number: float) -> float:
+    return float(np.float32(number))
+
+
+class Block:
+    """One block from tick 0 on."""
+
+    def __init__(self, settings: Settings, seed: int) -> None:
+        self.settings, self.seed, self.n = settings, seed, settings.n
+        self.tick = 0
+        self.params = {name: np.float32(v) for name, v in settings.params.items()}
+        self.entities = [Entity(i, {}) for i in self.ids]
+        for entity in self.entities:
+            entity.state = self.initial(entity.id)
+        self.least, self.most, first = limits_of(settings.umbral)
+        self.umbral, self.fitness = np.float32(first), 1.0
+        self.media = self.desviacion = 0.0
+        self.errores = 0
+        self.means = self._means()
+        self.updates = self.failures = self.repaired = 0
+        self.done = Tick()
+        self.messages: list[Message] = []
+        self._begin_row()
+
+    def initial(self, identity: int) -> State:
+        """The state entity ``identity`` starts with, and goes back to."""
+        kind = self.settings.kind
+        state: State = {"valor": np.float32(0.0)}
+        state.update({name: stored(*spec) for name, spec in kind.state.items()})
+        state.update({name: [] for name in kind.history})
+        if kind.init is None:
+            return state
+        zero = {f"mean_{name}": np.float32(0.0) for name in kind.means}
+        me = Me(kind, identity, 0, self.seed, state, {**self.params, **zero})
+        with np.errstate(all="ignore"):
+            valor = np.float32(kind.init(me))
+        return {"valor": valor, **me.fields()}
+
+    def run_tick(self, carga: float, readings: Sequence[Reading]) -> Tick:
+        """Tick number ``self.tick + 1`` with the readings of this block in order of arrival."""
+        self.tick += 1
+        self.umbral = np.float32(min(max(float(self.umbral), self.least), self.most))
+        self.done = done = Tick()
+        if self.settings.kind.kind == "micro":
+            self._micro(carga, readings, done)
+        else:
+            self._celu(readings, done)
+        self._close(carga, done)
+        self._repair(done)
+        self.means = self._means()
+        self._count(done)
+        return done
+
+    def _micro(self, carga: float, readings: Sequence[Reading], done: Tick) -> None:
+        for identity, valor, activo in readings:
+            entity = self.entities[identity - self.settings.first_id]
+            entity.state["valor"] = np.float32(valor)
+            entity.activo = activo
+        width = width_of(self.n, carga)
+        start = (self.tick - 1) * width % self.n
+        window = {(start + k) % self.n for k in range(width)}
+        for place in sorted(window):
+            if self.entities[place].activo:
+                self._run(place, (), 0, done)
+
+    def _celu(self, readings: Sequence[Reading], done: Tick) -> None:
+        for number, (identity, valor, activo) in enumerate(readings):
+            place = identity - self.settings.first_id
+            self.entities[place].activo = activo
+            if activo:
+                self._run(place, (np.float32(valor),), number * DRAWS_PER_READING, done)
+
+    def _run(self, place: int, value: tuple[np.float32, ...], draws: int, done: Tick) -> None:
+        entity, kind = self.entities[place], self.settings.kind
+        done.runs += 1
+        me = Me(kind, entity.id, self.tick, self.seed, entity.state,
+                {**self.params, **self.means}, draws)  # fmt: skip
+        try:
+            with np.errstate(all="ignore"):
+                valor = np.float32(kind.function(me, *value))
+        except Exception:  # noqa: BLE001  # whatever it raises, the entity fails
+            valor = np.float32(math.nan)
+        if not np.isfinite(valor):
+            entity.fallos = min(entity.fallos + 1, FALLOS_MAX)
+            entity.running_failures += 1
+            entity.ran_well = False
+            done.failed[place] = done.failed.get(place, 0) + 1
+            return
+        entity.state = {"valor": valor, **me.fields()}
+        entity.running_failures = 0
+        entity.ran_well = True
+        done.good.append((place, valor))
+        if valor > self.umbral:
+            done.messages.append(Message(self.tick, entity.id, self.settings.canal, valor))
+
+    def _repair(self, done: Tick) -> None:
+        """Whose last run of this tick failed, in the order of ids."""
+        if not len(done.failed) / self.n > self.settings.max_errores:
+            return
+        sick = [place for place in sorted(done.failed) if self.entities[place].ran_well is False]
+        before = [entity.state for entity in self.entities]
+        healthy = [bool(entity.ran_well) and entity.activo for entity in self.entities]
+        for place in sick:
+            entity = self.entities[place]
+            order = [(place + k) % self.n for k in range(1, self.n)]
+            donor = next((other for other in order if healthy[other]), None)
+            if donor is None or entity.running_failures >= 2:
+                entity.state = self.initial(entity.id)
+                entity.running_failures, entity.ran_well = 0, None
+                donor, how = place, "reset"
+            else:
+                kept = {name: entity.state[name] for name in self.settings.kind.history}
+                entity.state, how = {**before[donor], **kept}, "inherit"
+            done.repairs.append(
+                Repair(self.tick, self.settings.name, entity.id, self.entities[donor].id, how)
+            )
+
+    def _close(self, carga: float, done: Tick) -> None:
+        """Statistics, the threshold of the next tick, fitness, histogram."""
+        sigma = 0.0
+        if done.good:
+            of_kind = of_places if self.settings.kind.kind == "micro" else of_runs
+            self.media, self.desviacion = of_kind(done.good)
+            sigma = self.desviacion
+        self.errores = len(done.failed)
+        raw = 0.5 * (2.0 - carga) + 0.3 * sigma + 0.2 * self.errores / self.n
+        self.umbral = np.float32(min(max(raw, self.least), self.most))
+        self.fitness = 0.9 * self.fitness + 0.1 * (1.0 - self.errores / self.n)
+        last = {place: value for place, value in done.good if self.entities[place].ran_well}
+        self.histogram = histogram(list(last.values()))
+
+    def _count(self, done: Tick) -> None:
+        self.updates += done.runs
+        self.failures += sum(done.failed.values())
+        self.repaired += len(done.repairs)
+        self.messages += done.messages
+        self.since["errores"] += self.errores
+        self.since["reparadas"] += len(done.repairs)
+        self.log += done.messages
+
+    def _means(self) -> dict[str, np.float32]:
+        """What ``me.mean_x`` is in the next tick."""
+        found = {}
+        for name in self.settings.kind.means:
+            values = [
+                (place, float(entity.state[name]))
+                for place, entity in enumerate(self.entities)
+                if entity.activo and np.isfinite(entity.state[name])
+            ]
+            total = folded(values)
+            found[f"mean_{name}"] = np.float32(total / len(values) if values else 0.0)
+        return found
+
+    @property
+    def ids(self) -> range:
+        """Of its entities."""
+        return range(self.settings.first_id, self.settings.first_id + self.n)
+
+    @property
+    def activas(self) -> int:
+        """How many are switched on."""
+        return sum(entity.activo for entity in self.entities)
+
+    def take_row(self, carga: float, payload: str) -> Row:
+        """The row of this tick; what counts since the last row counts anew."""
+        kept = self.log[: self.settings.log_cap] if payload == "json" else []
+        settings = self.settings
+        row = Row(
+            settings.name, settings.canal, self.tick, self.n, self.activas, **self.since,
+            carga=carga, umbral=float(self.umbral), fitness=self.fitness, media=self.media,
+            desviacion=self.desviacion, mensajes=len(self.log), desde=self.row_tick + 1,
+            messages=tuple(kept), omitidos=len(self.log) - len(kept), histogram=self.histogram,
+        )  # fmt: skip
+        self._begin_row()
+        return row
+
+    def _begin_row(self) -> None:
+        self.since = {"errores": 0, "reparadas": 0}
+        self.log: list[Message] = []
+        self.row_tick = self.tick
+
+
+def folded(terms: Sequence[tuple[int, float]]) -> float:
+    """The sum of (place, term): a lane for each place modulo 16, and the lanes folded."""
+    lanes = [0.0] * LANES
+    for place, term in terms:
+        lanes[place % LANES] += term
+    half = LANES // 2
+    while half:
+        for k in range(half):
+            lanes[k] += lanes[k + half]
+        half //= 2
+    return lanes[0]
+
+
+def of_places(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
+    """media and desviacion of a Micro block: two passes."""
+    count = len(good)
+    media = folded([(place, float(x)) for place, x in good]) / count
+    away = [(place, float(x) - media) for place, x in good]
+    s, q = folded(away), folded([(place, d * d) for place, d in away])
+    return media, _root((q - s * s / count) / (count - 1) if count > 1 else 0.0)
+
+
+def of_runs(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
+    """media and desviacion of a Celu block: one pass (Youngs and Cramer 1971)."""
+    total = moment = 0.0
+    for k, (_, value) in enumerate(good, 1):
+        x = float(value)
+        total += x
+        if k > 1:
+            away = k * x - total
+            moment += away * away / (k * (k - 1))
+    count = len(good)
+    return total / count, _root(moment / (count - 1) if count > 1 else 0.0)
+
+
+def _root(variance: float) -> float:
+    return math.sqrt(variance) if variance > 0.0 else 0.0
+
+
+def histogram(values: Sequence[np.float32]) -> Histogram:
+    """16 equal bins; all of it zero when there is no value."""
+    if not values:
+        return Histogram(np.float32(0.0), np.float32(0.0), (0,) * BINS)
+    low, high = min(values, key=_order), max(values, key=_order)
+    counts = [0] * BINS
+    for value in values:
+        place = 0
+        if high > low:
+            step = BINS / (float(high) - float(low))
+            place = min(BINS - 1, math.floor((float(value) - float(low)) * step))
+        counts[place] += 1
+    return Histogram(low, high, tuple(counts))
+
+
+def _order(value: np.float32) -> tuple[float, float]:
+    """As numbers, and −0 before +0."""
+    return float(value), math.copysign(1.0, value)

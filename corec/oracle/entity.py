@@ -1,0 +1,127 @@
+"""What a processor is to the oracle, and ``me``: one entity during one call (docs/entities.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from corec.oracle.philox import uniform
+
+INT64: Final = 0xFFFF_FFFF_FFFF_FFFF
+PUSHES_PER_CALL: Final = 4
+State = dict[str, Any]
+"""``valor``, the state fields and the histories (lists, oldest first) of one entity by name."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A processor as its user declared it."""
+
+    name: str
+    kind: str  # "micro" or "celu"
+    function: Callable[..., Any]
+    init: Callable[..., Any] | None
+    state: Mapping[str, tuple[str, Any]]  # name → (type, initial value)
+    history: Mapping[str, int]  # name → length
+    params: Mapping[str, float]
+    means: tuple[str, ...]
+    alerts: bool
+
+
+def kind_of(processor: Any) -> Kind:
+    """The declaration behind ``@corec.micro`` or ``@corec.celu``, and the plain functions."""
+    return Kind(
+        processor.name,
+        processor.kind,
+        processor.function,
+        processor.init,
+        {f.name: (f.dtype, f.default) for f in processor.state},
+        {h.name: h.length for h in processor.history},
+        dict(processor.params),
+        tuple(processor.means),
+        processor.alerts,
+    )
+
+
+def stored(kind: str, value: Any) -> Any:
+    """What a field of this type gives back once ``value`` was put in: reals are rounded to it,
+    whole numbers wrap."""
+    number = np.dtype(kind)
+    if number.kind == "f":
+        with np.errstate(all="ignore"):
+            return number.type(value)
+    bits = 8 * number.itemsize
+    held = int(value) & ((1 << bits) - 1)
+    return held - (1 << bits) if number.kind == "i" and held >> (bits - 1) else held
+
+
+class History:
+    """``me.h``: the last ``length`` numbers, oldest first."""
+
+    def __init__(self, length: int, values: list[np.float32]) -> None:
+        self._length, self.values, self._pushes = length, list(values), 0
+
+    def push(self, value: Any) -> None:
+        """Append; a fifth push in one call raises."""
+        if self._pushes == PUSHES_PER_CALL:
+            raise IndexError("more pushes than a call may make")
+        self._pushes += 1
+        with np.errstate(all="ignore"):
+            self.values.append(np.float32(value))
+        del self.values[: -self._length]
+
+    def mean(self) -> np.float32:
+        """Added up in float32 from the oldest on; 0 of none."""
+        total = np.float32(0.0)
+        for value in self.values:
+            total = total + value
+        return total / np.float32(len(self.values)) if self.values else total
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, place: int) -> np.float32:
+        return self.values[place]
+
+    def __iter__(self) -> Iterator[np.float32]:
+        return iter(self.values)
+
+
+class Me:
+    """``me``: fields that can be read, the declared ones that can be set, and ``random()``."""
+
+    def __init__(
+        self, kind: Kind, identity: int, tick: int, seed: int, state: State,
+        read_only: Mapping[str, np.float32], draws: int = 0,
+    ) -> None:  # fmt: skip
+        """``read_only``: parameters and means by the names they are read with."""
+        own = self.__dict__
+        own.update(read_only)
+        own.update(state)
+        for name, length in kind.history.items():
+            own[name] = History(length, state[name])
+        own.update(id=identity, tick=tick, _kind=kind, _seed=seed, _draws=draws)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind, _ = self._kind.state[name]
+        self.__dict__[name] = stored(kind, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"me.{name} is not declared")
+
+    def random(self) -> np.float32:
+        """Uniform in [0, 1)."""
+        own = self.__dict__
+        draw = own["_draws"]
+        own["_draws"] = draw + 1
+        return uniform(own["_seed"], own["id"], own["tick"], draw)
+
+    def fields(self) -> State:
+        """The state fields and histories as they are now."""
+        own, kind = self.__dict__, self.__dict__["_kind"]
+        found = {name: own[name] for name in kind.state}
+        found.update({name: own[name].values for name in kind.history})
+        return found

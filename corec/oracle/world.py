@@ -1,0 +1,119 @@
+"""A whole world: the blocks of a configuration, ticked together with what comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final
+
+from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings
+from corec.oracle.entity import Kind
+
+DEFAULT_SEED: Final = 42
+DEFAULT_EVERY: Final = 10
+DEFAULT_MAX_ERRORES: Final = 0.05
+
+
+def per_block(config: Mapping[str, Any], bloque: Mapping[str, Any]) -> int:
+    """How many entities one block of this bloque holds (docs/configuration.md)."""
+    for holder in (bloque, config):
+        if holder.get("entidades_por_bloque"):
+            return int(holder["entidades_por_bloque"])
+    return 750 + 250 * int(bloque.get("max_size_mb", 1))
+
+
+def up(number: int, step: int) -> int:
+    """Rounded up to a multiple of ``step``."""
+    return -(-number // step) * step
+
+
+def log_cap(kind: Kind, cap: int, max_size_mb: int) -> int:
+    """How many messages between two rows a block keeps for its payload."""
+    fields = [int(dtype[1]) for dtype, _ in kind.state.values()] + [4] * len(kind.history)
+    copy = up(4 * cap, 64) + sum(up(cap * size, 64) for size in fields)
+    hist = up(sum(up(cap * 4 * (n + 8), 64) for n in kind.history.values()), 4096)
+    cold = 2 * (3 * up(cap, 64) + up(4 * cap, 64))
+    model = 1_048_576 if max_size_mb >= 5 else 0
+    log = 4096 + 2 * copy + cold
+    size = max_size_mb * 1_048_576
+    spare = size - log - hist - model - 16 * cap
+    log += min(-log % 4096, spare // 64 * 64)
+    return min(65_536, (size - hist - model - log) // 16)
+
+
+def blocks_of(
+    config: Mapping[str, Any], kinds: Mapping[str, Kind], only: Container[str] | None = None
+) -> list[Settings]:
+    """The blocks in order: ids count up from 0, the last block of a bloque holds the rest."""
+    found, first_id = [], 0
+    for bloque in config["bloques"]:
+        if only is not None and bloque["id"] not in only:
+            first_id += int(bloque["entidades"])
+            continue
+        kind = kinds[bloque.get("procesador", "sensor")]
+        repair = bloque.get("autoreparacion") or config.get("autoreparacion") or {}
+        left = int(bloque["entidades"])
+        size = min(per_block(config, bloque), left)
+        log = log_cap(kind, size, int(bloque.get("max_size_mb", 1)))
+        for number in range(-(-left // size)):
+            n = min(size, left - number * size)
+            found.append(Settings(
+                f"{bloque['id']}:{number:05d}", int(bloque["canal"]), first_id, n, kind,
+                {**kind.params, **bloque.get("parametros", {})},
+                float(repair.get("max_errores", DEFAULT_MAX_ERRORES)), bloque.get("umbral"), log,
+            ))  # fmt: skip
+            first_id += n
+    return found
+
+
+class World:
+    """The world of ``config`` at tick 0; ``kinds`` by the names that ``procesador`` uses.
+
+    ``only``: of these bloques, the others left out.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], kinds: Mapping[str, Kind],
+        only: Container[str] | None = None,
+    ) -> None:  # fmt: skip
+        seed = int(config.get("seed", DEFAULT_SEED))
+        self.blocks = [Block(settings, seed) for settings in blocks_of(config, kinds, only)]
+        self.carga = float(config.get("carga", 1.0))
+        persist = config.get("persist", {})
+        self.every_ticks = int(persist.get("every_ticks", DEFAULT_EVERY))
+        self.payload = persist.get("payload", "json")
+        self.tick = 0
+        self.messages_in = 0
+        self.rows: list[Row] = []
+        self.repairs: list[Repair] = []
+
+    def run_tick(self, readings: Sequence[Reading] = ()) -> None:
+        """One tick; ``readings`` in order of arrival, each for an entity that exists."""
+        self.tick += 1
+        self.messages_in += len(readings)
+        for block in self.blocks:
+            first, n = block.settings.first_id, block.n
+            mine = [r for r in readings if first <= r[0] < first + n]
+            done = block.run_tick(self.carga, mine)
+            self.repairs += done.repairs
+            if self.tick % self.every_ticks == 0:
+                self.rows.append(block.take_row(self.carga, self.payload))
+
+    def set(self, path: str, value: Any) -> None:
+        """A change that takes effect with the next tick."""
+        if path != "carga":
+            raise KeyError(path)
+        self.carga = float(value)
+
+    @property
+    def messages(self) -> list[Message]:
+        """Every message in the order of ticks, blocks, and of being emitted."""
+        found = [message for block in self.blocks for message in block.messages]
+        return sorted(found, key=lambda message: message.tick)
+
+    def entity(self, identity: int) -> tuple[Block, int]:
+        """Its block and its place in it."""
+        for block in self.blocks:
+            place = identity - block.settings.first_id
+            if 0 <= place < block.n:
+                return block, place
+        raise KeyError(identity)

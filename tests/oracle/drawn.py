@@ -1,0 +1,204 @@
+"""Worlds to be drawn: configuration, ticks, what comes in and what changes, as Hypothesis draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from corec.oracle.block import Reading
+from corec.oracle.builtin import BUILTIN
+from corec.oracle.entity import Kind, kind_of
+from corec.oracle.world import World
+from tests.oracle import subjects
+
+MODULE: Final = "oracle_subjects"
+PER_BLOCK: Final = 40
+"""Of the usual blocks; compiled code knows it, so there are few sizes."""
+PER_LARGE_BLOCK: Final = 65_535
+SUBJECTS: Final = {
+    name: kind_of(getattr(subjects, name))
+    for name in ("drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
+                 "tracer", "chorus")
+}  # fmt: skip
+LARGE: Final = {"fragile": 8, "listener": 16}
+"""Of these also the largest blocks, and the MiB such a block takes."""
+KINDS: Final[Mapping[str, Kind]] = {
+    **{f"{MODULE}:{name}": kind for name, kind in SUBJECTS.items()}, **BUILTIN,
+}  # fmt: skip
+"""By the names that ``procesador`` uses."""
+
+CANALES: Final = st.one_of(st.sampled_from([-128, -1, 0, 1, 9, 10, 127]), st.integers(-128, 127))
+SHARES: Final = st.sampled_from([0.07, 0.29, 1 / 3, 0.5, 0.1, 0.01, 0.55, 0.95, 1e-9, 1.0])
+CARGAS: Final = st.one_of(st.just(1.0), SHARES, st.floats(0.001, 1.0))
+MAX_ERRORES: Final = st.one_of(st.sampled_from([0.0, 0.05, 0.29, 1.0]), SHARES)
+SEEDS: Final = st.one_of(st.sampled_from([0, 42, 2**64 - 1]), st.integers(0, 2**64 - 1))
+ROW_EVERY: Final = st.sampled_from([1, 2, 3, 4, 7, 10**9])
+VALUES: Final = st.one_of(
+    st.sampled_from([0.0, 0.5, 0.75, 2.0, -3.5, 2000.0, -2000.0, 0.25, 1e-40, 3.4e38]),
+    st.floats(-4.0, 4.0, width=32),
+)
+PARAMS: Final = {
+    "fragile": st.fixed_dictionaries({"share": st.sampled_from([0.0, 0.04, 0.15, 0.3, 0.5])}),
+    "drift": st.fixed_dictionaries({}, optional={"noise": st.sampled_from([0.0, 1.0, 2.5])}),
+    "sensor": st.fixed_dictionaries({}, optional={"noise": st.just(1.0), "phi": st.just(0.5)}),
+    "detector": st.fixed_dictionaries(
+        {
+            "warmup": st.sampled_from([0, 1, 3]),
+            "z0": st.sampled_from([1.5, 4.0]),
+            "clip": st.sampled_from([1.0, 6.0]),
+        }
+    ),
+    "kuramoto": st.fixed_dictionaries({}, optional={"K": st.just(0.5), "dt": st.just(0.5)}),
+    "sir": st.fixed_dictionaries({}, optional={"seeded": st.just(0.25), "beta": st.just(2.0)}),
+    "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One world: what an instance is given. Ticks are numbered from 1."""
+
+    config: dict[str, Any]
+    ticks: int
+    readings: dict[int, list[Reading]] = field(default_factory=dict)
+    changes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    workers: tuple[int, ...] = (1,)
+
+    def to_json(self) -> str:
+        """All of it in one line."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Drawn:
+        """What ``to_json`` wrote."""
+        found = json.loads(text)
+        for name in ("readings", "changes"):
+            found[name] = {int(tick): given for tick, given in found[name].items()}
+        found["readings"] = {
+            tick: [(int(i), float(v), bool(a)) for i, v, a in given]
+            for tick, given in found["readings"].items()
+        }
+        return Drawn(**{**found, "workers": tuple(found["workers"])})
+
+    @staticmethod
+    def from_text(text: str) -> Drawn:
+        """A file that a run left: a world, or what happened in an instance."""
+        found = json.loads(text)
+        return Drawn.from_json(json.dumps(found.get("happened", found)))
+
+    @property
+    def fits_kernels(self) -> bool:
+        """Whether ``corec.testing.Block`` can be given all of it."""
+        return all(set(change) <= {"carga"} for change in self.changes.values())
+
+    @property
+    def entidades(self) -> int:
+        """Of all swarms."""
+        return sum(int(bloque["entidades"]) for bloque in self.config["bloques"])
+
+    def canal_of(self, identity: int) -> int:
+        """Where readings for this entity are written."""
+        for bloque in self.config["bloques"]:
+            if identity < bloque["entidades"]:
+                return int(bloque["canal"])
+            identity -= bloque["entidades"]
+        raise KeyError(identity)
+
+    def oracle(self) -> World:
+        """The oracle's world of it, at tick 0."""
+        return World(self.config, KINDS)
+
+    def play(self) -> World:
+        """The oracle's world after all ticks."""
+        world = self.oracle()
+        for _ in range(self.ticks):
+            self.step(world)
+        return world
+
+    def step(self, world: World) -> None:
+        """One tick of the oracle's world, with what comes in and changes at it."""
+        tick = world.tick + 1
+        for path, value in self.changes.get(tick, {}).items():
+            world.set(path, value)
+        world.run_tick(self.readings.get(tick, ()))
+
+
+@st.composite
+def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[int]) -> Any:
+    """One to three swarms, most of a few blocks."""
+    found = []
+    for number in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(names))
+        bloque: dict[str, Any] = {
+            "id": f"b{number}",
+            "canal": draw(CANALES),
+            "entidades": draw(sizes),
+            "entidades_por_bloque": PER_BLOCK,
+            "procesador": name,
+        }
+        if (short := name.rpartition(":")[2]) in PARAMS:
+            bloque["parametros"] = draw(PARAMS[short])
+        if draw(st.booleans()):
+            bloque["autoreparacion"] = {"max_errores": draw(MAX_ERRORES)}
+        found.append(bloque)
+    return found
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, entidades: int, most: int) -> list[Reading]:
+    """What comes in at one tick: single readings, and many for one entity."""
+    ids = st.one_of(st.integers(0, entidades - 1), st.integers(0, min(3, entidades - 1)))
+    on = st.sampled_from([True, True, True, False])
+    found = draw(st.lists(st.tuples(ids, VALUES, on), max_size=most))
+    if draw(st.integers(0, 4)) == 0:
+        who, value, times = draw(st.tuples(ids, VALUES, st.sampled_from([3, 5, 9, 17, 60])))
+        found += [(who, value + k % 3 if abs(value) < 100 else value, True) for k in range(times)]
+        found += draw(st.lists(st.tuples(ids, VALUES, on), max_size=3))
+    return found
+
+
+@st.composite
+def lives(draw: st.DrawFn, swarms: Any, ticks_max: int) -> Drawn:
+    """A world of these swarms, what comes in and what changes."""
+    config = {
+        "seed": draw(SEEDS),
+        "carga": draw(CARGAS),
+        "persist": {"every_ticks": draw(ROW_EVERY)},
+        "autoreparacion": {"max_errores": draw(MAX_ERRORES)},
+        "bloques": swarms,
+    }
+    ticks = draw(st.integers(1, ticks_max))
+    entidades = sum(swarm["entidades"] for swarm in swarms)
+    readings, changes = {}, {}
+    for tick in range(1, ticks + 1):
+        if draw(st.integers(0, 2)):
+            readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
+        if draw(st.integers(0, 7)) == 0:
+            changes[tick] = {"carga": draw(CARGAS)}
+    workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+    return Drawn(config, ticks, readings, changes, workers)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, large: bool = False) -> Drawn:
+    """Any world for the kernels; ``large``: one block of up to the most entities."""
+    if not large:
+        swarms = draw(bloques(tuple(KINDS), st.integers(1, 90)))
+        return draw(lives(swarms, 12))
+    name = draw(st.sampled_from(sorted(LARGE)))
+    swarm = {
+        "id": "b0", "canal": draw(CANALES), "procesador": f"{MODULE}:{name}",
+        "entidades": draw(st.sampled_from([65_535, 40_001])),
+        "entidades_por_bloque": PER_LARGE_BLOCK, "max_size_mb": LARGE[name],
+    }  # fmt: skip
+    return draw(lives([swarm], 2))
+
+
+@st.composite
+def live_worlds(draw: st.DrawFn) -> Drawn:
+    """A world for an instance: sizes from a block on, since smaller blocks are compiled anew."""
+    return draw(lives(draw(bloques(tuple(KINDS), st.integers(PER_BLOCK, 120))), 24))

@@ -1,0 +1,145 @@
+"""Drawn worlds in the kernels: every block of a world as ``corec.testing.Block``, tick by tick."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from corec import layout as L
+from corec.entities.processor import Processor
+from corec.oracle.block import Block as Wanted
+from corec.oracle.block import Message
+from corec.oracle.compare import lists, same
+from corec.processors.detector import detector
+from corec.processors.kuramoto import kuramoto
+from corec.processors.sensor import sensor
+from corec.processors.sir import sir
+from corec.testing import Block as Found
+from tests.oracle import subjects
+from tests.oracle.drawn import MODULE, SUBJECTS, Drawn
+
+PROCESSORS: Final[dict[str, Processor]] = {
+    "sensor": sensor, "detector": detector, "kuramoto": kuramoto, "sir": sir,
+    **{f"{MODULE}:{name}": getattr(subjects, name) for name in SUBJECTS},
+}  # fmt: skip
+LANE_BYTES: Final = 1 << 24
+NS: Final = 1_000_000_000
+
+
+def check(drawn: Drawn) -> None:
+    """Run ``drawn`` in the kernels and in the oracle.
+
+    Raises:
+        Disagreement: they differ.
+    """
+    world = drawn.oracle()
+    pairs = [(_made(drawn, wanted), wanted) for wanted in world.blocks]
+    for found, wanted in pairs:
+        _same_state(found, wanted)
+    for tick in range(1, drawn.ticks + 1):
+        rows = len(world.rows)
+        drawn.step(world)
+        for number, (found, wanted) in enumerate(pairs):
+            found.carga = world.carga
+            first = wanted.settings.first_id
+            mine = [r for r in drawn.readings.get(tick, ()) if 0 <= r[0] - first < wanted.n]
+            found.tick(mine)
+            _same_state(found, wanted)
+            row = world.rows[rows + number] if len(world.rows) > rows else None
+            _same_frames(found, wanted, row, tick)
+
+
+def _made(drawn: Drawn, wanted: Wanted) -> Found:
+    settings = wanted.settings
+    bloque = next(b for b in drawn.config["bloques"] if b["id"] == settings.name.partition(":")[0])
+    return Found(
+        PROCESSORS[bloque.get("procesador", "sensor")],
+        entities=wanted.n,
+        params=bloque.get("parametros"),
+        seed=drawn.config["seed"],
+        canal=settings.canal,
+        every_ticks=drawn.config["persist"]["every_ticks"],
+        max_errores=settings.max_errores,
+        first_id=settings.first_id,
+        cap=bloque["entidades_por_bloque"],
+        lane_bytes=LANE_BYTES,
+        keep=True,
+    )
+
+
+def _same_state(found: Found, wanted: Wanted) -> None:
+    view, kind = found.view, wanted.settings.kind
+    at = f"{wanted.settings.name} tick {wanted.tick}"
+    same(f"{at} tick", view.tick, wanted.tick)
+    for name in ("valor", *kind.state):
+        column = np.asarray(view.column(name))
+        expected = np.array([e.state[name] for e in wanted.entities], column.dtype)
+        if column.tobytes() != expected.tobytes():
+            lists(f"{at} {name}", column.tolist(), expected.tolist())
+    for name, length in kind.history.items():
+        values, held = view.history(name)
+        for place, entity in enumerate(wanted.entities):
+            kept = values[place][length - int(held[place]) :].tolist()
+            lists(f"{at} {name} of {entity.id}", kept, [float(v) for v in entity.state[name]])
+    lists(f"{at} activo", view.activo.tolist(), [e.activo for e in wanted.entities])
+    lists(f"{at} fallos", view.fallos.tolist(), [e.fallos for e in wanted.entities])
+    figures = {
+        "umbral": (view.number(L.D_UMBRAL), float(wanted.umbral)),
+        "fitness": (view.number(L.D_FITNESS), wanted.fitness),
+        "media": (view.number(L.D_MEDIA), wanted.media),
+        "desviacion": (view.number(L.D_DESVIACION), wanted.desviacion),
+        "errores": (int(view.dyn[L.D_ERRORES]), wanted.errores),
+        "activas": (int(view.dyn[L.D_ACTIVAS]), wanted.activas),
+    }
+    for name, (mine, its) in figures.items():
+        same(f"{at} {name}", mine, its)
+    for number, name in enumerate(kind.means):
+        mean = np.float32(view.number(L.D_MEAN0 + number))
+        same(f"{at} mean_{name}", mean, wanted.means[f"mean_{name}"])
+
+
+def _same_frames(found: Found, wanted: Wanted, row: Any, tick: int) -> None:
+    at = f"{wanted.settings.name} tick {tick}"
+    frames = found.messages()
+    sent = [
+        (frame.tick, int(m["id"]), int(m["canal"]), float(m["valor"]), bool(m["activo"]))
+        for frame in frames
+        for m in frame.messages
+    ]
+    lists(f"{at} messages", sent, [_sent(m) for m in wanted.messages if m.tick == tick])
+    frames_of_rows = found.row_frames()
+    repairs = [
+        (int(r["id"]), int(r["donor"]), {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}[
+            int(r["how"])])
+        for frame in frames_of_rows for r in frame.repairs
+    ]  # fmt: skip
+    expected = [(r.id, r.donor, r.how) for r in wanted.done.repairs]
+    lists(f"{at} repairs", repairs, expected)
+    for frame in frames_of_rows:
+        same(f"{at} time of a frame", (frame.tick, frame.unix_ns), (tick, tick * NS))
+    rows = [frame for frame in frames_of_rows if frame.row is not None]
+    same(f"{at} rows", len(rows), int(row is not None))
+    if row is not None:
+        _same_row(f"{at} row", rows[0], wanted, row)
+
+
+def _sent(message: Message) -> tuple[int, int, int, float, bool]:
+    return message.tick, message.id, message.canal, float(message.valor), True
+
+
+def _same_row(at: str, frame: Any, wanted: Wanted, row: Any) -> None:
+    mine = {name: frame.row[name][0] for name in L.ROW.names or ()}
+    same(f"{at}.tick", frame.tick, row.tick)
+    same(f"{at}.unix_ns", int(mine["unix_ns"]), row.tick * NS)
+    for name in ("canal", "num_entidades", "activas", "errores", "reparadas", "mensajes",
+                 "desde", "omitidos"):  # fmt: skip
+        same(f"{at}.{name}", int(mine[name]), getattr(row, name))
+    for name in ("carga", "umbral", "fitness", "media", "desviacion"):
+        same(f"{at}.{name}", float(mine[name]), float(getattr(row, name)))
+    same(f"{at}.low", float(mine["hist_min"]), float(row.histogram.low))
+    same(f"{at}.high", float(mine["hist_max"]), float(row.histogram.high))
+    lists(f"{at}.histograma", mine["histograma"].tolist(), list(row.histogram.counts))
+    first = wanted.settings.first_id
+    log = [(first + int(e["local"]), int(e["tick"]), float(e["valor"])) for e in frame.log]
+    lists(f"{at}.log", log, [(m.id, m.tick, float(m.valor)) for m in row.messages])

@@ -1,0 +1,73 @@
+"""What an instance says of itself, in memory and in its summary, against the oracle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from corec.oracle import compare
+from corec.oracle.compare import lists
+from corec.oracle.world import World
+from tests.support.instance import Running
+
+
+@dataclass
+class Left:
+    """Entities, blocks and the counters of ``status`` of a world that stands still."""
+
+    entities: list[dict[str, Any]]
+    blocks: list[dict[str, Any]]
+    status: dict[str, Any]
+
+
+def left_by(run: Running, entidades: int) -> Left:
+    """As the control socket tells."""
+    entities = [run.ask("entity", id=number) for number in range(entidades)]
+    return Left(entities, run.ask("blocks", limit=1000)["blocks"], run.status())
+
+
+def same(found: Left, world: World) -> None:
+    """Every entity's fields, every block's figures.
+
+    Raises:
+        Disagreement: at the first difference.
+    """
+    for number, entity in enumerate(found.entities):
+        block, place = world.entity(number)
+        wanted = block.entities[place]
+        at = f"entity {number}"
+        for name, value in (
+            ("id", number), ("canal", block.settings.canal), ("bloque", block.settings.name),
+            ("activo", wanted.activo), ("fallos", wanted.fallos), ("tick", world.tick),
+            ("valor", float(wanted.state["valor"])),
+        ):  # fmt: skip
+            compare.same(f"{at}.{name}", entity[name], value)
+        for name in block.settings.kind.state:
+            value = wanted.state[name]
+            compare.same(f"{at}.estado.{name}", entity["estado"][name],
+                         float(value) if isinstance(value, np.floating) else value)  # fmt: skip
+        for name in block.settings.kind.history:
+            values = [float(v) for v in wanted.state[name]]
+            lists(f"{at}.estado.{name}", entity["estado"][name], values)
+    for told, its in zip(found.blocks, world.blocks, strict=True):
+        at = f"block {its.settings.name}"
+        for name, value in (
+            ("id", its.settings.name), ("canal", its.settings.canal), ("errores", its.errores),
+            ("activas", its.activas), ("umbral", float(its.umbral)), ("fitness", its.fitness),
+            ("media", its.media), ("desviacion", its.desviacion),
+        ):  # fmt: skip
+            compare.same(f"{at}.{name}", told[name], value)
+
+
+def same_summary(summary: dict[str, Any], world: World, *, updates: bool) -> None:
+    """The counters of a run's last summary; ``updates`` of a world that was started once."""
+    for name, value in (
+        ("tick", world.tick), ("messages_out", len(world.messages)),
+        ("rows_persisted", len(world.rows)), ("messages_in", world.messages_in),
+    ):  # fmt: skip
+        compare.same(f"summary.{name}", summary[name], value)
+    if updates:
+        wanted = sum(block.updates for block in world.blocks)
+        compare.same("summary.entity_updates", summary["entity_updates"], wanted)

@@ -1,0 +1,169 @@
+"""Processors of the drawn worlds; instances find this file as ``oracle_subjects``.
+
+Only what the documents fix to the bit is in them: float32 arithmetic, comparisons, whole numbers,
+random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import corec
+
+HOT = 1000.0  # what is above raises, what is below −1000 gives a number that is not finite
+
+
+def begin(me: Any) -> Any:
+    """Random, and for some entities a draw more."""
+    me.x = 2.0 * me.random() - 1.0
+    if me.id % 3 == 0:
+        me.x = me.x * me.random()
+    return 0.5 * me.x
+
+
+@corec.micro(state={"x": "f4"}, params={"noise": 0.25}, init=begin)
+def drift(me: Any) -> Any:
+    """Wanders, emits now and then, never fails; a reading shifts it."""
+    me.x = 0.75 * me.x + 0.125 * me.valor + me.noise * (me.random() - 0.5)
+    return abs(me.x) + 0.25
+
+
+@corec.micro(
+    state={"x": "f4", "turns": "u4"}, history={"past": ("f4", 3)}, params={"share": 0.1}, init=begin
+)
+def fragile(me: Any) -> Any:
+    """Fails by chance: raises, returns NaN, an infinity of either sign."""
+    me.turns = me.turns + 1
+    me.past.push(me.x)
+    me.x = 0.5 * me.x + me.random()
+    u = me.random()
+    if u < me.share:
+        raise ValueError("by chance")
+    if u < 1.5 * me.share:
+        return math.nan
+    if u < 1.75 * me.share:
+        return math.inf
+    if u < 2.0 * me.share:
+        return -math.inf
+    return me.x * 0.5 + me.past[0] * 0.125
+
+
+@corec.micro(
+    state={
+        "i1": ("i1", -3), "u1": ("u1", 250), "i2": "i2", "u2": ("u2", 65_530), "i4": ("i4", -5),
+        "u4": ("u4", 4_294_967_290), "i8": ("i8", 2**40),
+    }
+)  # fmt: skip
+def clerk(me: Any) -> Any:
+    """Whole numbers of every type, each beyond its range; fails by number and tick."""
+    me.i1 = me.i1 - 50
+    me.u1 = me.u1 + 3
+    me.i2 = me.i2 * 3 - me.tick
+    me.u2 = me.u2 + me.u1
+    me.i4 = me.i4 * 100_003
+    me.u4 = me.u4 + 7 * me.id
+    me.i8 = me.i8 - 2**33 + (me.u4 - 5) % 11
+    if (me.id + me.tick) % 7 == 3:
+        raise RuntimeError("by number and tick")
+    if (me.id * me.tick) % 31 == 30:
+        return math.nan
+    return (me.id + me.tick) % 5 == 0
+
+
+def warm(me: Any) -> Any:
+    """Multiples of 1/64, whose sums are exact."""
+    me.heat = np.floor(64.0 * me.random()) / 64.0
+    me.odd = me.heat - 0.5
+    return 0.0
+
+
+@corec.micro(
+    state={"heat": "f4", "odd": "f4"}, params={"share": 0.25}, means=("heat", "odd"), init=warm
+)
+def coupled(me: Any) -> Any:
+    """Entities of a block feel each other through their means; a hot reading fails."""
+    me.heat = me.heat + me.share * (me.mean_heat - me.heat) + 0.125 * (me.random() - 0.5)
+    me.odd = 0.5 * me.odd + me.mean_odd
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    return abs(me.heat - me.mean_heat) + me.random()
+
+
+@corec.micro(state={"runs": "u2"})
+def keeper(me: Any) -> Any:
+    """Keeps what came in last, or fails by it."""
+    me.runs = me.runs + 1
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    if me.valor < -HOT:
+        return me.valor / 0.0
+    return me.valor
+
+
+@corec.micro(params={"base": 2.0e7})
+def tide(me: Any) -> Any:
+    """A large value in every second tick, small ones between: what a mean must not remember."""
+    if me.tick % 2 == 1:
+        return me.base
+    return me.random() / 64.0
+
+
+@corec.micro(state={"sign": ("f4", 1.0)})
+def giant(me: Any) -> Any:
+    """Values whose sum, and whose squares, are beyond float32."""
+    me.sign = -me.sign
+    if me.random() < 0.25:
+        return me.random()
+    return me.sign * 3.0e38
+
+
+@corec.celu(
+    state={"total": "f4", "count": "u4"},
+    history={"last": ("f4", 5), "marks": ("f4", 2)},
+    params={"gain": 0.5},
+    alerts=True,
+)
+def listener(me: Any, value: Any) -> Any:
+    """Keeps what arrives; raises or returns a number that is not finite when told to."""
+    me.last.push(value)
+    me.count = me.count + 1
+    me.total = me.gain * me.total + value
+    if value < 0.0:
+        me.marks.push(me.random())
+        me.marks.push(value)
+    if value > HOT:
+        raise ValueError("too hot")
+    if value < -HOT:
+        return value / 0.0
+    return me.last[0] + me.last[-1] + 0.125 * me.random()
+
+
+@corec.celu(state={"seen": "u4", "trace": "f8", "drawn": "f4"}, history={"last": ("f4", 7)})
+def tracer(me: Any, value: Any) -> Any:
+    """A trace that knows the order of its readings; four pushes a call; fails by value."""
+    me.seen = me.seen + 1
+    me.trace = (me.trace * 31.0 + value) % 65_521.0
+    for k in range(4):
+        me.last.push(me.last[-1] if k and len(me.last) > 2 else value)
+    me.drawn = me.random()
+    if value > HOT:
+        raise ValueError("too hot")
+    return me.drawn
+
+
+def tuned(me: Any) -> Any:
+    """One of 64 levels."""
+    me.level = np.floor(64.0 * me.random()) / 64.0
+    return me.level
+
+
+@corec.celu(state={"level": "f4"}, means=("level",), init=tuned)
+def chorus(me: Any, value: Any) -> Any:
+    """Celu entities that feel each other's mean."""
+    me.level = 0.5 * me.level + 0.25 * me.mean_level + 0.125 * value
+    if value < -HOT:
+        return math.inf
+    return me.level + me.random()
