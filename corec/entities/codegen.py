@@ -150,7 +150,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
     for ring in processor.history:
         pushed, before = (_get(processor, cap, copy, ring.count_field) for copy in "ba")
         lines += [
-            f"        if {pushed} - {before} > uint32({HISTORY_SPARE - PUSHES_PER_CALL_MAX}):",
+            f"        if {pushed} - {before} > {HISTORY_SPARE - PUSHES_PER_CALL_MAX}:",
             "            done = j",
             "            break",
         ]

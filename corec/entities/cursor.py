@@ -70,8 +70,8 @@ class EntityType(types.Type):
         hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
         hidden += [(f"_r{k}", types.uint32) for k in range(predraws)]
         for name in self.rings:
-            hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.uint32)]
-            hidden += [(f"{name}__n0", types.uint32)]
+            hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.int64)]
+            hidden += [(f"{name}__n0", types.int64)]
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
         text = repr((init, predraws, self.members, processor.history))
@@ -323,10 +323,10 @@ def _push(history: Any, value: Any) -> Callable[..., Any]:
 
     def push(history: Any, value: Any) -> None:
         n = read_n(history)
-        if n - read_n0(history) >= uint32(most):
+        if n - read_n0(history) >= most:
             raise IndexError("too many pushes in one call")
-        store_f4(read_base(history) + int64(4) * int64(n % uint32(slots)), float32(value))
-        write_n(history, n + uint32(1))
+        store_f4(read_base(history) + int64(4) * (n % int64(slots)), float32(value))
+        write_n(history, n + int64(1))
 
     return push
 

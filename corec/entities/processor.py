@@ -21,6 +21,8 @@ from corec import layout as L
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 RESERVED: Final = frozenset({"id", "tick", "valor", "random", "draws", "seed"})
 HISTORY_LENGTH_MAX: Final = 4096
+HISTORY_COUNT: Final = "i8"
+"""Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
@@ -56,7 +58,7 @@ class HistoryField:
 
     @property
     def count_field(self) -> str:
-        """Hidden u4 state field: values pushed so far."""
+        """Hidden i8 state field: values pushed so far."""
         return f"{self.name}__n"
 
 
@@ -82,7 +84,7 @@ class Processor:
     @property
     def fields(self) -> tuple[StateField, ...]:
         """State fields in column order: the declared ones, then the history counters."""
-        counters = tuple(StateField(h.count_field, "u4") for h in self.history)
+        counters = tuple(StateField(h.count_field, HISTORY_COUNT) for h in self.history)
         return self.state + counters
 
     def field_offsets(self, cap: int) -> dict[str, int]:

@@ -4,7 +4,7 @@ Two kinds of records, one per block, every part padded to 8 bytes:
 
     state     commit word, dynamic words, valor, the fields, activo, fallos, racha, the message log:
               only the copies that count
-    history   per ring: u64 number of values; if not 0: u4[n] values pushed so far, u4[n] how many
+    history   per ring: u64 number of values; if not 0: i8[n] values pushed so far, u4[n] how many
               of the last ones follow, f4[…] these values, oldest first, entity by entity
 
 Theory of the history, which is copied while the world ticks.  Value s of a ring of ``length``
@@ -31,6 +31,7 @@ from numba import int64, njit, types, uint32, uint64
 
 from corec.kernels.address import (
     copy_memory,
+    i8_at,
     load_f4,
     load_u1,
     load_u8,
@@ -238,7 +239,7 @@ def read_counters(block, row, fresh):
         hot = block[S_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
         repairs = int64(dyn[D_REPAIRS])
         for r in range(row[Z_RINGS]):
-            copy_memory(fresh + 4 * n * r, hot + row[Z_RING_COUNT + r], 4 * n)
+            copy_memory(fresh + 8 * n * r, hot + row[Z_RING_COUNT + r], 8 * n)
         fence_seq_cst()
         if load_acquire(words, OFF_COMMIT // 8) == word:
             return repairs
@@ -247,7 +248,7 @@ def read_counters(block, row, fresh):
 
 @njit(
     types.int64(
-        _TABLE, _TABLE, _I64, _I64, types.uint32[::1], types.int64[::1], types.uint32[::1],
+        _TABLE, _TABLE, _I64, _I64, types.int64[::1], types.int64[::1], types.int64[::1],
         types.int64[::1], _I64, _I64, types.int64[::1],
     ),
     cache=True, nogil=True,
@@ -257,7 +258,7 @@ def save_history(
 ):
     """Write the history records of the blocks ``lo … hi−1``: what was pushed since ``seen``.
 
-    ``seen`` (u32, one counter per entity and ring) and ``seen_repairs`` (int64[blocks]) move on
+    ``seen`` (int64, one counter per entity and ring) and ``seen_repairs`` (int64[blocks]) move on
     when all went well; ``fresh``, ``fresh_repairs`` are scratch of the same shapes. ``result``
     becomes (bytes, values). Returns 0, NO_ROOM, or MOVED for a block that never held still.
     """
@@ -277,14 +278,14 @@ def save_history(
         whole = repairs != seen_repairs[b]
         for r in range(row[Z_RINGS]):
             start = block[S_SEEN] + r * n
-            length = uint32(row[Z_RING_LENGTH + r])
-            slots = uint32(row[Z_RING_SLOTS + r])
+            length = row[Z_RING_LENGTH + r]
+            slots = row[Z_RING_SLOTS + r]
             values = int64(0)
             for i in range(n):
                 count = fresh[start + i]
                 new = count if whole or count < seen[start + i] else count - seen[start + i]
-                values += int64(min(new, length))
-            head = 8 if values == 0 else 8 + 2 * pad8(4 * n)
+                values += min(new, length)
+            head = 8 if values == 0 else 8 + 8 * n + pad8(4 * n)
             if at + head + pad8(4 * values) > end:
                 return NO_ROOM
             store_u8(at, uint64(values))
@@ -292,27 +293,27 @@ def save_history(
             if values == 0:
                 continue
             total += values
-            counts = u4_at(at, n)
-            taken = u4_at(at + pad8(4 * n), n)
-            at += 2 * pad8(4 * n)
+            counts = i8_at(at, n)
+            taken = u4_at(at + 8 * n, n)
+            at += 8 * n + pad8(4 * n)
             table = block[S_HIST] + row[Z_RING_HIST + r]
             for i in range(n):
                 ahead = i + PREFETCH
                 if ahead < n:
-                    next_place = int64((fresh[start + ahead] - uint32(1)) % slots)
-                    prefetch(table + 4 * (ahead * int64(slots) + next_place))
+                    next_place = (fresh[start + ahead] - 1) % slots
+                    prefetch(table + 4 * (ahead * slots + next_place))
                 count = fresh[start + i]
                 new = count if whole or count < seen[start + i] else count - seen[start + i]
                 new = min(new, length)
                 counts[i] = count
-                taken[i] = new
-                ring = table + 4 * i * int64(slots)
-                place = int64((count - new) % slots)
-                for _ in range(int64(new)):
+                taken[i] = uint32(new)
+                ring = table + 4 * i * slots
+                place = (count - new) % slots
+                for _ in range(new):
                     store_f4(at, load_f4(ring + 4 * place))
                     at += 4
                     place += 1
-                    if place == int64(slots):
+                    if place == slots:
                         place = 0
             at = pad8(at - out) + out
     for b in range(lo, hi):
@@ -343,23 +344,23 @@ def load_history(blocks, swarms, lo, hi, source, size):
             at += 8
             if values == 0:
                 continue
-            if values < 0 or values > size or at + 2 * pad8(4 * n) + pad8(4 * values) > end:
+            if values < 0 or values > size or at + 8 * n + pad8(4 * n) + pad8(4 * values) > end:
                 return MALFORMED
-            counts = u4_at(at, n)
-            taken = u4_at(at + pad8(4 * n), n)
-            at += 2 * pad8(4 * n)
+            counts = i8_at(at, n)
+            taken = u4_at(at + 8 * n, n)
+            at += 8 * n + pad8(4 * n)
             slots = row[Z_RING_SLOTS + r]
-            length = uint32(row[Z_RING_LENGTH + r])
+            length = row[Z_RING_LENGTH + r]
             table = block[S_HIST] + row[Z_RING_HIST + r]
             left = values
             for i in range(n):
-                new = taken[i]
-                left -= int64(new)
+                new = int64(taken[i])
+                left -= new
                 if new > length or new > counts[i] or left < 0:
                     return MALFORMED
                 ring = table + i * slots * 4
-                place = int64(counts[i] - new) % slots
-                for _ in range(int64(new)):
+                place = (counts[i] - new) % slots
+                for _ in range(new):
                     store_f4(ring + 4 * place, load_f4(at))
                     at += 4
                     place += 1

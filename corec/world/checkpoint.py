@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from corec.kernels import snapshot as K
 from corec.world.packing import Packing
 
-MAGIC: Final = b"CORECHK2"
+MAGIC: Final = b"CORECHK3"
 END: Final = b"CORECEND"
 HISTORY: Final = 1
 STATE: Final = 2

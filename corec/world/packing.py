@@ -68,7 +68,7 @@ def history_bytes_max(plan: Plan, index: int) -> int:
     """The longest history record of block ``index``."""
     n = int(plan.blocks["entidades"][index])
     rings = plan.swarms[int(plan.blocks["swarm"][index])].processor.history
-    return sum(24 + 8 * (n + 1) + 4 * n * ring.length for ring in rings)
+    return sum(32 + 12 * n + 4 * n * ring.length for ring in rings)
 
 
 def chunks(plan: Plan) -> list[tuple[int, int]]:

@@ -108,8 +108,8 @@ class Snapshot:
         self._half = folder / f".{PREFIX}{os.getpid()}{SUFFIX}"
         self._file: BinaryIO | None = None
         self._head: dict[str, Any] = {}
-        self._seen = np.zeros(self._packing.counters, np.uint32)
-        self._fresh = np.zeros(self._packing.counters, np.uint32)
+        self._seen = np.zeros(self._packing.counters, np.int64)
+        self._fresh = np.zeros(self._packing.counters, np.int64)
         self._repairs = np.full(rt.plan.n_blocks, -1, np.int64)
         self._fresh_repairs = np.zeros(rt.plan.n_blocks, np.int64)
         self._result = np.zeros(2, np.int64)

@@ -116,3 +116,19 @@ def test_the_largest_block_can_fail_and_emit_at_once() -> None:
     assert frame.row is not None
     assert np.unique(frame.log["local"]).size == n
     assert set(frame.log["tick"].tolist()) == {1}
+
+
+@pytest.mark.parametrize("pushed", [2**31 - 1, 2**32 - 1, 2**32, 2**40])
+def test_a_history_goes_on_after_any_number_of_pushes(pushed: int) -> None:
+    """A count of 32 bits began at 0 again: the history was empty, and its slots went astray."""
+    block = Block(fussy, entities=2)
+    for k in range(12):
+        block.tick([(0, float(k)), (1, float(k))])
+    column = block.view.column("last__n")
+    slots = 16
+    column += pushed // slots * slots  # as if it had been full so often before
+    for k in range(12, 20):
+        block.tick([(0, float(k)), (1, float(k))])
+        values, held = block.view.history("last")
+        assert held.tolist() == [8, 8]
+        assert values[0].tolist() == [float(v) for v in range(k - 7, k + 1)]
