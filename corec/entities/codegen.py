@@ -12,6 +12,7 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 from __future__ import annotations
 
 from corec.entities.processor import Processor
+from corec.kernels import desc as K
 from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_MAX
 
 UPDATE_ARGS = (
@@ -134,9 +135,10 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "    emitted_local = u4_at(out_local, count)",
         "    emitted_valor = f4_at(out_valor, count)",
         "    failed = u4_at(bad, count)",
-        "    s = f8_at(sums, 8)",
-        "    mean = s[0]",
-        "    umbral = float32(s[1])",
+        f"    s = f8_at(sums, {K.A_COLUMNS})",
+        f"    umbral = float32(s[{K.A_UMBRAL}])",
+        f"    good, total, moment = s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}]",
+        "    runs = 0",
         "    emitted = 0",
         "    failures = 0",
         "    done = count",
@@ -158,14 +160,16 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         f"        draw = uint32((ordinal + j) * {DRAWS_PER_READING})",
         "        me = " + _make(processor, cap, "b", [], "draw", True, "tick"),
         "        fine, valor = checked(me, values[j])",
-        "        s[5] += 1.0",
+        "        runs += 1",
         "        if fine and (valor - valor) == float32(0.0):",
         "            " + _put(processor, cap, "b", "valor", "valor"),
         *("            " + _put(processor, cap, "b", name, v) for name, v in _after(processor)),
-        "            s[2] += 1.0",
-        "            d = float64(valor) - mean",
-        "            s[3] += d",
-        "            s[4] += d * d",
+        "            x = float64(valor)",
+        "            good += 1.0",
+        "            total += x",
+        "            if good > 1.0:",
+        "                d = good * x - total",
+        "                moment += d * d / (good * (good - 1.0))",
         "            if valor > umbral:",
         "                emitted_local[emitted] = uint32(i)",
         "                emitted_valor[emitted] = valor",
@@ -173,8 +177,10 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "        else:",
         "            failed[failures] = uint32(i)",
         "            failures += 1",
-        "    s[6] = emitted",
-        "    s[7] = failures",
+        f"    s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}] = good, total, moment",
+        f"    s[{K.A_RUNS}] += runs",
+        f"    s[{K.A_MESSAGES}] = emitted",
+        f"    s[{K.A_FAILURES}] = failures",
         "    return done",
     ]
     return lines

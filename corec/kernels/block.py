@@ -36,9 +36,9 @@ from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
 from corec.layout import (
     BLOCK_HOT_BASE,
+    D_ACC_MOMENT,
     D_ACC_OK,
     D_ACC_RUN,
-    D_ACC_SQ,
     D_ACC_SUM,
     D_DESVIACION,
     D_ERRORES,
@@ -78,20 +78,20 @@ def begin_tick(dyn, tick):
     dyn[D_ACC_RUN] = uint64(0)
     dyn[D_ACC_OK] = uint64(0)
     set_f(dyn, D_ACC_SUM, 0.0)
-    set_f(dyn, D_ACC_SQ, 0.0)
+    set_f(dyn, D_ACC_MOMENT, 0.0)
     dyn[D_ERRORES] = uint64(0)
 
 
 @njit(forceinline=True)
-def close_tick(dyn, tick, n, carga, good, total, squares, shift):
-    """Statistics, threshold and fitness of the tick that ends (CONTRACT: umbral, fitness)."""
+def close_tick(dyn, tick, n, carga, good, mean, moment):
+    """Statistics, threshold and fitness of the tick that ends (``docs/rules.md``)."""
     sigma = 0.0
     if good > 0:
-        sigma = deviation(total, squares, good)
-        set_f(dyn, D_MEDIA, shift + total / float64(good))
+        sigma = deviation(moment, good)
+        set_f(dyn, D_MEDIA, mean)
         set_f(dyn, D_DESVIACION, sigma)
     errores = int64(dyn[D_ERRORES])
-    set_f(dyn, D_UMBRAL, threshold(carga, sigma, errores, n))
+    set_f(dyn, D_UMBRAL, threshold(carga, sigma, errores, n, 0.1, 0.9))
     share = 1.0 - min(float64(errores) / float64(n), 1.0)
     set_f(dyn, D_FITNESS, 0.9 * get_f(dyn, D_FITNESS) + 0.1 * share)
     dyn[D_TICK] = uint64(tick)
@@ -166,11 +166,11 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
             input_step(block, row, dyn, cold, tick, inputs, lo, hi)
             commit(base, parity, step + 1, tick - 1, dyn)
             return 0
-        ran, good, total, squares, shift, emitted, failures = run_micro(
+        ran, good, mean, moment, emitted, failures = run_micro(
             block, row, dyn, cold, targs, carga, scratch, after
         )
     else:
-        ran, good, total, squares, shift, emitted, failures = run_celu(
+        ran, good, mean, moment, emitted, failures = run_celu(
             block, row, dyn, cold, targs, inputs, lo, hi, scratch
         )
     last = int64(dyn[D_IN_DONE]) == hi - lo
@@ -184,7 +184,7 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
         add(dyn, D_MESSAGES, emitted)
         add(dyn, D_ROW_MENSAJES, emitted)
     if last:
-        close_tick(dyn, tick, n, carga, good, total, squares, shift)
+        close_tick(dyn, tick, n, carga, good, mean, moment)
         if row[K.W_MEANS] > 0:
             take_means(block, row, dyn, cold)
     with_row = last and targs[K.T_EVERY] > 0 and tick % targs[K.T_EVERY] == 0

@@ -68,6 +68,16 @@ S_OVER: Final = 10
 S_PLACE: Final = 11
 S_COUNTS: Final = 12
 
+# float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
+A_UMBRAL: Final = 0
+A_GOOD: Final = 1  # good runs
+A_SUM: Final = 2  # Σ x of their values
+A_MOMENT: Final = 3  # Σ (x − mean)²
+A_RUNS: Final = 4
+A_MESSAGES: Final = 5  # of this step
+A_FAILURES: Final = 6  # of this step
+A_COLUMNS: Final = 8
+
 STEP_INPUTS_MAX: Final = 4096  # readings a block takes in one step
 PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
@@ -79,7 +89,7 @@ def scratch_layout(cap: int) -> dict[str, int]:
         "run": cap,
         "ok": cap,
         "means": 64,
-        "sums": 64,
+        "sums": A_COLUMNS * 8,
         "out_local": max(cap, STEP_INPUTS_MAX) * 4,
         "bad": max(cap, STEP_INPUTS_MAX) * 4,
         "out_valor": max(cap, STEP_INPUTS_MAX) * 4,

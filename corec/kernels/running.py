@@ -19,11 +19,11 @@ from corec.kernels.address import (
 )
 from corec.kernels.block_words import COLD_ACTIVO, add, cold_offset, get_f, own_cold, set_f
 from corec.kernels.frames import select_over
-from corec.kernels.stats import mean_where, sums_all, sums_where
+from corec.kernels.stats import mean_where, moments
 from corec.layout import (
+    D_ACC_MOMENT,
     D_ACC_OK,
     D_ACC_RUN,
-    D_ACC_SQ,
     D_ACC_SUM,
     D_ACTIVAS,
     D_ACTIVO_SEL,
@@ -32,7 +32,6 @@ from corec.layout import (
     D_IN_TICK,
     D_INPUTS,
     D_MEAN0,
-    D_MEDIA,
     D_UMBRAL,
     D_UPDATES,
     DYN_WORDS,
@@ -130,8 +129,8 @@ def fetch_words(block):
 def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     """Run a Micro block into its other hot copy; ``after`` is the row of the next block.
 
-    Returns (ran, good, Σ(x − shift), Σ(x − shift)², shift, messages, failures); who ran, who did
-    well, the messages and the failed are listed in the scratch arrays.
+    Returns (ran, good, mean, Σ(x − mean)², messages, failures); who ran, who did well, the messages
+    and the failed are listed in the scratch arrays.
     """
     n = block[K.B_N]
     size = row[K.W_COPY_BYTES]
@@ -144,7 +143,6 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     over = u1_at(s + scratch[K.S_OVER], n)
     failed = u4_at(s + scratch[K.S_BAD], most)
     umbral = float32(get_f(dyn, D_UMBRAL))
-    shift = float32(get_f(dyn, D_MEDIA))
     ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
     fill_means(row, dyn, s + scratch[K.S_MEANS])
     good = call_kernel(
@@ -158,10 +156,8 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     fetch_words(after)
     valor = f4_at(new, n)
     failures = 0
-    if good == n:
-        total, squares = sums_all(valor, shift, umbral, over)
-    else:
-        total, squares = sums_where(valor, ok, shift, umbral, over)
+    mean, moment = moments(valor, ok, good, umbral, over)
+    if good < n:
         for i in range(n):
             if run[i] != 0 and ok[i] == 0:
                 failed[failures] = uint32(i)
@@ -171,7 +167,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     hits = u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS)
     messages = select_over(over, valor, local, picked, hits)
     add(dyn, D_UPDATES, ran)
-    return ran, good, total, squares, float64(shift), messages, failures
+    return ran, good, mean, moment, messages, failures
 
 
 @njit
@@ -180,21 +176,24 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
 
     Returns what ``run_micro`` returns; ran, good and the sums are those of the whole tick so far.
     """
-    ran = int64(dyn[D_ACC_RUN])
-    good = int64(dyn[D_ACC_OK])
-    total = get_f(dyn, D_ACC_SUM)
-    squares = get_f(dyn, D_ACC_SQ)
-    shift = get_f(dyn, D_MEDIA)
+    s = targs[K.T_SCRATCH]
+    sums = f8_at(s + scratch[K.S_SUMS], K.A_COLUMNS)
+    sums[K.A_UMBRAL] = get_f(dyn, D_UMBRAL)
+    sums[K.A_GOOD] = float64(dyn[D_ACC_OK])
+    sums[K.A_SUM] = get_f(dyn, D_ACC_SUM)
+    sums[K.A_MOMENT] = get_f(dyn, D_ACC_MOMENT)
+    sums[K.A_RUNS] = float64(dyn[D_ACC_RUN])
+    sums[K.A_MESSAGES] = 0.0
+    sums[K.A_FAILURES] = 0.0
     before = int64(dyn[D_IN_DONE])
     if lo + before >= hi:
-        return ran, good, total, squares, shift, int64(0), int64(0)
+        return figures(sums)
     n = block[K.B_N]
     cap = row[K.W_CAP]
     size = row[K.W_COPY_BYTES]
     sel = int64(dyn[D_HOT_SEL])
     cur = block[K.B_HOT] + sel * size
     new = block[K.B_HOT] + (1 - sel) * size
-    s = targs[K.T_SCRATCH]
     locals_, values, actives = inputs
     first = lo + before
     count = min(hi - first, K.STEP_INPUTS_MAX)
@@ -203,11 +202,6 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     own_cold(cold, cap, dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
     activo = cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL]))
     fill_means(row, dyn, s + scratch[K.S_MEANS])
-    sums = f8_at(s + scratch[K.S_SUMS], 8)
-    sums[0] = shift
-    sums[1] = get_f(dyn, D_UMBRAL)
-    for k in range(2, 8):
-        sums[k] = 0.0
     done = call_kernel(
         row[K.W_ARRIVE],
         (cur, new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_TICK], targs[K.T_SEED],
@@ -216,20 +210,25 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_BAD],
          s + scratch[K.S_SUMS]),
     )  # fmt: skip
-    failures = int64(sums[7])
+    failures = int64(sums[K.A_FAILURES])
     _mark(block, dyn, activo, locals_, actives, first, done, failures, s, scratch)
     add(dyn, D_IN_DONE, done)
     add(dyn, D_INPUTS, done)
-    add(dyn, D_UPDATES, int64(sums[5]))
-    ran += int64(sums[5])
-    good += int64(sums[2])
-    total += sums[3]
-    squares += sums[4]
-    dyn[D_ACC_RUN] = uint64(ran)
-    dyn[D_ACC_OK] = uint64(good)
-    set_f(dyn, D_ACC_SUM, total)
-    set_f(dyn, D_ACC_SQ, squares)
-    return ran, good, total, squares, shift, int64(sums[6]), failures
+    add(dyn, D_UPDATES, int64(sums[K.A_RUNS]) - int64(dyn[D_ACC_RUN]))
+    dyn[D_ACC_RUN] = uint64(sums[K.A_RUNS])
+    dyn[D_ACC_OK] = uint64(sums[K.A_GOOD])
+    set_f(dyn, D_ACC_SUM, sums[K.A_SUM])
+    set_f(dyn, D_ACC_MOMENT, sums[K.A_MOMENT])
+    return figures(sums)
+
+
+@njit(forceinline=True)
+def figures(sums):
+    """What ``run_micro`` returns, out of the figures of a Celu block's tick so far."""
+    good = sums[K.A_GOOD]
+    mean = sums[K.A_SUM] / good if good > 0.0 else 0.0
+    counts = int64(sums[K.A_MESSAGES]), int64(sums[K.A_FAILURES])
+    return int64(sums[K.A_RUNS]), int64(good), mean, sums[K.A_MOMENT], counts[0], counts[1]
 
 
 @njit

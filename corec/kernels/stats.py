@@ -1,83 +1,123 @@
 """Statistics over one column of a block, vectorised, each with its formula.
 
-Sums run over ``valor − shift`` in float64, ``shift`` being the last tick's mean: the textbook
-one-pass variance without its cancellation (Chan, Golub, LeVeque 1983). Only here may the compiler
-reassociate sums; the order it picks depends on the machine code alone, so every worker, redo and
-restart on one machine gets the same bits.
+Which values, in which order and in which arithmetic is said in ``docs/rules.md``: whoever computes
+a world from there gets the same bits. Sums run in the lanes of ``corec.kernels.lanes``; nothing
+here may be reassociated or contracted by the compiler.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import float32, float64, int32, int64, njit, uint8, uint32, uint64
 
 from corec.kernels.desc import PLACE_COUNTS
+from corec.kernels.lanes import (
+    LANES,
+    add_where,
+    folded,
+    look_all,
+    look_where,
+    new_lanes,
+    spread_where,
+)
 from corec.layout import HISTOGRAM_BINS
 
 _INT32_MAX = np.int32(0x7FFFFFFF)
+_EXPONENT = np.int32(0x7F800000)
 _EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
 _ROOM = PLACE_COUNTS // 4  # for the counts of 16 bins and of the inactive
-_SUMS: Any = {"reassoc", "contract", "nsz"}
-
-
-@njit(error_model="numpy", fastmath=_SUMS)
-def sums_all(valor, shift, umbral, over):
-    """Σ(x − shift) and Σ(x − shift)² over f32[n]; ``over`` (u8[n]) marks the x > umbral."""
-    s = 0.0
-    q = 0.0
-    for i in range(valor.shape[0]):
-        x = valor[i]
-        d = float64(x - shift)
-        s += d
-        q += d * d
-        over[i] = x > umbral
-    return s, q
-
-
-@njit(error_model="numpy", fastmath=_SUMS)
-def sums_where(valor, good, shift, umbral, over):
-    """``sums_all`` over the x whose ``good`` is not 0."""
-    s = 0.0
-    q = 0.0
-    for i in range(valor.shape[0]):
-        on = good[i] != 0
-        x = valor[i]
-        d = float64(x - shift) if on else 0.0
-        s += d
-        q += d * d
-        over[i] = on & (x > umbral)
-    return s, q
-
-
-@njit(error_model="numpy", fastmath=_SUMS)
-def mean_where(column, active):
-    """Mean of f32[n] over the active, 0 when there is none."""
-    s = 0.0
-    count = int64(0)
-    for i in range(column.shape[0]):
-        on = active[i] != 0
-        s += float64(column[i]) if on else 0.0
-        count += int64(on)
-    return s / float64(count) if count > 0 else 0.0
+_FAR = 0.9375  # of Σd²: (Σd)²/n beyond that means that the shift lies four deviations from the mean
 
 
 @njit(error_model="numpy")
-def deviation(s, q, n):
-    """Sample standard deviation from shifted sums; 0 for fewer than two values."""
+def sum_where(column, marks):
+    """Σ x over the finite x of f32[n] that have a mark (u8[n])."""
+    at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
+    lanes = new_lanes()
+    for i in range(0, n, LANES):
+        add_where(lanes, at + 4 * i, on + i, n - i)
+    return folded(lanes)
+
+
+@njit(error_model="numpy")
+def _spread(column, marks, shift):
+    """Σ d and Σ d² over the same x, d = x − ``shift``."""
+    at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
+    s = new_lanes()
+    q = new_lanes()
+    for i in range(0, n, LANES):
+        spread_where(s, q, at + 4 * i, shift, on + i, n - i)
+    return folded(s), folded(q)
+
+
+@njit(error_model="numpy")
+def _look(column, marks, everyone, shift, umbral, over):
+    """``_spread``, and marks in ``over`` (u8[n]) of the x > ``umbral``."""
+    at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
+    to = over.ctypes.data
+    s = new_lanes()
+    q = new_lanes()
+    i = 0
+    if everyone:
+        while i + LANES <= n:
+            look_all(s, q, at + 4 * i, shift, umbral, to + i)
+            i += LANES
+    while i < n:
+        look_where(s, q, at + 4 * i, shift, umbral, to + i, on + i, n - i)
+        i += LANES
+    return folded(s), folded(q)
+
+
+@njit(error_model="numpy")
+def moments(valor, good, count, umbral, over):
+    """Mean and Σ(x − mean)² of the ``count`` values of f32[n] that are good (u8[n]); ``over``
+    (u8[n]) marks those above ``umbral``.
+
+    One pass around the first good value (Chan, Golub, LeVeque 1983: the shifted form); a second one
+    around the mean where the first value lies so far out that bits were lost.
+    """
+    first = 0
+    while first < valor.shape[0] - 1 and good[first] == 0:
+        first += 1
+    shift = float64(valor[first])
+    s, q = _look(valor, good, count == valor.shape[0], shift, umbral, over)
+    if count == 0:
+        return 0.0, 0.0
+    total = float64(count)
+    lost = s * s / total
+    if lost > _FAR * q:
+        shift = sum_where(valor, good) / total
+        s, q = _spread(valor, good, shift)
+        return shift, q - s * s / total
+    return shift + s / total, q - lost
+
+
+@njit(error_model="numpy")
+def mean_where(column, active):
+    """Mean of the finite ones of f32[n] over the active (u8[n]), 0 when there is none."""
+    bits = column.view(np.int32)
+    count = int64(0)
+    for i in range(bits.shape[0]):
+        count += int64((active[i] != 0) & ((bits[i] & _EXPONENT) != _EXPONENT))
+    return sum_where(column, active) / float64(count) if count > 0 else 0.0
+
+
+@njit(error_model="numpy")
+def deviation(moment, n):
+    """Sample standard deviation from Σ(x − mean)²; 0 for fewer than two values."""
     if n < 2:
         return 0.0
-    variance = (q - s * s / float64(n)) / float64(n - 1)
+    variance = moment / float64(n - 1)
     return math.sqrt(variance) if variance > 0.0 else 0.0
 
 
 @njit(error_model="numpy")
-def threshold(carga, sigma, errores, n):
-    """umbral = clamp(0.5·carga + 0.3·σ + 0.2·errores/n, 0.1, 0.9), rounded to float32."""
-    raw = 0.5 * carga + 0.3 * sigma + 0.2 * float64(errores) / float64(n)
-    return float64(float32(min(max(raw, 0.1), 0.9)))
+def threshold(carga, sigma, errores, n, least, most):
+    """umbral = clamp(0.5·(2 − carga) + 0.3·σ + 0.2·errores/n, least, most), rounded to float32."""
+    raw = 0.5 * (2.0 - carga) + 0.3 * sigma + 0.2 * float64(errores) / float64(n)
+    return float64(float32(min(max(raw, least), most)))
 
 
 @njit(error_model="numpy", inline="always")
@@ -87,8 +127,8 @@ def _ordered(bits):
 
 
 @njit(error_model="numpy")
-def _extremes(valor, active):
-    """Least and largest of the active; the first is larger when there is none.
+def _extremes(valor, marks):
+    """Least and largest of the marked; the first is larger when there is none.
 
     As integers: the vectoriser takes their minimum, but not that of floats it must keep exact.
     """
@@ -97,7 +137,7 @@ def _extremes(valor, active):
     high = int32(-_INT32_MAX)
     for i in range(bits.shape[0]):
         key = _ordered(bits[i])
-        on = active[i] != 0
+        on = marks[i] != 0
         low = min(low, key if on else _INT32_MAX)
         high = max(high, key if on else int32(-_INT32_MAX))
     return low, high
@@ -143,26 +183,25 @@ def _count_places(place, counts, bins):
 
 
 @njit(error_model="numpy")
-def histogram(valor, active, place, counts, bins):
-    """Count the active values in ``bins`` (u32[16]) between their minimum and maximum.
+def histogram(valor, marks, place, counts, bins):
+    """Count the marked values in ``bins`` (u32[16]) between their minimum and maximum.
 
     ``place`` (u8[n]) and ``counts`` (u32[PLACE_COUNTS]) are scratch. Returns (minimum, maximum),
-    (0, 0) when nothing is active.
+    (0, 0) when nothing is marked.
     """
-    least, largest = _extremes(valor, active)
+    least, largest = _extremes(valor, marks)
     if least > largest:
         for k in range(HISTOGRAM_BINS):
             bins[k] = 0
         return float32(0.0), float32(0.0)
     low = np.int32(_ordered(int32(least))).view(np.float32)
     high = np.int32(_ordered(int32(largest))).view(np.float32)
-    width = float64(high) - float64(low)
-    scale = float32(float64(HISTOGRAM_BINS) / width) if width > 0.0 else float32(0.0)
-    if scale - scale != float32(0.0):
-        scale = float32(0.0)
+    least_value = float64(low)
+    width = float64(high) - least_value
+    scale = float64(HISTOGRAM_BINS) / width if width > 0.0 else 0.0
     last = int32(HISTOGRAM_BINS - 1)
     for i in range(valor.shape[0]):
-        k = int32((valor[i] - low) * scale)
-        place[i] = uint8(min(max(k, int32(0)), last) if active[i] != 0 else int32(HISTOGRAM_BINS))
+        k = int32((float64(valor[i]) - least_value) * scale)
+        place[i] = uint8(min(max(k, int32(0)), last) if marks[i] != 0 else int32(HISTOGRAM_BINS))
     _count_places(place, counts, bins)
     return low, high

@@ -1,14 +1,10 @@
-"""The rules of a block (CONTRACT §3) in slow, plain Python: what the kernels are held against.
-
-The threshold is taken from the block under test before each tick, since its sums run in another
-order: a value that lies within one rounding of it would fall on either side.
-"""
+"""The rules of a block (docs/rules.md) in slow, plain Python: what the kernels are held against."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,11 +34,51 @@ class Tick:
 
     messages: list[bytes] = field(default_factory=list)
     emitted: list[tuple[int, np.float32]] = field(default_factory=list)
-    good: list[np.float32] = field(default_factory=list)
+    good: list[tuple[int, np.float32]] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     healthy: set[int] = field(default_factory=set)
     repairs: list[tuple[int, int, int]] = field(default_factory=list)
     umbral: float = 0.0
+
+
+def lane_sum(terms: Iterable[tuple[int, float]]) -> float:
+    """The sum of (index in the block, term) in sixteen lanes."""
+    lanes = [0.0] * 16
+    for i, term in terms:
+        lanes[i % 16] += term
+    for half in (8, 4, 2, 1):
+        for k in range(half):
+            lanes[k] += lanes[k + half]
+    return lanes[0]
+
+
+def micro_statistics(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
+    """media and desviacion of (index, good value), ascending by index; at least one."""
+    values = [(i, float(x)) for i, x in good]
+    g, around = len(values), values[0][1]
+    s = lane_sum((i, x - around) for i, x in values)
+    q = lane_sum((i, (x - around) * (x - around)) for i, x in values)
+    media = around + s / g
+    if not s * s / g <= 0.9375 * q:
+        media = lane_sum(values) / g
+        s = lane_sum((i, x - media) for i, x in values)
+        q = lane_sum((i, (x - media) * (x - media)) for i, x in values)
+    return media, _deviation(q - s * s / g, g)
+
+
+def celu_statistics(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
+    """media and desviacion of (index, good value) in order of the readings; at least one."""
+    total = moment = 0.0
+    for k, (_, value) in enumerate(good, 1):
+        x = float(value)
+        total += x
+        if k > 1:
+            moment += (k * x - total) * (k * x - total) / (k * (k - 1))
+    return total / len(good), _deviation(moment, len(good))
+
+
+def _deviation(moment: float, g: int) -> float:
+    return math.sqrt(moment / (g - 1)) if g > 1 and moment > 0.0 else 0.0
 
 
 class Reference:
@@ -104,10 +140,10 @@ class Reference:
             entity.state[ring.name] = list(getattr(me, ring.name).values)
         return valor
 
-    def step(self, readings: Sequence[Reading], umbral: float) -> Tick:
+    def step(self, readings: Sequence[Reading]) -> Tick:
         """One tick with the ``readings`` (index in the block, value, activo)."""
         self.tick += 1
-        found = Tick(umbral=umbral)
+        found = Tick(umbral=self.umbral)
         if self.processor.kind == "micro":
             self._run_window(readings, found)
         else:
@@ -139,7 +175,7 @@ class Reference:
             found.failed.append(i)
             self.entities[i].fallos += 1
             return
-        found.good.append(valor)
+        found.good.append((i, valor))
         found.healthy.add(i)
         if valor > np.float32(found.umbral):
             canal = self.canal
@@ -171,13 +207,14 @@ class Reference:
                 found.repairs.append((i, donor, REPAIR_INHERIT))
 
     def _close(self, found: Tick) -> None:
-        good = np.array(found.good, np.float64)
         sigma = 0.0
-        if good.size:
-            sigma = float(np.std(good, ddof=1)) if good.size > 1 else 0.0
-            self.media, self.desviacion = float(good.mean()), sigma
+        if found.good:
+            known = micro_statistics if self.processor.kind == "micro" else celu_statistics
+            self.media, self.desviacion = known(found.good)
+            sigma = self.desviacion
         share = len(found.failed) / self.n
-        self.umbral = min(max(0.5 * self.carga + 0.3 * sigma + 0.2 * share, 0.1), 0.9)
+        raw = 0.5 * (2 - self.carga) + 0.3 * sigma + 0.2 * len(found.failed) / self.n
+        self.umbral = float(np.float32(min(max(raw, 0.1), 0.9)))
         self.fitness = 0.9 * self.fitness + 0.1 * (1.0 - min(share, 1.0))
         self.take_means()
         self.since["errores"] += len(found.failed)
@@ -186,10 +223,10 @@ class Reference:
 
     def take_means(self) -> None:
         """The means that the next tick reads."""
-        active = [e for e in self.entities if e.activo]
         for name in self.processor.means:
-            values = [float(e.state[name]) for e in active]
-            self.means[name] = sum(values) / len(values) if values else 0.0
+            column = [(i, float(e.state[name])) for i, e in enumerate(self.entities) if e.activo]
+            finite = [(i, x) for i, x in column if math.isfinite(x)]
+            self.means[name] = lane_sum(finite) / len(finite) if finite else 0.0
 
     def histogram(self) -> tuple[np.float32, np.float32, list[int]]:
         """(minimum, maximum, 16 counts) of the active entities' valor."""
@@ -198,8 +235,9 @@ class Reference:
             return np.float32(0.0), np.float32(0.0), [0] * HISTOGRAM_BINS
         low, high = values.min(), values.max()
         width = float(high) - float(low)
-        scale = np.float32(HISTOGRAM_BINS / width) if width > 0.0 else np.float32(0.0)
-        places = np.minimum(((values - low) * scale).astype(np.int32), HISTOGRAM_BINS - 1)
+        scale = HISTOGRAM_BINS / width if width > 0.0 else 0.0
+        places = (values.astype(np.float64) - float(low)) * scale
+        places = np.minimum(places.astype(np.int32), HISTOGRAM_BINS - 1)
         counts = np.bincount(places, minlength=HISTOGRAM_BINS)
         return low, high, [int(c) for c in counts]
 
