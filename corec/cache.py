@@ -11,10 +11,11 @@ import contextlib
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from pathlib import Path
 from typing import Final
+
+from corec.private import make_private
 
 KEPT: Final = 4
 _PREFIX: Final = "k-"
@@ -23,12 +24,10 @@ _PREFIX: Final = "k-"
 def _own(folder: Path) -> bool:
     """Make ``folder`` (0700) and tell whether it is this user's alone and writable."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.stat()
+        make_private(folder)
     except OSError:
         return False
-    mine = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return mine and os.access(folder, os.W_OK)
+    return os.access(folder, os.W_OK)
 
 
 def _candidates() -> list[Path]:

@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 import typer
 
 from corec.config import Config, ConfigError, load_config
-from corec.control.folders import OWNER_LOCK, instance_folder, make_private
+from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
 from corec.plan import make_plan
+from corec.private import make_private
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_FAILED
 from corec.world.checkpoint import (
     BAD,

@@ -79,7 +79,7 @@ def _server_faults(
         url = url.get_secret_value()
     given = [name for name in (*needed, *optional, "url") if server.get(name) is not None]
     if server.get("embedded") is True:
-        for name in given:
+        for name in [*given, *(["password"] if server.get("password") is not None else [])]:
             yield Fault(
                 f"{section}.{name}",
                 "a server's address beside embedded: true",

@@ -113,12 +113,21 @@ class DbConfig(Section):
         max_length=1024,
         pattern=_TEXT,
     )
-    port: Port = key(_PORT_ALLOWED, "The server's TCP port.", 5432)
+    port: Port = key(
+        _PORT_ALLOWED,
+        "The server's TCP port; beside embedded: true, one of 127.0.0.1 to open with a password.",
+        5432,
+    )
     url: SecretStr | None = key(
         DB_URL_ALLOWED,
         "Everything in one URL, TLS options included; COREC_DB_URL sets this.",
         None,
     )
+
+    @property
+    def own_port(self) -> int | None:
+        """The loopback port that the embedded server opens beside its socket; None: no port."""
+        return self.port if self.embedded and "port" in self.model_fields_set else None
 
     def conninfo(self) -> str:
         """libpq's connection string, **password included**: hand it to psycopg, never print it.
@@ -169,7 +178,11 @@ class RedisConfig(Section):
         max_length=1024,
         pattern=r"^[^\x00-\x20@]*$",
     )
-    port: Port = key(_PORT_ALLOWED, "The server's TCP port.", 6379)
+    port: Port = key(
+        _PORT_ALLOWED,
+        "The server's TCP port; beside embedded: true, one of 127.0.0.1 to open with a password.",
+        6379,
+    )
     username: str | None = key(
         "a string of at most 256 characters",
         "ACL user; leave it out for the default user.",
@@ -188,6 +201,11 @@ class RedisConfig(Section):
         "Everything in one URL, TLS and Cluster included; COREC_REDIS_URL sets this.",
         None,
     )
+
+    @property
+    def own_port(self) -> int | None:
+        """The loopback port that the embedded server opens beside its socket; None: no port."""
+        return self.port if self.embedded and "port" in self.model_fields_set else None
 
     @property
     def cluster(self) -> bool:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 from corec.config import Config
+from corec.private import NotPrivate, check_private, make_private, name_of
 
 BASE_VARIABLE = "COREC_RUNTIME_BASE"
 REGISTRY = "registry"
@@ -31,26 +31,6 @@ def base_folder() -> Path:
     """The folder of this user's instances; it may not exist yet."""
     override = os.environ.get(BASE_VARIABLE)
     return Path(override).absolute() if override else Path(f"/dev/shm/corec-{os.getuid()}")
-
-
-def make_private(folder: Path) -> Path:
-    """Make ``folder`` (and its parents) with mode 0700, and return it.
-
-    Raises ``PermissionError`` when it exists and belongs to somebody else, who could read or
-    replace what is put in it, and ``NotADirectoryError`` when it is no folder.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.stat(follow_symlinks=False)
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(f"{folder}: found something that is no folder; move it away")
-    if found.st_uid != os.getuid():
-        raise PermissionError(
-            f"{folder}: belongs to user {found.st_uid}, expected user {os.getuid()}; "
-            f"set runtime_dir, or {BASE_VARIABLE}, to a folder of your own"
-        )
-    return folder
 
 
 def instance_folder(config: Config) -> Path:
@@ -92,8 +72,17 @@ def unregister(folder: Path) -> None:
 
 
 def known_folders() -> list[Path]:
-    """Every folder that may be an instance's, alive or not, in a stable order."""
+    """Every folder that may be an instance's, alive or not, in a stable order.
+
+    Raises NotPrivate when another user could have put them there.
+    """
     base = base_folder()
+    try:
+        check_private(base)
+        if BASE_VARIABLE not in os.environ and base.stat().st_uid != os.getuid():
+            raise NotPrivate(f"{base}: belongs to {name_of(base.stat().st_uid)}; remove it")
+    except FileNotFoundError:
+        return []
     found = {path.resolve() for path in base.glob("*") if path.is_dir() and path.name != REGISTRY}
     found |= {path.resolve() for path in (base / REGISTRY).glob("*") if path.is_dir()}
     return sorted(found)

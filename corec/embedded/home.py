@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corec.embedded.errors import EmbeddedServerError
+from corec.private import make_private, name_of
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path without its closing zero, unix(7)
 _LOCK_WAIT_S = 1.0
@@ -53,56 +54,36 @@ def user_of(uid: int) -> User:
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def name_of(uid: int) -> str:
-    """`name (uid n)`, or the number alone when it has no name."""
+def make_dir(path: Path) -> None:
+    """Make `path` private (`corec.private`); raises EmbeddedServerError when it can't be."""
     try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
-
-
-def make_dir(path: Path, mode: int) -> None:
-    """Create `path` and its parents where missing; `mode` holds for `path` whatever the umask.
-
-    Raises EmbeddedServerError when it cannot be made, or belongs to another user than us (root may
-    use anybody's).
-    """
-    me = os.geteuid()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        found = path.stat()
-        if found.st_uid == me:
-            path.chmod(mode)
+        make_private(path)
     except OSError as error:
-        raise EmbeddedServerError(
-            f"cannot use {path} as {name_of(me)}: {error.strerror}; an earlier run by another "
-            "user may have made it: run as that user, remove it, or give another directory"
-        ) from error
-    if me not in (0, found.st_uid):
-        raise EmbeddedServerError(
-            f"{path} belongs to {name_of(found.st_uid)} and this process runs as {name_of(me)}: "
-            "run as that user, remove the directory, or give another one"
-        )
+        raise EmbeddedServerError(f"cannot use {path}: {error}") from error
 
 
-def write_file(path: Path, text: str, mode: int) -> None:
-    """Replace `path` by `text` in one step, with `mode` whatever the umask."""
+def write_file(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step, with mode 0600 whatever the umask."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(mode)
+    fresh.unlink(missing_ok=True)  # of a killed predecessor with this number
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(text)
     fresh.replace(path)
 
 
 class Home:
     """A data directory held by this process from `acquire` to `release`."""
 
-    def __init__(self, path: Path, mode: int) -> None:
-        make_dir(path, mode)
+    def __init__(self, path: Path) -> None:
+        make_dir(path)
         self.path = path.resolve()
         found = self.path.stat()
         self._key = (found.st_dev, found.st_ino)
         self.mark = f"corec-{found.st_dev:x}-{found.st_ino:x}"
         self._lock_fd = -1
+        self.server_uid: int | None = None  # whose the server's processes are, if not ours
 
     def acquire(self) -> None:
         """Take the lock; raises EmbeddedServerError when a living process holds it."""
@@ -143,14 +124,14 @@ class Home:
 
     def leftovers(self) -> list[int]:
         """Process numbers of servers that carry this directory's mark and are not yet dead."""
-        me, wanted = os.geteuid(), self.mark.encode()
+        users, wanted = {os.geteuid(), self.server_uid}, self.mark.encode()
         found: list[int] = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
             try:
                 command = Path(f"/proc/{entry}/cmdline").read_bytes()  # empty for a zombie
-                ours = me in (0, Path(f"/proc/{entry}").stat().st_uid)
+                ours = Path(f"/proc/{entry}").stat().st_uid in users
             except OSError:
                 continue  # gone, or hidden from us and then not ours either
             name = os.path.basename(command.split(b"\0", 1)[0].split(b" ", 1)[0])
@@ -201,7 +182,7 @@ class SocketDir:
                 pass  # another server's socket is still in it
 
 
-def socket_dir(wanted: Path, mark: str, longest_name: str, mode: int) -> SocketDir:
+def socket_dir(wanted: Path, mark: str, longest_name: str) -> SocketDir:
     """Make `wanted`, or, where the socket's path would be too long for the kernel, a short private
     directory in the temporary folder. The short one has the same name every time, so a later start
     finds and cleans what a killed one left.
@@ -211,14 +192,9 @@ def socket_dir(wanted: Path, mark: str, longest_name: str, mode: int) -> SocketD
     wanted = wanted.absolute()
     if len(os.fsencode(wanted / longest_name)) <= SOCKET_PATH_BYTES_MAX:
         made = not wanted.exists()
-        if made:
-            make_dir(wanted, mode)
+        make_dir(wanted)
         return SocketDir(wanted, made)
-    me = os.geteuid()
-    short = hashlib.blake2s(f"{mark}:{me}:{wanted}".encode(), digest_size=6).hexdigest()
+    short = hashlib.blake2s(f"{mark}:{os.geteuid()}:{wanted}".encode(), digest_size=6).hexdigest()
     path = Path(tempfile.gettempdir()) / f"corec-{short}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.is_symlink() or path.stat().st_uid != me:
-        raise EmbeddedServerError(f"{path} was made by somebody else: remove it")
-    path.chmod(mode)
+    make_dir(path)
     return SocketDir(path, made=True)

