@@ -124,6 +124,24 @@ def probe(path: Path) -> int | None:
         os.close(descriptor)
 
 
+def holds(pid: int, path: Path) -> bool:
+    """Whether process ``pid`` has the lock file open, as its owner has; False when it is gone or
+    another user's whose descriptors we may not see.
+
+    What a file says about a pid proves nothing: the process of that number may be anybody's.
+    """
+    try:
+        wanted = os.stat(path, follow_symlinks=False)
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found = os.stat(f"/proc/{pid}/fd/{name}")
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+    except OSError:
+        pass
+    return False
+
+
 def _pid_in(descriptor: int) -> int:
     text = os.pread(descriptor, 32, 0).strip()
     return int(text) if text.isdigit() else 0

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corec.config import Config, load_config
-from corec.control.discover import Instance
+from corec.control.discover import Instance, redis_address
 from corec.log import mask
 
 CONNECT_SECONDS = 5
@@ -61,7 +61,7 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
     """
     config = _config(instance)
     external = config is not None and not config.redis.embedded
-    url = config.redis.connection_url() if config and external else instance.redis_url
+    url = config.redis.connection_url() if config and external else redis_address(instance)
     cluster = url.startswith(("redis+cluster://", "rediss+cluster://"))
     kind = redis.RedisCluster if cluster else redis.Redis
     try:

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 failed (or ``doctor`` found something), 2 usage, 3 no runn
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -28,11 +27,13 @@ from corec.control.discover import (
     SeveralInstances,
     find_instance,
     read_instance,
+    signal_supervisor,
 )
-from corec.control.fallback import MemoryUnreadable, signal_supervisor, status_from_memory
+from corec.control.fallback import MemoryUnreadable, status_from_memory
 from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
+from corec.private import NotPrivate
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -74,7 +75,7 @@ def _explained() -> Iterator[None]:
         yield
     except NoInstance as error:
         _fail(str(error), EXIT_NOT_RUNNING)
-    except (SeveralInstances, ConfigError) as error:
+    except (SeveralInstances, ConfigError, NotPrivate) as error:
         _fail(str(error), EXIT_USAGE)
     except ControlError as error:
         _fail(str(error), EXIT_USAGE if error.code == "bad_request" else EXIT_FAILED)
@@ -169,7 +170,7 @@ def _change(number: int, instance: str | None, config: Path | None, as_json: boo
     with _explained():
         found = find_instance(instance, config)
         before = int(last_change(found.path)["number"])
-        os.kill(found.pid, number)
+        signal_supervisor(found, number)
         outcome = await_change(found.path, before)
         _print(outcome, as_json, show.pairs)
         if not outcome["accepted"]:
@@ -320,7 +321,7 @@ def stop(
             _ask(found, "stop")
             way = "control socket"
         except (Unreachable, ControlError):
-            signal_supervisor(found)
+            signal_supervisor(found, signal.SIGTERM)
             way = "signal"
         stopped = _gone(found, timeout, quiet=as_json) if wait else False
         data = {"stopping": True, "stopped": stopped, "pid": found.pid, "way": way}

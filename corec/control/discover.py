@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+import signal
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from urllib.parse import quote
 
 from corec.config import load_config
 from corec.control.folders import (
@@ -15,7 +17,11 @@ from corec.control.folders import (
     instance_folder,
     known_folders,
 )
-from shm.owner import probe
+from corec.embedded.tcp import read_password
+from corec.private import NotPrivate, check_private, private_file
+from shm.owner import holds, probe
+
+FILE_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Instance:
     started_unix_ns: int
     config_path: str | None
     version: str
+    redis_password_file: str | None = None
 
     @property
     def path(self) -> Path:
@@ -66,31 +73,92 @@ def write_instance(instance: Instance) -> None:
 
 
 def read_instance(folder: Path) -> Instance | None:
-    """The live instance of ``folder``; None when it is dead, or not an instance's folder."""
+    """The live instance of ``folder``; None when it is dead, or not an instance's folder.
+
+    What it says is believed when nobody but the folder's owner can have written it and the process
+    that it names is that user's and has the lock file open.
+
+    Raises NotPrivate when another user could have put it there.
+    """
     lock = folder / OWNER_LOCK
-    if probe(lock) is None:
-        return None
     try:
-        raw = json.loads((folder / INSTANCE_FILE).read_text(encoding="utf-8"))
-        known = {one.name: raw[one.name] for one in fields(Instance)}
-    except (OSError, ValueError, KeyError, TypeError):
+        check_private(folder)
+        if probe(lock) is None:
+            return None
+        owner = folder.stat().st_uid
+        with os.fdopen(private_file(folder / INSTANCE_FILE, owner), "rb") as file:
+            raw = json.loads(file.read(FILE_BYTES_MAX))
+        known = {one.name: raw[one.name] for one in fields(Instance) if one.default is MISSING}
+        known["redis_password_file"] = raw.get("redis_password_file")
+    except NotPrivate:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # It is starting and has not written the file yet.
         return None
     known["folder"] = str(folder)
     known["socket"] = str(folder / CONTROL_SOCKET)
-    return Instance(**known)
+    found = Instance(**known)
+    return found if is_supervisor(found) else None
+
+
+def redis_address(instance: Instance) -> str:
+    """``redis_url`` with the password of the embedded Valkey where it asks for one: for a client,
+    never to be shown. Raises OSError when the password's file can't be read."""
+    if instance.redis_password_file is None:
+        return instance.redis_url
+    owner = instance.path.stat().st_uid
+    password = quote(read_password(Path(instance.redis_password_file), owner), safe="")
+    return instance.redis_url.replace("://", f"://:{password}@", 1)
+
+
+def is_supervisor(instance: Instance) -> bool:
+    """Whether the process ``instance.pid`` is its folder's owner's and has the lock file open."""
+    try:
+        pid = int(instance.pid)
+        owner = instance.path.stat().st_uid
+        return (
+            pid > 0
+            and os.stat(f"/proc/{pid}").st_uid == owner
+            and holds(pid, instance.path / OWNER_LOCK)
+        )
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def signal_supervisor(instance: Instance, number: int) -> None:
+    """Send a signal to the instance's supervisor, and to no other process.
+
+    Raises ProcessLookupError when it is gone, OSError as the system says.
+    """
+    descriptor = os.pidfd_open(instance.pid)  # the number may be another process's from now on
+    try:
+        if not is_supervisor(instance):
+            raise ProcessLookupError(f"process {instance.pid} is not the instance's supervisor")
+        signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)
+
+
+def _seen(folder: Path) -> Instance | None:
+    """``read_instance`` for a look around: what is not to be trusted is not there."""
+    try:
+        return read_instance(folder)
+    except NotPrivate:
+        return None
 
 
 def find_instances() -> list[Instance]:
-    """Every running instance of this user."""
-    return [one for one in map(read_instance, known_folders()) if one is not None]
+    """Every running instance of this user. Raises NotPrivate when another user could change the
+    base folder."""
+    return [one for one in map(_seen, known_folders()) if one is not None]
 
 
 def find_instance(instance_id: str | None = None, config: Path | None = None) -> Instance:
     """The instance that is named, or the only one that runs.
 
     Raises ``NoInstance`` when none fits, ``SeveralInstances`` when more than one does,
-    ``corec.config.ConfigError`` when ``config`` cannot be read.
+    ``corec.config.ConfigError`` when ``config`` cannot be read, NotPrivate when another user could
+    have put there what was found.
     """
     if config is not None:
         loaded = load_config(config)

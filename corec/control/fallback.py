@@ -1,4 +1,4 @@
-"""What ``corec-ctl`` can do when the nucleus does not answer: read the segment, signal.
+"""What ``corec-ctl`` can do when the nucleus does not answer: read the segment.
 
 The control segment is mapped read-only; a plain aligned load is enough for numbers that are only
 shown.
@@ -6,8 +6,6 @@ shown.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import Any
 
@@ -56,8 +54,3 @@ def _sampled(segment: Segment, about: About) -> dict[str, Any]:
     build_status(lambda i: int(words[i]), about, sampler)
     time.sleep(_CPU_SPAN_SECONDS)
     return build_status(lambda i: int(words[i]), about, sampler)
-
-
-def signal_supervisor(instance: Instance) -> None:
-    """Ask the supervisor to drain and stop (SIGTERM). Raises ``OSError``."""
-    os.kill(instance.pid, signal.SIGTERM)

@@ -7,12 +7,11 @@ is read from shared memory.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from typing import Any
 
-from corec.control.discover import Instance
+from corec.control.discover import Instance, signal_supervisor
 from corec.control.fallback import status_from_memory
 from corec.control.protocol import ControlError
 
@@ -34,7 +33,7 @@ def resize(instance: Instance, wanted: int) -> None:
         )
     while status["workers"] != wanted:
         up = status["workers"] < wanted
-        os.kill(instance.pid, signal.SIGTTIN if up else signal.SIGTTOU)
+        signal_supervisor(instance, signal.SIGTTIN if up else signal.SIGTTOU)
         status = _settled(instance, status["workers"] + (1 if up else -1))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.environment import REDIS_URL, read_secrets
-from corec.control.discover import NoInstance, SeveralInstances, find_instance
+from corec.control.discover import NoInstance, SeveralInstances, find_instance, redis_address
 from corec.replay.schedule import Ranges, make_ranges, parse_map
 from corec.replay.series import ReplayInputError
 from corec.replay.wire import ReplayError
@@ -126,4 +126,4 @@ def _url(config: Config | None, path: Path | None, instance_id: str) -> str:
         raise ReplayError(
             f"where to publish? {error}, or give the server by --url or {REDIS_URL}"
         ) from None
-    return running.redis_url
+    return redis_address(running)

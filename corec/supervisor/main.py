@@ -178,6 +178,7 @@ class Supervisor:
                 started_unix_ns=time.time_ns(),
                 config_path=str(path.absolute()) if path else None,
                 version=corec.__version__,
+                redis_password_file=self.servers.redis_password_file,
             )
         )
         self.face.started(rt)
