@@ -23,6 +23,7 @@ from corec.control.discover import (
     read_instance,
     write_instance,
 )
+from corec.private import make_private
 from shm.owner import OwnerLock
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -56,7 +57,7 @@ def instance_of(config: Config, folder: Path) -> Instance:
 @contextlib.contextmanager
 def alive(config: Config) -> Iterator[Path]:
     """What a supervisor does from its lock to its end."""
-    folder = folders.make_private(folders.instance_folder(config))
+    folder = make_private(folders.instance_folder(config))
     lock = OwnerLock(folder / folders.OWNER_LOCK)
     lock.acquire()
     folders.register(folder)
@@ -118,7 +119,7 @@ def test_a_configured_runtime_dir_is_registered(tmp_path: Path, base: Path) -> N
 
 def test_the_dead_and_the_broken_are_not_found(tmp_path: Path, base: Path) -> None:
     config = parse_config(raw("a", tmp_path))
-    folder = folders.make_private(folders.instance_folder(config))
+    folder = make_private(folders.instance_folder(config))
     write_instance(instance_of(config, folder))
     assert find_instances() == []  # it holds no lock
     lock = OwnerLock(folder / folders.OWNER_LOCK)
@@ -126,7 +127,7 @@ def test_the_dead_and_the_broken_are_not_found(tmp_path: Path, base: Path) -> No
     for text in ("", "[]", "{}", '{"instance_id": 1}', "\x00"):
         (folder / folders.INSTANCE_FILE).write_text(text, encoding="utf-8")
         assert find_instances() == []
-    dangling = folders.make_private(base / folders.REGISTRY) / "gone"
+    dangling = make_private(base / folders.REGISTRY) / "gone"
     dangling.symlink_to(tmp_path / "nowhere")
     write_instance(instance_of(config, folder))
     assert len(find_instances()) == 1
