@@ -13,6 +13,7 @@ import typer
 
 import corec
 from corec.cli.warm import warm
+from corec.command_line import version_option
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
 
@@ -20,7 +21,6 @@ app = typer.Typer(
     name="corec",
     help="A million ultralight entities in shared memory, on every core, written in Python.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -51,18 +51,8 @@ def _load(path: Path | None, overrides: dict[str, object]) -> Config:
         raise typer.Exit(2) from None
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"corec {corec.__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
+def main(version: Annotated[bool, version_option("corec", corec.__version__)] = False) -> None:
     """A million ultralight entities in shared memory, on every core, written in Python."""
 
 
@@ -186,7 +176,4 @@ def whole_app() -> typer.Typer:
 
 def app_main() -> None:
     """Entry point of ``corec``."""
-    if sys.argv[1:2] == ["run"]:
-        app()
-    else:
-        whole_app()()
+    (app if sys.argv[1:2] == ["run"] else whole_app())()

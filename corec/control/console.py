@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import redis
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ from corec.log import mask
 
 CONNECT_SECONDS = 5
 CELL_MAX = 60
+CELL_MAX_PIPED = 1 << 20
 LINE_MAX = 1000
 
 
@@ -31,8 +33,10 @@ def _config(instance: Instance) -> Config | None:
     return load_config(Path(instance.config_path)) if instance.config_path else None
 
 
-def sql(instance: Instance, query: str) -> dict[str, Any]:
-    """Run ``query`` (one statement, committed) in the instance's database: columns and rows.
+def sql(instance: Instance, query: str) -> list[dict[str, Any]]:
+    """Run ``query`` in the instance's database: columns, rows and status of each statement.
+
+    Several statements run in one transaction, committed at the end.
 
     Raises:
         AskFailed: what PostgreSQL answered.
@@ -43,11 +47,18 @@ def sql(instance: Instance, query: str) -> dict[str, Any]:
     try:
         with psycopg.connect(conninfo, connect_timeout=CONNECT_SECONDS) as connection:
             cursor = connection.execute(query.encode())
-            columns = [column.name for column in cursor.description or ()]
-            rows = [[_plain(value) for value in row] for row in cursor] if columns else []
-            return {"columns": columns, "rows": rows, "status": cursor.statusmessage}
+            found = [_result(cursor)]
+            while cursor.nextset():
+                found.append(_result(cursor))
+            return found
     except psycopg.Error as error:
         raise AskFailed(mask(str(error).strip())) from None
+
+
+def _result(cursor: psycopg.Cursor[Any]) -> dict[str, Any]:
+    columns = [column.name for column in cursor.description or ()]
+    rows = [[_plain(value) for value in row] for row in cursor] if columns else []
+    return {"columns": columns, "rows": rows, "status": cursor.statusmessage}
 
 
 def ask_redis(instance: Instance, words: list[str]) -> Any:
@@ -103,15 +114,19 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def sql_table(data: dict[str, Any]) -> Table | Text:
-    """The rows for human eyes; long values cut."""
+def sql_tables(results: list[dict[str, Any]], cell_max: int = CELL_MAX) -> RenderableType:
+    """The answers of statements for human eyes; values longer than ``cell_max`` are cut."""
+    return Group(*(_sql_table(one, cell_max) for one in results))
+
+
+def _sql_table(data: dict[str, Any], cell_max: int) -> RenderableType:
     if not data["columns"]:
         return Text(str(data["status"]))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in data["columns"]:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in data["rows"]:
-        table.add_row(*(_cut(value, CELL_MAX) for value in row))
+        table.add_row(*(_cut(value, cell_max) for value in row))
     return table
 
 

@@ -9,22 +9,29 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.live import Live
 
-from corec.config import ConfigError
+import corec
+from corec.command_line import ENTITY_MAX, NUMBER_MAX, AnywhereGroup, version_option
 from corec.control import console, show
-from corec.control.client import Client, Unreachable
+from corec.control.asking import (
+    EXIT_FAILED,
+    ConfigOption,
+    InstanceOption,
+    JsonOption,
+    ask,
+    explained,
+    fail,
+    output,
+)
+from corec.control.client import Unreachable
 from corec.control.discover import (
     Instance,
-    NoInstance,
-    SeveralInstances,
     find_instance,
     read_instance,
     signal_supervisor,
@@ -33,12 +40,7 @@ from corec.control.fallback import MemoryUnreadable, status_from_memory
 from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
-from corec.private import NotPrivate
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NOT_RUNNING = 3
-ASK_SECONDS = 5.0
 STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
 STEP_SECONDS = 60.0
@@ -47,58 +49,24 @@ STOP_SECONDS = 60.0
 
 app = typer.Typer(
     name="corec-ctl",
+    cls=AnywhereGroup,
     help="Look at a running CoreC instance and steer it.",
+    epilog="--instance ID, --config FILE and --json may stand before or after the command.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-InstanceOption = Annotated[
-    str | None, typer.Option("--instance", metavar="ID", help="The instance_id to talk to.")
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The instance of this config file.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"corec-ctl: {message}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn every expected failure into one message and its exit code."""
-    try:
-        yield
-    except NoInstance as error:
-        _fail(str(error), EXIT_NOT_RUNNING)
-    except (SeveralInstances, ConfigError, NotPrivate) as error:
-        _fail(str(error), EXIT_USAGE)
-    except ControlError as error:
-        _fail(str(error), EXIT_USAGE if error.code == "bad_request" else EXIT_FAILED)
-    except (Unreachable, MemoryUnreadable, console.AskFailed, OSError) as error:
-        _fail(str(error), EXIT_FAILED)
-
-
-def _print(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -> None:
-    if as_json:
-        print(json.dumps(data, ensure_ascii=False))
-    else:
-        Console().print(picture(data))
-
-
-def _ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:
-    with Client(Path(instance.socket), ASK_SECONDS) as client:
-        return client.ask(op, args, seconds)
+@app.callback()
+def main(version: Annotated[bool, version_option("corec-ctl", corec.__version__)] = False) -> None:
+    """Look at a running CoreC instance and steer it."""
 
 
 def _status(instance: Instance) -> dict[str, Any]:
     """From the nucleus, or from memory when it does not answer."""
     try:
-        answer: dict[str, Any] = _ask(instance, "status", STATUS_SECONDS)
+        answer: dict[str, Any] = ask(instance, "status", STATUS_SECONDS)
     except Unreachable:
         return status_from_memory(instance)
     return answer
@@ -109,8 +77,8 @@ def status(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Show what the instance does and how it is."""
-    with _explained():
-        _print(_status(find_instance(instance, config)), as_json, show.status)
+    with explained():
+        output(_status(find_instance(instance, config)), as_json, show.status)
 
 
 @app.command()
@@ -119,10 +87,12 @@ def top(
     config: ConfigOption = None,
     as_json: JsonOption = False,
     every: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between looks.")] = 1.0,
-    count: Annotated[int, typer.Option(min=0, help="Looks before leaving; 0: until ^C.")] = 0,
+    count: Annotated[
+        int, typer.Option(min=0, max=NUMBER_MAX, help="Looks before leaving; 0: until ^C.")
+    ] = 0,
 ) -> None:
     """Show the status again and again (with --json: one line each time)."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
         looks = 0
         console = Console()
@@ -157,24 +127,24 @@ def workers(
     as_json: JsonOption = False,
 ) -> None:
     """List the worker processes, or change their number (blocks move, no tick is lost)."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
         if count is not None:
             resize(found, count)
         rows = [row for row in _status(found)["processes"] if row["role"] == "worker"]
-        _print({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
+        output({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
 
 
 def _change(number: int, instance: str | None, config: Path | None, as_json: bool) -> None:
     """Ask the supervisor for a change by signal, wait for its outcome, show it."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
         before = int(last_change(found.path)["number"])
         signal_supervisor(found, number)
         outcome = await_change(found.path, before)
-        _print(outcome, as_json, show.pairs)
+        output(outcome, as_json, show.pairs)
         if not outcome["accepted"]:
-            _fail(f"refused: {outcome['reason']}", EXIT_FAILED)
+            fail(f"refused: {outcome['reason']}", EXIT_FAILED)
 
 
 @app.command()
@@ -198,14 +168,14 @@ def blocks(
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    offset: Annotated[int, typer.Option(min=0, help="First block's index.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, max=ENTITY_MAX, help="First block's index.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
 ) -> None:
     """List blocks."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
-        data = _ask(found, "blocks", HOLD_ASK_SECONDS, offset=offset, limit=limit)
-        _print(data, as_json, lambda data: show.blocks(data["blocks"]))
+        data = ask(found, "blocks", HOLD_ASK_SECONDS, offset=offset, limit=limit)
+        output(data, as_json, lambda data: show.blocks(data["blocks"]))
 
 
 @app.command()
@@ -216,20 +186,22 @@ def block(
     as_json: JsonOption = False,
 ) -> None:
     """Show one block."""
-    with _explained():
-        _print(_ask(find_instance(instance, config), "block", id=block_id), as_json, show.pairs)
+    with explained():
+        output(ask(find_instance(instance, config), "block", id=block_id), as_json, show.pairs)
 
 
 @app.command()
 def entity(
-    entity_id: Annotated[int, typer.Argument(metavar="ID", help="The entity's number.")],
+    entity_id: Annotated[
+        int, typer.Argument(metavar="ID", min=0, max=ENTITY_MAX, help="The entity's number.")
+    ],
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one entity with its state."""
-    with _explained():
-        _print(_ask(find_instance(instance, config), "entity", id=entity_id), as_json, show.pairs)
+    with explained():
+        output(ask(find_instance(instance, config), "entity", id=entity_id), as_json, show.pairs)
 
 
 @app.command()
@@ -237,9 +209,9 @@ def digest(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Print a hash over the state of all entities at one tick."""
-    with _explained():
-        data = _ask(find_instance(instance, config), "digest", HOLD_ASK_SECONDS)
-        _print(data, as_json, show.pairs)
+    with explained():
+        data = ask(find_instance(instance, config), "digest", HOLD_ASK_SECONDS)
+        output(data, as_json, show.pairs)
 
 
 @app.command()
@@ -247,9 +219,9 @@ def pause(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Stand still after the tick that runs."""
-    with _explained():
-        data = _ask(find_instance(instance, config), "pause", HOLD_ASK_SECONDS)
-        _print(data, as_json, show.pairs)
+    with explained():
+        data = ask(find_instance(instance, config), "pause", HOLD_ASK_SECONDS)
+        output(data, as_json, show.pairs)
 
 
 @app.command()
@@ -257,25 +229,27 @@ def resume(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Go on after a pause."""
-    with _explained():
-        data = _ask(find_instance(instance, config), "resume", HOLD_ASK_SECONDS)
-        _print(data, as_json, show.pairs)
+    with explained():
+        data = ask(find_instance(instance, config), "resume", HOLD_ASK_SECONDS)
+        output(data, as_json, show.pairs)
 
 
 @app.command()
 def step(
-    ticks: Annotated[int, typer.Argument(metavar="[N]", min=1, help="How many ticks.")] = 1,
+    ticks: Annotated[
+        int, typer.Argument(metavar="[N]", min=1, max=NUMBER_MAX, help="How many ticks.")
+    ] = 1,
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds.")] = STEP_SECONDS,
 ) -> None:
     """Run exactly N ticks of a paused world, and say when they are done."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
         seconds = timeout + HOLD_ASK_SECONDS
-        data = _ask(found, "step", seconds, ticks=ticks, timeout_seconds=timeout)
-        _print(data, as_json, show.pairs)
+        data = ask(found, "step", seconds, ticks=ticks, timeout_seconds=timeout)
+        output(data, as_json, show.pairs)
 
 
 @app.command("set")
@@ -287,9 +261,9 @@ def set_value(
     as_json: JsonOption = False,
 ) -> None:
     """Change tick_hz or carga of the running instance, until it is started again."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
-        _print(_ask(found, "set", HOLD_ASK_SECONDS, path=path, value=value), as_json, show.pairs)
+        output(ask(found, "set", HOLD_ASK_SECONDS, path=path, value=value), as_json, show.pairs)
 
 
 @app.command()
@@ -300,10 +274,10 @@ def snapshot(
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds.")] = SNAPSHOT_SECONDS,
 ) -> None:
     """Make a checkpoint now; returns when it is on disk and everything before it in the sinks."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
-        data = _ask(found, "snapshot", timeout + HOLD_ASK_SECONDS, timeout_seconds=timeout)
-        _print(data, as_json, show.pairs)
+        data = ask(found, "snapshot", timeout + HOLD_ASK_SECONDS, timeout_seconds=timeout)
+        output(data, as_json, show.pairs)
 
 
 @app.command()
@@ -315,19 +289,19 @@ def stop(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = STOP_SECONDS,
 ) -> None:
     """Drain and stop the instance."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
         try:
-            _ask(found, "stop")
+            ask(found, "stop")
             way = "control socket"
         except (Unreachable, ControlError):
             signal_supervisor(found, signal.SIGTERM)
             way = "signal"
         stopped = _gone(found, timeout, quiet=as_json) if wait else False
         data = {"stopping": True, "stopped": stopped, "pid": found.pid, "way": way}
-        _print(data, as_json, show.pairs)
+        output(data, as_json, show.pairs)
         if wait and not stopped:
-            _fail(f"{found.instance_id} still drains after {timeout:g} s", EXIT_FAILED)
+            fail(f"{found.instance_id} still drains after {timeout:g} s", EXIT_FAILED)
 
 
 def _gone(instance: Instance, timeout_seconds: float, *, quiet: bool) -> bool:
@@ -348,10 +322,12 @@ def sql(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one statement in the instance's database; needs no psql."""
-    with _explained():
-        data = console.sql(find_instance(instance, config), query)
-        _print(data, as_json, console.sql_table)
+    """Run SQL in the instance's database; needs no psql."""
+    most = console.CELL_MAX if sys.stdout.isatty() else console.CELL_MAX_PIPED
+    with explained():
+        results = console.sql(find_instance(instance, config), query)
+        data = results[0] if len(results) == 1 else results
+        output(data, as_json, lambda _: console.sql_tables(results, most))
 
 
 @app.command("redis", context_settings={"ignore_unknown_options": True})
@@ -362,9 +338,9 @@ def redis_command(
     as_json: JsonOption = False,
 ) -> None:
     r"""Send one command to the instance's Redis or Valkey; \xHH is a byte. Needs no redis-cli."""
-    with _explained():
+    with explained():
         data = console.ask_redis(find_instance(instance, config), words)
-        _print(data, as_json, console.redis_text)
+        output(data, as_json, console.redis_text)
 
 
 @app.command()
@@ -372,14 +348,14 @@ def doctor(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Check processes, servers, lanes and room; exit 1 when something is wrong."""
-    with _explained():
+    with explained():
         found = find_instance(instance, config)
         try:
-            data = _ask(found, "doctor")
+            data = ask(found, "doctor")
         except Unreachable as error:
             check = {"check": "control socket", "ok": False, "detail": str(error)}
             data = {"ok": False, "checks": [check]}
-        _print(data, as_json, lambda data: show.rows(data["checks"]))
+        output(data, as_json, lambda data: show.rows(data["checks"]))
         if not data["ok"]:
             raise typer.Exit(EXIT_FAILED)
 

@@ -22,10 +22,10 @@ def instance(tmp_path: Path, pg_dsn: str, valkey_url: str) -> Instance:
     )  # fmt: skip
 
 
-def shown(picture: RenderableType) -> str:
-    """What a terminal of 80 columns would show."""
+def shown(picture: RenderableType, width: int = 80) -> str:
+    """What a terminal of so many columns would show."""
     text = io.StringIO()
-    Console(width=80, file=text).print(picture)
+    Console(width=width, file=text).print(picture)
     return text.getvalue()
 
 
@@ -33,19 +33,19 @@ def test_sql_answers_with_plain_data(instance: Instance) -> None:
     query = (
         "SELECT 1 AS one, 0.5::float8 AS half, NULL AS none, '\\x28b5'::bytea AS raw, now() AS t"
     )
-    data = console.sql(instance, query)
+    (data,) = console.sql(instance, query)
     assert data["columns"] == ["one", "half", "none", "raw", "t"]
     assert data["rows"][0][:4] == [1, 0.5, None, r"\x28\xb5"]
-    assert "half" in shown(console.sql_table(data))
+    assert "half" in shown(console.sql_tables([data]))
     json.dumps(data)
 
 
 def test_sql_commits_and_says_what_it_did(instance: Instance) -> None:
     console.sql(instance, "CREATE TABLE asked (n int)")
-    done = console.sql(instance, "INSERT INTO asked VALUES (1), (2)")
+    (done,) = console.sql(instance, "INSERT INTO asked VALUES (1), (2)")
     assert done["status"] == "INSERT 0 2"
-    assert shown(console.sql_table(done)).strip() == "INSERT 0 2"
-    assert console.sql(instance, "SELECT count(*) FROM asked")["rows"] == [[2]]
+    assert shown(console.sql_tables([done])).strip() == "INSERT 0 2"
+    assert console.sql(instance, "SELECT count(*) FROM asked")[0]["rows"] == [[2]]
 
 
 def test_a_refused_query_is_told_in_the_servers_words(instance: Instance) -> None:
@@ -91,3 +91,19 @@ def test_the_password_of_the_configuration_is_used_and_not_shown(
     with pytest.raises(console.AskFailed) as refused:
         console.ask_redis(named, ["PING"])
     assert secret not in str(refused.value)
+
+
+def test_several_statements_answer_one_by_one(instance: Instance) -> None:
+    one, two = console.sql(instance, "SELECT 1 AS a; SELECT 2 AS b, 3 AS c")
+    assert (one["columns"], one["rows"]) == (["a"], [[1]])
+    assert (two["columns"], two["rows"]) == (["b", "c"], [[2, 3]])
+    with pytest.raises(console.AskFailed, match="nowhere"):
+        console.sql(instance, "CREATE TABLE left_alone (n int); SELECT * FROM nowhere")
+    found = console.sql(instance, "SELECT to_regclass('left_alone')")[0]["rows"]
+    assert found == [[None]], "statements in one query are one transaction"
+
+
+def test_a_long_value_is_cut_for_eyes_only() -> None:
+    data = {"columns": ["x"], "rows": [["y" * 300]], "status": "SELECT 1"}
+    assert "…" in shown(console.sql_tables([data]))
+    assert "y" * 300 in shown(console.sql_tables([data], 1000), width=10_000)

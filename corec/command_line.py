@@ -1,0 +1,50 @@
+"""What ``corec`` and ``corec-ctl`` share as command lines."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+NUMBER_MAX: Final = 2**63 - 1
+"""The largest whole number an option takes: what a signed word holds."""
+ENTITY_MAX: Final = 2**32 - 1
+
+# Common options of a command that may stand before it, too: name → whether a value follows.
+_ANYWHERE: Final = {"--instance": True, "--config": True, "--json": False}
+
+
+class AnywhereGroup(TyperGroup):
+    """Commands whose common options stand before or after the command's name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move common options in front of the command behind its name."""
+        return super().parse_args(ctx, moved(args))
+
+
+def moved(args: list[str]) -> list[str]:
+    """``args`` with the common options in front of the first word behind that word."""
+    early: list[str] = []
+    rest = list(args)
+    while rest:
+        name, equals, _ = rest[0].partition("=")
+        if name not in _ANYWHERE or (equals and not _ANYWHERE[name]):
+            break
+        count = 2 if _ANYWHERE[name] and not equals else 1
+        if len(rest) < count:
+            break
+        early += rest[:count]
+        rest = rest[count:]
+    return [*rest[:1], *early, *rest[1:]] if rest and not rest[0].startswith("-") else args
+
+
+def version_option(program: str, version: str) -> Any:
+    """The option ``--version`` of ``program``."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            print(f"{program} {version}")
+            raise typer.Exit
+
+    return typer.Option("--version", callback=show, is_eager=True, help="Show the version.")

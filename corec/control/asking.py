@@ -1,0 +1,77 @@
+"""What every command of ``corec-ctl`` uses: its common options, its errors, its ways to answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+
+from corec.config import ConfigError
+from corec.control import console
+from corec.control.client import Client, Unreachable
+from corec.control.discover import Instance, NoInstance, SeveralInstances
+from corec.control.fallback import MemoryUnreadable
+from corec.control.protocol import ControlError
+from corec.private import NotPrivate
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 3
+ASK_SECONDS = 5.0
+WIDTH_PIPED = 1 << 20
+
+InstanceOption = Annotated[
+    str | None, typer.Option("--instance", metavar="ID", help="The instance_id to talk to.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The instance of this config file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say ``message`` on stderr and exit with ``code``."""
+    print(f"corec-ctl: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn every expected failure into one message and its exit code."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read the output has gone: that ends the command quietly
+    except NoInstance as error:
+        fail(str(error), EXIT_NOT_RUNNING)
+    except (SeveralInstances, ConfigError, NotPrivate) as error:
+        fail(str(error), EXIT_USAGE)
+    except ControlError as error:
+        fail(str(error), EXIT_USAGE if error.code == "bad_request" else EXIT_FAILED)
+    except (Unreachable, MemoryUnreadable, console.AskFailed, OSError) as error:
+        fail(str(error), EXIT_FAILED)
+
+
+def _console() -> Console:
+    """For stdout; what does not go to a terminal is never folded, so that grep and awk work."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH_PIPED)
+
+
+def output(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -> None:
+    """Print ``data`` as JSON, or as the ``picture`` of it."""
+    if as_json:
+        print(json.dumps(data, ensure_ascii=False))
+    else:
+        _console().print(picture(data))
+
+
+def ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:
+    """What the instance's control socket answers to ``op``."""
+    with Client(Path(instance.socket), ASK_SECONDS) as client:
+        return client.ask(op, args, seconds)

@@ -1,0 +1,77 @@
+"""Common options stand before or after a command, and a command line says what it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import corec
+from corec.command_line import ENTITY_MAX, moved
+
+BIN = Path(sys.executable).parent
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / words[0]), *words[1:]], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (["status"], ["status"]),
+        (["--json", "status"], ["status", "--json"]),
+        (["--instance", "a", "--json", "entity", "3"],
+         ["entity", "--instance", "a", "--json", "3"]),
+        (["--instance=a", "redis", "XLEN", "k"], ["redis", "--instance=a", "XLEN", "k"]),
+        (["--config", "f.json", "step", "--timeout", "3"],
+         ["step", "--config", "f.json", "--timeout", "3"]),
+        (["--json"], ["--json"]),
+        (["--instance"], ["--instance"]),
+        (["--instance", "a"], ["--instance", "a"]),
+        (["--json=1", "status"], ["--json=1", "status"]),
+        (["redis", "--json", "GET", "--instance"], ["redis", "--json", "GET", "--instance"]),
+        (["-h"], ["-h"]),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_common_options_move_behind_the_command(given: list[str], wanted: list[str]) -> None:
+    assert moved(given) == wanted
+
+
+@pytest.mark.slow
+def test_before_and_behind_say_the_same() -> None:
+    before = run("corec-ctl", "--instance", "nobody_runs_this", "--json", "status")
+    behind = run("corec-ctl", "status", "--instance", "nobody_runs_this", "--json")
+    assert (before.returncode, before.stderr) == (behind.returncode, behind.stderr)
+    assert before.returncode == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["corec", "corec-ctl"])
+def test_the_version(program: str) -> None:
+    assert run(program, "--version").stdout == f"{program} {corec.__version__}\n"
+    assert "--install-completion" in run(program, "-h").stdout
+
+
+@pytest.mark.slow
+def test_numbers_beyond_every_world_are_a_usage_error() -> None:
+    for words in (["entity", str(ENTITY_MAX + 1)], ["entity", "9" * 400], ["step", "9" * 400]):
+        found = run("corec-ctl", *words, "--instance", "nobody_runs_this")
+        assert found.returncode == 2, found
+        assert "Traceback" not in found.stderr
+    assert run("corec-ctl", "entity", str(ENTITY_MAX), "--instance", "nobody").returncode == 3
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
+    found = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; '{BIN}/corec' schema | head -c 1"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert found.stdout == "{"
+    assert found.stderr == ""
