@@ -19,7 +19,7 @@ A block (``max_size_mb`` MiB)::
     2048   dynamic words, copy 1
     3072   (reserved)
     4096   hot, copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
-           cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2
+           cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2, marks u1[cap] x 2
     log    messages since the last row                              LOG_DTYPE[log_cap]
     model  free room of the block (>= 1 MiB in a 5 MB block)
     hist   history fields, rows of (length + HISTORY_SPARE) values per entity, at the block's end
@@ -99,7 +99,7 @@ D_ROW_ERRORES: Final = 13  # since the last row
 D_ROW_REPARADAS: Final = 14
 D_ROW_MENSAJES: Final = 15
 D_UPDATES: Final = 16  # since tick 0
-D_FAILURES: Final = 17
+D_FAILURES: Final = 17  # failed runs
 D_REPAIRS: Final = 18
 D_MESSAGES: Final = 19
 D_ACC_RUN: Final = 20  # running sums of a tick whose inputs take several steps
@@ -108,11 +108,16 @@ D_ACC_SUM: Final = 22  # * Σ x
 D_ACC_MOMENT: Final = 23  # * Σ (x − mean)²
 D_ROWS: Final = 24
 D_INPUTS: Final = 25  # inputs applied since tick 0
-D_ERRORES: Final = 26  # failures of the last tick
+D_ERRORES: Final = 26  # entities that failed in the last tick
 D_HOT_SEL: Final = 27  # which copy of the hot columns counts
 D_STEP: Final = 28  # steps of the tick D_IN_TICK that are committed; 0 when it is done
+D_SICK: Final = 29  # entities whose racha is not 0
+D_MARKS_SEL: Final = 30  # which copy of marks counts, within a tick of several steps
 D_MEAN0: Final = 32  # * MEANS_MAX block means, for the next tick
 DYN_WORDS: Final = 48
+
+NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
+RACHA_MAX: Final = 254
 
 KIND_MICRO: Final = 0
 KIND_CELU: Final = 1

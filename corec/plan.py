@@ -120,8 +120,8 @@ BLOCK_ROW = np.dtype(
 
 
 def cold_bytes(cap: int) -> int:
-    """Bytes of the cold pairs: activo, fallos, racha, two copies each."""
-    return 2 * (L.column_bytes(cap, 1) + L.column_bytes(cap, 4) + L.column_bytes(cap, 1))
+    """Bytes of the cold pairs: activo, fallos, racha, marks, two copies each."""
+    return 2 * (3 * L.column_bytes(cap, 1) + L.column_bytes(cap, 4))
 
 
 def _room(processor: Processor, cap: int, block_bytes: int) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ UPDATE_ARGS = (
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
-    "active", "count", "ordinal", "activo", "out_local", "out_valor", "bad", "sums",
+    "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums",
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi")
 
@@ -134,7 +134,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         f"    on = u1_at(activo, {cap})",
         "    emitted_local = u4_at(out_local, count)",
         "    emitted_valor = f4_at(out_valor, count)",
-        "    failed = u4_at(bad, count)",
+        "    how = u1_at(ended, count)",
         f"    s = f8_at(sums, {K.A_COLUMNS})",
         f"    umbral = float32(s[{K.A_UMBRAL}])",
         f"    good, total, moment = s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}]",
@@ -147,6 +147,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "        if on[i] != actives[j]:",
         "            on[i] = actives[j]",
         "        if actives[j] == 0:",
+        "            how[j] = 0",
         "            continue",
     ]
     for ring in processor.history:
@@ -164,6 +165,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "        if fine and (valor - valor) == float32(0.0):",
         "            " + _put(processor, cap, "b", "valor", "valor"),
         *("            " + _put(processor, cap, "b", name, v) for name, v in _after(processor)),
+        f"            how[j] = {K.ENDED_WELL}",
         "            x = float64(valor)",
         "            good += 1.0",
         "            total += x",
@@ -175,7 +177,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "                emitted_valor[emitted] = valor",
         "                emitted += 1",
         "        else:",
-        "            failed[failures] = uint32(i)",
+        f"            how[j] = {K.ENDED_BADLY}",
         "            failures += 1",
         f"    s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}] = good, total, moment",
         f"    s[{K.A_RUNS}] += runs",

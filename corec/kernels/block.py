@@ -30,7 +30,7 @@ from numba import float64, int64, njit, types, uint64
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, f4_at, f8_at, fetch, i8_at, u1_at, u4_at, u8_at
 from corec.kernels.block_words import K_BEFORE_PUBLISH, add, commit, get_f, set_f
-from corec.kernels.failures import any_racha, note_failures, repair
+from corec.kernels.failures import repair
 from corec.kernels.frames import LOG_BYTES, append_log, emit, fetch_frame
 from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
@@ -42,7 +42,7 @@ from corec.layout import (
     D_ACC_SUM,
     D_DESVIACION,
     D_ERRORES,
-    D_FAILURES,
+    D_FALLOS_SEL,
     D_FITNESS,
     D_HOT_SEL,
     D_IN_DONE,
@@ -92,7 +92,7 @@ def close_tick(dyn, tick, n, carga, good, mean, moment):
         set_f(dyn, D_DESVIACION, sigma)
     errores = int64(dyn[D_ERRORES])
     set_f(dyn, D_UMBRAL, threshold(carga, sigma, errores, n, 0.1, 0.9))
-    share = 1.0 - min(float64(errores) / float64(n), 1.0)
+    share = 1.0 - float64(errores) / float64(n)
     set_f(dyn, D_FITNESS, 0.9 * get_f(dyn, D_FITNESS) + 0.1 * share)
     dyn[D_TICK] = uint64(tick)
 
@@ -110,27 +110,21 @@ def begin_row(dyn, tick):
 
 
 @njit(forceinline=True)
-def care(block, row, dyn, cold, ran, failures, targs, scratch):
-    """Count the failures of a step and repair when the tick has too many; returns the repairs."""
+def care(block, row, dyn, cold, held, targs, scratch):
+    """Repair at the end of a tick in which too many failed; returns the repairs."""
+    errores = int64(dyn[D_ERRORES])
+    if errores == 0:
+        return 0
     n = block[K.B_N]
+    add(dyn, D_ROW_ERRORES, errores)
+    if float64(errores) / float64(n) <= get_f(row, K.W_MAX_ERRORES):
+        return 0
     s = targs[K.T_SCRATCH]
-    ok = u1_at(s + scratch[K.S_OK], n)
-    run = u1_at(s + scratch[K.S_RUN], n)
-    failed = u4_at(s + scratch[K.S_BAD], max(row[K.W_CAP], K.STEP_INPUTS_MAX))
-    if failures == 0:
-        if ran > 0 and dyn[D_FAILURES] > uint64(0) and any_racha(row, dyn, cold, n):
-            note_failures(row, dyn, cold, n, run, failed, 0)
-        return 0
-    add(dyn, D_ERRORES, failures)
-    add(dyn, D_FAILURES, failures)
-    add(dyn, D_ROW_ERRORES, failures)
-    note_failures(row, dyn, cold, n, run, failed, failures)
-    if float64(dyn[D_ERRORES]) <= get_f(row, K.W_MAX_ERRORES) * float64(n):
-        return 0
     copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
     repairs = repair(
-        block, row, copy, dyn, cold, ok, run, failed, failures, s + scratch[K.S_REPAIRS], targs
-    )
+        block, row, copy, dyn, cold, held, u1_at(s + scratch[K.S_RUN], n),
+        u1_at(s + scratch[K.S_OK], n), s + scratch[K.S_REPAIRS], targs,
+    )  # fmt: skip
     add(dyn, D_REPAIRS, repairs)
     add(dyn, D_ROW_REPARADAS, repairs)
     return repairs
@@ -157,6 +151,7 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     source = base + OFF_DYN[0] + parity * (OFF_DYN[1] - OFF_DYN[0])
     copy_memory(s + scratch[K.S_DYN], source, DYN_WORDS * 8)
     step = int64(dyn[D_STEP])
+    held = int64(dyn[D_FALLOS_SEL])
     fetch(block[K.B_LOG] + LOG_BYTES * int64(dyn[D_LOG_N]), 128)
     fetch_frame(out)
     if int64(dyn[D_IN_TICK]) != tick:
@@ -166,15 +161,13 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
             input_step(block, row, dyn, cold, tick, inputs, lo, hi)
             commit(base, parity, step + 1, tick - 1, dyn)
             return 0
-        ran, good, mean, moment, emitted, failures = run_micro(
-            block, row, dyn, cold, targs, carga, scratch, after
-        )
+        good, mean, moment, emitted = run_micro(block, row, dyn, cold, targs, carga, scratch, after)
     else:
-        ran, good, mean, moment, emitted, failures = run_celu(
+        good, mean, moment, emitted = run_celu(
             block, row, dyn, cold, targs, inputs, lo, hi, scratch
         )
     last = int64(dyn[D_IN_DONE]) == hi - lo
-    repairs = care(block, row, dyn, cold, ran, failures, targs, scratch)
+    repairs = care(block, row, dyn, cold, held, targs, scratch) if last else 0
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
     local = u4_at(s + scratch[K.S_LOCAL], most)
     picked = f4_at(s + scratch[K.S_PICKED], most)
@@ -191,8 +184,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     process_kill_point(K_BEFORE_PUBLISH)
     published = emit(
         out, rows, block, row, step, emitted, local, picked, with_row, repairs,
-        s + scratch[K.S_REPAIRS], dyn, cold, targs, carga, u1_at(s + scratch[K.S_PLACE], n),
-        u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS),
+        s + scratch[K.S_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.S_OK], n),
+        u1_at(s + scratch[K.S_PLACE], n), u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS),
     )  # fmt: skip
     if not published:
         return -1

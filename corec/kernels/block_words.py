@@ -19,6 +19,7 @@ K_AFTER_COMMIT = register("block.after_commit")
 COLD_ACTIVO = 0
 COLD_FALLOS = 1
 COLD_RACHA = 2
+COLD_MARKS = 3
 
 
 @njit(inline="always")
@@ -48,7 +49,7 @@ def cold_offset(cap, column, copy):
         return copy * one
     if column == COLD_FALLOS:
         return 2 * one + copy * four
-    return 2 * one + 2 * four + copy * one
+    return 2 * one + 2 * four + (2 * (column - COLD_RACHA) + copy) * one
 
 
 @njit

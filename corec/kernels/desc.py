@@ -60,7 +60,7 @@ S_OK: Final = 2
 S_MEANS: Final = 3
 S_SUMS: Final = 4
 S_LOCAL: Final = 5
-S_BAD: Final = 6
+S_ENDED: Final = 6
 S_PICKED: Final = 7
 S_REPAIRS: Final = 8
 S_DYN: Final = 9
@@ -78,6 +78,10 @@ A_MESSAGES: Final = 5  # of this step
 A_FAILURES: Final = 6  # of this step
 A_COLUMNS: Final = 8
 
+# how a reading of a Celu block ended; 0: nothing ran
+ENDED_WELL: Final = 1
+ENDED_BADLY: Final = 2
+
 STEP_INPUTS_MAX: Final = 4096  # readings a block takes in one step
 PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
@@ -91,7 +95,7 @@ def scratch_layout(cap: int) -> dict[str, int]:
         "means": 64,
         "sums": A_COLUMNS * 8,
         "out_local": max(cap, STEP_INPUTS_MAX) * 4,
-        "bad": max(cap, STEP_INPUTS_MAX) * 4,
+        "ended": STEP_INPUTS_MAX,
         "out_valor": max(cap, STEP_INPUTS_MAX) * 4,
         "repairs": max(cap, STEP_INPUTS_MAX) * L.REPAIR.itemsize,
         "dyn": L.DYN_WORDS * 8,

@@ -1,14 +1,165 @@
-"""What happens to entities that fail: counted, and repaired when they are too many."""
+"""What happens to entities that fail: counted run by run, repaired at the end of a tick.
+
+``racha`` says how an entity's last runs ended: 0, the last one was good; 1 … RACHA_MAX, so many
+failed since the last good one; NO_RUN, it has not run since the start or since it was reset. The
+word D_SICK counts the entities whose racha is not 0: while there is none and nothing fails, no cold
+column is looked at.
+
+A Celu block's tick may take several steps, and its repair comes with the last one. What the steps
+before it leave for that is committed with them: fallos and racha in their pair, and for each entity
+whether it ran and failed in this tick (RAN, FAILED) in the pair ``marks``, written only by a step
+that is not the tick's last. Each pair is written in the copy that does not count, as everything is
+(see ``block``).
+"""
 
 from __future__ import annotations
 
-from numba import int64, njit, uint32
+from numba import int64, njit, uint8, uint32, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, load_u1, store_u1, u1_at, u4_at
-from corec.kernels.block_words import COLD_FALLOS, COLD_RACHA, cold_offset, own_cold
+from corec.kernels.address import call_kernel, copy_memory, load_u1, store_u1, u1_at, u4_at
+from corec.kernels.block_words import (
+    COLD_ACTIVO,
+    COLD_FALLOS,
+    COLD_MARKS,
+    COLD_RACHA,
+    add,
+    cold_offset,
+    own_cold,
+)
 from corec.kernels.frames import REPAIR_BYTES, write_repair
-from corec.layout import D_FALLOS_SEL, REPAIR_INHERIT, REPAIR_RESET
+from corec.layout import (
+    D_ACTIVO_SEL,
+    D_ERRORES,
+    D_FAILURES,
+    D_FALLOS_SEL,
+    D_MARKS_SEL,
+    D_SICK,
+    NO_RUN,
+    RACHA_MAX,
+    REPAIR_INHERIT,
+    REPAIR_RESET,
+)
+
+RAN = 1
+FAILED = 2
+FALLOS_MAX = 0xFFFFFFFF
+
+
+@njit(inline="always")
+def racha_of(row, dyn, cold, n):
+    """The racha that counts, u8[n]."""
+    return u1_at(cold + cold_offset(row[K.W_CAP], COLD_RACHA, int64(dyn[D_FALLOS_SEL])), n)
+
+
+@njit(inline="always")
+def fallos_of(row, dyn, cold, n):
+    """The fallos that count, u32[n]."""
+    return u4_at(cold + cold_offset(row[K.W_CAP], COLD_FALLOS, int64(dyn[D_FALLOS_SEL])), n)
+
+
+@njit(inline="always")
+def failed_once_more(fallos, racha, i):
+    """Count a failed run of entity ``i``."""
+    if fallos[i] < uint32(FALLOS_MAX):
+        fallos[i] += uint32(1)
+    if racha[i] == NO_RUN:
+        racha[i] = uint8(1)
+    elif racha[i] < RACHA_MAX:
+        racha[i] += uint8(1)
+
+
+@njit
+def recovers(racha, run, ok):
+    """Whether an entity ran well whose racha is not 0."""
+    found = uint8(0)
+    for i in range(racha.shape[0]):
+        found |= run[i] & ok[i] & uint8(racha[i] != 0)
+    return found != 0
+
+
+@njit
+def note_runs(row, dyn, cold, run, ok, failures):
+    """Count the runs of a Micro block's tick; ``run`` and ``ok`` (u8[n], 0 or 1): who, who well."""
+    if failures == 0 and dyn[D_SICK] == 0:
+        return
+    n = run.shape[0]
+    if failures == 0 and not recovers(racha_of(row, dyn, cold, n), run, ok):
+        return
+    own_cold(cold, row[K.W_CAP], dyn, D_FALLOS_SEL, COLD_FALLOS, n)
+    fallos, racha = fallos_of(row, dyn, cold, n), racha_of(row, dyn, cold, n)
+    sick = 0
+    for i in range(n):
+        if ok[i] != 0:
+            racha[i] = 0
+        elif run[i] != 0:
+            failed_once_more(fallos, racha, i)
+        sick += int64(racha[i] != 0)
+    dyn[D_SICK] = uint64(sick)
+    dyn[D_ERRORES] = uint64(failures)
+    add(dyn, D_FAILURES, failures)
+
+
+@njit
+def begin_marks(row, dyn, cold, run, begun):
+    """Bring into ``run`` (u8[n]) what the tick's steps before this one left, if ``begun``."""
+    n = run.shape[0]
+    if begun:
+        marks = cold + cold_offset(row[K.W_CAP], COLD_MARKS, int64(dyn[D_MARKS_SEL]))
+        copy_memory(run.ctypes.data, marks, n)
+        return
+    for i in range(n):
+        run[i] = 0
+
+
+@njit
+def keep_marks(row, dyn, cold, run):
+    """Leave ``run`` to the step that follows in this tick."""
+    sel = 1 - int64(dyn[D_MARKS_SEL])
+    marks = cold + cold_offset(row[K.W_CAP], COLD_MARKS, sel)
+    copy_memory(marks, run.ctypes.data, run.shape[0])
+    dyn[D_MARKS_SEL] = uint64(sel)
+
+
+@njit
+def note_readings(row, dyn, cold, run, locals_, ended, failures):
+    """Count the runs of a step of readings: the k-th was of entity ``locals_[k]`` and ended so
+    (``ended[k]``: K.ENDED_WELL, K.ENDED_BADLY, 0 when nothing ran)."""
+    n = run.shape[0]
+    racha = racha_of(row, dyn, cold, n)
+    changes = failures > 0
+    for k in range(ended.shape[0]):
+        i = int64(locals_[k])
+        if ended[k] == K.ENDED_WELL:
+            run[i] |= uint8(RAN)
+            changes |= racha[i] != 0
+    if not changes:
+        return
+    own_cold(cold, row[K.W_CAP], dyn, D_FALLOS_SEL, COLD_FALLOS, n)
+    fallos, racha = fallos_of(row, dyn, cold, n), racha_of(row, dyn, cold, n)
+    for k in range(ended.shape[0]):
+        i = int64(locals_[k])
+        if ended[k] == K.ENDED_WELL:
+            if racha[i] != 0:
+                racha[i] = 0
+                dyn[D_SICK] -= uint64(1)
+        elif ended[k] == K.ENDED_BADLY:
+            if run[i] & uint8(FAILED) == 0:
+                add(dyn, D_ERRORES, 1)
+            run[i] |= uint8(RAN | FAILED)
+            if racha[i] == 0:
+                add(dyn, D_SICK, 1)
+            failed_once_more(fallos, racha, i)
+    add(dyn, D_FAILURES, failures)
+
+
+@njit
+def end_marks(row, dyn, cold, run, ok):
+    """Mark in ``ok`` who ran in this tick and ran well the last time."""
+    n = run.shape[0]
+    racha = racha_of(row, dyn, cold, n)
+    for i in range(n):
+        ok[i] = uint8(run[i] != 0) & uint8(racha[i] == 0)
 
 
 @njit
@@ -22,61 +173,53 @@ def copy_entity(copy, row, i, j, count):
 
 
 @njit
-def next_healthy(ok, i, n):
-    """The next j after ``i``, cyclically, with ``ok[j]``; −1 when there is none."""
-    for step in range(1, n):
-        j = i + step
-        if j >= n:
-            j -= n
-        if ok[j] != 0:
-            return j
-    return int64(-1)
+def reset_entity(block, row, new, targs, i):
+    """Give entity ``i`` the state it started with."""
+    call_kernel(
+        row[K.W_INIT],
+        (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1),
+    )
 
 
 @njit
-def repair(block, row, new, dyn, cold, ok, ran, failed, n_failed, out, targs):
-    """Autoreparación: list (REPAIR) in ``out`` what was done; returns how many.
+def next_healthy(racha, activo, start):
+    """The first entity from ``start`` on that is active and whose last run was good; n: none."""
+    j = start
+    while j < racha.shape[0] and (racha[j] != 0 or activo[j] == 0):
+        j += 1
+    return j
 
-    A failed entity takes the state of the next healthy one, cyclically; one that fails twice
-    running, or finds nobody healthy, goes back to its initial state. History stays its own.
-    ``ran`` is marked with 2 where an entity was repaired: one that failed at several readings of
-    a step is repaired once.
+
+@njit
+def repair(block, row, new, dyn, cold, held, run, ok, out, targs):
+    """Autoreparación at the end of a tick: list (REPAIR) in ``out`` what was done; says how many.
+
+    Everyone who ran and is not ``ok`` takes the state of the next healthy entity, cyclically; who
+    failed twice running, or finds nobody healthy, goes back to the initial state. ``held``: the
+    copy of racha that the committed words name, which is not written.
     """
     n = block[K.B_N]
     cap = row[K.W_CAP]
-    racha = u1_at(cold + cold_offset(cap, COLD_RACHA, int64(dyn[D_FALLOS_SEL])), n)
+    if int64(dyn[D_FALLOS_SEL]) == held:
+        own_cold(cold, cap, dyn, D_FALLOS_SEL, COLD_FALLOS, n)
+    racha = racha_of(row, dyn, cold, n)
+    activo = u1_at(cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
+    first = next_healthy(racha, activo, 0)
+    following = first
     count = 0
-    last_i = n
-    last_donor = int64(-1)
-    for k in range(n_failed):
-        i = int64(failed[k])
-        if ran[i] == 2:
+    for i in range(n):
+        if run[i] == 0 or ok[i] != 0:
             continue
-        ran[i] = 2
         donor = int64(-1)
-        if racha[i] < 2:
-            if last_i < i and not last_i < last_donor <= i:
-                donor = last_donor  # nobody between the two is healthy: no second search
-            else:
-                donor = next_healthy(ok, i, n)
-            last_i = i
-            last_donor = donor
+        if first < n and racha[i] == 1:
+            if following <= i:
+                following = next_healthy(racha, activo, i + 1)
+            donor = following if following < n else first
         if donor >= 0:
             copy_entity(new, row, i, donor, row[K.W_STATE_FIELDS])
         else:
-            call_kernel(
-                row[K.W_INIT],
-                (
-                    new,
-                    block[K.B_HIST],
-                    block[K.B_FIRST],
-                    targs[K.T_SEED],
-                    row[K.W_PARAMS],
-                    i,
-                    i + 1,
-                ),
-            )
-            racha[i] = 0
+            reset_entity(block, row, new, targs, i)
+            racha[i] = uint8(NO_RUN)
         write_repair(
             out + REPAIR_BYTES * count, block[K.B_FIRST] + i,
             block[K.B_FIRST] + (donor if donor >= 0 else i),
@@ -84,36 +227,3 @@ def repair(block, row, new, dyn, cold, ok, ran, failed, n_failed, out, targs):
         )  # fmt: skip
         count += 1
     return count
-
-
-@njit
-def note_failures(row, dyn, cold, n, ran, failed, n_failed):
-    """Count failures per entity; ``racha`` (failures running) restarts where one ran well.
-
-    Marks the failed with 3 in ``ran``, where 1 says that an entity ran.
-    """
-    cap = row[K.W_CAP]
-    own_cold(cold, cap, dyn, D_FALLOS_SEL, COLD_FALLOS, n)
-    sel = int64(dyn[D_FALLOS_SEL])
-    fallos = u4_at(cold + cold_offset(cap, COLD_FALLOS, sel), n)
-    racha = u1_at(cold + cold_offset(cap, COLD_RACHA, sel), n)
-    for k in range(n_failed):
-        ran[int64(failed[k])] = 3
-    for i in range(n):
-        if ran[i] == 1:
-            racha[i] = 0
-    for k in range(n_failed):
-        i = int64(failed[k])
-        fallos[i] += uint32(1)
-        if racha[i] < 255:
-            racha[i] += 1
-
-
-@njit
-def any_racha(row, dyn, cold, n):
-    """Whether some entity failed at its last run."""
-    racha = u1_at(cold + cold_offset(row[K.W_CAP], COLD_RACHA, int64(dyn[D_FALLOS_SEL])), n)
-    found = 0
-    for i in range(n):
-        found |= int64(racha[i])
-    return found != 0

@@ -21,21 +21,17 @@ from corec.kernels.address import (
     store_u4,
     store_u8,
     trailing_zeros,
-    u1_at,
     u4_at,
 )
 from corec.kernels.block_words import (
-    COLD_ACTIVO,
     K_AFTER_PUBLISH,
     K_BETWEEN_PUBLISH,
     add,
-    cold_offset,
     get_f,
 )
 from corec.kernels.stats import histogram
 from corec.layout import (
     D_ACTIVAS,
-    D_ACTIVO_SEL,
     D_DESVIACION,
     D_FITNESS,
     D_HOT_SEL,
@@ -168,8 +164,8 @@ def write_messages(at, first_id, canal, count, local, picked):
 
 
 @njit
-def write_row(address, block, row, dyn, cold, targs, carga, place, counts):
-    """The ROW of this tick at ``address``."""
+def write_row(address, block, row, dyn, targs, carga, ok, place, counts):
+    """The ROW of this tick at ``address``; the histogram counts whom ``ok`` (u8[n]) marks."""
     n = block[K.B_N]
     words = address + AT_BLOCK
     store_u4(words, uint32(block[K.B_INDEX]))
@@ -188,9 +184,8 @@ def write_row(address, block, row, dyn, cold, targs, carga, place, counts):
     store_u8(address + AT_UNIX_NS, uint64(targs[K.T_UNIX_NS]))
     store_u8(address + AT_DESDE, uint64(dyn[D_ROW_TICK] + uint64(1)))
     copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
-    activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
     low, high = histogram(
-        f4_at(copy, n), activo, place, counts, u4_at(address + AT_HISTOGRAM, HISTOGRAM_BINS)
+        f4_at(copy, n), ok, place, counts, u4_at(address + AT_HISTOGRAM, HISTOGRAM_BINS)
     )
     store_f4(address + AT_HIST_MIN, float32(low))
     store_f4(address + AT_HIST_MIN + 4, float32(high))
@@ -210,9 +205,9 @@ def emit(
     repairs,
     repaired,
     dyn,
-    cold,
     targs,
     carga,
+    ok,
     place,
     counts,
 ):
@@ -253,7 +248,7 @@ def emit(
         )  # fmt: skip
         at = rows_data[frame_payload_offset(rows_data, rows_pos) :].ctypes.data
         if with_row:
-            write_row(at, block, row, dyn, cold, targs, carga, place, counts)
+            write_row(at, block, row, dyn, targs, carga, ok, place, counts)
         else:
             store_u8(at, uint64(targs[K.T_UNIX_NS]))
         copy_memory(at + repairs_at(has_row), repaired, REPAIR_BYTES * repairs)

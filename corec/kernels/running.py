@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import float32, float64, int64, njit, uint32, uint64
+from numba import float32, float64, int64, njit, uint64
 
 from corec.kernels import desc as K
 from corec.kernels.address import (
@@ -18,8 +18,15 @@ from corec.kernels.address import (
     u4_at,
 )
 from corec.kernels.block_words import COLD_ACTIVO, add, cold_offset, get_f, own_cold, set_f
+from corec.kernels.failures import (
+    begin_marks,
+    end_marks,
+    keep_marks,
+    note_readings,
+    note_runs,
+)
 from corec.kernels.frames import select_over
-from corec.kernels.stats import mean_where, moments
+from corec.kernels.stats import count_marks, mean_where, moments
 from corec.layout import (
     D_ACC_MOMENT,
     D_ACC_OK,
@@ -67,14 +74,31 @@ def input_step(block, row, dyn, cold, tick, inputs, lo, hi):
     add(dyn, D_INPUTS, hi - lo)
 
 
+@njit(inline="always")
+def window(n, carga):
+    """ceil(n · carga) by the decimals of ``carga``: the least width whose share of n reaches it.
+
+    Width / n, rounded to float64, is that float64 which the decimal of the same value is read as,
+    so nothing is lost by a product in binary: 0.07 of 100 are 7.
+    """
+    if carga >= 1.0:
+        return n
+    width = min(max(int64(math.ceil(float64(n) * carga)), 1), n)
+    while width > 1 and float64(width - 1) / float64(n) >= carga:
+        width -= 1
+    while float64(width) / float64(n) < carga:
+        width += 1
+    return width
+
+
 @njit(forceinline=True)
 def run_mask(block, row, dyn, cold, tick, carga, run):
-    """Mark in ``run`` who runs: the active ones of a window of ceil(n·carga) that rotates.
+    """Mark in ``run`` who runs: the active ones of a window that rotates. Returns how many run.
 
-    The window of tick t starts at ((t − 1) · width) mod n. Returns how many run.
+    The window of tick t starts at ((t − 1) · width) mod n.
     """
     n = block[K.B_N]
-    width = int64(math.ceil(float64(n) * carga))
+    width = window(n, carga)
     if width >= n and int64(dyn[D_ACTIVAS]) == n:
         for i in range(n):
             run[i] = 1
@@ -129,8 +153,8 @@ def fetch_words(block):
 def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     """Run a Micro block into its other hot copy; ``after`` is the row of the next block.
 
-    Returns (ran, good, mean, Σ(x − mean)², messages, failures); who ran, who did well, the messages
-    and the failed are listed in the scratch arrays.
+    Returns (good, mean, Σ(x − mean)², messages); who ran, who did well and the messages are listed
+    in the scratch arrays.
     """
     n = block[K.B_N]
     size = row[K.W_COPY_BYTES]
@@ -141,7 +165,6 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     ok = u1_at(s + scratch[K.S_OK], n)
     run = u1_at(s + scratch[K.S_RUN], n)
     over = u1_at(s + scratch[K.S_OVER], n)
-    failed = u4_at(s + scratch[K.S_BAD], most)
     umbral = float32(get_f(dyn, D_UMBRAL))
     ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
     fill_means(row, dyn, s + scratch[K.S_MEANS])
@@ -155,26 +178,21 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     dyn[D_HOT_SEL] = uint64(1 - sel)
     fetch_words(after)
     valor = f4_at(new, n)
-    failures = 0
     mean, moment = moments(valor, ok, good, umbral, over)
-    if good < n:
-        for i in range(n):
-            if run[i] != 0 and ok[i] == 0:
-                failed[failures] = uint32(i)
-                failures += 1
+    note_runs(row, dyn, cold, run, ok, ran - good)
     local = u4_at(s + scratch[K.S_LOCAL], most)
     picked = f4_at(s + scratch[K.S_PICKED], most)
     hits = u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS)
     messages = select_over(over, valor, local, picked, hits)
     add(dyn, D_UPDATES, ran)
-    return ran, good, mean, moment, messages, failures
+    return good, mean, moment, messages
 
 
 @njit
 def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     """Give a Celu block the readings that wait for it, at most one step's worth.
 
-    Returns what ``run_micro`` returns; ran, good and the sums are those of the whole tick so far.
+    Returns what ``run_micro`` returns; all but the messages are figures of the whole tick so far.
     """
     s = targs[K.T_SCRATCH]
     sums = f8_at(s + scratch[K.S_SUMS], K.A_COLUMNS)
@@ -186,9 +204,13 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     sums[K.A_MESSAGES] = 0.0
     sums[K.A_FAILURES] = 0.0
     before = int64(dyn[D_IN_DONE])
-    if lo + before >= hi:
-        return figures(sums)
     n = block[K.B_N]
+    run = u1_at(s + scratch[K.S_RUN], n)
+    ok = u1_at(s + scratch[K.S_OK], n)
+    begin_marks(row, dyn, cold, run, before > 0)
+    if lo + before >= hi:
+        end_marks(row, dyn, cold, run, ok)
+        return figures(sums)
     cap = row[K.W_CAP]
     size = row[K.W_COPY_BYTES]
     sel = int64(dyn[D_HOT_SEL])
@@ -207,11 +229,16 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
         (cur, new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_TICK], targs[K.T_SEED],
          row[K.W_PARAMS], s + scratch[K.S_MEANS], locals_[first:].ctypes.data,
          values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
-         s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_BAD],
+         s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
          s + scratch[K.S_SUMS]),
     )  # fmt: skip
-    failures = int64(sums[K.A_FAILURES])
-    _mark(block, dyn, activo, locals_, actives, first, done, failures, s, scratch)
+    ended = u1_at(s + scratch[K.S_ENDED], done)
+    note_readings(row, dyn, cold, run, locals_[first:], ended, int64(sums[K.A_FAILURES]))
+    if first + done < hi:
+        keep_marks(row, dyn, cold, run)
+    else:
+        end_marks(row, dyn, cold, run, ok)
+    dyn[D_ACTIVAS] = uint64(count_marks(u1_at(activo, n)))
     add(dyn, D_IN_DONE, done)
     add(dyn, D_INPUTS, done)
     add(dyn, D_UPDATES, int64(sums[K.A_RUNS]) - int64(dyn[D_ACC_RUN]))
@@ -227,26 +254,4 @@ def figures(sums):
     """What ``run_micro`` returns, out of the figures of a Celu block's tick so far."""
     good = sums[K.A_GOOD]
     mean = sums[K.A_SUM] / good if good > 0.0 else 0.0
-    counts = int64(sums[K.A_MESSAGES]), int64(sums[K.A_FAILURES])
-    return int64(sums[K.A_RUNS]), int64(good), mean, sums[K.A_MOMENT], counts[0], counts[1]
-
-
-@njit
-def _mark(block, dyn, activo, locals_, actives, first, done, failures, s, scratch):
-    """Mark who ran and who is healthy after a step of readings, and count the active."""
-    n = block[K.B_N]
-    on = u1_at(activo, n)
-    ok = u1_at(s + scratch[K.S_OK], n)
-    run = u1_at(s + scratch[K.S_RUN], n)
-    failed = u4_at(s + scratch[K.S_BAD], K.STEP_INPUTS_MAX)
-    activas = 0
-    for i in range(n):
-        activas += int64(on[i])
-        ok[i] = on[i]
-        run[i] = 0
-    dyn[D_ACTIVAS] = uint64(activas)
-    for j in range(first, first + done):
-        if actives[j] != 0:
-            run[int64(locals_[j])] = 1
-    for k in range(failures):
-        ok[int64(failed[k])] = 0
+    return int64(good), mean, sums[K.A_MOMENT], int64(sums[K.A_MESSAGES])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numba import int64, njit, types, uint64
+from numba import int64, njit, types, uint8, uint64
 
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, cold_offset, set_f
+from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, set_f
 from corec.kernels.running import take_means
 from shm.atomics import load_acquire, store_release
 
@@ -32,12 +32,15 @@ def init_range(blocks, swarms, lo, hi, seed):
         )
         cold = block[K.B_HOT] + row[K.W_COLD]
         activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, 0), n)
+        racha = u1_at(cold + cold_offset(row[K.W_CAP], COLD_RACHA, 0), n)
         for i in range(n):
             activo[i] = 1
+            racha[i] = uint8(L.NO_RUN)
         dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
         set_f(dyn, L.D_UMBRAL, 0.5)
         set_f(dyn, L.D_FITNESS, 1.0)
         dyn[L.D_ACTIVAS] = uint64(n)
+        dyn[L.D_SICK] = uint64(n)
         if row[K.W_MEANS] > 0:
             take_means(block, row, dyn, cold)
         store_release(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8, uint64(0))

@@ -96,7 +96,7 @@ class BlockView:
 
     @property
     def racha(self) -> NDArray[np.uint8]:
-        """u8[n]: failures running."""
+        """u8[n]: failed runs since the last good one, L.NO_RUN before the first run."""
         cap = self.swarm.cap
         sel = int(self.dyn[L.D_FALLOS_SEL])
         at = 2 * L.column_bytes(cap, 1) + 2 * L.column_bytes(cap, 4)

@@ -95,7 +95,7 @@ def test_limits_and_sizes_are_the_codes_own() -> None:
     assert rows["entities in a block"].startswith(f"{BLOCK_ENTITIES_MAX:,},")
     assert rows["independent random numbers per reading of a Celu entity"] == str(DRAWS_PER_READING)
     assert f"types `{' '.join(FIELD_DTYPES)}`" in TEXT
-    assert cold_bytes(64_000) == 12 * 64_000
+    assert cold_bytes(64_000) == 14 * 64_000
     assert L.LOG_DTYPE.itemsize == 16
     detector = resolve("detector")
     ring, counters = detector.history_bytes(64), 64 * 2 * 8

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,37 @@ import numpy as np
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.plain import PlainEntity
 from corec.entities.processor import Processor
-from corec.layout import HISTOGRAM_BINS, REPAIR_INHERIT, REPAIR_RESET
+from corec.layout import HISTOGRAM_BINS, NO_RUN, RACHA_MAX, REPAIR_INHERIT, REPAIR_RESET
 
 Reading = tuple[int, float, bool]
 
 
 @dataclass
 class Entity:
-    """One entity: its state by name (``valor`` and histories included), and its counts."""
+    """One entity: its state by name (``valor`` and histories included), and its counts.
+
+    ``runs``: how its runs ended since the start or its last reset, True for a good one.
+    """
 
     state: dict[str, Any]
     activo: bool = True
     fallos: int = 0
-    racha: int = 0
+    runs: list[bool] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Active, and its last run was good."""
+        return self.activo and bool(self.runs) and self.runs[-1]
+
+    @property
+    def racha(self) -> int:
+        """Failed runs since the last good one, as the blocks keep it."""
+        if not self.runs:
+            return NO_RUN
+        failed = 0
+        while failed < len(self.runs) and not self.runs[-1 - failed]:
+            failed += 1
+        return min(failed, RACHA_MAX)
 
 
 @dataclass
@@ -35,10 +54,20 @@ class Tick:
     messages: list[bytes] = field(default_factory=list)
     emitted: list[tuple[int, np.float32]] = field(default_factory=list)
     good: list[tuple[int, np.float32]] = field(default_factory=list)
-    failed: list[int] = field(default_factory=list)
-    healthy: set[int] = field(default_factory=set)
+    ended: dict[int, list[bool]] = field(default_factory=dict)
+    runs_failed: int = 0
     repairs: list[tuple[int, int, int]] = field(default_factory=list)
     umbral: float = 0.0
+
+    @property
+    def errores(self) -> int:
+        """Entities that failed at least once."""
+        return sum(not all(runs) for runs in self.ended.values())
+
+    @property
+    def well(self) -> list[int]:
+        """Entities that ran and whose last run was good."""
+        return sorted(i for i, runs in self.ended.items() if runs[-1])
 
 
 def lane_sum(terms: Iterable[tuple[int, float]]) -> float:
@@ -100,6 +129,7 @@ class Reference:
         self.max_errores = max_errores
         self.entities = [Entity(self.initial(i)) for i in range(n)]
         self.tick = 0
+        self.seen = np.zeros(0, np.float32)
         self.umbral, self.fitness = 0.5, 1.0
         self.media = self.desviacion = 0.0
         self.means: dict[str, float] = {}
@@ -148,6 +178,7 @@ class Reference:
             self._run_window(readings, found)
         else:
             self._run_readings(readings, found)
+        self.seen = np.array([self.entities[i].state["valor"] for i in found.well], np.float32)
         self._repair(found)
         self._close(found)
         return found
@@ -156,7 +187,7 @@ class Reference:
         for i, value, activo in readings:
             self.entities[i].state["valor"] = np.float32(value)
             self.entities[i].activo = activo
-        width = math.ceil(self.n * self.carga)
+        width = math.ceil(self.n * Fraction(str(self.carga)))
         start = (self.tick - 1) * width % self.n
         window = {(start + k) % self.n for k in range(min(width, self.n))}
         for i in range(self.n):
@@ -171,12 +202,14 @@ class Reference:
                 self._took(i, self.call(i, np.float32(value), draws=draws), found)
 
     def _took(self, i: int, valor: np.float32 | None, found: Tick) -> None:
+        entity = self.entities[i]
+        entity.runs.append(valor is not None)
+        found.ended.setdefault(i, []).append(valor is not None)
         if valor is None:
-            found.failed.append(i)
-            self.entities[i].fallos += 1
+            found.runs_failed += 1
+            entity.fallos += 1
             return
         found.good.append((i, valor))
-        found.healthy.add(i)
         if valor > np.float32(found.umbral):
             canal = self.canal
             found.messages.append(struct.pack("!Ibf?", self.first_id + i, canal, valor, True))
@@ -184,22 +217,15 @@ class Reference:
             self.log.append((i, self.tick, valor))
 
     def _repair(self, found: Tick) -> None:
-        failed = set(found.failed)
-        for i in found.healthy - failed:
-            self.entities[i].racha = 0
-        for i in found.failed:
-            self.entities[i].racha += 1
-        if len(found.failed) <= self.max_errores * self.n:
+        if Fraction(found.errores, self.n) <= Fraction(str(self.max_errores)):
             return
-        healthy = found.healthy - failed
-        if self.processor.kind == "celu":
-            healthy = {i for i in range(self.n) if self.entities[i].activo} - failed
-        for i in sorted(failed) if self.processor.kind == "micro" else dict.fromkeys(found.failed):
-            donors = [(i + k) % self.n for k in range(1, self.n)]
-            donor = next((j for j in donors if j in healthy), None)
+        healthy = [e.healthy for e in self.entities]
+        for i in sorted(i for i, runs in found.ended.items() if not runs[-1]):
             entity = self.entities[i]
-            if donor is None or entity.racha >= 2:
-                entity.state, entity.racha = self.initial(i), 0
+            donors = [(i + k) % self.n for k in range(1, self.n)]
+            donor = next((j for j in donors if healthy[j]), None)
+            if donor is None or entity.runs[-2:] == [False, False]:
+                entity.state, entity.runs = self.initial(i), []
                 found.repairs.append((i, i, REPAIR_RESET))
             else:
                 kept = {ring.name: entity.state[ring.name] for ring in self.processor.history}
@@ -212,12 +238,11 @@ class Reference:
             known = micro_statistics if self.processor.kind == "micro" else celu_statistics
             self.media, self.desviacion = known(found.good)
             sigma = self.desviacion
-        share = len(found.failed) / self.n
-        raw = 0.5 * (2 - self.carga) + 0.3 * sigma + 0.2 * len(found.failed) / self.n
+        raw = 0.5 * (2 - self.carga) + 0.3 * sigma + 0.2 * found.errores / self.n
         self.umbral = float(np.float32(min(max(raw, 0.1), 0.9)))
-        self.fitness = 0.9 * self.fitness + 0.1 * (1.0 - min(share, 1.0))
+        self.fitness = 0.9 * self.fitness + 0.1 * (1.0 - found.errores / self.n)
         self.take_means()
-        self.since["errores"] += len(found.failed)
+        self.since["errores"] += found.errores
         self.since["reparadas"] += len(found.repairs)
         self.since["mensajes"] += len(found.messages)
 
@@ -229,8 +254,8 @@ class Reference:
             self.means[name] = lane_sum(finite) / len(finite) if finite else 0.0
 
     def histogram(self) -> tuple[np.float32, np.float32, list[int]]:
-        """(minimum, maximum, 16 counts) of the active entities' valor."""
-        values = np.array([e.state["valor"] for e in self.entities if e.activo], np.float32)
+        """(minimum, maximum, 16 counts) of the last tick's values, one of each that is well."""
+        values = self.seen
         if not values.size:
             return np.float32(0.0), np.float32(0.0), [0] * HISTOGRAM_BINS
         low, high = values.min(), values.max()

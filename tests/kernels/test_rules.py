@@ -44,7 +44,7 @@ def hold_against(block: Block, model: Reference, done: Tick) -> None:
         *((L.D_MEAN0 + k, model.means[name]) for k, name in enumerate(block.processor.means)),
     ):
         assert view.number(word) == number, word
-    assert int(view.dyn[L.D_ERRORES]) == len(done.failed)
+    assert int(view.dyn[L.D_ERRORES]) == done.errores
     assert int(view.dyn[L.D_ACTIVAS]) == sum(e.activo for e in model.entities)
 
 
