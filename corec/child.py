@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from typing import Final
 
 import setproctitle
 
@@ -16,6 +17,8 @@ from corec.log import set_role
 from corec.runtime import Runtime
 
 _PR_SET_PDEATHSIG = 1
+TAKEN_OVER: Final = 5
+"""Exit code of a process that finds its instance_id in another instance's hands."""
 
 
 class Child:

@@ -185,6 +185,7 @@ C_ENTIDADES: Final = 3
 C_LANES: Final = 4  # number of worker lanes (= slots for workers)
 C_CONFIG_HASH: Final = 5  # what of the config must not change under a living world
 C_BASE_TICK: Final = 6  # tick this process group started from (supervisor, before the first fork)
+C_FRESH: Final = 7  # 1: a world made by --fresh, whose input begins behind what was there
 
 # line 1: supervisor
 C_STATE: Final = 16  # STATE_*
@@ -261,6 +262,7 @@ P_TRANSACTIONS: Final = 3
 P_DUPLICATES: Final = 4
 P_BYTES: Final = 5
 P_DROPPED: Final = 6
+P_OVERLAP: Final = 7  # 2 + last tick with rows in the tables at the take-over (1: none, 0: not yet)
 
 # broker counters
 B_MESSAGES_OUT: Final = 0  # this world
@@ -271,6 +273,8 @@ B_ENTRIES_IN: Final = 4
 B_ALERTS: Final = 5
 B_DUPLICATES: Final = 6
 B_DROPPED: Final = 7
+B_BEGUN: Final = 8  # 1: this process group has written for its world
+B_UNREAD_LOST: Final = 9  # input entries that went away unread
 
 STATE_STARTING: Final = 0
 STATE_RUNNING: Final = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,15 @@ def word_to_float(word: int) -> float:
     return float(np.uint64(word).view(np.float64))
 
 
+class Owner(NamedTuple):
+    """An instance as the servers know it, to tell two with one ``instance_id`` apart."""
+
+    id: str
+    """Of its state folder: the same after a restart, another one in a copy."""
+    who: str
+    """Host, pid and state folder, for people."""
+
+
 @dataclass
 class Runtime:
     """Handles of one instance. Lists are indexed by worker lane ``k``."""
@@ -70,6 +79,8 @@ class Runtime:
     redis_url: str
     updates_before: int = 0
     resident_bytes: int = 0
+    owner: Owner | None = None
+    """Who this instance is to the servers; None: it holds no lease."""
     info: dict[str, object] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
 

@@ -49,6 +49,11 @@ class Cursor:
     total: int = 0
     """Messages published up to ``counted``, this world."""
 
+    @property
+    def done(self) -> EntryId:
+        """The last entry all of which is in the inbox."""
+        return self.published.done_before()
+
 
 @dataclass
 class Work:
@@ -146,8 +151,8 @@ class Incoming:
         if R.check(packed, canal, self.swarms, work.verdict):
             self._bad_letters(work, letters)
         work.dead = [letters[entry] for entry in sorted(letters) if entry > dead_to]
-        work.begin = _skipped(work, cursor.published)
-        work.count_from = _skipped(work, cursor.counted)
+        work.begin = skipped(work, cursor.published)
+        work.count_from = skipped(work, cursor.counted)
         here, last = cursor.published, ids[-1]
         work.moves = last > here.id or (last == here.id and not here.last)
         return work
@@ -156,8 +161,8 @@ class Incoming:
         """The messages ``begin``..``end`` of ``work`` are in the inbox (or were before)."""
         cursor = self.cursors[work.canal]
         position = work.position(end)
-        cursor.published = max(cursor.published, position, key=_order)
-        if _order(position) > _order(cursor.counted):
+        cursor.published = max(cursor.published, position, key=order)
+        if order(position) > order(cursor.counted):
             cursor.total += work.good(max(begin, work.count_from), end)
             cursor.counted = position
         cursor.read = max(cursor.read, position.done_before())
@@ -244,11 +249,12 @@ def _raw_value(datos: bytes) -> float:
     return float(raw.unpack(datos)[0])
 
 
-def _order(position: InPosition) -> tuple[EntryId, int, int]:
+def order(position: InPosition) -> tuple[EntryId, int, int]:
+    """What positions are compared by."""
     return position.id, position.last, position.next_msg
 
 
-def _skipped(work: Work, mark: InPosition) -> int:
+def skipped(work: Work, mark: InPosition) -> int:
     """Messages of ``work`` that lie before ``mark``: always its first ones."""
     if work.ids[0] > mark.id:
         return 0

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.broker import frames as F
-from corec.broker.positions import PART, Keys, LanePosition, Part, SinkState, format_part
+from corec.broker.positions import PART, Keys, LanePosition, Part, format_part
+from corec.broker.state import SinkState
 from shm.lane import Lane
 
 BATCH_BYTES: Final = 4 << 20

@@ -17,14 +17,21 @@ from typing import Final
 import uvloop
 
 from corec import layout as L
+from corec.broker.events import Events
+from corec.broker.held_back import HeldBack
 from corec.broker.incoming import Incoming
-from corec.broker.link import Link
+from corec.broker.link import Link, SinkAway
+from corec.broker.loss import Known, Loss
 from corec.broker.outgoing import Outgoing, alert_groups
-from corec.broker.positions import Keys, SinkState
+from corec.broker.owner import RENEW_SECONDS, TakenOver
+from corec.broker.positions import Keys
 from corec.broker.reader import Reader
 from corec.broker.sender import Sender
+from corec.broker.state import SinkState
 from corec.broker.status import Status
-from corec.broker.writer import TakenOver, Writer
+from corec.broker.watcher import Watcher
+from corec.broker.writer import Writer
+from corec.child import TAKEN_OVER
 from corec.log import get_logger
 from corec.runtime import Runtime
 
@@ -44,8 +51,9 @@ class _Leave(Exception):
 def run(rt: Runtime) -> int:
     """Run the broker until ``C_STOP`` or the supervisor's death; returns the exit code.
 
-    0: drained, or told to leave at once. 1: the supervisor died, or another world has taken over
-    this instance's streams. To be called in a forked child, without a running event loop.
+    0: drained, or told to leave at once. 1: the supervisor died. TAKEN_OVER: another instance, or
+    another world, has taken over this instance's streams. To be called in a forked child, without a
+    running event loop.
     """
     loop = uvloop.new_event_loop()
     try:
@@ -67,26 +75,46 @@ class _Broker:
         self.incoming = Incoming(rt.plan)
         groups, group_of_block = alert_groups(rt.plan)
         self.outgoing = Outgoing(rt.out, rt.epoch, groups, group_of_block)
+        known = self._known()
         self.writer = Writer(
             Link(rt.redis_url, keys.pos, cluster), keys, rt.epoch, self.incoming.canales,
-            self._loaded,
+            self._loaded, known=known, begun=self.status.count(L.B_BEGUN) != 0,
+            fresh=rt.get(L.C_FRESH) != 0, owner=rt.owner, maxlen=rt.config.streams.maxlen,
         )  # fmt: skip
+        events = Events(rt)
+        self.watcher = Watcher(self.writer, self.incoming, self.status, events)
         self.reader = Reader(
-            rt, self.writer, self.incoming, self.status, Link(rt.redis_url, keys.pos, cluster)
-        )
+            rt, self.writer, self.incoming, self.status, Link(rt.redis_url, keys.pos, cluster),
+            self.watcher, self._held_back(events, known is not None),
+        )  # fmt: skip
         self.sender = Sender(
-            rt, self.writer, self.outgoing, self.status, self.reader.hash_fields,
+            rt, self.writer, self.outgoing, self.status, events, self.reader.hash_fields,
             lambda: self.reader.done,
         )  # fmt: skip
 
-    def _loaded(self, state: SinkState) -> None:
-        self.sender.loaded(state)
+    def _held_back(self, events: Events, lived: bool) -> HeldBack:
+        first = self.status.count(L.B_BEGUN) == 0
+        return HeldBack(self._rt, self.incoming, events, lived=lived, first=first)
+
+    def _known(self) -> Known | None:
+        """What this world has in Redis by the words that outlive a broker; None: it is new."""
+        tick, messages = self._slot.get(L.S_TICK), self.status.count(L.B_MESSAGES_OUT)
+        if not tick and not messages and not self.status.count(L.B_BEGUN):
+            return None
+        left = self.status.read_totals()
+        return Known(tick, messages or None, left.get("out", {}), left.get("dead", {}))
+
+    def _loaded(self, state: SinkState, loss: Loss | None) -> None:
+        self.status.set_count(L.B_BEGUN, 1)
+        self.sender.loaded(state, loss)
+        self.watcher.reloaded()
 
     async def main(self) -> int:
         tasks = {
             "sender": asyncio.ensure_future(self.sender.run()),
             "reader": asyncio.ensure_future(self.reader.run()),
             "watch": asyncio.ensure_future(self._watch()),
+            "lease": asyncio.ensure_future(self._renew()),
         }
         pending = set(tasks.values())
         try:
@@ -94,12 +122,13 @@ class _Broker:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            await self.writer.release()
             return 0
         except _Leave as leave:
             return leave.code
         except TakenOver as error:
             log.error("the broker leaves", reason=str(error))
-            return 1
+            return TAKEN_OVER
         finally:
             for task in tasks.values():
                 task.cancel()
@@ -125,6 +154,15 @@ class _Broker:
                 totals_at = time.monotonic()
                 self._write_totals()
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _renew(self) -> None:
+        """Keep the lease, whatever else waits for the server."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self.writer.renew()
+            except SinkAway as error:
+                log.debug("the lease was not renewed", reason=str(error))
 
     def _write_totals(self) -> None:
         state = self.writer.state

@@ -6,6 +6,9 @@ tick applies and how far the stream was read can never disagree, and a checkpoin
 
 The connection only reads; a blocked XREAD stands in nobody's way. Dead letters go over the
 writer's. Input stops while the inbox is full; unread entries stay in their streams.
+
+Now and then, and at each connection, the streams themselves are looked at (``continuity``). A world
+that runs ticks again whose output is out already takes in nothing new meanwhile (``held_back``).
 """
 
 from __future__ import annotations
@@ -14,23 +17,24 @@ import asyncio
 import time
 from typing import Any, Final
 
-import numpy as np
-
 from corec import layout as L
 from corec.broker import readings as R
+from corec.broker.applied import applied_positions
 from corec.broker.backoff import Backoff
 from corec.broker.dead import DeadLetter
+from corec.broker.held_back import HeldBack
 from corec.broker.incoming import Incoming, Work
 from corec.broker.link import Command, Link, SinkAway, sort_error
 from corec.broker.outgoing import BATCH_BYTES
 from corec.broker.positions import (
     ZERO,
-    EntryId,
-    InPosition,
+    after,
     choose_start,
     format_in_position,
+    parse_id,
 )
 from corec.broker.status import Status
+from corec.broker.watcher import Watcher
 from corec.broker.writer import Writer
 from corec.log import get_logger
 from corec.runtime import Runtime
@@ -48,22 +52,26 @@ FULL_POLL_SECONDS: Final = 0.002
 WRONG_TYPE_SECONDS: Final = 5.0
 INBOX_FULL_SHOWN_SECONDS: Final = 1.0
 
+Raw = list[tuple[bytes, list[bytes]]]
+
 
 class Reader:
     """Reads every canal of the configuration until ``C_STOP`` says that ticks end."""
 
     def __init__(
-        self, rt: Runtime, writer: Writer, incoming: Incoming, status: Status, link: Link
-    ) -> None:
+        self, rt: Runtime, writer: Writer, incoming: Incoming, status: Status, link: Link,
+        watcher: Watcher, held: HeldBack,
+    ) -> None:  # fmt: skip
         self._rt = rt
         self._writer = writer
         self._incoming = incoming
         self._status = status
         self._link = link
+        self._watcher = watcher
+        self._held = held
         self._backoff = Backoff()
         self._count = COUNT_FIRST
         self._wrong_type: dict[int, float] = {}
-        self._applied: dict[int, EntryId] = {}
         self.done = False
 
     async def run(self) -> None:
@@ -89,21 +97,16 @@ class Reader:
 
     def hash_fields(self) -> list[Any]:
         """Names and values of this reader's fields of the position hash, as of now."""
-        for canal, position in applied_positions(self._rt).items():
-            entry = position.done_before()
-            if entry > self._applied.get(canal, ZERO):
-                self._applied[canal] = entry
         fields: list[Any] = []
-        for canal, entry in self._applied.items():
-            fields += [f"in:{canal}", str(entry)]
         for canal, cursor in self._incoming.cursors.items():
             fields += [f"read:{canal}", format_in_position(cursor.counted)]
             fields += [f"total_in:{canal}", cursor.total]
-        return fields
+        return fields + self._watcher.hash_fields()
 
     def totals(self) -> dict[int, int]:
         """Messages taken in by canal, this world."""
-        return {canal: cursor.total for canal, cursor in self._incoming.cursors.items()}
+        cursors = {canal: cursor.total for canal, cursor in self._incoming.cursors.items()}
+        return {**self._writer.state.total_in, **cursors}
 
     def _open(self) -> None:
         """Find every canal's position. The lane's tail is read before the table: what the leader
@@ -115,18 +118,25 @@ class Reader:
             start = state.start.get(canal)
             published = choose_start(in_lane.get(canal), in_table.get(canal), start)
             counted = state.read.get(canal, choose_start(None, None, start))
+            rewound = state.rewound.get(canal)
+            if rewound is not None and published.done_before() == rewound.at:
+                published = after(rewound.to)
             self._incoming.open(canal, published, counted, state.total_in.get(canal, 0))
-            self._applied[canal] = state.applied.get(canal, ZERO)
+        self._held.begin(state)
         self._status.ready()
 
     async def _step(self) -> None:
         """One XREAD and all that follows from it."""
         if not self._link.connected:
+            await self._writer.probe()
             await self._link.connect()
+            self._watcher.wanted()
+        await self._watcher.look(self._link)
         keys = self._writer.keys
         now = time.monotonic()
         self._wrong_type = {c: until for c, until in self._wrong_type.items() if until > now}
         canales = [c for c in self._incoming.canales if c not in self._wrong_type]
+        canales = self._held.readable(canales)
         if not canales:
             await self._pause(BLOCK_MS / 1000)
             return
@@ -142,25 +152,35 @@ class Reader:
         elif reply:
             await self._take(reply, dict(zip(map(str.encode, names), canales, strict=True)))
 
-    async def _take(
-        self, reply: dict[bytes, list[tuple[bytes, list[bytes]]]], canal_of: dict[bytes, int]
-    ) -> None:
+    async def _take(self, reply: dict[bytes, Raw], canal_of: dict[bytes, int]) -> None:
         size = 0
         entries_most = 0
-        for name, raw in reply.items():
-            dead_to = self._writer.state.dead.get(canal_of[name], ZERO)
-            work = self._incoming.judge(canal_of[name], raw, dead_to)
-            size += work.raw_bytes
-            entries_most = max(entries_most, len(raw) * len(canal_of))
-            entries = self._status.count(L.B_ENTRIES_IN) + len(raw)
+        for name, found in reply.items():
+            canal = canal_of[name]
+            entries = self._status.count(L.B_ENTRIES_IN) + len(found)
             self._status.set_count(L.B_ENTRIES_IN, entries)
+            entries_most = max(entries_most, len(found) * len(canal_of))
+            raw = self._held.cut(canal, self._watcher.unknown(canal, found))
+            if not raw:
+                self._passed(canal, found)
+                continue
+            work = self._incoming.judge(canal, raw, self._writer.state.dead.get(canal, ZERO))
+            size += work.raw_bytes
             await self._bury(work.canal, work.dead)
-            if not await self._publish(work):
+            if not await self._publish(work, self._held.limit(work)):
                 return
         if size > REPLY_BYTES_HIGH:
             self._count = max(1, self._count // 2)
         elif entries_most >= self._count and size < REPLY_BYTES_LOW:
             self._count = min(COUNT_MAX, self._count * 2)
+
+    def _passed(self, canal: int, found: Raw) -> None:
+        """Nothing of ``found`` is to be taken: all is known, or all of it is held back."""
+        if self._held.holds(canal):
+            return
+        last = parse_id(found[-1][0])
+        cursor = self._incoming.cursors[canal]
+        cursor.read = max(cursor.read, last)
 
     async def _bury(self, canal: int, letters: list[DeadLetter]) -> None:
         """Write dead letters, as many MULTIs as it takes; each says how far it came."""
@@ -188,34 +208,34 @@ class Reader:
                 kill_point("broker.after_dead")
                 state.dead[canal] = mark
                 state.total_dead[canal] = total
-                self._status.set_count(L.B_DEAD, sum(state.total_dead.values()))
+                self._status.raise_count(L.B_DEAD, sum(state.total_dead.values()))
             letters = letters[len(batch) :]
 
-    async def _publish(self, work: Work) -> bool:
-        """Put the good messages into the inbox, waiting for room; false when input ends first."""
-        if work.count_from < work.begin:
-            self._incoming.progress(work, work.count_from, work.begin)
-        if not work.moves:
-            self._incoming.progress(work, work.count, work.count)
+    async def _publish(self, work: Work, limit: int) -> bool:
+        """Put the good messages up to index ``limit`` into the inbox, waiting for room; false when
+        input ends first."""
+        begin = min(work.begin, limit)
+        if work.count_from < begin:
+            self._progress(work, work.count_from, begin)
+        if not work.moves or (limit < work.count and begin >= limit):
+            self._progress(work, limit, limit)
             return True
         inbox = self._rt.inbox
-        entries = work.entries()
-        at = work.begin
+        entries, verdict = work.entries(), work.verdict[:limit]
+        at = begin
         full_since = 0.0
         while True:
             kill_point("broker.before_inbox_publish")
             came_to = R.publish(
-                inbox.ctl, inbox.data, work.packed, work.verdict, at, work.canal, work.starts,
-                entries,
+                inbox.ctl, inbox.data, work.packed, verdict, at, work.canal, work.starts, entries,
             )  # fmt: skip
             kill_point("broker.after_inbox_publish")
-            if came_to > at or came_to == work.count:
-                self._incoming.progress(work, at, came_to)
+            if came_to > at or came_to == limit:
+                self._progress(work, at, came_to)
                 at = came_to
                 full_since = 0.0
-                total = sum(self.totals().values())
-                self._status.set_count(L.B_MESSAGES_IN, total)
-            if came_to == work.count:
+                self._status.raise_count(L.B_MESSAGES_IN, sum(self.totals().values()))
+            if came_to == limit:
                 self._status.inbox_full(False)
                 return True
             if self._stopping():
@@ -224,6 +244,13 @@ class Reader:
             if time.monotonic() - full_since > INBOX_FULL_SHOWN_SECONDS:
                 self._status.inbox_full(True)
             await asyncio.sleep(FULL_POLL_SECONDS)
+
+    def _progress(self, work: Work, begin: int, end: int) -> None:
+        before = self._incoming.cursors[work.canal].done
+        self._incoming.progress(work, begin, end)
+        done = self._incoming.cursors[work.canal].done
+        if done > before:
+            self._watcher.took(work.canal, [entry for entry in work.ids if before < entry <= done])
 
     async def _refused(self, error: Exception, canales: list[int]) -> None:
         """XREAD failed as a whole: leave out the keys that hold no stream, if that is it."""
@@ -249,27 +276,6 @@ class Reader:
 
     def _stopping(self) -> bool:
         return self._rt.get(L.C_STOP) >= L.STOP_TICKS
-
-
-def applied_positions(rt: Runtime) -> dict[int, InPosition]:
-    """The control segment's in-position table: by canal, what the ticks that went have applied.
-
-    The leader writes the copy of the tick that it decides, never that of the tick that went last;
-    a copy read while C_GO_TICK stood still is whole.
-    """
-    words = rt.control
-    while True:
-        tick = rt.get(L.C_GO_TICK)
-        begin = L.C_IN_POS + (tick & 1) * L.CANALES * L.IN_POS_WORDS
-        table = np.array(words[begin : begin + L.CANALES * L.IN_POS_WORDS])
-        if rt.get(L.C_GO_TICK) == tick:
-            break
-    rows = table.reshape(L.CANALES, L.IN_POS_WORDS)
-    found = {}
-    for index in np.flatnonzero(rows.any(axis=1)).tolist():
-        canal = index - L.CANALES if index >= L.CANALES // 2 else index
-        found[canal] = InPosition(*(int(word) for word in rows[index]))
-    return found
 
 
 def _first_letters(letters: list[DeadLetter]) -> list[DeadLetter]:

@@ -20,17 +20,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
-
-import orjson
 
 from corec import layout as L
 from corec.broker import frames as F
+from corec.broker.applied import applied_by_complete
 from corec.broker.backoff import Backoff
+from corec.broker.events import Events
 from corec.broker.link import Command, SinkAway
+from corec.broker.loss import Loss
 from corec.broker.outgoing import BATCH_BYTES, Batch, Outgoing, Skipped, signed_canal
-from corec.broker.positions import SinkState
+from corec.broker.positions import InPosition, format_in_position
+from corec.broker.state import SinkState
 from corec.broker.status import Status
 from corec.broker.writer import Writer
 from corec.log import get_logger
@@ -51,7 +53,7 @@ class Sender:
     """Sends until the lanes are empty and nothing more will come."""
 
     def __init__(
-        self, rt: Runtime, writer: Writer, outgoing: Outgoing, status: Status,
+        self, rt: Runtime, writer: Writer, outgoing: Outgoing, status: Status, events: Events,
         input_fields: Fields, input_done: Callable[[], bool],
     ) -> None:  # fmt: skip
         """``input_fields``: names and values for the position hash that the reader keeps."""
@@ -59,6 +61,7 @@ class Sender:
         self._writer = writer
         self._outgoing = outgoing
         self._status = status
+        self._events = events
         self._input_fields = input_fields
         self._input_done = input_done
         self._bell = rt.doorbells[L.SLOT_BROKER]
@@ -101,17 +104,20 @@ class Sender:
         """``C_STOP`` changed: look at it now."""
         self._rung.set()
 
-    def loaded(self, state: SinkState) -> None:
+    def loaded(self, state: SinkState, loss: Loss | None) -> None:
         """The position hash was read: start again from the lanes' tails."""
         self._outgoing.restore(state)
         self._settle(lambda k, end: k in state.lanes and state.lanes[k].position >= end)
+        self._status.raise_count(L.B_DROPPED, state.total_dropped)
+        if loss is not None:
+            self._tell_loss(loss)
         self._show_counts()
 
     async def _step(self, sync: bool) -> bool:
         """Send one batch if there is one, and the positions if they are due; true for more."""
         async with self._writer.lock:
             await self._writer.ensure()
-            complete = self._complete_tick()
+            complete, applied = applied_by_complete(self._rt)
             batch = self._outgoing.take(complete, self._tick_max(complete))
             now = time.monotonic()
             extra: list[Any] = []
@@ -120,7 +126,10 @@ class Sender:
                 self._synced_at = now
             fields = [*extra, batch.out_tick]
             if not batch.empty or (extra and fields != self._synced) or sync:
-                await self._commit(batch, extra)
+                moved = self._moved(applied) if batch.out_tick == complete else {}
+                await self._commit(batch, [*extra, *_applied_fields(moved)])
+                self._writer.state.done.update(moved)
+                self._writer.state.applied.update((c, p.done_before()) for c, p in moved.items())
                 self._synced = fields if extra else self._synced
             self._finish_batch(batch)
         if batch.messages or batch.duplicates:
@@ -165,12 +174,10 @@ class Sender:
     def _ending(self) -> bool:
         return self._rt.get(L.C_STOP) >= L.STOP_SINKS and self._input_done()
 
-    def _complete_tick(self) -> int:
-        """The last tick every active worker has stored; its frames are all in the lanes."""
-        workers = self._rt.get(L.C_WORKERS)
-        active = min(workers, self._rt.lanes) if workers else self._rt.lanes
-        ticks = [self._rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(active)]
-        return min(ticks, default=0)
+    def _moved(self, applied: Mapping[int, InPosition]) -> dict[int, InPosition]:
+        """What of the input is applied with ``out_tick`` and not in the hash yet."""
+        known = self._writer.state.done
+        return {canal: place for canal, place in applied.items() if known.get(canal) != place}
 
     def _tick_max(self, complete: int) -> int:
         """The last tick to take: the complete one, or the running one if it must not wait."""
@@ -213,10 +220,12 @@ class Sender:
 
     def _show_counts(self) -> None:
         state, status = self._writer.state, self._status
-        status.set_count(L.B_MESSAGES_OUT, sum(state.total_out.values()))
-        status.set_count(L.B_ENTRIES_OUT, state.total_entries)
-        status.set_count(L.B_ALERTS, state.total_alerts)
-        status.set_count(L.B_DEAD, sum(state.total_dead.values()))
+        status.raise_count(L.B_MESSAGES_OUT, sum(state.total_out.values()))
+        status.raise_count(L.B_MESSAGES_IN, sum(state.total_in.values()))
+        status.raise_count(L.B_ENTRIES_OUT, state.total_entries)
+        status.raise_count(L.B_ALERTS, state.total_alerts)
+        status.raise_count(L.B_DEAD, sum(state.total_dead.values()))
+        status.raise_count(L.B_UNREAD_LOST, state.total_unread)
         self._rt.slot(L.SLOT_BROKER).set(L.S_TICK, max(0, self._outgoing.out_tick))
 
     async def _keep_room(self) -> None:
@@ -246,14 +255,28 @@ class Sender:
         total = self._status.count(L.B_DROPPED) + lost.messages
         self._status.set_count(L.B_DROPPED, total)
         log.warning("messages dropped: redis does not keep up", lane=lane, messages=lost.messages)
-        body = {
-            "unix_ns": time.time_ns(), "tick": lost.last_tick, "tipo": "mensajes_perdidos",
-            "bloque": None, "entidad": None,
-            "detalle": {
+        self._events.emit(
+            "mensajes_perdidos", lost.last_tick,
+            {
                 "lane": f"out-{lane}", "mensajes": lost.messages, "desde": lost.first_tick,
                 "hasta": lost.last_tick, "motivo": "drop_oldest",
             },
+        )  # fmt: skip
+
+    def _tell_loss(self, loss: Loss) -> None:
+        """The server came back without what it had confirmed."""
+        detail = {
+            "lane": None, "mensajes": loss.messages, "entradas": loss.entries,
+            "cartas": loss.letters, "desde": loss.first_tick, "hasta": loss.last_tick,
+            "motivo": "redis_lost_writes",
         }  # fmt: skip
-        payload = orjson.dumps(body)
-        if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, payload, tick=lost.last_tick):
-            self._rt.doorbells[L.SLOT_PERSISTER].ring()
+        log.error("redis lost what it had confirmed; the world goes on", **detail)
+        self._events.emit("mensajes_perdidos", loss.last_tick, detail)
+
+
+def _applied_fields(moved: Mapping[int, InPosition]) -> list[Any]:
+    fields: list[Any] = []
+    for canal, place in moved.items():
+        fields += [f"done:{canal}", format_in_position(place)]
+        fields += [f"in:{canal}", str(place.done_before())]
+    return fields

@@ -70,6 +70,20 @@ class Status:
         if self._slot.get(L.S_COUNT0 + word) != value:
             self._slot.set(L.S_COUNT0 + word, value)
 
+    def raise_count(self, word: int, value: int) -> None:
+        """Store counter ``L.B_*`` unless it is higher: what counts for a world never goes back."""
+        if self.count(word) < value:
+            self._slot.set(L.S_COUNT0 + word, value)
+
+    def read_totals(self) -> dict[str, dict[int, int]]:
+        """``broker.json`` as a predecessor left it, by its tables; empty without one."""
+        try:
+            found = orjson.loads(self._path.read_bytes())
+            return {name: {int(c): int(n) for c, n in table.items()}
+                    for name, table in found.items()}  # fmt: skip
+        except (OSError, ValueError, AttributeError):
+            return {}
+
     def write_totals(
         self, out: dict[int, int], incoming: dict[int, int], dead: dict[int, int]
     ) -> None:

@@ -2,9 +2,14 @@
 
 Who writes: the sender (messages, alerts, positions) and the reader (dead letters), one at a time
 under ``lock``. ``ensure`` is called first: it connects when needed, takes over with the fence
-(``link``), and loads the hash; from then on ``state`` is what the hash says, moved on by each
-confirmed MULTI. Any failure closes the connection, so the next ``ensure`` reads the hash instead of
-guessing.
+(``link``), looks who holds the lease (``owner``), and loads the hash; from then on ``state`` is
+what the hash says, moved on by each confirmed MULTI. Any failure closes the connection, so the next
+``ensure`` reads the hash instead of guessing.
+
+What is loaded is compared with what is known to have been there (``loss``): a server that came back
+without its last writes is told, and the world goes on from what it has. Order of the stores when a
+world begins: its epoch, where its input begins and the older world's names in one MULTI. A kill
+before it leaves the older world's hash, after it the new one's, and never decides twice.
 """
 
 from __future__ import annotations
@@ -12,18 +17,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from corec.broker.link import Command, Link, PartlyExecuted
-from corec.broker.positions import Keys, SinkState, format_state, new_world, parse_state
+from corec.broker.link import Command, Link, PartlyExecuted, SinkAway
+from corec.broker.loss import Known, Loss, compare, is_older, known_of
+from corec.broker.owner import (
+    TakenOver,
+    claim_commands,
+    holder,
+    is_another,
+    release_commands,
+)
+from corec.broker.positions import Keys, aside_stamp
+from corec.broker.state import SinkState, format_state, new_world, parse_state
+from corec.broker.streams import entries_added, last_entry
 from corec.log import get_logger
+from corec.runtime import Owner
+from shm.killpoint import kill_point
 
 log = get_logger(__name__)
 ASIDE_SECONDS: Final = 86_400
-
-
-class TakenOver(Exception):
-    """Another world writes this instance's streams now; this process must leave them alone."""
 
 
 class Writer:
@@ -31,15 +44,30 @@ class Writer:
 
     def __init__(
         self, link: Link, keys: Keys, epoch: int, canales: Iterable[int],
-        on_load: Callable[[SinkState], None],
+        on_load: Callable[[SinkState, Loss | None], None], *, known: Known | None = None,
+        begun: bool = False, fresh: bool = False, owner: Owner | None = None,
+        maxlen: int = 1,
     ) -> None:  # fmt: skip
-        """``on_load`` is told the state each time it was read from the hash."""
+        """``on_load`` is told the state each time it was read from the hash, and what is missing
+        of what was there.
+
+        ``known``: what this world is known to have in Redis; None: nothing, it is new.
+        ``begun``: this group of processes has written for it. ``fresh``: made by ``--fresh``.
+        ``maxlen``: entries that an out-stream keeps.
+        """
         self.link = link
         self.keys = keys
         self.epoch = epoch
         self.lock = asyncio.Lock()
         self.loaded = asyncio.Event()
         self.state = SinkState()
+        self.went_back = False
+        """Whether the server was found without its last writes when it was loaded last."""
+        self._known = known
+        self._begun = begun
+        self._fresh = fresh
+        self._owner = owner
+        self._maxlen = maxlen
         self._canales = list(canales)
         self._on_load = on_load
 
@@ -48,13 +76,30 @@ class Writer:
         if self.link.connected:
             return
         await self.link.connect()
+        try:
+            await self._load()
+        except TakenOver:
+            await self.link.close()
+            raise
+
+    async def _load(self) -> None:
         found = parse_state(await self.link.take_over())
+        await self._keep_lease()
         if found.faults:
             log.warning("fields of the position hash cannot be read", fields=found.faults[:20])
+        known = known_of(self.state) if self.loaded.is_set() else self._known
         if found.epoch != self.epoch:
-            found = await self._take_over(found)
+            found = await self._other_epoch(found)
+        loss = None
+        self.went_back = known is not None and is_older(known, found)
+        if known is not None:
+            added = await entries_added(self.link, self.keys, found.total_out)
+            loss = compare(known, found, added, self._maxlen)
+        if loss is not None:
+            await self._note_loss(found, loss)
         self.state = found
-        self._on_load(found)
+        self._begun = True
+        self._on_load(found, loss)
         self.loaded.set()
 
     async def commit(self, streams: Iterable[str], commands: Sequence[Command]) -> None:
@@ -69,35 +114,96 @@ class Writer:
             log.error("messages lost: a stream refused an entry", reason=str(error))
             raise
 
-    async def _take_over(self, found: SinkState) -> SinkState:
-        if not self.loaded.is_set():
-            return await self._begin_world(found)
-        if found.epoch is not None:
+    async def probe(self) -> None:
+        """Make sure that ``state`` is what the server has now. Raises SinkAway, TakenOver."""
+        async with self.lock:
+            await self.ensure()
+            await self.link.checked([("EXISTS", self.keys.pos)])
+
+    async def renew(self) -> None:
+        """Renew the lease on a connection that is there. Raises SinkAway."""
+        if self._owner is None:
+            return
+        async with self.lock:
+            if self.link.connected:
+                await self.link.transact((), claim_commands(self.keys, self._owner))
+
+    async def release(self) -> None:
+        """Give the lease back, if that can be done at once."""
+        if self._owner is None or not self.link.connected:
+            return
+        try:
+            await self.link.transact((), release_commands(self.keys))
+        except SinkAway as error:
+            log.debug("the lease is left to expire", reason=str(error))
+
+    async def _keep_lease(self) -> None:
+        if self._owner is None:
+            return
+        (fields,) = await self.link.checked([("HGETALL", self.keys.owner)])
+        if is_another(dict(fields), self._owner):
+            raise TakenOver(
+                f"another instance has taken {self.keys.instance} over: {holder(dict(fields))}"
+            )
+        await self.link.transact((), claim_commands(self.keys, self._owner))
+
+    async def _other_epoch(self, found: SinkState) -> SinkState:
+        if found.epoch is not None and self._begun:
             raise TakenOver(
                 f"the streams of {self.keys.instance} belong to another world now "
                 f"(epoch {found.epoch:016x}, ours is {self.epoch:016x})"
             )
-        log.error("redis has lost the position hash; writing it again as last known")
-        fields = [part for pair in format_state(self.state).items() for part in pair]
+        if found.epoch is not None or (self._known is None and not self._begun):
+            return await self._begin_world(found)
+        log.error("redis has lost the position hash; it is written again as last known")
+        state = self.state if self.loaded.is_set() else SinkState(epoch=self.epoch)
+        fields = [part for pair in format_state(state).items() for part in pair]
         await self.link.transact((), [("HSET", self.keys.pos, *fields)])
-        return self.state
+        return state
+
+    async def _note_loss(self, found: SinkState, loss: Loss) -> None:
+        """Make ``found`` say what was lost, so that it is told once; counts never go back."""
+        found.total_dropped += loss.at_least
+        found.total_missing += loss.entries
+        found.total_out |= loss.total_out
+        found.total_dead |= loss.total_dead
+        fields: list[Any] = ["total_dropped", found.total_dropped]
+        fields += ["total_missing", found.total_missing]
+        for canal, count in loss.total_out.items():
+            fields += [f"total_out:{canal}", count]
+        for canal, count in loss.total_dead.items():
+            fields += [f"total_dead:{canal}", count]
+        kill_point("broker.before_loss")
+        await self.link.transact((), [("HSET", self.keys.pos, *fields)])
+        kill_point("broker.after_loss")
 
     async def _begin_world(self, old: SinkState) -> SinkState:
-        """Set an older world's streams aside and make the hash this world's, in one MULTI."""
+        """Set an older world's streams aside and make the hash this world's, in one MULTI.
+
+        A new world takes in only what arrives from now on: it begins behind the last entry each
+        in-stream ever had. (Where there was no older world and nobody asked for a fresh one, what
+        waits is its own.)
+        """
         keys = self.keys
         canales = sorted({*self._canales, *old.total_out})
         streams = [*(keys.out(canal) for canal in canales), keys.alerts, keys.dead]
+        ends = None
+        if self._known is None and (old.epoch is not None or self._fresh):
+            ends = {c: await last_entry(self.link, keys.incoming(c)) for c in self._canales}
         there = await self.link.checked([("EXISTS", key) for key in streams])
-        now = datetime.now(UTC)
-        fresh, drop, write = new_world(old, self.epoch)
+        stamp = aside_stamp(datetime.now(UTC))
+        fresh, drop, write = new_world(old, self.epoch, ends)
         commands: list[Command] = []
         aside = [key for key, exists in zip(streams, there, strict=True) if exists]
         for key in aside:
-            kept = keys.aside(key, now)
+            kept = keys.aside(key, stamp)
             commands += [("RENAME", key, kept), ("EXPIRE", kept, ASIDE_SECONDS)]
         if drop:
             commands.append(("HDEL", keys.pos, *drop))
         commands.append(("HSET", keys.pos, *(part for pair in write.items() for part in pair)))
+        kill_point("broker.before_world")
         await self.link.transact((), commands)
-        log.info("a new world begins on the streams", set_aside=aside)
+        kill_point("broker.after_world")
+        log.info("a new world begins on the streams", set_aside=aside,
+                 input_behind={c: str(entry) for c, entry in fresh.start.items()})  # fmt: skip
         return fresh

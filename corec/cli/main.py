@@ -77,6 +77,13 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON summary on stdout at exit; logs on stderr.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="If another live instance holds this instance_id on the servers, stop that one.",
+        ),
+    ] = False,
 ) -> None:
     """Run an instance in the foreground. Ctrl-C drains and exits 0; twice stops at once."""
     overrides: dict[str, object] = {
@@ -91,7 +98,7 @@ def run(
 
     path = config or default_config()
     given = {name: value for name, value in overrides.items() if value is not None}
-    wishes = Wishes(ticks, fresh, as_json, path, given)
+    wishes = Wishes(ticks, fresh, as_json, path, given, take_over)
     raise typer.Exit(start(loaded, wishes, inherited(os.environ)))
 
 

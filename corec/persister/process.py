@@ -230,6 +230,9 @@ class Persister:
             lanes, datetime.now(UTC), first=first, suspect_tick=self.suspect_tick
         )
         self.shown.count(L.P_TRANSACTIONS, 1)
+        if generation is self.spool.current:  # the broker holds new input back until then
+            overlaps = [lane.overlap_tick for lane in taken.plan.lanes.values()]
+            self.shown.set(L.P_OVERLAP, 2 + max(overlaps, default=-1))
         self.rows_elsewhere = taken.plan.rows_elsewhere
         if any(taken.set_aside.values()):
             log.warning("set an older world's rows aside", **taken.set_aside)

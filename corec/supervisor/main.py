@@ -20,6 +20,7 @@ import orjson
 
 import corec
 from corec import layout as L
+from corec.child import TAKEN_OVER
 from corec.control.discover import Instance, write_instance
 from corec.control.folders import (
     CONTROL_SOCKET,
@@ -31,12 +32,13 @@ from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger, reopen
 from corec.plan import Plan
-from corec.runtime import Runtime
+from corec.runtime import Owner, Runtime
 from corec.supervisor import aside, regroup, segments
 from corec.supervisor.begin import Begun
 from corec.supervisor.changes import Changes, raise_event
-from corec.supervisor.exits import EXIT_DONE, EXIT_FAILED, StartFailed
+from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
+from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import compile_processors, fitting_checkpoint, open_world
 from corec.supervisor.processes import Group, Member
@@ -67,6 +69,7 @@ class Supervisor:
         self.keep_world = True  # until it is removed on purpose
         self.limit = NO_LIMIT
         self.servers_looked = 0.0
+        self.taken_over = False
         self.notifier = Notifier(os.environ)
 
     def run(self) -> int:
@@ -111,6 +114,8 @@ class Supervisor:
                 if self.inherited is not None
                 else reserve(http.host, http.port, http.port_explicit)
             )
+            self.servers.owner, self.servers.take_over = self._identity(), self.wishes.take_over
+            self.servers.reach()
             if self.keep_world or self.wishes.fresh:
                 self.servers.start()  # what is there is not touched before they are up
             if self.wishes.fresh:
@@ -121,6 +126,7 @@ class Supervisor:
             rt, tables = open_world(
                 self.config, plan, self.folder, self.face, workers,
                 adopting=adopting, checkpoint=checkpoint, meanwhile=self.servers.advance,
+                fresh=self.wishes.fresh,
             )  # fmt: skip
             self.servers.start()
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
@@ -139,6 +145,12 @@ class Supervisor:
         self._announce(rt)
         return self._live(rt, group, workers)
 
+    def _identity(self) -> Owner:
+        try:
+            return identity(self.config)
+        except OSError as error:
+            raise StartFailed(EXIT_CONFIG, f"state_dir: {error}") from None
+
     def _set_aside(self, *, moved: bool) -> None:
         """Make room for a new world; nothing of the old one is deleted."""
         place = aside.new_folder(self.config)
@@ -156,6 +168,7 @@ class Supervisor:
     def _fill(self, rt: Runtime) -> None:
         """What the processes need beside the memory: addresses, the HTTP socket."""
         rt.db_conninfo, rt.redis_url = self.servers.db_conninfo, self.servers.redis_url
+        rt.owner = self.servers.owner
         rt.info |= {
             "http_socket": self.listener,
             "http_url": url_of(self.listener),
@@ -230,6 +243,9 @@ class Supervisor:
             if finished(member, code):
                 member.finished = True
                 continue
+            if code == TAKEN_OVER:
+                self.taken_over = True  # it must not be started again: the servers are another's
+                continue
             parked = group.schedule_restart(member, code)
             group.restart_due()
             detail = {"proceso": member.name, "salida": code}
@@ -257,6 +273,8 @@ class Supervisor:
         """Until the ticks are done or a signal says stop; true: stop at once."""
         while True:
             self._care(rt, group, lambda _member, _code: False)
+            if self._lost(group):
+                return True
             for number in signals.take():
                 if number == signal.SIGQUIT:
                     return True
@@ -268,6 +286,14 @@ class Supervisor:
             self.face.status(rt)
             self.notifier.alive(segments.world_tick(rt), rt.get(L.C_PAUSED) != 0)
             self._sleep(group, signals, POLL_SECONDS if self.limit == NO_LIMIT else 0.02)
+
+    def _lost(self, group: Group) -> bool:
+        """Whether another instance has taken this one's servers over; told once."""
+        if self.taken_over:
+            log.error("stopped: another instance has taken over this instance_id",
+                      instance_id=self.config.instance_id,
+                      without=[m.name for m in group.members if m.process is None])  # fmt: skip
+        return self.taken_over
 
     def _act(self, rt: Runtime, group: Group, number: int) -> None:
         """A signal that changes the living instance."""
@@ -311,6 +337,8 @@ class Supervisor:
 
             while any(not m.finished for m in group.members if m.role in roles):
                 self._care(rt, group, finished)
+                if self._lost(group):
+                    return False
                 if {signal.SIGQUIT, signal.SIGINT} & set(signals.take()):
                     return False
                 if time.monotonic() > deadline:

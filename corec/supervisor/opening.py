@@ -104,6 +104,7 @@ def _refused(config: Config, folder: Path, error: SegmentRefused) -> str:
 def open_world(
     config: Config, plan: Plan, folder: Path, face: Face, workers: int, *,
     adopting: bool, checkpoint: Checkpoint | None, meanwhile: Callable[[], None],
+    fresh: bool = False,
 ) -> tuple[Runtime, Tables]:  # fmt: skip
     """Adopt, restore or create the world; ``meanwhile`` is called now and then.
 
@@ -121,7 +122,7 @@ def open_world(
                 meanwhile()
                 progress(done, total)
 
-            return segments.create(config, folder, workers, checkpoint, plan, told)
+            return segments.create(config, folder, workers, checkpoint, plan, told, fresh=fresh)
     except SegmentNoSpace as error:
         raise StartFailed(
             EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"

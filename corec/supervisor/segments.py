@@ -138,7 +138,7 @@ def _runtime(
 
 def create(
     config: Config, folder: Path, workers: int, checkpoint: Checkpoint | None,
-    plan: Plan, progress: Progress,
+    plan: Plan, progress: Progress, *, fresh: bool = False,
 ) -> tuple[Runtime, Tables]:  # fmt: skip
     """A new world at tick 0, or the one in ``checkpoint``. ``control.seg`` is made last.
 
@@ -181,7 +181,10 @@ def create(
     words[L.C_LANES] = workers
     words[L.C_WORKERS] = workers
     words[L.C_CONFIG_HASH] = plan.fingerprint(config.seed)
+    words[L.C_FRESH] = int(fresh)
     words[L.C_GO_TICK] = tick
+    # a checkpoint counts once Redis has everything before it
+    words[L.slot_base(L.SLOT_BROKER) + L.S_TICK] = tick
     words[L.C_CUT : L.C_CUT + 4] = starts.get("in.lane", 0)
     for k in range(workers):
         words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK] = tick
@@ -348,6 +351,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
         slot = rt.slot(index)
         for word in (L.S_PID, L.S_RESTARTS, L.S_BUSY_NS, L.S_WAIT_SINK_NS):
             slot.set(word, 0)
+    rt.slot(L.SLOT_BROKER).set(L.S_COUNT0 + L.B_BEGUN, 0)
     for k in range(rt.lanes):
         slot = rt.slot(L.SLOT_WORKER0 + k)
         for word in range(L.S_BUCKET0, L.S_BUCKET_SUM_NS + 1):

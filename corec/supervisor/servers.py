@@ -9,17 +9,31 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corec.config import Config
 from corec.embedded.postgres import EmbeddedPostgres
 from corec.embedded.valkey import EmbeddedValkey
 from corec.log import mask
+from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, StartFailed
+
+if TYPE_CHECKING:  # servers are begun before anything heavy is loaded
+    from corec.runtime import Owner
 
 CONNECT_SECONDS = 5
 
 
 class ServerUnreachable(Exception):
     """A configured server doesn't answer; the text has host, port and reason, never a password."""
+
+
+def held_elsewhere(instance_id: str, where: str, holder: str) -> StartFailed:
+    """Another live instance writes under this instance_id."""
+    return StartFailed(
+        EXIT_ALIVE,
+        f"instance {instance_id!r} is held on {where} by another live instance ({holder}); stop "
+        "that one, choose another instance_id, or take over with --take-over: it stops then",
+    )
 
 
 class Servers:
@@ -30,6 +44,10 @@ class Servers:
         data = self._data = config.state_path / config.instance_id
         self._made = [path for path in (data, *data.parents) if not path.exists()]
         self._served = False
+        self.owner: Owner | None = None
+        """Who holds the servers' leases; set before ``reach``."""
+        self.take_over = False
+        """Whether a lease of another live instance is taken from it."""
         self.postgres: EmbeddedPostgres | None = None
         self.valkey: EmbeddedValkey | None = None
         if config.db.embedded:
@@ -63,17 +81,26 @@ class Servers:
         if self.postgres is not None:
             self.postgres.advance()
 
-    def start(self) -> None:
-        """Reach those configured, and wait until the embedded ones take connections.
+    def reach(self) -> None:
+        """Reach those configured, see whether they are fit, and claim or renew their leases.
 
         Raises:
-            ServerUnreachable: a configured server can't be reached.
-            EmbeddedServerError: an embedded one does not come up.
+            ServerUnreachable: one can't be reached. StartFailed: it is unfit, or another live
+            instance holds this instance_id there.
         """
         if self.postgres is None:
             self._reach_postgres()
         if self.valkey is None:
             self._reach_redis()
+
+    def start(self) -> None:
+        """Reach those configured, and wait until the embedded ones take connections.
+
+        Raises:
+            ServerUnreachable, StartFailed: as ``reach``.
+            EmbeddedServerError: an embedded one does not come up.
+        """
+        self.reach()
         if self.postgres is not None:
             self.postgres.start()
         if self.valkey is not None:
@@ -126,20 +153,23 @@ class Servers:
             )
 
     def _reach_redis(self) -> None:
-        import redis
+        from corec.broker import entry, owner
 
-        shown = self.config.redis.shown()
+        redis, instance_id = self.config.redis, self.config.instance_id
         try:
-            client = redis.Redis.from_url(
-                self.config.redis.connection_url(),
-                socket_connect_timeout=CONNECT_SECONDS,
-                socket_timeout=CONNECT_SECONDS,
-            )
-            with client:
-                client.ping()
-        except redis.RedisError as error:
+            entry.enter(
+                redis.connection_url(), instance_id, cluster=redis.cluster,
+                owner=self.owner, take_over=self.take_over,
+            )  # fmt: skip
+        except entry.SinkAway as error:
             reason = mask(" ".join(str(error).split()))
-            raise ServerUnreachable(f"Redis at {shown} can't be reached: {reason}") from None
+            raise ServerUnreachable(
+                f"Redis at {redis.shown()} can't be reached: {reason}"
+            ) from None
+        except entry.Unfit as error:
+            raise StartFailed(EXIT_CONFIG, f"Redis at {redis.shown()}: {error}") from None
+        except owner.HeldElsewhere as error:
+            raise held_elsewhere(instance_id, f"Redis at {redis.shown()}", str(error)) from None
 
     def keep_alive(self) -> list[str]:
         """Start again what died of the embedded servers; returns the names of those restarted."""

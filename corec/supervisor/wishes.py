@@ -18,6 +18,8 @@ class Wishes:
     json: bool = False
     config_path: Path | None = None
     overrides: dict[str, object] = field(default_factory=dict)
+    take_over: bool = False
+    """Take the servers from another live instance of this instance_id."""
 
 
 def worker_count(config: Config) -> int:

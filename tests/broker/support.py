@@ -17,8 +17,10 @@ from typing import Any, cast
 import numpy as np
 import redis
 
+import corec.broker.process  # noqa: F401  # compiled here, not anew in each forked broker
 from corec import layout as L
-from corec.broker.positions import Keys, SinkState, parse_state
+from corec.broker.positions import Keys
+from corec.broker.state import SinkState, parse_state
 from corec.config import Config
 from corec.frames import message_word
 from corec.plan import Plan
@@ -181,6 +183,7 @@ class Instance:
 
     def commit(self, tick: int) -> None:
         """Every worker has done ``tick``."""
+        self.rt.set(L.C_GO_TICK, tick)
         for lane in range(self.rt.lanes):
             self.rt.slot(L.SLOT_WORKER0 + lane).set(L.S_TICK, tick)
 

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-import corec.broker.process  # noqa: F401  # compiled here, not anew in each forked broker
 from corec import layout as L
 from tests.broker.support import Instance, message
 from tests.broker.test_in import collect_readings

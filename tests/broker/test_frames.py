@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from corec import layout as L
 from corec.broker import frames as F
 from corec.broker.outgoing import ENTRY_BYTES_MAX, AlertGroup, Batch, Outgoing, alert_text
-from corec.broker.positions import Keys, Part, SinkState
+from corec.broker.positions import Keys, Part
+from corec.broker.state import SinkState
 from corec.frames import message_word
 from shm.lane import Lane, lane_region_bytes
 from tests.broker.support import message

@@ -10,6 +10,7 @@ import pytest
 
 from corec import layout as L
 from corec.broker.frames import ALERT_KEEP
+from corec.child import TAKEN_OVER
 from corec.embedded import EmbeddedValkey
 from tests.broker.support import Instance, SwarmSpec
 from tests.support.processes import wait_until
@@ -260,4 +261,9 @@ def test_taken_over_by_another_world(instance: Make) -> None:
     with one.redis() as client:
         client.hset(one.keys.pos, mapping={"writer": "another", "epoch": "8"})
     one.run_tick(2)
-    assert one.wait_exit(pid) == 1
+    assert one.wait_exit(pid) == TAKEN_OVER
+    # its successor leaves the other world's streams alone, too: no tug of war
+    pid = one.start()
+    assert one.wait_exit(pid) == TAKEN_OVER
+    with one.redis() as client:
+        assert not client.keys(f"{one.keys.prefix}aside:*")

@@ -18,12 +18,19 @@ from corec.broker.positions import (
     Keys,
     LanePosition,
     Part,
-    SinkState,
     after,
+    aside_stamp,
     choose_start,
+    parse_id,
+)
+from corec.broker.state import (
+    NUMBERS,
+    TABLES,
+    Added,
+    Rewound,
+    SinkState,
     format_state,
     new_world,
-    parse_id,
     parse_state,
 )
 
@@ -72,7 +79,15 @@ def test_state_round_trip() -> None:
         total_dead={-128: 13},
         total_entries=14,
         total_alerts=15,
+        done={1: InPosition(3, 4, 5, 0)},
+        added={1: Added(EntryId(3, 4), 16)},
+        rewound={1: Rewound(EntryId(9, 9), EntryId(0, 0))},
+        total_dropped=17,
+        total_missing=18,
+        total_unread=19,
+        aside={3: "20260102T030405.000000Z"},
     )
+    assert all(getattr(state, name) for name in (*NUMBERS, *(table.name for table in TABLES)))
     raw = {
         k.encode(): v if isinstance(v, bytes) else v.encode()
         for k, v in format_state(state).items()
@@ -110,9 +125,17 @@ def test_new_world_keeps_only_what_was_applied() -> None:
     )  # fmt: skip
     fresh, drop, write = new_world(old, 2)
     assert fresh == SinkState(epoch=2, applied=old.applied, start=old.applied)
-    assert write == {"start:1": "9-9", "epoch": "2"}
+    assert write == {"start:1": "9-9", "in:1": "9-9", "epoch": "2"}
     assert set(drop) >= {"out_tick", "out_part", "out:0", "start:2", "dead:1", "total_out:3"}
     assert not set(drop) & set(write)
+
+
+def test_new_world_begins_behind_the_streams() -> None:
+    old = SinkState(epoch=1, applied={1: EntryId(9, 9), 3: EntryId(4, 4)})
+    fresh, _, write = new_world(old, 2, {1: EntryId(20, 0), 2: ZERO})
+    assert fresh.start == {1: EntryId(20, 0), 2: ZERO, 3: EntryId(4, 4)}
+    assert write["start:1"] == "20-0"
+    assert write["start:2"] == "0-0"
 
 
 def test_choose_start() -> None:
@@ -128,6 +151,7 @@ def test_keys_share_one_slot() -> None:
     keys = Keys("corec1")
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert keys.out(-2) == "corec:{corec1}:out:-2"
-    assert keys.aside(keys.out(1), when) == "corec:{corec1}:aside:20260102T030405.000000Z:out:1"
+    assert aside_stamp(when) == "20260102T030405.000000Z"
+    assert keys.aside(keys.out(1), aside_stamp(when)).startswith("corec:{corec1}:aside:2026")
     for name in (keys.pos, keys.alerts, keys.dead, keys.incoming(3)):
         assert name.startswith("corec:{corec1}:")

@@ -30,7 +30,7 @@ WALL_CLOCK = {
     # who may ask what time it is, and what it does with the answer
     "corec/bench/machine.py": "date of a measurement",
     "corec/bench/world.py": "tick clock of a world without processes",
-    "corec/broker/sender.py": "time of an event",
+    "corec/broker/events.py": "time of an event",
     "corec/broker/writer.py": "name under which a stream is set aside",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/nucleus/events.py": "time of an event",

@@ -1,0 +1,33 @@
+"""Events of the broker: JSON frames in ``events-broker.lane``, for the table ``eventos``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from corec import layout as L
+from corec.log import get_logger
+from corec.runtime import Runtime
+
+log = get_logger(__name__)
+
+
+class Events:
+    """The producing end of the broker's event lane."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt = rt
+
+    def emit(self, kind: str, tick: int, detail: dict[str, Any]) -> None:
+        """Publish one event of now; a full lane is logged, the event's counter stands anyway."""
+        body = {
+            "unix_ns": time.time_ns(), "tick": max(0, tick), "tipo": kind,
+            "bloque": None, "entidad": None, "detalle": detail,
+        }  # fmt: skip
+        payload = orjson.dumps(body)
+        if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, payload, tick=max(0, tick)):
+            self._rt.doorbells[L.SLOT_PERSISTER].ring()
+        else:
+            log.warning("event dropped: its lane is full", kind=kind)
