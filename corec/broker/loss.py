@@ -24,6 +24,7 @@ class Known:
     """None: not known any more."""
     total_out: dict[int, int] = field(default_factory=dict)
     total_dead: dict[int, int] = field(default_factory=dict)
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Loss:
 def known_of(state: SinkState) -> Known:
     """What ``state`` says was confirmed."""
     return Known(
-        state.out_tick, sum(state.total_out.values()), dict(state.total_out), dict(state.total_dead)
-    )
+        state.out_tick, sum(state.total_out.values()), dict(state.total_out),
+        dict(state.total_dead), state.total_dropped,
+    )  # fmt: skip
 
 
 def is_older(known: Known, found: SinkState) -> bool:

@@ -102,7 +102,8 @@ class _Broker:
         if not tick and not messages and not self.status.count(L.B_BEGUN):
             return None
         left = self.status.read_totals()
-        return Known(tick, messages or None, left.get("out", {}), left.get("dead", {}))
+        dropped = self.status.count(L.B_DROPPED)
+        return Known(tick, messages or None, left.get("out", {}), left.get("dead", {}), dropped)
 
     def _loaded(self, state: SinkState, loss: Loss | None) -> None:
         self.status.set_count(L.B_BEGUN, 1)

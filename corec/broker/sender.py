@@ -122,7 +122,7 @@ class Sender:
             now = time.monotonic()
             extra: list[Any] = []
             if sync or now - self._synced_at >= SYNC_SECONDS:
-                extra = self._input_fields()
+                extra = [*self._input_fields(), "total_dropped", self._status.count(L.B_DROPPED)]
                 self._synced_at = now
             fields = [*extra, batch.out_tick]
             if not batch.empty or (extra and fields != self._synced) or sync:
@@ -254,6 +254,7 @@ class Sender:
             return
         total = self._status.count(L.B_DROPPED) + lost.messages
         self._status.set_count(L.B_DROPPED, total)
+        self._writer.state.total_dropped = total
         log.warning("messages dropped: redis does not keep up", lane=lane, messages=lost.messages)
         self._events.emit(
             "mensajes_perdidos", lost.last_tick,

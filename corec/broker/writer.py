@@ -95,6 +95,7 @@ class Writer:
         if known is not None:
             added = await entries_added(self.link, self.keys, found.total_out)
             loss = compare(known, found, added, self._maxlen)
+            found.total_dropped = max(found.total_dropped, known.dropped)
         if loss is not None:
             await self._note_loss(found, loss)
         self.state = found

@@ -191,6 +191,7 @@ def build_status(get: Get, about: About, cpu: CpuSampler) -> dict[str, Any]:
         "messages_in": count(get, broker, L.B_MESSAGES_IN),
         "messages_dead": count(get, broker, L.B_DEAD),
         "messages_dropped": count(get, broker, L.B_DROPPED),
+        "input_lost": count(get, broker, L.B_UNREAD_LOST),
         "processes": [_process_row(get, one, percent) for one in members],
         "sinks": sinks(get, about),
         "http_url": about.http_url,

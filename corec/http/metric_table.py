@@ -73,7 +73,12 @@ METRICS: dict[str, Described] = {
         "counter", ("canal",), "Input that was not understood and went to the dead stream."
     ),
     "corec_messages_dropped_total": Described(
-        "counter", (), "Messages dropped because Redis was too slow (streams.on_full)."
+        "counter",
+        (),
+        "Messages dropped (streams.on_full) or lost by Redis after it confirmed them.",
+    ),
+    "corec_input_lost_entries_total": Described(
+        "counter", (), "Input entries trimmed or deleted before they were read."
     ),
     "corec_sink_up": Described("gauge", ("sink",), "1 while the server can be reached."),
     "corec_process_restarts_total": Described(

@@ -143,6 +143,8 @@ class InstanceCollector(Collector):
         found["corec_spool_bytes"].append(((), spool))
         lost = broker.get(L.S_COUNT0 + L.B_DROPPED)
         found["corec_messages_dropped_total"].append(((), lost))
+        unread = broker.get(L.S_COUNT0 + L.B_UNREAD_LOST)
+        found["corec_input_lost_entries_total"].append(((), unread))
         for sink, slot in (("postgresql", persister), ("redis", broker)):
             up = slot.get(L.S_UP) and not slot.get(L.S_ERROR)
             found["corec_sink_up"].append(((sink,), int(bool(up))))

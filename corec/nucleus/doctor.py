@@ -47,6 +47,9 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     last = checkpoint.get("last")
     detail = problem or (f"last at tick {last['tick']}" if last else "none made yet")
     checks.append(_check("checkpoint", problem is None, detail))
+    unread = status["input_lost"]
+    detail = f"{unread} input entries trimmed or deleted before they were read"
+    checks.append(_check("no input lost", unread == 0, detail))
     lost = status["rows_dropped"] + status["messages_dropped"]
     checks.append(_check("nothing dropped", lost == 0, f"{lost} rows and messages dropped"))
     return checks

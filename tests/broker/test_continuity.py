@@ -308,4 +308,3 @@ def test_new_input_waits_while_ticks_run_again(instance: Make) -> None:
     again.drain(pid)
     assert again.state().total_in == {1: 5, -2: 1}
     assert told(again, "input_repeated") == []
-
