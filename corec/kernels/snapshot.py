@@ -42,6 +42,7 @@ from corec.kernels.address import (
     u8_at,
 )
 from corec.kernels.block_words import COLD_ACTIVO, COLD_FALLOS, COLD_RACHA, cold_offset
+from corec.kernels.frames import LOG_BYTES
 from corec.kernels.whole import TRIES_MAX
 from corec.layout import (
     D_ACTIVO_SEL,
@@ -100,7 +101,7 @@ def pad8(size):
 @njit
 def state_bytes(row, n, log_n):
     """Bytes of the state record of a block."""
-    total = 8 + DYN_WORDS * 8 + 2 * pad8(n) + pad8(4 * n) + 8 * log_n
+    total = 8 + DYN_WORDS * 8 + 2 * pad8(n) + pad8(4 * n) + LOG_BYTES * log_n
     for f in range(row[Z_FIELDS]):
         total += pad8(n * row[Z_SIZE + f])
     return total
@@ -180,8 +181,8 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
         at += pad8(4 * n)
         copy_memory(at, cold_address(block, row, COLD_RACHA, sel), n)
         at += pad8(n)
-        copy_memory(at, block[S_LOG], 8 * log_n)
-        at += 8 * log_n
+        copy_memory(at, block[S_LOG], LOG_BYTES * log_n)
+        at += LOG_BYTES * log_n
         fence_seq_cst()
         if load_acquire(words, OFF_COMMIT // 8) != word:
             return MOVED
@@ -222,8 +223,8 @@ def load_state(blocks, swarms, lo, hi, source, size):
         at += pad8(4 * n)
         copy_memory(cold_address(block, row, COLD_RACHA, sel), at, n)
         at += pad8(n)
-        copy_memory(block[S_LOG], at, 8 * log_n)
-        at += 8 * log_n
+        copy_memory(block[S_LOG], at, LOG_BYTES * log_n)
+        at += LOG_BYTES * log_n
         store_release(u8_at(block[S_BASE], OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
     return 0 if at == end else MALFORMED
 

@@ -100,8 +100,11 @@ def reset(rt: Runtime, rng: np.random.Generator) -> None:
 
 
 def fill(rt: Runtime, rng: np.random.Generator) -> None:
-    """Something in every column, and some of the message log."""
+    """Something in every column, and in every byte of the message log."""
     for view in views(rt):
+        log, size = view._start + int(view._place["log"]), int(view._place["log_cap"])
+        size *= L.LOG_DTYPE.itemsize
+        view._bytes[log : log + size] = rng.integers(1, 256, size, np.uint8)
         view.column("valor")[:] = rng.random(view.n)
         for field in view.swarm.processor.state:
             view.column(field.name)[:] = rng.integers(0, 100, view.n)
