@@ -248,7 +248,7 @@ def main(arguments: list[str]) -> NoReturn:
         os.chdir(root)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONHOME"}
     environment |= dict.fromkeys(_THREADS, "1")
-    environment["COREC_HOME"] = str(root)
+    environment["COREC_CHECKOUT"] = str(root)
     environment["VIRTUAL_ENV"] = str(venv)
     command = command_for(venv, root, arguments)
     try:

@@ -11,11 +11,13 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from corec.private import make_private
+from corec.project import CHECKOUT, HOME, default_config, named_config, project_of
 
 KEPT: Final = 4
 _PREFIX: Final = "k-"
@@ -30,8 +32,18 @@ def _own(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def _checkout() -> str | None:
+    """The checkout whose ``run.sh`` was asked, unless for a project that lies elsewhere: nothing
+    of that one goes into the checkout."""
+    checkout = os.environ.get(CHECKOUT)
+    if not checkout:
+        return None
+    config = named_config(sys.argv[1:]) or default_config()
+    return checkout if project_of(config).resolve() == Path(checkout).resolve() else None
+
+
 def _candidates() -> list[Path]:
-    home = os.environ.get("COREC_HOME")
+    home = os.environ.get(HOME) or _checkout()
     places = [Path(home) / "var" / "cache" / f"{os.geteuid()}"] if home else []
     user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     places.append(Path(user) / "corec")
@@ -73,8 +85,8 @@ def _base() -> Path:
 
 def prepare() -> None:
     """Choose the folder for this process and its children: ``NUMBA_CACHE_DIR``, else the first
-    usable of the checkout's ``var/cache``, the user's cache folder, the temporary folder; in it,
-    one subfolder per state of the sources, of which the newest few are kept."""
+    usable of ``var/cache`` of the checkout (for its own project), the user's cache folder, the
+    temporary folder; in it, one subfolder per state of the sources, the newest few being kept."""
     base = _base()
     folder = base / _key()
     fresh = not folder.is_dir()

@@ -166,7 +166,7 @@ def make_plan(config: Config) -> Plan:
     for index, bloque in enumerate(config.bloques):
         where = f"bloques[{index}]"
         try:
-            processor = resolve(bloque.procesador, (config.base_dir, config.base_dir / "plugins"))
+            processor = resolve(bloque.procesador, config.plugin_folders)
         except ProcessorError as error:
             found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
             allowed = allowed or "a processor that can be imported"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from corec.bench.render import as_markdown
 from corec.bench.runner import Report
+from corec.project import CHECKOUT
 
 START = "<!-- bench:start -->"
 END = "<!-- bench:end -->"
@@ -23,7 +24,7 @@ def checkout() -> Path:
     Raises:
         NoPlace: neither has.
     """
-    places = [Path.cwd(), Path(os.environ.get("COREC_HOME", ".")), Path(__file__).parents[2]]
+    places = [Path.cwd(), Path(os.environ.get(CHECKOUT, ".")), Path(__file__).parents[2]]
     for place in places:
         path = place / "README.md"
         if path.exists() and START in path.read_text(encoding="utf-8"):

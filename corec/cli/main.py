@@ -16,6 +16,7 @@ from corec.cli.warm import warm
 from corec.command_line import version_option
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
+from corec.project import default_config
 
 app = typer.Typer(
     name="corec",
@@ -31,15 +32,6 @@ ConfigPath = Annotated[
         "--config", "-c", help="Configuration file.", show_default="configs/corec_config.json"
     ),
 ]
-
-
-def default_config() -> Path:
-    """``configs/corec_config.json`` of the current folder, else of the checkout."""
-    here = Path("configs/corec_config.json")
-    home = os.environ.get("COREC_HOME")
-    if here.exists() or not home:
-        return here
-    return Path(home) / "configs" / "corec_config.json"
 
 
 def _load(path: Path | None, overrides: dict[str, object]) -> Config:
@@ -119,12 +111,14 @@ def check(
         loaded = load_config(path, overrides=json.loads(overrides))
         warm(path)
         from corec.control.folders import instance_folder
+        from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
         from corec.supervisor.opening import compile_processors
         from corec.supervisor.segments import bytes_needed, check_layout, check_room
         from corec.supervisor.wishes import worker_count
         from shm.segment import SegmentRefused
 
+        check_loadable(loaded)
         plan = make_plan(loaded)
         folder = instance_folder(loaded)
         held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0

@@ -41,7 +41,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _config(path: Path | None) -> Config:
-    from corec.cli.main import default_config  # its import of this module is made in a command
+    from corec.project import default_config
 
     try:
         return load_config(path or default_config())

@@ -15,9 +15,10 @@ from corec.config.checks import cross_faults
 from corec.config.explain import explain
 from corec.config.faults import ConfigError, Fault, found_text
 from corec.config.model import Config, revealed
-from corec.config.original import set_aside
+from corec.config.original import set_aside, translated
 from corec.config.parse import read_json
 from corec.config.servers import DbConfig, RedisConfig
+from corec.project import project_of
 
 _NO_OVERRIDES: Mapping[str, object] = {}
 
@@ -35,8 +36,7 @@ def load_config(
     Raises ``ConfigError`` with every fault found.
     """
     raw = read_json(path)
-    home = environ.get(env.HOME)
-    base = Path(home) if home else _base_of(path)
+    base = project_of(path, environ)
     return parse_config(raw, overrides=overrides, environ=environ, base_dir=base)
 
 
@@ -52,7 +52,7 @@ def parse_config(
     ``environ`` None takes nothing from the environment; ``base_dir`` is where relative paths
     start (the current folder if None).
     """
-    kept, ignored = set_aside(dict(raw))
+    kept, ignored = set_aside(translated(dict(raw)))
     faults: list[Fault] = []
     _override(kept, overrides, faults)
     _use_secrets(kept, env.read_secrets(environ or {}, faults))
@@ -81,12 +81,6 @@ def with_overrides(config: Config, overrides: Mapping[str, object]) -> Config:
 def _not_yet_named(more: Any, faults: list[Fault]) -> list[Fault]:
     named = {fault.path for fault in faults}
     return [fault for fault in more if fault.path not in named]
-
-
-def _base_of(path: Path) -> Path:
-    """The checkout's folder for a file in its ``configs/``, else the current folder."""
-    folder = path.absolute().parent
-    return folder.parent if folder.name == "configs" else Path.cwd()
 
 
 def _use_secrets(raw: dict[str, Any], secrets: Mapping[str, str]) -> None:

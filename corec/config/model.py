@@ -140,7 +140,8 @@ class Config(Section):
     state_dir: str = key(
         "a path of 1 to 4096 characters",
         "Folder on disk for checkpoints, spool and embedded servers' data. A relative path starts"
-        " at COREC_HOME, else beside the folder configs/ the file is in, else where CoreC starts.",
+        " in the project: the folder that holds configs/ if the file is there, else the file's"
+        " own.",
         "var/state",
         min_length=1,
         max_length=4096,
@@ -205,6 +206,11 @@ class Config(Section):
     def base_dir(self) -> Path:
         """The absolute folder that relative paths in the configuration start from."""
         return self._base_dir
+
+    @property
+    def plugin_folders(self) -> tuple[Path, Path]:
+        """Where the user's own modules are looked for, beside what is installed."""
+        return self._base_dir, self._base_dir / "plugins"
 
     @property
     def state_path(self) -> Path:

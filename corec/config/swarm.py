@@ -57,7 +57,8 @@ class BloqueConfig(Section):
         le=ENTITIES_MAX,
     )
     max_size_mb: int = key(
-        "an integer from 1 to 64 (MiB; 1 and 5 are the usual ones)",
+        "an integer from 1 to 64 (MiB; 1 and 5 are the usual ones): a block is what one core runs"
+        " and redoes at once, so a larger swarm has more blocks, not larger ones",
         "Exact size of one block of the swarm in shared memory, in MiB.",
         1,
         strict=True,

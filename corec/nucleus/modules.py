@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -11,19 +10,15 @@ from corec.http.app import make_app
 from corec.http.metrics import InstanceCollector, make_registry
 from corec.http.server import HttpServer
 from corec.log import get_logger
-from corec.modules.auditoria import ModuloAuditoria
 from corec.modules.base import ModuloBase
 from corec.nucleus.checkpoints import ModuloCheckpoint
+from corec.nucleus.loadable import ELSEWHERE, load_class
 from corec.nucleus.socket_server import SocketServer
 
 if TYPE_CHECKING:
     from corec.nucleus.process import CoreCNucleus
 
 log = get_logger(__name__)
-
-# The original's registro and ejecucion are the world's plan and the workers here.
-_ELSEWHERE = frozenset({"registro", "ejecucion", "sincronizacion"})
-_BY_NAME: dict[str, type[ModuloBase]] = {"auditoria": ModuloAuditoria}
 
 
 class ModuloControl(ModuloBase):
@@ -68,29 +63,16 @@ class ModuloHttp(ModuloBase):
 def load_modules(nucleus: CoreCNucleus) -> list[ModuloBase]:
     """The modules of this nucleus: the built-in ones, then those the configuration names.
 
-    A name with a ``.`` or ``:`` is ``package.module:Class`` of a ``ModuloBase``; one that cannot be
-    loaded is logged and left out.
+    They could be loaded when the configuration was checked; one that can't any more is logged and
+    left out.
     """
     loaded: list[ModuloBase] = [ModuloControl(nucleus), ModuloCheckpoint(nucleus)]
     if isinstance(nucleus.rt.info.get("http_socket"), socket.socket):
         loaded.append(ModuloHttp(nucleus))
     for name in nucleus.rt.config.modules:
-        known = _BY_NAME.get(name)
-        if known is not None:
-            loaded.append(known(nucleus))
-        elif name not in _ELSEWHERE:
+        if name not in ELSEWHERE:
             try:
-                loaded.append(_imported(name)(nucleus))
+                loaded.append(load_class(name, nucleus.rt.config)(nucleus))
             except Exception as error:  # noqa: BLE001 - a user's module must not stop the nucleus
                 log.error("a module cannot be loaded", module=name, error=repr(error))
     return loaded
-
-
-def _imported(name: str) -> type[ModuloBase]:
-    package, _, attribute = name.rpartition(":" if ":" in name else ".")
-    if not package:
-        raise LookupError(f"no built-in module {name!r}, and no package.module:Class")
-    found = getattr(importlib.import_module(package), attribute)
-    if not (isinstance(found, type) and issubclass(found, ModuloBase)):
-        raise TypeError(f"{name} is no class derived from ModuloBase")
-    return found

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from corec.config import Config, ConfigError
 from corec.control.folders import OWNER_LOCK, base_folder, instance_folder, unregister
 from corec.embedded.errors import EmbeddedServerError
+from corec.nucleus.loadable import check_loadable
 from corec.plan import Plan, make_plan
 from corec.private import make_private, sane_umask
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
@@ -42,6 +43,7 @@ class Begun:
         """Raises ConfigError for a plan that can't be made, StartFailed when it runs already or an
         embedded server can't be begun; nothing is left then."""
         self.config, self.notes, self.inherited = config, notes, inherited
+        check_loadable(config)
         self.plan: Plan = make_plan(config)
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault, load_config
+from corec.nucleus.loadable import check_loadable
 from corec.runtime import Runtime, float_to_word
 from corec.supervisor.processes import Group
 from corec.supervisor.wishes import Wishes
@@ -100,6 +101,7 @@ def reloaded(old: Config, wishes: Wishes) -> Config | None:
     """
     assert wishes.config_path is not None
     fresh = load_config(wishes.config_path, overrides=wishes.overrides)
+    check_loadable(fresh)
     before, after = old.public_dict(), fresh.public_dict()
     differs = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     fixed = [k for k in differs if k not in CHANGEABLE]

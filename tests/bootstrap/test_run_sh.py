@@ -28,7 +28,7 @@ import os, zipfile
 
 MAIN = "import json, os, sys, time\\n" \\
     "def main(name):\\n" \\
-    "    keys = ('COREC_HOME', 'OPENBLAS_NUM_THREADS')\\n" \\
+    "    keys = ('COREC_CHECKOUT', 'OPENBLAS_NUM_THREADS')\\n" \\
     "    print(json.dumps([name, sys.argv[1:], os.getcwd(), {k: os.environ[k] for k in keys},\\n" \\
     "                      os.getpid()]), flush=True)\\n" \\
     "    if 'wait' in sys.argv: sys.stdin.read()\\n" \\
@@ -112,7 +112,7 @@ def test_what_the_arguments_become(
     name, argv, cwd, environment, _pid = json.loads(done.stdout)
     assert (name, argv) == (program, passed)
     assert Path(cwd) == tmp_path.resolve(), "relative paths are the user's"
-    assert environment == {"COREC_HOME": str(built), "OPENBLAS_NUM_THREADS": "1"}
+    assert environment == {"COREC_CHECKOUT": str(built), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def test_signals_reach_the_program(built: Path) -> None:

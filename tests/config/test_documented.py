@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from corec.config import Config, json_schema
-from corec.config.environment import CREDENTIALS, HOME, SECRET_NAMES
+from corec.config.environment import CREDENTIALS, SECRET_NAMES
 from corec.config.explain import known_keys, sections_of
 from corec.config.keys import allowed_sentence
+from corec.project import HOME
 
 ROOT = Path(__file__).parents[2]
 INTO = {"bloques": "bloques[].", "plugins": "plugins.*."}

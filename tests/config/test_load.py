@@ -111,13 +111,14 @@ def test_the_fuller_original_loads_unchanged() -> None:
     assert config.db.port == 5432
     assert [b.repair.max_errores for b in config.bloques] == [0.05, 0.02, 0.05]
     assert config.modules == ("registro", "ejecucion", "sincronizacion", "auditoria")
-    assert config.plugins["codex"].path == "plugins/codex/config.json"
+    assert config.plugins == {}
     assert set(config.ignored) == {
         "rol",
         "ia_config",
         "redis_config.max_connections",
         "bloques[1].mutacion",
         "bloques[2].plugin",
+        "plugins.codex",
     }
 
 
@@ -194,7 +195,7 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         file.write_text(json.dumps({**SMALL, "log": {"file": "x.log"}}))
     assert load_config(beside, environ={}).state_path == tmp_path / "checkout" / "var" / "state"
     config = load_config(tmp_path / "c.json", environ={})
-    assert config.log_path == elsewhere / "x.log"
+    assert config.log_path == tmp_path / "x.log"
     config = load_config(beside, environ={"COREC_HOME": str(tmp_path / "home")})
     assert config.state_path == tmp_path / "home" / "var" / "state"
     config = load_config(beside, overrides={"state_dir": "/var/lib/corec"}, environ={})
@@ -261,3 +262,51 @@ def test_round_trip(raw: dict[str, Any]) -> None:
     assert again.public_dict() == config.public_dict()
     json.dumps(config.public_dict(), allow_nan=False)
     assert isinstance(again, Config)
+
+
+LATER_KEYS = {
+    "quantization_step_default": 0.05, "max_enlaces_por_entidad": 100,
+    "redis_stream_key": "corec:entrelazador", "alert_threshold": 0.9, "max_fallos_criticos": 0.5,
+    "cpu_autoadjust_threshold": 0.9, "ram_autoadjust_threshold": 0.9, "concurrent_tasks_min": 10,
+    "concurrent_tasks_max": 1000, "concurrent_tasks_reduction_factor": 0.5,
+    "concurrent_tasks_increment_factor_default": 1.1, "cpu_stable_cycles": 3, "cpu_readings": 5,
+    "cpu_reading_interval": 0.1, "performance_history_size": 10, "performance_threshold": 0.5,
+    "increment_factor_min": 1.0, "increment_factor_max": 2.0, "autosanacion_config": {},
+    "ml_config": {}, "analisis_datos_config": {}, "cognitivo_config": {}, "ia_config": {},
+}  # fmt: skip
+
+
+def test_later_versions_of_the_original_load_unchanged() -> None:
+    config = parse_config({**SMALL, **LATER_KEYS})
+    assert set(config.ignored) == set(LATER_KEYS)
+
+
+def test_older_spellings_have_the_name_of_today() -> None:
+    server = {"database": "corec_db", "user": "postgres", "host": "localhost", "port": "5432"}
+    config = parse_config({**SMALL, "db_config": server, "modulos": ["auditoría"]})
+    assert (config.db.dbname, config.db.port) == ("corec_db", 5432)
+    assert config.modules == ("auditoria",)
+    with pytest.raises(ConfigError, match=r"db_config\.database"):
+        parse_config({**SMALL, "db_config": {**server, "dbname": "other"}})
+
+
+def test_every_form_of_plugins() -> None:
+    old = {"enabled": True, "config_path": "plugins/a/config.json"}
+    config = parse_config({**SMALL, "plugins": [{"name": "a", **old}, {"name": "b"}, "c"]})
+    assert config.ignored == ("plugins.a",)
+    assert set(config.plugins) == {"b", "c"}
+    for wrong in ([{"enabled": True}], [{"name": "a"}, "a"], [{"name": 3}]):
+        with pytest.raises(ConfigError, match="plugins: found"):
+            parse_config({**SMALL, "plugins": wrong})
+    with pytest.raises(ConfigError, match=r"plugins\.b\.what"):
+        parse_config({**SMALL, "plugins": [{"name": "b", "what": 1}]})
+
+
+def test_a_block_above_its_limit_is_refused_in_one_line_that_says_why() -> None:
+    bloque = {"id": "ia", "canal": 1, "entidades": 10, "max_size_mb": 300}
+    with pytest.raises(ConfigError) as refused:
+        parse_config({**SMALL, "bloques": [bloque]})
+    (line,) = str(refused.value).splitlines()
+    assert "bloques[0].max_size_mb: found 300" in line
+    assert "more blocks, not larger ones" in line
+    parse_config({**SMALL, "bloques": [{**bloque, "max_size_mb": 64}]})

@@ -1,0 +1,72 @@
+"""Modules and plugins by name: found before anything starts, or a fault of the configuration."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from corec.config import Config, ConfigError, Fault
+from corec.modules.base import ModuloBase
+
+BUILT_IN: Final = {"auditoria": "corec.modules.auditoria:ModuloAuditoria"}
+ELSEWHERE: Final = frozenset({"registro", "ejecucion", "sincronizacion"})
+"""Names of the original whose work is part of the world's plan, the workers and the leader."""
+_ALLOWED: Final = (
+    f"{', '.join(sorted(ELSEWHERE | BUILT_IN.keys()))}, or package.module:Class of your own, "
+    "derived from corec.modules.base.ModuloBase"
+)
+
+
+class NotLoadable(Exception):
+    """There is no such module, or it can't be imported; the text says why."""
+
+
+def load_class(name: str, config: Config) -> type[ModuloBase]:
+    """The class of a module: a built-in one, or ``package.module:Class`` (or with a dot).
+
+    Looked for as processors are: in the project's ``plugins/``, in the project, among what is
+    installed.
+
+    Raises:
+        NotLoadable: naming what is missing or what its import raised.
+    """
+    target = BUILT_IN.get(name, name)
+    package, _, attribute = target.rpartition(":" if ":" in target else ".")
+    if not package:
+        raise NotLoadable("no module of this name is built in")
+    for folder in config.plugin_folders:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    try:
+        found = getattr(importlib.import_module(package), attribute)
+    except (Exception, SystemExit) as error:
+        raise NotLoadable(f"{type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, ModuloBase)):
+        raise NotLoadable("it is no class derived from ModuloBase")
+    return found
+
+
+def check_loadable(config: Config) -> None:
+    """Raise ``ConfigError``, a fault for each module and enabled plugin that can't be loaded."""
+    faults = list(_faults(config))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _faults(config: Config) -> Iterator[Fault]:
+    for index, name in enumerate(config.modules):
+        if name in BUILT_IN or name in ELSEWHERE:
+            continue
+        try:
+            load_class(name, config)
+        except NotLoadable as error:
+            yield Fault(f"modules[{index}]", f'"{name}": {error}', _ALLOWED)
+    for name, plugin in config.plugins.items():
+        if plugin.enabled:
+            yield Fault(
+                f"plugins.{name}",
+                "an enabled plugin, and this version loads none beside processors and modules",
+                '"enabled": false, or its class in modules and its functions as procesador',
+            )

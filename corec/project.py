@@ -1,0 +1,47 @@
+"""Where a project lies: the folder that a configuration's relative paths and plugins belong to.
+
+A configuration in a folder named ``configs`` belongs to the folder that holds it, any other to the
+folder it lies in. Whoever starts it, and from where, changes nothing: a checkout's ``run.sh`` can
+run a project that lies elsewhere. Standard library only: needed before anything is compiled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+HOME: Final = "COREC_HOME"
+"""Set by a user who wants relative paths to start somewhere else."""
+CHECKOUT: Final = "COREC_CHECKOUT"
+"""Set by ``run.sh``: the checkout it stands in."""
+CONFIGS: Final = "configs"
+DEFAULT_CONFIG: Final = Path(CONFIGS, "corec_config.json")
+
+
+def project_of(config: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """The absolute folder that ``config`` belongs to."""
+    if environ.get(HOME):
+        return Path(environ[HOME]).absolute()
+    folder = config.absolute().parent
+    return folder.parent if folder.name == CONFIGS else folder
+
+
+def default_config(environ: Mapping[str, str] = os.environ) -> Path:
+    """``configs/corec_config.json`` of the current folder, else of ``COREC_HOME``, else of the
+    checkout whose ``run.sh`` was asked; the first, which is not there, when none is."""
+    places = [Path(), *(Path(environ[name]) for name in (HOME, CHECKOUT) if environ.get(name))]
+    found = (place / DEFAULT_CONFIG for place in places)
+    return next((path for path in found if path.exists()), DEFAULT_CONFIG)
+
+
+def named_config(words: Sequence[str]) -> Path | None:
+    """The configuration file that a command line names, None when it names none."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in ("--config", "-c"):
+            return Path(following)
+        if word.startswith("--config="):
+            return Path(word.partition("=")[2])
+    files = [word for word in words if word.endswith(".json") and not word.startswith("-")]
+    return Path(files[0]) if files else None

@@ -1,0 +1,62 @@
+"""What is accepted is done: a module or plugin that can't be loaded is a fault before the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corec.config import ConfigError, parse_config
+from corec.nucleus.loadable import check_loadable, load_class
+
+SMALL: dict[str, Any] = {
+    "instance_id": "loadable", "bloques": [{"id": "a", "canal": 1, "entidades": 10}],
+}  # fmt: skip
+OWN = """
+from corec.modules.base import ModuloBase
+
+
+class Mine(ModuloBase):
+    async def ejecutar(self):
+        return None
+
+
+NOTHING = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "says"),
+    [
+        (["nobody"], 'modules[0]: found "nobody": no module of this name'),
+        (["auditoria", "nowhere.at:All"], "modules[1]: found"),
+        (["own_modules_x:NOTHING"], "no class derived from ModuloBase"),
+        (["own_modules_x:Absent"], "AttributeError"),
+        (["ends_at_import_x:Mine"], "SystemExit"),
+    ],
+)
+def test_a_module_that_cannot_be_loaded(tmp_path: Path, modules: list[str], says: str) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "own_modules_x.py").write_text(OWN)
+    (tmp_path / "plugins" / "ends_at_import_x.py").write_text("raise SystemExit(3)\n")
+    config = parse_config({**SMALL, "modules": modules}, base_dir=tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        check_loadable(config)
+    assert says in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_those_that_can(tmp_path: Path) -> None:
+    (tmp_path / "own_modules_y.py").write_text(OWN)
+    names = ["registro", "ejecucion", "sincronización", "auditoria", "own_modules_y:Mine"]
+    config = parse_config({**SMALL, "modules": names}, base_dir=tmp_path)
+    check_loadable(config)
+    assert load_class("own_modules_y.Mine", config).__name__ == "Mine"
+    assert load_class("auditoria", config).nombre == "auditoria"
+
+
+def test_an_enabled_plugin_is_a_fault_and_a_disabled_one_is_not() -> None:
+    with pytest.raises(ConfigError, match=r"plugins\.codex: found an enabled plugin"):
+        check_loadable(parse_config({**SMALL, "plugins": ["codex"]}))
+    check_loadable(parse_config({**SMALL, "plugins": {"codex": {"enabled": False}}}))
