@@ -23,6 +23,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from corec.entities.guard import GuardedCompiler, Site, recursion_text
 from corec.entities.processor import Processor, ProcessorError
 
 _LIBRARIES = frozenset({"numba", "numpy", "llvmlite", "math", "cmath", "operator", "builtins"})
@@ -39,6 +40,10 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
+
+
+def _file_name(function: Callable[..., Any]) -> str:
+    return function.__code__.co_filename.rpartition("/")[2]
 
 
 def _names_used(function: Callable[..., Any]) -> list[str]:
@@ -87,18 +92,29 @@ def _refuse_foreign_random(function: Any, found: dict[str, Any]) -> None:
 
 
 class Adapter:
-    """Compiles (lazily) the functions of one processor; ``wide`` keeps constants float64."""
+    """Compiles (lazily) the functions of one processor; ``wide`` keeps constants float64.
 
-    def __init__(self, wide: bool) -> None:
-        self._wide = wide
+    ``sites`` holds the code of each function; its place in the list is the function's number.
+    """
+
+    def __init__(self, wide: bool, steps_max: int) -> None:
+        self._wide, self._steps_max = wide, steps_max
         self._seen: dict[int, Any] = {}
+        self._open: list[Any] = []
+        self.sites: list[types.CodeType] = []
 
     def function(self, function: Any) -> Any:
         """``function`` as a Numba dispatcher, its helpers likewise.
 
         Raises:
-            ProcessorError: it draws random numbers from elsewhere than ``me.random()``.
+            ProcessorError: it draws random numbers from elsewhere than ``me.random()``, or comes
+                to call itself.
         """
+        if function in self._open:
+            round_trip = self._open[self._open.index(function) :]
+            line = f"{_file_name(function)}, line {function.__code__.co_firstlineno}"
+            names = [each.__name__ for each in round_trip]
+            raise ProcessorError(f"{recursion_text(names)} ({line})")
         if id(function) in self._seen:
             return self._seen[id(function)]
         found = references(function)
@@ -108,22 +124,31 @@ class Adapter:
         cells = tuple(types.CellType() for _ in code.co_freevars)
         defaults = self._constant(function.__defaults__)
         clone = types.FunctionType(self._narrow(code), scope, function.__name__, defaults, cells)
-        compiled = numba.njit(error_model="numpy", forceinline=True)(clone)
+        clone.__dict__["__corec_site__"] = Site(
+            len(self.sites), code.co_firstlineno, self._steps_max
+        )
+        self.sites.append(code)
+        compiled = numba.njit(
+            error_model="numpy", forceinline=True, boundscheck=True, pipeline_class=GuardedCompiler
+        )(clone)
         self._seen[id(function)] = compiled
         names = _names_used(function)
+        self._open.append(function)
         for name, value in found.items():
             adapted = self._value(value, names)
             if name in code.co_freevars:
                 cells[code.co_freevars.index(name)].cell_contents = adapted
             else:
                 scope[name] = adapted
+        self._open.pop()
         return compiled
 
     def _value(self, value: Any, names: list[str]) -> Any:
         if isinstance(value, Processor):
             return self.function(value.function)
-        if isinstance(value, types.FunctionType) and _is_users(value.__module__):
-            return self.function(value)
+        plain = getattr(value, "py_func", value)  # a helper with Numba's own decorator
+        if isinstance(plain, types.FunctionType) and _is_users(plain.__module__):
+            return self.function(plain)
         if isinstance(value, types.ModuleType) and _is_users(value.__name__):
             return self._module(value, names)
         return self._constant(value)
@@ -165,9 +190,12 @@ def _function_text(function: Any, seen: dict[int, int]) -> list[str]:
         return [f"again {seen[id(function)]}"]
     seen[id(function)] = len(seen)
     found = []
+    first_line = function.__code__.co_firstlineno
     for code in _codes(function.__code__):
         plain = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
         found += [code.co_code.hex(), code.co_exceptiontable.hex(), repr(plain)]
+        # what raises is told with its line, counted from the function's first
+        found += [code.co_linetable.hex(), str(code.co_firstlineno - first_line)]
         found += [repr(code.co_names), repr(code.co_varnames[: code.co_argcount])]
     found.append(repr(function.__defaults__))
     names = _names_used(function)

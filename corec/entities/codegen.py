@@ -17,13 +17,13 @@ from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_M
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead",
+    "ahead", "told",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
-    "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums",
+    "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
 )  # fmt: skip
-INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi")
+INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told")
 
 STRETCH = 256
 """Entities between two requests for memory that comes next, a multiple of four. As many lines of
@@ -91,12 +91,14 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
         ]
     step = processor.copy_bytes(cap) * STRETCH // cap // 64 * 64 + 64
     lines += [
+        f"    budget = int64({processor.steps_max})",
         f"    for lo in range(0, n, {STRETCH}):",
         f"        count = min({STRETCH}, n - lo)",
         "        running = u1_at(run + lo, count)",
         "        good = u1_at(ok + lo, count)",
         f"        fetch(ahead, {step})",
         f"        ahead += {step}",
+        "        beat()",
     ]
     if predraws:
         lines += [
@@ -111,15 +113,25 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
         "        for k in range(count):",
         "            i = lo + k",
         "            me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
-        "            fine, valor = checked(me)",
-        "            fine = fine & ((valor - valor) == float32(0.0)) & (running[k] != 0)",
+        "            outcome = checked(me, running[k] != 0, budget)",
+        "            valor = outcome[1]",
+        "            budget = outcome[2]",
+        "            fine = outcome[0] & ((valor - valor) == float32(0.0)) & (running[k] != 0)",
     ]
     for name, value in [("valor", "valor"), *_after(processor)]:
         kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
         lines.append("            " + _put(processor, cap, "b", name, kept))
     lines += [
         "            good[k] = fine",
-        f"    return count_marks(u1_at(ok, {cap})[:n])",
+        f"    good = u1_at(ok, {cap})[:n]",
+        f"    running = u1_at(run, {cap})[:n]",
+        "    fine = count_marks(good)",
+        "    failed = count_marks(running) - fine if fine < n else 0",
+        "    if failed > 0:",  # one of them once more, by turns: to tell what it raised
+        "        i = nth_failed(running, good, tick % failed)",
+        "        me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
+        "        tell(told, tick, first_id + i, checked(me, True, budget))",
+        "    return fine",
     ]
     return lines
 
@@ -142,6 +154,8 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "    emitted = 0",
         "    failures = 0",
         "    done = count",
+        f"    budget = int64({processor.steps_max})",
+        "    beat()",
         "    for j in range(count):",
         "        i = int64(locals_[j])",
         "        if on[i] != actives[j]:",
@@ -160,9 +174,11 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
     lines += [
         f"        draw = uint32((ordinal + j) * {DRAWS_PER_READING})",
         "        me = " + _make(processor, cap, "b", [], "draw", True, "tick"),
-        "        fine, valor = checked(me, values[j])",
+        "        outcome = checked(me, values[j], True, budget)",
+        "        valor = outcome[1]",
+        "        budget = outcome[2]",
         "        runs += 1",
-        "        if fine and (valor - valor) == float32(0.0):",
+        "        if outcome[0] and (valor - valor) == float32(0.0):",
         "            " + _put(processor, cap, "b", "valor", "valor"),
         *("            " + _put(processor, cap, "b", name, v) for name, v in _after(processor)),
         f"            how[j] = {K.ENDED_WELL}",
@@ -179,6 +195,8 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "        else:",
         f"            how[j] = {K.ENDED_BADLY}",
         "            failures += 1",
+        "            if failures == 1 or (tick + j) % failures == 0:",  # any of them, by turns
+        "                tell(told, tick, first_id + i, outcome)",
         f"    s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}] = good, total, moment",
         f"    s[{K.A_RUNS}] += runs",
         f"    s[{K.A_MESSAGES}] = emitted",
@@ -190,6 +208,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
 
 def _init(processor: Processor, cap: int) -> list[str]:
     lines = ["    b = pointer(new)", *_scalars(processor, means=False), "    faults = 0"]
+    lines.append(f"    budget = int64({processor.steps_max})")
     lines.append("    for i in range(lo, hi):")
     starts = [("valor", "float32(0.0)"), *((f.name, repr(f.default)) for f in processor.fields)]
     lines += ["        " + _put(processor, cap, "b", name, value) for name, value in starts]
@@ -197,8 +216,10 @@ def _init(processor: Processor, cap: int) -> list[str]:
         lines += [
             "        me = make_init("
             + _make(processor, cap, "b", [], "uint32(0)", False, "0").removeprefix("make("),
-            "        fine, valor = checked_init(me)",
-            "        if fine and (valor - valor) == float32(0.0):",
+            "        outcome = checked_init(me, True, budget)",
+            "        valor = outcome[1]",
+            "        budget = outcome[2]",
+            "        if outcome[0] and (valor - valor) == float32(0.0):",
             "            " + _put(processor, cap, "b", "valor", "valor"),
             *(
                 "            " + _put(processor, cap, "b", f.name, f"me.{f.name}")
@@ -206,6 +227,8 @@ def _init(processor: Processor, cap: int) -> list[str]:
             ),
             "        else:",
             "            faults += 1",
+            "            if told != 0:",
+            "                tell(told, 0, first_id + i, outcome)",
         ]
     lines.append("    return faults")
     return lines
@@ -229,6 +252,8 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         "import numpy as np",
         "from numba import cfunc, float32, float64, int64, uint32, uint64",
         "from corec.entities.compile import parts",
+        "from corec.entities.steps import beat",
+        "from corec.entities.told import nth_failed, tell",
         "from corec.kernels.address import GET, PUT, f4_at, f8_at, fetch, pick, pointer",
         "from corec.kernels.address import u1_at, u4_at",
         "from corec.kernels.philox import fill_random",

@@ -12,6 +12,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numba
@@ -19,8 +20,12 @@ import numpy as np
 from numba.core import types
 
 import corec.entities.adapt as adapt
+import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
+import corec.entities.guard as guard
+import corec.entities.steps as steps
+import corec.entities.told as told
 import corec.kernels.address as address
 import corec.kernels.philox as philox
 import corec.kernels.stats as stats
@@ -37,6 +42,8 @@ class Kernels:
     update: int
     arrive: int
     init: int
+    sites: tuple[CodeType, ...]
+    """The code of each compiled function, by its number in a status code (``guard.where``)."""
     keep: tuple[Any, ...]
 
 
@@ -63,11 +70,12 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, codegen, cursor, address, philox, stats, layout, sys.modules[__name__])
+    own = (adapt, calling, codegen, cursor, guard, steps, told, address, philox, stats, layout,
+           sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
-                processor.params, processor.means, cap, numba.__version__,
+                processor.params, processor.means, processor.steps_max, cap, numba.__version__,
                 np.__version__, sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init):
@@ -96,14 +104,14 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
     entity = cursor.EntityType(processor, predraws)
     init_entity = cursor.EntityType(processor, 0, init=True)
     wide = any(field.dtype == "f8" for field in processor.state)
-    adapter = adapt.Adapter(wide)
+    adapter = adapt.Adapter(wide, processor.steps_max)
     try:
         function = adapter.function(processor.function)
         init = adapter.function(processor.init) if processor.init is not None else None
     except ProcessorError as error:
         raise ProcessorError(f"{processor.name} can't be compiled: {error}") from error
-    checked = cursor.checked_call(function, entity, with_value=processor.kind == "celu")
-    checked_init = cursor.checked_call(init, init_entity, with_value=False) if init else None
+    checked = calling.checked_call(function, entity, with_value=processor.kind == "celu")
+    checked_init = calling.checked_call(init, init_entity, with_value=False) if init else None
     _PARTS[key] = Parts(
         cursor.entity_maker(entity),
         cursor.entity_maker(init_entity),
@@ -127,6 +135,7 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
         module.update.address if processor.kind == "micro" else 0,
         module.arrive.address if processor.kind == "celu" else 0,
         module.init.address,
+        tuple(adapter.sites),
         (module,),
     )
     _BUILT[key] = kernels

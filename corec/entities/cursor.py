@@ -33,8 +33,8 @@ from numba.extending import (
 )
 
 from corec import layout as L
-from corec.entities.processor import Processor
-from corec.entities.reasons import returns_what
+from corec.entities.guard import emit_fits
+from corec.entities.processor import Processor, unfit_text
 from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
 from corec.kernels.philox import INV_2_24, random_word
 from shm.jit import intrinsic
@@ -46,7 +46,7 @@ _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 def _wide(kind: Any) -> Any:
     """What a member is in the user's function: integers are int64, so that no mixture of signed
-    and unsigned turns into float64; storing one wraps it to its field."""
+    and unsigned turns into float64; one that does not fit its field when it is stored raises."""
     return types.int64 if isinstance(kind, types.Integer) else kind
 
 
@@ -64,6 +64,7 @@ class EntityType(types.Type):
             *((f"mean_{name}", types.float32) for name in processor.means),
         )
         self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
+        self.dtypes = {f.name: f.dtype for f in processor.state}
         self.seen = {name: _wide(kind) for name, kind in self.readable + self.writable}
         self.rings = {ring.name: ring for ring in processor.history}
         self.predraws = predraws
@@ -141,6 +142,10 @@ def _set(context: Any, builder: Any, signature: Any, args: Any, name: str) -> No
     kinds = dict(entity.writable)
     if name not in kinds:
         raise TypingError(f"me.{name} can't be set: it is not a declared state field")
+    given = types.unliteral(given)
+    if isinstance(kinds[name], types.Integer):
+        text = unfit_text(name, entity.dtypes[name])
+        emit_fits(context, builder, args[1], given, kinds[name], text)
     value = context.cast(builder, args[1], given, kinds[name])
     builder.store(value, _member(context, builder, entity, args[0], name))
 
@@ -193,74 +198,6 @@ def hidden_writer(entity: EntityType, name: str) -> Any:
         return types.void(me, value), generate
 
     return write
-
-
-def _free_exception(context: Any, builder: Any, status: Any) -> None:
-    """Give back what Numba allocates to raise with arguments that are computed: nobody catches it.
-
-    The struct is {pickle, size, arguments, unwrap function, number of arguments}; the last is 0
-    for an exception with constant arguments, which is static data.
-    """
-    with builder.if_then(status.is_user_exc, likely=False):
-        raised = builder.load(status.excinfoptr)
-        computed = builder.icmp_signed(">", builder.extract_value(raised, 4), ir.Constant(_I32, 0))
-        with builder.if_then(computed):
-            context.nrt.free(builder, builder.extract_value(raised, 2))
-            context.nrt.free(builder, builder.bitcast(status.excinfoptr, _BYTE_POINTER))
-
-
-def _builds_text(compiled: Any) -> str | None:
-    """Text made at run time lives on a heap that nobody would clear after an exception."""
-    if types.unicode_type in compiled.type_annotation.typemap.values():
-        return "text made at run time is not supported: an exception takes constants or numbers"
-    return None
-
-
-def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
-    """Intrinsic: call the user's function and contain what it raises.
-
-    ``checked(me[, value]) -> (ok, float32)``: ok is false when the function raised.
-    """
-
-    def build(typing_context: Any, args: tuple[Any, ...]) -> Any:
-        function = types.Dispatcher(dispatcher)
-        signature: Any = function.get_call_type(typing_context, args, {})
-        returned = signature.return_type
-        fault = returns_what(returned) or _builds_text(dispatcher.overloads[signature.args])
-        if fault is not None:
-            raise TypingError(fault)
-
-        def generate(context: Any, builder: Any, outer: Any, values: Any) -> Any:
-            compiled = dispatcher.overloads[signature.args]
-            context.active_code_library.add_linking_library(compiled.library)
-            declared = context.declare_function(builder.module, compiled.fndesc)
-            casted = [
-                context.cast(builder, value, given, wanted)
-                for value, given, wanted in zip(values, outer.args, signature.args, strict=True)
-            ]
-            status, result = context.call_conv.call_function(
-                builder, declared, returned, signature.args, casted
-            )
-            if "NRT_Allocate" in compiled.library.get_llvm_str():
-                _free_exception(context, builder, status)
-            number = context.cast(builder, result, returned, types.float32)
-            return context.make_tuple(builder, outer.return_type, [status.is_ok, number])
-
-        return types.Tuple((types.boolean, types.float32))(*args), generate
-
-    if with_value:
-
-        @intrinsic
-        def checked_value(typing_context: Any, me: Any, value: Any) -> Any:
-            return build(typing_context, (me, types.float32))
-
-        return checked_value
-
-    @intrinsic
-    def checked(typing_context: Any, me: Any) -> Any:
-        return build(typing_context, (me,))
-
-    return checked
 
 
 @overload_method(EntityType, "random")

@@ -2,7 +2,7 @@
 
 Real fields are NumPy scalars, so arithmetic follows NEP 50 as in the compiled code: a Python
 number adopts the field's type, float32 stays float32. Integer fields read as Python integers, which
-are int64 in the compiled code; storing one wraps it to its field.
+are int64 in the compiled code; storing a number that does not fit its integer field raises.
 """
 
 from __future__ import annotations
@@ -13,17 +13,31 @@ from typing import Any
 import numpy as np
 
 from corec import layout as L
-from corec.entities.processor import HistoryField, Processor
+from corec.entities.processor import HistoryField, Processor, unfit_text
 from corec.kernels.philox import uniform_reference
 
 
-def stored(dtype: str, value: Any) -> Any:
-    """What a field of ``dtype`` gives back once ``value`` was stored in it."""
+def stored(name: str, dtype: str, value: Any) -> Any:
+    """What field ``name`` of ``dtype`` gives back once ``value`` was stored in it.
+
+    Raises:
+        OverflowError: an integer field can't hold the value.
+        ValueError: it is to hold a NaN.
+    """
     kind = np.dtype(dtype)
     if kind.kind == "f":
         with np.errstate(all="ignore"):
             return kind.type(value)
-    return int(np.uint64(int(value) & 0xFFFF_FFFF_FFFF_FFFF).astype(kind))
+    try:
+        whole = int(value)
+    except OverflowError:  # infinite
+        raise OverflowError(unfit_text(name, dtype)) from None
+    if not isinstance(value, float | np.floating):
+        whole = (whole + (1 << 63)) % (1 << 64) - (1 << 63)  # compiled integers have 64 bits
+    limits = np.iinfo(dtype)
+    if not limits.min <= whole <= limits.max:
+        raise OverflowError(unfit_text(name, dtype))
+    return whole
 
 
 class PlainHistory:
@@ -86,7 +100,7 @@ class PlainEntity:
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
-        own.update({f.name: stored(f.dtype, f.default) for f in processor.state})
+        own.update({f.name: stored(f.name, f.dtype, f.default) for f in processor.state})
         self.__dict__.update(own)
         for name, value in fields.items():
             if name not in own or name.startswith("_"):
@@ -95,13 +109,13 @@ class PlainEntity:
             if ring is not None:
                 self.__dict__[name] = PlainHistory(ring, value)
             else:
-                self.__dict__[name] = stored(own["_dtypes"].get(name, "f4"), value)
+                self.__dict__[name] = stored(name, own["_dtypes"].get(name, "f4"), value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         dtype = self._dtypes.get(name)
         if dtype is None:
             raise AttributeError(f"me.{name} can't be set: it is not a declared state field")
-        self.__dict__[name] = stored(dtype, value)
+        self.__dict__[name] = stored(name, dtype, value)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"me.{name} is not declared")

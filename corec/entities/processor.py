@@ -26,6 +26,17 @@ HISTORY_COUNT: Final = "i8"
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
+STEPS_MAX: Final = 100_000_000
+"""Loop steps of one call, unless the processor declares another number."""
+STEPS_MAX_LIMIT: Final = 1 << 40
+
+
+def unfit_text(name: str, dtype: str) -> str:
+    """What is raised when a number is stored in an integer field that can't hold it."""
+    limits = np.iinfo(dtype)
+    return f"a number that does not fit me.{name}, which is {dtype}: {limits.min} to {limits.max}"
+
+
 class ProcessorError(TypeError):
     """A processor is declared or written in a way that cannot run; the text says what to change."""
 
@@ -76,6 +87,7 @@ class Processor:
     means: tuple[str, ...]
     alerts: bool
     value_name: str
+    steps_max: int = STEPS_MAX
 
     def __call__(self, *args: Any) -> Any:
         """Run the plain function: ``processor(me)`` or ``processor(me, value)``."""
@@ -198,6 +210,7 @@ def _declare(
     means: Sequence[str],
     init: Callable[..., Any] | None,
     alerts: bool,
+    steps_max: int,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -230,10 +243,13 @@ def _declare(
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not abs(value) <= FLOAT32_MAX:
             raise ProcessorError(f"{owner}: params {key!r} is {value!r}, allowed a finite number")
+    if type(steps_max) is not int or not 1 <= steps_max <= STEPS_MAX_LIMIT:
+        raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
     given = tuple((k, float(v)) for k, v in params.items())
     return Processor(
-        owner, kind, function, init, fields, rings, given, tuple(means), alerts, value_name
-    )
+        owner, kind, function, init, fields, rings, given, tuple(means), alerts, value_name,
+        steps_max,
+    )  # fmt: skip
 
 
 @overload
@@ -249,6 +265,7 @@ def micro(
     means: Sequence[str] = (),
     init: Callable[..., Any] | None = None,
     alerts: bool = False,
+    steps_max: int = STEPS_MAX,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -265,6 +282,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
             tick (before the first: of the initial state), is read as ``me.mean_<field>``.
         init: ``def f(me) -> number``: sets the initial state, returns the initial ``valor``.
         alerts: its messages also go to the stream of alerts.
+        steps_max: loop steps of one call, after which the entity fails (docs/entities.md).
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -285,6 +303,7 @@ def celu(
     means: Sequence[str] = (),
     init: Callable[..., Any] | None = None,
     alerts: bool = False,
+    steps_max: int = STEPS_MAX,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -317,4 +336,5 @@ def _decorator(
 
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
+    "steps_max": STEPS_MAX,
 }  # fmt: skip

@@ -23,6 +23,7 @@ _KNOWN = re.compile(
     r"|The '[^']*' construct is not supported[^\n]*|[^\n]*\bnot supported\b[^\n]*)"
 )
 _HINTS = (
+    (r"re-entrant to the same function", "it calls itself: write a loop with a limit"),
     (r"exception_match\(", "`except` with a name is not supported: use a plain `except`"),
     (r"context manager", "`with` is not supported"),
     (r"opcode \(IMPORT_NAME\)", "`import` belongs at the top of the module, not into the function"),

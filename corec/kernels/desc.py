@@ -67,6 +67,7 @@ S_DYN: Final = 9
 S_OVER: Final = 10
 S_PLACE: Final = 11
 S_COUNTS: Final = 12
+S_TOLD: Final = 13  # why entities failed, ``entities.told``: block b at place b % TOLD_PLACES
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 A_UMBRAL: Final = 0
@@ -83,6 +84,8 @@ ENDED_WELL: Final = 1
 ENDED_BADLY: Final = 2
 
 STEP_INPUTS_MAX: Final = 4096  # readings a block takes in one step
+TOLD_PLACES: Final = 64
+TOLD_BYTES: Final = 64
 PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
 
@@ -102,6 +105,7 @@ def scratch_layout(cap: int) -> dict[str, int]:
         "over": cap,
         "place": cap,
         "counts": PLACE_COUNTS * 4,
+        "told": TOLD_PLACES * TOLD_BYTES,
     }
     offsets: dict[str, int] = {}
     at = 0

@@ -177,8 +177,9 @@ def reset_entity(block, row, new, targs, i):
     """Give entity ``i`` the state it started with."""
     call_kernel(
         row[K.W_INIT],
-        (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1),
-    )
+        (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1,
+         0),
+    )  # fmt: skip
 
 
 @njit

@@ -150,6 +150,12 @@ def fetch_words(block):
 
 
 @njit(forceinline=True)
+def told_at(block, s, scratch):
+    """Where what a failed call raised is noted: the place of the block."""
+    return s + scratch[K.S_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
+
+
+@njit(forceinline=True)
 def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     """Run a Micro block into its other hot copy; ``after`` is the row of the next block.
 
@@ -173,7 +179,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
         (block[K.B_HOT] + sel * size, new, block[K.B_HIST], n, block[K.B_FIRST],
          targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
-         after[K.B_HOT] + sel * size),
+         after[K.B_HOT] + sel * size, told_at(block, s, scratch)),
     )  # fmt: skip
     dyn[D_HOT_SEL] = uint64(1 - sel)
     fetch_words(after)
@@ -230,7 +236,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          row[K.W_PARAMS], s + scratch[K.S_MEANS], locals_[first:].ctypes.data,
          values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
-         s + scratch[K.S_SUMS]),
+         s + scratch[K.S_SUMS], told_at(block, s, scratch)),
     )  # fmt: skip
     ended = u1_at(s + scratch[K.S_ENDED], done)
     note_readings(row, dyn, cold, run, locals_[first:], ended, int64(sums[K.A_FAILURES]))

@@ -15,12 +15,17 @@ TRIES_MAX = 1000
 
 
 @njit(
-    types.int64(types.int64[:, ::1], types.int64[:, ::1], types.int64, types.int64, types.uint64),
-    cache=True,
-    nogil=True,
-)
-def init_range(blocks, swarms, lo, hi, seed):
-    """Initial state of the blocks ``lo … hi−1``, committed as tick 0; returns failed inits."""
+    types.int64(
+        types.int64[:, ::1], types.int64[:, ::1], types.int64, types.int64, types.uint64,
+        types.int64,
+    ),
+    cache=True, nogil=True,
+)  # fmt: skip
+def init_range(blocks, swarms, lo, hi, seed, told):
+    """Initial state of the blocks ``lo … hi−1``, committed as tick 0; returns failed inits.
+
+    ``told`` is the address of a record (``entities.told``) for one that fails.
+    """
     faults = 0
     for b in range(lo, hi):
         block = blocks[b]
@@ -28,8 +33,9 @@ def init_range(blocks, swarms, lo, hi, seed):
         n = block[K.B_N]
         faults += call_kernel(
             row[K.W_INIT],
-            (block[K.B_HOT], block[K.B_HIST], block[K.B_FIRST], int64(seed), row[K.W_PARAMS], 0, n),
-        )
+            (block[K.B_HOT], block[K.B_HIST], block[K.B_FIRST], int64(seed), row[K.W_PARAMS], 0, n,
+             told),
+        )  # fmt: skip
         cold = block[K.B_HOT] + row[K.W_COLD]
         activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, 0), n)
         racha = u1_at(cold + cold_offset(row[K.W_CAP], COLD_RACHA, 0), n)

@@ -47,8 +47,7 @@ def world_hash(plan: Plan, seed: int) -> int:
 def rows_lane_bytes(plan: Plan) -> int:
     """Capacity of a rows lane: the largest row frame of ``plan`` fits, whatever fails and emits."""
     frames = (
-        row_payload_bytes(1, s.cap, int(plan.blocks["log_cap"][s.first_block]))
-        for s in plan.swarms
+        row_payload_bytes(1, s.cap, int(plan.blocks["log_cap"][s.first_block])) for s in plan.swarms
     )
     return max(ROWS_LANE_BYTES_MIN, capacity_for(max(frames)))
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import google_crc32c
 import numpy as np
+from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.processor import ProcessorError
+from corec.entities.told import WORDS, read
 from corec.kernels.whole import init_range
 from corec.plan import Plan, block_layout_hash
 from corec.world.tables import Tables
@@ -52,11 +54,20 @@ def create_world(
     """
     write_headers(plan, world)
     done = 0
+    told = np.zeros(WORDS, np.int64)
     for lo in range(0, plan.n_blocks, CHUNK_BLOCKS):
         hi = min(lo + CHUNK_BLOCKS, plan.n_blocks)
-        faults = int(init_range(tables.blocks, tables.swarms, lo, hi, np.uint64(seed)))
+        arguments = (tables.blocks, tables.swarms, lo, hi, np.uint64(seed), told.ctypes.data)
+        faults = int(init_range(*arguments))
         if faults:
-            name = plan.swarms[int(plan.blocks["swarm"][lo])].processor.name
-            raise ProcessorError(f"{name}: its init fails for {faults} of the first entities")
+            raise ProcessorError(_init_text(plan, tables, told, faults))
         done += int(plan.blocks["entidades"][lo:hi].sum())
         progress(done, plan.entidades)
+
+
+def _init_text(plan: Plan, tables: Tables, told: NDArray[np.int64], faults: int) -> str:
+    entity = int(told[1])
+    swarm = plan.swarms[int(plan.blocks["swarm"][plan.block_of(entity)])]
+    failure = read(told, tables.kernels[swarm.index].sites)
+    assert failure is not None  # one of the faults left it
+    return f"{swarm.processor.name}: its init fails for {faults} entities, {entity}: {failure.what}"

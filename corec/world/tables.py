@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.entities.compile import compile_processor
+from corec.entities.compile import Kernels, compile_processor
 from corec.kernels import desc as K
 from corec.plan import Plan
 
@@ -23,6 +23,7 @@ class Tables:
     params: NDArray[np.float32]
     scratch: NDArray[np.uint8]
     scratch_offsets: NDArray[np.int64]
+    kernels: tuple[Kernels, ...]
     keep: tuple[Any, ...]
 
     @property
@@ -41,10 +42,10 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     """
     swarms = np.zeros((len(plan.swarms), K.W_COLUMNS), np.int64)
     params = np.zeros((len(plan.swarms), L.PARAMS_MAX), np.float32)
-    keep = []
+    built = []
     for s in plan.swarms:
         kernels = compile_processor(s.processor, s.cap)
-        keep.append(kernels)
+        built.append(kernels)
         row = swarms[s.index]
         row[K.W_KIND] = L.KIND_MICRO if s.processor.kind == "micro" else L.KIND_CELU
         row[K.W_CANAL] = s.canal
@@ -81,4 +82,4 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     layout = K.scratch_layout(max(s.cap for s in plan.swarms))
     offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
     scratch = np.zeros(layout["total"] + 64, np.uint8)
-    return Tables(blocks, swarms, params, scratch, offsets_array, (world, *keep))
+    return Tables(blocks, swarms, params, scratch, offsets_array, tuple(built), (world,))

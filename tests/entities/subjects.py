@@ -32,15 +32,15 @@ class Phase(IntEnum):
     }
 )  # fmt: skip
 def dtypes(me: Any) -> Any:
-    """Every field type, each beyond its range; a bool is the result."""
+    """Every field type, each wrapped at its range; a bool is the result."""
     me.double = me.double + 0.1
     me.single += me.double
-    me.i1 = me.i1 - 50
-    me.u1 += 3
-    me.i2 = me.i2 * 3 - me.tick
-    me.u2 = me.u2 + me.u1
-    me.i4 = me.i4 * 100_003
-    me.u4 = me.u4 + 7 * me.id
+    me.i1 = (me.i1 - 50 + 128) % 256 - 128
+    me.u1 = me.u1 + 3 & 0xFF
+    me.i2 = (me.i2 * 3 - me.tick + 32_768) % 65_536 - 32_768
+    me.u2 = me.u2 + me.u1 & 0xFFFF
+    me.i4 = (me.i4 * 100_003 + 2**31) % 2**32 - 2**31
+    me.u4 = me.u4 + 7 * me.id & 0xFFFFFFFF
     me.i8 = me.i8 - 2**33 + (me.u4 - 5) % 11
     return me.u1 - 251 < 0
 
@@ -104,8 +104,11 @@ def eased(x: Any) -> Any:
 
 
 def factorial(k: Any) -> Any:
-    """A helper that calls itself."""
-    return 1 if k <= 1 else k * factorial(k - 1)
+    """A helper with a loop of unknown length."""
+    found = 1
+    while k > 1:
+        found, k = found * k, k - 1
+    return found
 
 
 slower = gained(0.75)

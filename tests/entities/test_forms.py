@@ -75,10 +75,16 @@ def test_a_difference_says_which_entity_tick_field_and_how_to_repeat_it() -> Non
 
 
 def test_plain_entities_behave_like_compiled_ones() -> None:
-    me = PlainEntity(subjects.dtypes, u1=300, i1=200, double=0.1, id=3)
-    assert (me.u1, me.i1) == (44, -56)
-    me.u2 = -1
+    me = PlainEntity(subjects.dtypes, u1=255, i1=-128, double=0.1, id=3)
+    assert (me.u1, me.i1) == (255, -128)
+    me.u2 = 65_535.9
     assert me.u2 == 65_535
+    with pytest.raises(OverflowError, match=r"does not fit me\.u2, which is u2: 0 to 65535"):
+        me.u2 = -1
+    with pytest.raises(OverflowError, match=r"does not fit me\.i4"):
+        me.i4 = math.inf
+    with pytest.raises(ValueError, match="NaN"):
+        me.i4 = math.nan
     me.single = 0.1
     assert isinstance(me.single, np.float32)
     with pytest.raises(AttributeError, match=r"me\.singel can't be set"):

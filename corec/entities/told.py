@@ -1,0 +1,117 @@
+"""What failed calls leave behind, so that somebody can be told why: a sample, not a log.
+
+The kernels write one record of ``WORDS`` int64 for one failed entity of a block's run, each time
+another one, into memory of their own process; nothing of the world depends on it. ``read`` turns a
+record into words, with the line of the user's file.
+
+    word 0   tick + 1 (0: nothing there)
+         1   id of the entity
+         2   status code, ``guard.where``; 0: nothing was raised, what it returned is not finite;
+             CAUGHT: it ran out of steps, and went on
+         3   address of the pickle (exception class, constant arguments), part of the machine code
+         4   its size
+         5   bits of the number returned, as a float64
+"""
+
+from __future__ import annotations
+
+import ctypes
+import pickle
+from dataclasses import dataclass
+from pathlib import PurePath
+from types import CodeType
+from typing import Any
+
+import numpy as np
+from numba import float64, int64, njit
+from numpy.typing import NDArray
+
+from corec.entities.guard import where
+from corec.kernels.address import f8_at, i8_at
+
+WORDS = 8
+CAUGHT = 1
+PICKLE_BYTES_MAX = 1 << 20
+
+
+@njit
+def nth_failed(running, good, nth):
+    """The ``nth`` place (from 0) that is marked as running and not as good."""
+    for i in range(running.shape[0]):
+        if running[i] != 0 and good[i] == 0:
+            if nth == 0:
+                return int64(i)
+            nth -= 1
+    return int64(0)
+
+
+@njit
+def tell(told, tick, entity, outcome):
+    """Write the record at address ``told``."""
+    words = i8_at(told, WORDS)
+    words[1] = entity
+    words[2] = outcome[3]
+    words[3] = outcome[4]
+    words[4] = outcome[5]
+    f8_at(told, WORDS)[5] = float64(outcome[1])
+    words[0] = tick + 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an entity failed."""
+
+    entity: int
+    tick: int
+    kind: str
+    """Name of the exception, or ``NonFinite``."""
+    text: str
+    file: str
+    line: int
+    """In ``file``, whose name stands without its folder; 0: nothing was raised."""
+    function: str
+
+    @property
+    def what(self) -> str:
+        """``IndexError: index is out of bounds (bearing in my_first.py, line 12)``."""
+        said = f"{self.kind}: {self.text}" if self.text else self.kind
+        return f"{said} ({self.function} in {self.file}, line {self.line})" if self.line else said
+
+
+def _text(argument: Any) -> str:
+    return str(argument) if isinstance(argument, str | int | float) else "…"
+
+
+def _raised(address: int, size: int) -> tuple[str, str]:
+    """(name of the exception, its constant arguments as text)."""
+    if not address or not 0 < size <= PICKLE_BYTES_MAX:
+        return "Exception", ""
+    try:
+        kind, arguments, _ = pickle.loads(ctypes.string_at(address, size))  # of our own code
+    except Exception:  # noqa: BLE001  # a class that can't be found again; it is only told
+        return "Exception", ""
+    name = getattr(kind, "__name__", str(kind))
+    return name, ", ".join(_text(argument) for argument in arguments or ())
+
+
+def read(record: NDArray[np.int64], sites: tuple[CodeType, ...]) -> Failure | None:
+    """What ``record`` (int64[WORDS]) says; None when there is nothing in it.
+
+    ``sites``: of the entity's processor, ``compile.Kernels.sites``.
+    """
+    if not record[0]:
+        return None
+    entity, tick, code = int(record[1]), int(record[0]) - 1, int(record[2])
+    if not code:
+        number = record[5:6].view(np.float64)[0]
+        return Failure(entity, tick, "NonFinite", f"it returns {number}", "", 0, "")
+    if code == CAUGHT:
+        text = "it ran out of loop steps, and a `try` of its own went on"
+        return Failure(entity, tick, "TooManySteps", text, "", 0, "")
+    kind, text = _raised(int(record[3]), int(record[4]))
+    function, offset = where(code)
+    if not 0 <= function < len(sites):
+        return Failure(entity, tick, kind, text, "", 0, "")
+    site = sites[function]
+    file = PurePath(site.co_filename).name
+    return Failure(entity, tick, kind, text, file, site.co_firstlineno + offset, site.co_qualname)
