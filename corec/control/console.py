@@ -17,6 +17,7 @@ from rich.text import Text
 
 from corec.config import Config, load_config
 from corec.control.discover import Instance, redis_address
+from corec.libpq import shielded
 from corec.log import mask
 
 CONNECT_SECONDS = 5
@@ -43,9 +44,12 @@ def sql(instance: Instance, query: str) -> list[dict[str, Any]]:
         ConfigError: the instance's configuration file, which has the password, can't be read.
     """
     config = _config(instance)
+    embedded = config is None or config.db.embedded
     conninfo = instance.db if config is None or config.db.embedded else config.db.conninfo()
     try:
-        with psycopg.connect(conninfo, connect_timeout=CONNECT_SECONDS) as connection:
+        with shielded(embedded=embedded):
+            opened = psycopg.connect(conninfo, connect_timeout=CONNECT_SECONDS)
+        with opened as connection:
             cursor = connection.execute(query.encode())
             found = [_result(cursor)]
             while cursor.nextset():

@@ -47,6 +47,7 @@ from corec.embedded.home import (
 )
 from corec.embedded.initdb import Initdb
 from corec.embedded.wheels import postgres_data_file, postgres_program
+from corec.libpq import shielded
 from corec.private import name_of
 
 ROLE = DATABASE = "corec"
@@ -336,7 +337,9 @@ class EmbeddedPostgres:
         import psycopg  # a twentieth of a second that need not pass before `begin`
 
         try:
-            with psycopg.connect(self._dsn_of("template1"), autocommit=True) as connection:
+            with shielded(embedded=True):
+                opened = psycopg.connect(self._dsn_of("template1"), autocommit=True)
+            with opened as connection:
                 found = connection.execute(
                     "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
                 ).fetchone()
