@@ -7,6 +7,7 @@
             instance.json                     what ``corec-ctl`` needs to know (written whole)
             owner.lock                        held (flock) by the live supervisor
             control.sock                      the control socket
+            persister.json                    what the persister found at its server
         registry/<name>                       symlink to a folder in a configured runtime_dir
 """
 
@@ -25,6 +26,7 @@ REGISTRY = "registry"
 INSTANCE_FILE = "instance.json"
 OWNER_LOCK = "owner.lock"
 CONTROL_SOCKET = "control.sock"
+PERSISTER_FILE = "persister.json"
 
 
 def base_folder() -> Path:

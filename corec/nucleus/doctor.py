@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+from corec.control.folders import PERSISTER_FILE
+from corec.embedded.minors import postgres_behind, postgres_text
 from corec.runtime import Runtime
 
 _LANE_FULL = 0.9
@@ -32,6 +35,7 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     for name, sink in status["sinks"].items():
         detail = sink["address"] if sink["reachable"] else f"{sink['address']}: {sink['reason']}"
         checks.append(_check(f"server {name}", sink["reachable"], detail))
+    checks += _database(rt)
     for lane in status["lanes"]:
         if lane["lane"] == "in":
             continue  # the inbox is as full as its readers are behind: a full one is back-pressure
@@ -53,6 +57,20 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     lost = status["rows_dropped"] + status["messages_dropped"]
     checks.append(_check("nothing dropped", lost == 0, f"{lost} rows and messages dropped"))
     return checks
+
+
+def _database(rt: Runtime) -> list[dict[str, Any]]:
+    """What the persister found at its server; nothing before it was there."""
+    try:
+        found = json.loads((rt.folder / PERSISTER_FILE).read_text(encoding="utf-8"))
+        version, troubles = int(found["server_version"]), list(found["troubles"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    detail, newer = postgres_text(version), postgres_behind(version)
+    if newer is not None:
+        detail += f", and {newer} is out, which mends faults of it: update the server"
+    checks = [_check("version postgresql", True, detail)]
+    return checks + [_check(f"table {one['what']}", False, one["reason"]) for one in troubles]
 
 
 def _room(label: str, folder: Path) -> dict[str, Any]:

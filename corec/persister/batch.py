@@ -7,10 +7,13 @@ Events carry no such key: their producers never publish twice, and position alon
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
 
 from corec import layout as L
 from corec.persister.bulk import Bulk, Walked, bulk_of
@@ -103,26 +106,43 @@ def all_walked(pieces: Iterable[Piece]) -> bool:
     return not any(f.kind == L.KIND_ROW_FRAME for piece in pieces for f in piece.frames)
 
 
-def without(piece: Piece, there: AbstractSet[tuple[int, int]], overlap_tick: int) -> Piece:
-    """``piece`` less the frames whose (block, tick) is in the tables already.
+class There(NamedTuple):
+    """What the tables have already of some frames."""
 
-    Only frames up to ``overlap_tick`` are looked at: see ``offsets``.  A bulk has none of those.
+    rows: AbstractSet[tuple[int, int]]
+    """(block, tick)."""
+    repairs: Counter[tuple[int, int, int]]
+    """(block, tick, entity) → how many."""
+
+
+def without(piece: Piece, there: There, overlap_tick: int) -> Piece:
+    """``piece`` less the rows and the repairs that are there, each asked for by itself.
+
+    Only what is of ticks up to ``overlap_tick`` is looked at: see ``offsets``.  A bulk has none of
+    that.  Repairs found are taken out of ``there``: one that happened twice is there twice.
     """
     if piece.bulk is not None:
         return piece
-    kept = [
-        frame
-        for frame in piece.frames
-        if frame.kind != L.KIND_ROW_FRAME
-        or frame.tick > overlap_tick
-        or (frame.a, frame.tick) not in there
+    bulk = piece.columns()
+    rows = [
+        tick > overlap_tick or (block, tick) not in there.rows
+        for block, tick in zip(bulk.blocks.tolist(), bulk.ticks.tolist(), strict=True)
     ]
-    gone_rows = sum(map(has_row, piece.frames)) - sum(map(has_row, kept))
+    fixes: list[bool] = []
+    columns = (bulk.fix_blocks, bulk.fix_ticks, bulk.fixes["id"])
+    for key in zip(*(column.tolist() for column in columns), strict=True):
+        missing = key[1] > overlap_tick or there.repairs[key] <= 0
+        fixes.append(missing)
+        if not missing:
+            there.repairs[key] -= 1
+    kept = bulk.kept(np.array(rows, np.bool_), np.array(fixes, np.bool_))
+    gone = len(bulk.rows) - len(kept.rows)
     return Piece(
         piece.lane,
+        [frame for frame in piece.frames if frame.kind != L.KIND_ROW_FRAME],
+        piece.mark._replace(rows=piece.mark.rows - gone),
+        piece.duplicates + gone + len(bulk.fixes) - len(kept.fixes),
         kept,
-        piece.mark._replace(rows=piece.mark.rows - gone_rows),
-        piece.duplicates + len(piece.frames) - len(kept),
     )
 
 

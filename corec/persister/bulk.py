@@ -44,6 +44,14 @@ class Bulk(NamedTuple):
     fix_times: Ints
     """Time of the tick of each repair, ns since 1970."""
 
+    def kept(self, rows: npt.NDArray[np.bool_], fixes: npt.NDArray[np.bool_]) -> Bulk:
+        """The rows and repairs where ``rows`` (bool[n]) and ``fixes`` (bool[m]) are true."""
+        return Bulk(
+            self.rows[rows], self.ticks[rows], self.blocks[rows], self.counts[rows],
+            self.logs[np.repeat(rows, self.counts)], self.fixes[fixes], self.fix_ticks[fixes],
+            self.fix_blocks[fixes], self.fix_times[fixes],
+        )  # fmt: skip
+
 
 class Walked(NamedTuple):
     """What ``walked`` found in a lane."""

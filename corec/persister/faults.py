@@ -12,7 +12,8 @@ from corec import layout as L
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 5.0
 
-_REFUSED_STATES = ("28", "3D", "42501", "53300")
+# logins, rights, and tables that are not what they were (42): none of it passes by itself
+_REFUSED_STATES = ("28", "3D", "42", "53300")
 _UNREACHABLE_STATES = ("08", "57P")
 _FULL_STATES = ("53",)
 _BUSY_WORDS = ("starting up", "shutting down", "recovery", "not yet accepting")
@@ -24,6 +25,8 @@ class ForeignSchema(RuntimeError):
 
 def reason_of(error: BaseException) -> int:
     """The ``L.REASON_*`` of an error, by its SQLSTATE where the server gave one."""
+    if isinstance(error, ForeignSchema):
+        return L.REASON_REFUSED
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         if state.startswith(_REFUSED_STATES):
@@ -51,6 +54,8 @@ def text_of(error: BaseException, conninfo: str) -> str:
         # libpq quotes the part it does not understand, and that may be the password.
         return "the database's connection string cannot be understood"
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        text += "; somebody holds a lock on CoreC's tables: pg_locks says who"
     return text.replace(str(password), "***") if password else text
 
 

@@ -17,14 +17,15 @@ persister read or wrote last (compare and swap), else it is rolled back and the 
 Two persisters of one world, or a transaction of a dead one that the server commits late, can
 therefore never both write a frame.  A persister whose world has written before and that now finds
 another epoch is a zombie: ``Fenced``, it stops.  The first take-over of a world (``first``) is the
-one time that another epoch may be replaced: the older world's rows are set aside.
+one time that another epoch may be replaced: the older world's rows are set aside (``worlds``).
 
 *A world restored from a checkpoint* runs ticks again whose rows are there: same epoch, new lanes,
 perhaps another number of them, so that no old (tick, block, step) says anything about a new lane.
 Whatever was written has a tick of at most ``overlap_tick`` = the highest tick in the rows of this
-epoch.  Frames up to that tick are looked up by (id, tick) in the tables before they are written, in
-the same transaction: exact whatever moved between lanes, and it costs nothing past that tick.
-The first version of a row stays, as the messages that went out with it do.
+epoch.  Of frames up to that tick the row is looked up by (id, tick) and each repair by (bloque,
+tick, entidad) before they are written, in the same transaction: exact whatever moved between lanes
+and whichever of a tick's frames were committed, and it costs nothing past that tick.  The first
+version of a row stays, as the messages that went out with it do.
 
 Rejected: one high-water tick per block, taken from the tables (a block that changed lanes may have
 tick 110 durable through the new lane while tick 100 waited in the old one, and was lost with it);

@@ -1,23 +1,31 @@
-"""Partitions of ``bloques`` and ``eventos``: made ahead, made on demand, dropped by retention.
+"""Partitions of ``bloques`` and ``eventos``: made ahead, made on demand.
 
-Theory.  Whoever changes partitions holds the advisory lock ``LOCK_DDL`` until its commit, so two
-instances never make or drop the same one; after the lock the catalogue is read again.  A partition
-is made as a table by itself and then attached: ATTACH waits for nobody's rows (it takes SHARE
-UPDATE EXCLUSIVE on the parent), which ``CREATE TABLE … PARTITION OF`` does not promise.  There is
-no DEFAULT partition, as each ATTACH would have to look through it.  Table, index and ATTACH are one
+::
+
+    bloques                              by range of "timestamp"
+      bloques_2026_11_22                 by list of instance_id
+        m_4be1…_bloques_2026_11_22       one instance's rows of one world: a leaf
+      bloques_2026_11_21                 of an older CoreC, or yours: holds rows of everybody
+
+Theory.  A leaf holds rows of one world of one instance and of nothing else, so that a world can be
+set aside (``worlds``) and old rows can go (``retention``) leaf by leaf, whatever is in them.
+
+Whoever changes partitions holds the advisory lock ``LOCK_DDL`` until its commit, so two instances
+never make or drop the same one; after the lock the catalogue is read again.  A partition is made as
+a table by itself and then attached: ATTACH waits for nobody's rows (it takes SHARE UPDATE EXCLUSIVE
+on the parent), which ``CREATE TABLE … PARTITION OF`` does not promise.  There is no DEFAULT
+partition, as each ATTACH would have to look through it.  Table, index and ATTACH are one
 transaction: a kill leaves all or nothing.
-
-DETACH does lock out everybody for a moment, so it waits at most ``DROP_WAIT_MS`` for its turn and
-is tried again later.  A partition that holds rows of other instances too is not dropped; this
-instance's rows in it are deleted, and the last instance whose rows are too old drops it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from hashlib import blake2s
+from typing import NamedTuple
 
-import psycopg
 from psycopg import sql
 
 from corec.persister import periods
@@ -25,37 +33,79 @@ from corec.persister.periods import Span, Unit
 from corec.persister.schema import LOCK_DDL, PARTITION_INDEX, PARTITIONED, Connection
 
 AHEAD = 4
-DROP_WAIT_MS = 2000
-SET_ASIDE_MARK = "~"
-"""Between an instance_id (which cannot hold it) and the time an older world was set aside."""
+LEAF_PREFIX = "m_"
+_NUMBERED = re.compile(r"_\d+x$")
+"""What ``free_name`` adds."""
 
 _EXISTING = """
-    SELECT c.relname, pg_get_expr(c.relpartbound, c.oid)
+    SELECT c.relname::text, pg_get_expr(c.relpartbound, c.oid),
+           EXISTS (SELECT 1 FROM pg_partitioned_table p
+                    WHERE p.partrelid = c.oid AND p.partstrat = 'l'),
+           ARRAY(SELECT l.relname::text
+                   FROM pg_inherits j JOIN pg_class l ON l.oid = j.inhrelid
+                  WHERE j.inhparent = c.oid
+                    AND position(quote_literal(%s) IN pg_get_expr(l.relpartbound, l.oid)) > 0),
+           (SELECT count(*) FROM pg_inherits j WHERE j.inhparent = c.oid)
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
      WHERE i.inhparent = format('%%I.%%I', %s::text, %s::text)::regclass
 """
-_INSTANCES = sql.SQL("""
-    WITH RECURSIVE one AS (
-        (SELECT instance_id FROM {table} ORDER BY instance_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT t.instance_id FROM {table} t WHERE t.instance_id > one.instance_id
-                 ORDER BY t.instance_id LIMIT 1)
-          FROM one WHERE one.instance_id IS NOT NULL
-    ) SELECT instance_id FROM one WHERE instance_id IS NOT NULL
-""")
+
+
+class Part(NamedTuple):
+    """A partition of ``bloques`` or ``eventos``."""
+
+    name: str
+    span: Span
+    listed: bool
+    """Made by CoreC to have leaves; else it holds rows itself."""
+    leaves: list[str]
+    """Those of this instance."""
+    children: int
+    """How many leaves it has, of all instances."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether a row of this instance finds its place in it."""
+        return not self.listed or bool(self.leaves)
+
+
+def world_key(instance_id: str, epoch: int) -> str:
+    """What the names of a world's leaves begin with, after ``LEAF_PREFIX``: 16 hex digits."""
+    return blake2s(f"{instance_id}\0{epoch}".encode(), digest_size=8).hexdigest()
+
+
+def leaf_name(key: str, part: str) -> str:
+    """The leaf of the world with ``key`` in the partition ``part``."""
+    return f"{LEAF_PREFIX}{key}_{part}"
+
+
+def leaf_key(leaf: str) -> str:
+    """``world_key`` of the world that a leaf belongs to."""
+    return leaf[len(LEAF_PREFIX) :].partition("_")[0]
+
+
+def leaf_span(table: str, leaf: str) -> tuple[Unit, Span] | None:
+    """The unit and times of the partition that a leaf is of; None: it is none of ``table``."""
+    part = leaf[len(LEAF_PREFIX) :].partition("_")[2]
+    return periods.parse_name(table, _NUMBERED.sub("", part))
 
 
 class Partitions:
     """The partitions of the two tables, as one connection knows them."""
 
-    def __init__(self, connection: Connection, schema: str, unit: Unit) -> None:
+    def __init__(
+        self, connection: Connection, schema: str, unit: Unit, instance_id: str, key: str
+    ) -> None:
+        """``key``: ``world_key`` of the world that writes."""
         self._connection = connection
-        self._schema = schema
+        self.schema = schema
         self._unit = unit
+        self._instance_id = instance_id
+        self._key = key
         self._spans: dict[str, list[Span]] = {table: [] for table in PARTITIONED}
 
     async def ensure(self, table: str, moments: Iterable[datetime]) -> list[str]:
-        """Make sure that a row of each of ``moments`` finds a partition; names of those made.
+        """Make sure that a row of each of ``moments`` finds its place; partitions of those made.
 
         Asks the server only about moments that no known partition covers.  Raises psycopg.Error.
         """
@@ -63,13 +113,17 @@ class Partitions:
         if not periods.missing(self._unit, wanted, self._spans[table]):
             return []
         async with self._connection.transaction():
-            await self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_DDL,))
-            spans = [s for _, s in await self._existing(table)]
+            await self.lock()
+            parts = await self.existing(table)
             made = []
-            for unit, span in periods.missing(self._unit, wanted, spans):
-                made.append(await self._make(table, unit, span))
-                spans.append(span)
-        self._spans[table] = spans
+            for unit, span in periods.missing(self._unit, wanted, [p.span for p in parts]):
+                made.append(await self.make(table, unit, span))
+            for part in parts:
+                inside = any(part.span.start <= m < part.span.end for m in wanted)
+                if inside and not part.serves:
+                    await self._make_leaf(table, part.name)
+                    made.append(part.name)
+        self._spans[table] = [p.span for p in await self.existing(table) if p.serves]
         return made
 
     async def make_ahead(self, now: datetime) -> list[str]:
@@ -77,62 +131,73 @@ class Partitions:
         moments = periods.ahead(self._unit, now, AHEAD)
         return [name for table in PARTITIONED for name in await self.ensure(table, moments)]
 
-    async def drop_older(self, instance_id: str, keep: timedelta, now: datetime) -> list[str]:
-        """Drop the partitions that end before ``now - keep``; names of those dropped.
+    def forget(self, table: str) -> None:
+        """Partitions went: look at the catalogue before the next row."""
+        self._spans[table] = []
 
-        The earlier of ``now`` and the server's clock counts: a clock that jumped ahead by a year
-        must not cost a year of rows.  Raises psycopg.Error.
-        """
-        cursor = await self._connection.execute("SELECT now()")
-        row = await cursor.fetchone()
-        assert row is not None  # SELECT of a constant gives one row
-        limit = min(now, row[0].astimezone(UTC)) - keep
-        dropped = []
-        for table in PARTITIONED:
-            for name, span in await self._existing(table):
-                if periods.is_name(table, name) and span.end <= limit:
-                    try:
-                        gone = await self._drop(table, name, instance_id)
-                    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
-                        continue  # somebody reads it, or dropped it: the next round sees
-                    if gone:
-                        dropped.append(name)
-            self._spans[table] = [s for _, s in await self._existing(table)]
-        return dropped
+    async def lock(self) -> None:
+        """Until the commit nobody else changes partitions."""
+        await self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_DDL,))
 
-    async def _existing(self, table: str) -> list[tuple[str, Span]]:
-        cursor = await self._connection.execute(_EXISTING, (self._schema, table))
-        found = [(name, periods.parse_bounds(bounds)) for name, bounds in await cursor.fetchall()]
-        return [(name, span) for name, span in found if span is not None]
+    async def existing(self, table: str) -> list[Part]:
+        """The partitions of ``table``, but for one whose bounds are no two times."""
+        values = (self._instance_id, self.schema, table)
+        cursor = await self._connection.execute(_EXISTING, values)
+        found = []
+        for name, bounds, listed, leaves, children in await cursor.fetchall():
+            span = periods.parse_bounds(bounds)
+            if span is not None:
+                ours = listed and periods.is_name(table, name)
+                found.append(Part(name, span, ours, leaves if ours else [], children))
+        return found
 
-    async def _make(self, table: str, unit: Unit, span: Span) -> str:
+    async def make(self, table: str, unit: Unit, span: Span, *, leaf: bool = True) -> str:
+        """A partition, with the leaf of this world unless told not to; hold ``lock``."""
         name = periods.name(table, unit, span.start)
-        parent = sql.Identifier(self._schema, table)
-        child = sql.Identifier(self._schema, name)
+        parent, child = self.named(table), self.named(name)
         index = sql.Identifier(f"{name}_key" if table == "bloques" else f"{name}_tick")
-        like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)")
-        attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})")
         execute = self._connection.execute
-        await execute(like.format(child, parent))
+        make = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)"
+                       " PARTITION BY LIST (instance_id)")  # fmt: skip
+        await execute(make.format(child, parent))
         await execute(PARTITION_INDEX[table].format(name=index, table=child))
+        if leaf:
+            await self._make_leaf(table, name)
+        attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})")
         bounds = (sql.Literal(span.start.isoformat()), sql.Literal(span.end.isoformat()))
         await execute(attach.format(parent, child, *bounds))
         return name
 
-    async def _drop(self, table: str, name: str, instance_id: str) -> bool:
-        parent = sql.Identifier(self._schema, table)
-        child = sql.Identifier(self._schema, name)
-        execute = self._connection.execute
-        async with self._connection.transaction():
-            await execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_DDL,))
-            await execute(sql.SQL("SET LOCAL lock_timeout = {}").format(DROP_WAIT_MS))
-            cursor = await execute(_INSTANCES.format(table=child))
-            instances = {row[0] for row in await cursor.fetchall()}
-            own = {i for i in instances if i.partition(SET_ASIDE_MARK)[0] == instance_id}
-            if instances - own:
-                delete = sql.SQL("DELETE FROM {} WHERE instance_id = ANY (%s)")
-                await execute(delete.format(child), (sorted(own),))
-                return False
-            await execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, child))
-            await execute(sql.SQL("DROP TABLE {}").format(child))
-        return True
+    async def _make_leaf(self, table: str, part: str) -> None:
+        leaf = await self.free_name(leaf_name(self._key, part))
+        like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)")
+        await self._connection.execute(like.format(self.named(leaf), self.named(table)))
+        await self.attach_leaf(part, leaf)
+
+    async def attach_leaf(self, part: str, leaf: str) -> None:
+        """Make ``leaf`` this instance's in ``part``.  Raises psycopg.Error."""
+        attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})")
+        await self._connection.execute(
+            attach.format(self.named(part), self.named(leaf), sql.Literal(self._instance_id))
+        )
+
+    async def free_name(self, wanted: str) -> str:
+        """``wanted``, or with a number if there is something of that name."""
+        name, n = wanted, 1
+        while await self.there(name):
+            n += 1
+            name = f"{wanted}_{n}x"
+        return name
+
+    async def there(self, name: str) -> bool:
+        """Whether CoreC's schema has something of that name."""
+        cursor = await self._connection.execute(
+            "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL",
+            (self.schema, name),
+        )
+        row = await cursor.fetchone()
+        return row is not None and bool(row[0])
+
+    def named(self, name: str) -> sql.Identifier:
+        """A table of CoreC's schema."""
+        return sql.Identifier(self.schema, name)

@@ -25,6 +25,8 @@ _NAME_FORMAT: dict[Unit, str] = {
     "day": "%Y_%m_%d",
     "month": "%Y_%m",
 }
+_UNITS: tuple[Unit, ...] = ("month", "day", "hour")
+"""By the number of parts in the name, less two."""
 _NAME = re.compile(r"_\d{4}_\d\d(_\d\d(_\d\d)?)?$")
 _BOUND = r"(?:'([^']*)'|(MINVALUE|MAXVALUE))"
 _BOUNDS = re.compile(rf"FOR VALUES FROM \({_BOUND}\) TO \({_BOUND}\)")
@@ -65,6 +67,18 @@ def name(table: str, unit: Unit, start: datetime) -> str:
 def is_name(table: str, partition: str) -> bool:
     """Whether ``partition`` is named as ``name`` does it for ``table``."""
     return partition.startswith(table) and bool(_NAME.fullmatch(partition[len(table) :]))
+
+
+def parse_name(table: str, partition: str) -> tuple[Unit, Span] | None:
+    """What ``name`` gave ``partition`` its name for; None: it is no such name."""
+    if not is_name(table, partition):
+        return None
+    digits = partition[len(table) + 1 :]
+    unit = _UNITS[digits.count("_") - 1]
+    try:
+        return unit, span(unit, datetime.strptime(digits, _NAME_FORMAT[unit]).replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None
 
 
 def parse_bounds(text: str) -> Span | None:

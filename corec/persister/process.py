@@ -38,10 +38,18 @@ from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.schema import Connection
 from corec.persister.shown import Shown
-from corec.persister.source import LaneSource, OldSource, Source, committed_tick, lane_sources
+from corec.persister.source import (
+    LaneSource,
+    OldSource,
+    Source,
+    at_rest,
+    committed_tick,
+    lane_sources,
+)
 from corec.persister.spool import Spool
 from corec.persister.spool_format import Extent
 from corec.persister.spooler import SILENT_S, Spooler
+from corec.persister.upkeep import Upkeep
 from corec.persister.writer import World, Writer, abandon, connect
 from corec.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
@@ -97,7 +105,8 @@ class Persister:
             self.lanes, self.encoder, min(BATCH_BYTES, cap_bytes // 4, room // 2), ENOUGH_BYTES
         )
         seconds = persist.retention_seconds
-        self.retention = None if seconds is None else timedelta(seconds=seconds)
+        keep = None if seconds is None else timedelta(seconds=seconds)
+        self.upkeep = Upkeep(rt.folder, instance, keep)
         self.parent = os.getppid()
         self.connection: Connection | None = None
         self.backoff = Backoff()
@@ -106,6 +115,7 @@ class Persister:
         self.busy_since: float | None = None
         self.away_since: float | None = time.monotonic()
         self.stop_since: float | None = None
+        self.stop_seen = asyncio.Event()
         self.leaving = False
 
     async def main(self) -> int:
@@ -140,6 +150,7 @@ class Persister:
                 return
             if self.stop_since is None and self.stopping():
                 self.stop_since = now
+                self.stop_seen.set()
             silent = 0.0 if self.busy_since is None else now - self.busy_since
             if silent > SILENT_S:
                 self.shown.waiting(L.REASON_UNREACHABLE, f"no answer for {SILENT_S:.0f} s")
@@ -165,9 +176,10 @@ class Persister:
 
     async def _try(self) -> int | None:
         """One connection and what comes of it; the exit code, None to try again."""
+        patience_s = STOP_PATIENCE_S
         try:
             return await self._connected()
-        except (Fenced, ForeignSchema, LaneCorrupt, ValueError) as error:
+        except (Fenced, LaneCorrupt, ValueError) as error:
             self.shown.failed(text_of(error, self.rt.db_conninfo))
             return 1
         except PositionMoved as error:
@@ -175,19 +187,32 @@ class Persister:
         except psycopg.errors.UniqueViolation as error:
             self.suspect_tick = self.rt.get(L.C_GO_TICK)
             self.shown.waiting(reason_of(error), text_of(error, self.rt.db_conninfo))
-        except (psycopg.Error, OSError) as error:
+        except (psycopg.Error, OSError, ForeignSchema) as error:
             if self.leaving:
                 return 0
-            self.shown.waiting(reason_of(error), text_of(error, self.rt.db_conninfo))
-        if self._may_leave_the_rest():
+            reason = reason_of(error)
+            self.shown.waiting(reason, text_of(error, self.rt.db_conninfo))
+            patience_s = STOP_PATIENCE_S if reason == L.REASON_UNREACHABLE else 0.0
+        if self._may_leave_the_rest(patience_s):
             return 0
-        await asyncio.sleep(self.backoff.next_s())
+        await self._pause(self.backoff.next_s())
         return None
 
-    def _may_leave_the_rest(self) -> bool:
-        """Whether to stop without the database: everything is on disk, and it does not come."""
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next attempt; a stop that begins meanwhile wants an answer at once."""
+        if self.stop_seen.is_set():
+            await asyncio.sleep(min(seconds, LINGER_S))
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stop_seen.wait(), seconds)
+
+    def _may_leave_the_rest(self, patience_s: float) -> bool:
+        """Whether to stop without the database: everything is on disk, and it does not come.
+
+        What the server refuses does not pass by waiting; one that is away is given a moment.
+        """
         since = self.stop_since
-        if since is None or time.monotonic() - since < STOP_PATIENCE_S or not self.spooler.empty():
+        if since is None or time.monotonic() - since < patience_s or not self.spooler.empty():
             return False
         log.warning(
             "the database is away: the rows in the spool are written at the next start",
@@ -199,8 +224,10 @@ class Persister:
     async def _connected(self) -> int:
         """One connection's life; returns the exit code, raises what ended the connection."""
         self.busy_since = time.monotonic()
-        self.connection = await connect(self.rt.db_conninfo)
+        embedded = self.rt.config.db.embedded
+        self.connection = await connect(self.rt.db_conninfo, embedded=embedded)
         try:
+            self.upkeep.connected(self.connection.info.server_version)
             writer = await Writer.prepare(self.connection, self.world, self.encoder)
             try:
                 for older in list(self.spool.older):
@@ -234,10 +261,7 @@ class Persister:
             overlaps = [lane.overlap_tick for lane in taken.plan.lanes.values()]
             self.shown.set(L.P_OVERLAP, 2 + max(overlaps, default=-1))
         self.rows_elsewhere = taken.plan.rows_elsewhere
-        if any(taken.set_aside.values()):
-            log.warning("set an older world's rows aside", **taken.set_aside)
-        for lane, lost in taken.plan.behind.items():
-            log.error("rows are neither here nor in the database", lane=lane, bytes=lost)
+        self.shown.taken_over(taken)
         await self._release(writer)
         self._show_rows(writer)
 
@@ -256,7 +280,9 @@ class Persister:
             stopping = self.stopping()
             if time.monotonic() >= maintain_at:
                 maintain_at = time.monotonic() + MAINTAIN_S
-                await self._maintain(writer)
+                self.busy_since = time.monotonic()
+                await self.upkeep.round(writer)
+                self.busy_since = None
             self._show_tick(writer)
             waiting = self._bytes_waiting(writer)
             if not any(waiting):
@@ -273,7 +299,7 @@ class Persister:
             if not (
                 stopping
                 or now - first_seen >= LINGER_S
-                or self._at_rest()
+                or at_rest(self.rt)
                 or worth_writing(waiting, capacities, ENOUGH_BYTES)
             ):
                 await asyncio.sleep(LINGER_S / 10)
@@ -300,14 +326,6 @@ class Persister:
         self._show_rows(writer)
         kill_point("persist.after_release")
 
-    def _at_rest(self) -> bool:
-        """Whether the world is paused and has run what it was asked for: nothing more comes."""
-        if not self.rt.get(L.C_PAUSED):
-            return False
-        workers = self.rt.get(L.C_WORKERS)
-        ticks = [self.rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(workers)]
-        return min(ticks, default=0) >= self.rt.get(L.C_STEP_LIMIT)
-
     def _overtaken(self, writer: Writer) -> bool:
         """Whether another consumer released frames that were still to be written here.
 
@@ -323,15 +341,11 @@ class Persister:
         generation.on_the_way = {}
         for source in self.sources:
             if source.release(writer.mark(source.name).position):
-                self._ring(source)
+                self.released(source)
         if generation.files:
             async with self.spool.lock:
                 self.spool.collect(generation)
             self.shown.set(L.P_SPOOL_BYTES, self.spool.disk_bytes)
-
-    def _ring(self, source: Source) -> None:
-        if source.worker is not None:
-            self.rt.doorbells[L.SLOT_WORKER0 + source.worker].ring()
 
     def _show_rows(self, writer: Writer) -> None:
         rows = self.rows_elsewhere + sum(
@@ -347,20 +361,6 @@ class Persister:
 
     def _bytes_waiting(self, writer: Writer) -> list[int]:
         return [source.waiting(writer.mark(source.name).position) for source in self.sources]
-
-    async def _maintain(self, writer: Writer) -> None:
-        self.busy_since = time.monotonic()
-        now = datetime.now(UTC)
-        made = await writer.partitions.make_ahead(now)
-        if made:
-            log.info("made partitions", partitions=" ".join(made))
-        if self.retention is not None:
-            dropped = await writer.partitions.drop_older(
-                self.world.instance_id, self.retention, now
-            )
-            if dropped:
-                log.info("dropped partitions", partitions=" ".join(dropped))
-        self.busy_since = None
 
     def _ready(self) -> None:
         self.backoff.reset()
@@ -382,9 +382,10 @@ class Persister:
         """Whether the lanes are to be emptied now."""
         return self.rt.get(L.C_STOP) >= L.STOP_SINKS
 
-    def released(self, source: LaneSource) -> None:
+    def released(self, source: Source) -> None:
         """A lane has room again."""
-        self._ring(source)
+        if source.worker is not None:
+            self.rt.doorbells[L.SLOT_WORKER0 + source.worker].ring()
 
     def lost(self, extents: Sequence[Extent]) -> None:
         """Rows and events were dropped."""

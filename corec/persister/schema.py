@@ -1,9 +1,14 @@
-"""The tables: ``bloques`` and ``eventos``, partitioned by range of ``timestamp``; corec_offsets.
+"""The tables: ``bloques`` and ``eventos``, partitioned by range of ``timestamp``, and beside them.
 
 Any number of instances share them.  They are made by whoever comes first, under an advisory lock
 (``CREATE TABLE IF NOT EXISTS`` alone fails when two sessions run it at once), and in the first
 schema of the role's ``search_path``; afterwards only looked at, as even a needless
 ``CREATE INDEX IF NOT EXISTS`` would wait for every running COPY.
+
+``mundos_bloques`` and ``mundos_eventos`` hold the rows of worlds that were set aside, and
+``corec_mundos`` says which those are (``worlds``).  A database of an older CoreC lacks the three:
+they are added, and its partitions that hold no row yet go, so that those of now take their place.
+Its partitions with rows stay as they are.
 """
 
 from __future__ import annotations
@@ -13,14 +18,20 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from corec.persister import periods
 from corec.persister.faults import ForeignSchema
 
 Connection = psycopg.AsyncConnection[Any]
+Found = dict[str, tuple[str, str, dict[str, str]]]
+"""Of the tables that are there: relkind, schema, column → type."""
 
 LOCK_DDL: Final = 0x636F_7265_6320_7361  # pg_advisory_xact_lock of everybody who changes the tables
 PARTITIONED: Final = ("bloques", "eventos")
+BASE: Final = (*PARTITIONED, "corec_offsets")
+ASIDE: Final = {table: f"mundos_{table}" for table in PARTITIONED}
+"""Where the rows of worlds that were set aside are; see ``worlds``."""
 
-_CREATE: Final = (
+CREATE: Final = (
     """
     CREATE TABLE bloques (
         instance_id text NOT NULL,
@@ -74,9 +85,29 @@ _CREATE: Final = (
     "COMMENT ON TABLE eventos IS 'CoreC: repairs, fusions, restarts, overloads, gaps'",
     "COMMENT ON TABLE corec_offsets IS 'CoreC: how far each lane is written; do not change'",
 )
+_ADD: Final = {
+    "mundos_bloques": "CREATE TABLE {} (LIKE bloques, mundo text NOT NULL)",
+    "mundos_eventos": "CREATE TABLE {} (LIKE eventos, mundo text NOT NULL)",
+    "corec_mundos": """
+        CREATE TABLE {} (
+            instance_id text NOT NULL,
+            epoch bigint NOT NULL,
+            clave text NOT NULL,
+            mundo text,
+            desde timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (instance_id, epoch)
+        )
+    """,
+}
+"""What came after the first three tables; {}: the name, with its schema."""
+_ADDED_COMMENT: Final = {
+    "mundos_bloques": "CoreC: bloques of worlds that were set aside; mundo: which",
+    "mundos_eventos": "CoreC: eventos of worlds that were set aside; mundo: which",
+    "corec_mundos": "CoreC: the worlds that wrote here; mundo: name since one was set aside",
+}
 
-# Indexes of each partition by itself: a unique index of the whole table would have to hold the
-# partition key, and (instance_id, id, tick) is unique without it.
+# Of each partition by itself: a unique index of the whole table would have to hold the partition
+# key, and (instance_id, id, tick) is unique without it.
 PARTITION_INDEX: Final = {
     "bloques": sql.SQL("CREATE UNIQUE INDEX {name} ON {table} (instance_id, id, tick)"),
     "eventos": sql.SQL("CREATE INDEX {name} ON {table} (instance_id, tick)"),
@@ -98,16 +129,24 @@ _COLUMNS: Final = {
         "position": "int8", "tick": "int8", "block": "int8", "step": "int4", "count": "int8",
         "overlap_tick": "int8",
     },
+    "corec_mundos": {
+        "instance_id": "text", "epoch": "int8", "clave": "text", "mundo": "text",
+        "desde": "timestamptz",
+    },
 }  # fmt: skip
+_COLUMNS.update({ASIDE[table]: {**_COLUMNS[table], "mundo": "text"} for table in PARTITIONED})
 
-_FOUND = """
+FOUND: Final = """
     SELECT c.relname, c.relkind::text, n.nspname,
            (SELECT jsonb_object_agg(a.attname, t.typname) FROM pg_attribute a
               JOIN pg_type t ON t.oid = a.atttypid
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid = ANY (ARRAY[to_regclass('bloques'), to_regclass('eventos'),
-                              to_regclass('corec_offsets')])
+     WHERE c.oid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+"""
+_PLAIN: Final = """
+    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+     WHERE i.inhparent = %s::regclass AND c.relkind = 'r'
 """
 
 
@@ -117,13 +156,27 @@ async def ensure_schema(connection: Connection) -> str:
     Raises ForeignSchema when a table of one of the names is not CoreC's, psycopg.Error else.
     """
     found = await _found(connection)
-    if not found:
+    if len(found) < len(_COLUMNS):
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_DDL,))
-            if not await _found(connection):
-                for statement in _CREATE:
+            found = await _found(connection)
+            if not any(name in found for name in BASE):
+                for statement in CREATE:
                     await connection.execute(statement)
+                found = await _found(connection)
+            if all(name in found for name in BASE):
+                await _add(connection, found)
         found = await _found(connection)
+    return judge_schema(found)
+
+
+def known_tables() -> list[str]:
+    """The names of all tables of CoreC."""
+    return list(_COLUMNS)
+
+
+def judge_schema(found: Found) -> str:
+    """The schema of the tables that were ``found``.  Raises ForeignSchema when they do not fit."""
     schemas = set()
     for name, (kind, schema, types) in sorted(found.items()):
         schemas.add(schema)
@@ -138,7 +191,7 @@ async def ensure_schema(connection: Connection) -> str:
                 f"{schema}.{name} lacks {', '.join(wrong)}; rename it, or give CoreC another "
                 "database"
             )
-    missing = sorted(_COLUMNS.keys() - found.keys())
+    missing = sorted(set(BASE) - found.keys())
     if missing:
         raise ForeignSchema(
             f"the table {missing[0]} is missing while {', '.join(sorted(found))} is there; rename "
@@ -149,6 +202,44 @@ async def ensure_schema(connection: Connection) -> str:
     return str(schemas.pop())
 
 
-async def _found(connection: Connection) -> dict[str, tuple[str, str, dict[str, str]]]:
-    cursor = await connection.execute(_FOUND)
+async def _add(connection: Connection, found: Found) -> None:
+    """The tables that a database of an older CoreC lacks; hold ``LOCK_DDL``."""
+    schema = found["bloques"][1]
+    for name, text in _ADD.items():
+        if name in found:
+            continue
+        fresh = sql.Identifier(schema, name)
+        await connection.execute(sql.SQL(text).format(fresh))
+        comment = sql.SQL("COMMENT ON TABLE {} IS {}")
+        await connection.execute(comment.format(fresh, sql.Literal(_ADDED_COMMENT[name])))
+    if "corec_mundos" in found:
+        return
+    for table in PARTITIONED:
+        cursor = await connection.execute(_PLAIN, (table,))
+        for (name,) in await cursor.fetchall():
+            if periods.is_name(table, name):
+                await _drop_if_empty(connection, table, sql.Identifier(schema, name))
+
+
+async def _drop_if_empty(connection: Connection, table: str, child: sql.Identifier) -> None:
+    """Drop a partition without a row, unless somebody is in it or needs it."""
+    try:
+        async with connection.transaction():
+            await connection.execute(sql.SQL("SET LOCAL lock_timeout = '1s'"))
+            cursor = await connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(child))
+            if await cursor.fetchone() is None:
+                parent = sql.Identifier(table)
+                detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
+                await connection.execute(detach.format(parent, child))
+                await connection.execute(sql.SQL("DROP TABLE {}").format(child))
+    except (
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.DependentObjectsStillExist,
+        psycopg.errors.InsufficientPrivilege,
+    ):
+        return  # it goes on being used, as one with rows does
+
+
+async def _found(connection: Connection) -> Found:
+    cursor = await connection.execute(FOUND, (known_tables(),))
     return {name: (kind, schema, types) for name, kind, schema, types in await cursor.fetchall()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from corec import layout as L
 from corec.log import get_logger
+from corec.persister.writer import Taken
 from corec.runtime import Runtime
 
 log = get_logger("corec.persister")
@@ -42,6 +43,17 @@ class Shown:
             )
         self._away = reason
         self._show()
+
+    def taken_over(self, taken: Taken) -> None:
+        """Log what a take-over found and moved."""
+        if taken.other_world:
+            log.warning("set an older world's rows aside", tables=taken.changed.aside)
+        if taken.changed.back:
+            log.info("this world's rows are back", tables=taken.changed.back)
+        for what in taken.changed.stuck:
+            log.error("rows of this world stay set aside", table=what)
+        for lane, lost in taken.plan.behind.items():
+            log.error("rows are neither here nor in the database", lane=lane, bytes=lost)
 
     def spool(self, spool_bytes: int, trouble: str | None) -> None:
         """The spool has so many bytes and takes nothing more because of ``trouble``."""

@@ -215,6 +215,14 @@ def committed_tick(
     return durable_tick(views)
 
 
+def at_rest(rt: Runtime) -> bool:
+    """Whether the world is paused and has run what it was asked for: nothing more comes."""
+    if not rt.get(L.C_PAUSED):
+        return False
+    ticks = [rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(rt.get(L.C_WORKERS))]
+    return min(ticks, default=0) >= rt.get(L.C_STEP_LIMIT)
+
+
 def _made(name: str, lane: Lane, segments: Sequence[Segment]) -> int:
     for segment in segments:
         if np.may_share_memory(segment.payload, lane.data):

@@ -1,4 +1,8 @@
-"""What a persister does with the files it finds in the spool's folder at its start."""
+"""What a persister does with the files it finds in the spool's folder at its start.
+
+Each is renamed, cut or deleted by itself, and looked at again at the next start: a kill between two
+of them costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from corec.persister.spool_format import Head, Scan, SpoolDamaged, scan
 
 log = get_logger(__name__)
 _NAME: Final = re.compile(r"^spool-(\d{12})\.log$")
+_ASIDE_NAME: Final = re.compile(r"^spool-(\d{12})(?:\.\d+)?\.aside$")
 _ANY_NAME: Final = re.compile(r"^spool-(\d{12})\.")
 
 
@@ -34,6 +39,7 @@ def load(folder: Path, mine: Head, current: Generation) -> Loaded:
 
     ``current`` gets the files of its lanes.  Raises OSError.
     """
+    _bring_back(folder, mine)
     names = sorted(os.listdir(folder))
     number = max((int(m[1]) for name in names if (m := _ANY_NAME.match(name))), default=0)
     for name in names:
@@ -60,6 +66,23 @@ def load(folder: Path, mine: Head, current: Generation) -> Loaded:
         sequence = max([sequence, *(record.sequence for record in found.records)])
         _index(path, found, older, current)
     return Loaded(older, number, sequence, aside)
+
+
+def _bring_back(folder: Path, mine: Head) -> None:
+    """Files that were set aside while another world was here, and are this one's."""
+    for name in sorted(os.listdir(folder)):
+        match = _ASIDE_NAME.match(name)
+        if match is None:
+            continue
+        path = folder / name
+        try:
+            head = scan(path, last=False).head
+        except (SpoolDamaged, EOFError, ValueError, TypeError, KeyError):
+            continue
+        back = folder / f"spool-{match[1]}.log"
+        if (head.instance, head.epoch) == (mine.instance, mine.epoch) and not back.exists():
+            path.rename(back)
+            log.info("the spool of this world is back", file=back.name)
 
 
 def _scanned(path: Path, *, last: bool) -> Scan | None:

@@ -17,6 +17,7 @@ import contextlib
 import itertools
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -25,15 +26,18 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from corec import layout as L
-from corec.persister.batch import Batch, Mark, Piece, without
+from corec.libpq import shielded
+from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
-from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event
+from corec.persister.encode import EVENT_COLUMNS, REPAIR_TIPO, ROW_COLUMNS, Encoder, Event
 from corec.persister.offsets import LaneNow, PositionMoved, Stored, Takeover, plan_takeover
-from corec.persister.partitions import SET_ASIDE_MARK, Partitions
+from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
-from corec.persister.schema import PARTITIONED, Connection, ensure_schema
+from corec.persister.schema import Connection, ensure_schema
+from corec.persister.worlds import Changed, Worlds
 from shm.killpoint import kill_point
 
 CONNECT_TIMEOUT_S = 5
@@ -42,17 +46,26 @@ SEND_BUFFER_BYTES = 2 << 20
 _CONNECT = {
     "application_name": "corec persister",
     "connect_timeout": CONNECT_TIMEOUT_S,
+    # what is sent is UTF-8, whatever the database or its role sets
+    "client_encoding": "UTF8",
     # a server that vanished without a word is noticed after about 20 s
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,
 }
+LOCK_WAIT: Final = "10s"
+"""So long a row waits for somebody's lock; then the reason is shown, and it is tried again."""
 _SESSION: Final = (
+    # first, and all at once: what a role, a database or a server may limit, and what a COPY of rows
+    # need not survive; transaction_timeout is there from PostgreSQL 17 on
+    """SELECT set_config(name, '0', false) FROM pg_settings
+        WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout',
+                       'idle_session_timeout', 'transaction_timeout')""",
+    f"SET lock_timeout = '{LOCK_WAIT}'",
     "SET TIME ZONE 'UTC'",
     "SET datestyle = 'ISO, YMD'",
-    "SET statement_timeout = 0",
-    "SET lock_timeout = 0",
+    "SET default_transaction_isolation = 'read committed'",
     # a commit that is said to be durable frees the frames in the lanes
     """SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off'""",
@@ -63,16 +76,25 @@ _READ: Final = """
     SELECT lane, epoch, made, position, tick, block, step, count, overlap_tick
       FROM corec_offsets WHERE instance_id = %s FOR UPDATE
 """
-_THERE: Final = (
-    """
+_NOTE: Final = """
+    INSERT INTO eventos (instance_id, "timestamp", tick, tipo, bloque, entidad, detalle)
+    SELECT %s, %s, coalesce((SELECT max(tick) FROM corec_offsets WHERE instance_id = %s), 0),
+           %s, NULL, NULL, %s
+     WHERE NOT EXISTS (SELECT 1 FROM eventos
+                        WHERE instance_id = %s AND tipo = %s
+                          AND "timestamp" > now() - interval '30 days'
+                          AND detalle->'partition' = %s->'partition')
+"""
+_OWN: Final = "SELECT 1 FROM corec_offsets WHERE instance_id = %s AND epoch = %s"
+_ROWS_THERE: Final = """
     SELECT id, tick FROM bloques
      WHERE instance_id = %s AND id = ANY (%s) AND tick BETWEEN %s AND %s
-    """,
-    """
-    SELECT DISTINCT bloque, tick FROM eventos
-     WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = 'repair'
-    """,
-)
+"""
+_REPAIRS_THERE: Final = """
+    SELECT bloque, tick, entidad, count(*) FROM eventos
+     WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = %s
+     GROUP BY 1, 2, 3
+"""
 _REPLACE: Final = """
     INSERT INTO corec_offsets (instance_id, lane, epoch, made, position, tick, block, step, count,
                                overlap_tick)
@@ -105,8 +127,9 @@ class Taken(NamedTuple):
     """What a take-over found and did."""
 
     plan: Takeover
-    set_aside: dict[str, int]
-    """Rows renamed per table, when this is a new world."""
+    other_world: bool
+    """Whether another world of this instance wrote before."""
+    changed: Changed
 
 
 class Written(NamedTuple):
@@ -119,12 +142,16 @@ class Written(NamedTuple):
     copied_bytes: int
 
 
-async def connect(conninfo: str) -> Connection:
-    """A connection in autocommit mode.  Raises psycopg.Error, OSError."""
+async def connect(conninfo: str, *, embedded: bool = True) -> Connection:
+    """A connection in autocommit mode; ``embedded``: to CoreC's own server.
+
+    Raises psycopg.Error, OSError.
+    """
     options: dict[str, Any] = dict(_CONNECT)
-    connection: Connection = await psycopg.AsyncConnection.connect(
-        conninfo, autocommit=True, prepare_threshold=None, **options
-    )
+    with shielded(embedded=embedded):
+        connection: Connection = await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, prepare_threshold=None, **options
+        )
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return connection
@@ -146,11 +173,13 @@ class Writer:
     """A connection that has the tables; ``take_over`` comes first, then ``write``."""
 
     def __init__(self, connection: Connection, schema: str, world: World, encoder: Encoder) -> None:
-        self._connection = connection
+        self.connection = self._connection = connection
         self._world = world
         self._encoder = encoder
         self._lanes: dict[str, Stored] = {}
-        self.partitions = Partitions(connection, schema, world.partition)
+        key = world_key(world.instance_id, world.epoch)
+        self.partitions = Partitions(connection, schema, world.partition, world.instance_id, key)
+        self._worlds = Worlds(connection, self.partitions, world.instance_id, world.epoch, key)
 
     @classmethod
     async def prepare(cls, connection: Connection, world: World, encoder: Encoder) -> Writer:
@@ -174,36 +203,50 @@ class Writer:
         """
         instance, epoch = self._world.instance_id, self._world.epoch
         execute = self._connection.execute
-        set_aside: dict[str, int] = {}
+        if first and not await self._writes_already():
+            await self._worlds.plain_aside(now)
         async with self._connection.transaction():
-            await execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (instance,))
+            await self._worlds.lock()
+            other = first and await self._worlds.change_offsets(now)
             cursor = await execute(_READ, (instance,))
             stored = [
                 Stored(lane, its_epoch, made, Mark(*mark), overlap)
                 for lane, its_epoch, made, *mark, overlap in await cursor.fetchall()
             ]
             plan = plan_takeover(stored, lanes, epoch, first=first, suspect_tick=suspect_tick)
-            if plan.new_world:
-                set_aside = await self._set_aside(now)
-                await execute("DELETE FROM corec_offsets WHERE instance_id = %s", (instance,))
             for row in plan.lanes.values():
                 values = (row.lane, epoch, row.made, *row.mark, row.overlap_tick)
                 await execute(_REPLACE, (instance, *values))
         self._lanes = dict(plan.lanes)
-        return Taken(plan, set_aside)
+        return Taken(plan, other, await self._worlds.settle(now))
 
-    async def _set_aside(self, now: datetime) -> dict[str, int]:
-        """Rename what an older world of this instance wrote; rows per table."""
-        instance = self._world.instance_id
-        aside = f"{instance}{SET_ASIDE_MARK}{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
-        counts = {}
-        for table in PARTITIONED:
-            statement = sql.SQL("UPDATE {} SET instance_id = %s WHERE instance_id = %s")
-            cursor = await self._connection.execute(
-                statement.format(sql.Identifier(table)), (aside, instance)
-            )
-            counts[table] = cursor.rowcount
-        return counts
+    async def _writes_already(self) -> bool:
+        """Whether this world has written before."""
+        values = (self._world.instance_id, self._world.epoch)
+        cursor = await self._connection.execute(_OWN, values)
+        return await cursor.fetchone() is not None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection is gone."""
+        return self._connection.closed
+
+    async def note_once(self, tipo: str, detalle: dict[str, Any]) -> None:
+        """An event of now about the tables themselves, unless there is such a one this month.
+
+        Raises psycopg.Error when the connection is gone; an event that is refused is not written.
+        """
+        now = datetime.now(UTC)
+        try:
+            async with self._connection.transaction():
+                await self.partitions.ensure("eventos", [now])
+                instance, body = self._world.instance_id, Jsonb(detalle)
+                await self._connection.execute(
+                    _NOTE, (instance, now, instance, tipo, body, instance, tipo, body)
+                )
+        except psycopg.Error:
+            if self.broken:
+                raise
 
     def mark(self, lane: str) -> Mark:
         """How far ``lane`` is durable."""
@@ -225,7 +268,7 @@ class Writer:
         execute = self._connection.execute
         async with self._connection.transaction():
             there = await self._looked_up(pieces)
-            if there:
+            if there is not None:
                 pieces = [without(p, there, self._lanes[p.lane].overlap_tick) for p in pieces]
                 bulks = [piece.columns() for piece in pieces]
             repairs = [self._encoder.repairs(bulk) for bulk in bulks]
@@ -283,8 +326,11 @@ class Writer:
         times.append(np.array([event.unix_ns for event in events], np.uint64))
         await self.partitions.ensure("eventos", hours(np.concatenate(times)))
 
-    async def _looked_up(self, pieces: list[Piece]) -> set[tuple[int, int]]:
-        """(block, tick) of the batch's frames that are in the tables already; see ``offsets``."""
+    async def _looked_up(self, pieces: list[Piece]) -> There | None:
+        """What the tables have of the batch's rows and repairs; None: nothing was to be asked.
+
+        See ``offsets``.
+        """
         suspects = [
             frame
             for piece in pieces
@@ -292,15 +338,18 @@ class Writer:
             if frame.kind == L.KIND_ROW_FRAME and frame.tick <= self._lanes[piece.lane].overlap_tick
         ]
         if not suspects:
-            return set()
+            return None
         blocks = {self._encoder.block_id(frame.a): frame.a for frame in suspects}
         ticks = [frame.tick for frame in suspects]
         values = (self._world.instance_id, list(blocks), min(ticks), max(ticks))
-        found: set[tuple[int, int]] = set()
-        for statement in _THERE:
-            cursor = await self._connection.execute(statement, values)
-            found.update((blocks[name], tick) for name, tick in await cursor.fetchall())
-        return found
+        execute = self._connection.execute
+        cursor = await execute(_ROWS_THERE, values)
+        rows = {(blocks[name], tick) for name, tick in await cursor.fetchall()}
+        cursor = await execute(_REPAIRS_THERE, (*values, REPAIR_TIPO))
+        repairs = {
+            (blocks[name], tick, entity): n for name, tick, entity, n in await cursor.fetchall()
+        }
+        return There(rows, Counter(repairs))
 
 
 def hours(unix_ns: npt.NDArray[np.uint64]) -> list[datetime]:

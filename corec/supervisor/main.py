@@ -25,6 +25,7 @@ from corec.control.discover import Instance, write_instance
 from corec.control.folders import (
     CONTROL_SOCKET,
     INSTANCE_FILE,
+    PERSISTER_FILE,
     register,
 )
 from corec.control.outcome import CHANGE_FILE, write_change
@@ -83,7 +84,7 @@ class Supervisor:
         """Leave nothing behind but a world that is to be adopted."""
         if self.group is not None:
             self.group.kill_all()
-        for name in (INSTANCE_FILE, CONTROL_SOCKET, CHANGE_FILE, "broker.json"):
+        for name in (INSTANCE_FILE, CONTROL_SOCKET, CHANGE_FILE, "broker.json", PERSISTER_FILE):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.glob(".*.json.*"):
             path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from corec.config import Config
 from corec.embedded.postgres import EmbeddedPostgres
 from corec.embedded.valkey import EmbeddedValkey
+from corec.libpq import shielded
 from corec.log import mask
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, StartFailed
 
@@ -136,20 +137,24 @@ class Servers:
     def _reach_postgres(self) -> None:
         import psycopg
 
+        from corec.persister.preflight import unfit
+
         try:
-            with psycopg.connect(
-                self.config.db.conninfo(), connect_timeout=CONNECT_SECONDS
-            ) as connection:
-                version = connection.info.server_version
+            with shielded(embedded=False):
+                opened = psycopg.connect(
+                    self.config.db.conninfo(), connect_timeout=CONNECT_SECONDS,
+                    client_encoding="UTF8",
+                )  # fmt: skip
+            with opened as connection:
+                reason = unfit(connection)
         except psycopg.Error as error:
             reason = mask(" ".join(str(error).split()))
             raise ServerUnreachable(
                 f"PostgreSQL at {self.config.db.shown()} can't be reached: {reason}"
             ) from None
-        if version < 140000:
-            raise ServerUnreachable(
-                f"PostgreSQL at {self.config.db.shown()} is version {version // 10000}, "
-                "expected 14 or newer"
+        if reason is not None:
+            raise StartFailed(
+                EXIT_CONFIG, f"PostgreSQL at {self.config.db.shown()} can't be used: {reason}"
             )
 
     def _reach_redis(self) -> None:

@@ -21,6 +21,7 @@ import psycopg
 
 from corec import layout as L
 from corec.config import parse_config
+from corec.control.folders import PERSISTER_FILE
 from corec.entities.processor import Processor
 from corec.frames import repairs_at, row_word
 from corec.persister.process import run
@@ -149,6 +150,7 @@ class SmallWorld:
                 os.waitpid(pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 continue  # it ended and was reaped, as it should
+        (self.folder / PERSISTER_FILE).unlink(missing_ok=True)
         for bell in self.rt.doorbells:
             bell.close()
         for segment in self._segments:

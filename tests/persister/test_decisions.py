@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec import layout as L
-from corec.frames import row_word
+from corec.frames import TIME_BYTES, row_word
 from corec.persister import periods
 from corec.persister.batch import (
     START,
     LaneView,
     Mark,
+    There,
     durable_tick,
     shares,
     take,
@@ -71,18 +74,57 @@ def test_any_cut_and_any_republished_frame_gives_each_frame_once(
     assert mark.rows == len(keys)
 
 
+Fix = tuple[int, int, int]
+
+
+def frame_with(key: Key, repaired: list[int], *, row: bool) -> Frame:
+    """A row frame as a worker writes it: a row if ``row``, and repairs of these entities."""
+    tick, block, step = key
+    fixes = np.zeros(len(repaired), L.REPAIR)
+    fixes["id"] = repaired
+    head = np.zeros(1, L.ROW).tobytes() if row else bytes(TIME_BYTES)
+    return Frame(
+        L.KIND_ROW_FRAME, L.ROW_HAS_ROW if row else 0, block, len(repaired), tick,
+        row_word(step, 0), memoryview(head + fixes.tobytes()), 0, 64,
+    )  # fmt: skip
+
+
+frames_strategy = st.dictionaries(
+    st.tuples(st.integers(1, 9), st.integers(0, 2), st.integers(0, 2)),
+    st.lists(st.integers(0, 3), max_size=3),
+)
+
+
 @settings(deadline=None)
-@given(keys=keys_strategy, there=st.sets(st.tuples(st.integers(0, 5), st.integers(1, 30))),
-       overlap=st.integers(-1, 30))  # fmt: skip
-def test_rows_that_are_there_are_left_out(
-    keys: list[Key], there: set[tuple[int, int]], overlap: int
+@given(
+    found=frames_strategy,
+    rows=st.sets(st.tuples(st.integers(0, 2), st.integers(1, 9))),
+    repairs=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9), st.integers(0, 3))),
+    overlap=st.integers(-1, 9),
+)
+def test_rows_and_repairs_that_are_there_are_left_out_each_by_itself(
+    found: dict[Key, list[int]], rows: set[tuple[int, int]], repairs: list[Fix], overlap: int
 ) -> None:
-    piece = take("rows-0", frames_of(keys), START)
-    rest = without(piece, there, overlap)
-    expected = [k for k in keys if not (k[0] <= overlap and (k[1], k[0]) in there)]
-    assert list(map(row_key, rest.frames)) == expected
+    """The last step of a tick has the row; what is there of either may be any part of the tick."""
+    keys = sorted(found)
+    last = {(tick, block): step for tick, block, step in keys}
+    frames = [frame_with(k, found[k], row=last[k[:2]] == k[2]) for k in keys]
+    piece = take("rows-0", frames, START)
+    rest = without(piece, There(rows, Counter(repairs)), overlap)
+    bulk = rest.columns()
+    expected = [
+        (block, tick)
+        for (tick, block), _ in sorted(last.items())
+        if tick > overlap or (block, tick) not in rows
+    ]
+    got = list(zip(bulk.blocks.tolist(), bulk.ticks.tolist(), strict=True))
+    assert sorted(got) == sorted(expected)
+    wanted = Counter((b, t, entity) for t, b, s in keys for entity in found[t, b, s])
+    there = Counter({fix: n for fix, n in Counter(repairs).items() if fix[1] <= overlap})
+    columns = (bulk.fix_blocks, bulk.fix_ticks, bulk.fixes["id"])
+    written = Counter(zip(*(column.tolist() for column in columns), strict=True))
+    assert written == wanted - there
     assert rest.mark == piece.mark._replace(rows=len(expected))
-    assert rest.duplicates == len(keys) - len(expected)
 
 
 @settings(deadline=None)

@@ -9,8 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from corec.persister.partitions import Partitions
+from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
+from corec.persister.retention import Retention
 from corec.persister.schema import ensure_schema
 from corec.persister.writer import connect
 from tests.persister.small_world import expected_keys, keys_of, small_world
@@ -31,10 +32,11 @@ def partitions_of(dsn: str, table: str = "bloques") -> list[str]:
 
 
 def places_of(dsn: str) -> dict[str, int]:
-    """Rows of ``bloques`` by partition."""
+    """Rows of ``bloques`` by partition: by the one that their leaf is in."""
     with psycopg.connect(dsn) as connection:
         found = connection.execute(
-            "SELECT tableoid::regclass::text, count(*) FROM bloques GROUP BY 1"
+            "SELECT inhparent::regclass::text, count(*) FROM bloques b"
+            " JOIN pg_inherits i ON i.inhrelid = b.tableoid GROUP BY 1"
         ).fetchall()
     return dict(found)
 
@@ -95,7 +97,7 @@ def test_many_make_the_same_tables_and_partitions_at_once(pg_dsn: str) -> None:
         try:
             await connection.execute("SET TIME ZONE 'UTC'")
             schema = await ensure_schema(connection)
-            partitions = Partitions(connection, schema, unit)
+            partitions = Partitions(connection, schema, unit, "corec1", world_key("corec1", 7))
             return await partitions.ensure("bloques", moments)
         finally:
             await connection.close()
@@ -161,10 +163,10 @@ def test_clock_that_jumped_ahead_drops_nothing(shm_dir: Path, pg_dsn: str) -> No
         try:
             await connection.execute("SET TIME ZONE 'UTC'")
             schema = await ensure_schema(connection)
-            partitions = Partitions(connection, schema, "day")
-            return await partitions.drop_older(
-                "corec1", timedelta(days=2), datetime.now(UTC) + timedelta(days=365)
-            )
+            key = world_key("corec1", 7)
+            partitions = Partitions(connection, schema, "day", "corec1", key)
+            retention = Retention(connection, partitions, "corec1", timedelta(days=2))
+            return (await retention.round(datetime.now(UTC) + timedelta(days=365))).names
         finally:
             await connection.close()
 

@@ -212,6 +212,14 @@ def test_spool_of_another_world_is_set_aside(
         (aside,) = world.spool_files(".aside")
         assert aside.read_bytes() == before
     assert "set the spool of another world aside" in capfd.readouterr().out
+    with small_world(shm_dir, proxied.dsn, state=tmp_path, epoch=7) as back:
+        back.drain()
+        assert not back.spool_files(".aside")
+        assert not back.spool_files()
+        found = keys_of(proxied.direct)
+        assert {tick for tick, _ in found} <= {1, 2, 3, 4, 5}
+        assert found
+        assert len(found) == len(set(found))
 
 
 def limit_file_size(pid: int, limit: int) -> None:
