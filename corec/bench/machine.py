@@ -15,7 +15,8 @@ import numpy as np
 
 from corec.bench.kernels import triad
 from corec.embedded.errors import EmbeddedServerError
-from corec.embedded.wheels import postgres_program, valkey_program
+from corec.embedded.providers import postgres_for
+from corec.embedded.wheels import valkey_program
 
 TRIAD_BYTES_PER_ELEMENT = 24
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -99,7 +100,7 @@ def describe(quick: bool = False) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": _package("numpy"),
         "numba": _package("numba"),
-        "postgresql": _program_version(postgres_program, "postgres"),
+        "postgresql": _program_version(lambda: postgres_for().program("postgres")),
         "valkey": _program_version(valkey_program),
         "corec": _package("corec"),
         "load_before": round(os.getloadavg()[0], 2),

@@ -21,7 +21,7 @@ from corec.bench.rounds import Contender, Effort, interleave, wait_until
 from corec.bench.server import BenchFailed, Server
 from corec.bench.world import sensors
 from corec.embedded.errors import EmbeddedServerError
-from corec.embedded.wheels import postgres_program
+from corec.embedded.providers import postgres_for
 from corec.persister.encode import ROW_COLUMNS
 
 COLUMNS = ", ".join(f'"{name}"' for name in ROW_COLUMNS)
@@ -76,7 +76,7 @@ class Rival:
         """Rows per second of ``psql -c '\\copy …'``."""
         self._empty()
         order = f"\\copy rival.bloques({COLUMNS}) from '{self.file}' (format binary)"
-        command = [str(postgres_program("psql")), "-X", "-q", self.dsn, "-c", order]
+        command = [str(postgres_for().program("psql")), "-X", "-q", self.dsn, "-c", order]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         took = time.perf_counter() - began
@@ -147,7 +147,7 @@ def _measure(effort: Effort, name: str, messages: int, bloque: dict[str, Any]) -
         rival.export(rows)
         size = rival.file.stat().st_size
         try:
-            postgres_program("psql")
+            postgres_for().program("psql")
             contenders.append(Contender(r"psql \copy", rival.psql_copy, False, "the same bytes"))
         except EmbeddedServerError:
             note = "the wheel has no psql: COPY of the same bytes by psycopg"

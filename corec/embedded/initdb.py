@@ -14,17 +14,19 @@ from pathlib import Path
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import Home, User
-from corec.embedded.wheels import postgres_data_file, postgres_program
+from corec.embedded.providers import Postgres
 
 _WAIT_S = 120.0
+_BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+"""From PostgreSQL 17 on; before, upper and lower know ASCII only."""
 _STOP_STEPS = ((signal.SIGTERM, 5.0),)
 
 
 class Initdb:
     """One run of initdb for ``home``, as ``user``, whose role is ``role``."""
 
-    def __init__(self, home: Home, user: User, role: str) -> None:
-        """Start it, and do not wait. Raises EmbeddedServerError."""
+    def __init__(self, home: Home, user: User, role: str, postgres: Postgres) -> None:
+        """Start that of ``postgres``, and do not wait. Raises EmbeddedServerError."""
         self._home = home
         self._fresh = home.path / "pgdata.new"
         self._pgdata = home.path / "pgdata"
@@ -34,15 +36,15 @@ class Initdb:
             os.chown(self._fresh, user.uid, user.gid)
         self._child = Child(
             [
-                *(str(postgres_program("initdb")), "-D", str(self._fresh), "-U", role),
+                *(str(postgres.program("initdb")), "-D", str(self._fresh), "-U", role),
                 *("--auth=peer", "--encoding=UTF8", "--locale=C", "--no-instructions"),
-                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *(_BUILTIN_LOCALE if postgres.major >= 17 else ()),
             ],
             log=home.path / "postgres.log",
             cwd=home.path,
             death_signal=signal.SIGTERM,
             user=user if user.uid != os.geteuid() else None,
-            needs=(home.path, self._fresh, postgres_data_file()),
+            needs=(home.path, self._fresh, postgres.data_file),
         )
 
     def _clear(self) -> None:

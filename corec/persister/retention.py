@@ -100,7 +100,7 @@ class Retention:
         for leaf in part.leaves:
             await self._try(leaf, done, self._detached(part.name, leaf))
         if part.children == sum(leaf in done.names for leaf in part.leaves):
-            await self._try(part.name, done, self._detached(table, part.name))
+            await self._try(part.name, done, partial(self._without_leaf, table, part.name))
 
     async def _aside(self, table: str, limit: datetime, done: Dropped) -> None:
         """The same for worlds of this instance that were set aside."""
@@ -127,6 +127,12 @@ class Retention:
         delete = sql.SQL("DELETE FROM {} WHERE instance_id = ANY ({})")
         ids = sql.Literal(sorted(own))
         return [delete.format(self._partitions.named(name), ids)] if own else []
+
+    async def _without_leaf(self, table: str, name: str) -> list[sql.Composed]:
+        """Drop a partition, if nobody has made a leaf in it meanwhile (late rows of another)."""
+        parts = await self._partitions.existing(table)
+        gone = any(part.name == name and not part.children for part in parts)
+        return self._detached(table, name) if gone else []
 
     def _detached(self, parent: str, child: str) -> list[sql.Composed]:
         named = self._partitions.named

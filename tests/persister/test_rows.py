@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,3 +117,34 @@ def test_events_and_repairs(shm_dir: Path, pg_dsn: str) -> None:
 def test_what_is_no_payload_is_refused(bad: bytes) -> None:
     with pytest.raises(ValueError, match="payload"):
         decode_payload(bad)
+
+
+def test_the_documented_script_puts_messages_where_sql_sees_them(
+    shm_dir: Path, pg_dsn: str
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
+    (script,) = [part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+                 if "corec_mensajes" in part]  # fmt: skip
+    assert script.count('"dbname=corec"') == 2
+    script = script.replace('"dbname=corec"', repr(pg_dsn))
+    with small_world(shm_dir, pg_dsn) as world:
+        world.publish_ticks(10, 12)
+        world.publish(13, 0, messages=0)
+        world.drain()
+        exec(script, {})
+        world.publish_ticks(14, 15)
+        world.drain()
+        for _ in range(2):
+            exec(script, {})
+        expected = [
+            (world.rt.plan.block_id(sent.block), 1, sent.tick, int(one["tick"]),
+             sent.block * PER_BLOCK + int(one["local"]), float(one["valor"]))
+            for sent in world.sent for one in sent.log
+        ]  # fmt: skip
+    with psycopg.connect(pg_dsn) as connection:
+        found = connection.execute(
+            "SELECT bloque, canal, fila, tick, entidad, valor FROM corec_mensajes"
+        ).fetchall()
+    assert len(found) == len(expected)
+    for got, wanted in zip(sorted(found), sorted(expected), strict=True):
+        assert got == (*wanted[:-1], pytest.approx(wanted[-1]))
