@@ -389,12 +389,7 @@ class Persister:
 
     def lost(self, extents: Sequence[Extent]) -> None:
         """Rows and events were dropped."""
-        self.shown.count(L.P_DROPPED, sum(extent.rows + extent.events for extent in extents))
-        for extent in extents:
-            log.warning(
-                "the spool is full: rows dropped", lane=extent.lane, rows=extent.rows,
-                first_tick=extent.first_tick, last_tick=extent.last_tick,
-            )  # fmt: skip
+        self.shown.lost(extents)
 
     def spool_state(self, trouble: str | None) -> None:
         """The spool has changed; ``trouble``: why it takes nothing."""

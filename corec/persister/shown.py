@@ -7,8 +7,11 @@ are there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from corec import layout as L
 from corec.log import get_logger
+from corec.persister.spool_format import Extent
 from corec.persister.writer import Taken
 from corec.runtime import Runtime
 
@@ -54,6 +57,15 @@ class Shown:
             log.error("rows of this world stay set aside", table=what)
         for lane, lost in taken.plan.behind.items():
             log.error("rows are neither here nor in the database", lane=lane, bytes=lost)
+
+    def lost(self, extents: Sequence[Extent]) -> None:
+        """Count and log rows and events that were dropped."""
+        self.count(L.P_DROPPED, sum(extent.rows + extent.events for extent in extents))
+        for extent in extents:
+            log.warning(
+                "the spool is full: rows dropped", lane=extent.lane, rows=extent.rows,
+                first_tick=extent.first_tick, last_tick=extent.last_tick,
+            )  # fmt: skip
 
     def spool(self, spool_bytes: int, trouble: str | None) -> None:
         """The spool has so many bytes and takes nothing more because of ``trouble``."""
