@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from corec.config.keys import Section, key
 
@@ -110,6 +110,9 @@ class Streams(Section):
     )
 
 
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:%-]{1,255}$")]
+
+
 class Http(Section):
     """Where /metrics, /healthz, /readyz and the live page are served."""
 
@@ -127,6 +130,15 @@ class Http(Section):
         strict=True,
         ge=0,
         le=65_535,
+    )
+
+    hosts: tuple[HostName, ...] = key(
+        "an array of at most 100 host names or addresses, without port",
+        "More names that a browser or a proxy may ask for in its Host header; localhost, http.host"
+        " and the address that a connection came to are always answered, any other gets 421.",
+        (),
+        item="a host name or address of 1 to 255 characters",
+        max_length=100,
     )
 
     @property

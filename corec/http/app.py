@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
+
+from corec.http.hosts import HostCheck
 
 _PAGE = Path(__file__).with_name("page.html")
 _POLICY = (
@@ -30,11 +33,13 @@ def make_app(
     status: Callable[[], dict[str, Any]],
     not_ready: Callable[[], list[str]],
     registry: CollectorRegistry,
+    hosts: Iterable[str] = (),
 ) -> Starlette:
     """The application.
 
     ``status`` gives the JSON of ``/status.json``; ``not_ready`` the reasons for a 503 of
-    ``/readyz``, none for 200; ``registry`` what ``/metrics`` exposes.
+    ``/readyz``, none for 200; ``registry`` what ``/metrics`` exposes; ``hosts`` the names that it
+    answers to beside this machine's own (``corec.http.hosts``).
     """
     page = _PAGE.read_text(encoding="utf-8")
 
@@ -62,5 +67,6 @@ def make_app(
             Route("/metrics", metrics),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-        ]
+        ],
+        middleware=[Middleware(HostCheck, hosts=list(hosts))],
     )

@@ -50,7 +50,10 @@ class ModuloHttp(ModuloBase):
         registry = make_registry(
             InstanceCollector(self.nucleus.rt, views.about, views.totals, views.by_canal)
         )
-        self.server = HttpServer(make_app(views.status, views.not_ready, registry), listener)
+        http = self.nucleus.rt.config.http
+        hosts = (http.host, *http.hosts)
+        app = make_app(views.status, views.not_ready, registry, hosts)
+        self.server = HttpServer(app, listener)
 
     async def ejecutar(self) -> None:
         await self.server.serve()
