@@ -7,7 +7,7 @@
 #
 # Needs Python 3.11 or newer with its venv module, and nothing else.
 set -u
-here=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd) || exit 1
+here=$(cd -P -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd) || exit 1
 
 # A name may stand on the path and still not run (a version manager's shim, another user's home),
 # so each candidate is asked.

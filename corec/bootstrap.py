@@ -238,6 +238,8 @@ def command_for(venv: Path, root: Path, arguments: list[str]) -> list[str]:
 def main(arguments: list[str]) -> NoReturn:
     """Become what `arguments` ask for; the pid, the terminal and the signals stay the same."""
     root = Path(__file__).resolve().parent.parent
+    # what is installed is never closed to us (umask 0777), nor open for others to write (umask 0)
+    os.umask((os.umask(0o022) | 0o022) & 0o077)
     dev = arguments[:1] in ([verb] for verb in _DEV_VERBS)
     try:
         venv = ensure_venv(root, dev=dev)

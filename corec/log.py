@@ -8,19 +8,25 @@ to a descriptor opened with ``O_APPEND``, so lines of several processes never mi
 output stays free for what a program reads (``--json``).
 
 Records of the standard ``logging`` module (asyncio, uvicorn, redis) take the same way. Passwords
-are masked on the finished line: those announced with ``hide``, those in URLs and those in
-``password=`` pairs, whatever wrote them.
+are masked on the finished line: those announced with ``hide`` (a configuration that is loaded
+announces its own), those in URLs and those in ``password=`` pairs, whatever wrote them. What is
+printed instead of logged goes through ``mask``, a traceback that ends a process included.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+import sys
 import time
+import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, cast
+from urllib.parse import quote
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -33,7 +39,7 @@ _SECRET_KEYS = re.compile(r"(?i)password|secret|token|credential|conninfo")
 _MASK = "***"
 _SECRET_CHARS_MIN = 4
 _CLEAR_LINE = "\r\x1b[K"  # on a terminal, a log line takes the place of the live status line
-_FILE_MODE = 0o640
+_FILE_MODE = 0o600
 _LOOK_SECONDS = 1.0
 _TALKATIVE = ("numba", "asyncio", "uvicorn")  # their debug lines say nothing about CoreC
 
@@ -95,9 +101,20 @@ def _open(path: Path) -> int:
 
 
 def hide(secret: str | None) -> None:
-    """Mask ``secret`` wherever it appears in a later log line of this process and its forks."""
-    if secret and len(secret) >= _SECRET_CHARS_MIN and secret not in _secrets:
-        _secrets.append(secret)
+    """Mask ``secret`` wherever it appears in a later line of this process and its forks: as it is,
+    as a URL, JSON or Python would write it."""
+    if not secret or len(secret) < _SECRET_CHARS_MIN:
+        return
+    forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    forms.add(json.dumps(secret, ensure_ascii=False)[1:-1])
+    _secrets[:] = sorted({*_secrets, *forms}, key=len, reverse=True)  # the whole before its parts
+
+
+def show_masked(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A ``sys.excepthook`` that shows no secret."""
+    sys.stderr.write(mask("".join(traceback.format_exception(kind, error, trace))))
 
 
 def mask(text: str) -> str:
@@ -145,6 +162,7 @@ def configure(
     if threshold is None:
         raise ValueError(f"log level: found {level!r}, expected debug, info, warning or error")
     set_role(role)
+    sys.excepthook = show_masked
     path = None if file is None else Path(file)
     terminal = path is None and os.isatty(2)
     as_json = format == "json" or (format == "auto" and not terminal)
@@ -161,7 +179,13 @@ def configure(
     if as_json:
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=36)]
+        # structlog's own choice, where Rich is installed, prints every local variable
+        plain = structlog.dev.plain_traceback
+        render = [
+            structlog.dev.ConsoleRenderer(
+                colors=terminal, pad_event_to=36, exception_formatter=plain
+            )
+        ]
     sink = _Sink(path, _CLEAR_LINE if terminal else "")
     sink.setFormatter(
         structlog.stdlib.ProcessorFormatter(

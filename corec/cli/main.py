@@ -16,6 +16,7 @@ from corec.cli.warm import warm
 from corec.command_line import version_option
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
+from corec.private import sane_umask
 from corec.project import default_config
 
 app = typer.Typer(
@@ -46,6 +47,14 @@ def _load(path: Path | None, overrides: dict[str, object]) -> Config:
 @app.callback()
 def main(version: Annotated[bool, version_option("corec", corec.__version__)] = False) -> None:
     """A million ultralight entities in shared memory, on every core, written in Python."""
+    sane_umask(0o022)
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        print(
+            "corec: NUMBA_DISABLE_JIT: found it set, expected it unset: kernels and processors run "
+            "compiled only (try a processor in plain Python with corec.testing)",
+            file=sys.stderr,
+        )
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -81,8 +90,13 @@ def run(
     overrides: dict[str, object] = {
         "tick_hz": tick_hz, "workers": workers, "scale": scale, "seed": seed,
     }  # fmt: skip
+    sane_umask(0o077)  # whatever makes a file from now on, CoreC or a library, makes it ours alone
     loaded = _load(config, overrides)
-    configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
+    try:
+        configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
+    except OSError as error:
+        print(f"corec: log.file: cannot write {loaded.log_path}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(2) from None
     warm(config or default_config())
     from corec.supervisor.begin import start
     from corec.supervisor.upgrade import inherited

@@ -65,7 +65,7 @@ def _content(where: str, path: Path, faults: list[Fault], *, needed: bool = True
     try:
         with path.open("rb") as file:
             content = file.read(_SECRET_BYTES_MAX + 1)
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not needed:
             return None

@@ -18,6 +18,7 @@ from corec.config.model import Config, revealed
 from corec.config.original import set_aside, translated
 from corec.config.parse import read_json
 from corec.config.servers import DbConfig, RedisConfig
+from corec.log import hide
 from corec.project import project_of
 
 _NO_OVERRIDES: Mapping[str, object] = {}
@@ -64,6 +65,8 @@ def parse_config(
         faults.extend(_not_yet_named(explain(error, kept, Config), faults))
     if faults or config is None:
         raise ConfigError(faults)
+    for secret in (*config.db.secrets(), *config.redis.secrets()):
+        hide(secret)
     config._base_dir = (base_dir or Path.cwd()).absolute()
     config._ignored = ignored
     return config

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
@@ -32,6 +33,7 @@ Port = Annotated[
     BeforeValidator(_digits, json_schema_input_type=int | str),
 ]
 _PORT_ALLOWED = "an integer from 1 to 65535 (or its digits as a string, like the original)"
+_BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})|%00")
 _TEXT = r"^[^\x00\r\n]*$"
 
 
@@ -39,7 +41,9 @@ def known_url(url: str, schemes: tuple[str, ...]) -> bool:
     """Whether ``url`` can be taken apart, has one of ``schemes`` and says where the server is.
 
     An ``@`` after the host is refused: it means a password with a bare ``/``, ``?`` or ``#`` in
-    it, of which ``shown_url`` would show a part.
+    it, of which ``shown_url`` would show a part. What libpq would quote in its error is refused
+    here, for PostgreSQL: a bare ``%`` (it shows the whole password) and a second ``@`` (it shows
+    what follows the first as a host name).
     """
     try:
         parts = urlsplit(url)
@@ -53,10 +57,21 @@ def known_url(url: str, schemes: tuple[str, ...]) -> bool:
     if not url.startswith(f"{parts.scheme}://") or "@" in parts.path + parts.query + parts.fragment:
         return False
     if parts.scheme in DB_SCHEMES:
-        return True
+        return parts.netloc.count("@") <= 1 and not _BARE_PERCENT.search(url)
     if parts.scheme == "unix":
         return bool(parts.path)
     return "," not in parts.netloc and bool(parts.hostname)
+
+
+def secrets_in(url: str) -> list[str]:
+    """Every part of ``url`` that must not be shown, as written and with its ``%XX`` read."""
+    parts = urlsplit(url)
+    _user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    found = [password]
+    for name, _, value in (pair.partition("=") for pair in parts.query.split("&")):
+        if "password" in name.lower():
+            found.append(value)
+    return [text for one in found if one for text in {one, unquote(one)}]
 
 
 def shown_url(url: str) -> str:
@@ -153,6 +168,10 @@ class DbConfig(Section):
         }
         return " ".join(f"{name}={_quoted(value)}" for name, value in values.items() if value)
 
+    def secrets(self) -> list[str]:
+        """Every text that must never be shown."""
+        return [*filter(None, [_reveal(self.password)]), *secrets_in(_reveal(self.url) or "")]
+
     def shown(self) -> str:
         """Where the server is, for logs and errors; never a secret."""
         if self.embedded:
@@ -236,6 +255,10 @@ class RedisConfig(Section):
         if password and ":" not in user:
             rest = f"{user}:{quote(password, safe='')}@" + rest.removeprefix(f"{user}@")
         return f"{scheme.removesuffix('+cluster')}://{rest}"
+
+    def secrets(self) -> list[str]:
+        """Every text that must never be shown."""
+        return [*filter(None, [_reveal(self.password)]), *secrets_in(_reveal(self.url) or "")]
 
     def shown(self) -> str:
         """Where the server is, for logs and errors; never a secret."""

@@ -18,6 +18,7 @@ from corec.control.client import Client, Unreachable
 from corec.control.discover import Instance, NoInstance, SeveralInstances
 from corec.control.fallback import MemoryUnreadable
 from corec.control.protocol import ControlError
+from corec.log import mask
 from corec.private import NotPrivate
 
 EXIT_FAILED = 1
@@ -37,7 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def fail(message: str, code: int) -> NoReturn:
     """Say ``message`` on stderr and exit with ``code``."""
-    print(f"corec-ctl: {message}", file=sys.stderr)
+    print(f"corec-ctl: {mask(message)}", file=sys.stderr)
     raise typer.Exit(code)
 
 

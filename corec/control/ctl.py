@@ -40,6 +40,7 @@ from corec.control.fallback import MemoryUnreadable, status_from_memory
 from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
+from corec.private import sane_umask
 
 STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
@@ -61,6 +62,7 @@ app = typer.Typer(
 @app.callback()
 def main(version: Annotated[bool, version_option("corec-ctl", corec.__version__)] = False) -> None:
     """Look at a running CoreC instance and steer it."""
+    sane_umask(0o022)
 
 
 def _status(instance: Instance) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def program_of(path: Path) -> Path:
     """`path`, if it can be run. Raises EmbeddedServerError."""
     if not os.access(path, os.X_OK):
         raise EmbeddedServerError(
-            f"{path} is missing or cannot be run; install requirements.lock again"
+            f"{path} is missing or cannot be run; install requirements.lock again, in a folder "
+            "whose file system is not mounted noexec"
         )
     return path
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from corec.config import ConfigError
+from corec.log import mask
 from corec.replay import summary as report
 from corec.replay.frames import Framer
 from corec.replay.player import Pace, play
@@ -236,5 +237,5 @@ def _check_finite(options: dict[str, float]) -> None:
 
 
 def _fail(line: str, code: int) -> None:
-    typer.echo(f"corec replay: {line}", err=True)
+    typer.echo(f"corec replay: {mask(line)}", err=True)
     raise typer.Exit(code)

@@ -12,6 +12,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from corec.log import mask
+
 LINE_EVERY_S = 5.0
 
 
@@ -61,7 +63,7 @@ class ProgressView:
             self._bar.stop()
 
     def tell(self, line: str) -> None:
-        self._console.print(f"corec replay: {line}", markup=False)
+        self._console.print(f"corec replay: {mask(line)}", markup=False)
 
     def update(self, readings: int) -> None:
         now = time.monotonic()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import setproctitle
+
 from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.environment import REDIS_URL, read_secrets
+from corec.config.servers import secrets_in
 from corec.control.discover import NoInstance, SeveralInstances, find_instance, redis_address
+from corec.log import hide, mask
 from corec.replay.schedule import Ranges, make_ranges, parse_map
 from corec.replay.series import ReplayInputError
 from corec.replay.wire import ReplayError
@@ -42,6 +47,8 @@ class Target:
 def resolve(choice: Choice, need_url: bool = True) -> Target:
     """Raises ReplayInputError or ConfigError when the options do not say enough or contradict the
     config, ReplayError when the instance whose server is meant is not running."""
+    if choice.url:
+        _conceal(choice.url)
     path = _config_path(choice)
     config = load_config(path) if path is not None else None
     instance_id = choice.instance_id or (config.instance_id if config else None)
@@ -60,6 +67,16 @@ def resolve(choice: Choice, need_url: bool = True) -> Target:
     url = choice.url or (_url(config, path, instance_id) if need_url else "")
     foreign = _outside(ranges, own) if own is not None else 0
     return Target(url, instance_id, ranges, foreign)
+
+
+def _conceal(url: str) -> None:
+    """Keep the password of ``--url`` out of what is printed, and of what ``ps`` shows from now."""
+    with contextlib.suppress(ValueError):  # no URL at all, which is told without quoting it
+        for secret in secrets_in(url):
+            hide(secret)
+    title = setproctitle.getproctitle()
+    if mask(title) != title:
+        setproctitle.setproctitle(mask(title))
 
 
 def _config_path(choice: Choice) -> Path | None:

@@ -24,9 +24,10 @@ from collections.abc import Iterator
 from corec.config import Config, ConfigError
 from corec.control.folders import OWNER_LOCK, base_folder, instance_folder, unregister
 from corec.embedded.errors import EmbeddedServerError
+from corec.log import mask
 from corec.nucleus.loadable import check_loadable
 from corec.plan import Plan, make_plan
-from corec.private import make_private, sane_umask
+from corec.private import make_private
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
@@ -113,7 +114,6 @@ def _stop_signals_later() -> Iterator[None]:
 def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
     """Run an instance of ``config``; returns the exit code, errors already printed."""
     notes = Notes()
-    sane_umask(0o077)  # whatever makes a file from now on, CoreC or a library, makes it ours alone
     stop_the_start()
     # Imports make hundreds of thousands of objects that stay: looking through them again and again
     # for garbage takes a fifth of their time. The supervisor enables it before it forks.
@@ -137,5 +137,5 @@ def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) ->
             begun.close()
         gc.enable()
     for line in text.splitlines():
-        print(f"corec: {line}", file=sys.stderr)
+        print(f"corec: {mask(line)}", file=sys.stderr)
     return code

@@ -225,3 +225,30 @@ def test_without_a_usable_python_it_says_what_it_needs(tmp_path: Path) -> None:
     done = _run(root, PATH=str(tools))
     assert done.returncode == 1
     assert "Python 3.11 or newer" in done.stderr
+
+
+def test_through_a_symbolic_link(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "one").symlink_to(built / "run.sh")
+    (tmp_path / "bin" / "corec").symlink_to("one")
+    done = subprocess.run(
+        ["bash", str(tmp_path / "bin" / "corec"), "check"],
+        cwd=tmp_path, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[1] == ["check"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o277, 0o777])
+def test_installed_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    root = _project(tmp_path / "with a space")
+    before = os.umask(umask)
+    try:
+        done = _run(root, "--ticks", "1")
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stderr
+    for path in [root / ".venv", *(root / ".venv").rglob("*")]:
+        assert path.is_symlink() or not path.stat().st_mode & 0o002, path
+    shutil.rmtree(root)
