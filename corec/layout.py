@@ -195,6 +195,7 @@ C_START_UNIX_NS: Final = 19
 C_WORKERS: Final = 20
 C_SUPERVISOR_PID: Final = 21
 C_BEAT_NS: Final = 22
+C_COUNTED: Final = 23  # see corec.world.counts
 
 # line 2: nucleus
 C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
@@ -248,6 +249,7 @@ S_COUNT0: Final = 32  # counters, by role below
 S_BUCKET0: Final = 64  # tick duration histogram, workers; then sum
 S_RESTARTS: Final = 112
 S_UP: Final = 113
+S_CARRY: Final = (114, 118)  # workers, two copies: what corec.world.counts adds to what blocks say
 
 TICK_BUCKETS_SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
@@ -350,3 +352,4 @@ assert REPAIR.itemsize == 16
 assert LOG_DTYPE.itemsize == 16
 assert C_SLOTS % WORDS_PER_LINE == 0
 assert SLOT_WORDS % WORDS_PER_LINE == 0
+assert S_CARRY[1] + S_CARRY[1] - S_CARRY[0] <= SLOT_WORDS

@@ -86,13 +86,18 @@ def _cell(key: str, value: Any) -> Text | str:
     return "" if value is None else str(value)
 
 
+def _achieved(data: Mapping[str, Any]) -> str:
+    """``0.25 of `` when the world is behind its pace."""
+    return f"{data['achieved_hz']:g} of " if data.get("behind") else ""
+
+
 def status(data: Mapping[str, Any]) -> RenderableType:
     """The whole picture of one instance."""
     rate = f"{data['tick_hz']:g} Hz" if data["tick_hz"] else "flat out"
     head = {
         "instance": f"{data['instance_id']}   (pid {data['pid']}, version {data['version']})",
         "state": toned(data["state"]),
-        "tick": f"{data['tick']:,} at {rate}, {data['overruns']:,} late",
+        "tick": f"{data['tick']:,} at {_achieved(data)}{rate}, {data['overruns']:,} late",
         "up": human_span(data["uptime_seconds"]),
         "world": f"{data['entidades']:,} entities in {data['bloques']:,} blocks",
         "rows": f"{data['rows_persisted']:,}, {data['persist_lag_ticks']:,} ticks behind",

@@ -25,23 +25,28 @@ METRICS: dict[str, Described] = {
     "corec_blocks": Described("gauge", (), "Blocks in the world."),
     "corec_paused": Described("gauge", (), "1 while the world is paused."),
     "corec_uptime_seconds": Described("gauge", (), "Time since this instance started."),
-    "corec_ticks_total": Described(
-        "counter", ("worker",), "Ticks committed by the worker since the world began."
+    "corec_tick": Described("gauge", (), "The last tick that every worker has committed."),
+    "corec_tick_hz": Described(
+        "gauge", (), "Ticks a second that are wanted; 0: as many as possible."
     ),
+    "corec_achieved_tick_hz": Described(
+        "gauge", (), "Ticks a second over the last ten seconds or more."
+    ),
+    "corec_ticks_total": Described("counter", ("worker",), "Ticks that the worker committed."),
     "corec_entity_updates_total": Described(
-        "counter", ("worker",), "Entity updates in the worker's blocks since the world began."
+        "counter", ("worker",), "Entity updates that the worker made."
     ),
     "corec_entity_failures_total": Described(
-        "counter", ("worker",), "Failed entity updates in the worker's blocks."
+        "counter", ("worker",), "Failed entity updates of the worker."
     ),
     "corec_entity_repairs_total": Described(
-        "counter", ("worker",), "Repaired entities in the worker's blocks."
+        "counter", ("worker",), "Entities that the worker repaired."
     ),
     "corec_tick_duration_seconds": Described(
         "histogram", ("worker",), "Time one worker took for one tick."
     ),
     "corec_tick_overruns_total": Described(
-        "counter", (), "Ticks that started later than tick_hz asked for."
+        "counter", (), "Deadlines of tick_hz that no tick started in time for."
     ),
     "corec_worker_busy_seconds_total": Described(
         "counter", ("worker",), "Time spent inside tick kernels."

@@ -21,9 +21,11 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from corec import layout as L
+from corec.control.status import committed_tick, persist_lag_ticks
 from corec.http.metric_table import METRICS, Described
 from corec.proc import resident_bytes
-from corec.runtime import Runtime, Slot
+from corec.runtime import Runtime, Slot, word_to_float
+from corec.world.counts import by_slot
 
 
 class AboutInstance(Protocol):
@@ -39,6 +41,13 @@ class TotalsReader(Protocol):
     """What all blocks add up to (``corec.nucleus.totals``)."""
 
     def read(self) -> dict[str, Any]: ...
+
+
+class PaceReader(Protocol):
+    """How fast the ticks go (``corec.nucleus.pace``)."""
+
+    @property
+    def achieved_hz(self) -> float: ...
 
 
 _SLOTS = (
@@ -63,11 +72,12 @@ class InstanceCollector(Collector):
         rt: Runtime,
         about: AboutInstance,
         totals: TotalsReader,
+        pace: PaceReader,
         by_canal: Callable[[], dict[str, dict[str, int]]],
     ) -> None:
         self.rt = rt
         self._info = (about.instance_id, about.version, platform.python_version())
-        self._totals = totals
+        self._totals, self._pace = totals, pace
         self._by_canal = by_canal
 
     def collect(self) -> Iterator[Metric]:
@@ -89,8 +99,10 @@ class InstanceCollector(Collector):
                 metric.add_metric(list(labels), value)
             yield metric
 
-    def _worker_slots(self) -> list[tuple[str, Slot]]:
-        count = self.rt.get(L.C_WORKERS)
+    def _worker_slots(self, *, gone: bool = False) -> list[tuple[str, Slot]]:
+        """The workers; with ``gone`` those who left, too, whose counters stand still: a counter
+        that went away and came back would be a jump."""
+        count = self.rt.lanes if gone else self.rt.get(L.C_WORKERS)
         return [(str(k), self.rt.slot(L.SLOT_WORKER0 + k)) for k in range(count)]
 
     def _instance(self, found: dict[str, list[Sample]]) -> None:
@@ -102,11 +114,15 @@ class InstanceCollector(Collector):
         found["corec_blocks"].append(((), get(L.C_BLOCKS)))
         found["corec_paused"].append(((), int(bool(get(L.C_PAUSED)))))
         found["corec_uptime_seconds"].append(((), uptime))
+        found["corec_tick"].append(((), committed_tick(get)))
+        found["corec_tick_hz"].append(((), word_to_float(get(L.C_TICK_HZ))))
+        found["corec_achieved_tick_hz"].append(((), self._pace.achieved_hz))
         found["corec_tick_overruns_total"].append(((), get(L.C_OVERRUNS)))
 
     def _workers(self, found: dict[str, list[Sample]]) -> None:
-        for worker, slot in self._worker_slots():
-            found["corec_ticks_total"].append(((worker,), slot.get(L.S_TICK)))
+        for k, one in enumerate(by_slot(self.rt, blocks=False)):
+            found["corec_ticks_total"].append(((str(k),), one["ticks"]))
+        for worker, slot in self._worker_slots(gone=True):
             busy, wait = slot.get(L.S_BUSY_NS) / 1e9, slot.get(L.S_WAIT_SINK_NS) / 1e9
             found["corec_worker_busy_seconds_total"].append(((worker,), busy))
             found["corec_worker_wait_seconds_total"].append(((worker,), wait))
@@ -133,8 +149,7 @@ class InstanceCollector(Collector):
     def _sinks(self, found: dict[str, list[Sample]]) -> None:
         persister = self.rt.slot(L.SLOT_PERSISTER)
         broker = self.rt.slot(L.SLOT_BROKER)
-        tick = min((slot.get(L.S_TICK) for _, slot in self._worker_slots()), default=0)
-        lag = max(0, tick - persister.get(L.S_TICK))
+        lag = persist_lag_ticks(self.rt.get)
         rows, dropped = (persister.get(L.S_COUNT0 + n) for n in (L.P_ROWS, L.P_DROPPED))
         found["corec_rows_persisted_total"].append(((), rows))
         found["corec_rows_dropped_total"].append(((), dropped))
@@ -168,7 +183,7 @@ class InstanceCollector(Collector):
     def _durations(self, name: str, described: Described) -> HistogramMetricFamily:
         metric = HistogramMetricFamily(name, described.help, labels=described.labels)
         edges = [*(str(edge) for edge in L.TICK_BUCKETS_SECONDS), "+Inf"]
-        for worker, slot in self._worker_slots():
+        for worker, slot in self._worker_slots(gone=True):
             below = 0
             buckets: list[tuple[str, float]] = []
             for i, edge in enumerate(edges):

@@ -47,9 +47,10 @@ class ModuloHttp(ModuloBase):
         views = self.nucleus.views
         listener = self.nucleus.rt.info.get("http_socket")
         assert isinstance(listener, socket.socket)
-        registry = make_registry(
-            InstanceCollector(self.nucleus.rt, views.about, views.totals, views.by_canal)
+        collector = InstanceCollector(
+            self.nucleus.rt, views.about, views.totals, views.pace, views.by_canal
         )
+        registry = make_registry(collector)
         http = self.nucleus.rt.config.http
         hosts = (http.host, *http.hosts)
         app = make_app(views.status, views.not_ready, registry, hosts)

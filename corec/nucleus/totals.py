@@ -12,6 +12,7 @@ from typing import Any
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.runtime import Runtime
+from corec.world.counts import by_slot
 from corec.world.inspect import totals
 
 log = get_logger(__name__)
@@ -37,7 +38,7 @@ class Totals:
         if self._at and elapsed < _FRESH_SECONDS:
             return self._last
         try:
-            fresh = totals(self.rt)
+            fresh = totals(self.rt) | {"workers": by_slot(self.rt)}
         except Exception as error:  # noqa: BLE001 - a status without totals is better than none
             if not self._failed:
                 log.warning("the world's totals cannot be read", error=repr(error))

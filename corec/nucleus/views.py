@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from corec import layout as L
-from corec.control.status import About, build_status, committed_tick, processes
+from corec.control.status import About, as_float, build_status, committed_tick, processes
+from corec.nucleus.pace import Pace
 from corec.nucleus.totals import Totals
 from corec.proc import CpuSampler, shares_of
 from corec.runtime import Runtime
@@ -29,6 +30,7 @@ class Views:
     def __init__(self, rt: Runtime, version: str) -> None:
         self.rt = rt
         self.totals = Totals(rt)
+        self.pace = Pace()
         info = rt.info
         self.about = About(
             instance_id=rt.config.instance_id,
@@ -53,6 +55,9 @@ class Views:
         tick = committed_tick(self.rt.get)
         if tick != self._tick_seen:
             self._tick_seen, self._tick_changed = tick, now
+        get = self.rt.get
+        still = bool(get(L.C_PAUSED) or get(L.C_STOP)) or tick >= get(L.C_LIMIT_TICK)
+        self.pace.look(now, tick, as_float(get(L.C_TICK_HZ)), still=still)
         if now - self._sampled_at >= _SAMPLE_SECONDS:
             self._sampled_at = now
             slots = [one.slot for one in processes(self.rt.get(L.C_WORKERS))]
@@ -74,6 +79,10 @@ class Views:
     def status(self) -> dict[str, Any]:
         """``status`` without the memory figures that take long to find."""
         status = build_status(self.rt.get, self.about, self._cpu)
+        status["achieved_hz"] = round(self.pace.achieved_hz, 3)
+        status["behind"] = self.pace.behind
+        if self.pace.far_behind and status["state"] == "running":
+            status["state"] = "degraded"
         totals = self.totals.read()
         status["ticks_per_second"] = round(self.totals.ticks_per_second, 3)
         status["entity_updates_per_second"] = round(self.totals.updates_per_second, 1)

@@ -20,6 +20,7 @@ from corec.config import Config, ConfigError, Fault
 from corec.frames import row_payload_bytes
 from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime, float_to_word
+from corec.world import counts
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.restore import load_checkpoint
@@ -194,9 +195,11 @@ def create(
             table[row * L.IN_POS_WORDS : (row + 1) * L.IN_POS_WORDS] = position
         for copy in range(2):
             words[L.C_IN_POS + copy * size : L.C_IN_POS + (copy + 1) * size] = table
+    rt = _runtime(config, plan, folder, control, world, lanes, workers)
+    counts.begin(rt, checkpoint.head if checkpoint else None)
     os.rename(half, folder / CONTROL)
     control.path = folder / CONTROL
-    return _runtime(config, plan, folder, control, world, lanes, workers), tables
+    return rt, tables
 
 
 def adoptable(folder: Path) -> bool:
@@ -317,6 +320,7 @@ def regroup_words(rt: Runtime, workers: int) -> None:
     rt.set(L.C_LANES, rt.lanes)
     for k in range(workers):
         rt.slot(L.SLOT_WORKER0 + k).set(L.S_TICK, tick)
+    counts.carry_over(rt, workers)
     rt.set(L.C_WORKERS, workers)
 
 

@@ -22,7 +22,8 @@ def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[s
     tick = world_tick(rt)
     counted = totals(rt)
     workers = rt.get(L.C_WORKERS)
-    busy = sum(rt.slot(L.SLOT_WORKER0 + k).get(L.S_BUSY_NS) for k in range(workers)) / 1e9
+    # those who left have worked, too
+    busy = sum(rt.slot(L.SLOT_WORKER0 + k).get(L.S_BUSY_NS) for k in range(rt.lanes)) / 1e9
     persister, broker = rt.slot(L.SLOT_PERSISTER), rt.slot(L.SLOT_BROKER)
     updates = counted["entity_updates"] - rt.updates_before
     valid = rt.get(L.C_DIGEST_VALID) != 0

@@ -52,19 +52,23 @@ class Pacer:
             self.since_last_seconds = 0.0
         return self.due - time.monotonic()
 
-    def started(self, hz: float) -> bool:
-        """Note that a tick starts now; true when it is late by a whole period or more.
+    def started(self, hz: float) -> int:
+        """Note that a tick starts now; how many deadlines were missed by that.
 
-        The schedule is kept, so late ticks follow at once; only when it is more than a second
-        behind does it begin anew from now.
+        A tick misses its own when it is late by a whole period or more. The schedule is kept, so
+        late ticks follow at once; when it is more than a second behind, it begins anew from now,
+        and every deadline that it gives up is missed, too: a world that is always too slow misses
+        ``hz`` a second, however slow it is.
         """
         if hz <= 0.0:
-            return False
+            return 0
         late = time.monotonic() - self.due
+        missed = int(late >= 1.0 / hz)
         self.due += 1.0 / hz
         if late > max(BEHIND_SECONDS_MAX, 1.0 / hz):
             self.due = time.monotonic() + 1.0 / hz
-        return late >= 1.0 / hz
+            missed += int(late * hz)
+        return missed
 
     def restart(self) -> None:
         """Begin the schedule anew (after a pause)."""
@@ -125,8 +129,8 @@ class Leader:
         """Decide the inputs of ``tick`` and let every worker run it."""
         rt = self.rt
         hz = word_to_float(rt.get(L.C_TICK_HZ))
-        if self.pacer.started(hz):
-            rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + 1)
+        if missed := self.pacer.started(hz):
+            rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
         cut = rt.inbox.head
         note_cut(self.control, tick, cut, time.time_ns())

@@ -11,6 +11,7 @@ from corec import layout as L
 from corec.kernels.whole import TRIES_MAX
 from corec.plan import Plan, split_blocks
 from corec.runtime import Runtime
+from corec.world.counts import BY_WORKER
 from corec.world.read import BlockView, dynamic_words
 
 
@@ -109,23 +110,12 @@ def blocks(rt: Runtime) -> list[dict[str, Any]]:
     return [block_row(rt.plan, index, dyn[index]) for index in range(rt.plan.n_blocks)]
 
 
-_COUNTS = {
-    "entity_updates": L.D_UPDATES,
-    "failures": L.D_FAILURES,
-    "repairs": L.D_REPAIRS,
-    "messages": L.D_MESSAGES,
-    "rows": L.D_ROWS,
-    "readings": L.D_INPUTS,
-}
+_COUNTS = {**BY_WORKER, "messages": L.D_MESSAGES, "rows": L.D_ROWS, "readings": L.D_INPUTS}
 
 
 def totals(rt: Runtime) -> dict[str, Any]:
-    """Counts since tick 0 over all blocks, the same per worker, and the means per swarm."""
+    """Counts since tick 0 over all blocks, and the means per swarm."""
     dyn = dynamic_words(rt.plan, rt.world.words)
-    ranges = split_blocks(rt.plan, max(1, rt.get(L.C_WORKERS)))
-    per_worker = [
-        {name: int(dyn[lo:hi, word].sum()) for name, word in _COUNTS.items()} for lo, hi in ranges
-    ]
     numbers = dyn.view(np.float64)
     swarms = []
     for s in rt.plan.swarms:
@@ -142,4 +132,4 @@ def totals(rt: Runtime) -> dict[str, Any]:
             }
         )
     counts = {name: int(dyn[:, word].sum()) for name, word in _COUNTS.items()}
-    return {**counts, "workers": per_worker, "swarms": swarms}
+    return {**counts, "swarms": swarms}

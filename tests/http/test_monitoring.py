@@ -13,6 +13,9 @@ from corec.http.metric_table import METRICS
 FOLDER = Path(__file__).parents[2] / "monitoring"
 SUFFIXES = ("_bucket", "_sum", "_count")
 ADDED_BY_PROMETHEUS = {"instance", "job", "le"}
+MADE_BY_PROMETHEUS = {"up"}
+FUNCTIONS = {"rate", "increase", "deriv", "resets", "absent", "histogram_quantile"}
+WORDS = {"sum", "max", "min", "by", "on", "and", "or"}
 KNOWN_LABELS = {label for one in METRICS.values() for label in one.labels} | ADDED_BY_PROMETHEUS
 
 
@@ -25,13 +28,38 @@ def expressions(name: str) -> list[str]:
     return re.findall(r"^\s+expr: (.+)$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("name", "least"), [("alerts.yml", 9), ("grafana-dashboard.json", 16)])
+def assert_reads(expression: str) -> None:
+    """Parentheses pair, and every name is a function, an operator, a label or a metric."""
+    plain = re.sub(r'"[^"]*"', "", expression)
+    for opened, closed in ("()", "[]", "{}"):
+        assert plain.count(opened) == plain.count(closed), expression
+    known = FUNCTIONS | WORDS | KNOWN_LABELS | MADE_BY_PROMETHEUS
+    for name in re.findall(r"[a-z_]\w*", re.sub(r"\[\w+\]", "", plain)):
+        assert name in known or name.startswith("corec_"), (name, expression)
+
+
+def test_every_rule_is_whole() -> None:
+    """One name, one expression, a severity and a summary each, no name twice."""
+    text = (FOLDER / "alerts.yml").read_text(encoding="utf-8")
+    rules = re.split(r"^      - alert: ", text, flags=re.MULTILINE)[1:]
+    names = [rule.splitlines()[0] for rule in rules]
+    assert len(set(names)) == len(names)
+    assert {"CoreCDown", "CoreCAbsent", "CoreCTicksLate", "CoreCBehind"} <= set(names)
+    for rule in rules:
+        keys = re.findall(r"^        (\w+):", rule, re.MULTILINE)
+        assert set(keys) - {"for"} == {"expr", "labels", "annotations"}, rule
+        assert re.search(r"severity: (info|warning|critical)", rule)
+        assert re.search(r'^          summary: ".+"$', rule, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "least"), [("alerts.yml", 14), ("grafana-dashboard.json", 16)])
 def test_metrics_and_labels_exist(name: str, least: int) -> None:
     found = expressions(name)
     assert len(found) >= least
     for expression in found:
+        assert_reads(expression)
         metrics = re.findall(r"corec_\w+", expression)
-        assert metrics
+        assert metrics or MADE_BY_PROMETHEUS & set(re.findall(r"\w+", expression))
         for metric in metrics:
             plain = metric
             for suffix in SUFFIXES:
