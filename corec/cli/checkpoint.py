@@ -1,4 +1,4 @@
-"""``corec checkpoint``: its three commands, as the command line shows them.
+"""``corec checkpoint``: its commands, as the command line shows them.
 
 What they do is in ``saved``, imported when one of them runs: it needs compiled code, and ``corec
 run`` must be able to say that it compiles before anything does.
@@ -55,8 +55,20 @@ def restore_one(
 ) -> None:
     """Make FILE the checkpoint the next start resumes from.
 
-    Newer ones, and a world that is still in memory, are set aside, not deleted.
+    Those made later, and a world that is still in memory, are set aside on disk, not deleted.
     """
     from corec.cli import saved
 
     saved.restore_one(file, config, as_json)
+
+
+@app.command("free")
+def free_them(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="As ls shows it, or all.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete what was set aside by restore, or by run --fresh: on disk, and worlds in memory."""
+    from corec.cli import saved
+
+    saved.free_them(folder, config, as_json)

@@ -1,4 +1,5 @@
-"""What ``corec checkpoint`` does: list, verify and restore the checkpoints of an instance."""
+"""What ``corec checkpoint`` does: list, verify, restore the checkpoints of an instance, and free
+what was set aside."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
 from corec.plan import make_plan
 from corec.private import make_private
-from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_FAILED
+from corec.supervisor import segments
+from corec.supervisor.aside import keep_memory
+from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_FAILED, StartFailed
 from corec.world.checkpoint import (
     BAD,
     PREFIX,
@@ -29,7 +32,10 @@ from corec.world.checkpoint import (
     CheckpointRefused,
     checkpoint_files,
     checkpoint_name,
+    read_head,
 )
+from corec.world.heads import lowest_positions, positions_of
+from corec.world.kept import ASIDE, ODD, aside_folders, look, made_of
 from corec.world.restore import check_parts, verify
 from corec.world.snapshot import sync_folder
 from shm.owner import OwnerAlive, OwnerLock
@@ -53,33 +59,56 @@ def _folder(config: Config) -> Path:
     return config.state_path / config.instance_id
 
 
-def _rows(paths: list[Path], look: Callable[[Path], Checkpoint]) -> list[dict[str, Any]]:
-    """Each file as JSON data; ``sound`` says what ``look`` found.
+def _rows(
+    paths: list[Path], check: Callable[[Path], Checkpoint]
+) -> tuple[list[dict[str, Any]], list[Checkpoint]]:
+    """Each file as JSON data; ``sound`` says what ``check`` found, ``last_made`` which of them a
+    start takes if all fit the config.
 
     A file that a running instance has removed meanwhile, for a newer one, is left out.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    good: list[Checkpoint] = []
     for path in paths:
         row: dict[str, Any] = {
             "file": path.name, "path": str(path), "tick": None, "time": None, "bytes": 0,
-            "entidades": None, "digest": None, "sound": False, "error": None,
+            "entidades": None, "digest": None, "epoch": None, "in_positions": {}, "sound": False,
+            "last_made": False, "error": None,
         }  # fmt: skip
         try:
-            row["bytes"] = path.stat().st_size
-            head = look(path).head
-            made = datetime.fromtimestamp(head["unix_ns"] / 1e9, UTC)
-            row |= {name: head[name] for name in ("tick", "entidades", "digest")}
-            row |= {"time": made.isoformat(timespec="seconds"), "sound": True}
+            row["bytes"] = path.lstat().st_size
+            found = look(path.resolve() if len(paths) == 1 else path, check)
         except FileNotFoundError as error:
             if len(paths) > 1:
                 continue
             row["error"] = f"{path}: {error.strerror}"
-        except CheckpointRefused as error:
-            row["error"] = str(error)
-        except OSError as error:
-            row["error"] = f"{path}: {error.strerror}"
+        else:
+            if isinstance(found, Checkpoint):
+                good.append(found)
+                row |= _described(found.head)
+            else:
+                row["error"] = found.why
         rows.append(row)
-    return rows
+    if good:
+        last = max(good, key=lambda one: made_of(one.head))
+        for row in rows:
+            row["last_made"] = row["path"] == str(last.path)
+    return rows, good
+
+
+def _described(head: dict[str, Any]) -> dict[str, Any]:
+    made = datetime.fromtimestamp(head["unix_ns"] / 1e9, UTC)
+    positions = {
+        str(canal): {"entry": at.entry, "next_msg": at.next_msg, "needed_from": at.needed_from}
+        for canal, at in positions_of(head).items()
+    }
+    return {
+        **{name: head[name] for name in ("tick", "entidades", "digest")},
+        "epoch": f"{head['epoch']:016x}",
+        "time": made.isoformat(timespec="seconds"),
+        "in_positions": positions,
+        "sound": True,
+    }
 
 
 def _show(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -89,25 +118,76 @@ def _show(folder: Path, rows: list[dict[str, Any]]) -> None:
     print(folder)
     print(f"{'tick':>10}  {'time':25}  {'size':>10}  {'entities':>13}  {'digest':32}  sound")
     for row in rows:
-        if row["sound"]:
-            print(f"{row['tick']:>10}  {row['time']:25}  {human_bytes(row['bytes']):>10}  "
-                  f"{row['entidades']:>13,}  {row['digest']}  yes")  # fmt: skip
-        else:
+        if not row["sound"]:
             print(f"{'':>10}  {'':25}  {human_bytes(row['bytes']):>10}  NO: {row['error']}")
+            continue
+        print(f"{row['tick']:>10}  {row['time']:25}  {human_bytes(row['bytes']):>10}  "
+              f"{row['entidades']:>13,}  {row['digest']}  yes"
+              f"{', made last' if row['last_made'] else ''}")  # fmt: skip
+        for canal, at in row["in_positions"].items():
+            print(f"{'':>10}  canal {canal}: input up to {at['entry']} applied")
+
+
+def _needed_from(good: list[Checkpoint]) -> dict[str, str]:
+    """By canal the lowest entry that a checkpoint of the world made last still needs."""
+    if not good:
+        return {}
+    epoch = max(good, key=lambda one: made_of(one.head)).head["epoch"]
+    lowest = lowest_positions(one.head for one in good if one.head["epoch"] == epoch)
+    return {str(canal): at.needed_from for canal, at in lowest.items()}
 
 
 def list_them(config: Path | None, as_json: bool) -> None:
     """``corec checkpoint ls``."""
     loaded = _config(config)
     folder = _folder(loaded)
-    rows = _rows(checkpoint_files(folder), check_parts)
+    rows, good = _rows(checkpoint_files(folder), check_parts)
+    needed = _needed_from(good)
     bad = sorted(path.name for path in folder.glob(f"{PREFIX}*{SUFFIX}{BAD}*"))
+    aside = _aside(loaded)
     if as_json:
-        print(json.dumps({"folder": str(folder), "checkpoints": rows, "bad": bad}))
+        print(json.dumps({"folder": str(folder), "checkpoints": rows, "bad": bad,
+                          "input_needed_from": needed, "set_aside": aside}))  # fmt: skip
         return
     _show(folder, rows)
+    for canal, entry in needed.items():
+        print(f"canal {canal}: no kept checkpoint needs input below {entry}")
     for name in bad:
         print(f"set aside as damaged: {name}")
+    for one in aside:
+        print(f"set aside {one['where']}: {human_bytes(one['bytes'])} in {one['path']}")
+    if aside:
+        print("delete what was set aside: corec checkpoint free FOLDER (or all)")
+
+
+def _aside(config: Config) -> list[dict[str, Any]]:
+    """What was set aside, on disk and in memory."""
+    return [
+        {"path": str(path), "bytes": size, "where": where}
+        for where, place in (("on disk", _folder(config)), ("in memory", instance_folder(config)))
+        for path, size in aside_folders(place)
+    ]
+
+
+def free_them(name: str, config: Path | None, as_json: bool) -> None:
+    """``corec checkpoint free``; ``name`` may be ``all``, a folder's name, or its path."""
+    aside = _aside(_config(config))
+    chosen = [one for one in aside if name in ("all", one["path"], Path(one["path"]).name)]
+    if not chosen and name != "all":
+        known = ", ".join(Path(one["path"]).name for one in aside) or "nothing is set aside"
+        _fail(f"found {name!r}, expected all or a folder that was set aside: {known}", EXIT_CONFIG)
+    try:
+        for one in chosen:
+            shutil.rmtree(one["path"])
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}", EXIT_FAILED)
+    freed = sum(int(one["bytes"]) for one in chosen)
+    if as_json:
+        print(json.dumps({"freed": chosen, "bytes": freed}))
+        return
+    for one in chosen:
+        print(f"deleted: {one['path']}")
+    print(f"{human_bytes(freed)} freed")
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -122,7 +202,7 @@ def verify_them(file: str, config: Path | None, as_json: bool) -> None:
     """``corec checkpoint verify``; ``file`` may be ``all``."""
     folder = _folder(_config(config))
     paths = checkpoint_files(folder) if file == "all" else [_path(folder, file)]
-    rows = _rows(paths, verify)
+    rows, _ = _rows(paths, verify)
     if as_json:
         print(json.dumps({"folder": str(folder), "checkpoints": rows}))
     else:
@@ -151,7 +231,7 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
     except OwnerAlive as error:
         _fail(f"instance {loaded.instance_id!r} is running, as pid {error.pid}; stop it first",
               EXIT_ALIVE)  # fmt: skip
-    except CheckpointRefused as error:
+    except (CheckpointRefused, StartFailed) as error:
         _fail(str(error), EXIT_FAILED)
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror}", EXIT_FAILED)
@@ -182,28 +262,41 @@ def _refuse_misfit(config: Config, chosen: Checkpoint) -> None:
 
 
 def _restore(folder: Path, runtime: Path, chosen: Checkpoint) -> list[Path]:
-    """The moves, in an order that leaves a startable set whatever interrupts them."""
-    stamp = f"aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{time.monotonic_ns() % 10**6:06d}"
+    """The moves, in an order that leaves a startable set whatever interrupts them: a world in
+    memory is adopted until its copy is on disk, and all of it is given back then."""
+    stamp = f"{ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{time.monotonic_ns() % 10**6:06d}"
     target = folder / checkpoint_name(chosen.tick)
     places = []
-    if chosen.path.resolve() != target.resolve():
+    if chosen.path.resolve() != target.resolve() or target.is_symlink():
         half = folder / f".{PREFIX}restore-{os.getpid()}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copyfile(chosen.path, half)
         with open(half, "rb") as copied:
             os.fsync(copied.fileno())
-        if target.exists():
-            places.append(_move(target, folder / stamp))
+        if os.path.lexists(target):
+            places.append(_move(target, folder / stamp).parent)
         os.replace(half, target)
     places += [
-        _move(newer, folder / stamp)
-        for newer in checkpoint_files(folder)
-        if newer.name > target.name
+        _move(path, folder / stamp).parent
+        for path in checkpoint_files(folder)
+        if path != target and _comes_before(path, chosen, target)
     ]
     sync_folder(folder)
-    in_memory = [*runtime.glob("control.seg*"), *runtime.glob("*.seg"), *runtime.glob("*.lane")]
-    places += [_move(part, runtime / stamp) for part in dict.fromkeys(in_memory)]
-    return sorted({place.parent for place in places})
+    if segments.adoptable(runtime):
+        places.append(keep_memory(runtime, folder / stamp))
+        segments.remove(runtime)
+    return sorted(set(places))
+
+
+def _comes_before(path: Path, chosen: Checkpoint, target: Path) -> bool:
+    """Whether a start would take ``path``, or stumble over it, before ``chosen``."""
+    try:
+        found = look(path, read_head)
+    except FileNotFoundError:
+        return False
+    if isinstance(found, Checkpoint):
+        return made_of(found.head) >= made_of(chosen.head)
+    return found.kind != ODD and path.name > target.name
 
 
 def _move(path: Path, into: Path) -> Path:

@@ -38,6 +38,7 @@ from corec.control.discover import (
 )
 from corec.control.fallback import MemoryUnreadable, status_from_memory
 from corec.control.outcome import await_change, last_change
+from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
 from corec.private import sane_umask
@@ -46,6 +47,7 @@ STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
 STEP_SECONDS = 60.0
 SNAPSHOT_SECONDS = 120.0
+DIGEST_SECONDS = 300.0
 STOP_SECONDS = 60.0
 
 app = typer.Typer(
@@ -212,7 +214,7 @@ def digest(
 ) -> None:
     """Print a hash over the state of all entities at one tick."""
     with explained():
-        data = ask(find_instance(instance, config), "digest", HOLD_ASK_SECONDS)
+        data = ask_again(find_instance(instance, config), "digest", DIGEST_SECONDS)
         output(data, as_json, show.pairs)
 
 
@@ -278,7 +280,8 @@ def snapshot(
     """Make a checkpoint now; returns when it is on disk and everything before it in the sinks."""
     with explained():
         found = find_instance(instance, config)
-        data = ask(found, "snapshot", timeout + HOLD_ASK_SECONDS, timeout_seconds=timeout)
+        seconds = timeout + HOLD_ASK_SECONDS
+        data = ask_again(found, "snapshot", seconds, timeout_seconds=timeout)
         output(data, as_json, show.pairs)
 
 

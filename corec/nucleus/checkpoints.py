@@ -6,8 +6,11 @@ on the event loop itself, so that nothing of the nucleus delays the release.
 When a checkpoint counts.  Rows and messages of the last ticks are in the lanes, which a crash of
 the machine takes along; a world restored from tick T runs no tick up to T again. So a file gets
 its name only when the persister and the broker have made everything up to T durable (``S_TICK``).
-While a server is away the file waits; the periodic ones after it are left out, one that is asked
-for takes its place. On a stop it is dropped: the checkpoint of the stop is newer.
+While a server is away the file waits; the periodic ones after it are left out. On a stop it is
+dropped: the checkpoint of the stop is newer.
+
+Who asks for one gets one that began after it was asked for: while another is in the making, the
+next one, which all who ask meanwhile share. Nothing that is asked for takes the place of another.
 
 Periods count from the start of the instance (CLOCK_MONOTONIC), so a new nucleus keeps the schedule
 and a jump of the wall clock changes nothing.
@@ -23,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
 from corec import layout as L
@@ -34,17 +37,19 @@ from corec.nucleus.hold import Holder, HoldTimeout
 from corec.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.digest import WorldMoved
+from corec.world.kept import Keeper
 from corec.world.snapshot import Abandoned, Snapshot, remove_halves
 from shm.killpoint import kill_point, register
 
 log = get_logger(__name__)
 
-NICE: Final = 10
+NICE: Final = 5
 POLL_SECONDS: Final = 0.05
 WAIT_TOLD_SECONDS: Final = 5.0
 LONG_HOLD_SECONDS: Final = 0.1
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _T = TypeVar("_T")
+CALLED_OFF: Final = "called off: the instance stops, or its processes are replaced"
 register("checkpoint.held")
 register("checkpoint.waiting")
 
@@ -70,6 +75,8 @@ class Shown:
     failed: int = 0
     left_out: int = 0
     next_in_seconds: float | None = None
+    passed_over: list[str] = field(default_factory=list)
+    """Files with a checkpoint's name that do not count, and why; nothing is done to them."""
 
 
 def lower_priority() -> None:
@@ -84,6 +91,7 @@ class Checkpointer:
     def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
         self.rt, self.holder, self.events = rt, holder, events
         self.folder = rt.config.state_path / rt.config.instance_id
+        self.keeper = Keeper(self.folder, rt.epoch)
         self._shown = Shown()
         self._snapshot: Snapshot | None = None
         self._asked: list[asyncio.Future[dict[str, Any]]] = []
@@ -121,7 +129,6 @@ class Checkpointer:
     async def run(self) -> None:
         """Make checkpoints when they are due or asked for, until cancelled or closed."""
         remove_halves(self.folder)
-        self._thread = ThreadPoolExecutor(1, "checkpoint", lower_priority)
         try:
             period = self._period()
             while not self._closing:
@@ -136,7 +143,13 @@ class Checkpointer:
                     await self._one()
                     period = self._period()
         finally:
-            self._thread.shutdown(wait=False)
+            unanswered, self._asked = self._asked, []
+            for future in unanswered:
+                if not future.done():
+                    future.set_exception(CheckpointFailed(CALLED_OFF))
+            if self._thread is not None:
+                self._thread.shutdown(wait=False)
+            self._thread = None
 
     async def close(self) -> None:
         """Call off what is in the making and wait for its end: the stop makes its own."""
@@ -170,7 +183,7 @@ class Checkpointer:
         try:
             found = await self._make()
         except Abandoned:
-            error = CheckpointFailed("called off: a newer one takes its place, or the end is near")
+            error = CheckpointFailed(CALLED_OFF)
             log.info("a checkpoint was called off", reason=str(error))
         except (OSError, WorldMoved, CheckpointRefused, HoldTimeout) as reason:
             error = CheckpointFailed(self._failed(reason))
@@ -199,7 +212,7 @@ class Checkpointer:
         started = time.monotonic()
         snapshot = self._snapshot = Snapshot(self.rt, self.folder, self._called_off)
         shown.state, shown.tick = "copying", None
-        await self._aside(snapshot.prepare)
+        await self.aside(snapshot.prepare)
         shown.state = "holding"
         async with self.holder.held():
             held = time.monotonic()
@@ -211,14 +224,17 @@ class Checkpointer:
             log.warning("the world was held long for a checkpoint", seconds=round(hold_seconds, 4),
                         histories_outran_it=snapshot.outrun)  # fmt: skip
         shown.state = "writing"
-        head = await self._aside(snapshot.write)
+        head = await self.aside(snapshot.write)
         shown.state = "waiting"
         await self._until_durable(int(head["tick"]))
-        made = await self._aside(lambda: snapshot.publish(self.rt.config.checkpoint.keep))
+        keep = self.rt.config.checkpoint.keep
+        made = await self.aside(lambda: snapshot.publish(self.keeper, keep))
         return self._done(made, time.monotonic() - started, hold_seconds)
 
-    async def _aside(self, work: Callable[[], _T]) -> _T:
-        assert self._thread is not None
+    async def aside(self, work: Callable[[], _T]) -> _T:
+        """Run ``work`` on the one thread for what takes long, behind what it does already."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "checkpoint", lower_priority)
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:
             return await asyncio.shield(future)
@@ -235,7 +251,7 @@ class Checkpointer:
         told = left_out = False
         period = self._period()
         while missing := self._not_durable(tick):
-            if self._called_off() or self._asked:
+            if self._called_off():
                 raise Abandoned
             if not told and time.monotonic() - started > WAIT_TOLD_SECONDS:
                 told = True
@@ -275,7 +291,16 @@ class Checkpointer:
         }
         self._show_full(False)
         log.info("checkpoint made", **shown.last)
+        self._tell_passed_over()
         return shown.last
+
+    def _tell_passed_over(self) -> None:
+        """Names like a checkpoint's that count for nothing: each is told once."""
+        found = [one.why for one in self.keeper.passed_over]
+        for why in found:
+            if why not in self._shown.passed_over:
+                log.warning("a file that looks like a checkpoint does not count", found=why)
+        self._shown.passed_over = found
 
     def _failed(self, reason: Exception) -> str:
         shown = self._shown

@@ -18,13 +18,14 @@ from corec.control.protocol import ControlError, Request
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
-from corec.nucleus.checkpoints import Checkpointer, CheckpointFailed
+from corec.nucleus.checkpoints import CALLED_OFF, Checkpointer, CheckpointFailed
+from corec.nucleus.digests import Digester
 from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.views import Views
 from corec.runtime import Runtime, float_to_word
-from corec.world.digest import world_digest
 from corec.world.inspect import block, entity
+from corec.world.snapshot import Abandoned
 
 log = get_logger(__name__)
 
@@ -48,6 +49,7 @@ class Commands:
         self.rt = rt
         self.checkpoints = checkpoints
         self.holder = holder
+        self.digests = Digester(rt, holder, checkpoints.aside)
         self.views = views
         self._handlers: dict[str, Handler] = {
             name.removeprefix("do_"): getattr(self, name)
@@ -80,11 +82,12 @@ class Commands:
 
     async def do_digest(self, args: Mapping[str, Any]) -> Any:
         only(args)
-        async with self.holder.held():
-            started = time.monotonic()
-            tick, digest = await asyncio.to_thread(world_digest, self.rt)
-            held = time.monotonic() - started
-        return {"tick": tick, "digest": digest, "held_seconds": round(held, 6)}
+        try:
+            return await self.digests.ask()
+        except Abandoned:
+            raise ControlError(CALLED_OFF, "again") from None
+        except OSError as error:
+            raise ControlError(f"no room for a copy of the world: {error.strerror}") from None
 
     async def do_entity(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")
@@ -191,12 +194,14 @@ class Commands:
         try:
             return await self.checkpoints.ask(seconds)
         except CheckpointFailed as error:
-            raise ControlError(str(error)) from None
+            code = "again" if str(error) == CALLED_OFF else "failed"
+            raise ControlError(str(error), code) from None
         except TimeoutError:
             shown = self.checkpoints.shown()
             raise ControlError(
-                f"not within {seconds:g} s: it is {shown['state']} and goes on; see checkpoint in "
-                "status, and whether both servers are reachable",
+                f"not within {seconds:g} s: the one in the making is {shown['state']}, "
+                f"{shown['progress']:.0%} done, and goes on; see checkpoint in status, and whether "
+                "both servers are reachable",
                 "timeout",
             ) from None
 

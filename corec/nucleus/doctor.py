@@ -10,6 +10,7 @@ from typing import Any
 from corec.control.folders import PERSISTER_FILE
 from corec.embedded.minors import postgres_behind, postgres_text
 from corec.runtime import Runtime
+from corec.world.kept import aside_folders
 
 _LANE_FULL = 0.9
 _ROOM_BYTES_MIN = 64 << 20
@@ -32,6 +33,7 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
         if not fresh:
             detail += ", no sign of life" + ("" if age is None else f" for {age:.1f} s")
         checks.append(_check(f"process {name}", up and fresh, detail))
+    checks.append(_pace(status))
     for name, sink in status["sinks"].items():
         detail = sink["address"] if sink["reachable"] else f"{sink['address']}: {sink['reason']}"
         checks.append(_check(f"server {name}", sink["reachable"], detail))
@@ -54,6 +56,12 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     unread = status["input_lost"]
     detail = f"{unread} input entries trimmed or deleted before they were read"
     checks.append(_check("no input lost", unread == 0, detail))
+    strange = checkpoint.get("passed_over") or []
+    told = "; ".join(strange) or "nothing but this world's"
+    checks.append(_check("checkpoint folder", not strange, told))
+    held = sum(size for _, size in aside_folders(rt.folder))
+    told = f"{held >> 20} MiB; see: corec checkpoint ls, and free" if held else "none"
+    checks.append(_check("worlds set aside in memory", not held, told))
     lost = status["rows_dropped"] + status["messages_dropped"]
     checks.append(_check("nothing dropped", lost == 0, f"{lost} rows and messages dropped"))
     return checks
@@ -71,6 +79,16 @@ def _database(rt: Runtime) -> list[dict[str, Any]]:
         detail += f", and {newer} is out, which mends faults of it: update the server"
     checks = [_check("version postgresql", True, detail)]
     return checks + [_check(f"table {one['what']}", False, one["reason"]) for one in troubles]
+
+
+def _pace(status: dict[str, Any]) -> dict[str, Any]:
+    achieved, wanted = status["achieved_hz"], status["tick_hz"]
+    if not wanted:
+        return _check("pace", True, f"{achieved:g} ticks a second, as fast as it goes")
+    detail = f"{achieved:g} of {wanted:g} ticks a second, {status['overruns']} deadlines missed"
+    if status["behind"]:
+        detail += "; fewer entities, more workers, a lower carga or tick_hz"
+    return _check("pace", not status["behind"], detail)
 
 
 def _room(label: str, folder: Path) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class CoreCNucleus:
     async def _finish(self) -> int:
         """The last digest and the checkpoint, with the heart beating meanwhile."""
         await self.checkpoints.close()
-        work = asyncio.create_task(asyncio.to_thread(finish, self.rt))
+        work = asyncio.create_task(asyncio.to_thread(finish, self.rt, self.checkpoints.keeper))
         while not work.done():
             self._beat()
             if self.rt.get(L.C_STOP) == L.STOP_NOW:

@@ -18,9 +18,10 @@ from corec.supervisor.face import Face
 from corec.world.checkpoint import (
     Checkpoint,
     CheckpointRefused,
-    checkpoint_files,
+    read_head,
     set_aside_bad,
 )
+from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
 from corec.world.restore import check_parts
 from corec.world.tables import Tables
 from shm.segment import SegmentNoSpace, SegmentRefused
@@ -46,32 +47,54 @@ def compile_processors(plan: Plan) -> None:
 
 
 def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
-    """The newest sound checkpoint, None when there is none. Damaged newer ones are set aside.
+    """The sound checkpoint made last that fits; None when there is none. What is passed over is
+    told, and set aside if it is damaged.
 
     Raises:
-        StartFailed: it is of another world than the config describes, or all are damaged: none is
-            touched then, so that nobody begins a new world by starting again.
+        StartFailed: there are some, and none can be used: damaged, unreadable, or of another world
+            than the config describes. None is touched then, so that nobody begins a new world by
+            starting again.
     """
-    damaged: list[CheckpointRefused] = []
-    files = checkpoint_files(config.state_path / config.instance_id)
-    for path in files:
-        try:
-            found = check_parts(path)
-        except CheckpointRefused as error:
-            damaged.append(error)
+    folder = config.state_path / config.instance_id
+    found, passed = survey(folder, read_head)
+    wanted = plan.fingerprint(config.seed)
+    misfits: list[Checkpoint] = []
+    chosen = None
+    for one in found:
+        if one.head.get("fingerprint") != wanted:
+            misfits.append(one)
             continue
+        whole = look(one.path, check_parts)
+        if isinstance(whole, Checkpoint):
+            chosen = whole
+            break
+        passed.append(whole)
+    refused = [one for one in passed if one.kind != ODD]
+    if chosen is None and misfits:
+        what = f"checkpoint {misfits[0].path}"
+        raise StartFailed(EXIT_CONFIG, _misfit(config, what, misfits[0].head))
+    if chosen is None and refused:
+        raise StartFailed(EXIT_CONFIG, f"{refused[0].why}; --fresh begins a new world")
+    _tell_passed_over(passed, misfits, chosen)
+    return chosen
+
+
+def _tell_passed_over(
+    passed: list[PassedOver], misfits: list[Checkpoint], chosen: Checkpoint | None
+) -> None:
+    tick = None if chosen is None else chosen.tick
+    for one in passed:
+        if one.kind != DAMAGED:
+            log.warning("a file that looks like a checkpoint is passed over", found=one.why)
+            continue
+        try:
+            aside = str(set_aside_bad(one.path))
         except OSError as error:
-            raise StartFailed(EXIT_CONFIG, f"checkpoint {path}: {error.strerror}") from None
-        if found.head["fingerprint"] != plan.fingerprint(config.seed):
-            raise StartFailed(EXIT_CONFIG, _misfit(config, f"checkpoint {path}", found.head))
-        for bad, fault in zip(files, damaged, strict=False):
-            aside = set_aside_bad(bad)
-            log.error("a damaged checkpoint is passed over", found=str(fault), aside=str(aside),
-                      tick=found.tick)  # fmt: skip
-        return found
-    if damaged:
-        raise StartFailed(EXIT_CONFIG, f"{damaged[0]}; --fresh begins a new world")
-    return None
+            aside = f"not moved: {error.strerror}"
+        log.error("a damaged checkpoint is passed over", found=one.why, aside=aside, tick=tick)
+    for other in misfits:
+        log.warning("a checkpoint of another configuration is passed over", path=str(other.path),
+                    tick=tick)  # fmt: skip
 
 
 def _misfit(config: Config, what: str, head: dict[str, Any]) -> str:

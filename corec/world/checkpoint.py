@@ -13,14 +13,16 @@ History parts of the same blocks are laid over each other in the order of the fi
 last because the tick, the digest and the positions are known last; it names the columns
 (``packing.shape_of``), so a file can be checked without its configuration.
 
-Names sort by tick. A file gets its name by ``rename`` after ``fsync``; before that it is
-``.checkpoint-….<pid>``, which the next one who makes a checkpoint removes.
+Names sort by tick; which one a start goes on with, and which may go, is ``kept``'s. A file gets its
+name by ``rename`` after ``fsync``; before that it is ``.checkpoint-…``, which the next one who
+makes a checkpoint removes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,8 +123,14 @@ class Contents:
     """A checkpoint file, open for reading. Use as a context manager."""
 
     def __init__(self, path: Path, shown: Path | None = None) -> None:
+        """Raises CheckpointRefused for anything but a file, OSError when it can't be opened."""
         self.path = shown or path
-        self.file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        # not to block: a FIFO of this name would wait for a writer for ever
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self.refuse("is not a file")
+        self.file: BinaryIO = open(descriptor, "rb")  # noqa: SIM115 - closed by __exit__
         self._unpacker = zstandard.ZstdDecompressor()
 
     def __enter__(self) -> Contents:
@@ -232,7 +240,7 @@ def checkpoint_name(tick: int) -> str:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The checkpoint files in ``folder``, newest first, sound or not."""
+    """What has a checkpoint's name in ``folder``, by falling tick, whatever it is: see ``kept``."""
     return sorted(folder.glob(f"{PREFIX}*{SUFFIX}"), reverse=True)
 
 

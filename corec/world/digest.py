@@ -3,6 +3,9 @@
 Per block, in order of ids: valor, the state fields, activo, fallos, racha, and of each history how
 many values are held and the values, oldest first. Ids, canal and counts enter as the block's
 header. Equal digests mean bit-identical entities; which worker ticked a block does not enter.
+
+It is one hash over all of it in one order, a second for each gigabyte, so it is never taken of a
+world that is held: a running world's is that of a snapshot (``corec.world.snapshot``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.plan import Plan
-from corec.runtime import Runtime
 from corec.world.read import BlockView
 
 DIGEST_BYTES = 16
@@ -60,7 +62,7 @@ class Digest:
             values, held = view.history(ring.name)
             update(held.data)
             if held.any():
-                update(np.ascontiguousarray(values).data)
+                update(values.data)
 
     def hexdigest(self) -> str:
         """What was taken in so far, as 32 hex digits."""
@@ -76,8 +78,3 @@ def digest_of(plan: Plan, words: NDArray[np.uint64]) -> tuple[int, str]:
     digest = Digest()
     digest.add(plan, words)
     return digest.tick, digest.hexdigest()
-
-
-def world_digest(rt: Runtime) -> tuple[int, str]:
-    """``digest_of`` the running instance; the caller holds the ticks."""
-    return digest_of(rt.plan, rt.world.words)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.kernels.whole import gather_dynamic
+from corec.kernels.windows import gather_windows
 from corec.plan import Plan, Swarm
 from shm.atomics import read_word
 
@@ -109,10 +110,7 @@ class BlockView:
         start = self._start + int(self._place["hist"]) + processor.history_offsets(cap)[name]
         table = self._bytes[start : start + self.n * ring.slots * 4].view("f4")
         rows = table.reshape(self.n, ring.slots)
-        count = self.column(ring.count_field).astype(np.int64)
-        held = np.minimum(count, ring.length)
-        steps = np.arange(ring.length)
-        picked = np.take_along_axis(
-            rows, (count[:, None] - ring.length + steps) % ring.slots, axis=1
-        )
-        return np.where(steps >= ring.length - held[:, None], picked, np.float32(0.0)), held
+        values = np.empty((self.n, ring.length), np.float32)
+        held = np.empty(self.n, np.int64)
+        gather_windows(rows, self.column(ring.count_field), values, held)
+        return values, held

@@ -78,6 +78,7 @@ def digest_in(
     plan = plan_of(shape)
     ranges = sorted({(part.lo, part.hi) for part in parts if part.kind & ~PLAIN == STATE})
     digest = Digest()
+    space = np.zeros(0, np.uint64)  # one for all chunks: to map it anew costs as much as to fill it
     with Contents(path, shown) as contents:
         reached = 0
         for lo, hi in ranges:
@@ -85,7 +86,10 @@ def digest_in(
                 raise contents.refuse(f"found blocks {lo}–{hi - 1} after block {reached - 1}")
             reached = hi
             piece = part_of_plan(plan, lo, hi)
-            words = np.zeros(piece.world_bytes // 8, np.uint64)
+            if space.size < piece.world_bytes // 8:
+                space = np.zeros(piece.world_bytes // 8, np.uint64)
+            words = space[: piece.world_bytes // 8]
+            words.fill(0)
             packing = Packing(piece, words.view(np.uint8))
             for part in parts:
                 if (part.lo, part.hi) == (lo, hi):

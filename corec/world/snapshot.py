@@ -7,7 +7,8 @@
               into memory, the positions noted; nothing else
     write     the world ticks on: what was copied is packed into the file, the file is read back for
               the digest, the head is added, all is synced
-    publish   renamed into place, older checkpoints than the last ``keep`` removed
+    publish   what has its name and is another's moved aside, renamed into place, the oldest removed
+              that are too many (``corec.world.kept``)
 
 Why the histories come out right is the theory of ``corec.kernels.snapshot``. Memory: the state
 records of the world, and at most STAGING_BYTES_MAX of history; a world that pushes more than that
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,9 +32,9 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-import corec
 from corec import layout as L
 from corec.kernels import snapshot as K
+from corec.log import get_logger
 from corec.runtime import Runtime
 from corec.world.checkpoint import (
     HISTORY,
@@ -40,14 +42,17 @@ from corec.world.checkpoint import (
     STATE,
     SUFFIX,
     Checkpoint,
+    CheckpointRefused,
     Contents,
     PartWriter,
-    checkpoint_files,
     checkpoint_name,
+    read_head,
 )
 from corec.world.digest import WorldMoved
-from corec.world.packing import Packing, chunks, history_bytes_max, shape_of
-from corec.world.restore import digest_in
+from corec.world.heads import checkpoint_head
+from corec.world.kept import Keeper, clear_the_way, next_made
+from corec.world.packing import Packing, chunks, history_bytes_max
+from corec.world.restore import check_parts, digest_in
 from shm.killpoint import kill_point, register
 
 STAGING_BYTES_MAX: Final = 128 << 20
@@ -57,6 +62,9 @@ ROUND_ENOUGH_BYTES: Final = 4 << 20
 for _name in ("round", "copied", "part", "before_head", "before_sync", "before_rename",
               "after_rename", "after_prune"):  # fmt: skip
     register(f"checkpoint.{_name}")
+
+
+log = get_logger(__name__)
 
 
 class Abandoned(Exception):
@@ -96,16 +104,19 @@ class Staging:
 class Snapshot:
     """One checkpoint of a living world; one method after the other, by one thread at a time."""
 
-    def __init__(self, rt: Runtime, folder: Path, called_off: Callable[[], bool]) -> None:
-        """``called_off`` is asked between two chunks; true ends ``prepare`` and ``write``."""
-        self.rt, self.folder = rt, folder
+    def __init__(
+        self, rt: Runtime, folder: Path, called_off: Callable[[], bool], *, pack: bool = True
+    ) -> None:
+        """``called_off`` is asked between two chunks; true ends ``prepare`` and ``write``.
+        ``pack`` false: nothing is compressed, for a file that nobody keeps."""
+        self.rt, self.folder, self._pack = rt, folder, pack
         self.progress = 0.0
         self.outrun = False
         """Values are pushed faster than rounds can follow."""
         self._called_off = called_off
         self._packing = Packing(rt.plan, rt.world.payload)
         self._chunks = chunks(rt.plan)
-        self._half = folder / f".{PREFIX}{os.getpid()}{SUFFIX}"
+        self._half = folder / f".{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         self._file: BinaryIO | None = None
         self._head: dict[str, Any] = {}
         self._seen = np.zeros(self._packing.counters, np.int64)
@@ -126,11 +137,7 @@ class Snapshot:
         Raises:
             OSError: the disk is full or the folder can't be written. Abandoned: called off.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        remove_halves(self.folder)
-        self._file = open(  # noqa: SIM115 - closed by abandon or publish
-            self._half, "xb", buffering=1 << 20, opener=lambda p, f: os.open(p, f, 0o600)
-        )
+        self._file = self._open()
         self._begin()
         last = self._rounds() if self._packing.counters else 0
         n = self.rt.plan.n_blocks
@@ -139,6 +146,11 @@ class Snapshot:
         self._state = [Staging(size + size // 4 + L.MIB)]
         if self._packing.counters:
             self._history = Staging(max(self._chunk_history, min(STAGING_BYTES_MAX, 2 * last)))
+
+    def _open(self) -> BinaryIO:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        remove_halves(self.folder)
+        return open_half(self._half)
 
     def _rounds(self) -> int:
         """Rounds while they become smaller; the bytes of the last one."""
@@ -172,7 +184,7 @@ class Snapshot:
             staging.clear()
             self._copy_history(staging, lo, hi)
             total += staging.used
-            self._flush(staging, pack=number == 0)
+            self._flush(staging, pack=self._pack and number == 0)
             if number == 0:
                 self.progress = 0.5 * (k + 1) / len(self._chunks)
         return total
@@ -203,7 +215,8 @@ class Snapshot:
             WorldMoved: the world is not at rest at one tick. OSError: see the theory of memory.
         """
         rt, packing = self.rt, self._packing
-        tick = rt.get(L.C_GO_TICK)
+        went = rt.get(L.C_GO_TICK)
+        tick = self._tick_held()
         for lo, hi in self._chunks:
             size = self._copy_state(lo, hi, tick)
             if size == K.NO_ROOM:
@@ -218,10 +231,14 @@ class Snapshot:
                 if not self._copy_history(self._history, lo, hi):
                     raise WorldMoved(f"blocks {lo}–{hi - 1} hold more history than they can")
         self._head = checkpoint_head(rt, tick)
-        if rt.get(L.C_GO_TICK) != tick:
-            raise WorldMoved(f"tick {tick + 1} began while tick {tick} was copied")
+        if rt.get(L.C_GO_TICK) != went:
+            raise WorldMoved(f"tick {went + 1} began while tick {tick} was copied")
         kill_point("checkpoint.copied")
         return tick
+
+    def _tick_held(self) -> int:
+        """The tick that every block must have committed."""
+        return self.rt.get(L.C_GO_TICK)
 
     def _copy_state(self, lo: int, hi: int, tick: int) -> int:
         staging, packing = self._state[-1], self._packing
@@ -238,26 +255,16 @@ class Snapshot:
             OSError: the disk is full. Abandoned: called off.
             CheckpointRefused: what was written does not read back.
         """
-        assert self._file is not None
         started = time.monotonic()
-        base = self.progress
-        total = sum(len(staging.records) for staging in self._state)
-        done = 0
-        for staging in self._state:
-            for lo, hi, at, size in staging.records:
-                self._go_on()
-                self._writer.write(STATE, lo, hi, staging.data[at : at + size])
-                kill_point("checkpoint.part")
-                done += 1
-                self.progress = base + (0.7 - base) * done / total
-        self._flush(self._history, pack=True)
-        self._state, self._history = [], Staging(0)
+        self._write_copied()
         parts = self._writer.parts
+        known = digest is not None
         if digest is None:
-            self._file.flush()
             digest = self._read_back()
         self._head |= {
+            "made": next_made(self.folder),
             "digest": digest,
+            "final": known,
             "parts": parts,
             "unix_ns": time.time_ns(),
             "write_seconds": round(time.monotonic() - started, 3),
@@ -265,11 +272,30 @@ class Snapshot:
         kill_point("checkpoint.before_head")
         self._writer.finish(self._head)
         kill_point("checkpoint.before_sync")
+        found = (check_parts if known else read_head)(self._half)
+        if found.head != self._head:
+            raise CheckpointRefused(f"{self._half}: its head does not read back as it was written")
         self.progress = 1.0
         return self._head
 
+    def _write_copied(self) -> None:
+        """What ``take`` copied, into the file. Raises OSError, Abandoned."""
+        base = self.progress
+        total = sum(len(staging.records) for staging in self._state)
+        done = 0
+        for staging in self._state:
+            for lo, hi, at, size in staging.records:
+                self._go_on()
+                self._writer.write(STATE, lo, hi, staging.data[at : at + size], pack=self._pack)
+                kill_point("checkpoint.part")
+                done += 1
+                self.progress = base + (0.7 - base) * done / total
+        self._flush(self._history, pack=self._pack)
+        self._forget()
+
     def _read_back(self) -> str:
         assert self._file is not None
+        self._file.flush()
 
         def step(share: float) -> None:
             self._go_on()
@@ -282,19 +308,26 @@ class Snapshot:
             raise WorldMoved(f"found tick {tick} in the file, expected {self._head['tick']}")
         return digest
 
-    def publish(self, keep: int) -> Checkpoint:
-        """Make the file one of the checkpoints, of which the last ``keep`` stay. Raises OSError."""
+    def publish(self, keeper: Keeper, keep: int) -> Checkpoint:
+        """Make the file one of the checkpoints, of which the last ``keep`` stay.
+
+        Raises:
+            OSError: it did not get its name; all others are as they were.
+        """
         assert self._file is not None
         self._file.close()
         path = self.folder / checkpoint_name(int(self._head["tick"]))
         kill_point("checkpoint.before_rename")
+        if (moved := clear_the_way(path, self.rt.epoch)) is not None:
+            log.warning("what had the name of a new checkpoint is set aside", aside=str(moved))
         os.replace(self._half, path)
         sync_folder(self.folder)
         kill_point("checkpoint.after_rename")
-        for old in checkpoint_files(self.folder)[keep:]:
-            old.unlink(missing_ok=True)
+        made = Checkpoint(path, self._head)
+        keeper.made(made)
+        keeper.prune(path, keep)
         kill_point("checkpoint.after_prune")
-        return Checkpoint(path, self._head)
+        return made
 
     def abandon(self) -> None:
         """Leave nothing behind that can be removed; fine after anything."""
@@ -305,6 +338,9 @@ class Snapshot:
                 pass  # what its buffer held does not fit the disk, and is not wanted any more
         with contextlib.suppress(OSError):
             self._half.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
         self._state, self._history = [], Staging(0)
 
     def _go_on(self) -> None:
@@ -312,46 +348,16 @@ class Snapshot:
             raise Abandoned
 
 
-def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
-    """What the head of a checkpoint says: which world, which tick, where the lanes stood."""
-    return {
-        "version": corec.__version__,
-        "layout": L.LAYOUT_VERSION,
-        "instance_id": rt.config.instance_id,
-        "epoch": rt.epoch,
-        "fingerprint": rt.get(L.C_CONFIG_HASH),
-        "seed": rt.config.seed,
-        "entidades": rt.plan.entidades,
-        "tick": tick,
-        "swarms": shape_of(rt.plan),
-        "in_positions": in_positions(rt, tick),
-        "lanes": {
-            "in": rt.inbox.head,
-            "out": [lane.head for lane in rt.out],
-            "rows": [lane.head for lane in rt.rows],
-            "events": {role: lane.head for role, lane in rt.events.items()},
-        },
-    }
-
-
-def in_positions(rt: Runtime, tick: int) -> list[list[int]]:
-    """What the world has applied up to ``tick``, which is committed everywhere: a list of
-    [row of the in-position table, its words], rows of zeros left out.
-
-    A leader that was killed on its way to the next tick may have left that tick's table behind: in
-    the other copy (see ``corec.worker.leader``).
-    """
-    size = L.CANALES * L.IN_POS_WORDS
-    start = L.C_IN_POS + (tick & 1) * size
-    table = rt.control[start : start + size].reshape(L.CANALES, L.IN_POS_WORDS)
-    rows = np.flatnonzero(table.any(axis=1))
-    return [[int(row), *(int(word) for word in table[row])] for row in rows]
+def open_half(path: Path) -> BinaryIO:
+    """A new file that only its owner may read. Raises OSError."""
+    return open(path, "xb", buffering=1 << 20, opener=lambda p, f: os.open(p, f, 0o600))
 
 
 def remove_halves(folder: Path) -> None:
     """Remove what makers of checkpoints that were killed have left in ``folder``."""
     for left in folder.glob(f".{PREFIX}*"):
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of that name: in nobody's way
+            left.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from corec.config import parse_config
 from corec.plan import make_plan
 from corec.runtime import Runtime
 from corec.supervisor import segments
+from corec.world.kept import Keeper
 from corec.world.read import BlockView
 from corec.world.snapshot import Snapshot
 
@@ -115,13 +116,13 @@ def fill(rt: Runtime, rng: np.random.Generator) -> None:
         words_of(view)[L.D_FITNESS] = rng.integers(0, 2**62)
 
 
-def make_checkpoint(rt: Runtime, folder: Path, keep: int = 3) -> Path:
+def make_checkpoint(rt: Runtime, folder: Path, keep: int = 3, keeper: Keeper | None = None) -> Path:
     """All the steps, one after the other."""
     snapshot = Snapshot(rt, folder, lambda: False)
     try:
         snapshot.prepare()
         snapshot.take()
         snapshot.write()
-        return snapshot.publish(keep).path
+        return snapshot.publish(keeper or Keeper(folder, rt.epoch), keep).path
     finally:
         snapshot.abandon()

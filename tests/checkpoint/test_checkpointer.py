@@ -13,10 +13,13 @@ import pytest
 
 from corec import layout as L
 from corec.nucleus.checkpoints import Checkpointer, CheckpointFailed
+from corec.nucleus.digests import Digester
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
 from corec.runtime import Runtime
 from corec.world.checkpoint import checkpoint_files, read_head
+from corec.world.digest import digest_of
+from corec.world.snapshot import Abandoned
 from tests.checkpoint.small import put_to_tick
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -87,18 +90,56 @@ def test_it_counts_once_both_sinks_have_everything_before_it(rt: Runtime) -> Non
     run(test)
 
 
-def test_one_that_is_asked_for_takes_the_place_of_one_that_waits(rt: Runtime) -> None:
+def test_each_who_asks_gets_an_answer(rt: Runtime) -> None:
+    """Beside one that waits for a server: the next one, shared by all who asked meanwhile."""
+
     async def test() -> None:
         async with checkpointer(rt) as one:
             first = asyncio.create_task(one.ask(10.0))
             await until(lambda: one.shown()["state"] == "waiting", "the first waits")
             put_to_tick(rt, 8)
-            second = asyncio.create_task(one.ask(10.0))
-            with pytest.raises(CheckpointFailed, match="newer one"):
-                await first
+            others = [asyncio.create_task(one.ask(10.0)) for _ in range(5)]
+            await asyncio.sleep(0.15)
+            assert not any(task.done() for task in (first, *others))
             sinks_reach(rt, 8, 8)
-            assert (await second)["tick"] == 8
-            assert [read_head(path).tick for path in checkpoint_files(one.folder)] == [8]
+            assert (await first)["tick"] == 7
+            assert [(await task)["tick"] for task in others] == [8] * 5
+            assert one.shown()["made"] == 2
+
+    run(test)
+
+
+def test_who_still_waits_at_the_end_is_told(rt: Runtime) -> None:
+    async def test() -> None:
+        async with checkpointer(rt) as one:
+            asked = [asyncio.create_task(one.ask(10.0))]
+            await until(lambda: one.shown()["state"] == "waiting", "the first waits")
+            asked.append(asyncio.create_task(one.ask(10.0)))
+            await asyncio.sleep(0)
+            await one.close()
+            for task in asked:
+                with pytest.raises(CheckpointFailed, match="called off"):
+                    await task
+
+    run(test)
+
+
+def test_digests_asked_for_together_are_shared_and_right(rt: Runtime) -> None:
+    async def test() -> None:
+        async with checkpointer(rt) as one:
+            digester = Digester(rt, one.holder, one.aside)
+            tick, digest = digest_of(rt.plan, rt.world.words)
+            found = await asyncio.gather(*(digester.ask() for _ in range(4)), one.ask(0.01),
+                                         return_exceptions=True)  # fmt: skip
+            assert isinstance(found.pop(), TimeoutError)
+            for one_found in found:
+                assert isinstance(one_found, dict)
+                assert (one_found["tick"], one_found["digest"]) == (tick, digest)
+            again = await digester.ask()
+            assert (again["tick"], again["digest"]) == (tick, digest)
+            rt.set(L.C_STOP, L.STOP_TICKS)
+            with pytest.raises(Abandoned):
+                await digester.ask()
 
     run(test)
 

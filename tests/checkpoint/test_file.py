@@ -21,6 +21,7 @@ from corec.world.checkpoint import (
     set_aside_bad,
 )
 from corec.world.digest import WorldMoved, digest_of
+from corec.world.kept import Keeper
 from corec.world.restore import check_parts, load_checkpoint, verify
 from corec.world.snapshot import Abandoned, Snapshot
 from shm.killpoint import arm
@@ -96,7 +97,7 @@ def test_values_pushed_while_histories_are_copied(
         held.append(True)
         snapshot.take()
         head = snapshot.write()
-        path = snapshot.publish(3).path
+        path = snapshot.publish(Keeper(tmp_path, rt.epoch), 3).path
     assert digest_of(rt.plan, rt.world.words) == (0, head["digest"])
     assert restored_digest(rt, path) == (0, head["digest"])
 
@@ -115,7 +116,7 @@ def test_histories_that_outgrow_the_staging_go_to_the_file(
         words_of(view)[L.D_LOG_N] = view._place["log_cap"]  # more than was there before
     snapshot.take()
     snapshot.write()
-    path = snapshot.publish(3).path
+    path = snapshot.publish(Keeper(tmp_path, rt.epoch), 3).path
     assert verify(path).head["parts"] > rt.plan.n_blocks
     assert restored_digest(rt, path) == digest_of(rt.plan, rt.world.words)
 

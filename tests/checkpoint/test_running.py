@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import redis
 from corec.control.client import Unreachable
 from corec.control.protocol import ControlError
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance, Running, small_config
+from tests.support.instance import Ended, Instance, Running, small_config
 from tests.support.ledger import assert_rows_once, messages_of, rows_of
 from tests.support.processes import wait_until
 
@@ -179,9 +180,19 @@ def test_restore_chooses_an_older_one(make: Make) -> None:
     assert with_world.code == 0, with_world.err
     (world_aside,) = json.loads(with_world.out)["set_aside"]
     assert (Path(world_aside) / "world.seg").exists()
+    assert Path(world_aside).is_relative_to(one.home), "on disk"
+    left = [name for name in one.runtime_files() if name.endswith((".seg", ".lane"))]
+    assert left == [], "nothing of it stays in memory"
+    listed = json.loads(one.command("checkpoint", "ls", "--json").out)
+    assert {row["where"] for row in listed["set_aside"]} == {"on disk"}
     found = one.run("--ticks", "0").summary
     assert (found["tick"], found["digest"]) == (40, digests[40])
-    shutil.rmtree(one.runtime_base)
+    shutil.rmtree(one.runtime_base, ignore_errors=True)
+    unknown = one.command("checkpoint", "free", "aside-nothing")
+    assert (unknown.code, "expected all or a folder" in unknown.err) == (2, True)
+    freed = json.loads(one.command("checkpoint", "free", "all", "--json").out)
+    assert freed["bytes"] == sum(row["bytes"] for row in freed["freed"]) > 0
+    assert files(one, "aside-*") == []
 
     one.configure(config(seed=7))
     misfit = one.command("checkpoint", "restore", "20")
@@ -194,6 +205,77 @@ def only_the_memory_survives(one: Instance, run: Running) -> None:
     run.signal(signal.SIGKILL)
     run.process.wait(10)
     wait_until(lambda: not one.processes(), "nobody is left", 10.0)
+
+
+def test_a_misfit_world_in_memory_is_listed_and_can_be_freed(make: Make) -> None:
+    """What --fresh moves aside stays in memory; it is seen there, and goes by a command."""
+    one = make(config())
+    only_the_memory_survives(one, one.start().ready().until_tick(5))
+    one.configure(config(seed=7))
+    run = one.start("--fresh").ready()
+    checks = {row["check"]: row for row in run.ask("doctor")["checks"]}
+    assert checks["worlds set aside in memory"]["ok"] is False
+    listed = json.loads(one.command("checkpoint", "ls", "--json").out)["set_aside"]
+    (held,) = (row for row in listed if row["where"] == "in memory")
+    assert held["bytes"] > 1 << 20
+    text = one.command("checkpoint", "ls").out
+    assert "set aside in memory" in text
+    freed = one.command("checkpoint", "free", Path(held["path"]).name)
+    assert freed.code == 0, freed.err
+    assert not Path(held["path"]).exists()
+    checks = {row["check"]: row for row in run.ask("doctor")["checks"]}
+    assert checks["worlds set aside in memory"]["ok"] is True
+    assert run.stop().code == 0
+
+
+def test_a_put_back_file_does_not_end_the_world(make: Make) -> None:
+    """Of an older world of this configuration, with a higher tick: the stop's is resumed."""
+    one = make(config())
+    one.run("--ticks", "90", "--tick-hz", "0")
+    (old,) = files(one)
+    run = one.start("--fresh", "--ticks", "1000000").ready().until_tick(5)
+    (aside,) = files(one, "aside-*")
+    shutil.copy(aside / old.name, old)
+    shutil.copy(aside / old.name, old.with_name(old.name.replace("90", "91")))
+    os.mkfifo(old.with_name(old.name.replace("90", "92")))
+    run.ask("snapshot")
+    checks = {row["check"]: row for row in run.ask("doctor")["checks"]}
+    assert checks["checkpoint folder"]["ok"] is False
+    assert "expected a plain file" in checks["checkpoint folder"]["detail"]
+    stopped = run.stop()
+    assert stopped.code == 0
+    again = one.run("--ticks", "0")
+    assert again.code == 0, again.err
+    assert (again.summary["tick"], again.summary["digest"]) == (
+        stopped.summary["tick"], stopped.summary["digest"],
+    )  # fmt: skip
+
+
+def ctl(one: Instance, *arguments: str) -> Ended:
+    return one.ctl(*arguments, "--json", "--config", str(one.config_path))
+
+
+def test_all_at_once(make: Make) -> None:
+    """Digests, snapshots, other workers and an upgrade: each gets its answer."""
+    one = make(config(tick_hz=50.0))
+    run = one.start("--workers", "2").ready().until_tick(5)
+    wishes = [
+        ("digest",),
+        ("snapshot",),
+        ("workers", "3"),
+        ("digest",),
+        ("upgrade",),
+        ("snapshot",),
+    ]
+    with ThreadPoolExecutor(len(wishes)) as pool:
+        answers = list(pool.map(lambda wish: ctl(one, *wish), wishes))
+    for wish, answer in zip(wishes, answers, strict=True):
+        assert answer.code == 0, (wish, answer)
+        assert json.loads(answer.out), wish
+    ticks = [json.loads(a.out)["tick"] for w, a in zip(wishes, answers, strict=True)
+             if w[0] in ("digest", "snapshot")]  # fmt: skip
+    assert min(ticks) >= 5
+    assert run.stop().code == 0
 
 
 def test_a_nucleus_that_dies_while_it_makes_one(make: Make) -> None:

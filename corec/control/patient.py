@@ -1,0 +1,49 @@
+"""Asking for what takes long, while the instance may replace its processes meanwhile.
+
+Workers that come or go, a reload and an upgrade end the nucleus, and with it the connection; what
+was asked for is asked again of its successor. Only for requests that change nothing, or of which
+one more does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from corec.control.client import Client, Unreachable
+from corec.control.discover import Instance
+from corec.control.protocol import ControlError
+
+CONNECT_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.1
+
+
+def ask_again(instance: Instance, op: str, seconds: float, **args: Any) -> Any:
+    """The answer to ``op``, from whichever nucleus gives one within ``seconds``.
+
+    Raises ControlError when the instance says no, Unreachable when nobody answered in time, or the
+    instance is gone.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = max(0.001, deadline - time.monotonic())
+        try:
+            with Client(Path(instance.socket), min(left, CONNECT_SECONDS)) as client:
+                return client.ask(op, args, left)
+        except (Unreachable, ControlError) as error:
+            final = isinstance(error, ControlError) and error.code != "again"
+            if final or time.monotonic() + _PAUSE_SECONDS > deadline or not _lives(instance.pid):
+                raise
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
