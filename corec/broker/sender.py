@@ -11,9 +11,10 @@ When a batch is sent: ``streams.batch_ms`` after its first frame was seen, or so
 batch waits or a lane is half full. Frames of a tick that is still running wait for its end, unless
 a lane is half full or they have waited for a second.
 
-``streams.on_full`` = drop_oldest: a lane that is three quarters full, for Redis is away or slow,
-loses its oldest frames at once (``_keep_room``). Those of them that are in a batch without an
-answer are counted only when it is known that the batch did not arrive.
+``streams.on_full`` = drop_oldest: a lane that is three quarters full, or half full while its worker
+waits for room, for Redis is away or slow, loses its oldest frames at once (``_keep_room``). Those
+of them that are in a batch without an answer are counted only when it is known that the batch did
+not arrive.
 """
 
 from __future__ import annotations
@@ -232,12 +233,20 @@ class Sender:
         """``on_full`` = drop_oldest: lanes that are nearly full lose frames, until cancelled."""
         while self._drop_oldest:
             for k, lane in enumerate(self._outgoing.lanes):
-                if lane.used * 4 >= lane.capacity * 3:
+                if lane.used * 4 >= lane.capacity * 3 or self._stuck(k):
                     doubtful, lost = self._outgoing.skip_oldest(k, self._open.get(k, 0))
                     self._doubtful.setdefault(k, []).append(doubtful)
                     self._dropped(k, lost)
                     self._rt.doorbells[L.SLOT_WORKER0 + k].ring()
             await asyncio.sleep(KEEP_ROOM_SECONDS)
+
+    def _stuck(self, lane_index: int) -> bool:
+        """Whether the lane's worker waits for room: the largest frame takes a quarter of a lane,
+        and as much again where it has to begin at the lane's start, so half of it can be too little
+        long before the lane is nearly full."""
+        lane = self._outgoing.lanes[lane_index]
+        worker = self._rt.slot(L.SLOT_WORKER0 + lane_index)
+        return worker.get(L.S_STATE) == L.PROC_WAITING_SINK and lane.used * 2 > lane.capacity
 
     def _settle(self, arrived: Callable[[int, int], bool]) -> None:
         """It is known now what became of the last batch: ``arrived(lane, position)``."""

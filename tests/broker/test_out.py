@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,25 @@ def test_drop_oldest_while_away(instance: Make) -> None:
     assert event["tipo"] == "mensajes_perdidos"
     assert event["detalle"]["mensajes"] > 0
     assert event["detalle"]["lane"] == "out-0"
+    one.rt.set(L.C_STOP, L.STOP_NOW)
+    assert one.wait_exit(pid) == 0
+
+
+def test_drop_oldest_with_the_largest_frames(instance: Make) -> None:
+    """A frame of a quarter of a lane may need half of it: the worker must not wait for ever."""
+    one = instance(url="redis://127.0.0.1:1/0", lane_bytes=1 << 13, on_full="drop_oldest", lanes=1)
+    lane = one.rt.out[0]
+    most = lane.max_payload // 10
+    pid = one.start()
+    slot = one.rt.slot(L.SLOT_WORKER0)
+    for tick in range(1, 40):
+        payload = one.payload(tick, 0, most if tick % 3 else most // 2 + tick)
+        if not one.push(tick, 0, payload):
+            slot.set(L.S_STATE, L.PROC_WAITING_SINK)
+            wait_until(partial(one.push, tick, 0, payload), "room for the frame", 5)
+            slot.set(L.S_STATE, L.PROC_READY)
+        one.commit(tick)
+    assert one.count(L.B_DROPPED) > 0
     one.rt.set(L.C_STOP, L.STOP_NOW)
     assert one.wait_exit(pid) == 0
 
