@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.broker import frames as F
+from corec.broker.bounds import Bounds
 from corec.broker.positions import PART, Keys, LanePosition, Part, format_part
 from corec.broker.state import SinkState
 from shm.lane import Lane
@@ -85,7 +86,7 @@ class Batch:
             totals[canal] = totals.get(canal, 0) + size // F.MESSAGE_BYTES
         return totals
 
-    def entries(self, keys: Keys, maxlen: int) -> list[Command]:
+    def entries(self, keys: Keys, bounds: Bounds) -> list[Command]:
         """One XADD per tick and canal, more when that is over ENTRY_BYTES_MAX; then the alerts."""
         commands: list[Command] = []
         for tick, index, start, size in self.regions.tolist():
@@ -93,11 +94,21 @@ class Batch:
             for at in range(start, start + size, ENTRY_BYTES_MAX):
                 piece = self.payload[at : min(at + ENTRY_BYTES_MAX, start + size)]
                 count = len(piece) // F.MESSAGE_BYTES
+                maxlen = bounds.maxlen(key, len(piece))
                 commands.append(
                     ("XADD", key, "MAXLEN", "~", maxlen, "*", "m", piece, "n", count, "t", tick)
                 )
         commands += [
-            ("XADD", keys.alerts, "MAXLEN", "~", maxlen, "*", "alerta", text)
+            (
+                "XADD",
+                keys.alerts,
+                "MAXLEN",
+                "~",
+                bounds.maxlen(keys.alerts, len(text)),
+                "*",
+                "alerta",
+                text,
+            )
             for _, text in self.alerts
         ]
         return commands

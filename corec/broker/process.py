@@ -17,6 +17,7 @@ from typing import Final
 import uvloop
 
 from corec import layout as L
+from corec.broker.bounds import Bounds
 from corec.broker.events import Events
 from corec.broker.held_back import HeldBack
 from corec.broker.incoming import Incoming
@@ -82,14 +83,15 @@ class _Broker:
             fresh=rt.get(L.C_FRESH) != 0, owner=rt.owner, maxlen=rt.config.streams.maxlen,
         )  # fmt: skip
         events = Events(rt)
+        bounds = Bounds(rt.config.streams.maxlen, rt.config.streams.max_mb << 20)
         self.watcher = Watcher(self.writer, self.incoming, self.status, events)
         self.reader = Reader(
             rt, self.writer, self.incoming, self.status, Link(rt.redis_url, keys.pos, cluster),
-            self.watcher, self._held_back(events, known is not None),
+            self.watcher, self._held_back(events, known is not None), bounds,
         )  # fmt: skip
         self.sender = Sender(
-            rt, self.writer, self.outgoing, self.status, events, self.reader.hash_fields,
-            lambda: self.reader.done,
+            rt, self.writer, self.outgoing, self.status, events, bounds,
+            self.reader.hash_fields, lambda: self.reader.done,
         )  # fmt: skip
 
     def _held_back(self, events: Events, lived: bool) -> HeldBack:

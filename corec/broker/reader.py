@@ -21,6 +21,7 @@ from corec import layout as L
 from corec.broker import readings as R
 from corec.broker.applied import applied_positions
 from corec.broker.backoff import Backoff
+from corec.broker.bounds import Bounds
 from corec.broker.dead import DeadLetter
 from corec.broker.held_back import HeldBack
 from corec.broker.incoming import Incoming, Work
@@ -60,7 +61,7 @@ class Reader:
 
     def __init__(
         self, rt: Runtime, writer: Writer, incoming: Incoming, status: Status, link: Link,
-        watcher: Watcher, held: HeldBack,
+        watcher: Watcher, held: HeldBack, bounds: Bounds,
     ) -> None:  # fmt: skip
         self._rt = rt
         self._writer = writer
@@ -69,6 +70,7 @@ class Reader:
         self._link = link
         self._watcher = watcher
         self._held = held
+        self._bounds = bounds
         self._backoff = Backoff()
         self._count = COUNT_FIRST
         self._wrong_type: dict[int, float] = {}
@@ -197,7 +199,8 @@ class Reader:
                     return
                 total = state.total_dead.get(canal, 0) + sum(one.messages for one in batch)
                 commands: list[Command] = [
-                    one.command(keys, stream, self._rt.config.streams.maxlen) for one in batch
+                    one.command(keys, stream, self._bounds.maxlen(keys.dead, one.size))
+                    for one in batch
                 ]
                 mark = batch[-1].source
                 commands.append(

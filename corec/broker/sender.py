@@ -28,6 +28,7 @@ from corec import layout as L
 from corec.broker import frames as F
 from corec.broker.applied import applied_by_complete
 from corec.broker.backoff import Backoff
+from corec.broker.bounds import Bounds
 from corec.broker.events import Events
 from corec.broker.link import Command, SinkAway
 from corec.broker.loss import Loss
@@ -55,7 +56,7 @@ class Sender:
 
     def __init__(
         self, rt: Runtime, writer: Writer, outgoing: Outgoing, status: Status, events: Events,
-        input_fields: Fields, input_done: Callable[[], bool],
+        bounds: Bounds, input_fields: Fields, input_done: Callable[[], bool],
     ) -> None:  # fmt: skip
         """``input_fields``: names and values for the position hash that the reader keeps."""
         self._rt = rt
@@ -68,7 +69,7 @@ class Sender:
         self._bell = rt.doorbells[L.SLOT_BROKER]
         self._rung = asyncio.Event()
         self._linger_seconds = rt.config.streams.batch_ms / 1000
-        self._maxlen = rt.config.streams.maxlen
+        self._bounds = bounds
         self._drop_oldest = rt.config.streams.on_full == "drop_oldest"
         self._open: dict[int, int] = {}  # lane → end of what was sent and is not confirmed
         self._doubtful: dict[int, list[Skipped]] = {}  # of that, what the lane no longer holds
@@ -142,7 +143,7 @@ class Sender:
         streams = {keys.out(signed_canal(int(c))) for c in set(batch.regions[:, F.REGION_CANAL])}
         if batch.alerts:
             streams.add(keys.alerts)
-        commands: list[Command] = batch.entries(keys, self._maxlen)
+        commands: list[Command] = batch.entries(keys, self._bounds)
         commands += batch.bookkeeping(keys, state)
         if extra:
             commands.append(("HSET", keys.pos, *extra))

@@ -43,7 +43,7 @@ def world(seed: int, blocks: int) -> dict[str, Any]:
         "tick_hz": TICK_HZ,
         "workers": WORKERS,
         "persist": {"every_ticks": EVERY_TICKS, "spool_max_mb": SPOOL_MAX_MB},
-        "streams": {"maxlen": 1_000_000_000},
+        "streams": {"maxlen": 1_000_000_000, "max_mb": 1_048_576},
         "http": {"port": 0},
         "checkpoint": {"every_seconds": 5},
         "log": {"format": "json"},

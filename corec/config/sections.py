@@ -94,6 +94,14 @@ class Streams(Section):
         ge=1,
         le=1_000_000_000_000,
     )
+    max_mb: int = key(
+        "an integer from 1 to 1048576",
+        "Out-streams, alertas and dead together are trimmed to about this many MiB.",
+        1024,
+        strict=True,
+        ge=1,
+        le=1_048_576,
+    )
     batch_ms: int = key(
         "an integer from 1 to 60000",
         "Longest time in milliseconds that messages wait to be sent together.",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from corec import layout as L
 from corec.broker import frames as F
+from corec.broker.bounds import Bounds
 from corec.broker.outgoing import ENTRY_BYTES_MAX, AlertGroup, Batch, Outgoing, alert_text
 from corec.broker.positions import Keys, Part
 from corec.broker.state import SinkState
@@ -41,7 +42,7 @@ def push(out: Outgoing, lane: int, tick: int, block: int, step: int, count: int)
 def entries(batch: Batch) -> list[tuple[int, int, bytes]]:
     """(tick, canal, messages) of its XADDs, in order."""
     found = []
-    for command in batch.entries(KEYS, 10):
+    for command in batch.entries(KEYS, Bounds(10, 1 << 30)):
         if command[1] != KEYS.alerts:
             assert command[9] * 10 == len(command[7])
             found.append((command[11], int(command[1].rsplit(":", 1)[1]), bytes(command[7])))
