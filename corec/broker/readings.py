@@ -131,6 +131,7 @@ def check(packed: Bytes, canal: int, swarms: Table, verdict: Bytes) -> int:
 @compiled(
     types.int64(
         WORDS, BYTES, BYTES_READ_ONLY, BYTES, types.int64, types.int64, INDICES, _TABLE,
+        types.int64,
     )
 )  # fmt: skip
 def publish(
@@ -142,18 +143,20 @@ def publish(
     canal: int,
     starts: Table,
     entries: Table,
+    frame_readings: int,
 ) -> int:
     """Publish the good messages from index ``begin`` on; returns the index it came to.
 
     ``starts`` int64[segments + 1]: first message of each entry, then the number of messages;
-    ``entries`` int64[segments, 2]: ms and seq (as signed words). The last frame's head stands at
+    ``entries`` int64[segments, 2]: ms and seq (as signed words). A frame holds ``frame_readings``
+    at most, and at most FRAME_READINGS_MAX. The last frame's head stands at
     the end of the last segment even if that ends in bad messages; a batch with nothing good makes
     one frame without readings, so that the position moves. Less than ``verdict.size`` (or, for an
     empty rest, -1) comes back when the lane is too full: call again from there later.
     """
     count = verdict.size
     room = (data.size // 4 - 64 - HEAD_BYTES) // READING_BYTES
-    readings_max = min(FRAME_READINGS_MAX, room)
+    readings_max = min(min(FRAME_READINGS_MAX, frame_readings), room)
     segments = entries.shape[0]
     i = begin
     segment = 0

@@ -110,6 +110,15 @@ class Streams(Section):
         ge=1,
         le=60_000,
     )
+    readings_per_tick: int = key(
+        "an integer from 1 to 1000000000",
+        "At most so many readings are taken in by one tick; the others wait for the next ones."
+        " The inbox itself holds about a million.",
+        1_000_000,
+        strict=True,
+        ge=1,
+        le=1_000_000_000,
+    )
     on_full: Literal["block", "drop_oldest"] = key(
         '"block" or "drop_oldest"',
         "When Redis cannot keep up: ticks wait, or the oldest messages are dropped"

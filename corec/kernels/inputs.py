@@ -46,6 +46,25 @@ def block_of(entity, swarm_ranges):
     return int64(-1)
 
 
+@njit(types.int64(_BYTES, _I64, _I64, _I64), cache=True, nogil=True)
+def bounded_cut(data, start, end, readings_max):
+    """Up to where, from ``start`` to ``end``, a tick takes in at most ``readings_max`` readings.
+
+    Frames are taken whole, one at least: a frame that is larger than the bound must not stay.
+    """
+    pos = start
+    total = int64(0)
+    while pos < end:
+        frame, following = step_frame(data, pos)
+        if frame >= 0:
+            count = (frame_len(data, frame) - HEAD_BYTES) // READING_BYTES
+            if total > 0 and total + count > readings_max:
+                return pos
+            total += count
+        pos = following
+    return pos
+
+
 @njit(
     types.int64(_BYTES, _I64, _I64, types.int64[:, ::1], _I64, _I64, _I64, _I64, types.int64[::1]),
     cache=True, nogil=True,

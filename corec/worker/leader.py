@@ -5,6 +5,7 @@ The words of lines 3 to 5 of the control segment are its own. Order of its store
     C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA of T & 3   what T takes in; T−3's values are nobody's now
     in-position table, copy T & 1                 what the world will have applied with T
     tail of in.lane                               T−1 is committed everywhere, its readings are done
+                                                  (earlier while the world is paused)
     C_GO_TICK = T (release)                       from here on nothing above may change for T
 
 A kill before the last store leaves T undecided: the successor decides it anew, perhaps with more
@@ -22,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from corec import layout as L
-from corec.kernels.inputs import note_positions
+from corec.kernels.inputs import bounded_cut, note_positions
 from corec.runtime import Runtime, word_to_float
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
 from shm.atomics import spin_until_all_at_least
@@ -109,6 +110,7 @@ class Leader:
             return None
         if rt.get(L.C_PAUSED) and tick > rt.get(L.C_STEP_LIMIT):
             self.pacer.restart()
+            self._release(rt.get(L.C_CUT + (tick - 1 & 3)))  # room for input while nothing ticks
             return None
         return max(0.0, self.pacer.wait_seconds(word_to_float(rt.get(L.C_TICK_HZ))))
 
@@ -132,17 +134,23 @@ class Leader:
         if missed := self.pacer.started(hz):
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
-        cut = rt.inbox.head
+        cut = bounded_cut(
+            rt.inbox.data, before, rt.inbox.head, rt.config.streams.readings_per_tick
+        )
         note_cut(self.control, tick, cut, time.time_ns())
         # the copy of T holds T−2's table: nothing to do if no reading came in either tick
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
             note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
             kill_point("leader.after_positions")
-        if before != rt.inbox.tail:
-            rt.inbox.release(before)
-            rt.doorbells[L.SLOT_BROKER].ring()
+        self._release(before)
         let_go(self.control, tick)
         self._ring()
+
+    def _release(self, until: int) -> None:
+        """Give the inbox's room up to ``until`` back; every worker has committed what took it."""
+        if until != self.rt.inbox.tail:
+            self.rt.inbox.release(until)
+            self.rt.doorbells[L.SLOT_BROKER].ring()
 
     def go_at_once(self, tick: int) -> bool:
         """Let ``tick`` go if nothing but the other workers was waited for; else it is ``go``'s."""

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from corec import layout as L
 from corec.broker import readings as R
 from corec.broker.positions import InPosition
+from corec.kernels.inputs import bounded_cut
 from shm.lane import Lane, lane_region_bytes
 
 MESSAGE = struct.Struct("!Ibf?")
+MOST = R.FRAME_READINGS_MAX
 # canal 1: 0..29, canal -2: 30..49, a gap, canal 1 again: 100..109
 SWARMS = np.array([(0, 30, 1, 0), (30, 50, -2, 1), (100, 110, 1, 0)], np.int64)
 
@@ -83,7 +85,7 @@ def test_publish_and_resume(entries: Entries, start_slack: int) -> None:
     found: list[tuple[int, float, bool]] = []
     at = 0
     while True:
-        came_to = R.publish(lane.ctl, lane.data, packed, verdict, at, 1, starts, heads)
+        came_to = R.publish(lane.ctl, lane.data, packed, verdict, at, 1, starts, heads, MOST)
         position = R.last_positions(lane).get(1)
         if position is not None:
             at = index_of(position, starts)
@@ -115,7 +117,7 @@ def test_last_positions_by_canal() -> None:
         packed = np.frombuffer(MESSAGE.pack(entity, canal, 1.0, True), np.uint8)
         verdict = np.zeros(1, np.uint8)
         heads = np.array([(2**40, entity)], np.int64)
-        R.publish(lane.ctl, lane.data, packed, verdict, 0, canal, np.array([0, 1]), heads)
+        R.publish(lane.ctl, lane.data, packed, verdict, 0, canal, np.array([0, 1]), heads, MOST)
     assert R.last_positions(lane) == {
         1: InPosition(2**40, 4, 1, 1),
         -2: InPosition(2**40, 33, 1, 1),
@@ -128,7 +130,8 @@ def test_entry_ids_of_64_bits() -> None:
     lane = Lane.create(np.zeros(lane_region_bytes(1 << 12), np.uint8))
     packed = np.frombuffer(MESSAGE.pack(3, 1, 1.0, True), np.uint8)
     heads = np.array([(2**64 - 1, 2**63)], np.uint64).view(np.int64)
-    R.publish(lane.ctl, lane.data, packed, np.zeros(1, np.uint8), 0, 1, np.array([0, 1]), heads)
+    one = np.zeros(1, np.uint8)
+    R.publish(lane.ctl, lane.data, packed, one, 0, 1, np.array([0, 1]), heads, MOST)
     assert R.last_positions(lane) == {1: InPosition(2**64 - 1, 2**63, 1, 1)}
 
 
@@ -138,3 +141,35 @@ def test_frames_fit_the_lane(capacity: int) -> None:
     room = R.frame_readings_max(lane) * R.READING_BYTES + R.HEAD_BYTES
     assert room <= lane.max_payload
     assert R.frame_readings_max(lane) <= R.FRAME_READINGS_MAX
+
+
+@pytest.mark.parametrize("most", [1, 7, 8, 1_000_000])
+def test_a_tick_takes_in_a_bounded_number(most: int) -> None:
+    """Frames of at most so many readings; the cut holds as many of them as fit, one at least."""
+    lane = Lane.create(np.zeros(lane_region_bytes(1 << 12), np.uint8))
+    packed = np.frombuffer(b"".join(MESSAGE.pack(0, 1, 1.0, True) for _ in range(20)), np.uint8)
+    heads = np.array([(1, 0)], np.int64)
+    verdict = np.zeros(20, np.uint8)
+    lane.push(L.KIND_READINGS_FRAME, bytes(R.HEAD_BYTES), a=1)  # one that only moves the position
+    R.publish(lane.ctl, lane.data, packed, verdict, 0, 1, np.array([0, 20]), heads, most)
+    sizes = [frame.b for frame in lane.frames()]
+    assert max(sizes) <= most
+    start, taken = lane.tail, []
+    while start < lane.head:
+        end = bounded_cut(lane.data, start, lane.head, most)
+        inside = [frame.b for frame in lane.frames() if start < frame.next_position <= end]
+        taken.append(sum(inside))
+        start = end
+    assert sum(taken) == sum(sizes)
+    assert all(0 < count <= most for count in taken)
+
+
+def test_a_frame_larger_than_the_bound_does_not_stay() -> None:
+    """The bound was lowered while it waited."""
+    lane = Lane.create(np.zeros(lane_region_bytes(1 << 12), np.uint8))
+    for count in (20, 3):
+        size = R.HEAD_BYTES + count * R.READING_BYTES
+        assert lane.push(L.KIND_READINGS_FRAME, bytes(size), a=1, b=count)
+    first, second = lane.frames()
+    assert bounded_cut(lane.data, lane.tail, lane.head, 5) == first.next_position
+    assert bounded_cut(lane.data, first.next_position, lane.head, 5) == second.next_position

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.e2e.conftest import Make
-from tests.support.instance import Running
+from tests.support.instance import Running, small_config
 from tests.support.ledger import dead_of
 from tests.support.processes import wait_until
 
@@ -206,3 +206,39 @@ def test_what_came_while_it_was_stopped_takes_effect_once(make: Make, valkey_url
     wait_until(lambda: entity(run, DETECTOR)["estado"]["seen"] == 3, "the third was processed")
     assert entity(run, DETECTOR)["estado"]["values"] == [1.0, 2.0, 3.0]
     assert run.stop().summary["messages_in"] == 3
+
+
+def test_a_tick_takes_in_a_bounded_number(make: Make, valkey_url: str) -> None:
+    """A paused world with a full inbox: control answers, each step takes in what it may, room comes
+    back at once, and resume takes in the rest."""
+    config = small_config(streams={"readings_per_tick": 10_000})
+    one = make(config, name="bounded")
+    run = one.start("--tick-hz", "20").ready()
+    run.ask("pause")
+    packed = b"".join(MESSAGE.pack(DETECTOR + k % 40, 3, 0.5, True) for k in range(60_000))
+    total = 20 * 60_000
+    with redis.Redis.from_url(valkey_url) as client:
+        for _ in range(20):
+            client.xadd("corec:{corec1}:in:3", {"m": packed})
+    wait_until(lambda: _inbox(run) > 15 << 20, "the inbox is full")
+    wait_until(lambda: run.status()["messages_in"] > 800_000, "it holds what was read")
+    for step in range(1, 4):
+        run.ask("step", ticks=1)
+        assert _applied(run) == step * 10_000
+    before = run.status()["messages_in"]
+    assert run.ask("pause")["paused"] is True
+    run.ask("step", ticks=20)
+    wait_until(lambda: run.status()["messages_in"] > before, "there is room again while paused")
+    run.ask("set", path="tick_hz", value=0)
+    run.ask("resume")
+    wait_until(lambda: _applied(run) == total, "everything is applied", 60)
+    assert run.stop().summary["messages_in"] == total
+
+
+def _inbox(run: Running) -> int:
+    lanes = run.ask("status")["lanes"]
+    return int(next(lane["used_bytes"] for lane in lanes if lane["lane"] == "in"))
+
+
+def _applied(run: Running) -> int:
+    return sum(int(block["readings"]) for block in run.ask("blocks")["blocks"])
