@@ -83,7 +83,7 @@ BLOCK_STATIC: Final = np.dtype(
 
 # Dynamic words of a block (index into u64[DYN_WORDS]; * = float64 bits)
 D_TICK: Final = 0
-D_UMBRAL: Final = 1  # * threshold for the next tick, rounded to float32
+D_UMBRAL: Final = 1  # * threshold for the next tick, rounded to float32; may be infinite
 D_FITNESS: Final = 2  # *
 D_MEDIA: Final = 3  # * mean of the good values of the last tick that had any
 D_DESVIACION: Final = 4  # * their sample standard deviation

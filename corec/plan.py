@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.config.umbral import Limits, Umbral
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
 from shm.layout import align_up, layout_hash
@@ -20,6 +21,7 @@ PAGE_BYTES = 4096
 BLOCK_ENTITIES_MAX = 65_535  # the message log numbers them in 16 bits
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
+DEFAULT_LIMITS = Umbral().limits
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Swarm:
     params: tuple[float, ...]
     max_errores: float
     min_fitness: float
+    umbral: Limits = DEFAULT_LIMITS
 
 
 class BlockPlace(NamedTuple):
@@ -196,7 +199,7 @@ def make_plan(config: Config) -> Plan:
         swarm = Swarm(
             len(swarms), bloque.id, bloque.canal, bloque.entidades, cap, block_bytes, first_block,
             count, first_id, processor, tuple(params), bloque.repair.max_errores,
-            bloque.repair.min_fitness,
+            bloque.repair.min_fitness, bloque.umbral.limits,
         )  # fmt: skip
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
@@ -210,6 +213,18 @@ def make_plan(config: Config) -> Plan:
     if faults:
         raise ConfigError(faults)
     return Plan(tuple(swarms), np.concatenate(rows), offset)
+
+
+def with_settings(plan: Plan, config: Config) -> Plan:
+    """``plan`` with what of ``config`` may change under a living world (BLOQUE_CHANGEABLE)."""
+    swarms = tuple(
+        replace(
+            swarm, max_errores=bloque.repair.max_errores, min_fitness=bloque.repair.min_fitness,
+            umbral=bloque.umbral.limits,
+        )
+        for swarm, bloque in zip(plan.swarms, config.bloques, strict=True)
+    )  # fmt: skip
+    return replace(plan, swarms=swarms)
 
 
 def _block_rows(swarm: Swarm, offset: int) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.processor import Processor, ProcessorError
@@ -73,6 +74,7 @@ class Block:
         seed, carga, canal: as in the config.
         every_ticks: a row every so many ticks, 0 for none.
         max_errores: share of failures above which the block repairs itself.
+        umbral: as in the config, ``corec.config.umbral.Umbral``.
         first_id: id of the first entity.
         lane_bytes: room for frames, a power of two; unless ``keep``, those nobody fetched with
             ``messages`` or ``row_frames`` are dropped when it is full.
@@ -93,6 +95,7 @@ class Block:
         canal: int = 1,
         every_ticks: int = 0,
         max_errores: float = 0.05,
+        umbral: Umbral | None = None,
         first_id: int = 0,
         cap: int = CAP,
         lane_bytes: int = 1 << 20,
@@ -110,7 +113,7 @@ class Block:
         assert place is not None
         swarm = Swarm(
             0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
-            max_errores, 0.2,
+            max_errores, 0.2, (umbral or Umbral()).limits,
         )  # fmt: skip
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip

@@ -20,6 +20,7 @@ from corec.config.servers import (
     known_url,
 )
 from corec.config.swarm import ENTITIES_MAX
+from corec.config.umbral import umbral_faults
 
 
 def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
@@ -51,6 +52,8 @@ def _bloque_faults(bloques: object) -> Iterator[Fault]:
                 found_text(name, ("bloques", index, "id")),
                 f"a name of its own (bloques[{first[name]}] has this one)",
             )
+        at = ("bloques", index, "umbral")
+        yield from umbral_faults(bloque.get("umbral"), at, f"bloques[{index}].umbral")
         count = bloque.get("entidades")
         if isinstance(count, int) and 1 <= count <= ENTITIES_MAX:
             total += count

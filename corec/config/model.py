@@ -128,7 +128,7 @@ class Config(Section):
     )
     carga: float = key(
         "a number greater than 0 and at most 1",
-        "Share of a block's active entities that run in one tick.",
+        "Share of a block's places, the active entities of which run in one tick.",
         1.0,
         strict=True,
         gt=0,

@@ -9,6 +9,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import Autoreparacion
+from corec.config.umbral import Umbral, UmbralKey
 
 ENTITIES_MAX = 2**32
 PER_BLOCK_ALLOWED = (
@@ -75,6 +76,12 @@ class BloqueConfig(Section):
     )
     autoreparacion: Autoreparacion | None = key(
         "an object", "Repair settings of this swarm; null takes the common ones.", None
+    )
+    umbral: UmbralKey = key(
+        'a number (fixed), "siempre" (each good value is a message), "nunca" (none is) or an object'
+        " with min, max, inicial",
+        "Values above it become messages; it moves with carga, deviation and errors.",
+        factory=Umbral,
     )
     procesador: str = key(
         "the name of a built-in processor, or package.module:attribute",

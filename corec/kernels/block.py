@@ -83,7 +83,7 @@ def begin_tick(dyn, tick):
 
 
 @njit(forceinline=True)
-def close_tick(dyn, tick, n, carga, good, mean, moment):
+def close_tick(row, dyn, tick, n, carga, good, mean, moment):
     """Statistics, threshold and fitness of the tick that ends (``docs/rules.md``)."""
     sigma = 0.0
     if good > 0:
@@ -91,7 +91,8 @@ def close_tick(dyn, tick, n, carga, good, mean, moment):
         set_f(dyn, D_MEDIA, mean)
         set_f(dyn, D_DESVIACION, sigma)
     errores = int64(dyn[D_ERRORES])
-    set_f(dyn, D_UMBRAL, threshold(carga, sigma, errores, n, 0.1, 0.9))
+    least, most = get_f(row, K.W_UMBRAL_MIN), get_f(row, K.W_UMBRAL_MAX)
+    set_f(dyn, D_UMBRAL, threshold(carga, sigma, errores, n, least, most))
     share = 1.0 - float64(errores) / float64(n)
     set_f(dyn, D_FITNESS, 0.9 * get_f(dyn, D_FITNESS) + 0.1 * share)
     dyn[D_TICK] = uint64(tick)
@@ -177,7 +178,7 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
         add(dyn, D_MESSAGES, emitted)
         add(dyn, D_ROW_MENSAJES, emitted)
     if last:
-        close_tick(dyn, tick, n, carga, good, mean, moment)
+        close_tick(row, dyn, tick, n, carga, good, mean, moment)
         if row[K.W_MEANS] > 0:
             take_means(block, row, dyn, cold)
     with_row = last and targs[K.T_EVERY] > 0 and tick % targs[K.T_EVERY] == 0

@@ -123,6 +123,12 @@ def run_mask(block, row, dyn, cold, tick, carga, run):
     return total
 
 
+@njit(inline="always")
+def umbral_of(row, dyn):
+    """The umbral of this tick: what the last one left, within the limits as they are now."""
+    return min(max(get_f(dyn, D_UMBRAL), get_f(row, K.W_UMBRAL_MIN)), get_f(row, K.W_UMBRAL_MAX))
+
+
 @njit(forceinline=True)
 def fill_means(row, dyn, means):
     """The block means of the last tick as f32[MEANS_MAX], for the processor."""
@@ -171,7 +177,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     ok = u1_at(s + scratch[K.S_OK], n)
     run = u1_at(s + scratch[K.S_RUN], n)
     over = u1_at(s + scratch[K.S_OVER], n)
-    umbral = float32(get_f(dyn, D_UMBRAL))
+    umbral = float32(umbral_of(row, dyn))
     ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
     fill_means(row, dyn, s + scratch[K.S_MEANS])
     good = call_kernel(
@@ -202,7 +208,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     """
     s = targs[K.T_SCRATCH]
     sums = f8_at(s + scratch[K.S_SUMS], K.A_COLUMNS)
-    sums[K.A_UMBRAL] = get_f(dyn, D_UMBRAL)
+    sums[K.A_UMBRAL] = umbral_of(row, dyn)
     sums[K.A_GOOD] = float64(dyn[D_ACC_OK])
     sums[K.A_SUM] = get_f(dyn, D_ACC_SUM)
     sums[K.A_MOMENT] = get_f(dyn, D_ACC_MOMENT)

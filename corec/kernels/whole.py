@@ -7,7 +7,7 @@ from numba import int64, njit, types, uint8, uint64
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, set_f
+from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, get_f, set_f
 from corec.kernels.running import take_means
 from shm.atomics import load_acquire, store_release
 
@@ -43,7 +43,7 @@ def init_range(blocks, swarms, lo, hi, seed, told):
             activo[i] = 1
             racha[i] = uint8(L.NO_RUN)
         dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
-        set_f(dyn, L.D_UMBRAL, 0.5)
+        set_f(dyn, L.D_UMBRAL, get_f(row, K.W_UMBRAL_FIRST))
         set_f(dyn, L.D_FITNESS, 1.0)
         dyn[L.D_ACTIVAS] = uint64(n)
         dyn[L.D_SICK] = uint64(n)

@@ -97,7 +97,7 @@ class Changes:
             log.error(reason)
             write_change(self.rt.folder, "reload", False, reason)
             return self.config
-        regroup.apply(self.rt, fresh)
+        regroup.apply(self.rt, fresh, self.group.tables)
         self._go_on(workers)
         log.info("configuration reloaded")
         write_change(self.rt.folder, "reload", True, None)

@@ -17,14 +17,19 @@ from typing import Any, Final
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault, load_config
 from corec.nucleus.loadable import check_loadable
+from corec.plan import with_settings
 from corec.runtime import Runtime, float_to_word
 from corec.supervisor.processes import Group
 from corec.supervisor.wishes import Wishes
+from corec.world.tables import Tables, settle
 
 REST_SECONDS_MAX: Final = 30.0
 CHANGEABLE: Final = frozenset(
-    {"tick_hz", "carga", "workers", "persist", "streams", "checkpoint", "log", "modules", "plugins"}
-)
+    {"tick_hz", "carga", "workers", "persist", "streams", "checkpoint", "log", "modules", "plugins",
+     "autoreparacion"}
+)  # fmt: skip
+BLOQUE_CHANGEABLE: Final = frozenset({"umbral", "autoreparacion"})
+"""Keys of a bloque that may change, too; ``plan.with_settings`` takes them over."""
 
 
 def rest(rt: Runtime, group: Group) -> bool:
@@ -104,7 +109,8 @@ def reloaded(old: Config, wishes: Wishes) -> Config | None:
     check_loadable(fresh)
     before, after = old.public_dict(), fresh.public_dict()
     differs = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    fixed = [k for k in differs if k not in CHANGEABLE]
+    fixed = [k for k in differs if k not in CHANGEABLE and k != "bloques"]
+    fixed += _fixed_bloques(before["bloques"], after["bloques"])
     if fixed:
         raise ConfigError([
             Fault(k, "a change under a living world", "a restart of the instance for this key")
@@ -113,10 +119,24 @@ def reloaded(old: Config, wishes: Wishes) -> Config | None:
     return fresh if differs else None
 
 
-def apply(rt: Runtime, config: Config) -> None:
+def _fixed_bloques(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
+    """Paths of what differs between the bloques and can't change under a living world."""
+    if len(before) != len(after):
+        return ["bloques"]
+    return [
+        f"bloques[{index}].{name}"
+        for index, (old, new) in enumerate(zip(before, after, strict=True))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and name not in BLOQUE_CHANGEABLE
+    ]
+
+
+def apply(rt: Runtime, config: Config, tables: Tables) -> None:
     """Give the instance a new configuration, everybody being at rest."""
     before: dict[str, Any] = {"tick_hz": rt.config.tick_hz, "carga": rt.config.carga}
     rt.config = config
+    rt.plan = with_settings(rt.plan, config)
+    settle(tables.swarms, rt.plan)
     if config.tick_hz != before["tick_hz"]:
         rt.set(L.C_TICK_HZ, float_to_word(config.tick_hz))
     if config.carga != before["carga"]:

@@ -32,6 +32,16 @@ class Tables:
         return int(self.scratch.ctypes.data) + 63 & ~63
 
 
+def settle(swarms: NDArray[np.int64], plan: Plan) -> None:
+    """Write into the swarms' rows what may change between two ticks of a living world."""
+    for s in plan.swarms:
+        for column, number in (
+            (K.W_MAX_ERRORES, s.max_errores), (K.W_UMBRAL_MIN, s.umbral.least),
+            (K.W_UMBRAL_MAX, s.umbral.most), (K.W_UMBRAL_FIRST, s.umbral.first),
+        ):  # fmt: skip
+            swarms[s.index, column] = np.float64(number).view(np.int64)
+
+
 def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     """Compile (or load) every processor of ``plan`` and lay out the tables.
 
@@ -56,7 +66,6 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         row[K.W_INIT] = kernels.init
         params[s.index, : len(s.params)] = s.params
         row[K.W_PARAMS] = params[s.index].ctypes.data
-        row[K.W_MAX_ERRORES] = np.float64(s.max_errores).view(np.int64)
         offsets = s.processor.field_offsets(s.cap)
         row[K.W_MEANS] = len(s.processor.means)
         for k, name in enumerate(s.processor.means):
@@ -67,6 +76,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         for k, (name, size) in enumerate(sizes.items()):
             row[K.W_FIELD_OFFSET + k] = offsets[name]
             row[K.W_FIELD_SIZE + k] = size
+    settle(swarms, plan)
     base = int(world.ctypes.data)
     blocks = np.zeros((plan.n_blocks, K.B_COLUMNS), np.int64)
     start = base + plan.blocks["offset"]

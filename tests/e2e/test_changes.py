@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from corec.control.outcome import last_change
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance, small_config
+from tests.support.instance import Instance, Running, small_config
 from tests.support.processes import wait_until
 
 
@@ -38,6 +39,52 @@ def test_a_reload_takes_over_the_pace_and_refuses_another_world(make: Make) -> N
     assert "seed" in str(refused["reason"])
     assert running.ready().status()["tick_hz"] == 40
     running.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_reload_takes_over_umbral_and_repair_and_names_what_a_bloque_keeps(make: Make) -> None:
+    instance = make(_with_sensors())
+    running = instance.start()
+    running.ready().until_tick(5)
+    instance.configure(_with_sensors(umbral="nunca", autoreparacion={"max_errores": 1.0}))
+    os.kill(running.pid, signal.SIGHUP)
+    assert _outcome(instance, 0)["accepted"] is True
+    before = _sensors(running.ready())
+    running.until_tick(before.tick + 20)
+    assert _sensors(running).mensajes == before.mensajes
+    instance.configure(_with_sensors(umbral="siempre", parametros={"mu": 0.5}))
+    os.kill(running.pid, signal.SIGHUP)
+    refused = _outcome(instance, 1)
+    assert refused["accepted"] is False
+    assert "bloques[0].parametros" in str(refused["reason"])
+    running.stop()
+    instance.configure(_with_sensors(umbral="siempre"))
+    running = instance.start()  # the same world goes on
+    before = _sensors(running.ready())
+    assert before.tick > 20
+    running.until_tick(before.tick + 20)
+    assert _sensors(running).mensajes >= before.mensajes + 10 * 290
+    assert running.ask("blocks")["blocks"][0]["umbral"] is None  # JSON has no −∞
+    running.stop()
+
+
+class _Sensors(NamedTuple):
+    tick: int
+    mensajes: int
+
+
+def _sensors(running: Running) -> _Sensors:
+    """The last committed tick and what the sensors had sent then, or a little later."""
+    tick = int(running.status()["tick"])
+    blocks = running.ask("blocks")["blocks"]
+    return _Sensors(tick, sum(int(b["mensajes"]) for b in blocks if b["canal"] == 1))
+
+
+def _with_sensors(**bloque: Any) -> dict[str, Any]:
+    config = small_config(tick_hz=40)
+    config["bloques"][0].update(bloque)
+    return config
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.plain import PlainEntity
 from corec.entities.processor import Processor
@@ -123,6 +124,7 @@ class Reference:
         carga: float = 1.0,
         canal: int = 1,
         max_errores: float = 0.05,
+        umbral: Umbral | None = None,
     ) -> None:
         self.processor, self.n, self.seed = processor, n, seed
         self.first_id, self.carga, self.canal = first_id, carga, canal
@@ -130,7 +132,8 @@ class Reference:
         self.entities = [Entity(self.initial(i)) for i in range(n)]
         self.tick = 0
         self.seen = np.zeros(0, np.float32)
-        self.umbral, self.fitness = 0.5, 1.0
+        self.limits = (umbral or Umbral()).limits
+        self.umbral, self.fitness = self.limits.first, 1.0
         self.media = self.desviacion = 0.0
         self.means: dict[str, float] = {}
         self.take_means()
@@ -173,7 +176,7 @@ class Reference:
     def step(self, readings: Sequence[Reading]) -> Tick:
         """One tick with the ``readings`` (index in the block, value, activo)."""
         self.tick += 1
-        found = Tick(umbral=self.umbral)
+        found = Tick(umbral=min(max(self.umbral, self.limits.least), self.limits.most))
         if self.processor.kind == "micro":
             self._run_window(readings, found)
         else:
@@ -239,7 +242,7 @@ class Reference:
             self.media, self.desviacion = known(found.good)
             sigma = self.desviacion
         raw = 0.5 * (2 - self.carga) + 0.3 * sigma + 0.2 * found.errores / self.n
-        self.umbral = float(np.float32(min(max(raw, 0.1), 0.9)))
+        self.umbral = float(np.float32(min(max(raw, self.limits.least), self.limits.most)))
         self.fitness = 0.9 * self.fitness + 0.1 * (1.0 - found.errores / self.n)
         self.take_means()
         self.since["errores"] += found.errores

@@ -52,7 +52,10 @@ def readings(processor: Processor, n: int, tick: int) -> list[tuple[int, float]]
     """A few failures and off-and-on values; for a Celu block more than one step's worth."""
     if processor.kind == "micro":
         return [(3, 2000.0), (tick % n, -2000.0), (5, 0.5)] if tick % 2 else []
-    found = [(k % n, float((k * tick) % 11)) for k in range(3 * n)]
+    found = [(1, 2000.0), (7, 2000.0), (8, 2000.0)]  # long before the step that repairs
+    found += [(k % n, float((k * tick) % 11)) for k in range(2 * n) if k % n not in (7, 8)]
+    found += [(8, 1.0), (9, 2000.0)]
+    found += [(k % n, float((k * tick) % 7)) for k in range(n) if k % n not in (7, 9)]
     found += [(2, float(k)) for k in range(12)]
     return [*found, (4, 2000.0), (4, 2000.0), (6, -2000.0)] if tick != 3 else found
 
@@ -119,6 +122,7 @@ def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point
     expected = state(whole), frames(whole.out), frames(whole.rows)
     assert expected[1]
     assert any(len(payload) > L.ROW.itemsize for _, _, payload in expected[2])
+    assert int(whole.view.dyn[L.D_REPAIRS]) > 2
     kills = 0
     while True:
         block = shared_block(processor, n)
