@@ -51,9 +51,7 @@ def test_a_name_without_a_postgresql_is_told(
 
 def test_files_of_a_version_that_nobody_has_are_refused(tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("13\n")
-    with pytest.raises(
-        EmbeddedServerError, match="is of PostgreSQL 13; found 18 "
-    ):
+    with pytest.raises(EmbeddedServerError, match="is of PostgreSQL 13; found 18 "):
         postgres_for(tmp_path)
 
 
