@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -249,6 +250,6 @@ def test_a_start_under_any_umask_makes_closed_files(make_embedded: Make, umask: 
         os.umask(before)
     assert ended.summary["ticks"] == 40
     assert_closed(one.home / "var")
+    paths = [str(path) for path in (one.home / "var").rglob("*")]
     for user in STRANGERS:
-        paths = [str(path) for path in (one.home / "var").rglob("*")]
-        assert as_user(user.pw_uid, user.pw_gid, lambda: opened(paths)) == []  # noqa: B023
+        assert as_user(user.pw_uid, user.pw_gid, partial(opened, paths)) == []
