@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,12 +22,17 @@ from corec.replay.player import Pace, play
 from corec.replay.progress import ProgressView
 from corec.replay.publish import MIB, Interrupted, Limits, Publisher
 from corec.replay.schedule import Plan, make_plan, sampling_step_s
-from corec.replay.series import ReplayInputError, Series, find_files, read_series
+from corec.replay.series import ReplayInputError, Series, Wanted, find_files, read_series
 from corec.replay.target import Choice, Target, resolve
 from corec.replay.wire import ReplayError, names_for
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+TOLD_FILES_MAX = 5
+"""So many files are described one by one; of more, only with --dry-run."""
+
+Dates = Literal["day-first", "month-first"]
+Decimal = Literal[".", ","]
 
 
 def replay(
@@ -63,7 +68,8 @@ def replay(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="The instance's configuration. (default: configs/corec_config.json)",
+            help="The instance's configuration. (default: that of the only running instance, else"
+            " configs/corec_config.json)",
             show_default=False,
         ),
     ] = None,
@@ -97,6 +103,28 @@ def replay(
             show_default=False,
         ),
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the time: its name, its number from 1, or DATE+TIME for two.",
+            show_default=False,
+        ),
+    ] = None,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column of the value: name or number.", show_default=False
+        ),
+    ] = None,
+    dates: Annotated[
+        Dates | None,
+        typer.Option(help="Of dates such as 03/04/2024: which comes first.", show_default=False),
+    ] = None,
+    decimal: Annotated[
+        Decimal | None,
+        typer.Option(help="What parts the decimals in the values.", show_default=False),
+    ] = None,
     ahead: Annotated[float, typer.Option(min=1.0, help="MiB the instance may have unread.")] = 64.0,
     backlog: Annotated[
         float, typer.Option(min=1.0, help="MiB that may wait while no instance reads at all.")
@@ -129,10 +157,11 @@ def replay(
     )
     limits = Limits(int(ahead * MIB), int(backlog * MIB), patience, patience)
     choice = Choice(canal, url, instance, config, map_)
+    wanted = Wanted(time, value, dates, decimal)
     try:
         _check_finite({"--speed": pace.speed, "--rate": pace.rate, "--step": step or 0.0,
                        "--ahead": ahead, "--backlog": backlog, "--patience": patience})  # fmt: skip
-        summary = _run(files, choice, pace, step, limits, drain, dry_run)
+        summary = _run(files, wanted, choice, pace, step, limits, drain, dry_run)
     except (ReplayInputError, ConfigError) as error:
         _fail(str(error), EXIT_USAGE)
     except ReplayError as error:
@@ -142,6 +171,7 @@ def replay(
 
 def _run(
     files: list[str],
+    wanted: Wanted,
     choice: Choice,
     pace: Pace,
     step_s: float | None,
@@ -151,7 +181,7 @@ def _run(
 ) -> dict[str, Any]:
     """The whole replay; its summary."""
     target = resolve(choice, need_url=not dry_run)
-    series = [read_series(path) for path in find_files(files)]
+    series = [read_series(path, wanted) for path in find_files(files)]
     on_clock = (step_s or sampling_step_s(series)) if pace.speed else None
     plan = make_plan(series, target.ranges, on_clock)
     stream = names_for(target.instance_id, choice.canal, "").stream
@@ -159,7 +189,7 @@ def _run(
     summary |= report.about_input(series, plan)
     total = report.planned_readings(plan, pace)
     with ProgressView(total) as view:
-        _tell_input(view, series, plan, target)
+        _tell_input(view, series, plan, target, every_file=dry_run)
         if dry_run:
             return summary | {"dry_run": True, "planned_readings": total}
         stop = threading.Event()
@@ -194,8 +224,12 @@ def _drain(publisher: Publisher, seconds: float, readings: int) -> dict[str, Any
     }
 
 
-def _tell_input(view: ProgressView, series: list[Series], plan: Plan, target: Target) -> None:
+def _tell_input(
+    view: ProgressView, series: list[Series], plan: Plan, target: Target, *, every_file: bool
+) -> None:
     for one in series:
+        if every_file or not (one.decided.plain or len(series) > TOLD_FILES_MAX):
+            view.tell(report.file_text(one))
         if one.skipped.total:
             view.tell(f"{one.name}: skipped {one.skipped.describe()}")
     if len(series) > plan.entities:

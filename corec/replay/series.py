@@ -3,28 +3,47 @@
 A row is a timestamp and a value. Real files have gaps, repeats, blank lines, a BOM, CRLF ends,
 sensors that write "NaN" and clocks that jump back. A row that cannot be used is skipped, counted
 under its reason, and its line number kept (the first few), so that a user sees what was left
-out. Nothing is guessed or repaired: a value is played as it stands or not at all.
+out. Which column is what and how it is written is decided over the whole file (``table``,
+``cells``), kept beside the series and shown; where it is in doubt, the user is asked. No value is
+repaired: it is played as it stands or not at all.
 """
 
 from __future__ import annotations
 
+import csv
 import glob
+import itertools
 import math
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from corec.replay import cells
+from corec.replay.table import (
+    SAMPLE_ROWS,
+    Columns,
+    ReplayInputError,
+    Row,
+    Wanted,
+    find_columns,
+    opened,
+    rows,
+)
+
+__all__ = ["ReplayInputError", "Series", "Skipped", "Wanted", "find_files", "read_series"]
+
 SAMPLE_LINES_MAX = 5
 """How many line numbers are kept per reason."""
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 BLANK = "blank_line"
+COMMENT = "comment"
 COLUMNS = "missing_column"
 TIMESTAMP = "bad_timestamp"
 EMPTY = "empty_value"
@@ -34,19 +53,9 @@ OVERFLOW = "float32_overflow"
 REPEATED = "repeated_timestamp"
 BACKWARDS = "out_of_order"
 REASONS = (
-    BLANK, COLUMNS, TIMESTAMP, EMPTY, NUMBER, INFINITE, OVERFLOW, REPEATED, BACKWARDS
+    BLANK, COMMENT, COLUMNS, TIMESTAMP, EMPTY, NUMBER, INFINITE, OVERFLOW, REPEATED, BACKWARDS
 )  # fmt: skip
-
-DELIMITERS = (",", ";", "\t")
-TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts")
-VALUE_NAMES = ("value", "valor", "val")
-
-# A unix time in seconds stays below 1e11 until the year 5138; anything larger is a finer unit.
-UNIX_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
-
-
-class ReplayInputError(ValueError):
-    """The files or the options cannot be replayed; the message says which, why and what to do."""
+ANYTHING = Wanted()
 
 
 @dataclass(slots=True)
@@ -78,6 +87,23 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """How a file was read."""
+
+    time_column: str = ""
+    time_format: str = ""
+    value_column: str = ""
+    number_format: str = ""
+    newest_first: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is written as most are, so that nothing need be said of it."""
+        usual = self.time_format == cells.ISO or self.time_format.startswith(cells.UNIX)
+        return usual and self.number_format == cells.PLAIN and not self.newest_first
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """One file's usable rows.
 
@@ -89,82 +115,169 @@ class Series:
     times_s: npt.NDArray[np.float64]
     values: npt.NDArray[np.float32]
     skipped: Skipped
+    decided: Decided = field(default_factory=Decided)
 
     def __len__(self) -> int:
         return len(self.values)
 
 
-def parse_timestamp(text: str) -> float:
-    """Unix seconds of `2014-02-14 14:30:00`, ISO 8601 (T, Z, offset) or unix s, ms, µs or ns.
+def parse_series(lines: Iterable[str], name: str, wanted: Wanted = ANYTHING) -> Series:
+    """Read rows from text lines (with or without line ends).
 
-    A time without an offset is taken as UTC. Raises ValueError when it is none of these.
+    Raises:
+        ReplayInputError: it is in doubt which column or format is meant, or no CSV at all.
     """
+    skipped = Skipped()
     try:
-        number = _parse_float(text)
-    except ValueError:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return moment.timestamp()
-    if not math.isfinite(number):
-        raise ValueError(f"timestamp {text!r} is not finite")
-    for at_least, per_second in UNIX_UNITS:
-        if abs(number) >= at_least:
-            return number / per_second
-    return number
+        usable = _usable_rows(rows(lines), skipped)
+        sample = list(itertools.islice(usable, SAMPLE_ROWS))
+        columns, with_header = find_columns(name, sample, wanted)
+        body = itertools.chain(sample[1:] if with_header else sample, usable)
+        return _read(body, columns, name, wanted, skipped)
+    except csv.Error as error:
+        raise ReplayInputError(f"{name}: is no CSV file: {error}") from error
 
 
-def parse_series(lines: Iterable[str], name: str) -> Series:
-    """Read rows from text lines (with or without line ends). Never raises on what a line holds.
+def _usable_rows(found: Iterable[Row], skipped: Skipped) -> Iterable[Row]:
+    for row in found:
+        if not any(row.cells):
+            skipped.add(BLANK, row.line)
+        elif row.cells[0].startswith("#"):
+            skipped.add(COMMENT, row.line)
+        else:
+            yield row
 
-    The first line that is not blank is a header when neither of its columns can be read; it may
-    name the columns (TIME_NAMES, VALUE_NAMES) in any order. Without names: time first, value
-    second. The delimiter is the first of DELIMITERS which that line contains.
-    """
-    times_s, values, skipped = array("d"), array("d"), Skipped()
-    delimiter = ""
-    time_column, value_column = 0, 1
+
+def _read(
+    body: Iterable[Row], columns: Columns, name: str, wanted: Wanted, skipped: Skipped
+) -> Series:
+    """Both columns in every format they allow, then those that read most."""
+    line_numbers = array("q")
+    times, values = cells.Readings(), cells.Readings()
+    empty = bytearray()
+    for row in body:
+        if len(row.cells) <= columns.last:
+            skipped.add(COLUMNS, row.line)
+            continue
+        line_numbers.append(row.line)
+        times.add(cells.times(columns.time_text(row.cells)))
+        values.add(cells.numbers(row.cells[columns.value]))
+        empty.append(not row.cells[columns.value])
+    time_format = _time_format(times, name, wanted)
+    number_format = _number_format(values, name, wanted)
+    at = times.column(time_format)
+    shown_format = time_format
+    if time_format == cells.UNIX:
+        at, unit = cells.unix_seconds(at)
+        shown_format = f"{time_format}, {unit}"
+    value = values.column(number_format)
+    read = np.isfinite(at)
+    steps = np.diff(at[read])
+    newest_first = int((steps < 0).sum()) > int((steps > 0).sum())
+    order = np.arange(at.size)[::-1] if newest_first else np.arange(at.size)
+    raw = _Raw(np.array(line_numbers, np.int64), at, value, np.array(empty, np.bool_))
+    kept = _keep(raw, order, values.read(number_format), skipped)
+    decided = Decided(
+        columns.describe_time(), shown_format, columns.name(columns.value), number_format,
+        newest_first,
+    )  # fmt: skip
+    return Series(name, at[kept], value[kept].astype(np.float32), skipped, decided)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """Every row: line number, unix seconds (NaN: none), value (NaN: none or NaN), empty cell."""
+
+    lines: npt.NDArray[np.int64]
+    times_s: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    empty: npt.NDArray[np.bool_]
+
+
+def _keep(
+    raw: _Raw, order: npt.NDArray[np.int64], is_number: npt.NDArray[np.bool_], skipped: Skipped
+) -> npt.NDArray[np.int64]:
+    """Indices of the rows that are played, oldest first; the others are counted."""
+    kept = array("q")
     newest_s = -math.inf
-    for number, line in enumerate(lines, start=1):
-        line = line.strip("\r\n \ufeff")
-        if not line:
-            skipped.add(BLANK, number)
+    for k in order.tolist():
+        time_s, value = float(raw.times_s[k]), float(raw.values[k])
+        if not math.isfinite(time_s):
+            reason = TIMESTAMP
+        elif raw.empty[k]:
+            reason = EMPTY
+        elif not is_number[k]:
+            reason = NUMBER
+        elif not math.isfinite(value):
+            reason = INFINITE
+        elif abs(value) > FLOAT32_MAX:
+            reason = OVERFLOW
+        elif time_s <= newest_s:
+            reason = REPEATED if time_s == newest_s else BACKWARDS
+        else:
+            newest_s = time_s
+            kept.append(k)
             continue
-        if not delimiter:
-            delimiter = next((mark for mark in DELIMITERS if mark in line), DELIMITERS[0])
-            header = _header_columns(_split(line, delimiter))
-            if header is not None:
-                time_column, value_column = header
-                continue
-        cells = _split(line, delimiter)
-        if len(cells) <= max(time_column, value_column):
-            skipped.add(COLUMNS, number)
-            continue
-        try:
-            time_s = parse_timestamp(cells[time_column])
-        except (ValueError, OverflowError):
-            skipped.add(TIMESTAMP, number)
-            continue
-        value, fault = _parse_value(cells[value_column])
-        if not fault and time_s <= newest_s:
-            fault = REPEATED if time_s == newest_s else BACKWARDS
-        if fault:
-            skipped.add(fault, number)
-            continue
-        newest_s = time_s
-        times_s.append(time_s)
-        values.append(value)
-    return Series(name, np.array(times_s), np.array(values).astype(np.float32), skipped)
+        skipped.add(reason, int(raw.lines[k]))
+    return np.array(kept, np.int64)
 
 
-def read_series(path: Path) -> Series:
-    """Read one CSV file (UTF-8, with or without BOM). Raises ReplayInputError, naming the file,
-    when it cannot be read or holds no usable row."""
+def _time_format(times: cells.Readings, name: str, wanted: Wanted) -> str:
+    best = times.best(cells.TIME_FORMATS)
+    if not best:
+        return cells.ISO
+    asked = {"day-first": cells.DAY_FIRST, "month-first": cells.MONTH_FIRST}.get(wanted.dates or "")
+    if asked is not None and {cells.DAY_FIRST, cells.MONTH_FIRST} & set(best):
+        return asked
+    if {cells.DAY_FIRST, cells.MONTH_FIRST} <= set(best):
+        ordered = [
+            kind for kind in (cells.DAY_FIRST, cells.MONTH_FIRST) if _one_way(times.column(kind))
+        ]
+        if len(ordered) != 1 and times.rows > 1:
+            raise ReplayInputError(
+                f"{name}: is the day or the month first in its dates? both read the whole file; "
+                "say it with --dates day-first or --dates month-first"
+            )
+        return ordered[0] if ordered else cells.DAY_FIRST
+    return best[0]
+
+
+def _one_way(times_s: npt.NDArray[np.float64]) -> bool:
+    """Whether times only rise or only fall, by steps that are alike (no month among days)."""
+    steps = np.diff(times_s[np.isfinite(times_s)])
+    if not steps.size or not (np.all(steps >= 0) or np.all(steps <= 0)):
+        return False
+    sizes = np.abs(steps[steps != 0])
+    return bool(sizes.size) and float(sizes.max()) <= 25 * float(np.median(sizes))
+
+
+def _number_format(values: cells.Readings, name: str, wanted: Wanted) -> str:
+    best = values.best(cells.NUMBER_FORMATS)
+    asked = {".": cells.THOUSANDS, ",": cells.DECIMAL_COMMA}.get(wanted.decimal or "")
+    if asked is not None:
+        return asked
+    if not best or cells.PLAIN in best:
+        return cells.PLAIN
+    if len(best) > 1:
+        raise ReplayInputError(
+            f"{name}: does a comma in its values part thousands or decimals? both read the whole "
+            "file; say it with --decimal . or --decimal ,"
+        )
+    return best[0]
+
+
+def read_series(path: Path, wanted: Wanted = ANYTHING) -> Series:
+    """Read one CSV file (UTF-8, with or without BOM, packed with gzip or not).
+
+    Raises:
+        ReplayInputError: naming the file: it cannot be read, holds no usable row, or is in doubt.
+    """
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            series = parse_series(lines, str(path))
-    except OSError as error:
-        raise ReplayInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with opened(path) as lines:
+            series = parse_series(lines, str(path), wanted)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ReplayInputError(f"{path}: cannot be read: {reason}") from error
     if not len(series):
         why = series.skipped.describe() or "the file is empty"
         raise ReplayInputError(
@@ -174,7 +287,8 @@ def read_series(path: Path) -> Series:
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
-    """The files that `patterns` name, each once, in order; a folder means every *.csv below it.
+    """The files that `patterns` name, each once, in order; a folder means every CSV file below it
+    (``SUFFIXES``, in capitals or small letters).
 
     Raises ReplayInputError for a pattern that names nothing.
     """
@@ -182,9 +296,10 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            matches = sorted(path.rglob("*.csv"))
+            below = sorted(path.rglob("*"))
+            matches = [p for p in below if p.name.lower().endswith(SUFFIXES) and p.is_file()]
             if not matches:
-                raise ReplayInputError(f"{pattern}: no .csv file in this folder")
+                raise ReplayInputError(f"{pattern}: no {', '.join(SUFFIXES)} file in this folder")
         elif path.exists():
             matches = [path]
         else:
@@ -197,53 +312,3 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     if not found:
         raise ReplayInputError("no files given; name CSV files, folders or glob patterns")
     return list(found.values())
-
-
-def _split(line: str, delimiter: str) -> list[str]:
-    return [cell.strip().strip("\"'").strip() for cell in line.split(delimiter)]
-
-
-def _header_columns(cells: list[str]) -> tuple[int, int] | None:
-    """(time column, value column) if these cells are a header, None if they are a row."""
-    names = [cell.lower() for cell in cells]
-    time_column = next((names.index(name) for name in TIME_NAMES if name in names), None)
-    value_column = next((names.index(name) for name in VALUE_NAMES if name in names), None)
-    if time_column is not None and value_column is not None:
-        return time_column, value_column
-    if time_column is None and value_column is None and (len(cells) < 2 or _readable(cells)):
-        return None
-    if time_column is None:
-        time_column = 1 if value_column == 0 else 0
-    if value_column is None:
-        value_column = 1 if time_column == 0 else 0
-    return time_column, value_column
-
-
-def _readable(cells: list[str]) -> bool:
-    """Whether either of the first two cells holds data, or the value is one that says "none"."""
-    try:
-        parse_timestamp(cells[0])
-    except (ValueError, OverflowError):
-        return _parse_value(cells[1])[1] != NUMBER
-    return True
-
-
-def _parse_float(text: str) -> float:
-    if "_" in text:  # float() takes 1_000; a sensor that writes that is not writing a number
-        raise ValueError(f"{text!r} is not a number")
-    return float(text)
-
-
-def _parse_value(text: str) -> tuple[float, str]:
-    """(value, "") or (nan, the reason why it cannot be used)."""
-    if not text:
-        return math.nan, EMPTY
-    try:
-        value = _parse_float(text)
-    except ValueError:
-        return math.nan, NUMBER
-    if not math.isfinite(value):
-        return math.nan, INFINITE
-    if abs(value) > FLOAT32_MAX:
-        return math.nan, OVERFLOW
-    return value, ""

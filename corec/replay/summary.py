@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from corec.replay.cells import PLAIN
 from corec.replay.frames import MESSAGE_BYTES
 from corec.replay.lead import StreamId
 from corec.replay.player import Pace, Played
@@ -37,12 +39,40 @@ def about_input(series: Sequence[Series], plan: Plan) -> dict[str, Any]:
         "gaps_shortened": plan.gaps_shortened,
         "rows": sum(map(len, series)),
         "skipped": dict(skipped),
-        "files": [
-            {"file": one.name, "rows": len(one), "skipped": one.skipped.counts,
-             "lines": one.skipped.lines}
-            for one in series
-        ],
+        "files": [_about_file(one) for one in series],
     }  # fmt: skip
+
+
+def _about_file(one: Series) -> dict[str, Any]:
+    how = one.decided
+    return {
+        "file": one.name, "rows": len(one), "skipped": one.skipped.counts,
+        "lines": one.skipped.lines, "time_column": how.time_column,
+        "time_format": how.time_format, "value_column": how.value_column,
+        "number_format": how.number_format, "newest_first": how.newest_first,
+        "first": moment(one.times_s[0]), "last": moment(one.times_s[-1]),
+        "min": float(one.values.min()), "max": float(one.values.max()),
+    }  # fmt: skip
+
+
+def moment(unix_s: float) -> str:
+    """ISO 8601 in UTC; the bare number where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_s:g} s"
+
+
+def file_text(one: Series) -> str:
+    """How one file was read, in one line."""
+    how = _about_file(one)
+    turned = ", newest first (turned round)" if one.decided.newest_first else ""
+    numbers = "" if how["number_format"] == PLAIN else f" written like {how['number_format']}"
+    return (
+        f"{one.name}: {len(one):,} rows, time from {how['time_column']} ({how['time_format']}),"
+        f" {how['first']} to {how['last']}{turned}; value from {how['value_column']}{numbers},"
+        f" {how['min']:g} to {how['max']:g}"
+    )
 
 
 def about_output(stream: str, played: Played, published: Published) -> dict[str, Any]:
@@ -75,10 +105,16 @@ def as_text(summary: dict[str, Any]) -> str:
         size = "without end" if readings is None else f"{readings:,} readings"
         return f"would replay {source}: {size} to {summary['stream']}"
     ended = "interrupted after" if summary["interrupted"] else "in"
+    applied = ""
+    if "applied" in summary:
+        applied = "\ninterrupted before the instance had applied it all"
+    if summary.get("applied"):
+        rate = readable(summary["applied_readings_per_second"])
+        applied = f"\nall applied after {summary['applied_seconds']:.1f} s: {rate}/s"
     return (
         f"replayed {source}\n{summary['readings']:,} readings ({summary['entries']:,} entries)"
         f" to {summary['stream']} {ended} {summary['seconds']:.1f} s:"
-        f" {readable(summary['readings_per_second'])}/s"
+        f" {readable(summary['readings_per_second'])}/s{applied}"
     )
 
 

@@ -15,11 +15,10 @@ from corec.config.environment import REDIS_URL, read_secrets
 from corec.config.servers import secrets_in
 from corec.control.discover import NoInstance, SeveralInstances, find_instance, redis_address
 from corec.log import hide, mask
+from corec.project import default_config
 from corec.replay.schedule import Ranges, make_ranges, parse_map
 from corec.replay.series import ReplayInputError
 from corec.replay.wire import ReplayError
-
-DEFAULT_CONFIG = Path("configs/corec_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def resolve(choice: Choice, need_url: bool = True) -> Target:
     instance_id = choice.instance_id or (config.instance_id if config else None)
     if instance_id is None:
         raise ReplayInputError(
-            f"which instance? {DEFAULT_CONFIG} does not exist here and none is running;"
+            f"which instance? {default_config()} does not exist here and none is running;"
             " give --config or --instance"
         )
     own = _canal_ranges(config, choice.canal) if config else None
@@ -80,20 +79,18 @@ def _conceal(url: str) -> None:
 
 
 def _config_path(choice: Choice) -> Path | None:
-    """The config that was named; else the default one, or the running instance's; None when
-    nothing is needed from it or there is none."""
+    """The config that was named; else that of the only running instance, as with ``corec-ctl``;
+    else the default one. None when nothing is needed from it or there is none."""
     if choice.config_path is not None:
         return choice.config_path
     if choice.url and choice.instance_id and choice.map_text:
         return None
-    if DEFAULT_CONFIG.exists() and (
-        choice.instance_id is None or load_config(DEFAULT_CONFIG).instance_id == choice.instance_id
-    ):
-        return DEFAULT_CONFIG
     try:
         running = find_instance(choice.instance_id)
     except NoInstance:
-        return None
+        default = default_config()
+        fits = default.exists() and choice.instance_id in (None, load_config(default).instance_id)
+        return default if fits else None
     except SeveralInstances as error:
         raise ReplayInputError(str(error)) from None
     return Path(running.config_path) if running.config_path else None

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
 def start(folder: Path, *arguments: object, **environ: str) -> subprocess.Popen[str]:
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **environ}
+    variables.setdefault("COREC_RUNTIME_BASE", str(folder / "nothing-runs"))
     variables.pop("COREC_REDIS_URL", None) if "COREC_REDIS_URL" not in environ else None
     return subprocess.Popen(
         [sys.executable, "-c", RUN, *map(str, arguments)],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import math
 from pathlib import Path
 
@@ -32,13 +33,14 @@ START_S = 1392388200.0  # 2014-02-14 14:30:00 UTC
     ],
 )
 def test_timestamps(text: str, seconds: float) -> None:
-    assert S.parse_timestamp(text) == pytest.approx(seconds, abs=1e-6)
+    read = S.parse_series(["timestamp,value", f"{text},1"], "x")
+    assert read.times_s.tolist() == [pytest.approx(seconds, abs=1e-6)]
 
 
 @pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "2014-13-01", "1_000", "14:30"])
 def test_what_is_no_timestamp(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        S.parse_timestamp(text)
+    read = S.parse_series(["timestamp,value", f"{text},1"], "x")
+    assert read.skipped.counts == {S.TIMESTAMP: 1}
 
 
 def test_a_file_with_everything_wrong_in_it(tmp_path: Path) -> None:
@@ -86,6 +88,8 @@ def test_a_file_with_everything_wrong_in_it(tmp_path: Path) -> None:
         ("value;timestamp\n10;1\n20;2", [10, 20]),
         ("sensor\ttime\tvalor\na\t1\t10\na\t2\t20", [10, 20]),
         ("when,what\n1,10\n2,20", [10, 20]),
+        ("# made by x\nwhen,what\n1,10\n2,20", [10, 20]),
+        ("timestamp|note|value\n1|a|10\n2|b|20", [10, 20]),
         ("1,\n2,20", [20]),
         ("\n\n1,10\r2,20\r", [10, 20]),
     ],
@@ -139,13 +143,24 @@ def test_good_rows_come_back_as_they_are(values: list[float], step: int, header:
     assert read.times_s.tolist() == [1_400_000_000.0 + i * step for i in range(len(values))]
 
 
-junk = st.sampled_from(["", "NaN", "x", "1e300", "-1e39", "inf", "1_0", '"', "\x00", "ñ"])
-cells = st.one_of(st.integers(0, 60).map(str), floats32.map(repr), junk, st.text(max_size=12))
+junk = st.sampled_from(["", "NaN", "x", "1e300", "-1e39", "inf", "1_0", "\x00", "ñ", "1,5"])
+plain = st.characters(exclude_categories=["Cc", "Cs"], exclude_characters='"')
+cells = st.one_of(
+    st.integers(0, 60).map(str), floats32.map(repr), junk, st.text(plain, max_size=12)
+)
 
 
-@given(st.lists(st.one_of(st.tuples(cells, cells).map(",".join), st.text(max_size=20))))
+# a quote joins lines, a control character ends one: then there are not as many rows as lines
+texts = st.text(plain, max_size=20)
+
+
+@given(st.lists(st.one_of(st.tuples(cells, cells).map(",".join), texts)))
 def test_every_line_is_a_reading_or_is_counted(lines: list[str]) -> None:
-    read = S.parse_series(lines, "x")
+    try:
+        read = S.parse_series(lines, "x")
+    except S.ReplayInputError as doubt:
+        assert "say it with --" in str(doubt)  # noqa: PT017  # that it asks is one right answer
+        return
     accounted = len(read) + read.skipped.total
     assert accounted in (len(lines), len(lines) - 1)  # the first may be a header
     assert np.all(np.isfinite(read.values))
@@ -161,3 +176,88 @@ def test_every_float_is_played_or_has_a_reason(value: float) -> None:
         assert read.values[1] == np.float32(value)
     else:
         assert read.skipped.total == 1
+
+
+# what real files do, each made up here: (text, options, seconds of the first row, values)
+DAY = 86_400.0
+DECEMBER_16 = 1_166_227_200.0  # 2006-12-16
+JANUARY_1 = 1_704_067_200.0  # 2024-01-01
+REAL: dict[str, tuple[str, dict[str, str], float, list[float]]] = {
+    "quoted delimiters": (
+        'timestamp,note,value,flag\n2024-01-01,"ok",1.5,0\n2024-01-02,"lat 4, 52",2.5,0',
+        {}, JANUARY_1, [1.5, 2.5]),
+    "thousands": ('t,value\n2024-01-01,"1,234.5"\n2024-01-02,"12,001.25"',
+                  {}, JANUARY_1, [1234.5, 12001.25]),
+    "decimal comma": ("time;value\n01.01.2024 00:00;1.234,5\n13.01.2024 00:00;7,25",
+                      {}, JANUARY_1, [1234.5, 7.25]),
+    "an index first": (",date,temp\n0,2024-01-01,20.5\n1,2024-01-02,21.5\n2,2024-01-03,22.5",
+                       {}, JANUARY_1, [20.5, 21.5, 22.5]),
+    "by name": (",date,temp,humidity\n0,2024-01-01,20.5,80\n1,2024-01-02,21.5,79",
+                {"value": "Humidity"}, JANUARY_1, [80, 79]),
+    "by number": ("station,2024,when,x\n7,1,2024-01-01,20.5\n7,2,2024-01-02,21.5",
+                  {"time": "3", "value": "4"}, JANUARY_1, [20.5, 21.5]),
+    "compact dates": ("date,value\n20240101,1\n20240102,2", {}, JANUARY_1, [1, 2]),
+    "months": ("date,value\n2024-01,1\n2024-02,2", {}, JANUARY_1, [1, 2]),
+    "years": ("date,value\n2024,1\n2025,2", {}, JANUARY_1, [1, 2]),
+    "newest first": ("t,value\n2024-01-02,2\n2024-01-01,1", {}, JANUARY_1, [1, 2]),
+    "American": ("date,value\n1/1/2024 12:00 AM,1\n1/2/2024 12:00 AM,2", {}, JANUARY_1, [1, 2]),
+    "day first": ("date,value\n01/01/2024,1\n13/01/2024,2", {}, JANUARY_1, [1, 2]),
+    "asked for days": ("date,value\n01/01/2024,1\n01/02/2024,2",
+                       {"dates": "day-first"}, JANUARY_1, [1, 2]),
+    "two columns": ("Date;Time;Power\n16/12/2006;17:24:00;2.4\n16/12/2006;17:25:00;2.5",
+                    {}, DECEMBER_16 + 17.4 * 3600, [2.4, 2.5]),
+    "two columns asked for": ("Power;A;B\n2.4;16/12/2006;17:24\n2.5;16/12/2006;17:25",
+                              {"time": "A+B"}, DECEMBER_16 + 17.4 * 3600, [2.4, 2.5]),
+    "slashes": ("t,value\n2024/1/1 0:00,1\n2024/1/2 0:00,2", {}, JANUARY_1, [1, 2]),
+    "no value here and there": ("t,value\n2024-01-01,1\n2024-01-02,?\n2024-01-03,3",
+                                {}, JANUARY_1, [1, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REAL)
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_as_people_have_them(tmp_path: Path, case: str, packed: bool) -> None:
+    text, options, first_s, values = REAL[case]
+    path = tmp_path / ("a.CSV.gz" if packed else "a.CSV")
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    (found,) = S.find_files([str(tmp_path)])
+    read = S.read_series(found, S.Wanted(**options))
+    assert read.values.tolist() == [np.float32(v) for v in values]
+    assert read.times_s[0] == pytest.approx(first_s)
+    assert read.decided.newest_first == (case == "newest first")
+
+
+DOUBTFUL = {
+    "two numbers": ("t,a,b\n2024-01-01,1,2\n2024-01-02,3,4", "which column is the value"),
+    "a station": ("t,station,b\n2024-01-01,17,2\n2024-01-02,17,4", "which column is the value"),
+    "two times": ("from,to,value\n2024-01-01,2024-01-02,1\n2024-01-02,2024-01-03,2",
+                  "which column is the time"),
+    "day or month": ("t,value\n01/02/2024,1\n01/03/2024,2", "day or the month first"),
+    "comma": ('t,value\n2024-01-01,"1,234"\n2024-01-02,"2,345"', "thousands or decimals"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+def test_where_two_could_be_meant_the_user_is_asked(tmp_path: Path, case: str) -> None:
+    text, asks = DOUBTFUL[case]
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(S.ReplayInputError, match=asks) as asked:
+        S.read_series(path)
+    assert "say it with --" in str(asked.value)
+    assert len(str(asked.value).splitlines()) == 1
+
+
+def test_a_column_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("t,a,b\n2024-01-01,1,2\n")
+    for wanted in ("c", "0", "4"):
+        with pytest.raises(S.ReplayInputError, match="there is no column"):
+            S.read_series(path, S.Wanted(value=wanted))
+
+
+def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"1,2\n" * 1000)[:30])
+    with pytest.raises(S.ReplayInputError, match=r"a\.csv\.gz: cannot be read"):
+        S.read_series(path)
