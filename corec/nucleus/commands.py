@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from corec import layout as L
+from corec.config.effect import effect_of
 from corec.control.protocol import ControlError, Request
 from corec.control.status import committed_tick
 from corec.log import get_logger
@@ -38,6 +39,14 @@ _STEP_POLL_SECONDS_MAX = 0.02
 _SNAPSHOT_SECONDS = 120.0
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+def _when(path: object) -> str:
+    """How a key that can't be set takes effect."""
+    try:
+        return f"this key changes {effect_of(str(path))}"
+    except KeyError:
+        return "there is no such key"
 
 
 class Commands:
@@ -176,7 +185,7 @@ class Commands:
             word = L.C_CARGA
         else:
             raise ControlError(
-                f"path: found {path!r}, expected tick_hz or carga; other keys take a restart",
+                f"path: found {path!r}, expected tick_hz or carga; {_when(path)}",
                 "bad_request",
             )
         self.rt.set(word, float_to_word(value))

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault, load_config
+from corec.config.effect import changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
 from corec.plan import with_settings
 from corec.runtime import Runtime, float_to_word
@@ -24,12 +25,6 @@ from corec.supervisor.wishes import Wishes
 from corec.world.tables import Tables, settle
 
 REST_SECONDS_MAX: Final = 30.0
-CHANGEABLE: Final = frozenset(
-    {"tick_hz", "carga", "workers", "persist", "streams", "checkpoint", "log", "modules", "plugins",
-     "autoreparacion"}
-)  # fmt: skip
-BLOQUE_CHANGEABLE: Final = frozenset({"umbral", "autoreparacion"})
-"""Keys of a bloque that may change, too; ``plan.with_settings`` takes them over."""
 
 
 def rest(rt: Runtime, group: Group) -> bool:
@@ -107,28 +102,14 @@ def reloaded(old: Config, wishes: Wishes) -> Config | None:
     assert wishes.config_path is not None
     fresh = load_config(wishes.config_path, overrides=wishes.overrides)
     check_loadable(fresh)
-    before, after = old.public_dict(), fresh.public_dict()
-    differs = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    fixed = [k for k in differs if k not in CHANGEABLE and k != "bloques"]
-    fixed += _fixed_bloques(before["bloques"], after["bloques"])
+    differs = list(changed(old.public_dict(), fresh.public_dict()))
+    fixed = [path for path in differs if not is_live(path)]
     if fixed:
         raise ConfigError([
-            Fault(k, "a change under a living world", "a restart of the instance for this key")
-            for k in fixed
+            Fault(path, "a change under a living world", f"a change {effect_of(path)}")
+            for path in fixed
         ])  # fmt: skip
     return fresh if differs else None
-
-
-def _fixed_bloques(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
-    """Paths of what differs between the bloques and can't change under a living world."""
-    if len(before) != len(after):
-        return ["bloques"]
-    return [
-        f"bloques[{index}].{name}"
-        for index, (old, new) in enumerate(zip(before, after, strict=True))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name not in BLOQUE_CHANGEABLE
-    ]
 
 
 def apply(rt: Runtime, config: Config, tables: Tables) -> None:

@@ -24,6 +24,7 @@ from corec.world import counts
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.restore import load_checkpoint
+from corec.world.shape import write_shape
 from corec.world.tables import Tables, make_tables
 from shm.lane import Lane, capacity_for, lane_region_bytes
 from shm.layout import layout_hash
@@ -165,6 +166,7 @@ def create(
         name: _create_lane(folder, name, capacity, epoch, starts.get(name, 0))
         for name, capacity in lane_files(plan, workers).items()
     }
+    write_shape(folder, plan, config.seed)
     half = folder / f"{CONTROL}.new"
     control = Segment.create(
         half,
@@ -259,19 +261,6 @@ def fits(config: Config, folder: Path, plan: Plan) -> bool:
     for segment in (control, world, *lanes.values()):
         segment.close()
     return True
-
-
-def described(folder: Path) -> dict[str, int] | None:
-    """Seed and number of entities of the world in ``folder``; None if nobody can tell."""
-    try:
-        control = _attach(folder / CONTROL, "corec control", L.CONTROL_LAYOUT_HASH, None)
-    except SegmentRefused:
-        return None
-    words = control.words
-    found = {"seed": int(words[L.C_SEED]), "entidades": int(words[L.C_ENTIDADES])}
-    del words
-    control.close()
-    return found
 
 
 def set_aside(folder: Path) -> Path:
