@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _SEGMENT_LINE = 6
@@ -45,9 +46,9 @@ def disarm(pid_file: Path) -> None:
             stream.truncate()
 
 
-def remove_segment(pid_file: Path) -> None:
+def removing_segment(pid_file: Path) -> Iterator[None]:
     """Remove the segment of a server that was killed, as its next start would, unless somebody is
-    attached to it. Call it with no server running in this directory.
+    attached to it. Call it with no server running in this directory. Yields while it waits.
 
     A process that ends loses its name in /proc before its memory is taken apart, so one that is
     seen no more may be attached for a moment yet.
@@ -63,7 +64,7 @@ def remove_segment(pid_file: Path) -> None:
             return
         if time.monotonic() >= deadline:
             return
-        time.sleep(_DETACH_SECONDS / 200)
+        yield
 
 
 def _attached(wanted: list[str]) -> int | None:
