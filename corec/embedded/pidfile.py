@@ -32,6 +32,18 @@ def is_ready(pid_file: Path, pid: int) -> bool:
     return len(lines) > _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE][:5] == "ready"
 
 
+def in_use(sockets: Path) -> bool:
+    """Is the server named by a socket's lock file alive?"""
+    for lock in sockets.glob("*.lock"):
+        try:
+            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+        except (OSError, ValueError):
+            continue  # a torn file, or nobody: stale
+    return False
+
+
 def disarm(pid_file: Path) -> None:
     """Let a server start though the number in a stale file is in use again.
 

@@ -311,7 +311,7 @@ class EmbeddedPostgres:
         parent = socket_dir(self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock")
         self._socket_parent = self._socket_parent or parent
         sockets = parent.path / "pg"
-        if _in_use(sockets):
+        if pidfile.in_use(sockets):
             raise EmbeddedServerError(
                 f"another PostgreSQL already listens in {sockets}: give this one another directory"
             )
@@ -397,15 +397,3 @@ class EmbeddedPostgres:
 
 def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _in_use(sockets: Path) -> bool:
-    """Is the server named by a socket's lock file alive?"""
-    for lock in sockets.glob("*.lock"):
-        try:
-            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
-            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return True
-        except (OSError, ValueError):
-            continue  # a torn file, or nobody: stale
-    return False
