@@ -44,3 +44,9 @@ def shielded(*, embedded: bool) -> Iterator[None]:
         yield
     finally:
         os.environ.update(taken)
+
+
+def forget() -> None:
+    """Take all of them out for good: in a process that speaks to servers of its own alone."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]

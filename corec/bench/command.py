@@ -12,6 +12,7 @@ import typer
 
 from corec.bench.groups import BY_NAME, GROUPS
 from corec.bench.rounds import Effort
+from corec.libpq import forget
 
 ROUNDS = 5
 ROUNDS_QUICK = 2
@@ -54,6 +55,7 @@ def bench(
         print("corec: --write-readme: a quick run is not for the README", file=sys.stderr)
         raise typer.Exit(2)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    forget()
     from corec.bench import chart, readme
     from corec.bench.render import as_text
     from corec.bench.runner import run_groups

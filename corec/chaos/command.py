@@ -10,6 +10,7 @@ import typer
 
 from corec.chaos.instance import ChaosFailed
 from corec.chaos.plan import any_seed, schedule
+from corec.libpq import forget
 
 
 def _seconds(text: str) -> float:
@@ -72,6 +73,7 @@ def chaos(
         for fault in schedule(chosen, seconds):
             print(fault)
         return
+    forget()
     from corec.chaos.run import ChaosRun  # it reads segments, and their code is compiled
 
     try:

@@ -37,7 +37,7 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     for name, sink in status["sinks"].items():
         detail = sink["address"] if sink["reachable"] else f"{sink['address']}: {sink['reason']}"
         checks.append(_check(f"server {name}", sink["reachable"], detail))
-    checks += _database(rt)
+    checks += database_checks(rt.folder)
     for lane in status["lanes"]:
         if lane["lane"] == "in":
             continue  # the inbox is as full as its readers are behind: a full one is back-pressure
@@ -67,10 +67,10 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     return checks
 
 
-def _database(rt: Runtime) -> list[dict[str, Any]]:
-    """What the persister found at its server; nothing before it was there."""
+def database_checks(folder: Path) -> list[dict[str, Any]]:
+    """What the persister of the instance in ``folder`` found at its server; nothing before that."""
     try:
-        found = json.loads((rt.folder / PERSISTER_FILE).read_text(encoding="utf-8"))
+        found = json.loads((folder / PERSISTER_FILE).read_text(encoding="utf-8"))
         version, troubles = int(found["server_version"]), list(found["troubles"])
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -17,8 +16,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from corec import layout as L
-from corec.control.folders import PERSISTER_FILE
 from corec.embedded import EmbeddedPostgres
+from corec.nucleus.doctor import database_checks
 from corec.persister.preflight import unfit
 from corec.persister.upkeep import KEPT
 from tests.persister.small_world import SmallWorld, expected_keys, keys_of, small_world
@@ -72,9 +71,10 @@ def reached(world: SmallWorld, tick: int) -> bool:
 
 
 def told(folder: Path) -> set[str]:
-    """What ``corec-ctl doctor`` would name."""
-    found = json.loads((folder / PERSISTER_FILE).read_text())
-    return {trouble["what"] for trouble in found["troubles"]}
+    """The tables that ``corec-ctl doctor`` names, each with a reason."""
+    wrong = [check for check in database_checks(folder) if not check["ok"]]
+    assert all(check["detail"] for check in wrong)
+    return {check["check"].removeprefix("table ") for check in wrong}
 
 
 def kept_events(dsn: str) -> list[str]:
@@ -121,6 +121,9 @@ def test_partitions_that_cannot_be_dropped_are_told_once_and_rows_go_on(
             world.publish(5, 0, unix_ns=now_ns)
             world.drain()
             assert told(shm_dir) == set()
+            (version,) = database_checks(shm_dir)
+            assert version["ok"]
+            assert "." in version["detail"]
             parts = {row[0] for row in ask(dsn, "SELECT relname FROM pg_class")}
             assert not {viewed[0], foreign[0], leaf} & parts
             assert [tick for tick, _ in keys_of(dsn)] == [1, 3, 4, 5]
