@@ -196,7 +196,6 @@ C_WORKERS: Final = 20
 C_SUPERVISOR_PID: Final = 21
 C_BEAT_NS: Final = 22
 C_COUNTED: Final = 23  # see corec.world.counts
-C_REST: Final = 24  # counts up: odd while the workers are to leave at a tick boundary
 
 # line 2: nucleus
 C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
@@ -212,8 +211,7 @@ C_GO_TICK: Final = 48  # workers may run this tick
 C_HOLD_ACK: Final = 49
 C_OVERRUNS: Final = 50
 C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
-C_FINAL: Final = 53  # the workers that rest run no tick from this one on, if …
-C_FINAL_REST: Final = 54  # … this is C_REST: the rest that C_FINAL was decided for
+C_FINAL: Final = 53  # last tick + 1 of this process group, 0 = none yet; workers leave after it
 
 # line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
 C_CUT: Final = 64
@@ -238,7 +236,7 @@ SLOT_PERSISTER: Final = 2
 SLOT_BROKER: Final = 3
 SLOT_WORKER0: Final = 4
 
-# words of a slot, writer: its process (line 0..), except S_RESTARTS/S_PARKED (supervisor's line 7)
+# words of a slot, writer: its process (line 0..), except line 7 (supervisor)
 S_PID: Final = 0
 S_STATE: Final = 1  # PROC_*
 S_BEAT_NS: Final = 2  # CLOCK_MONOTONIC of the last sign of life
@@ -249,9 +247,11 @@ S_ERROR: Final = 6  # 0 fine, else a reason code (REASON_*)
 S_SLEEPING: Final = 16  # doorbell flag, own line
 S_COUNT0: Final = 32  # counters, by role below
 S_BUCKET0: Final = 64  # tick duration histogram, workers; then sum
+S_PROGRESS: Final = 96  # own line; counts up while a worker's tick goes on, corec.entities.steps
 S_RESTARTS: Final = 112
 S_UP: Final = 113
 S_CARRY: Final = (114, 118)  # workers, two copies: what corec.world.counts adds to what blocks say
+S_SEEN_NS: Final = 122  # CLOCK_MONOTONIC of when S_PROGRESS was last seen to move (supervisor)
 
 TICK_BUCKETS_SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
@@ -288,7 +288,7 @@ STATE_DRAINING: Final = 4
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 
 STOP_NO: Final = 0
-STOP_TICKS: Final = 1  # the last ticks: C_REST is odd for good, input ends
+STOP_TICKS: Final = 1  # workers leave after the tick they are in
 STOP_SINKS: Final = 2  # workers are gone: persister and broker empty the lanes and leave
 STOP_NUCLEUS: Final = 3  # the nucleus takes the digest, the checkpoint, and leaves
 STOP_NOW: Final = 4

@@ -83,14 +83,11 @@ class OwnerLock:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
-    @property
-    def descriptor(self) -> int:
-        """What the lock is held by; made inheritable, it survives an ``exec``, for ``take_over``.
-
-        Raises ValueError when the lock is not held.
-        """
+    def hand_over(self) -> int:
+        """Let the lock survive an ``exec``: the descriptor, now inheritable, for ``take_over``."""
         if self._descriptor is None:
             raise ValueError(f"{self.path}: the lock is not held, nothing to hand over")
+        os.set_inheritable(self._descriptor, True)
         return self._descriptor
 
     def take_over(self, descriptor: int) -> None:

@@ -42,7 +42,6 @@ from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
 from corec.private import sane_umask
-from corec.terminal import make_valid, speak_any_encoding
 
 STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
@@ -140,15 +139,13 @@ def workers(
         output({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
 
 
-def _change(
-    number: int, change: str, instance: str | None, config: Path | None, as_json: bool
-) -> None:
+def _change(number: int, instance: str | None, config: Path | None, as_json: bool) -> None:
     """Ask the supervisor for a change by signal, wait for its outcome, show it."""
     with explained():
         found = find_instance(instance, config)
         before = int(last_change(found.path)["number"])
         signal_supervisor(found, number)
-        outcome = await_change(found.path, before, change)
+        outcome = await_change(found.path, before)
         output(outcome, as_json, show.pairs)
         if not outcome["accepted"]:
             fail(f"refused: {outcome['reason']}", EXIT_FAILED)
@@ -159,7 +156,7 @@ def reload(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Take over the changed configuration file, or keep the old one and say why."""
-    _change(signal.SIGHUP, "reload", instance, config, as_json)
+    _change(signal.SIGHUP, instance, config, as_json)
 
 
 @app.command()
@@ -167,7 +164,7 @@ def upgrade(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Restart every process onto the current code, the world kept in memory."""
-    _change(signal.SIGUSR2, "upgrade", instance, config, as_json)
+    _change(signal.SIGUSR2, instance, config, as_json)
 
 
 @app.command()
@@ -352,6 +349,15 @@ def redis_command(
 
 
 @app.command()
+def errors(
+    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Show what processors raised: each kind with its line, its entity, its tick, how often."""
+    with explained():
+        output(ask(find_instance(instance, config), "errors"), as_json, show.errors)
+
+
+@app.command()
 def doctor(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
@@ -370,8 +376,6 @@ def doctor(
 
 def app_main() -> None:
     """Entry point of ``corec-ctl``."""
-    make_valid()
-    speak_any_encoding()
     app()
 
 

@@ -124,7 +124,28 @@ def status(data: Mapping[str, Any]) -> RenderableType:
         if not sink["reachable"]:
             text.append(f"   {sink['reason']}", style="red")
         head[name] = text
-    return Group(pairs(head), Text(), processes(data["processes"]), *_lanes(data))
+    told = data.get("processor_errors") or []
+    failing: list[RenderableType] = [Text(), _errors(told)] if told else []
+    return Group(pairs(head), Text(), processes(data["processes"]), *_lanes(data), *failing)
+
+
+def errors(data: Mapping[str, Any]) -> RenderableType:
+    """What processors raised."""
+    if not data["errors"]:
+        return Text("no entity has failed")
+    more = data["not_listed"]
+    rest = [Text(f"and {more} failures of kinds that are not listed")] if more else []
+    return Group(_errors(data["errors"]), *rest)
+
+
+def _errors(found: list[dict[str, Any]]) -> Table:
+    return rows(
+        [{**one, "ago": human_span(one["seconds_ago"])} for one in found],
+        {
+            "what": "what", "procesador": "processor", "last_entity": "entity",
+            "last_tick": "tick", "ago": "ago", "failures_per_second": "failures/s",
+        },
+    )  # fmt: skip
 
 
 def processes(data: list[dict[str, Any]]) -> Table:

@@ -72,7 +72,7 @@ def as_float(word: int) -> float:
 
 def age_seconds(get: Get, slot: int) -> float | None:
     """Seconds since the process gave a sign of life; None when it never did."""
-    beat = slot_word(get, slot, L.S_BEAT_NS)
+    beat = max(slot_word(get, slot, L.S_BEAT_NS), slot_word(get, slot, L.S_SEEN_NS))
     return None if not beat else max(0.0, (time.monotonic_ns() - beat) / 1e9)
 
 
@@ -110,20 +110,6 @@ def sinks(get: Get, about: About) -> dict[str, dict[str, Any]]:
             reason = f"its process is {state}"
         found[name] = {"address": address, "reachable": reason is None, "reason": reason}
     return found
-
-
-def starting_status(about: About, pid: int) -> dict[str, Any]:
-    """``status`` of an instance that has no world of its own yet: an older one's words, which may
-    still lie there, are not its."""
-    return {
-        "source": about.source, "version": about.version, "instance_id": about.instance_id,
-        "state": L.STATE_NAMES[L.STATE_STARTING], "tick": 0, "tick_hz": 0.0, "limit_tick": None,
-        "carga": 0.0, "pid": pid, "uptime_seconds": 0.0, "entidades": 0, "bloques": 0,
-        "workers": 0, "epoch": f"{0:016x}", "seed": 0, "overruns": 0, "rows_persisted": 0,
-        "rows_dropped": 0, "spool_bytes": 0, "persist_lag_ticks": 0, "messages_out": 0,
-        "messages_in": 0, "messages_dead": 0, "messages_dropped": 0, "processes": [], "sinks": {},
-        "http_url": None, "folder": about.folder,
-    }  # fmt: skip
 
 
 def instance_state(get: Get) -> str:

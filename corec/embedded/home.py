@@ -20,12 +20,10 @@ import pwd
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from corec.embedded.errors import EmbeddedServerError
-from corec.embedded.waiting import waited_for
 from corec.private import make_private, name_of
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path without its closing zero, unix(7)
@@ -142,8 +140,8 @@ class Home:
                 found.append(int(entry))
         return found
 
-    def ending_leftovers(self, first: signal.Signals) -> Iterator[None]:
-        """End every server still running here: `first`, then SIGKILL; yields until all are gone.
+    def end_leftovers(self, first: signal.Signals) -> None:
+        """End every server still running here: `first`, then SIGKILL; wait until all are gone.
 
         Raises EmbeddedServerError when one survives. Call with the lock held, and with no server
         of our own running.
@@ -165,11 +163,7 @@ class Home:
                         os.kill(pid, signal.SIGCONT)
                     except ProcessLookupError:
                         pass  # it ended by itself
-            yield
-
-    def end_leftovers(self, first: signal.Signals) -> None:
-        """``ending_leftovers``, waited for."""
-        waited_for(self.ending_leftovers(first))
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import pwd
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,7 +47,6 @@ from corec.embedded.home import (
 )
 from corec.embedded.initdb import Initdb
 from corec.embedded.providers import postgres_for
-from corec.embedded.waiting import waited_for
 from corec.libpq import shielded
 from corec.private import name_of
 
@@ -96,8 +95,7 @@ class EmbeddedPostgres:
     owner of an existing `data_dir/pgdata`, else as `postgres`, else as `nobody`.
 
     `start` waits until it takes connections. Who has other things to do meanwhile calls `begin`
-    before them, `advance` now and then, and `start` in the end; or takes the steps of `starting`
-    and `stopping` when it suits.
+    before them, `advance` now and then, and `start` in the end.
 
     All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
     """
@@ -115,7 +113,6 @@ class EmbeddedPostgres:
         self._making: Initdb | None = None  # while it runs
         self._made = False  # the database files are new
         self._ready = False  # the running server takes connections
-        self._ensured = False  # the database is there, as far as we know
         self._wanted_port = port
         self._port = port if port is not None else 5432
         self._served = False  # it has taken connections since begin()
@@ -148,8 +145,14 @@ class EmbeddedPostgres:
 
     def begin(self) -> None:
         """Start initdb on first use, else the server, and wait for neither."""
+        if self._making is not None or self.alive():
+            return
+        if self._home is None:
+            home = Home(self._data_dir)
+            home.acquire()
+            self._home = home
         try:
-            waited_for(self._beginning())
+            self._begin(self._home)
         except BaseException:
             self.stop(fast=True)
             raise
@@ -163,43 +166,31 @@ class EmbeddedPostgres:
                 self.stop(fast=True)
                 raise
 
-    def starting(self) -> Iterator[None]:
-        """Make the database on first use, start the server; yields until it takes connections.
-
-        When it fails, the server is left to ``stopping``.
-        """
+    def start(self) -> None:
+        """Make the database on first use, start the server, wait until it takes connections."""
         if self._ready and self.alive():
             return
-        yield from self._beginning()
-        if self._making is not None:
-            while not self._making.ended and not self._making.late:
-                yield
-            self._end_initdb()
-        assert self._child is not None  # begun above
-        yield from self._until_ready(self._child, self._data_dir.resolve() / "pgdata")
-        if not self._ensured:
-            self._ensure_database()
-        self._ready = self._served = self._ensured = True
-
-    def start(self) -> None:
-        """``starting``, waited for."""
+        self.begin()
         try:
-            waited_for(self.starting())
+            if self._making is not None:
+                self._end_initdb()
+            assert self._child is not None  # begun above
+            self._await_ready(self._child, self._data_dir.resolve() / "pgdata")
+            self._ensure_database()
+            self._ready = self._served = True
         except BaseException:
             self.stop(fast=True)
             raise
 
-    def stopping(self, fast: bool = True) -> Iterator[None]:
-        """Stop and clean up; yields until it is done. `fast` ends open sessions; else it waits
-        20 s for them to end."""
-        self._ensured = False
+    def stop(self, fast: bool = True) -> None:
+        """Stop and clean up. `fast` ends open sessions; else it waits 20 s for them to end."""
         if self._home is None:
             return
         if self._making is not None:
             making, self._making = self._making, None
             making.give_up()
         gentle = () if fast else ((signal.SIGTERM, 20.0),)
-        yield from self._ending((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
+        self._end((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
@@ -210,42 +201,29 @@ class EmbeddedPostgres:
         self._home.release()
         self._home = None
 
-    def stop(self, fast: bool = True) -> None:
-        """``stopping``, waited for."""
-        waited_for(self.stopping(fast))
-
     def restart(self, immediate: bool = False) -> None:
         """Stop and start again. `immediate` skips the checkpoint, as a crash would."""
-        self._ensured = False
         if immediate:
-            waited_for(self._ending(((signal.SIGQUIT, 10.0),)))
+            self._end(((signal.SIGQUIT, 10.0),))
         else:
-            waited_for(self._ending(((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))))
+            self._end(((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
         self.start()
 
-    def _ending(self, steps: tuple[tuple[signal.Signals, float], ...]) -> Iterator[None]:
+    def _end(self, steps: tuple[tuple[signal.Signals, float], ...]) -> None:
         self._ready = False
         if self._child is not None:
-            yield from self._child.stopping(steps)
+            self._child.stop(steps)
             self._child = None
             if self._home is not None:
-                yield from self._home.ending_leftovers(signal.SIGQUIT)
-                pid_file = self._home.path / "pgdata" / "postmaster.pid"
-                yield from pidfile.removing_segment(pid_file)
+                self._home.end_leftovers(signal.SIGQUIT)
+                pidfile.remove_segment(self._home.path / "pgdata" / "postmaster.pid")
 
-    def _beginning(self) -> Iterator[None]:
-        if self._making is not None or self.alive():
-            return
-        if self._home is None:
-            home = Home(self._data_dir)
-            home.acquire()
-            self._home = home
-        home = self._home
+    def _begin(self, home: Home) -> None:
         self._ready = False
         pgdata = home.path / "pgdata"
         user = self._server_user(pgdata)
         home.server_uid = user.uid
-        yield from home.ending_leftovers(signal.SIGQUIT)
+        home.end_leftovers(signal.SIGQUIT)
         if (pgdata / "PG_VERSION").exists():
             self._start_server(home, pgdata, user)
         else:
@@ -311,7 +289,7 @@ class EmbeddedPostgres:
         parent = socket_dir(self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock")
         self._socket_parent = self._socket_parent or parent
         sockets = parent.path / "pg"
-        if pidfile.in_use(sockets):
+        if _in_use(sockets):
             raise EmbeddedServerError(
                 f"another PostgreSQL already listens in {sockets}: give this one another directory"
             )
@@ -339,7 +317,7 @@ class EmbeddedPostgres:
         for name, text in files.items():
             write_file(home.path / name, text)
 
-    def _until_ready(self, child: Child, pgdata: Path) -> Iterator[None]:
+    def _await_ready(self, child: Child, pgdata: Path) -> None:
         deadline = time.monotonic() + _START_WAIT_S
         told = time.monotonic() + 3.0
         while not pidfile.is_ready(pgdata / "postmaster.pid", child.pid):
@@ -356,7 +334,7 @@ class EmbeddedPostgres:
             if time.monotonic() > told:
                 told += 10.0
                 self._progress("PostgreSQL is recovering its last state")
-            yield
+            time.sleep(0.01)
 
     def _ensure_database(self) -> None:
         import psycopg  # a twentieth of a second that need not pass before `begin`
@@ -397,3 +375,15 @@ class EmbeddedPostgres:
 
 def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _in_use(sockets: Path) -> bool:
+    """Is the server named by a socket's lock file alive?"""
+    for lock in sockets.glob("*.lock"):
+        try:
+            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+        except (OSError, ValueError):
+            continue  # a torn file, or nobody: stale
+    return False

@@ -9,6 +9,7 @@ from typing import Any
 
 from corec.control.folders import PERSISTER_FILE
 from corec.embedded.minors import postgres_behind, postgres_text
+from corec.nucleus.errors import FRESH_SECONDS
 from corec.runtime import Runtime
 from corec.world.kept import aside_folders
 
@@ -46,6 +47,12 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
         checks.append(_check(name, used < _LANE_FULL, f"{used:.0%} of {lane['capacity_bytes']} B"))
     for label, folder in (("runtime folder", rt.folder), ("state folder", rt.config.state_path)):
         checks.append(_room(label, folder))
+    for row in status.get("processor_errors", ()):
+        fresh = row["seconds_ago"] <= FRESH_SECONDS
+        detail = f"{row['what']}, entity {row['last_entity']} at tick {row['last_tick']}"
+        if fresh:
+            detail += f"; {row['failures_per_second']:g} failures a second in {row['bloque']}"
+        checks.append(_check(f"processor {row['procesador']}", not fresh, detail))
     checkpoint = status["checkpoint"]
     problem = checkpoint.get("error")
     if problem is None and checkpoint.get("left_out") and checkpoint["state"] == "waiting":

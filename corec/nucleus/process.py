@@ -28,6 +28,7 @@ from corec import log as corec_log
 from corec.modules.base import ModuloBase
 from corec.nucleus.checkpoints import Checkpointer
 from corec.nucleus.commands import Commands
+from corec.nucleus.errors import Errors
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
 from corec.nucleus.modules import load_modules
@@ -56,6 +57,8 @@ class CoreCNucleus:
         self.holder = Holder(rt)
         self.checkpoints = Checkpointer(rt, self.holder, self.events)
         self.views.checkpoint = self.checkpoints.shown
+        self.errors = Errors(rt, self.events, self.views.totals.read)
+        self.views.errors = self.errors
         self.commands = Commands(rt, self.holder, self.views, self.checkpoints)
         self.modules: list[ModuloBase] = []
         self._parent = os.getppid()
@@ -105,6 +108,7 @@ class CoreCNucleus:
                 log.error("the supervisor is gone, so is the nucleus")
                 return 1
             self.views.watch()
+            self.errors.watch()
             await self._wait_for_ring(_WATCH_SECONDS)
 
     async def _wait_for_ring(self, seconds: float) -> None:

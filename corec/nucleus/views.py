@@ -12,6 +12,7 @@ import orjson
 
 from corec import layout as L
 from corec.control.status import About, as_float, build_status, committed_tick, processes
+from corec.nucleus.errors import Errors
 from corec.nucleus.pace import Pace
 from corec.nucleus.totals import Totals
 from corec.proc import CpuSampler, shares_of
@@ -47,6 +48,7 @@ class Views:
         self._memory_at = 0.0
         self._tick_seen = -1
         self.checkpoint: Callable[[], dict[str, Any]] = dict
+        self.errors: Errors | None = None
         self._tick_changed = time.monotonic()
 
     def watch(self) -> None:
@@ -92,6 +94,7 @@ class Views:
         status["lanes"] = self.lanes()
         status["memory"] = self._memory
         status["checkpoint"] = self.checkpoint()
+        status["processor_errors"] = self.errors.compact() if self.errors is not None else []
         return status
 
     async def status_with_memory(self) -> dict[str, Any]:

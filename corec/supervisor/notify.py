@@ -50,7 +50,8 @@ class Notifier:
         self.send("STOPPING=1")
 
     def alive(self, tick: int, resting: bool) -> None:
-        """Feed the watchdog if ``tick`` has moved, or is meant to rest."""
+        """Feed the watchdog if ``tick`` has moved, or need not have: it rests, or takes long and
+        goes on."""
         if not self._feed_seconds or not self._address:
             return
         now = time.monotonic()

@@ -129,6 +129,7 @@ def totals(rt: Runtime) -> dict[str, Any]:
                 "activas": int(dyn[mine, L.D_ACTIVAS].sum()),
                 "fitness": float(numbers[mine, L.D_FITNESS].mean()),
                 "umbral": float(numbers[mine, L.D_UMBRAL].mean()),
+                "failures": int(dyn[mine, L.D_FAILURES].sum()),
             }
         )
     counts = {name: int(dyn[:, word].sum()) for name, word in _COUNTS.items()}
