@@ -24,7 +24,6 @@ postmaster.pid is the server's own affair, save what pidfile.py does.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import time
@@ -47,11 +46,10 @@ from corec.embedded.home import (
 )
 from corec.embedded.initdb import Initdb
 from corec.embedded.providers import postgres_for
+from corec.embedded.users import hand_over, server_user
 from corec.libpq import shielded
-from corec.private import name_of
 
 ROLE = DATABASE = "corec"
-_USERS_FOR_ROOT = ("postgres", "nobody")
 _START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
 _SETTINGS = """\
 unix_socket_permissions = 0700
@@ -91,8 +89,8 @@ class EmbeddedPostgres:
     """PostgreSQL (``providers`` says whose) as a child of this process.
 
     `data_dir` and `socket_dir` are made when missing. `port` None: nothing listens on a network,
-    and the socket has the usual number. As root, which PostgreSQL refuses, the server runs as the
-    owner of an existing `data_dir/pgdata`, else as `postgres`, else as `nobody`.
+    and the socket has the usual number. As root, which PostgreSQL refuses, the server runs as
+    another user (`users`).
 
     `start` waits until it takes connections. Who has other things to do meanwhile calls `begin`
     before them, `advance` now and then, and `start` in the end.
@@ -221,16 +219,17 @@ class EmbeddedPostgres:
     def _begin(self, home: Home) -> None:
         self._ready = False
         pgdata = home.path / "pgdata"
-        user = self._server_user(pgdata)
+        user = server_user(pgdata)
         home.server_uid = user.uid
         home.end_leftovers(signal.SIGQUIT)
         if (pgdata / "PG_VERSION").exists():
-            self._start_server(home, pgdata, user)
+            self._start_server(home, pgdata, hand_over(pgdata, user))
         else:
             self._progress("creating the PostgreSQL database files")
             self._making = Initdb(home, user, ROLE, postgres_for())
 
     def _start_server(self, home: Home, pgdata: Path, user: User) -> None:
+        home.server_uid = user.uid
         postgres = postgres_for(pgdata)
         self._make_socket_dir(home, user)
         self._write_settings(home, postgres.major)
@@ -251,30 +250,6 @@ class EmbeddedPostgres:
             needs=(home.path, pgdata, self._sockets, postgres.data_file),
         )
 
-    def _server_user(self, pgdata: Path) -> User:
-        me = os.geteuid()
-        owner = pgdata.stat().st_uid if pgdata.exists() else None
-        if me != 0:
-            if owner not in (None, me):
-                raise EmbeddedServerError(
-                    f"{pgdata} belongs to {name_of(owner or 0)} and this process runs as "
-                    f"{name_of(me)}: run as that user, remove {self._data_dir}, or give another "
-                    "directory"
-                )
-            return user_of(me)
-        if owner:
-            return user_of(owner)
-        for name in _USERS_FOR_ROOT:
-            try:
-                entry = pwd.getpwnam(name)
-            except KeyError:
-                continue
-            return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
-        raise EmbeddedServerError(
-            f"PostgreSQL refuses to run as root and none of the users {', '.join(_USERS_FOR_ROOT)} "
-            "exists: add one, start CoreC as an ordinary user, or name an external database"
-        )
-
     def _end_initdb(self) -> None:
         """The database files are complete, or soon will be: start the server on them."""
         home, making = self._home, self._making
@@ -283,7 +258,7 @@ class EmbeddedPostgres:
         pgdata = making.finish()
         self._making = None
         self._made = True
-        self._start_server(home, pgdata, self._server_user(pgdata))
+        self._start_server(home, pgdata, hand_over(pgdata, server_user(pgdata)))
 
     def _make_socket_dir(self, home: Home, user: User) -> None:
         parent = socket_dir(self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock")

@@ -134,9 +134,7 @@ class Leader:
         if missed := self.pacer.started(hz):
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
-        cut = bounded_cut(
-            rt.inbox.data, before, rt.inbox.head, rt.config.streams.readings_per_tick
-        )
+        cut = bounded_cut(rt.inbox.data, before, rt.inbox.head, rt.config.streams.readings_per_tick)
         note_cut(self.control, tick, cut, time.time_ns())
         # the copy of T holds T−2's table: nothing to do if no reading came in either tick
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):

@@ -208,3 +208,62 @@ def _may_read_anybody(pid: int) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_port_wants_the_password_in_its_file_and_the_socket_does_not(tmp_path: Path) -> None:
+    port = _free_port()
+    told: list[str] = []
+    server = EmbeddedPostgres(tmp_path / "data", tmp_path / "run", port=port, progress=told.append)
+    server.start()
+    password = (tmp_path / "data" / "password").read_text(encoding="ascii").strip()
+    by_port = f"host=127.0.0.1 port={port} user=corec dbname=corec"
+    with psycopg.connect(f"{by_port} password={password}") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("corec",)
+    for refused in (by_port, f"{by_port} password=wrong", by_port.replace("dbname=corec", "")):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(refused)
+    assert password not in server.dsn
+    assert password not in server.log_path.read_text(encoding="utf-8")
+    with psycopg.connect(server.dsn) as connection:
+        stored = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'corec'")
+        assert str(stored.fetchone()).startswith("('SCRAM-SHA-256$")
+
+    server.restart()
+    with psycopg.connect(f"{by_port} password={password}"):
+        pass
+    before = server.dsn
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGQUIT)
+    wait_until(lambda: not server.alive(), "it ends")
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", port))
+        squatter.listen()
+        server.start()  # it goes on, on its socket alone
+        assert server.dsn == before
+        with psycopg.connect(server.dsn):
+            pass
+        server.stop()
+        with pytest.raises(EmbeddedServerError, match=f"127.0.0.1:{port} is in use; give another"):
+            server.start()
+    assert any(f"127.0.0.1:{port} is in use" in line for line in told)
+
+
+def test_data_of_a_cluster_that_trusted_everybody_is_taken_over(tmp_path: Path) -> None:
+    """Who may log in is written anew at each start, whatever an earlier version left."""
+    server = EmbeddedPostgres(tmp_path / "data", tmp_path / "run")
+    server.start()
+    server.stop()
+    for name in ("pg_hba.conf", "pgdata/pg_hba.conf"):
+        (tmp_path / "data" / name).write_text("local all all trust\nhost all all all trust\n")
+    server.start()
+    with psycopg.connect(server.dsn) as connection:
+        rules = connection.execute("SELECT type, auth_method FROM pg_hba_file_rules").fetchall()
+    assert rules == [("local", "peer")]
+    server.stop()

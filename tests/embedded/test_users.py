@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ import pytest
 
 from corec.embedded import EmbeddedPostgres, EmbeddedServerError, launch
 from corec.embedded.postgres import _quoted
+from tests.security.stranger import as_user, opened, reached
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -68,16 +70,51 @@ def test_roots_folders_stay_closed_and_the_server_keeps_one_capability(closed_di
 
 
 @needs_root
-def test_root_runs_the_server_as_the_owner_of_existing_data(closed_dir: Path) -> None:
-    nobody = pwd.getpwnam("nobody")
+@pytest.mark.parametrize("owner", ["nobody", "games"])
+def test_existing_data_is_handed_over_or_stays_its_owners(closed_dir: Path, owner: str) -> None:
+    """Earlier versions ran it as ``nobody``, whom others share; ``games`` was somebody's choice."""
+    entry = pwd.getpwnam(owner)
     first = EmbeddedPostgres(closed_dir / "data", closed_dir / "run")
     first.start()
+    number = _uid_of(first.pid)
+    with pytest.raises(KeyError):
+        pwd.getpwuid(number)
+    with psycopg.connect(first.dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (number int)")
     first.stop()
-    for path in [closed_dir / "data" / "pgdata", *(closed_dir / "data" / "pgdata").rglob("*")]:
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    pgdata = closed_dir / "data" / "pgdata"
+    half = sorted(pgdata.rglob("*"))
+    for path in [pgdata, *half[: len(half) // 2]]:  # as a hand-over that was killed leaves it
+        os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    if owner == "games":
+        for path in half:
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     first.start()
-    assert _uid_of(first.pid) == nobody.pw_uid
+    assert _uid_of(first.pid) == (number if owner == "nobody" else entry.pw_uid)
+    assert {path.stat().st_uid for path in [pgdata, *pgdata.rglob("*")]} == {_uid_of(first.pid)}
+    with psycopg.connect(first.dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    first.restart(immediate=True)
     first.stop()
+
+
+@needs_root
+def test_others_of_the_user_that_initdb_ran_as_cannot_touch_the_server(closed_dir: Path) -> None:
+    server = EmbeddedPostgres(closed_dir / "data", closed_dir / "run")
+    server.start()
+    pid = server.pid
+    assert pid is not None
+    closed_dir.chmod(0o755)
+    files = [str(path) for path in closed_dir.rglob("*")]
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        assert as_user(entry.pw_uid, entry.pw_gid, partial(reached, [pid])) == []
+        seen = as_user(entry.pw_uid, entry.pw_gid, partial(opened, files))
+        assert set(seen) == {f"stat {closed_dir / one}" for one in ("data", "run")}
+    server.stop()
 
 
 @needs_root
