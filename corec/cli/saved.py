@@ -20,7 +20,7 @@ from corec.config import Config, ConfigError, load_config
 from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
 from corec.plan import make_plan
-from corec.private import make_private
+from corec.private import NotPrivate, make_private, sane_umask
 from corec.supervisor import segments
 from corec.supervisor.aside import keep_memory
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_FAILED, StartFailed
@@ -216,7 +216,10 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
     loaded = _config(config)
     folder = _folder(loaded)
     runtime = instance_folder(loaded)
+    sane_umask(0o077)
     try:
+        if folder.exists():
+            make_private(folder)
         lock = OwnerLock(make_private(runtime) / OWNER_LOCK)
         try:
             lock.acquire()
@@ -233,6 +236,8 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
               EXIT_ALIVE)  # fmt: skip
     except (CheckpointRefused, StartFailed) as error:
         _fail(str(error), EXIT_FAILED)
+    except NotPrivate as error:
+        _fail(str(error), EXIT_CONFIG)
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror}", EXIT_FAILED)
     found = {
