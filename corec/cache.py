@@ -92,6 +92,8 @@ def prepare() -> None:
     fresh = not folder.is_dir()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if fresh:
+            folder.chmod(0o700)  # umask 0777 would have closed it to us, for good
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if fresh:

@@ -19,6 +19,7 @@ that is not ours is refused, also for root.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
@@ -66,6 +67,15 @@ def make_private(folder: Path) -> Path:
     """
     os.close(_walked(folder, make=True))
     return folder
+
+
+def refuse_planted(folder: Path) -> None:
+    """Raise as ``make_private`` would, and make nothing; an open folder of ours is closed."""
+    if os.path.lexists(folder):
+        make_private(folder)
+    else:
+        with contextlib.suppress(FileNotFoundError):  # the first that is missing: ours to make
+            check_private(folder)
 
 
 def check_private(folder: Path) -> Path:

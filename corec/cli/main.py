@@ -97,6 +97,12 @@ def run(
     except OSError as error:
         print(f"corec: log.file: cannot write {loaded.log_path}: {error.strerror}", file=sys.stderr)
         raise typer.Exit(2) from None
+    from corec.control.folders import refusal
+
+    refused = refusal(loaded)
+    if refused is not None:
+        print(f"corec: {refused}", file=sys.stderr)
+        raise typer.Exit(2)
     warm(config or default_config())
     from corec.supervisor.begin import start
     from corec.supervisor.upgrade import inherited

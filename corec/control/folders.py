@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 
 from corec.config import Config
-from corec.private import NotPrivate, check_private, make_private, name_of
+from corec.private import NotPrivate, check_private, make_private, name_of, refuse_planted
 
 BASE_VARIABLE = "COREC_RUNTIME_BASE"
 REGISTRY = "registry"
@@ -42,6 +42,21 @@ def instance_folder(config: Config) -> Path:
     state = str(config.state_path.resolve()).encode()
     key = hashlib.blake2b(state, digest_size=4).hexdigest()
     return base_folder() / f"{config.instance_id}-{key}"
+
+
+def refusal(config: Config) -> str | None:
+    """Why the instance's folders can't be used, in one line; None when they can. Light: for the
+    first moment of a start, which makes them later."""
+    base = [base_folder()] if config.runtime_path is None else []
+    for key, folder in (
+        *(("runtime_dir", one) for one in (*base, instance_folder(config))),
+        ("state_dir", config.state_path / config.instance_id),
+    ):
+        try:
+            refuse_planted(folder)
+        except OSError as error:
+            return f"{key}: {error}"
+    return None
 
 
 def _link_of(folder: Path) -> Path:
