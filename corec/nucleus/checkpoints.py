@@ -210,8 +210,10 @@ class Checkpointer:
     async def _make(self) -> dict[str, Any]:
         shown = self._shown
         started = time.monotonic()
-        snapshot = self._snapshot = Snapshot(self.rt, self.folder, self._called_off)
         shown.state, shown.tick = "copying", None
+        # beside the loop: it looks at every block of the plan
+        snapshot = await self.aside(lambda: Snapshot(self.rt, self.folder, self._called_off))
+        self._snapshot = snapshot
         await self.aside(snapshot.prepare)
         shown.state = "holding"
         async with self.holder.held():

@@ -42,7 +42,9 @@ class Digester:
 
     async def _one(self) -> dict[str, Any]:
         folder = self.rt.config.state_path / self.rt.config.instance_id
-        copy = DigestCopy(self.rt, folder, lambda: self.rt.get(L.C_STOP) != L.STOP_NO)
+        copy = await self._aside(
+            lambda: DigestCopy(self.rt, folder, lambda: self.rt.get(L.C_STOP) != L.STOP_NO)
+        )
         try:
             await self._aside(copy.prepare)
             async with self.holder.held():
