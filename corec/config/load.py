@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -144,4 +145,4 @@ def _scaled(bloque: object, scale: float) -> object:
         return bloque
     if not 1 <= count <= 2**32:
         return bloque
-    return {**bloque, "entidades": max(1, round(count * scale))}
+    return {**bloque, "entidades": max(1, round(count * Fraction(str(scale))))}

@@ -174,6 +174,13 @@ def test_scale(scale: float, count: int) -> None:
     assert parse_config(SMALL, overrides={"scale": scale}).entidades == count
 
 
+def test_a_scale_is_decided_by_its_decimals() -> None:
+    hundred = {**SMALL, "bloques": [{"id": "a", "canal": 1, "entidades": 100}]}
+    assert 100 * 0.575 < 57.5
+    assert parse_config(hundred, overrides={"scale": 0.575}).entidades == 58
+    assert parse_config(hundred, overrides={"scale": 0.565}).entidades == 56
+
+
 @pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "2", True])
 def test_scales_that_are_none(scale: object) -> None:
     with pytest.raises(ConfigError, match=r"^scale: found .*, allowed a number greater than 0"):
