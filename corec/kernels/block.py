@@ -16,6 +16,11 @@ Order of the stores of one step of one block, and what a SIGKILL leaves after ea
     other copy of dynamic words  [K block.before_commit] not named yet
     commit word (release)        [K block.after_commit] the step is done; a redo skips it
 
+"Other copy of what changes" is of the hot columns, activo, fallos with racha, and of the marks that
+a Celu block's step leaves to those after it in its tick (``failures``): a step that is redone finds
+them as the last committed step left them. Repair belongs to the step that ends the tick; it writes
+the other hot copy, and racha in the copy that the step has made its own, or makes then.
+
 A step ends a tick, or applies inputs only: readings set the values of a Micro block, or more
 readings arrived for a Celu block than one step takes. Input steps leave the tick in the word.
 
