@@ -62,6 +62,17 @@ def restore_one(
     saved.restore_one(file, config, as_json)
 
 
+@app.command("trim-bound")
+def trim_bound(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print, as commands for redis-cli, how far in-streams may be trimmed.
+
+    Every sound checkpoint of the world can still be resumed from then.
+    """
+    from corec.cli import saved
+
+    saved.trim_bound(config, as_json)
+
+
 @app.command("free")
 def free_them(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="As ls shows it, or all.")],

@@ -160,6 +160,23 @@ def list_them(config: Path | None, as_json: bool) -> None:
         print("delete what was set aside: corec checkpoint free FOLDER (or all)")
 
 
+def trim_bound(config: Path | None, as_json: bool) -> None:
+    """``corec checkpoint trim-bound``."""
+    from corec.broker.positions import Keys
+
+    loaded = _config(config)
+    _, good = _rows(checkpoint_files(_folder(loaded)), check_parts)
+    keys = Keys(loaded.instance_id)
+    bounds = {keys.incoming(int(canal)): entry for canal, entry in _needed_from(good).items()}
+    if as_json:
+        print(json.dumps({"checkpoints": len(good), "min_ids": bounds}))
+        return
+    if not bounds:
+        print("corec: no checkpoint has applied input: nothing may be trimmed", file=sys.stderr)
+    for key, entry in bounds.items():
+        print(f"XTRIM {key} MINID {entry}")
+
+
 def _aside(config: Config) -> list[dict[str, Any]]:
     """What was set aside, on disk and in memory."""
     return [

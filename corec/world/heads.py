@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from corec.world.counts import by_slot
 from corec.world.kept import survey
 from corec.world.packing import shape_of
 from corec.world.restore import check_parts
-
-_SEQ_MAX: Final = 2**64 - 1
 
 
 class Applied(NamedTuple):
@@ -39,10 +37,12 @@ class Applied(NamedTuple):
 
     @property
     def needed_from(self) -> str:
-        """The lowest id that is still to be read: what is below may be trimmed."""
-        if not self.last:
-            return self.entry
-        return f"{self.ms}-{self.seq + 1}" if self.seq < _SEQ_MAX else f"{self.ms + 1}-0"
+        """The lowest id that is to be kept: what is below may be trimmed.
+
+        It is the last entry applied, even when it is through: as long as that one is there, the
+        broker sees that nothing behind it is gone.
+        """
+        return self.entry
 
 
 def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""A machine is lost: the world goes on from its checkpoint, and input says what it must."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import struct
+from typing import Any
+
+import pytest
+import redis
+
+from tests.e2e.conftest import Make
+from tests.support.instance import Instance, Running, small_config
+from tests.support.processes import wait_until
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
+
+MESSAGE = struct.Struct("!Ibf?")
+ECHO = """
+import corec
+
+@corec.celu(state={"seen": "u4"})
+def echo(me, value):
+    me.seen = me.seen + 1
+    return value
+"""
+IN, OUT = "corec:{corec1}:in:1", "corec:{corec1}:out:1"
+
+
+def echoing(make: Make, name: str) -> Instance:
+    """Celu entities that emit every reading."""
+    bloques = [{"id": "a", "canal": 1, "entidades": 10, "procesador": "echo:echo"}]
+    one = make(small_config(bloques=bloques, checkpoint={"every_seconds": 0}), name=name)
+    plugins = one.home / "plugins"
+    plugins.mkdir()
+    (plugins / "echo.py").write_text(ECHO)
+    return one
+
+
+def machine_is_lost(one: Instance, run: Running) -> None:
+    """Everything is killed at once, and the memory is gone."""
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    wait_until(lambda: not one.processes(), "all its processes end")
+    shutil.rmtree(one.runtime_base)
+    one.runtime_base.mkdir()
+
+
+def emitted(client: redis.Redis) -> list[float]:
+    """The values of all messages on the out-stream."""
+    found: list[float] = []
+    entries: Any = client.xrange(OUT)
+    for _, fields in entries:
+        found += [valor for _, _, valor, _ in MESSAGE.iter_unpack(fields[b"m"])]
+    return found
+
+
+def test_new_readings_wait_and_old_ones_are_there_once(make: Make, valkey_url: str) -> None:
+    one = echoing(make, "home")
+    run = one.start("--tick-hz", "50").ready()
+    with redis.Redis.from_url(valkey_url) as client:
+        client.xadd(IN, {"m": MESSAGE.pack(1, 1, 1.0, True)})
+        wait_until(lambda: emitted(client) == [1.0], "the first is out")
+        tick = run.ask("snapshot")["tick"]
+        client.xadd(IN, {"m": MESSAGE.pack(1, 1, 2.0, True)})
+        wait_until(lambda: emitted(client) == [1.0, 2.0], "the second is out")
+        run.until_tick(tick + 250)
+        wait_until(lambda: _out_tick(client) > tick + 200, "that is known")
+        bounds = json.loads(one.command("checkpoint", "trim-bound", "--json").out)["min_ids"]
+        machine_is_lost(one, run)
+        (first, _), _ = client.xrange(IN)
+        assert bounds == {IN: first.decode()}
+        text = one.command("checkpoint", "trim-bound").out
+        assert text == f"XTRIM {IN} MINID {first.decode()}\n"
+        client.execute_command(*text.split())
+        before = _out_tick(client)
+        again = one.start("--tick-hz", "50").ready()
+        assert again.status()["tick"] < before
+        client.xadd(IN, {"m": MESSAGE.pack(1, 1, 3.0, True)})
+        wait_until(lambda: 3.0 in emitted(client), "no alarm for a new reading vanishes", 30)
+        assert emitted(client) == [1.0, 2.0, 3.0]
+        assert again.ask("entity", id=1)["estado"]["seen"] == 3
+        assert again.status()["tick"] > before
+        status = again.status()
+        assert (status["input_lost"], status["messages_dropped"]) == (0, 0)
+        assert status["messages_in"] == 3
+
+        # trimmed further than the checkpoint allows: told
+        machine_is_lost(one, again)
+        client.execute_command("XTRIM", IN, "MAXLEN", 0)
+        last = one.start("--tick-hz", "50").ready()
+        wait_until(lambda: last.status()["input_lost"], "the lost input is told")
+        checks = {check["check"]: check["ok"] for check in last.ask("doctor")["checks"]}
+        assert not checks["no input lost"]
+        assert last.stop().code == 0
+
+
+def _out_tick(client: redis.Redis) -> int:
+    return int(client.hget("corec:{corec1}:pos", "out_tick") or -1)
+
+
+def test_fresh_leaves_the_old_worlds_input(make: Make, valkey_url: str) -> None:
+    one = echoing(make, "home")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.xadd(IN, {"m": MESSAGE.pack(1, 1, 1.0, True)})
+        run = one.start("--tick-hz", "50").ready()
+        wait_until(lambda: emitted(client) == [1.0], "what waited for the first world is its own")
+        assert run.stop().summary["messages_in"] == 1
+        client.xadd(IN, {"m": MESSAGE.pack(1, 1, 2.0, True)})
+        fresh = one.start("--fresh", "--tick-hz", "50").ready().until_tick(20)
+        client.xadd(IN, {"m": MESSAGE.pack(1, 1, 3.0, True)})
+        wait_until(lambda: emitted(client) == [3.0], "only what came since")
+        assert fresh.stop().summary["messages_in"] == 1
+        resumed = one.start("--tick-hz", "50").ready()
+        wait_until(lambda: resumed.status()["messages_in"] == 1, "the count is there at once", 3)
+        assert resumed.stop().code == 0
