@@ -52,6 +52,10 @@ def word_to_float(word: int) -> float:
     return float(np.uint64(word).view(np.float64))
 
 
+LEASE_SECONDS: Final = 15
+"""How long an instance that does not renew its lease on a server still counts as alive there."""
+
+
 class Owner(NamedTuple):
     """An instance as the servers know it, to tell two with one ``instance_id`` apart."""
 

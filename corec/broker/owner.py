@@ -23,9 +23,8 @@ from typing import Final
 
 from corec.broker.link import Command, Link
 from corec.broker.positions import Keys
-from corec.runtime import Owner
+from corec.runtime import LEASE_SECONDS, Owner
 
-LEASE_SECONDS: Final = 15
 RENEW_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.2
 

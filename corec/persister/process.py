@@ -27,6 +27,7 @@ import psycopg
 import uvloop
 
 from corec import layout as L
+from corec.child import TAKEN_OVER
 from corec.log import get_logger
 from corec.persister.ahead import Batches
 from corec.persister.batch import worth_writing
@@ -36,6 +37,7 @@ from corec.persister.faults import Backoff, ForeignSchema, reason_of, text_of
 from corec.persister.gaps import newly_lost
 from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
+from corec.persister.owner import Lease
 from corec.persister.schema import Connection
 from corec.persister.shown import Shown
 from corec.persister.source import (
@@ -73,7 +75,7 @@ log = get_logger("corec.persister")
 
 
 def run(rt: Runtime) -> int:
-    """Serve until told to stop; the process's exit code: 0 stopped, 1 cannot go on."""
+    """Serve until told to stop; the exit code: 0 stopped, 1 cannot go on, or TAKEN_OVER."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Persister(rt).main())
 
@@ -88,6 +90,7 @@ class Persister:
         self.shown = Shown(rt)
         self.lanes: list[LaneSource] = lane_sources(rt)
         persist, instance = rt.config.persist, rt.config.instance_id
+        self.lease = Lease(instance, rt.owner)
         cap_bytes = persist.spool_max_mb << 20
         self.spool = Spool(
             rt.config.state_path / instance / "spool", instance, rt.epoch,
@@ -181,7 +184,7 @@ class Persister:
             return await self._connected()
         except (Fenced, LaneCorrupt, ValueError) as error:
             self.shown.failed(text_of(error, self.rt.db_conninfo))
-            return 1
+            return TAKEN_OVER if isinstance(error, Fenced) else 1
         except PositionMoved as error:
             log.warning("somebody else wrote: reading the positions again", error=str(error))
         except psycopg.errors.UniqueViolation as error:
@@ -229,6 +232,7 @@ class Persister:
         try:
             self.upkeep.connected(self.connection.info.server_version)
             writer = await Writer.prepare(self.connection, self.world, self.encoder)
+            await self.lease.begin(self.connection)
             try:
                 for older in list(self.spool.older):
                     await self._take_over(writer, older)
@@ -252,16 +256,13 @@ class Persister:
         if generation is not self.spool.current:
             self.sources = [OldSource(name, generation) for name in generation.lanes]
         lanes = [source.now() for source in self.sources]
-        first = self.shown.get(L.P_TRANSACTIONS) == 0
+        first = self.shown.get(L.P_OVERLAP) == 0
         taken = await writer.take_over(
             lanes, datetime.now(UTC), first=first, suspect_tick=self.suspect_tick
         )
         self.shown.count(L.P_TRANSACTIONS, 1)
-        if generation is self.spool.current:  # the broker holds new input back until then
-            overlaps = [lane.overlap_tick for lane in taken.plan.lanes.values()]
-            self.shown.set(L.P_OVERLAP, 2 + max(overlaps, default=-1))
         self.rows_elsewhere = taken.plan.rows_elsewhere
-        self.shown.taken_over(taken)
+        self.shown.taken_over(taken, last=generation is self.spool.current)
         await self._release(writer)
         self._show_rows(writer)
 
@@ -284,11 +285,13 @@ class Persister:
                 await self.upkeep.round(writer)
                 self.busy_since = None
             self._show_tick(writer)
+            await self.lease.keep()
             waiting = self._bytes_waiting(writer)
             if not any(waiting):
                 self._ready()
                 first_seen = None
                 if stopping:
+                    await self.lease.release()
                     self.shown.drained()
                     return 0
                 await rung(self.bell, IDLE_S, lambda: any(self._bytes_waiting(writer)))

@@ -98,12 +98,21 @@ _ADD: Final = {
             PRIMARY KEY (instance_id, epoch)
         )
     """,
+    "corec_owners": """
+        CREATE TABLE {} (
+            instance_id text PRIMARY KEY,
+            id text NOT NULL,
+            who text NOT NULL,
+            until timestamptz NOT NULL
+        )
+    """,
 }
 """What came after the first three tables; {}: the name, with its schema."""
 _ADDED_COMMENT: Final = {
     "mundos_bloques": "CoreC: bloques of worlds that were set aside; mundo: which",
     "mundos_eventos": "CoreC: eventos of worlds that were set aside; mundo: which",
     "corec_mundos": "CoreC: the worlds that wrote here; mundo: name since one was set aside",
+    "corec_owners": "CoreC: which living instance holds an instance_id",
 }
 
 # Of each partition by itself: a unique index of the whole table would have to hold the partition
@@ -133,6 +142,7 @@ _COLUMNS: Final = {
         "instance_id": "text", "epoch": "int8", "clave": "text", "mundo": "text",
         "desde": "timestamptz",
     },
+    "corec_owners": {"instance_id": "text", "id": "text", "who": "text", "until": "timestamptz"},
 }  # fmt: skip
 _COLUMNS.update({ASIDE[table]: {**_COLUMNS[table], "mundo": "text"} for table in PARTITIONED})
 

@@ -47,8 +47,12 @@ class Shown:
         self._away = reason
         self._show()
 
-    def taken_over(self, taken: Taken) -> None:
-        """Log what a take-over found and moved."""
+    def taken_over(self, taken: Taken, *, last: bool) -> None:
+        """Log what a take-over found and moved. The ``last`` one knows up to which tick rows were
+        there before: the broker holds new input back until it hears of it."""
+        if last:
+            ticks = [lane.overlap_tick for lane in taken.plan.lanes.values()]
+            self.set(L.P_OVERLAP, 2 + max(ticks, default=-1))
         if taken.other_world:
             log.warning("set an older world's rows aside", tables=taken.changed.aside)
         if taken.changed.back:

@@ -355,6 +355,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
         for word in (L.S_PID, L.S_RESTARTS, L.S_BUSY_NS, L.S_WAIT_SINK_NS):
             slot.set(word, 0)
     rt.slot(L.SLOT_BROKER).set(L.S_COUNT0 + L.B_BEGUN, 0)
+    rt.slot(L.SLOT_PERSISTER).set(L.S_COUNT0 + L.P_OVERLAP, 0)
     for k in range(rt.lanes):
         slot = rt.slot(L.SLOT_WORKER0 + k)
         for word in range(L.S_BUCKET0, L.S_BUCKET_SUM_NS + 1):

@@ -137,8 +137,10 @@ class Servers:
     def _reach_postgres(self) -> None:
         import psycopg
 
+        from corec.persister.owner import HeldElsewhere, claim
         from corec.persister.preflight import unfit
 
+        where, instance_id = f"PostgreSQL at {self.config.db.shown()}", self.config.instance_id
         try:
             with shielded(embedded=False):
                 opened = psycopg.connect(
@@ -147,15 +149,15 @@ class Servers:
                 )  # fmt: skip
             with opened as connection:
                 reason = unfit(connection)
+                if reason is None and self.owner is not None:
+                    claim(connection, instance_id, self.owner, take_over=self.take_over)
+        except HeldElsewhere as error:
+            raise held_elsewhere(instance_id, where, str(error)) from None
         except psycopg.Error as error:
             reason = mask(" ".join(str(error).split()))
-            raise ServerUnreachable(
-                f"PostgreSQL at {self.config.db.shown()} can't be reached: {reason}"
-            ) from None
+            raise ServerUnreachable(f"{where} can't be reached: {reason}") from None
         if reason is not None:
-            raise StartFailed(
-                EXIT_CONFIG, f"PostgreSQL at {self.config.db.shown()} can't be used: {reason}"
-            )
+            raise StartFailed(EXIT_CONFIG, f"{where} can't be used: {reason}")
 
     def _reach_redis(self) -> None:
         from corec.broker import entry, owner

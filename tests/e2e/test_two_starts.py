@@ -23,6 +23,33 @@ def apart(make: Make, name: str) -> Instance:
     return one
 
 
+def with_valkey(make: Make, name: str) -> Instance:
+    """An instance with an embedded Valkey of its own, in the session's PostgreSQL."""
+    one = make(small_config(redis_config={"embedded": True}), name=name)
+    one.environment.pop("COREC_REDIS_URL")
+    return one
+
+
+def test_one_database(make: Make) -> None:
+    """Refused, let in after a clean end, taken over by wish; the loser stops."""
+    first, second = with_valkey(make, "first"), with_valkey(make, "second")
+    running = first.start().ready().until_tick(15)
+    refused = second.run()
+    assert refused.code == 4
+    (line,) = refused.complaints
+    assert "held on PostgreSQL" in line
+    assert f"pid {running.pid} on " in line
+    winner = second.start("--take-over").ready()
+    ended = running.wait(30)
+    assert ended.code == 1
+    assert "another instance has taken over" in ended.err
+    winner.until_tick(winner.status()["tick"] + 20)
+    assert winner.stop().code == 0
+    # the winner is gone: the loser's world goes on where it stood
+    back = first.start("--ticks", "3")
+    assert back.wait().code == 0
+
+
 def aside(one: Instance) -> list[bytes]:
     """Streams that somebody set aside."""
     with redis.Redis.from_url(one.environment["COREC_REDIS_URL"]) as client:
