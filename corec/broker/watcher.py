@@ -3,7 +3,8 @@
 ``continuity`` decides; this asks the server, tells what was found and sets the reader back where it
 must be. Order of the stores when a stream is read from another place, and what a kill leaves:
 
-    1  the hash: rewound:<canal>, in:, done:, read:, dead: in one MULTI   [K broker.after_rewind]
+    1  the hash: rewound:<canal>, in:, done:, read:, dead:, total_in: in one MULTI
+       [K broker.after_rewind]
        before it: it is found again; after it: a reader that stands at the old place goes to the new
     2  the reader's cursor, in memory
     3  frames with the new, smaller ids into the inbox: from the first one on, they say where it is
@@ -128,11 +129,16 @@ class Watcher:
 
     async def _rewind(self, canal: int, at: EntryId, to: EntryId) -> None:
         place = format_in_position(after(to))
+        # what a killed predecessor took in and had not counted can't be read again to be counted
+        cursors = self._incoming.cursors
+        counted = sum(cursor.total for cursor in cursors.values())
+        uncounted = max(0, self._status.count(L.B_MESSAGES_IN) - counted)
+        total = cursors[canal].total + uncounted
         commands: list[Command] = [
             (
                 "HSET", self._writer.keys.pos, f"rewound:{canal}", str(Rewound(at, to)),
                 f"in:{canal}", str(to), f"done:{canal}", place, f"read:{canal}", place,
-                f"dead:{canal}", str(to),
+                f"dead:{canal}", str(to), f"total_in:{canal}", total,
             )
         ]  # fmt: skip
         async with self._writer.lock:
@@ -144,11 +150,8 @@ class Watcher:
             state.rewound[canal] = Rewound(at, to)
             state.applied[canal] = state.dead[canal] = to
             state.done[canal] = state.read[canal] = after(to)
-        # what a killed predecessor took in and had not counted can't be read again to be counted
-        cursors = self._incoming.cursors
-        counted = sum(cursor.total for cursor in cursors.values())
-        uncounted = max(0, self._status.count(L.B_MESSAGES_IN) - counted)
-        self._incoming.open(canal, after(to), after(to), cursors[canal].total + uncounted)
+            state.total_in[canal] = total
+        self._incoming.open(canal, after(to), after(to), total)
 
     async def _last_old(self, link: Link, name: str, verdict: Verdict) -> EntryId:
         """The last entry before the first one that was not taken yet."""
