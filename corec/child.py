@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -14,9 +13,9 @@ import setproctitle
 
 from corec import layout as L
 from corec.log import set_role
+from corec.proc import die_with
 from corec.runtime import Runtime
 
-_PR_SET_PDEATHSIG = 1
 TAKEN_OVER: Final = 5
 """Exit code of a process that finds its instance_id in another instance's hands."""
 
@@ -29,8 +28,7 @@ class Child:
 
     def enter(self, cpus: set[int] | None) -> None:
         """Tie this process to its parent, drop what only the parent needs, show who it is."""
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != self.parent:
+        if not die_with(self.parent):
             os._exit(1)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD):

@@ -196,6 +196,7 @@ C_WORKERS: Final = 20
 C_SUPERVISOR_PID: Final = 21
 C_BEAT_NS: Final = 22
 C_COUNTED: Final = 23  # see corec.world.counts
+C_REST: Final = 24  # counts up: odd while the workers are to leave at a tick boundary
 
 # line 2: nucleus
 C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
@@ -211,7 +212,8 @@ C_GO_TICK: Final = 48  # workers may run this tick
 C_HOLD_ACK: Final = 49
 C_OVERRUNS: Final = 50
 C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
-C_FINAL: Final = 53  # last tick + 1 of this process group, 0 = none yet; workers leave after it
+C_FINAL: Final = 53  # the workers that rest run no tick from this one on, if …
+C_FINAL_REST: Final = 54  # … this is C_REST: the rest that C_FINAL was decided for
 
 # line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
 C_CUT: Final = 64
@@ -288,7 +290,7 @@ STATE_DRAINING: Final = 4
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 
 STOP_NO: Final = 0
-STOP_TICKS: Final = 1  # workers leave after the tick they are in
+STOP_TICKS: Final = 1  # the last ticks: C_REST is odd for good, input ends
 STOP_SINKS: Final = 2  # workers are gone: persister and broker empty the lanes and leave
 STOP_NUCLEUS: Final = 3  # the nucleus takes the digest, the checkpoint, and leaves
 STOP_NOW: Final = 4

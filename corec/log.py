@@ -5,7 +5,9 @@ within a second of its next line in every other.
 
 Nothing else than a log line goes to that descriptor, and each line goes there in one ``write()``
 to a descriptor opened with ``O_APPEND``, so lines of several processes never mix. Standard
-output stays free for what a program reads (``--json``).
+output stays free for what a program reads (``--json``). A line that cannot be written now (a full
+disk, a terminal that was stopped or closed, a pipe that nobody empties) is dropped; the next one
+that can says how many were.
 
 Records of the standard ``logging`` module (asyncio, uvicorn, redis) take the same way. Passwords
 are masked on the finished line: those announced with ``hide`` (a configuration that is loaded
@@ -31,6 +33,8 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from corec.terminal import Output, error_output
+
 _URL_PASSWORD = re.compile(r"(\w://[^\s:/@'\"]*):[^\s@'\"]+@")
 _PAIR_PASSWORD = re.compile(
     r"(?i)\b(password|passwd|pwd|secret|token)(\s*=\s*)('[^']*'|[^\s'\",&]+)"
@@ -47,13 +51,14 @@ _secrets: list[str] = []
 
 
 class _Sink(logging.Handler):
-    """Writes each formatted record as one line with one ``write()``."""
+    """Writes each formatted record as one line with one ``write()``, which does not wait."""
 
     def __init__(self, path: Path | None, clear: str = "") -> None:
         super().__init__()
         self.path = path
         self.clear = clear
-        self.descriptor = 2 if path is None else _open(path)
+        self.descriptor = -1 if path is None else _open(path)
+        self.output = error_output() if path is None else Output(self.descriptor, own=True)
         self._looked = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,9 +66,13 @@ class _Sink(logging.Handler):
             if self.path is not None and time.monotonic() - self._looked > _LOOK_SECONDS:
                 self._follow(self.path)
             line = self.clear + mask(self.format(record)).rstrip("\n") + "\n"
-            os.write(self.descriptor, line.encode("utf-8", "backslashreplace"))
-        except Exception:  # noqa: BLE001 - a full disk or a closed terminal must not stop a tick
+            written = self.output.write_all(line.encode("utf-8", "backslashreplace"))
+        except Exception:  # noqa: BLE001 - a log that cannot be written must not stop a tick
             self.handleError(record)
+            return
+        if written and self.output.lost:
+            lost, self.output.lost = self.output.lost, 0
+            get_logger(__name__).warning("log lines could not be written and are lost", lines=lost)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Drop the line: there is nowhere left to say that it could not be written."""
@@ -97,7 +106,9 @@ class _Sink(logging.Handler):
 
 def _open(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _FILE_MODE)
+    # a pipe that nobody reads is refused instead of waited for, and never waited for later
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags, _FILE_MODE)
 
 
 def hide(secret: str | None) -> None:

@@ -216,7 +216,7 @@ def make_plan(config: Config) -> Plan:
 
 
 def with_settings(plan: Plan, config: Config) -> Plan:
-    """``plan`` with what of ``config`` may change under a living world (BLOQUE_CHANGEABLE)."""
+    """``plan`` with what of ``config`` may change under a living world (``config.effect``)."""
     swarms = tuple(
         replace(
             swarm, max_errores=bloque.repair.max_errores, min_fitness=bloque.repair.min_fitness,

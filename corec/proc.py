@@ -1,15 +1,27 @@
-"""What /proc says about a process: CPU time and memory. A process that is gone counts as 0."""
+"""What /proc says about a process: CPU time and memory. A process that is gone counts as 0.
+
+And one thing that a process asks of the kernel: to end with its parent.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+_PR_SET_PDEATHSIG = 1
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def die_with(parent: int) -> bool:
+    """Have this process killed when its parent ends; false when ``parent`` is gone already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -83,11 +83,14 @@ class OwnerLock:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
-    def hand_over(self) -> int:
-        """Let the lock survive an ``exec``: the descriptor, now inheritable, for ``take_over``."""
+    @property
+    def descriptor(self) -> int:
+        """What the lock is held by; made inheritable, it survives an ``exec``, for ``take_over``.
+
+        Raises ValueError when the lock is not held.
+        """
         if self._descriptor is None:
             raise ValueError(f"{self.path}: the lock is not held, nothing to hand over")
-        os.set_inheritable(self._descriptor, True)
         return self._descriptor
 
     def take_over(self, descriptor: int) -> None:

@@ -18,6 +18,7 @@ from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
 from corec.private import sane_umask
 from corec.project import default_config
+from corec.terminal import Document, make_valid, protect, speak_any_encoding
 
 app = typer.Typer(
     name="corec",
@@ -91,6 +92,8 @@ def run(
         "tick_hz": tick_hz, "workers": workers, "scale": scale, "seed": seed,
     }  # fmt: skip
     sane_umask(0o077)  # whatever makes a file from now on, CoreC or a library, makes it ours alone
+    protect()
+    document = Document() if as_json else None
     loaded = _load(config, overrides)
     try:
         configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
@@ -110,7 +113,7 @@ def run(
 
     path = config or default_config()
     given = {name: value for name, value in overrides.items() if value is not None}
-    wishes = Wishes(ticks, fresh, as_json, path, given, take_over)
+    wishes = Wishes(ticks, fresh, as_json, document, path, given, take_over)
     raise typer.Exit(start(loaded, wishes, inherited(os.environ)))
 
 
@@ -145,6 +148,9 @@ def check(
         check_room(plan, worker_count(loaded), folder, held)
         compile_processors(plan)
         if adopt:
+            from corec.supervisor.importing import import_all
+
+            import_all(loaded)
             try:
                 check_layout(loaded, folder, plan)
             except (SegmentRefused, FileNotFoundError) as error:
@@ -197,4 +203,6 @@ def whole_app() -> typer.Typer:
 
 def app_main() -> None:
     """Entry point of ``corec``."""
+    make_valid()
+    speak_any_encoding()
     (app if sys.argv[1:2] == ["run"] else whole_app())()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
+from corec.config.effect import effect_of
 from corec.config.keys import ALLOWED, ITEM_ALLOWED
 from corec.config.model import Config
 
@@ -16,7 +19,26 @@ def json_schema() -> dict[str, Any]:
     generated = Config.model_json_schema(by_alias=True, mode="validation")
     for name, value in generated.items():
         schema.setdefault(name, _readable(value))
+    _tell_effects(schema, schema, "")
     return schema
+
+
+def _tell_effects(schema: dict[str, Any], node: dict[str, Any], prefix: str) -> None:
+    """Say at each key when a change of it takes effect."""
+    for name, inner in node.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        told = f" A change takes effect {effect_of(path)}."
+        if not inner["description"].endswith(told):  # two keys may share one definition
+            inner["description"] += told
+        for target, where in _sections(inner, path):
+            _tell_effects(schema, schema["$defs"][target], where)
+
+
+def _sections(node: Any, path: str) -> list[tuple[str, str]]:
+    """Definitions that a key refers to, with the prefix of their keys; each stands in one place."""
+    found = json.dumps({k: v for k, v in node.items() if k != "description"})
+    several = "[]" if '"items"' in found else ""
+    return [(name, f"{path}{several}.") for name in re.findall(r'"#/\$defs/(\w+)"', found)]
 
 
 def _readable(node: Any) -> Any:

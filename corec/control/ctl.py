@@ -42,6 +42,7 @@ from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
 from corec.private import sane_umask
+from corec.terminal import make_valid, speak_any_encoding
 
 STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
@@ -139,13 +140,15 @@ def workers(
         output({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
 
 
-def _change(number: int, instance: str | None, config: Path | None, as_json: bool) -> None:
+def _change(
+    number: int, change: str, instance: str | None, config: Path | None, as_json: bool
+) -> None:
     """Ask the supervisor for a change by signal, wait for its outcome, show it."""
     with explained():
         found = find_instance(instance, config)
         before = int(last_change(found.path)["number"])
         signal_supervisor(found, number)
-        outcome = await_change(found.path, before)
+        outcome = await_change(found.path, before, change)
         output(outcome, as_json, show.pairs)
         if not outcome["accepted"]:
             fail(f"refused: {outcome['reason']}", EXIT_FAILED)
@@ -156,7 +159,7 @@ def reload(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Take over the changed configuration file, or keep the old one and say why."""
-    _change(signal.SIGHUP, instance, config, as_json)
+    _change(signal.SIGHUP, "reload", instance, config, as_json)
 
 
 @app.command()
@@ -164,7 +167,7 @@ def upgrade(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Restart every process onto the current code, the world kept in memory."""
-    _change(signal.SIGUSR2, instance, config, as_json)
+    _change(signal.SIGUSR2, "upgrade", instance, config, as_json)
 
 
 @app.command()
@@ -376,6 +379,8 @@ def doctor(
 
 def app_main() -> None:
     """Entry point of ``corec-ctl``."""
+    make_valid()
+    speak_any_encoding()
     app()
 
 

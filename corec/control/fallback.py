@@ -11,7 +11,7 @@ from typing import Any
 
 from corec import layout as L
 from corec.control.discover import Instance
-from corec.control.status import About, build_status
+from corec.control.status import About, build_status, starting_status
 from corec.proc import CpuSampler
 from shm.segment import Segment, SegmentRefused
 
@@ -29,12 +29,6 @@ def status_from_memory(instance: Instance) -> dict[str, Any]:
     Takes 0.2 s, over which the CPU use is measured. Raises ``MemoryUnreadable``.
     """
     path = instance.path / CONTROL_FILE
-    try:
-        segment = Segment.attach(
-            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False
-        )
-    except (OSError, SegmentRefused) as error:
-        raise MemoryUnreadable(f"control segment: {error}") from None
     about = About(
         instance_id=instance.instance_id,
         folder=instance.folder,
@@ -44,7 +38,19 @@ def status_from_memory(instance: Instance) -> dict[str, Any]:
         version=instance.version,
         source="shared memory",
     )
+    try:
+        segment = Segment.attach(
+            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False
+        )
+    except FileNotFoundError:
+        return starting_status(about, instance.pid)
+    except (OSError, SegmentRefused) as error:
+        if instance.http_url is None:
+            return starting_status(about, instance.pid)
+        raise MemoryUnreadable(f"control segment: {error}") from None
     with segment:
+        if int(segment.words[L.C_SUPERVISOR_PID]) != instance.pid:
+            return starting_status(about, instance.pid)
         return _sampled(segment, about)
 
 

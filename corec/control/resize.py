@@ -1,8 +1,9 @@
 """``corec-ctl workers N``: one TTIN or TTOU after the other, each seen to have its effect.
 
-Signals of one kind that wait are merged into one, so the next is sent when the supervisor has done
-what the last one asked. The nucleus is replaced with the other processes meanwhile, so the number
-is read from shared memory.
+Signals of one kind that wait are merged into one, so the next is sent when the supervisor has said
+what became of the last. One that comes while it does something else (an upgrade, say) waits
+there. The nucleus is replaced with the other processes meanwhile, so the number is read from shared
+memory.
 """
 
 from __future__ import annotations
@@ -13,44 +14,46 @@ from typing import Any
 
 from corec.control.discover import Instance, signal_supervisor
 from corec.control.fallback import status_from_memory
+from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 
-STEP_SECONDS_MAX = 60.0
+SETTLED_SECONDS_MAX = 60.0
 _POLL_SECONDS = 0.05
 
 
 def resize(instance: Instance, wanted: int) -> None:
     """Return when ``wanted`` workers tick.
 
-    Raises ControlError when the supervisor does not follow, MemoryUnreadable when the instance's
-    words cannot be read.
+    Raises ControlError when the supervisor refuses or does not follow, MemoryUnreadable when the
+    instance's words cannot be read, OSError when it can't be signalled.
     """
-    status = _settled(instance, None)
+    status = _settled(instance)
     if wanted > status["bloques"]:
         raise ControlError(
             f"found {wanted} workers, expected at most one for each of {status['bloques']} blocks",
             "bad_request",
         )
     while status["workers"] != wanted:
+        before = int(last_change(instance.path)["number"])
         up = status["workers"] < wanted
         signal_supervisor(instance, signal.SIGTTIN if up else signal.SIGTTOU)
-        status = _settled(instance, status["workers"] + (1 if up else -1))
+        outcome = await_change(instance.path, before, "workers")
+        if not outcome["accepted"]:
+            raise ControlError(f"refused: {outcome['reason']}", "refused")
+        status = _settled(instance)
 
 
-def _settled(instance: Instance, workers: int | None) -> dict[str, Any]:
-    """The status once every process is up again, with ``workers`` workers (None: any number)."""
-    deadline = time.monotonic() + STEP_SECONDS_MAX
+def _settled(instance: Instance) -> dict[str, Any]:
+    """The status once the instance is in no change."""
+    deadline = time.monotonic() + SETTLED_SECONDS_MAX
     while True:
         status = status_from_memory(instance)
-        fits = workers in (None, status["workers"])
-        up = all(row["state"] in ("ready", "waiting") for row in status["processes"])
-        if fits and up and status["state"] not in ("starting", "draining"):
+        if status["state"] not in ("starting", "draining"):
             return status
         if time.monotonic() > deadline:
-            asked = "a steady state" if workers is None else f"{workers} workers"
             raise ControlError(
-                f"found {status['workers']} workers, state {status['state']}, after "
-                f"{STEP_SECONDS_MAX:g} s; expected {asked}; see the log",
+                f"found state {status['state']} for {SETTLED_SECONDS_MAX:g} s, expected a steady "
+                "state; see the log",
                 "timeout",
             )
         time.sleep(_POLL_SECONDS)

@@ -112,6 +112,20 @@ def sinks(get: Get, about: About) -> dict[str, dict[str, Any]]:
     return found
 
 
+def starting_status(about: About, pid: int) -> dict[str, Any]:
+    """``status`` of an instance that has no world of its own yet: an older one's words, which may
+    still lie there, are not its."""
+    return {
+        "source": about.source, "version": about.version, "instance_id": about.instance_id,
+        "state": L.STATE_NAMES[L.STATE_STARTING], "tick": 0, "tick_hz": 0.0, "limit_tick": None,
+        "carga": 0.0, "pid": pid, "uptime_seconds": 0.0, "entidades": 0, "bloques": 0,
+        "workers": 0, "epoch": f"{0:016x}", "seed": 0, "overruns": 0, "rows_persisted": 0,
+        "rows_dropped": 0, "spool_bytes": 0, "persist_lag_ticks": 0, "messages_out": 0,
+        "messages_in": 0, "messages_dead": 0, "messages_dropped": 0, "processes": [], "sinks": {},
+        "http_url": None, "folder": about.folder,
+    }  # fmt: skip
+
+
 def instance_state(get: Get) -> str:
     """``starting``, ``running``, ``paused``, ``degraded`` or ``draining``."""
     if get(L.C_STOP):

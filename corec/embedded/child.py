@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import User
+from corec.embedded.waiting import waited_for
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
 _ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
@@ -87,6 +89,11 @@ class Child:
         """None while it runs; else its exit code, negative for a signal."""
         return self._process.poll()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, and is reaped."""
+        return self._process.poll() is not None
+
     def wait(self, timeout_s: float) -> bool:
         """True when it has ended and is reaped within `timeout_s` seconds."""
         try:
@@ -95,21 +102,28 @@ class Child:
             return False
         return True
 
-    def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
-        """Send each signal and wait its seconds, until it has ended; SIGKILL comes last.
+    def stopping(self, steps: Sequence[tuple[signal.Signals, float]]) -> Iterator[None]:
+        """Send each signal and wait its seconds, until it has ended; SIGKILL comes last. Yields
+        while it waits.
 
         Does nothing in a fork of the process that started it.
         """
         if os.getpid() != self._owner_pid:
             return
         for number, wait_s in (*steps, (signal.SIGKILL, 30.0)):
-            if self.exit_code is not None:
+            if self.ended:
                 return
             self._process.send_signal(number)
             self._process.send_signal(signal.SIGCONT)
-            if self.wait(wait_s):
-                return
-        raise EmbeddedServerError(f"process {self.pid} does not end, even by SIGKILL")
+            deadline = time.monotonic() + wait_s
+            while time.monotonic() < deadline and not self.ended:
+                yield
+        if not self.ended:
+            raise EmbeddedServerError(f"process {self.pid} does not end, even by SIGKILL")
+
+    def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
+        """``stopping``, waited for."""
+        waited_for(self.stopping(steps))
 
     def log_tail(self) -> str:
         """The last lines it wrote to its log, indented; empty when it wrote none."""

@@ -20,10 +20,12 @@ import pwd
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from corec.embedded.errors import EmbeddedServerError
+from corec.embedded.waiting import waited_for
 from corec.private import make_private, name_of
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path without its closing zero, unix(7)
@@ -140,8 +142,8 @@ class Home:
                 found.append(int(entry))
         return found
 
-    def end_leftovers(self, first: signal.Signals) -> None:
-        """End every server still running here: `first`, then SIGKILL; wait until all are gone.
+    def ending_leftovers(self, first: signal.Signals) -> Iterator[None]:
+        """End every server still running here: `first`, then SIGKILL; yields until all are gone.
 
         Raises EmbeddedServerError when one survives. Call with the lock held, and with no server
         of our own running.
@@ -163,7 +165,11 @@ class Home:
                         os.kill(pid, signal.SIGCONT)
                     except ProcessLookupError:
                         pass  # it ended by itself
-            time.sleep(0.01)
+            yield
+
+    def end_leftovers(self, first: signal.Signals) -> None:
+        """``ending_leftovers``, waited for."""
+        waited_for(self.ending_leftovers(first))
 
 
 @dataclass(frozen=True)

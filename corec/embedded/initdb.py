@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from corec.embedded.child import Child
@@ -28,6 +29,7 @@ class Initdb:
     def __init__(self, home: Home, user: User, role: str, postgres: Postgres) -> None:
         """Start that of ``postgres``, and do not wait. Raises EmbeddedServerError."""
         self._home = home
+        self._deadline = time.monotonic() + _WAIT_S
         self._fresh = home.path / "pgdata.new"
         self._pgdata = home.path / "pgdata"
         self._clear()
@@ -59,12 +61,17 @@ class Initdb:
         """Whether ``finish`` will not wait."""
         return self._child.exit_code is not None
 
+    @property
+    def late(self) -> bool:
+        """Whether it takes too long; ``finish`` then ends it and says so."""
+        return time.monotonic() > self._deadline
+
     def finish(self) -> Path:
         """Wait for its end, and give the files their name, which is returned.
 
         Raises EmbeddedServerError when it failed, or takes too long.
         """
-        ended = self._child.wait(_WAIT_S)
+        ended = self._child.wait(max(0.0, self._deadline - time.monotonic()))
         self._child.stop(_STOP_STEPS)
         if not ended or self._child.exit_code != 0:
             raise EmbeddedServerError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-POSTGRES_MINORS: Final = {14: 20, 15: 20, 16: 11, 17: 7, 18: 6}
+POSTGRES_MINORS: Final = {14: 23, 15: 20, 16: 14, 17: 10, 18: 6}
 """Major → a minor that was out by November 2026 (there may have been a later one)."""
 
 

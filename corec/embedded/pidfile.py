@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _SEGMENT_LINE = 6
@@ -31,6 +32,18 @@ def is_ready(pid_file: Path, pid: int) -> bool:
     return len(lines) > _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE][:5] == "ready"
 
 
+def in_use(sockets: Path) -> bool:
+    """Is the server named by a socket's lock file alive?"""
+    for lock in sockets.glob("*.lock"):
+        try:
+            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+        except (OSError, ValueError):
+            continue  # a torn file, or nobody: stale
+    return False
+
+
 def disarm(pid_file: Path) -> None:
     """Let a server start though the number in a stale file is in use again.
 
@@ -45,9 +58,9 @@ def disarm(pid_file: Path) -> None:
             stream.truncate()
 
 
-def remove_segment(pid_file: Path) -> None:
+def removing_segment(pid_file: Path) -> Iterator[None]:
     """Remove the segment of a server that was killed, as its next start would, unless somebody is
-    attached to it. Call it with no server running in this directory.
+    attached to it. Call it with no server running in this directory. Yields while it waits.
 
     A process that ends loses its name in /proc before its memory is taken apart, so one that is
     seen no more may be attached for a moment yet.
@@ -63,7 +76,7 @@ def remove_segment(pid_file: Path) -> None:
             return
         if time.monotonic() >= deadline:
             return
-        time.sleep(_DETACH_SECONDS / 200)
+        yield
 
 
 def _attached(wanted: list[str]) -> int | None:

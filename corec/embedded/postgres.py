@@ -27,7 +27,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,6 +47,7 @@ from corec.embedded.home import (
 from corec.embedded.initdb import Initdb
 from corec.embedded.providers import postgres_for
 from corec.embedded.users import hand_over, server_user
+from corec.embedded.waiting import waited_for
 from corec.libpq import shielded
 
 ROLE = DATABASE = "corec"
@@ -93,7 +94,8 @@ class EmbeddedPostgres:
     another user (`users`).
 
     `start` waits until it takes connections. Who has other things to do meanwhile calls `begin`
-    before them, `advance` now and then, and `start` in the end.
+    before them, `advance` now and then, and `start` in the end; or takes the steps of `starting`
+    and `stopping` when it suits.
 
     All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
     """
@@ -111,6 +113,7 @@ class EmbeddedPostgres:
         self._making: Initdb | None = None  # while it runs
         self._made = False  # the database files are new
         self._ready = False  # the running server takes connections
+        self._ensured = False  # the database is there, as far as we know
         self._wanted_port = port
         self._port = port if port is not None else 5432
         self._served = False  # it has taken connections since begin()
@@ -143,14 +146,8 @@ class EmbeddedPostgres:
 
     def begin(self) -> None:
         """Start initdb on first use, else the server, and wait for neither."""
-        if self._making is not None or self.alive():
-            return
-        if self._home is None:
-            home = Home(self._data_dir)
-            home.acquire()
-            self._home = home
         try:
-            self._begin(self._home)
+            waited_for(self._beginning())
         except BaseException:
             self.stop(fast=True)
             raise
@@ -164,31 +161,43 @@ class EmbeddedPostgres:
                 self.stop(fast=True)
                 raise
 
-    def start(self) -> None:
-        """Make the database on first use, start the server, wait until it takes connections."""
+    def starting(self) -> Iterator[None]:
+        """Make the database on first use, start the server; yields until it takes connections.
+
+        When it fails, the server is left to ``stopping``.
+        """
         if self._ready and self.alive():
             return
-        self.begin()
-        try:
-            if self._making is not None:
-                self._end_initdb()
-            assert self._child is not None  # begun above
-            self._await_ready(self._child, self._data_dir.resolve() / "pgdata")
+        yield from self._beginning()
+        if self._making is not None:
+            while not self._making.ended and not self._making.late:
+                yield
+            self._end_initdb()
+        assert self._child is not None  # begun above
+        yield from self._until_ready(self._child, self._data_dir.resolve() / "pgdata")
+        if not self._ensured:
             self._ensure_database()
-            self._ready = self._served = True
+        self._ready = self._served = self._ensured = True
+
+    def start(self) -> None:
+        """``starting``, waited for."""
+        try:
+            waited_for(self.starting())
         except BaseException:
             self.stop(fast=True)
             raise
 
-    def stop(self, fast: bool = True) -> None:
-        """Stop and clean up. `fast` ends open sessions; else it waits 20 s for them to end."""
+    def stopping(self, fast: bool = True) -> Iterator[None]:
+        """Stop and clean up; yields until it is done. `fast` ends open sessions; else it waits
+        20 s for them to end."""
+        self._ensured = False
         if self._home is None:
             return
         if self._making is not None:
             making, self._making = self._making, None
             making.give_up()
         gentle = () if fast else ((signal.SIGTERM, 20.0),)
-        self._end((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
+        yield from self._ending((*gentle, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
@@ -199,29 +208,42 @@ class EmbeddedPostgres:
         self._home.release()
         self._home = None
 
+    def stop(self, fast: bool = True) -> None:
+        """``stopping``, waited for."""
+        waited_for(self.stopping(fast))
+
     def restart(self, immediate: bool = False) -> None:
         """Stop and start again. `immediate` skips the checkpoint, as a crash would."""
+        self._ensured = False
         if immediate:
-            self._end(((signal.SIGQUIT, 10.0),))
+            waited_for(self._ending(((signal.SIGQUIT, 10.0),)))
         else:
-            self._end(((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)))
+            waited_for(self._ending(((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))))
         self.start()
 
-    def _end(self, steps: tuple[tuple[signal.Signals, float], ...]) -> None:
+    def _ending(self, steps: tuple[tuple[signal.Signals, float], ...]) -> Iterator[None]:
         self._ready = False
         if self._child is not None:
-            self._child.stop(steps)
+            yield from self._child.stopping(steps)
             self._child = None
             if self._home is not None:
-                self._home.end_leftovers(signal.SIGQUIT)
-                pidfile.remove_segment(self._home.path / "pgdata" / "postmaster.pid")
+                yield from self._home.ending_leftovers(signal.SIGQUIT)
+                pid_file = self._home.path / "pgdata" / "postmaster.pid"
+                yield from pidfile.removing_segment(pid_file)
 
-    def _begin(self, home: Home) -> None:
+    def _beginning(self) -> Iterator[None]:
+        if self._making is not None or self.alive():
+            return
+        if self._home is None:
+            home = Home(self._data_dir)
+            home.acquire()
+            self._home = home
+        home = self._home
         self._ready = False
         pgdata = home.path / "pgdata"
         user = server_user(pgdata)
         home.server_uid = user.uid
-        home.end_leftovers(signal.SIGQUIT)
+        yield from home.ending_leftovers(signal.SIGQUIT)
         if (pgdata / "PG_VERSION").exists():
             self._start_server(home, pgdata, hand_over(pgdata, user))
         else:
@@ -264,7 +286,7 @@ class EmbeddedPostgres:
         parent = socket_dir(self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock")
         self._socket_parent = self._socket_parent or parent
         sockets = parent.path / "pg"
-        if _in_use(sockets):
+        if pidfile.in_use(sockets):
             raise EmbeddedServerError(
                 f"another PostgreSQL already listens in {sockets}: give this one another directory"
             )
@@ -292,7 +314,7 @@ class EmbeddedPostgres:
         for name, text in files.items():
             write_file(home.path / name, text)
 
-    def _await_ready(self, child: Child, pgdata: Path) -> None:
+    def _until_ready(self, child: Child, pgdata: Path) -> Iterator[None]:
         deadline = time.monotonic() + _START_WAIT_S
         told = time.monotonic() + 3.0
         while not pidfile.is_ready(pgdata / "postmaster.pid", child.pid):
@@ -309,7 +331,7 @@ class EmbeddedPostgres:
             if time.monotonic() > told:
                 told += 10.0
                 self._progress("PostgreSQL is recovering its last state")
-            time.sleep(0.01)
+            yield
 
     def _ensure_database(self) -> None:
         import psycopg  # a twentieth of a second that need not pass before `begin`
@@ -350,15 +372,3 @@ class EmbeddedPostgres:
 
 def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _in_use(sockets: Path) -> bool:
-    """Is the server named by a socket's lock file alive?"""
-    for lock in sockets.glob("*.lock"):
-        try:
-            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
-            if b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return True
-        except (OSError, ValueError):
-            continue  # a torn file, or nobody: stale
-    return False

@@ -29,7 +29,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,11 +37,12 @@ from corec.embedded import tcp
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import Home, SocketDir, socket_dir, write_file
+from corec.embedded.waiting import waited_for
 from corec.embedded.wheels import valkey_program
 
 _SOCKET_NAME = "valkey.sock"
 _START_WAIT_S = 300.0  # reading back a large append-only log
-_ANSWER_WAIT_S = 1.0
+_ANSWER_WAIT_S = 0.2  # the supervisor's other work waits so long at most
 _PONG = b"+PONG\r\n"
 _STOP_STEPS = ((signal.SIGTERM, 60.0),)
 _SETTINGS = """\
@@ -138,41 +139,36 @@ class EmbeddedValkey:
 
     def begin(self) -> None:
         """Start the server and do not wait."""
-        if self.alive():
-            return
-        if self._home is None:
-            home = Home(self._data_dir)
-            home.acquire()
-            self._home = home
         try:
-            self._ready = False
-            self._home.end_leftovers(signal.SIGTERM)
-            self._make_socket_dir(self._home)
-            self._progress("starting Valkey")
-            self._launch(self._home)
+            waited_for(self._beginning())
         except BaseException:
             self.stop()
             raise
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def starting(self) -> Iterator[None]:
+        """Start the server; yields until it answers. When it fails, the server is left to
+        ``stopping``."""
         if self._ready and self.alive():
             return
-        self.begin()
+        yield from self._beginning()
+        assert self._child is not None  # begun above
+        yield from self._until_ready(self._child)
+        self._ready = self._served = True
+
+    def start(self) -> None:
+        """``starting``, waited for."""
         try:
-            assert self._child is not None  # begun above
-            self._await_ready(self._child)
-            self._ready = self._served = True
+            waited_for(self.starting())
         except BaseException:
             self.stop()
             raise
 
-    def stop(self, fast: bool = True) -> None:
-        """Stop and clean up; everything written is on disk afterwards. `fast` has no meaning here:
-        the server never waits for its clients."""
+    def stopping(self, fast: bool = True) -> Iterator[None]:
+        """Stop and clean up; everything written is on disk afterwards; yields until then. `fast`
+        has no meaning here: the server never waits for its clients."""
         if self._home is None:
             return
-        self._end(_STOP_STEPS)
+        yield from self._ending(_STOP_STEPS)
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
             self._socket = None
@@ -184,18 +180,35 @@ class EmbeddedValkey:
         self._home.release()
         self._home = None
 
+    def stop(self, fast: bool = True) -> None:
+        """``stopping``, waited for."""
+        waited_for(self.stopping(fast))
+
     def restart(self, immediate: bool = False) -> None:
         """Stop and start again. `immediate` kills it, as a crash would."""
-        self._end(((signal.SIGKILL, 10.0),) if immediate else _STOP_STEPS)
+        waited_for(self._ending(((signal.SIGKILL, 10.0),) if immediate else _STOP_STEPS))
         self.start()
 
-    def _end(self, steps: tuple[tuple[signal.Signals, float], ...]) -> None:
+    def _ending(self, steps: tuple[tuple[signal.Signals, float], ...]) -> Iterator[None]:
         self._ready = False
         if self._child is not None:
-            self._child.stop(steps)
+            yield from self._child.stopping(steps)
             self._child = None
             if self._home is not None:
-                self._home.end_leftovers(signal.SIGTERM)
+                yield from self._home.ending_leftovers(signal.SIGTERM)
+
+    def _beginning(self) -> Iterator[None]:
+        if self.alive():
+            return
+        if self._home is None:
+            home = Home(self._data_dir)
+            home.acquire()
+            self._home = home
+        self._ready = False
+        yield from self._home.ending_leftovers(signal.SIGTERM)
+        self._make_socket_dir(self._home)
+        self._progress("starting Valkey")
+        self._launch(self._home)
 
     def _make_socket_dir(self, home: Home) -> None:
         parent = socket_dir(self._wanted_socket_dir, home.mark, _SOCKET_NAME)
@@ -229,7 +242,7 @@ class EmbeddedValkey:
             + f"dir {_quoted(home.path)}\n"
         )
 
-    def _await_ready(self, child: Child) -> None:
+    def _until_ready(self, child: Child) -> Iterator[None]:
         deadline = time.monotonic() + _START_WAIT_S
         told = time.monotonic() + 3.0
         while not _answer(self._socket, self._password).endswith(_PONG):
@@ -246,7 +259,7 @@ class EmbeddedValkey:
             if time.monotonic() > told:
                 told += 10.0
                 self._progress("Valkey is reading its data back")
-            time.sleep(0.01)
+            yield
 
 
 def _mark_args(mark: str) -> tuple[str, str]:

@@ -43,7 +43,7 @@ def resolve(name: str, search: tuple[Path, ...] = ()) -> Processor:
         raise ProcessorError(f"found {name!r}: there is no module {error.name!r}") from error
     except AttributeError as error:
         raise ProcessorError(f"found {name!r}: {module_name} has no {attribute!r}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that leaves must not take us along
         reason = f"{type(error).__name__}: {error}"
         raise ProcessorError(f"found {name!r}: {module_name} fails on import: {reason}") from error
     if not isinstance(found, Processor):

@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 _GRACE_SECONDS = 1
 _CONNECTIONS_MAX = 128
+_SILENT_MAX = 64
+_SILENT_SECONDS = 10.0
+_SWEEP_SECONDS = 0.2
 
 
 class _Server(uvicorn.Server):
@@ -19,6 +23,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """The nucleus decides when to stop."""
         yield
+
+
+def _asks_nothing(connection: Any) -> bool:
+    """Whether no whole request of this connection is being answered (uvicorn's protocols)."""
+    cycle = connection.cycle
+    return cycle is None or bool(cycle.response_complete)
 
 
 class HttpServer:
@@ -40,12 +50,31 @@ class HttpServer:
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
+        self._silent_since: dict[Any, float] = {}
 
     async def serve(self) -> None:
         """Answer requests until ``stop``."""
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener.dup()]))
-        # a cancelled caller must not tear the server down half way: ``stop`` does that
-        await asyncio.shield(self._task)
+        sweeping = asyncio.create_task(self._sweep())
+        try:
+            # a cancelled caller must not tear the server down half way: ``stop`` does that
+            await asyncio.shield(self._task)
+        finally:
+            sweeping.cancel()
+
+    async def _sweep(self) -> None:
+        """Close connections that never finish a request, the oldest first when there are many:
+        uvicorn waits for ever for the rest of one, and answers 503 to everybody else."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = asyncio.get_running_loop().time()
+            silent = [one for one in self._server.server_state.connections if _asks_nothing(one)]
+            since = self._silent_since
+            self._silent_since = since = {one: since.get(one, now) for one in silent}
+            oldest = sorted(silent, key=since.__getitem__)
+            late = [one for one in oldest if now - since[one] > _SILENT_SECONDS]
+            for one in {*late, *oldest[: max(0, len(oldest) - _SILENT_MAX)]}:
+                one.transport.close()
 
     async def stop(self) -> None:
         """Finish the requests in flight, for at most a second, and close."""

@@ -7,6 +7,7 @@ acknowledged between two ticks, after which no tick can start that did not see t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from corec import layout as L
+from corec.config.effect import effect_of
 from corec.control.protocol import ControlError, Request
 from corec.control.status import committed_tick
 from corec.log import get_logger
@@ -40,6 +42,14 @@ _SNAPSHOT_SECONDS = 120.0
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
+def _when(path: object) -> str:
+    """How a key that can't be set takes effect."""
+    try:
+        return f"this key changes {effect_of(str(path))}"
+    except KeyError:
+        return "there is no such key"
+
+
 class Commands:
     """The requests of one nucleus."""
 
@@ -51,6 +61,7 @@ class Commands:
         self.holder = holder
         self.digests = Digester(rt, holder, checkpoints.aside)
         self.views = views
+        self._stepping = asyncio.Lock()
         self._handlers: dict[str, Handler] = {
             name.removeprefix("do_"): getattr(self, name)
             for name in dir(self)
@@ -125,7 +136,10 @@ class Commands:
         return {"paused": False, "tick": await self._in_effect()}
 
     async def do_step(self, args: Mapping[str, Any]) -> Any:
-        """Run exactly ``ticks`` more while paused; answers when they are committed."""
+        """Run exactly ``ticks`` more while paused, at once; answers when they are committed.
+
+        One after the other: the ticks of several clients add up, and each hears of its own.
+        """
         only(args, "ticks", "timeout_seconds")
         self._not_while_draining()
         ticks = integer(args, "ticks", 1, _STEP_TICKS_MAX, 1)
@@ -133,8 +147,23 @@ class Commands:
             {"timeout_seconds": _STEP_SECONDS, **args}, "timeout_seconds", 0.001,
             _STEP_SECONDS_MAX, f"seconds up to {_STEP_SECONDS_MAX:g}",
         )  # fmt: skip
+        began = time.monotonic()
+        try:
+            await asyncio.wait_for(self._stepping.acquire(), seconds)
+        except TimeoutError:
+            raise ControlError(
+                f"another client's step took longer than {seconds:g} s; none of these was run",
+                "timeout",
+            ) from None
+        try:
+            return await self._stepped(ticks, began, seconds)
+        finally:
+            self._stepping.release()
+
+    async def _stepped(self, ticks: int, began: float, seconds: float) -> dict[str, Any]:
         if not self.rt.get(L.C_PAUSED):
             raise ControlError("found a running world, expected a paused one: pause", "refused")
+        self._not_while_draining()
         start = await self._in_effect()
         target = start + ticks
         limit = self.rt.get(L.C_LIMIT_TICK)
@@ -144,22 +173,33 @@ class Commands:
             )
         self.rt.set(L.C_STEP_LIMIT, target)
         self.holder.ring_leader()
-        began = time.monotonic()
         deadline = began + seconds
         while committed_tick(self.rt.get) < target:
             late = time.monotonic() >= deadline
             if late or not self.rt.get(L.C_PAUSED) or self.rt.get(L.C_STOP):
-                self.rt.set(L.C_STEP_LIMIT, 0)
-                reached = committed_tick(self.rt.get)
-                why = f"{seconds:g} s were not enough" if late else "the world was resumed"
-                raise ControlError(
-                    f"{why}: at tick {reached}, {target - reached} before the end",
-                    "timeout" if late else "refused",
-                )
+                raise await self._step_cut_short(start, ticks, seconds, late=late)
             # a hundredth of what it takes anyway: to look costs the ticks some time, too
             waited = time.monotonic() - began
             await asyncio.sleep(min(max(waited / 100, _STEP_POLL_SECONDS), _STEP_POLL_SECONDS_MAX))
-        return {"paused": True, "tick": committed_tick(self.rt.get), "stepped": ticks}
+        return {"paused": True, "from_tick": start, "tick": target, "stepped": ticks}
+
+    async def _step_cut_short(
+        self, start: int, ticks: int, seconds: float, *, late: bool
+    ) -> ControlError:
+        """No further tick of the step goes; how many did."""
+        self.rt.set(L.C_STEP_LIMIT, 0)
+        with contextlib.suppress(HoldTimeout):  # a tick that is under way still counts
+            await self._in_effect()
+        done = min(ticks, committed_tick(self.rt.get) - start)
+        why = "the world was resumed"
+        if late:
+            why = f"{seconds:g} s were not enough"
+        elif self.rt.get(L.C_STOP):
+            why = "the instance is stopping"
+        return ControlError(
+            f"{why}: from tick {start}, {done} of {ticks} ticks were run",
+            "timeout" if late else "refused",
+        )
 
     async def do_set(self, args: Mapping[str, Any]) -> Any:
         """Change ``tick_hz`` or ``carga`` of the running world (not of the config file)."""
@@ -176,7 +216,7 @@ class Commands:
             word = L.C_CARGA
         else:
             raise ControlError(
-                f"path: found {path!r}, expected tick_hz or carga; other keys take a restart",
+                f"path: found {path!r}, expected tick_hz or carga; {_when(path)}",
                 "bad_request",
             )
         self.rt.set(word, float_to_word(value))

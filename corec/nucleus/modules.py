@@ -77,6 +77,6 @@ def load_modules(nucleus: CoreCNucleus) -> list[ModuloBase]:
         if name not in ELSEWHERE:
             try:
                 loaded.append(load_class(name, nucleus.rt.config)(nucleus))
-            except Exception as error:  # noqa: BLE001 - a user's module must not stop the nucleus
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - must not stop the nucleus
                 log.error("a module cannot be loaded", module=name, error=repr(error))
     return loaded

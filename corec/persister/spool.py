@@ -131,7 +131,12 @@ class Spool:
 
     def room(self) -> int:
         """Bytes of chunks that still fit (heads apart)."""
-        return max(0, self.cap_bytes - self.disk_bytes - len(pack_head(self._head)))
+        return max(0, self.room_max - self.disk_bytes)
+
+    @property
+    def room_max(self) -> int:
+        """Bytes of chunks that fit into an empty spool."""
+        return max(0, self.cap_bytes - len(pack_head(self._head)))
 
     @property
     def dropping(self) -> bool:

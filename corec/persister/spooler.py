@@ -12,7 +12,8 @@ At the limit (``persist.spool_max_mb``) ``persist.on_full`` decides:
 
     block        nothing is moved; the lanes fill and the workers wait
     drop_oldest  the oldest file becomes a gap; but no file whose rows are on their way to the
-                 database, perhaps committed: then as ``block`` until that is known
+                 database, perhaps committed: then as ``block`` until that is known.  What is larger
+                 than the whole spool becomes a gap itself
     drop_new     what comes is a gap, until a file was written to the database
 
 An error of the disk is ``block`` under every policy, and is tried again every ``RETRY_S``.
@@ -30,7 +31,7 @@ from corec.persister.batch import shares
 from corec.persister.gaps import count_frames
 from corec.persister.source import LaneSource
 from corec.persister.spool import Chunk, Spool
-from corec.persister.spool_format import WHY_DROP_NEW, Extent
+from corec.persister.spool_format import WHY_DROP_NEW, WHY_DROP_OLDEST, Extent
 from shm.killpoint import kill_point
 from shm.lane import Frame
 
@@ -154,8 +155,10 @@ class Spooler:
                 self._spool.collect(self._spool.current)
                 self._moved(kept)
             if rest and self._on_full == "drop_new":
-                await self._drop(rest)
+                await self._drop(rest, WHY_DROP_NEW)
                 rest = []
+            elif rest and self._on_full == "drop_oldest":
+                rest = await self._drop_too_large(rest)
             self._host.spool_state("its limit is reached" if rest else None)
         return not rest and sum(waiting) > PASS_BYTES
 
@@ -185,8 +188,24 @@ class Spooler:
                 rest.append(chunk)
         return kept, rest
 
-    async def _drop(self, rest: list[Chunk]) -> None:
-        lost = [chunk.extent._replace(why=WHY_DROP_NEW) for chunk in rest]
+    async def _drop_too_large(self, rest: list[Chunk]) -> list[Chunk]:
+        """Drop what no file that goes would make room for; what is left.
+
+        It is first of its lane in ``rest``: what came before it is in the spool, or too large, too.
+        """
+        seen: set[str] = set()
+        hopeless: list[Chunk] = []
+        for chunk in rest:
+            if chunk.extent.lane not in seen and self._spool.size_of(chunk) > self._spool.room_max:
+                hopeless.append(chunk)
+            else:
+                seen.add(chunk.extent.lane)
+        if hopeless:
+            await self._drop(hopeless, WHY_DROP_OLDEST)
+        return [chunk for chunk in rest if chunk not in hopeless]
+
+    async def _drop(self, rest: list[Chunk], why: int) -> None:
+        lost = [chunk.extent._replace(why=why) for chunk in rest]
         await self._spool.put_gaps(lost)
         self._moved(rest)
         self._host.lost(lost)

@@ -17,40 +17,62 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import corec
 from corec.config import Config, ConfigError
-from corec.control.folders import OWNER_LOCK, base_folder, instance_folder, unregister
+from corec.control.discover import Instance, write_instance
+from corec.control.folders import (
+    CONTROL_SOCKET,
+    INSTANCE_FILE,
+    OWNER_LOCK,
+    base_folder,
+    instance_folder,
+    register,
+    unregister,
+)
 from corec.embedded.errors import EmbeddedServerError
-from corec.log import mask
+from corec.log import get_logger, mask
 from corec.nucleus.loadable import check_loadable
 from corec.plan import Plan, make_plan
 from corec.private import make_private
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
-from corec.supervisor.signals import StopWanted, stop_the_start
+from corec.supervisor.signals import STOPS, StopWanted, stop_the_start, wait_for_the_watch
 from corec.supervisor.upgrade import Inherited
 from corec.supervisor.wishes import Wishes
 from shm.owner import OwnerAlive, OwnerLock
+
+log = get_logger("corec.supervisor")
 
 
 class Begun:
     """An instance that is ours and whose servers are coming up; ``close`` undoes that."""
 
-    def __init__(self, config: Config, notes: Notes, inherited: Inherited | None) -> None:
+    def __init__(
+        self, config: Config, notes: Notes, inherited: Inherited | None, config_path: Path | None
+    ) -> None:
         """Raises ConfigError for a plan that can't be made, StartFailed when it runs already or an
         embedded server can't be begun; nothing is left then."""
         self.config, self.notes, self.inherited = config, notes, inherited
+        self.started_unix_ns = time.time_ns()
         check_loadable(config)
         self.plan: Plan = make_plan(config)
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)
         self.servers = Servers(config, self.folder, notes.note)
+        self.state = config.state_path / config.instance_id
+        self.state_lock = OwnerLock(self.state / OWNER_LOCK)
         self._take_lock()
         try:
+            if inherited is None:
+                self._say_starting(config_path)
             self.servers.begin()
         except EmbeddedServerError as error:
             self.close()
@@ -60,27 +82,60 @@ class Begun:
             raise
 
     def _take_lock(self) -> None:
+        """Both folders are this start's alone: two that share one of them would be two worlds in
+        one place, whatever else of them differs."""
         try:
             if self.config.runtime_path is None:
                 make_private(base_folder())
             make_private(self.folder)
-            if self.inherited is not None:
-                self.lock.take_over(self.inherited.lock)
-            else:
-                self.lock.acquire()
+            self._take(self.lock, self.inherited.lock if self.inherited else None)
+        except OSError as error:
+            raise StartFailed(EXIT_CONFIG, f"runtime_dir: {error}") from None
+        try:
+            make_private(self.state)
+            self._take(self.state_lock, self.inherited.state_lock if self.inherited else None)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise StartFailed(EXIT_CONFIG, f"state_dir: {error}") from None
+            raise
+
+    def _take(self, lock: OwnerLock, descriptor: int | None) -> None:
+        if descriptor is not None:
+            lock.take_over(descriptor)
+            return
+        try:
+            lock.acquire()
         except OwnerAlive as error:
             raise StartFailed(
                 EXIT_ALIVE,
                 f"instance {self.config.instance_id!r} is running already, as pid {error.pid} "
-                f"in {self.folder}; stop it with corec-ctl stop, or choose another instance_id",
+                f"in {lock.path.parent}; stop it with corec-ctl stop, or choose another "
+                "instance_id",
             ) from None
-        except OSError as error:
-            raise StartFailed(EXIT_CONFIG, f"runtime_dir: {error}") from None
-        try:
-            make_private(self.config.state_path / self.config.instance_id)
-        except OSError as error:
-            self.close()
-            raise StartFailed(EXIT_CONFIG, f"state_dir: {error}") from None
+
+    def _say_starting(self, config_path: Path | None) -> None:
+        """Who asks meanwhile hears of this start, and not of the world that an older one left."""
+        register(self.folder)
+        write_instance(
+            Instance(
+                instance_id=self.config.instance_id,
+                pid=os.getpid(),
+                folder=str(self.folder),
+                socket=str(self.folder / CONTROL_SOCKET),
+                http_url=None,
+                redis_url="",
+                db="",
+                started_unix_ns=self.started_unix_ns,
+                config_path=str(config_path.absolute()) if config_path else None,
+                version=corec.__version__,
+            )
+        )
+
+    def forget_in_child(self) -> None:
+        """In a forked child: the locks are the supervisor's."""
+        self.lock.close_in_child()
+        self.state_lock.close_in_child()
 
     def close(self) -> None:
         """Stop the servers, give the lock back, remove the folder if it is empty. Harmless twice.
@@ -90,8 +145,10 @@ class Begun:
         """
         if not self.lock.held:
             return
+        self.state_lock.release(unlink=True)
         with contextlib.suppress(EmbeddedServerError):
             self.servers.discard()
+        (self.folder / INSTANCE_FILE).unlink(missing_ok=True)
         for name in ("pg", "redis"):
             with contextlib.suppress(OSError):
                 (self.folder / name).rmdir()
@@ -103,8 +160,8 @@ class Begun:
 
 @contextlib.contextmanager
 def _stop_signals_later() -> Iterator[None]:
-    """TERM and INT wait until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    """Stop signals wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:
@@ -114,13 +171,16 @@ def _stop_signals_later() -> Iterator[None]:
 def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
     """Run an instance of ``config``; returns the exit code, errors already printed."""
     notes = Notes()
-    stop_the_start()
+    if inherited is None:
+        stop_the_start()
+    else:
+        wait_for_the_watch()
     # Imports make hundreds of thousands of objects that stay: looking through them again and again
     # for garbage takes a fifth of their time. The supervisor enables it before it forks.
     gc.disable()
     begun: Begun | None = None
     try:
-        begun = Begun(config, notes, inherited)
+        begun = Begun(config, notes, inherited, wishes.config_path)
         notes.note("loading the kernels, or compiling what is new")
         with _stop_signals_later():
             from corec.supervisor.main import Supervisor
@@ -132,6 +192,9 @@ def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) ->
         text, code = str(error), EXIT_CONFIG
     except StartFailed as error:
         text, code = str(error), error.code
+    except (OSError, MemoryError) as error:
+        log.debug("the start failed", exc_info=error)
+        text, code = f"the system refuses what a start needs: {error}", EXIT_FAILED
     finally:
         if begun is not None:
             begun.close()

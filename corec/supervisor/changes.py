@@ -1,120 +1,313 @@
-"""Changes to a living instance: more or fewer workers, another configuration, newer code."""
+"""Changes to a living instance: more or fewer workers, another configuration, newer code.
+
+A wish (a signal) waits its turn in a queue, and is a generator: it yields while it waits for a
+child, the workers, a server. The watch loop takes a step of it at each turn and meanwhile looks
+after everybody, so nothing an operator asks for can blind the supervisor, and whatever fails in it
+ends the wish alone: ``step`` tells who asked, and ``Group.recover`` has everybody wanted again.
+
+What changes, and in which order::
+
+    reload    read and checked in a child · room for lanes · the sinks that it concerns start again,
+              first, since ticks may wait for them · workers rest, if it concerns them · the rest
+    workers   room for lanes · workers rest at a boundary · everybody starts again, blocks moved
+    upgrade   checked by the new code in a child · servers stop · exec
+
+A rest that does not come in time is called off, and leaves everything as it was.
+"""
 
 from __future__ import annotations
 
-import socket
+import signal
 import time
-from typing import Any
-
-import orjson
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, NamedTuple
 
 from corec import layout as L
+from corec import log as corec_log
 from corec.config import Config, ConfigError
-from corec.control.outcome import write_change
+from corec.control.outcome import ChangeFile, shortened
+from corec.control.status import reason_text
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
 from corec.runtime import Runtime
-from corec.supervisor import regroup, segments
-from corec.supervisor.processes import Group
-from corec.supervisor.servers import Servers
-from corec.supervisor.upgrade import exec_again, refusal
-from corec.supervisor.wishes import Wishes, worker_count
-from shm.owner import OwnerLock
+from corec.supervisor import beside, regroup, segments
+from corec.supervisor.beside import Failed
+from corec.supervisor.exits import EXIT_CONFIG
+from corec.supervisor.processes import Group, Member
+from corec.supervisor.telling import answer, raise_event
+from corec.supervisor.upgrade import CHECK_SECONDS, check_command
+from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 
 log = get_logger("corec.supervisor")
 
+REST_SECONDS_MAX: Final = 30.0
+READ_SECONDS_MAX: Final = 30.0
+ENDING_SECONDS_MAX: Final = 20.0
+Steps = Generator[None, None, None]
 
-def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
-    """An event of the supervisor, for the table ``eventos``."""
-    event = {"unix_ns": time.time_ns(), "tick": segments.world_tick(rt), "tipo": tipo,
-             "bloque": None, "entidad": None, "detalle": detalle}  # fmt: skip
-    if not rt.events["supervisor"].push(L.KIND_EVENT_FRAME, orjson.dumps(event)):
-        log.warning("an event found its lane full", tipo=tipo)
+
+class Refused(Exception):
+    """A wish that is not granted; the text says why. Everything is as it was."""
+
+
+class Hand(NamedTuple):
+    """What of the supervisor the changes need and do not own."""
+
+    stop_servers: Callable[[], Iterable[None]]
+    keep_servers: Callable[[], None]
+    become: Callable[[list[int]], None]
+    """Exec the current code, with the signals that still wait; returns never. Raises OSError."""
+    answers: ChangeFile
+    forgive: Callable[[], None]
+    """Whoever waits for another try is tried now."""
 
 
 class Changes:
-    """The changes the supervisor makes to its group between two ticks."""
+    """The wishes of one instance, one after the other."""
 
-    def __init__(self, config: Config, wishes: Wishes, rt: Runtime, group: Group) -> None:
-        self.config, self.wishes, self.rt, self.group = config, wishes, rt, group
+    def __init__(
+        self, config: Config, wishes: Wishes, rt: Runtime, group: Group, hand: Hand
+    ) -> None:
+        self.config, self.wishes, self.rt, self.group, self.hand = config, wishes, rt, group, hand
+        self._waiting: deque[int] = deque()
+        self._steps: Steps | None = None
+        self._change = ""
+        self._event = ""
+        self._before = 0
 
-    def _go_on(self, workers: int) -> None:
-        """Fork a new group at the boundary where the old one came to rest."""
+    @property
+    def busy(self) -> bool:
+        """Whether a wish is being granted, or waits."""
+        return self._steps is not None or bool(self._waiting)
+
+    def ask(self, number: int) -> None:
+        """A signal that changes the living instance."""
+        self._waiting.append(number)
+
+    def adopt(self, workers: int) -> None:
+        """An adopted world may come from another number of workers: it finishes the tick it is in
+        with those, and changes over at the boundary."""
+        if workers != self.group.workers:
+            self._begin("start", "trabajadores", self._resized(workers))
+
+    def step(self) -> bool:
+        """Go on until there is something to wait for; whether a wish has just ended."""
+        if self._steps is None:
+            if not self._waiting:
+                return False
+            self._begin_wish(self._waiting.popleft())
+        assert self._steps is not None  # begun
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._steps = None
+            return True
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the instance
+            self._steps = None
+            self.group.recover()
+            self._refuse(error)
+            return True
+        return False
+
+    def abandon(self) -> None:
+        """The instance stops: what was going on is called off, what waits is refused."""
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+            self.group.recover()
+            self._refuse(Refused("the instance stops"))
+        while self._waiting:
+            self._begin_wish(self._waiting.popleft())
+            self._refuse(Refused("the instance stops"))
+        self._steps = None
+
+    def _begin(self, change: str, event: str, steps: Steps) -> None:
+        self._change, self._event, self._steps = change, event, steps
+        self._before = self.group.workers
+
+    def _begin_wish(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._begin("reload", "recarga", self._reload())
+        elif number == signal.SIGUSR2:
+            self._begin("upgrade", "actualizacion", self._upgrade())
+        elif number == signal.SIGUSR1:
+            self._begin("reopen", "", self._reopen())
+        else:
+            more = 1 if number == signal.SIGTTIN else -1
+            self._begin("workers", "trabajadores", self._resized(self.group.workers + more))
+
+    def _refuse(self, error: Exception) -> None:
+        expected = isinstance(error, (Refused, Failed, ConfigError, OSError, EmbeddedServerError))
+        reason = str(error) or repr(error)
+        if not expected:
+            log.error("a change failed for a reason that was not foreseen", exc_info=error)
+            reason = repr(error)
+        log.error("refused; everything stays as it was", change=self._change,
+                  reason=shortened(reason))  # fmt: skip
+        if self._change not in ("start", "reopen"):
+            answer(self.hand.answers, self._change, reason)
+        if self._event:
+            same = {"antes": self._before, "ahora": self._before}
+            about = same if self._event == "trabajadores" else {}
+            raise_event(self.rt, self._event, {**about, "aceptada": False, "motivo": reason})
+
+    def _done(self, note: str | None, **detalle: Any) -> None:
+        if self._change not in ("start", "reopen"):
+            answer(self.hand.answers, self._change, None, note)
+        if self._event and detalle:
+            raise_event(self.rt, self._event, detalle)
+
+    # ------------------------------------------------------------- workers, boundaries
+
+    def _rested(self) -> Steps:
+        """Until every worker has left at a tick boundary. Raises Refused; then ticks go on."""
+        self.group.rest()
+        deadline = time.monotonic() + REST_SECONDS_MAX
+        while not self.group.rested():
+            if time.monotonic() > deadline:
+                raise Refused(
+                    f"the workers did not come to rest within {REST_SECONDS_MAX:g} s: "
+                    f"{self._who_works()}"
+                )
+            yield
+
+    def _who_works(self) -> str:
+        found = []
+        for member in self.group.members:
+            if member.role != "worker" or member.called_off:
+                continue
+            waits = self.rt.slot(member.slot).get(L.S_STATE) == L.PROC_WAITING_SINK
+            found.append(f"{member.name} " + ("waits for room" if waits else "is within its tick"))
+        for name, slot in (("PostgreSQL", L.SLOT_PERSISTER), ("Redis", L.SLOT_BROKER)):
+            if reason := reason_text(self.rt.slot(slot).get(L.S_ERROR)):
+                found.append(f"{name}: {reason}")
+        return "; ".join(found)
+
+    def _ended(self, members: list[Member]) -> Steps:
+        """Until ``members`` are gone and reaped. Raises Refused."""
+        self.group.call_off(members)
+        deadline = time.monotonic() + ENDING_SECONDS_MAX
+        while any(m.process is not None for m in members):
+            if time.monotonic() > deadline:
+                names = ", ".join(m.name for m in members if m.process is not None)
+                raise Refused(f"{names}: killed, and not gone after {ENDING_SECONDS_MAX:g} s")
+            yield
+
+    def _room_for(self, workers: int) -> None:
+        """Make the lanes that so many workers need, before anybody rests."""
+        try:
+            segments.more_lanes(self.rt, workers)
+        except OSError as error:
+            raise Refused(
+                f"no room for more workers ({workers}): {error.strerror or error}"
+            ) from None
+
+    def _regrouped(self, workers: int, meanwhile: Callable[[], None]) -> Steps:
+        """Rest, end everybody, go on with ``workers`` workers; ``meanwhile`` while nobody is."""
+        yield from self._rested()
+        yield from self._ended([m for m in self.group.members if m.role != "worker"])
+        meanwhile()
         segments.regroup_words(self.rt, workers)
         self.group.reform(workers)
+        self.group.end_rest()
         segments.start_words(self.rt, keep_control=True)
         self.group.start_all()
         self.rt.set(L.C_STATE, L.STATE_RUNNING)
 
-    def _no_room(self, workers: int) -> str | None:
-        """Make the lanes that so many workers need, before anybody rests; why that fails, else
-        None."""
-        try:
-            segments.more_lanes(self.rt, workers)
-        except OSError as error:
-            return error.strerror or str(error)
-        return None
+    def _resized(self, workers: int) -> Steps:
+        most, before = min(WORKERS_MAX, self.rt.plan.n_blocks), self.group.workers
+        if not 1 <= workers <= most:
+            raise Refused(f"found {workers} workers, expected 1 to {most} (one for each block)")
+        if workers != before:
+            self._room_for(workers)
+            yield from self._regrouped(workers, lambda: None)
+            log.info("number of workers changed", before=before, now=workers)
+        self._done(f"{workers} workers", antes=before, ahora=workers)
 
-    def resize(self, workers: int) -> None:
-        """Go on with another number of workers, blocks moved, no tick lost."""
-        wanted, before = min(workers, self.rt.plan.n_blocks), self.group.workers
-        if wanted == before:
-            return
-        if reason := self._no_room(wanted):
-            log.error("no room for more workers; their number stays", workers=before, reason=reason)
-            raise_event(self.rt, "trabajadores", {"antes": before, "ahora": before,
-                                                  "pedidos": wanted, "motivo": reason})  # fmt: skip
-            return
-        if not regroup.rest(self.rt, self.group):
-            log.error("workers did not come to rest; their number stays", workers=before)
-            return
-        self._go_on(wanted)
-        log.info("number of workers changed", before=before, now=wanted)
-        raise_event(self.rt, "trabajadores", {"antes": before, "ahora": wanted})
+    # ------------------------------------------------------------- configuration
 
-    def reload(self) -> Config:
-        """SIGHUP: take over what may change under a living world, or keep the old and say why.
-
-        Returns the configuration that holds from now on.
-        """
-        try:
-            fresh = regroup.reloaded(self.config, self.wishes)
-        except ConfigError as error:
-            log.error("reload refused, the old configuration stays", reason=str(error))
-            write_change(self.rt.folder, "reload", False, str(error))
-            raise_event(self.rt, "recarga", {"aceptada": False, "motivo": str(error)})
-            return self.config
-        if fresh is None:
+    def _reload(self) -> Steps:
+        """Take over what may change under a living world, or keep the old and say why."""
+        self.group.forgive()
+        self.hand.forgive()
+        before = self.config
+        fresh, differs = yield from beside.work(
+            lambda: regroup.reloaded(before, self.wishes), "reading the configuration",
+            READ_SECONDS_MAX, self.group.forget,
+        )  # fmt: skip
+        if not differs:
             log.info("reload: nothing changed")
-            write_change(self.rt.folder, "reload", True, "nothing has changed")
-            return self.config
-        workers = min(worker_count(fresh), self.rt.plan.n_blocks)
-        reason = self._no_room(workers)
-        if reason is None and not regroup.rest(self.rt, self.group):
-            reason = "the workers did not come to rest"
-        if reason is not None:
-            reason = f"{reason}; the old configuration stays"
-            log.error(reason)
-            write_change(self.rt.folder, "reload", False, reason)
-            return self.config
-        regroup.apply(self.rt, fresh, self.group.tables)
-        self._go_on(workers)
-        log.info("configuration reloaded")
-        write_change(self.rt.folder, "reload", True, None)
-        raise_event(self.rt, "recarga", {"aceptada": True})
-        return fresh
+            self._done("nothing has changed")
+            return
+        roles = regroup.concerned(differs)
+        relog = any(path.partition(".")[0] == "log" for path in differs)
+        workers = self.group.workers
+        if "workers" in differs:
+            workers = worker_count(fresh)
+            self._room_for(workers)
+        if relog:
+            self._log_as(fresh)
+        try:
+            yield from self._taken_over(fresh, roles, workers)
+        except BaseException:
+            self.rt.config = before
+            if relog:
+                self._log_as(before)
+            self.group.call_off(self._sinks(roles))
+            raise
+        self.config = fresh
+        log.info("configuration reloaded", changed=differs)
+        self._done(None, aceptada=True, claves=differs)
 
-    def upgrade(self, lock: OwnerLock, listener: socket.socket, servers: Servers) -> None:
-        """SIGUSR2: become the current code; the processes tick on while it is imported.
+    def _taken_over(self, fresh: Config, roles: frozenset[str], workers: int) -> Steps:
+        before, self.rt.config = self.rt.config, fresh
 
-        Returns only when that is refused.
-        """
-        reason = refusal(self.wishes)
-        if reason is None:
-            try:
-                exec_again(self.wishes, lock, listener, self.group, servers)
-            except EmbeddedServerError as error:
-                reason = str(error)
-        log.error("upgrade refused, the running code stays", reason=reason)
-        write_change(self.rt.folder, "upgrade", False, reason)
-        raise_event(self.rt, "actualizacion", {"aceptada": False, "motivo": reason})
+        def words() -> None:
+            regroup.take_over(self.rt, before, fresh, self.group.tables)
+
+        sinks = self._sinks(roles)
+        yield from self._ended(sinks)
+        for member in sinks:
+            self.group.start(member)
+        if "worker" in roles:
+            yield from self._regrouped(workers, words)
+            return
+        nucleus = [m for m in self.group.members if m.role == "nucleus"]
+        yield from self._ended(nucleus)
+        words()
+        for member in nucleus:
+            self.group.start(member)
+
+    def _sinks(self, roles: frozenset[str]) -> list[Member]:
+        return [m for m in self.group.members if m.role in roles & {"persister", "broker"}]
+
+    def _log_as(self, config: Config) -> None:
+        """Every process forked from now on logs as ``config`` says. Raises Refused."""
+        try:
+            corec_log.configure(config.log.format, config.log.level, config.log_path, "supervisor")
+        except OSError as error:
+            raise Refused(f"log.file: {error.strerror}: {config.log_path}") from None
+
+    def _reopen(self) -> Steps:
+        corec_log.reopen()
+        yield from ()
+
+    # ------------------------------------------------------------- code
+
+    def _upgrade(self) -> Steps:
+        """Become the current code; the processes tick on while it is checked and imported."""
+        code, text = yield from beside.command(
+            check_command(self.wishes), "the check of the new code", CHECK_SECONDS
+        )
+        if code == EXIT_CONFIG:
+            raise Refused(text)
+        if code != 0:  # broken code: the last line of its traceback says how
+            last = text.splitlines()[-1] if text else beside.exit_text(code)
+            raise Refused(f"the new code can't be run: {last}")
+        try:
+            for _ in self.hand.stop_servers():
+                yield
+            self.hand.become(list(self._waiting))
+        finally:
+            self.hand.keep_servers()

@@ -3,7 +3,8 @@
 Life: lock, servers begun (``begin``) → HTTP port → world adopted, restored or new → servers up →
 fork → watch → stop → summary.
 The watch loop sleeps in ``poll`` on signals and on the children's pidfds; it reads control words,
-never an entity.
+never an entity. Nothing in it waits: what takes time is a generator of which each turn takes a step
+(``changes``, ``servers``), or a process beside it (``beside``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -29,34 +29,39 @@ from corec.control.folders import (
     PERSISTER_FILE,
     register,
 )
-from corec.control.outcome import CHANGE_FILE, write_change
+from corec.control.outcome import CHANGE_FILE, ChangeFile
 from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
-from corec.log import get_logger, reopen
+from corec.log import get_logger
 from corec.plan import Plan
 from corec.runtime import Owner, Runtime
-from corec.supervisor import aside, regroup, segments
+from corec.supervisor import aside, segments
 from corec.supervisor.begin import Begun
-from corec.supervisor.changes import Changes, raise_event
+from corec.supervisor.changes import Changes, Hand
+from corec.supervisor.drain import Drain, Drained
 from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
 from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import compile_processors, fitting_checkpoint, open_world
-from corec.supervisor.processes import Group, Member
+from corec.supervisor.processes import Group, Member, retire_inherited
 from corec.supervisor.servers import ServerUnreachable
 from corec.supervisor.signals import Signals
 from corec.supervisor.summary import resident_bytes, summary
+from corec.supervisor.telling import answer, raise_event
+from corec.supervisor.upgrade import become
 from corec.supervisor.wishes import Wishes, worker_count
 from corec.world.inspect import totals
 from shm.segment import remove_leftovers
 
 log = get_logger("corec.supervisor")
 
-DRAIN_SECONDS_MAX: Final = 60.0
 NO_LIMIT: Final = 2**62
 POLL_SECONDS: Final = 0.25
+SOON_SECONDS: Final = 0.02
 SERVERS_SECONDS: Final = 0.5
+SUMMARY_SECONDS: Final = 5.0
+Finished = Callable[[Member, int], bool]
 
 
 class Supervisor:
@@ -72,14 +77,20 @@ class Supervisor:
         self.limit = NO_LIMIT
         self.servers_looked = 0.0
         self.taken_over = False
+        self.report: dict[str, Any] = {}
+        self.answers: ChangeFile
+        self.signals: Signals
+        self.changes: Changes
         self.notifier = Notifier(os.environ)
 
     def run(self) -> int:
         """The whole life of the instance; raises ``StartFailed`` before anything ticks."""
         try:
-            return self._run_locked(self.begun.plan)
+            code = self._run_locked(self.begun.plan)
         finally:
             self._clean_up()
+        # last: whoever reads the summary may take its time, and find nothing running any more
+        return code if self._report(self.report) else EXIT_FAILED
 
     def _clean_up(self) -> None:
         """Leave nothing behind but a world that is to be adopted."""
@@ -97,6 +108,7 @@ class Supervisor:
     def _run_locked(self, plan: Plan) -> int:
         compile_processors(plan)
         remove_leftovers(self.folder)
+        self.answers = ChangeFile(self.folder)
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)
         adopting = self.keep_world and not self.wishes.fresh
@@ -134,16 +146,20 @@ class Supervisor:
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
             raise StartFailed(EXIT_FAILED, str(error)) from None
         self._fill(rt)
-        group = self.group = Group(rt, tables, rt.get(L.C_WORKERS), self.lock)
+        group = self.group = Group(rt, tables, rt.get(L.C_WORKERS), self.begun.forget_in_child)
         if self.inherited is not None:
-            regroup.retire_inherited(rt, self.inherited.children)
+            retire_inherited(rt, self.inherited.children)
+            group.inherit_counts()
         segments.start_words(rt, keep_control=self.inherited is not None)
-        if self.wishes.ticks is not None and self.inherited is None:
-            self.limit = segments.world_tick(rt) + self.wishes.ticks
-        elif self.inherited is not None:
+        if self.inherited is None:
+            rt.updates_before = int(totals(rt)["entity_updates"])
+            if self.wishes.ticks is not None:
+                self.limit = segments.world_tick(rt) + self.wishes.ticks
+            rt.set(L.C_LIMIT_TICK, self.limit)
+        else:
+            rt.updates_before = self.inherited.updates_before
             self.limit = rt.get(L.C_LIMIT_TICK)
-        rt.set(L.C_LIMIT_TICK, self.limit)
-        rt.updates_before = int(totals(rt)["entity_updates"])
+            workers = min(self.inherited.workers, plan.n_blocks)
         self._announce(rt)
         return self._live(rt, group, workers)
 
@@ -190,7 +206,7 @@ class Supervisor:
                 http_url=str(rt.info["http_url"]),
                 redis_url=self.servers.redis_shown,
                 db=self.servers.db_shown,
-                started_unix_ns=time.time_ns(),
+                started_unix_ns=self.begun.started_unix_ns,
                 config_path=str(path.absolute()) if path else None,
                 version=corec.__version__,
                 redis_password_file=self.servers.redis_password_file,
@@ -199,96 +215,146 @@ class Supervisor:
         self.face.started(rt)
 
     def _live(self, rt: Runtime, group: Group, workers: int) -> int:
-        signals = Signals()
+        signals = self.signals = Signals()
         # Not collected first: freeing leaves holes in the pages that the children share.
         gc.freeze()
         gc.enable()
-        started = time.monotonic()
         base = rt.get(L.C_BASE_TICK)
         self.keep_world = True  # whatever happens now, but for a clean end
+        changes = self.changes = Changes(self.config, self.wishes, rt, group, self._hand(group, rt))
+        drained: Drained | None = None
         try:
             group.start_all()
+            if self.inherited is None:
+                group.all_started()
             rt.set(L.C_STATE, L.STATE_RUNNING)
-            # An adopted world may come from another number of workers: it finishes the tick it is
-            # in with those, and changes over at the boundary.
-            Changes(self.config, self.wishes, rt, group).resize(workers)
+            changes.adopt(workers)
             self.notifier.ready(f"ticking from {base}")
             if self.inherited is not None:
-                write_change(self.folder, "upgrade", True, None)
-            at_once = self._watch(rt, group, signals)
+                answer(self.answers, "upgrade", None)
+                raise_event(rt, "actualizacion", {"aceptada": True})
+                for number in self.inherited.signals:
+                    changes.ask(number)
+            at_once = self._watch(rt, group)
             rt.resident_bytes = resident_bytes(group, os.getpid())
-            clean = False if at_once else self._drain(rt, group, signals)
+            changes.abandon()
+            if not at_once:
+                drained = self._drain(rt, group)
         finally:
             signals.close()
-        seconds = time.monotonic() - started
-        self.keep_world = not clean
-        if not clean:
+        seconds = (time.monotonic_ns() - rt.get(L.C_START_MONO_NS)) / 1e9
+        resumable = drained is not None and drained.at_boundary and drained.checkpoint
+        self.keep_world = drained is None or not (resumable and drained.delivered)
+        if not resumable:
             rt.set(L.C_STOP, L.STOP_NOW)
-            group.kill_all()
+        group.kill_all()
         self.face.finished()
-        if not clean:
+        if drained is None:
             log.warning("stopped without draining; the world stays in memory",
                         folder=str(self.folder))  # fmt: skip
-        self._report(summary(rt, group, base, seconds))
-        return EXIT_DONE if clean else EXIT_FAILED
+        found = summary(rt, group, base, seconds)
+        found["undelivered_bytes"] = drained.waiting_bytes if drained is not None else None
+        self.report = found
+        return EXIT_DONE if resumable else EXIT_FAILED
 
-    def _report(self, found: dict[str, Any]) -> None:
-        if self.wishes.json:
-            sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
-            sys.stdout.flush()
-        else:
+    def _hand(self, group: Group, rt: Runtime) -> Hand:
+        def become_current(waiting: list[int]) -> None:
+            # nothing is lost with this program's memory but what is handed over here
+            state = {
+                "lock": self.begun.lock.descriptor,
+                "state_lock": self.begun.state_lock.descriptor,
+                "http": self.listener.fileno(),
+                "children": [member.process.pid for member in group.running()],
+                "workers": group.workers,
+                "signals": waiting,
+                "updates_before": rt.updates_before,
+            }
+            document = self.wishes.document
+            if document is not None:
+                document.give_back()
+            try:
+                become(self.wishes, state, [state["lock"], state["state_lock"], state["http"]])
+            finally:
+                if document is not None:
+                    document.take_again()
+
+        return Hand(
+            self.servers.stopping,
+            self.servers.keep,
+            become_current,
+            self.answers,
+            self.servers.forgive,
+        )
+
+    def _report(self, found: dict[str, Any]) -> bool:
+        """The summary, once everything else is done; false when it could not be written."""
+        if self.wishes.document is None:
             self.face.summary(found)
+            return True
+        text = orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n"
+        try:
+            self.wishes.document.write(text, SUMMARY_SECONDS)
+        except OSError as error:
+            log.error("the summary could not be written to standard output", reason=error.strerror)
+            return False
+        return True
 
-    def _care(self, rt: Runtime, group: Group, finished: Callable[[Member, int], bool]) -> None:
-        """Reap, restart, kill what is frozen, keep the embedded servers up."""
+    def _turn(self, rt: Runtime, group: Group, finished: Finished, seconds: float) -> None:
+        """One turn of the watch loop: reap, restart, kill what is frozen, keep the servers up, go
+        on with a change, sleep until something happens."""
         for member, code in group.reap():
             if finished(member, code):
                 member.finished = True
-                continue
-            if code == TAKEN_OVER:
+            elif code == TAKEN_OVER:
                 self.taken_over = True  # it must not be started again: the servers are another's
-                continue
-            parked = group.schedule_restart(member, code)
-            group.restart_due()
-            detail = {"proceso": member.name, "salida": code}
-            raise_event(rt, "aparcado" if parked else "reinicio", detail)
+            elif not group.left(member, code):
+                parked = group.schedule_restart(member, code)
+                detail = {"proceso": member.name, "salida": code}
+                raise_event(rt, "aparcado" if parked else "reinicio", detail)
         group.restart_due()
         group.kill_frozen()
         rt.set(L.C_BEAT_NS, time.monotonic_ns())
+        self._look_at_servers(rt)
+        if self.changes.step():
+            self.config = self.changes.config
+            self.notifier.ready("running")
+        self.face.status(rt)
+        soon = self.changes.busy or self.servers.reviving
+        due = group.next_due()
+        seconds = min(seconds, SOON_SECONDS if soon else seconds, seconds if due is None else due)
+        self.signals.sleep([member.pidfd for member in group.running()], seconds)
+
+    def _look_at_servers(self, rt: Runtime) -> None:
         now = time.monotonic()
-        if now - self.servers_looked < SERVERS_SECONDS:
+        if now - self.servers_looked < SERVERS_SECONDS and not self.servers.reviving:
             return
         self.servers_looked = now
         try:
             for name in self.servers.keep_alive():
                 log.warning("embedded server died and was started again", server=name)
                 raise_event(rt, "servidor", {"servidor": name})
-        except EmbeddedServerError as error:
-            log.error("embedded server does not come up", reason=str(error))
+        except (EmbeddedServerError, OSError) as error:
+            log.error("embedded server does not come up; it is tried again", reason=str(error))
 
-    def _sleep(self, group: Group, signals: Signals, seconds: float) -> None:
-        due = group.next_due()
-        pidfds = [member.pidfd for member in group.running()]
-        signals.sleep(pidfds, seconds if due is None else min(seconds, due))
-
-    def _watch(self, rt: Runtime, group: Group, signals: Signals) -> bool:
+    def _watch(self, rt: Runtime, group: Group) -> bool:
         """Until the ticks are done or a signal says stop; true: stop at once."""
         while True:
-            self._care(rt, group, lambda _member, _code: False)
             if self._lost(group):
                 return True
-            for number in signals.take():
+            for number in self.signals.take():
                 if number == signal.SIGQUIT:
                     return True
                 if number in (signal.SIGTERM, signal.SIGINT):
                     return False
-                self._act(rt, group, number)
-            if segments.world_tick(rt) >= self.limit:
+                if number != signal.SIGUSR1:
+                    self.notifier.reloading()
+                self.changes.ask(number)
+            if segments.world_tick(rt) >= self.limit and not self.changes.busy:
                 return False
-            self.face.status(rt)
             resting = rt.get(L.C_PAUSED) != 0 or group.sightings.moving
             self.notifier.alive(segments.world_tick(rt), resting)
-            self._sleep(group, signals, POLL_SECONDS if self.limit == NO_LIMIT else 0.02)
+            seconds = POLL_SECONDS if self.limit == NO_LIMIT else 0.02
+            self._turn(rt, group, lambda _member, _code: False, seconds)
 
     def _lost(self, group: Group) -> bool:
         """Whether another instance has taken this one's servers over; told once."""
@@ -298,56 +364,15 @@ class Supervisor:
                       without=[m.name for m in group.members if m.process is None])  # fmt: skip
         return self.taken_over
 
-    def _act(self, rt: Runtime, group: Group, number: int) -> None:
-        """A signal that changes the living instance."""
-        if number == signal.SIGUSR1:
-            reopen()
-            return
-        changes = Changes(self.config, self.wishes, rt, group)
-        if number == signal.SIGTTIN:
-            changes.resize(group.workers + 1)
-        elif number == signal.SIGTTOU:
-            changes.resize(max(1, group.workers - 1))
-        elif number == signal.SIGHUP:
-            group.forgive()
-            self.notifier.reloading()
-            self.config = changes.reload()
-            self.notifier.ready("running")
-        elif number == signal.SIGUSR2:
-            self.notifier.reloading()
-            changes.upgrade(self.lock, self.listener, self.servers)
-            self.notifier.ready("running, upgrade refused")
-
-    def _drain(self, rt: Runtime, group: Group, signals: Signals) -> bool:
-        """Stop stage by stage; false when it was cut short or did not end in time."""
+    def _drain(self, rt: Runtime, group: Group) -> Drained | None:
+        """Stop stage by stage; None when it was cut short."""
         rt.set(L.C_STATE, L.STATE_DRAINING)
         self.notifier.stopping()
-        group.forgive()
-        deadline = time.monotonic() + DRAIN_SECONDS_MAX
-        stages = (
-            (L.STOP_TICKS, ("worker",)),
-            (L.STOP_SINKS, ("persister", "broker")),
-            (L.STOP_NUCLEUS, ("nucleus",)),
-        )
-        for stop, roles in stages:
-            rt.set(L.C_STOP, stop)
-            for bell in rt.doorbells:
-                bell.wake()
 
-            def finished(member: Member, code: int, now: int = stop) -> bool:
-                leaves = next(s for s, r in stages if member.role in r)
-                return code == 0 and leaves <= now
+        def turn(finished: Finished) -> bool:
+            if self._lost(group) or {signal.SIGQUIT, signal.SIGINT} & set(self.signals.take()):
+                return False
+            self._turn(rt, group, finished, 0.05)
+            return True
 
-            while any(not m.finished for m in group.members if m.role in roles):
-                self._care(rt, group, finished)
-                if self._lost(group):
-                    return False
-                if {signal.SIGQUIT, signal.SIGINT} & set(signals.take()):
-                    return False
-                if time.monotonic() > deadline:
-                    waiting = [m.name for m in group.members if not m.finished and m.role in roles]
-                    log.error("not drained in time", waiting=waiting, seconds=DRAIN_SECONDS_MAX)
-                    return False
-                self.face.status(rt)
-                self._sleep(group, signals, 0.05)
-        return rt.get(L.C_DIGEST_VALID) != 0
+        return Drain(rt, group).run(turn)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from corec.config import Config, ConfigError, Fault
 from corec.entities.compile import compile_processor
@@ -23,6 +22,7 @@ from corec.world.checkpoint import (
 )
 from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
 from corec.world.restore import check_parts
+from corec.world.shape import Shape, differences, read_shape, shape
 from corec.world.tables import Tables
 from shm.segment import SegmentNoSpace, SegmentRefused
 
@@ -72,7 +72,7 @@ def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
     refused = [one for one in passed if one.kind != ODD]
     if chosen is None and misfits:
         what = f"checkpoint {misfits[0].path}"
-        raise StartFailed(EXIT_CONFIG, _misfit(config, what, misfits[0].head))
+        raise StartFailed(EXIT_CONFIG, _misfit(config, plan, what, misfits[0].head))
     if chosen is None and refused:
         raise StartFailed(EXIT_CONFIG, f"{refused[0].why}; --fresh begins a new world")
     _tell_passed_over(passed, misfits, chosen)
@@ -97,26 +97,21 @@ def _tell_passed_over(
                     tick=tick)  # fmt: skip
 
 
-def _misfit(config: Config, what: str, head: dict[str, Any]) -> str:
-    differs = []
-    if head.get("seed") != config.seed:
-        differs.append(f"seed: found {head.get('seed')}, configured {config.seed}")
-    if head.get("entidades") != config.entidades:
-        differs.append(f"entidades: found {head.get('entidades')}, configured {config.entidades}")
-    if not differs:
-        differs.append("bloques, parametros or the state fields of a processor differ")
+def _misfit(config: Config, plan: Plan, what: str, found: Shape | None) -> str:
+    differs = differences(found, shape(plan, config.seed)) if found is not None else []
     return (
-        f"the world in {what} does not fit the config ({'; '.join(differs)}); "
+        f"the world in {what} does not fit the config "
+        f"({'; '.join(differs) or 'what differs is not known'}); "
         "use its config, or --fresh to set it aside and begin a new world"
     )
 
 
-def _refused(config: Config, folder: Path, error: SegmentRefused) -> str:
+def _refused(config: Config, plan: Plan, folder: Path, error: SegmentRefused) -> str:
     """Why the world in memory is not taken; nothing of it was changed."""
     if error.path.name == segments.WORLD and error.found.startswith("layout"):
-        head = segments.described(folder)
-        if head is not None:
-            return _misfit(config, str(folder), head)
+        found = read_shape(folder)
+        if found is None or differences(found, shape(plan, config.seed)):
+            return _misfit(config, plan, str(folder), found)
     return (
         f"the world in {folder} is damaged, or not of this version: {error.path.name}: found "
         f"{error.found}, expected {error.expected}; nothing was changed; put the right file back, "
@@ -151,7 +146,7 @@ def open_world(
             EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"
         ) from None
     except SegmentRefused as error:
-        raise StartFailed(EXIT_CONFIG, _refused(config, folder, error)) from None
+        raise StartFailed(EXIT_CONFIG, _refused(config, plan, folder, error)) from None
     except CheckpointRefused as error:
         raise StartFailed(EXIT_CONFIG, f"{error}; --fresh begins a new world") from None
     except ProcessorError as error:

@@ -26,6 +26,7 @@ class Restarts:
     quick_deaths: int = 0
     count: int = 0
     due: float | None = field(default=None)
+    failed_starts: int = 0
 
     @property
     def parked(self) -> bool:
@@ -36,6 +37,14 @@ class Restarts:
         """It was (re)started."""
         self.started = now
         self.due = None
+        self.failed_starts = 0
+
+    def not_started(self, now: float) -> float:
+        """There was no process to be had; returns when to try again. It is no death."""
+        delay = min(FIRST_DELAY_SECONDS * 2.0**self.failed_starts, DELAY_SECONDS_MAX)
+        self.failed_starts += 1
+        self.due = now + delay
+        return self.due
 
     def died(self, now: float) -> float:
         """It died; returns when to start it again."""

@@ -20,10 +20,13 @@ from corec.config import Config, ConfigError, Fault
 from corec.frames import row_payload_bytes
 from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime, float_to_word
+from corec.supervisor.memory import memory_limit
+from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.restore import load_checkpoint
+from corec.world.shape import write_shape
 from corec.world.tables import Tables, make_tables
 from shm.lane import Lane, capacity_for, lane_region_bytes
 from shm.layout import layout_hash
@@ -34,7 +37,6 @@ OUT_LANE_BYTES: Final = 8 * L.MIB
 ROWS_LANE_BYTES_MIN: Final = 8 * L.MIB
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
-WORKERS_MAX: Final = 1024
 CONTROL: Final = "control.seg"
 WORLD: Final = "world.seg"
 Progress = Callable[[int, int], None]
@@ -81,8 +83,12 @@ def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
     found = os.statvfs(place)
     free = found.f_bavail * found.f_frsize + freed
     needed = bytes_needed(plan, lanes)
+    text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
+    limit = memory_limit()
+    if limit is not None and needed > limit.bytes:
+        room = f"less than the {limit.bytes / L.MIB:.0f} MiB of memory that {limit.path} allows"
+        raise ConfigError([Fault("bloques", text, room)])
     if needed > free:
-        text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
         room = f"what fits into the {free / L.MIB:.0f} MiB free in {place} (runtime_dir)"
         raise ConfigError([Fault("bloques", text, room)])
 
@@ -165,6 +171,7 @@ def create(
         name: _create_lane(folder, name, capacity, epoch, starts.get(name, 0))
         for name, capacity in lane_files(plan, workers).items()
     }
+    write_shape(folder, plan, config.seed)
     half = folder / f"{CONTROL}.new"
     control = Segment.create(
         half,
@@ -261,19 +268,6 @@ def fits(config: Config, folder: Path, plan: Plan) -> bool:
     return True
 
 
-def described(folder: Path) -> dict[str, int] | None:
-    """Seed and number of entities of the world in ``folder``; None if nobody can tell."""
-    try:
-        control = _attach(folder / CONTROL, "corec control", L.CONTROL_LAYOUT_HASH, None)
-    except SegmentRefused:
-        return None
-    words = control.words
-    found = {"seed": int(words[L.C_SEED]), "entidades": int(words[L.C_ENTIDADES])}
-    del words
-    control.close()
-    return found
-
-
 def set_aside(folder: Path) -> Path:
     """Move every file of the world in ``folder`` into a folder beside them; returns that one."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -331,7 +325,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
     are new.
     """
     rt.set(L.C_STOP, L.STOP_NO)
-    rt.set(L.C_FINAL, 0)
+    rt.set(L.C_REST, rt.get(L.C_REST) + (rt.get(L.C_REST) & 1))
     rt.set(L.C_SUPERVISOR_PID, os.getpid())
     rt.set(L.C_HOLD_RELEASE, rt.get(L.C_HOLD_REQUEST))
     rt.set(L.C_DIGEST_VALID, 0)

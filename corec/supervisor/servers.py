@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corec.config import Config
+from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.postgres import EmbeddedPostgres
 from corec.embedded.valkey import EmbeddedValkey
+from corec.embedded.waiting import waited_for
 from corec.libpq import shielded
 from corec.log import mask
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, StartFailed
+from corec.supervisor.restarts import Restarts
 
 if TYPE_CHECKING:  # servers are begun before anything heavy is loaded
     from corec.runtime import Owner
@@ -49,6 +53,10 @@ class Servers:
         """Who holds the servers' leases; set before ``reach``."""
         self.take_over = False
         """Whether a lease of another live instance is taken from it."""
+        self._wanted = True
+        self._reviving: dict[str, Generator[None, None, None]] = {}
+        self._due: dict[str, float] = {}
+        self._deaths = {name: Restarts() for name in ("postgres", "valkey")}
         self.postgres: EmbeddedPostgres | None = None
         self.valkey: EmbeddedValkey | None = None
         if config.db.embedded:
@@ -178,18 +186,82 @@ class Servers:
         except owner.HeldElsewhere as error:
             raise held_elsewhere(instance_id, f"Redis at {redis.shown()}", str(error)) from None
 
+    def _both(self) -> list[tuple[str, EmbeddedPostgres | EmbeddedValkey]]:
+        found: list[tuple[str, EmbeddedPostgres | EmbeddedValkey]] = []
+        if self.postgres is not None:
+            found.append(("postgres", self.postgres))
+        if self.valkey is not None:
+            found.append(("valkey", self.valkey))
+        return found
+
     def keep_alive(self) -> list[str]:
-        """Start again what died of the embedded servers; returns the names of those restarted."""
-        revived = []
-        for name, server in (("postgres", self.postgres), ("valkey", self.valkey)):
-            if server is not None and not server.alive():
-                server.start()
+        """One look, and one step of bringing back what died; never waits for a server.
+
+        Returns the names of those that take connections again. Raises EmbeddedServerError when
+        one did not come up: it is tried again, later each time.
+        """
+        revived: list[str] = []
+        now = time.monotonic()
+        for name, server in self._both() if self._wanted else ():
+            steps = self._reviving.get(name)
+            if steps is None:
+                if server.alive():
+                    continue
+                due = self._due.get(name)
+                if due is None:  # it has just died
+                    due = self._due[name] = self._deaths[name].died(now)
+                if now < due:
+                    continue
+                steps = self._reviving[name] = self._bring_back(server)
+            try:
+                next(steps)
+            except StopIteration:
+                self._settled(name)
                 revived.append(name)
+            except EmbeddedServerError:
+                self._settled(name)
+                raise
         return revived
 
+    def _bring_back(self, server: EmbeddedPostgres | EmbeddedValkey) -> Generator[None, None, None]:
+        try:
+            yield from server.starting()
+        except EmbeddedServerError:
+            yield from server.stopping()
+            raise
+
+    def _settled(self, name: str) -> None:
+        del self._reviving[name], self._due[name]
+        self._deaths[name].start(time.monotonic())
+
+    def forgive(self) -> None:
+        """Something has changed: what waits for its next try is tried now."""
+        for name in self._due:
+            self._due[name] = self._deaths[name].started
+            self._deaths[name].forgive(self._deaths[name].started)
+
+    @property
+    def reviving(self) -> bool:
+        """Whether one is being brought back: there is a step to take soon."""
+        return bool(self._reviving)
+
+    def stopping(self) -> Iterator[None]:
+        """Stop the embedded servers; yields until they have. Raises EmbeddedServerError."""
+        self._wanted = False
+        self._forget()
+        for _name, server in reversed(self._both()):
+            yield from server.stopping()
+
+    def keep(self) -> None:
+        """They are wanted after all: ``keep_alive`` starts them again."""
+        self._wanted = True
+
     def stop(self) -> None:
-        """Stop the embedded servers."""
-        if self.valkey is not None:
-            self.valkey.stop()
-        if self.postgres is not None:
-            self.postgres.stop()
+        """``stopping``, waited for."""
+        waited_for(self.stopping())
+
+    def _forget(self) -> None:
+        for steps in self._reviving.values():
+            steps.close()
+        self._reviving.clear()
+        self._due.clear()

@@ -1,75 +1,136 @@
 """Signals of the supervisor, in the three parts of its life.
 
-While it starts, TERM and INT raise ``StopWanted``: the start is given up and cleaned up after.
-While processes run, every signal is noted by a handler and taken by the watch loop, which a pipe
-wakes. From then on they are ignored: what is left to do is bounded, and must not be cut short.
+While it starts, TERM, INT and QUIT raise ``StopWanted``: the start is given up and cleaned up
+after. The others wait, blocked. While processes run, all of them are blocked and read from a
+signalfd, which wakes the watch loop. From then on they are ignored: what is left to do is bounded,
+and must not be cut short.
+
+Why blocked, and no handlers: a signal that is pending survives ``exec``, so none is lost while the
+supervisor becomes other code; a terminal with ``stty tostop`` lets a process that blocks TTOU
+write, instead of telling its whole group to stop; and a signalfd says who sent what. The kernel
+sends TTIN and TTOU of its own when somebody of the group reads from or writes to the terminal in
+the background: that is no wish for a worker more or fewer. It sends HUP when the terminal is gone:
+that is no wish for a reload.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import os
 import select
 import signal
+import struct
+import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
-WATCHED: Final = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
-    signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD,
+from corec.terminal import terminal_gone
+
+STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+WISHES: Final = (
+    signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
 )  # fmt: skip
+_INFO: Final = struct.Struct("=Iii116x")  # signalfd_siginfo: number, errno, code, and the rest
+_MASK_BYTES: Final = 128  # sigset_t
+BLIND_SECONDS: Final = 0.05
+_FROM_KERNEL: Final = 0x80  # SI_KERNEL
 
 
 class StopWanted(BaseException):
-    """SIGTERM or SIGINT while the instance starts; no ``except Exception`` takes it for a fault."""
+    """A stop signal while the instance starts; no ``except Exception`` takes it for a fault."""
 
 
 def _raise_stop(number: int, _frame: object) -> None:
-    for other in (signal.SIGTERM, signal.SIGINT):
+    for other in STOPS:
         signal.signal(other, signal.SIG_IGN)
     raise StopWanted(signal.Signals(number).name)
 
 
 def stop_the_start() -> None:
-    """From now until ``Signals`` takes over, TERM and INT raise ``StopWanted``, once."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    """From now until ``Signals`` takes over, a stop signal raises ``StopWanted``, once, and the
+    others wait."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
+    for number in STOPS:
         signal.signal(number, _raise_stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+def wait_for_the_watch() -> None:
+    """From now until ``Signals`` takes over, every signal waits (the world ticks already)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, *WISHES))
+
+
+class Noted(NamedTuple):
+    """A signal and where it came from."""
+
+    number: int
+    from_kernel: bool
 
 
 class Signals:
     """Installed from the first fork to the last reap."""
 
     def __init__(self) -> None:
-        self._noted: list[int] = []
-        self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-        for number in WATCHED:
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, _frame: object) -> None:
-        if number != signal.SIGCHLD:
-            self._noted.append(number)
+        self._survives_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, *WISHES))
+        for number in STOPS:
+            signal.signal(number, signal.SIG_DFL)
+        self._descriptor = _signalfd((*STOPS, *WISHES))
 
     def take(self) -> list[int]:
-        """The signals since the last call, in order, without SIGCHLD."""
-        taken, self._noted = self._noted, []
-        return taken
+        """The signals since the last call, in order; a hangup of the terminal as SIGTERM."""
+        found: list[int] = []
+        while True:
+            try:
+                raw = os.read(self._descriptor, _INFO.size)
+            except BlockingIOError:
+                return found
+            number, _errno, code = _INFO.unpack(raw)
+            meant = self._meant(Noted(number, code == _FROM_KERNEL))
+            if meant is not None:
+                found.append(meant)
 
-    def sleep(self, pidfds: Iterable[int], seconds: float) -> None:
-        """Until a signal, the end of a process of ``pidfds``, or ``seconds`` later."""
+    def _meant(self, noted: Noted) -> int | None:
+        if noted.number in (signal.SIGTTIN, signal.SIGTTOU) and noted.from_kernel:
+            return None
+        if noted.number == signal.SIGHUP:
+            # a shell that loses its terminal hands the signal on to its jobs by kill
+            hangup = noted.from_kernel or terminal_gone()
+            if hangup and self._survives_hangup:
+                return None
+            return signal.SIGTERM if hangup else signal.SIGHUP
+        return noted.number
+
+    def sleep(self, descriptors: Iterable[int], seconds: float) -> None:
+        """Until a signal, one of ``descriptors`` is readable, or ``seconds`` later."""
         poll = select.poll()
-        poll.register(self._wakeup[0], select.POLLIN)
-        for descriptor in pidfds:
+        poll.register(self._descriptor, select.POLLIN)
+        for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
-        poll.poll(1000.0 * seconds)
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wakeup[0], 4096)
+        try:
+            poll.poll(1000.0 * seconds)
+        except OSError:  # no memory for it, or a limit that was lowered below what is open
+            time.sleep(min(seconds, BLIND_SECONDS))
 
     def close(self) -> None:
         """Nothing more is to be told: ignore them from now on."""
-        signal.set_wakeup_fd(-1)
-        for number in WATCHED:
-            ignored = number != signal.SIGCHLD
-            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
-        for end in self._wakeup:
-            os.close(end)
+        for number in (*STOPS, *WISHES):
+            signal.signal(number, signal.SIG_IGN)
+        os.close(self._descriptor)
+
+
+def unblocked() -> None:
+    """In a forked child: no signal waits."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _signalfd(numbers: Iterable[int]) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    mask = (ctypes.c_uint8 * _MASK_BYTES)()
+    libc.sigemptyset(mask)
+    for number in numbers:
+        libc.sigaddset(mask, int(number))
+    found = int(libc.signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC))
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return found

@@ -1,9 +1,14 @@
 """SIGUSR2: the supervisor becomes the current code by ``exec``, keeping its pid and its children.
 
-The children go on ticking while the new code is imported. Passed on by descriptor: the owner lock
+The children go on ticking while the new code is imported. Passed on by descriptor: the owner locks
 and the HTTP socket; by number: the children, whom the new code brings to a tick boundary, reaps and
-replaces by forks of its own. The embedded servers are stopped before and started again after;
-lanes hold what is said meanwhile. A code that can't read this world's layout is refused before.
+replaces by forks of its own, the number of workers, and the signals that wait. Signals that come
+meanwhile stay pending: they are blocked, and ``exec`` keeps that. The embedded servers are stopped
+before and started again after; lanes hold what is said meanwhile.
+
+A code that can't be imported, or can't read this world's layout, is refused before: a fresh
+interpreter with the current code imports every process's modules, the plugins' included, and looks
+at the segments. An ``exec`` that fails leaves this code, which starts the servers again.
 """
 
 from __future__ import annotations
@@ -11,30 +16,29 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, Final, NoReturn
 
-from corec.supervisor.servers import Servers
 from corec.supervisor.wishes import Wishes
-from shm.owner import OwnerLock
 
-if TYPE_CHECKING:  # a start asks `inherited` before anything heavy is loaded
-    from corec.supervisor.processes import Group
-
-VARIABLE = "COREC_UPGRADE"
-CHECK_SECONDS = 120
+VARIABLE: Final = "COREC_UPGRADE"
+CHECK_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True)
 class Inherited:
-    """What the code before ``exec`` left: open descriptors and running children."""
+    """What the code before ``exec`` left: open descriptors, running children, and what of the run
+    is in no shared memory."""
 
     lock: int
+    state_lock: int
     http: int
     children: tuple[int, ...]
+    workers: int
+    signals: tuple[int, ...]
+    updates_before: int
 
     def listener(self) -> socket.socket:
         """The HTTP socket."""
@@ -45,49 +49,35 @@ class Inherited:
 
 
 def inherited(environ: Mapping[str, str]) -> Inherited | None:
-    """What ``exec_again`` left for this process, None at an ordinary start."""
+    """What ``become`` left for this process, None at an ordinary start."""
     text = environ.get(VARIABLE)
     if not text:
         return None
     raw = json.loads(text)
     if raw["pid"] != os.getpid():
         return None
-    return Inherited(raw["lock"], raw["http"], tuple(raw["children"]))
+    return Inherited(
+        raw["lock"], raw["state_lock"], raw["http"], tuple(raw["children"]), raw["workers"],
+        tuple(raw["signals"]), raw["updates_before"],
+    )  # fmt: skip
 
 
-def refusal(wishes: Wishes) -> str | None:
-    """Why the current code can't take over this world; None when it can.
-
-    Asked of a fresh interpreter: only that has the current code.
-    """
+def check_command(wishes: Wishes) -> list[str]:
+    """The command that says whether the current code can take over this world: of a fresh
+    interpreter, since only that has the current code."""
     command = [sys.executable, "-m", "corec", "check", "--adopt"]
     command += ["--overrides", json.dumps(wishes.overrides)]
     if wishes.config_path is not None:
         command.append(str(wishes.config_path))
-    checked = subprocess.run(
-        command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
-    )
-    if checked.returncode == 0:
-        return None
-    return checked.stderr.strip() or f"the new code exits with {checked.returncode}"
+    return command
 
 
-def exec_again(
-    wishes: Wishes, lock: OwnerLock, listener: socket.socket, group: Group, servers: Servers
-) -> NoReturn:
-    """Become the current code.
+def become(wishes: Wishes, state: dict[str, Any], inheritable: Sequence[int]) -> NoReturn:
+    """Become the current code, which finds ``state`` and the open descriptors ``inheritable``.
 
     Raises:
-        EmbeddedServerError: an embedded server does not stop; nothing else has happened.
+        OSError: that is not possible; the descriptors are as they were.
     """
-    servers.stop()
-    state = {
-        "pid": os.getpid(),
-        "lock": lock.hand_over(),
-        "http": listener.fileno(),
-        "children": [member.process.pid for member in group.running()],
-    }
-    os.set_inheritable(listener.fileno(), True)
     command = [sys.executable, "-m", "corec", "run"]
     if wishes.config_path is not None:
         command += ["--config", str(wishes.config_path)]
@@ -95,4 +85,12 @@ def exec_again(
         command += [f"--{name.replace('_', '-')}", str(value)]
     if wishes.json:
         command.append("--json")
-    os.execve(sys.executable, command, {**os.environ, VARIABLE: json.dumps(state)})
+    for descriptor in inheritable:
+        os.set_inheritable(descriptor, True)
+    state = {**state, "pid": os.getpid()}
+    try:
+        os.execve(sys.executable, command, {**os.environ, VARIABLE: json.dumps(state)})
+    except OSError:
+        for descriptor in inheritable:
+            os.set_inheritable(descriptor, False)
+        raise

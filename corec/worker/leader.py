@@ -25,6 +25,7 @@ import numpy as np
 from corec import layout as L
 from corec.kernels.inputs import bounded_cut, note_positions
 from corec.runtime import Runtime, word_to_float
+from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
 from shm.atomics import spin_until_all_at_least
 from shm.killpoint import kill_point
@@ -87,6 +88,7 @@ class Leader:
         self.done_words = np.array(slots, np.int64)
         self.pacer = Pacer(self._since_last_tick())
         self.held_since = 0.0
+        self.paced = False
 
     def _since_last_tick(self) -> float:
         """Seconds since the last tick went, so that a killed leader's successor keeps its pace; 0
@@ -103,22 +105,30 @@ class Leader:
 
         Called when every worker has committed ``tick − 1``.
         """
-        rt = self.rt
-        if self._held():
-            return None
-        if tick > rt.get(L.C_LIMIT_TICK):
-            return None
-        if rt.get(L.C_PAUSED) and tick > rt.get(L.C_STEP_LIMIT):
+        found = steps.may_go(self.control, tick, False)
+        if found == steps.HELD:
+            if self._held():
+                return None
+            found = steps.may_go(self.control, tick, True)
+        else:
+            self.held_since = 0.0
+        self.paced = found == steps.GO_PACED
+        if found == steps.REST:
+            steps.rest_at(self.control, tick)
+            self._ring()
+        if found == steps.PAUSED:
             self.pacer.restart()
-            self._release(rt.get(L.C_CUT + (tick - 1 & 3)))  # room for input while nothing ticks
+            # room for input while nothing ticks
+            self._release(self.rt.get(L.C_CUT + (tick - 1 & 3)))
+        if found == steps.GO:
+            return 0.0
+        if not self.paced:
             return None
-        return max(0.0, self.pacer.wait_seconds(word_to_float(rt.get(L.C_TICK_HZ))))
+        return max(0.0, self.pacer.wait_seconds(word_to_float(self.rt.get(L.C_TICK_HZ))))
 
     def _held(self) -> bool:
+        """Acknowledge the hold; false when it has lasted too long to be anybody's."""
         request = self.rt.get(L.C_HOLD_REQUEST)
-        if self.rt.get(L.C_HOLD_RELEASE) >= request:
-            self.held_since = 0.0
-            return False
         if self.rt.get(L.C_HOLD_ACK) != request:
             self.held_since = time.monotonic()
             self.rt.set(L.C_HOLD_ACK, request)
@@ -131,7 +141,7 @@ class Leader:
         """Decide the inputs of ``tick`` and let every worker run it."""
         rt = self.rt
         hz = word_to_float(rt.get(L.C_TICK_HZ))
-        if missed := self.pacer.started(hz):
+        if self.paced and (missed := self.pacer.started(hz)):
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
         cut = bounded_cut(rt.inbox.data, before, rt.inbox.head, rt.config.streams.readings_per_tick)

@@ -50,6 +50,7 @@ class Worker:
         self.leader = Leader(rt, workers) if k == 0 else None
         self.telling = Telling(rt, tables, k)
         self.woken = asyncio.Event()
+        self.waiting = False
         n = rt.plan.n_blocks
         self.in_start = np.zeros(n + 1, np.int64)
         self.sorted = False
@@ -106,8 +107,7 @@ class Worker:
         """Whether ``tick`` will never run in this process group."""
         if self.rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
             return True
-        final = self.rt.get(L.C_FINAL)
-        return final != 0 and tick >= final
+        return bool(steps.leaves(self.rt.control, tick))
 
     async def _sleep(self, ready: Callable[[], bool], seconds: float) -> None:
         """Sleep until the doorbell, at most ``seconds``; not at all when ``ready()``."""
@@ -137,22 +137,22 @@ class Worker:
             if spin_until_at_least(rt.control, L.C_GO_TICK, tick, spins if self.k else 0):
                 return True
             if self.leader is None:
-                await self._sleep(lambda: rt.get(L.C_GO_TICK) >= tick, WAKE_SECONDS_MAX)
+                await self._sleep(lambda: self._heard(tick), WAKE_SECONDS_MAX)
                 continue
             leader = self.leader
             if not leader.all_done(tick - 1, spins):
                 await self._sleep(partial(leader.all_done, tick - 1, 0), WAKE_SECONDS_MAX)
-                continue
-            if rt.get(L.C_STOP) >= L.STOP_TICKS:
-                rt.set(L.C_FINAL, tick)
                 continue
             wait = leader.wait_seconds(tick)
             if wait == 0.0:
                 leader.go(tick)
                 return True
             seconds = WAKE_SECONDS_MAX if wait is None else min(wait, WAKE_SECONDS_MAX)
-            await self._sleep(lambda: False, seconds)
+            await self._sleep(lambda: self._leaving(tick), seconds)
         return False
+
+    def _heard(self, tick: int) -> bool:
+        return self.rt.get(L.C_GO_TICK) >= tick or self._leaving(tick)
 
     def _inputs(self, tick: int) -> None:
         """Sort the readings of ``tick`` by block."""
@@ -185,11 +185,14 @@ class Worker:
         at = self.lo
         waited = computed = 0
         while True:
+            before = at
             at = tick_range(
                 t.blocks, t.swarms, at, self.hi, self.targs, self.fargs, self.in_start,
                 self.in_local, self.in_value, self.in_active, t.scratch_offsets,
                 out.ctl, out.data, rows.ctl, rows.data,
             )  # fmt: skip
+            if at != before or at >= self.hi:
+                self._got_on()
             if at >= self.hi:
                 break
             computed += time.thread_time_ns() - used
@@ -221,13 +224,19 @@ class Worker:
     async def _wait_for_room(self) -> None:
         """A lane is full: wake its consumer and sleep until it has released something."""
         rt = self.rt
+        self.waiting = True
         self.slot.set(L.S_STATE, L.PROC_WAITING_SINK)
         out, rows = rt.out[self.k], rt.rows[self.k]
         seen = (out.tail, rows.tail)
         rt.doorbells[L.SLOT_BROKER].ring()
         rt.doorbells[L.SLOT_PERSISTER].ring()
         await self._sleep(lambda: (out.tail, rows.tail) != seen, WAKE_SECONDS_MAX)
-        self.slot.set(L.S_STATE, L.PROC_READY)
+
+    def _got_on(self) -> None:
+        """There was room: it waits no more."""
+        if self.waiting:
+            self.waiting = False
+            self.slot.set(L.S_STATE, L.PROC_READY)
 
 
 def run(rt: Runtime, tables: Tables, k: int, workers: int, child: Child) -> int:

@@ -1,10 +1,10 @@
 """What lies between two ticks, compiled: the control segment's words for a tick without inputs.
 
 A tick leaves nothing of the interpreter in the core's caches, so thirty words read and written one
-by one in Python cost 0.13 ms, longer than 100,000 entities take. Nothing is decided here that is
-not decided in ``leader`` and ``process``, too: whenever something else than the next tick is due
-(inputs, a hold, a pause, a stop, a pace), these functions do nothing and say so. The stores and
-their order are ``leader``'s and ``process``'s, and are made by these functions for both.
+by one in Python cost 0.13 ms, longer than 100,000 entities take. ``may_go`` decides whether a tick
+may go, for a world flat out and for a paced one. ``go_if_plain`` lets it go when nothing else is
+due; when something is (inputs, a pace), it does nothing and says so, and ``leader`` does the rest.
+The stores and their order are ``leader``'s and ``process``'s; these functions make them for both.
 
 Who writes: worker 0 the leader's words (``go_if_plain``), each worker its own slot (``end``); what
 a kill leaves after each store is said in ``leader``. A tick that went is never decided again.
@@ -37,12 +37,23 @@ WENT: Final = 1
 WENT_RING: Final = 2
 """It went, and somebody sleeps who must hear of it."""
 
+GO: Final = 0
+"""At once: flat out, or asked for by ``step``."""
+GO_PACED: Final = 1
+"""When it is due."""
+HELD: Final = 2
+AT_LIMIT: Final = 3
+PAUSED: Final = 4
+REST: Final = 5
+"""Not before the workers have rested."""
+
 RING_BROKER: Final = 1
 RING_PERSISTER: Final = 2
 RING_LEADER: Final = 4
 
 _3: Any = np.int64(3)
 _UINT64: Any = np.uint64
+_ONE: Any = np.uint64(1)
 _FOUR: Any = np.uint64(4)
 _BUCKETS_NS: Final = np.array([int(s * 1e9) for s in L.TICK_BUCKETS_SECONDS], np.int64)
 _FLOATS: Any = types.Array(types.float64, 1, "C")
@@ -76,6 +87,57 @@ def let_go(control: Words, tick: int) -> None:
     _let_go(control, tick)
 
 
+@inlined
+def _may_go(control: Words, tick: int, past_hold: bool) -> int:
+    if load_acquire(control, L.C_REST) & _ONE:
+        return REST
+    held = load_acquire(control, L.C_HOLD_RELEASE) < load_acquire(control, L.C_HOLD_REQUEST)
+    if held and not past_hold:
+        return HELD
+    if _UINT64(tick) > load_acquire(control, L.C_LIMIT_TICK):
+        return AT_LIMIT
+    if load_acquire(control, L.C_PAUSED) != _UINT64(0):
+        if _UINT64(tick) > load_acquire(control, L.C_STEP_LIMIT):
+            return PAUSED
+        return GO
+    if load_acquire(control, L.C_TICK_HZ) != _UINT64(0):
+        return GO_PACED
+    return GO
+
+
+@compiled(types.int64(WORDS, types.int64, types.boolean))
+def may_go(control: Words, tick: int, past_hold: bool) -> int:
+    """Whether ``tick`` may go once every worker has done the last one: ``GO`` … ``REST``.
+
+    ``past_hold``: a hold does not count (it has lasted too long). Every reason to wait is here and
+    nowhere else.
+    """
+    return _may_go(control, tick, past_hold)
+
+
+@inlined
+def _leaves(control: Words, tick: int) -> bool:
+    rest = load_acquire(control, L.C_REST)
+    if not rest & _ONE or load_acquire(control, L.C_FINAL_REST) != rest:
+        return False
+    gone: bool = _UINT64(tick) >= load_acquire(control, L.C_FINAL)
+    return gone
+
+
+@compiled(types.boolean(WORDS, types.int64))
+def leaves(control: Words, tick: int) -> bool:
+    """Whether the workers rest, and ``tick`` is none that is run before that."""
+    return _leaves(control, tick)
+
+
+@compiled(types.void(WORDS, types.int64))
+def rest_at(control: Words, tick: int) -> None:
+    """The leader's answer to C_REST: ``tick`` is not run before the rest is over. The number of
+    the rest is stored last: for another one, C_FINAL says nothing."""
+    store_release(control, L.C_FINAL, _UINT64(tick))
+    store_release(control, L.C_FINAL_REST, load_acquire(control, L.C_REST))
+
+
 @compiled(types.int64(WORDS, INDICES, WORDS, types.int64, types.uint64, types.int64))
 def go_if_plain(
     control: Words, done: Indices, inbox: Words, tick: int, unix_ns: int, spins: int
@@ -87,7 +149,7 @@ def go_if_plain(
     """
     if load_acquire(control, L.C_GO_TICK) >= _UINT64(tick):
         return WENT  # a predecessor decided it, and some have run it so: it stays as it is
-    if load_acquire(control, L.C_TICK_HZ) != _UINT64(0):
+    if _may_go(control, tick, False) != GO:
         return NOT_NOW
     for k in range(done.size):
         while load_acquire(control, done[k]) < _UINT64(tick - 1):
@@ -95,15 +157,8 @@ def go_if_plain(
                 return NOT_NOW
             spins -= 1
             cpu_relax()
-    if load_acquire(control, L.C_STOP) != _UINT64(L.STOP_NO):
-        return NOT_NOW
-    if load_acquire(control, L.C_HOLD_RELEASE) < load_acquire(control, L.C_HOLD_REQUEST):
-        return NOT_NOW
-    if _UINT64(tick) > load_acquire(control, L.C_LIMIT_TICK):
-        return NOT_NOW
-    paused = load_acquire(control, L.C_PAUSED) != _UINT64(0)
-    if paused and _UINT64(tick) > load_acquire(control, L.C_STEP_LIMIT):
-        return NOT_NOW
+    if _may_go(control, tick, False) != GO:
+        return NOT_NOW  # the others took their time
     cut = load_acquire(inbox, LANE_HEAD)
     before = load_acquire(control, L.C_CUT + ((tick - 1) & _3))
     earlier = load_acquire(control, L.C_CUT + ((tick - 2) & _3))
@@ -122,8 +177,7 @@ def went(control: Words, tick: int, spins: int) -> bool:
     """A follower's step: whether ``tick`` goes within ``spins`` looks and is to be run here."""
     if load_acquire(control, L.C_STOP) >= _UINT64(L.STOP_NOW):
         return False
-    final = load_acquire(control, L.C_FINAL)
-    if final != _UINT64(0) and _UINT64(tick) >= final:
+    if _leaves(control, tick):
         return False
     left = spins if load_acquire(control, L.C_TICK_HZ) == _UINT64(0) else 0
     while load_acquire(control, L.C_GO_TICK) < _UINT64(tick):

@@ -99,6 +99,11 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
             "kind": s.processor.kind,
             "state": [[f.name, f.dtype] for f in s.processor.state],
             "history": [[h.name, h.length] for h in s.processor.history],
+            "means": list(s.processor.means),
+            "parametros": {
+                name: value
+                for (name, _), value in zip(s.processor.params, s.params, strict=True)
+            },
         }
         for s in plan.swarms
     ]

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from corec.config import Config, json_schema
+from corec.config.effect import Effect, changed, effect_of, effects
 from corec.config.environment import CREDENTIALS, SECRET_NAMES
 from corec.config.explain import known_keys, sections_of
 from corec.config.keys import allowed_sentence
@@ -70,3 +71,38 @@ def test_every_variable_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     for name in (*SECRET_NAMES, *(f"{n}_FILE" for n in SECRET_NAMES), CREDENTIALS, HOME):
         assert f"`{name}`" in text
+
+
+def test_every_key_says_when_a_change_takes_effect() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for path, effect in effects().items():
+        assert f"| `{path}` | {effect} |" in text, path
+    for path, _ in walk():
+        effect_of(path)
+    assert {path for path in effects() if "." not in path} == set(known_keys(Config))
+    schema = json.dumps(json_schema(), ensure_ascii=False)
+    assert schema.count("A change takes effect") >= len(effects())
+
+
+@pytest.mark.parametrize(
+    ("path", "effect"),
+    [
+        ("http.port", Effect.RESTART), ("bloques[3].canal", Effect.NEW_WORLD),
+        ("bloques[0].umbral", Effect.RELOAD), ("bloques[0].umbral.inicial", Effect.NEW_WORLD),
+        ("bloques[12].autoreparacion.max_errores", Effect.RELOAD), ("tick_hz", Effect.LIVE),
+    ],
+)  # fmt: skip
+def test_a_key_goes_with_its_section(path: str, effect: Effect) -> None:
+    assert effect_of(path) is effect
+
+
+def test_what_is_no_key_has_no_effect() -> None:
+    with pytest.raises(KeyError):
+        effect_of("nobody.knows")
+
+
+def test_changed_paths_are_as_deep_as_they_can_be() -> None:
+    before = {"http": {"port": 1, "host": "a"}, "bloques": [{"id": "a", "umbral": {}}], "seed": 1}
+    after = {"http": {"port": 2, "host": "a"}, "bloques": [{"id": "b", "umbral": 0.5}], "seed": 1}
+    assert list(changed(before, after)) == ["bloques[0].id", "bloques[0].umbral", "http.port"]
+    assert list(changed(before, {**before, "bloques": []})) == ["bloques"]

@@ -108,6 +108,21 @@ def test_status_of_a_frozen_nucleus_comes_from_memory(instance: Running) -> None
         os.kill(instance.nucleus, signal.SIGCONT)
 
 
+@pytest.mark.slow
+def test_words_of_a_dead_predecessor_are_not_the_status_of_a_start(instance: Running) -> None:
+    os.kill(instance.nucleus, signal.SIGSTOP)
+    mine = instance.rt.get(L.C_SUPERVISOR_PID)
+    try:
+        instance.rt.set(L.C_SUPERVISOR_PID, mine + 1)
+        status = ctl_json("status")
+        assert (status["state"], status["pid"]) == ("starting", mine)
+        assert (status["tick"], status["processes"]) == (0, [])
+        assert "starting" in ctl("status")
+    finally:
+        instance.rt.set(L.C_SUPERVISOR_PID, mine)
+        os.kill(instance.nucleus, signal.SIGCONT)
+
+
 def test_stop_waits_until_it_is_gone(instance: Running) -> None:
     told = ctl_json("stop")
     assert (told["stopped"], told["way"]) == (True, "control socket")

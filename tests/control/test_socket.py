@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -104,6 +105,34 @@ def test_pause_step_resume(instance: Running) -> None:
         client.ask("resume")
         wait_until(lambda: slot.get(L.S_TICK) > stepped["tick"] + 3, "it ticks again")
         assert client.ask("status")["state"] == "running"
+
+
+def test_steps_of_several_clients_add_up(instance: Running) -> None:
+    with Client(instance.socket) as first, Client(instance.socket) as second:
+        start = first.ask("pause")["tick"]
+        with ThreadPoolExecutor(2) as clients:
+            steps = [
+                clients.submit(client.ask, "step", {"ticks": 200}) for client in (first, second)
+            ]
+            found = sorted((one.result() for one in steps), key=lambda step: step["tick"])
+        assert [step["tick"] for step in found] == [start + 200, start + 400]
+        assert [step["from_tick"] for step in found] == [start, start + 200]
+        assert [step["stepped"] for step in found] == [200, 200]
+        assert first.ask("pause")["tick"] == start + 400
+
+
+def test_a_step_that_waits_for_another_says_that_it_ran_none(instance: Running) -> None:
+    with Client(instance.socket) as first, Client(instance.socket) as second:
+        start = first.ask("pause")["tick"]
+        with ThreadPoolExecutor(1) as clients:
+            long = clients.submit(
+                first.ask, "step", {"ticks": 1_000_000, "timeout_seconds": 1.0}, 10.0
+            )
+            wait_until(lambda: instance.rt.get(L.C_STEP_LIMIT) > start, "the first steps")
+            with pytest.raises(ControlError, match="none of these was run"):
+                second.ask("step", {"ticks": 1, "timeout_seconds": 0.05})
+            with pytest.raises(ControlError, match=r"from tick \d+, \d+ of 1000000 ticks were run"):
+                long.result()
 
 
 def test_step_stops_at_the_limit_and_at_its_deadline(instance: Running) -> None:

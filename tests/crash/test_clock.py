@@ -38,7 +38,7 @@ WALL_CLOCK = {
     "corec/persister/process.py": "names of partitions, what is older than retention",
     "corec/persister/spooler.py": "time of a gap",
     "corec/supervisor/aside.py": "name under which a world is set aside",
-    "corec/supervisor/changes.py": "time of an event",
+    "corec/supervisor/telling.py": "time of an event",
     "corec/supervisor/main.py": "start shown in instance.json",
     "corec/supervisor/segments.py": "start shown in status",
     "corec/worker/leader.py": "tick clock; the pace of a replaced leader's first tick",

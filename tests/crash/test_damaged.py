@@ -20,6 +20,7 @@ import pytest
 from corec.config import Config, load_config
 from corec.plan import Plan, make_plan
 from corec.supervisor import segments
+from corec.world.shape import read_shape, shape
 from shm.layout import SEGMENT_CRC, SEGMENT_CRC_OFFSET, SEGMENT_HEADER, SEGMENT_HEADER_BYTES
 from shm.segment import SegmentRefused
 from tests.crash.worlds import instance, world
@@ -143,7 +144,7 @@ def test_every_file_of_a_world(small: tuple[Config, Plan, Path], damage: str, se
         assert contents(folder) == before, "a refused world was changed"
         path.write_bytes(sound)
     assert segments.fits(config, folder, plan)
-    assert segments.described(folder) == {"seed": config.seed, "entidades": config.entidades}
+    assert read_shape(folder) == shape(plan, config.seed)
 
 
 def test_a_control_segment_of_another_world_is_told_by_the_others(

@@ -103,3 +103,18 @@ def test_an_upgrade_keeps_pid_and_world(make: Make) -> None:
     assert tick > 5
     running.until_tick(tick + 5)
     running.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_upgrade_starts_servers_of_its_own_again(make_embedded: Make) -> None:
+    instance = make_embedded(small_config(tick_hz=20))
+    running = instance.start()
+    running.ready().until_tick(5)
+    os.kill(running.pid, signal.SIGUSR2)
+    assert _outcome(instance, 0)["accepted"] is True
+    running.ready()
+    running.until_tick(running.status()["tick"] + 20)
+    summary = running.stop().summary
+    assert summary["rows_persisted"] == summary["bloques"] * (summary["tick"] // 10)
+    assert summary["restarts"] == 0

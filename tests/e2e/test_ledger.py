@@ -86,6 +86,32 @@ def test_fresh_sets_rows_and_streams_aside(make: Make, pg_dsn: str, valkey_url: 
     assert found == old_rows
 
 
+def test_a_world_that_fresh_set_aside_finds_its_rows_again(make: Make, pg_dsn: str) -> None:
+    one = make()
+    one.run("--ticks", "20", "--tick-hz", "0")
+    before = rows_of(pg_dsn)
+    one.run("--fresh", "--ticks", "10", "--tick-hz", "0", "--seed", "7")
+    (kept,) = one.home.glob("**/aside-*/checkpoint-*.corec")
+    assert one.command("checkpoint", "restore", str(kept)).code == 0
+    third = one.run("--ticks", "20", "--tick-hz", "0").summary
+    assert third["tick"] == 40
+    after = rows_of(pg_dsn)
+    assert_rows_once(after, BLOCKS, 40)
+    assert [row for row in after if row["tick"] <= 20] == before
+    assert third["rows_persisted"] == len(after)
+    undisturbed = make(small_config(instance_id="other"), name="other")
+    assert undisturbed.run("--ticks", "40", "--tick-hz", "0").summary["digest"] == third["digest"]
+
+
+def test_an_unfit_database_is_refused_and_nothing_is_started(make: Make, pg_dsn: str) -> None:
+    one = make()
+    one.environment["COREC_DB_URL"] = pg_dsn + "&options=-csearch_path%3Dnowhere"
+    ended = one.run("--ticks", "10", "--tick-hz", "0")
+    assert ended.code == 2
+    assert "none of the schemas in search_path (nowhere) is there" in ended.err
+    assert one.processes() == {}
+
+
 def test_positions_go_on_over_stops_with_other_worker_counts(
     make: Make, pg_dsn: str, valkey_url: str
 ) -> None:

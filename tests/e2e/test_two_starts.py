@@ -72,6 +72,22 @@ def test_the_second_is_refused(make: Make) -> None:
     assert second.run("--ticks", "3").summary["ticks"] == 3
 
 
+def test_one_state_folder_is_one_world(make_embedded: Make) -> None:
+    """Whatever else is apart: two worlds of one epoch would write over each other."""
+    first = make_embedded(name="first")
+    state = str(first.home / "state")
+    first.configure(small_config(state_dir=state))
+    second = make_embedded(small_config(state_dir=state), name="second")
+    running = first.start().ready()
+    refused = second.run()
+    assert refused.code == 4
+    (line,) = refused.complaints
+    assert f"is running already, as pid {running.pid} in {state}/corec1" in line
+    assert second.runtime_files() == []
+    assert running.stop().code == 0
+    assert second.run("--ticks", "3").summary["ticks"] == 3
+
+
 def test_a_crash_blocks_nobody(make: Make) -> None:
     """Killed whole: itself again at once, another one after the lease."""
     first, second = apart(make, "first"), apart(make, "second")

@@ -82,6 +82,32 @@ def test_rows_are_dropped_by_policy(
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_new"])
+def test_a_frame_larger_than_the_spool_is_dropped_by_itself(
+    policy: str, shm_dir: Path, tmp_path: Path, proxied: Proxied
+) -> None:
+    """And does not hold up what comes after it, as it did by ``drop_oldest``."""
+    options = {"spool_max_mb": 1, "on_full": policy}
+    entries = (1 << 20) // L.LOG_DTYPE.itemsize
+    proxied.proxy.close_all()
+    with small_world(
+        shm_dir, proxied.dsn, capacity=1 << 24, state=tmp_path, persist=options
+    ) as world:
+        pid = world.start()
+        world.publish_ticks(1, 1)
+        for block in (1, 5):
+            world.publish(2, block, messages=entries)
+        world.publish_ticks(3, 3)
+        wait_until(lambda: all(lane.used == 0 for lane in world.rt.rows), "all of it is moved", 30)
+        assert world.count(L.P_DROPPED) >= 2
+        proxied.proxy.open()
+        assert world.stop(pid) == 0
+        gaps = check_ledger(world, proxied.direct)
+        assert {gap["motivo"] for gap in gaps} == {policy}
+        if policy == "drop_oldest":
+            assert [tick for tick, _ in keys_of(proxied.direct)] == [1] * 6 + [3] * 6
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_new"])
 @pytest.mark.parametrize("point", ["spool.stub_written", "spool.stub_renamed"])
 @pytest.mark.parametrize("nth", [1, 3])
 def test_killed_while_dropping(

@@ -230,8 +230,9 @@ def test_another_encoding_is_refused(
     encoding: str, pg_dsn: str, admin: psycopg.Connection[Any]
 ) -> None:
     name = f"{database(pg_dsn)}_{encoding.lower()}"
+    libc = "LOCALE_PROVIDER libc" if admin.info.server_version >= 150_000 else ""
     admin.execute(
-        f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+        f"CREATE DATABASE {name} ENCODING '{encoding}' {libc} LC_COLLATE 'C' LC_CTYPE 'C'"
         " TEMPLATE template0".encode()
     )
     try:

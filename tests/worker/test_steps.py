@@ -28,7 +28,7 @@ def words(tick: int) -> np.ndarray:
 
 
 WHY_NOT = {
-    "stop": {L.C_STOP: L.STOP_TICKS},
+    "rest": {L.C_REST: 1},
     "pace": {L.C_TICK_HZ: float_to_word(10.0)},
     "hold": {L.C_HOLD_REQUEST: 1},
     "limit": {L.C_LIMIT_TICK: 1},
@@ -96,10 +96,47 @@ def test_a_follower_runs_what_went_and_is_not_final() -> None:
     control[L.C_GO_TICK] = 5
     assert steps.went(control, 5, 0)
     assert not steps.went(control, 6, 10)
-    control[L.C_FINAL] = 5
+    control[L.C_REST] = 3
+    assert steps.went(control, 5, 0), "nobody has decided yet where the rest begins"
+    steps.rest_at(control, 5)
     assert not steps.went(control, 5, 0)
-    control[L.C_FINAL], control[L.C_STOP] = 0, L.STOP_NOW
+    control[L.C_REST] = 4
+    assert steps.went(control, 5, 0), "the rest was called off"
+    control[L.C_REST] = 5
+    assert steps.went(control, 5, 0), "where the last one began says nothing of this one"
+    control[L.C_STOP] = L.STOP_NOW
     assert not steps.went(control, 5, 0)
+
+
+REASONS = st.fixed_dictionaries({
+    "rest": st.booleans(), "held": st.booleans(), "limit": st.booleans(),
+    "paused": st.booleans(), "step": st.booleans(), "paced": st.booleans(), "past": st.booleans(),
+})  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(tick=st.integers(3, 1 << 30), why=REASONS)
+def test_one_decision_says_whether_a_tick_may_go(tick: int, why: dict[str, bool]) -> None:
+    """Beside what it should say: flat out, a tick goes exactly when it says ``GO``."""
+    control, inbox = words(tick), np.zeros(256, np.uint64)
+    control[L.C_REST] = 6 + why["rest"]
+    control[L.C_HOLD_REQUEST] = why["held"]
+    control[L.C_LIMIT_TICK] = tick - why["limit"]
+    control[L.C_PAUSED], control[L.C_STEP_LIMIT] = why["paused"], tick - 1 + why["step"]
+    control[L.C_TICK_HZ] = float_to_word(10.0) if why["paced"] else 0
+    expected = steps.GO_PACED if why["paced"] and not why["paused"] else steps.GO
+    if why["paused"] and not why["step"]:
+        expected = steps.PAUSED
+    if why["limit"]:
+        expected = steps.AT_LIMIT
+    if why["held"] and not why["past"]:
+        expected = steps.HELD
+    if why["rest"]:
+        expected = steps.REST
+    assert steps.may_go(control, tick, why["past"]) == expected
+    goes = steps.may_go(control, tick, False) == steps.GO
+    went = steps.go_if_plain(control, DONE, inbox, tick, 1, 0)
+    assert (went != steps.NOT_NOW) == goes
 
 
 def test_what_differs_from_tick_to_tick_is_filled_in() -> None:

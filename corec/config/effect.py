@@ -1,0 +1,87 @@
+"""When a changed key takes effect: one table, for the schema, the documents and every refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Effect(StrEnum):
+    """How a change of a key comes into force."""
+
+    LIVE = "live (corec-ctl set) or by reload"
+    RELOAD = "by reload"
+    RESTART = "by a restart: stop the instance and start it again"
+    NEW_WORLD = "in a new world only: start with --fresh"
+
+
+_TABLE: Final = {
+    "$schema": Effect.RELOAD,
+    "instance_id": Effect.NEW_WORLD,
+    "db_config": Effect.RESTART,
+    "redis_config": Effect.RESTART,
+    "bloques": Effect.NEW_WORLD,
+    "bloques[].umbral": Effect.RELOAD,
+    "bloques[].umbral.inicial": Effect.NEW_WORLD,
+    "bloques[].autoreparacion": Effect.RELOAD,
+    "entidades_por_bloque": Effect.NEW_WORLD,
+    "autoreparacion": Effect.RELOAD,
+    "modules": Effect.RELOAD,
+    "plugins": Effect.RELOAD,
+    "seed": Effect.NEW_WORLD,
+    "tick_hz": Effect.LIVE,
+    "workers": Effect.RELOAD,
+    "carga": Effect.LIVE,
+    "persist": Effect.RELOAD,
+    "streams": Effect.RELOAD,
+    "http": Effect.RESTART,
+    "state_dir": Effect.NEW_WORLD,
+    "runtime_dir": Effect.RESTART,
+    "checkpoint": Effect.RELOAD,
+    "log": Effect.RELOAD,
+}
+"""By path; a key without a row has that of the section it stands in."""
+
+
+def effect_of(path: str) -> Effect:
+    """When a change of the key at ``path`` (``http.port``, ``bloques[].canal``) takes effect.
+
+    Raises:
+        KeyError: there is no such key at the top level.
+    """
+    path = re.sub(r"\[\d+\]", "[]", path)
+    while path not in _TABLE:
+        shorter = path.rpartition(".")[0]
+        if not shorter:
+            shorter = path.removesuffix("[]")
+            if shorter == path:
+                raise KeyError(path)
+        path = shorter
+    return _TABLE[path]
+
+
+def effects() -> Mapping[str, Effect]:
+    """The table."""
+    return _TABLE
+
+
+def is_live(path: str) -> bool:
+    """Whether a reload takes a change of the key over under a living world."""
+    return effect_of(path) in (Effect.LIVE, Effect.RELOAD)
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The paths of the keys whose values differ, each as deep as both have an object there."""
+    for name in sorted(before.keys() | after.keys()):
+        path, old, new = f"{prefix}{name}", before.get(name), after.get(name)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from changed(old, new, f"{path}.")
+        elif path == "bloques" and old and new and len(old) == len(new):
+            for index, (one, other) in enumerate(zip(old, new, strict=True)):
+                yield from changed(one, other, f"{path}[{index}].")
+        else:
+            yield path

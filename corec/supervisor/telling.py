@@ -1,0 +1,42 @@
+"""How the supervisor tells: in the log, as a row of ``eventos``, as the answer to who asked.
+
+None of it may fail the telling supervisor: a text is cut to fit, a full lane or tmpfs is logged.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from corec import layout as L
+from corec.control.outcome import ChangeFile, shortened
+from corec.log import get_logger
+from corec.runtime import Runtime
+from corec.supervisor import segments
+
+log = get_logger("corec.supervisor")
+
+
+def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
+    """An event of the supervisor, for the table ``eventos``."""
+    short = {k: shortened(v) if isinstance(v, str) else v for k, v in detalle.items()}
+    event = {"unix_ns": time.time_ns(), "tick": segments.world_tick(rt), "tipo": tipo,
+             "bloque": None, "entidad": None, "detalle": short}  # fmt: skip
+    try:
+        if rt.events["supervisor"].push(L.KIND_EVENT_FRAME, orjson.dumps(event)):
+            return
+        reason = "its lane is full"
+    except (ValueError, TypeError) as error:
+        reason = str(error)
+    log.warning("an event is lost", tipo=tipo, reason=reason)
+
+
+def answer(answers: ChangeFile, change: str, reason: str | None, note: str | None = None) -> None:
+    """What became of a ``change``: done (``note``: what there is to say of it), or not, for
+    ``reason``."""
+    try:
+        answers.write(change, reason is None, note if reason is None else reason)
+    except OSError as error:
+        log.error("who asked can't be answered", change=change, reason=error.strerror)

@@ -1,0 +1,87 @@
+"""What a world is made of, as data: written beside it, held against a configuration.
+
+``world.seg.json`` lies beside the world's segments in memory (the supervisor writes it, whole,
+before the control segment makes the world one); a checkpoint has the same in its head. Nothing
+depends on it but the words of a refusal: what differs, key by key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from corec.plan import Plan
+from corec.world.packing import shape_of
+
+SHAPE_FILE: Final = "world.seg.json"
+DIFFERENCES_MAX: Final = 8
+
+Shape = dict[str, Any]
+
+
+def shape(plan: Plan, seed: int) -> Shape:
+    """Seed and swarms of a world, as JSON data."""
+    return {"seed": seed, "swarms": shape_of(plan)}
+
+
+def write_shape(folder: Path, plan: Plan, seed: int) -> None:
+    """Write it into the runtime folder (mode 0600)."""
+    path = folder / SHAPE_FILE
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(shape(plan, seed), file)
+    fresh.replace(path)
+
+
+def read_shape(folder: Path) -> Shape | None:
+    """What was written there; None when nothing sound was."""
+    try:
+        found = json.loads((folder / SHAPE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("swarms"), list) else None
+
+
+def differences(found: Shape, wanted: Shape) -> list[str]:
+    """What of a world is not as the configuration wants it, in the configuration's words."""
+    told = _unequal("", {"seed": found.get("seed")}, {"seed": wanted["seed"]})
+    before, after = found["swarms"], wanted["swarms"]
+    if len(before) != len(after):
+        names = [", ".join(str(one.get("id")) for one in swarms) for swarms in (before, after)]
+        found_text = f"found {len(before)} ({names[0]})"
+        told.append(f"bloques: {found_text}, configured {len(after)} ({names[1]})")
+    for index, (old, new) in enumerate(zip(before, after, strict=False)):
+        path = f"bloques[{index}]"
+        told += _unequal(f"{path}.", _keys(old), _keys(new))
+        told += _unequal(f"{path}.parametros.", old.get("parametros", {}), new["parametros"])
+        name = new["procesador"]
+        for kind, word in (("state", "state field"), ("history", "history")):
+            was, now = dict(old.get(kind, [])), dict(new[kind])
+            told += _unequal(f"{path}: {word} of {name}: ", was, now)
+        rest = ("kind", "means")
+        told += _unequal(
+            f"{path}: {name}: ", {k: old.get(k) for k in rest}, {k: new[k] for k in rest}
+        )
+    more = len(told) - DIFFERENCES_MAX
+    return told[:DIFFERENCES_MAX] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _keys(swarm: dict[str, Any]) -> dict[str, Any]:
+    """A swarm's shape under the configuration's keys."""
+    return {
+        "id": swarm.get("id"), "canal": swarm.get("canal"), "entidades": swarm.get("entidades"),
+        "entidades_por_bloque": swarm.get("cap"),
+        "max_size_mb": int(swarm.get("block_bytes", 0)) >> 20,
+        "procesador": swarm.get("procesador"),
+    }  # fmt: skip
+
+
+def _unequal(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    return [
+        f"{path}{name}: found {found.get(name, 'none')}, configured {wanted.get(name, 'none')}"
+        for name in [*found, *(name for name in wanted if name not in found)]
+        if found.get(name) != wanted.get(name)
+    ]

@@ -1,0 +1,59 @@
+"""A world that does not fit its configuration is told key by key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from corec.config import parse_config
+from corec.plan import make_plan
+from corec.world.shape import DIFFERENCES_MAX, differences, shape
+
+FIRST: dict[str, Any] = {
+    "id": "a", "canal": 1, "entidades": 2000, "parametros": {"phi": 0.5},
+}  # fmt: skip
+
+
+def of(*bloques: dict[str, Any], seed: int = 42) -> Any:
+    config = parse_config({"instance_id": "shape", "seed": seed, "bloques": list(bloques)})
+    return shape(make_plan(config), config.seed)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"entidades": 2001}, "bloques[0].entidades: found 2000, configured 2001"),
+        ({"canal": -128}, "bloques[0].canal: found 1, configured -128"),
+        ({"id": "b"}, "bloques[0].id: found a, configured b"),
+        ({"max_size_mb": 5, "entidades_por_bloque": 1000},
+         "bloques[0].max_size_mb: found 1, configured 5"),
+        ({"entidades_por_bloque": 999}, "bloques[0].entidades_por_bloque: found 1000"),
+        ({"parametros": {"phi": 0.25}}, "bloques[0].parametros.phi: found 0.5, configured 0.25"),
+        ({"parametros": {}}, "bloques[0].parametros.phi: found 0.5, configured 0.95"),
+    ],
+)  # fmt: skip
+def test_each_key_of_a_swarm(change: dict[str, Any], says: str) -> None:
+    (told,) = differences(of(FIRST), of({**FIRST, **change}))
+    assert told.startswith(says)
+
+
+def test_seed_and_number_of_swarms() -> None:
+    told = differences(of(FIRST), of(FIRST, {**FIRST, "id": "b"}, seed=7))
+    assert told == [
+        "seed: found 42, configured 7", "bloques: found 1 (a), configured 2 (a, b)",
+    ]  # fmt: skip
+
+
+def test_another_processor_names_its_fields() -> None:
+    told = differences(
+        of({**FIRST, "parametros": {}}),
+        of({**FIRST, "procesador": "detector", "parametros": {}}),
+    )
+    assert any(one.startswith("bloques[0].procesador: found corec.processors.se") for one in told)
+    assert any("parametros.alpha: found none, configured 0.02" in one for one in told)
+    assert len(told) <= DIFFERENCES_MAX + 1
+
+
+def test_what_fits_is_not_told() -> None:
+    assert differences(of(FIRST), of(FIRST)) == []

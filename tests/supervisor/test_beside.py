@@ -1,0 +1,97 @@
+"""Work beside the watch loop: what comes of it, whatever it does."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+import pytest
+
+from corec.supervisor.beside import Failed, command, work
+from tests.support.processes import children_of, is_running, wait_until
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
+T = TypeVar("T")
+
+
+def driven(steps: Generator[None, None, T]) -> T:
+    """The result of ``steps``, each taken 2 ms after the last."""
+    pause = select.poll()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        pause.poll(2)
+
+
+def hang() -> None:
+    """Never return."""
+    signal.pause()
+
+
+def refuse() -> None:
+    """What a faulty configuration does."""
+    raise ValueError("found 1, expected 2")
+
+
+def leave() -> None:
+    """What a plugin may do when it is imported."""
+    sys.exit(3)
+
+
+def kill_itself() -> None:
+    """As the kernel's OOM killer does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_result_comes_back_however_long_it_is() -> None:
+    assert driven(work(lambda: "x" * 300_000, "it", 10.0, lambda: None)) == "x" * 300_000
+
+
+@pytest.mark.parametrize(
+    ("function", "seconds", "said"),
+    [
+        (refuse, 10.0, "found 1, expected 2"),
+        (leave, 10.0, "reading it ended its process: exit code 1"),
+        (kill_itself, 10.0, "reading it ended its process: killed by SIGKILL"),
+        (hang, 0.1, "reading it takes longer than 0.1 s"),
+    ],
+)
+def test_what_fails_is_told(function: Callable[[], None], seconds: float, said: str) -> None:
+    with pytest.raises(Failed, match=said):
+        driven(work(function, "reading it", seconds, lambda: None))
+
+
+def test_one_that_is_given_up_leaves_no_process() -> None:
+    before = children_of(os.getpid())
+    steps = work(hang, "it", 60.0, lambda: None)
+    next(steps)
+    assert len(children_of(os.getpid()) - before) == 1
+    steps.close()
+    assert children_of(os.getpid()) == before
+
+
+def test_a_command_says_how_it_ended_and_what_it_complained_of() -> None:
+    words = [sys.executable, "-c", "import sys; print('out'); sys.exit('found x')"]
+    assert driven(command(words, "it", 30.0)) == (1, "found x")
+    long = [sys.executable, "-c", "import sys; sys.stderr.write('y' * 200_000)"]
+    code, text = driven(command(long, "it", 30.0))
+    assert (code, len(text)) == (0, 65_536)
+
+
+def test_a_command_that_hangs_goes_with_its_children() -> None:
+    words = ["/bin/sh", "-c", "sleep 60 & wait"]
+    with pytest.raises(Failed, match=r"it takes longer than 0.3 s"):
+        driven(command(words, "it", 0.3))
+    wait_until(lambda: not any(map(is_running, children_of(os.getpid()))), "none is left", 5.0)
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(FileNotFoundError):
+        driven(command(["/nowhere/python"], "it", 1.0))

@@ -1,0 +1,48 @@
+"""What the supervisor decides without doing anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from corec.supervisor.processes import FROZEN_SECONDS, PAUSED_SECONDS
+from corec.supervisor.regroup import EVERYBODY, concerned
+from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
+
+
+@pytest.mark.parametrize(
+    ("paths", "roles"),
+    [
+        (["tick_hz"], {"nucleus"}),
+        (["carga", "checkpoint.every_seconds", "modules"], {"nucleus"}),
+        (["persist.spool_max_mb"], {"nucleus", "persister"}),
+        (["persist.on_full"], {"nucleus", "persister"}),
+        (["persist.every_ticks"], {"nucleus", "persister", "worker"}),
+        (["persist.payload"], {"nucleus", "persister", "worker"}),
+        (["streams.maxlen", "streams.on_full"], {"nucleus", "broker"}),
+        (["streams.readings_per_tick"], {"nucleus", "broker", "worker"}),
+        (["workers"], EVERYBODY),
+        (["log.level"], EVERYBODY),
+        (["bloques[0].umbral"], EVERYBODY),
+        (["something.new"], EVERYBODY),
+        ([], set()),
+    ],
+)
+def test_a_reload_disturbs_whom_it_concerns(paths: list[str], roles: set[str]) -> None:
+    """The limits that ticks may wait for do not need the ticks to rest."""
+    assert concerned(paths) == roles
+
+
+def test_a_process_that_can_not_be_made_is_tried_again_and_no_death_is_counted() -> None:
+    one = Restarts()
+    delays = [round(one.not_started(100.0) - 100.0, 6) for _ in range(12)]
+    assert delays[:3] == [0.1, 0.2, 0.4]
+    assert delays == sorted(delays)
+    assert delays[-1] == DELAY_SECONDS_MAX
+    assert (one.count, one.parked, one.due) == (0, False, 100.0 + DELAY_SECONDS_MAX)
+    one.start(200.0)
+    assert one.due is None
+    assert one.not_started(300.0) == pytest.approx(300.1)
+
+
+def test_a_pause_is_told_from_a_frozen_process() -> None:
+    assert PAUSED_SECONDS < FROZEN_SECONDS

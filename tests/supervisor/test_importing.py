@@ -1,0 +1,44 @@
+"""The check before an upgrade imports what a process may need, broken or not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import corec
+from corec.config import ConfigError, parse_config
+from corec.supervisor.importing import import_all, module_names
+from tests.support.instance import small_config
+
+
+def test_every_process_is_among_them() -> None:
+    names = module_names(parse_config(small_config()))
+    for name in (
+        "corec.nucleus.process", "corec.persister.process", "corec.broker.process",
+        "corec.worker.process", "corec.supervisor.main", "corec.http.app", "shm.lane",
+        "corec.embedded.valkey",
+    ):  # fmt: skip
+        assert name in names
+    assert not any(name.startswith(("corec.bench", "corec.chaos")) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("def f(:\n", "SyntaxError"), ("import nothing_of_that_name\n", "ModuleNotFoundError"),
+     ("raise SystemExit(3)\n", "SystemExit: 3")],
+)  # fmt: skip
+def test_what_is_broken_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    (tmp_path / "broken_part.py").write_text(text)
+    (tmp_path / "my_module.py").write_text(text)
+    monkeypatch.setattr(corec, "__path__", [*corec.__path__, str(tmp_path)])
+    monkeypatch.syspath_prepend(tmp_path)
+    config = parse_config(small_config(modules=["my_module:Mine"]))
+    with pytest.raises(ConfigError) as faults:
+        import_all(config)
+    assert [fault.path for fault in faults.value.faults] == ["corec.broken_part", "my_module"]
+    assert all(said in fault.found for fault in faults.value.faults)
+    assert "corec.broken_part" not in sys.modules
