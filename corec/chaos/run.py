@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from corec.chaos import feeder
+from corec.chaos import feeder, witness
 from corec.chaos.faults import Disturber
 from corec.chaos.feeder import Feeder, feed_at_rest
 from corec.chaos.instance import START_SECONDS, ChaosFailed, Instance
@@ -18,6 +18,10 @@ from corec.chaos.ledger import Ledger, differences
 from corec.chaos.plan import WORKERS, schedule
 from corec.chaos.servers import Servers
 from corec.embedded.errors import EmbeddedServerError
+from corec.oracle import sinks
+from corec.oracle.compare import Disagreement
+from corec.oracle.entity import kind_of
+from corec.oracle.world import World
 
 TICK_HZ: Final = 40
 CALM_TICK_HZ: Final = 200
@@ -29,7 +33,8 @@ REST_SECONDS: Final = 180.0
 
 
 def world(seed: int, blocks: int) -> dict[str, Any]:
-    """Sensors and oscillators that live by the tick, detectors that live by what arrives."""
+    """Sensors and oscillators that live by the tick, detectors that live by what arrives, witnesses
+    whom the oracle knows."""
     return {
         "instance_id": "chaos",
         "bloques": [
@@ -38,6 +43,7 @@ def world(seed: int, blocks: int) -> dict[str, Any]:
              "procesador": "kuramoto", "parametros": {"K": 1.5}},
             {"id": "detectores", "canal": DETECTORES, "entidades": feeder.DETECTORS,
              "procesador": "detector", "parametros": {"warmup": 5, "z0": 2}},
+            witness.SWARM,
         ],
         "seed": seed,
         "tick_hz": TICK_HZ,
@@ -86,12 +92,13 @@ class ChaosRun:
                 self.tell(f"logs and data are kept in {base}")
 
     def _compare(self, base: Path) -> dict[str, Any]:
-        canales = [SENSORES, OSCILADORES, DETECTORES]
+        canales = [SENSORES, OSCILADORES, DETECTORES, witness.CANAL]
         config = world(self.seed, self.blocks)
         with Stage(base / "disturbed", config) as stage:
             disturber, entries, tick = self._disturbed(stage)
             first = stage.instance.stop()
             chaos = stage.ledger(canales)
+            disagrees = stage.disagrees_with_oracle(config, tick)
         self.tell(f"tick {tick} reached; now the same {tick} ticks and readings undisturbed")
         with Stage(base / "calm", config) as stage:
             feed_at_rest(stage.servers.valkey.url, entries, self.seed, first_detector(self.blocks))
@@ -103,7 +110,7 @@ class ChaosRun:
         found = differences(
             chaos, calm, (str(first["digest"]), str(second["digest"])), {DETECTORES}
         )
-        found += disturber.unnoticed
+        found += disagrees + disturber.unnoticed
         return {
             "ok": not found,
             "seed": self.seed,
@@ -180,3 +187,16 @@ class Stage:
     def ledger(self, canales: list[int]) -> Ledger:
         """What its instance left, now that it has ended."""
         return Ledger(self.servers.postgres.dsn, self.servers.valkey.url, "chaos", canales)
+
+    def disagrees_with_oracle(self, config: dict[str, Any], ticks: int) -> list[str]:
+        """What the witnesses left that a world in plain Python says otherwise; empty: nothing."""
+        kinds = {witness.SWARM["procesador"]: kind_of(witness.witness)}
+        world = World(config, kinds, only={witness.NAME})
+        for _ in range(ticks):
+            world.run_tick()
+        dsn, url = self.servers.postgres.dsn, self.servers.valkey.url
+        try:
+            sinks.same(sinks.read(dsn, url, "chaos", world), world)
+        except Disagreement as error:
+            return [f"the oracle: {error}"]
+        return []
