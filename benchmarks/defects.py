@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,78 +23,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+from tests.support.altered import Change, copy_into
+
 SECONDS_MAX: Final = 900
 
 
 @dataclass(frozen=True)
 class Defect:
-    """Texts of one file, each replaced by another, and the tests that are asked."""
+    """Changes of the code, and the tests that are asked."""
 
     name: str
-    file: str
-    changes: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...]
     tests: tuple[str, ...]
 
 
 DEFECTS: Final = (
     Defect(
         "publish after commit",
-        "corec/kernels/block.py",
         (
-            (
-                """    published = emit(
-        out, rows, block, row, step, emitted, local, picked, with_row, repairs,
-        s + scratch[K.S_REPAIRS], dyn, cold, targs, carga, u1_at(s + scratch[K.S_PLACE], n),
-    )  # fmt: skip
-    if not published:
-        return -1
-    if with_row:
-        begin_row(dyn, tick)
-    if last:
-        commit(base, parity, 0, tick, dyn)
-        return 1
-    commit(base, parity, step + 1, tick - 1, dyn)
-    return 0
-""",
-                """    if last:
-        commit(base, parity, 0, tick, dyn)
-    else:
-        commit(base, parity, step + 1, tick - 1, dyn)
-    published = emit(
-        out, rows, block, row, step, emitted, local, picked, with_row, repairs,
-        s + scratch[K.S_REPAIRS], dyn, cold, targs, carga, u1_at(s + scratch[K.S_PLACE], n),
-    )  # fmt: skip
-    if not published:
-        return -1
-    if with_row:
-        begin_row(dyn, tick)
-    return 1 if last else 0
-""",
+            Change(
+                "corec/kernels/block.py",
+                "    process_kill_point(K_BEFORE_PUBLISH)\n",
+                "    process_kill_point(K_BEFORE_PUBLISH)\n"
+                "    if last:\n"
+                "        commit(base, parity, 0, tick, dyn)\n",
             ),
         ),
         ("tests/kernels/test_redo.py", "tests/crash/test_kill_points.py"),
     ),
     Defect(
         "position stored before COMMIT",
-        "corec/persister/writer.py",
         (
-            (
+            Change(
+                "corec/persister/writer.py",
                 """        async with self._connection.transaction():
             there""",
                 """        swapped = await execute(_SWAP, self._swap_values(pieces))
         async with self._connection.transaction():
             there""",
             ),
-            ("cursor = await execute(_SWAP, self._swap_values(pieces))", "cursor = swapped"),
+            Change(
+                "corec/persister/writer.py",
+                "cursor = await execute(_SWAP, self._swap_values(pieces))",
+                "cursor = swapped",
+            ),
         ),
         ("tests/persister/test_kill.py", "tests/persister/test_lost_replies.py"),
     ),
     Defect(
         "lane never released",
-        "corec/persister/source.py",
         (
-            (
+            Change(
+                "corec/persister/source.py",
                 """        freed = position > self.lane.tail
         self.lane.release(position)
 """,
@@ -107,9 +86,9 @@ DEFECTS: Final = (
     ),
     Defect(
         "store without release ordering",
-        "shm/atomics.py",
         (
-            (
+            Change(
+                "shm/atomics.py",
                 """        builder.store_atomic(args[2], pointer, "release", WORD_BYTES)
 """,
                 """        builder.store(args[2], pointer)
@@ -121,27 +100,14 @@ DEFECTS: Final = (
 )
 
 
-def copied(folder: Path) -> None:
-    """The files git knows, as they lie in the checkout."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    for name in filter(None, names.split("\0")):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target)
-
-
 def failed_with(defect: Defect, folder: Path) -> list[str]:
-    """The tests that fail with the defect in; raises RuntimeError when it can't be put in."""
-    copied(folder)
-    path = folder / defect.file
-    text = path.read_text("utf-8")
-    for right, wrong in defect.changes:
-        if text.count(right) != 1:
-            raise RuntimeError(f"{defect.file}: found no single place for {defect.name!r}")
-        text = text.replace(right, wrong)
-    path.write_text(text, "utf-8")
+    """The tests that fail with the defect in.
+
+    Raises:
+        AnchorMissing: it can't be put in: the text it replaces is not there any more.
+        RuntimeError: the tests could not be run.
+    """
+    copy_into(folder, defect.changes)
     environment = os.environ | {
         "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache"),
     }  # fmt: skip
