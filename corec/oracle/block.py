@@ -144,6 +144,7 @@ class Block:
         self.entities = [Entity(i, {}) for i in self.ids]
         for entity in self.entities:
             entity.state = self.initial(entity.id)
+        self.max_errores = settings.max_errores
         self.least, self.most, first = limits_of(settings.umbral)
         self.umbral, self.fitness = np.float32(first), 1.0
         self.media = self.desviacion = 0.0
@@ -227,7 +228,7 @@ class Block:
 
     def _repair(self, done: Tick) -> None:
         """Whose last run of this tick failed, in the order of ids."""
-        if not len(done.failed) / self.n > self.settings.max_errores:
+        if not len(done.failed) / self.n > self.max_errores:
             return
         sick = [place for place in sorted(done.failed) if self.entities[place].ran_well is False]
         before = [entity.state for entity in self.entities]
@@ -326,12 +327,20 @@ def folded(terms: Sequence[tuple[int, float]]) -> float:
 
 
 def of_places(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
-    """media and desviacion of a Micro block: two passes."""
-    count = len(good)
-    media = folded([(place, float(x)) for place, x in good]) / count
-    away = [(place, float(x) - media) for place, x in good]
-    s, q = folded(away), folded([(place, d * d) for place, d in away])
-    return media, _root((q - s * s / count) / (count - 1) if count > 1 else 0.0)
+    """media and desviacion of a Micro block: about the first value, or about the mean."""
+    g, first = len(good), float(good[0][1])
+    s, q = _moments(good, first)
+    if s * s / g <= 0.9375 * q:
+        media = first + s / g
+    else:
+        media = folded([(place, float(x)) for place, x in good]) / g
+        s, q = _moments(good, media)
+    return media, _root((q - s * s / g) / (g - 1) if g > 1 else 0.0)
+
+
+def _moments(good: Sequence[tuple[int, np.float32]], about: float) -> tuple[float, float]:
+    away = [(place, float(x) - about) for place, x in good]
+    return folded(away), folded([(place, d * d) for place, d in away])
 
 
 def of_runs(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from corec.oracle.philox import uniform
 
-INT64: Final = 0xFFFF_FFFF_FFFF_FFFF
 PUSHES_PER_CALL: Final = 4
 State = dict[str, Any]
 """``valor``, the state fields and the histories (lists, oldest first) of one entity by name."""
@@ -47,15 +46,20 @@ def kind_of(processor: Any) -> Kind:
 
 
 def stored(kind: str, value: Any) -> Any:
-    """What a field of this type gives back once ``value`` was put in: reals are rounded to it,
-    whole numbers wrap."""
+    """What a field of this type gives back once ``value`` was put in: rounded to it, or for an
+    integer field cut to its whole part.
+
+    Raises:
+        OverflowError, ValueError: it does not fit the integer field, or is no number.
+    """
     number = np.dtype(kind)
     if number.kind == "f":
         with np.errstate(all="ignore"):
             return number.type(value)
-    bits = 8 * number.itemsize
-    held = int(value) & ((1 << bits) - 1)
-    return held - (1 << bits) if number.kind == "i" and held >> (bits - 1) else held
+    held, limits = int(value), np.iinfo(number)
+    if not limits.min <= held <= limits.max:
+        raise OverflowError(f"{held} does not fit {kind}")
+    return held
 
 
 class History:

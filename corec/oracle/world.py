@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
-from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings
+from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings, limits_of
 from corec.oracle.entity import Kind
 
 DEFAULT_SEED: Final = 42
@@ -28,7 +28,7 @@ def up(number: int, step: int) -> int:
 
 def log_cap(kind: Kind, cap: int, max_size_mb: int) -> int:
     """How many messages between two rows a block keeps for its payload."""
-    fields = [int(dtype[1]) for dtype, _ in kind.state.values()] + [4] * len(kind.history)
+    fields = [int(dtype[1]) for dtype, _ in kind.state.values()] + [8] * len(kind.history)
     copy = up(4 * cap, 64) + sum(up(cap * size, 64) for size in fields)
     hist = up(sum(up(cap * 4 * (n + 8), 64) for n in kind.history.values()), 4096)
     cold = 2 * (3 * up(cap, 64) + up(4 * cap, 64))
@@ -99,10 +99,21 @@ class World:
                 self.rows.append(block.take_row(self.carga, self.payload))
 
     def set(self, path: str, value: Any) -> None:
-        """A change that takes effect with the next tick."""
-        if path != "carga":
-            raise KeyError(path)
-        self.carga = float(value)
+        """A change that takes effect with the next tick: ``carga``, ``bloques.ID.umbral``,
+        ``bloques.ID.autoreparacion.max_errores``."""
+        if path == "carga":
+            self.carga = float(value)
+            return
+        _, swarm, key = path.split(".", 2)
+        for block in self.blocks:
+            if block.settings.name.partition(":")[0] != swarm:
+                continue
+            if key == "umbral":
+                block.least, block.most, _ = limits_of(value)
+            elif key == "autoreparacion.max_errores":
+                block.max_errores = float(value)
+            else:
+                raise KeyError(path)
 
     @property
     def messages(self) -> list[Message]:

@@ -16,109 +16,30 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-
-from corec.embedded import EmbeddedPostgres, EmbeddedValkey
-from corec.oracle.compare import Disagreement
 from tests.oracle import kernels, live
-from tests.oracle.drawn import Drawn, live_worlds, worlds
-from tests.oracle.kills import Kills, armed
-
-CHUNK: Final = 50
-LARGE_EVERY: Final = 20
-"""One chunk in so many draws large blocks, a few of them."""
-LARGE_CHUNK: Final = 4
-
-
-def in_kernels(chunk: int, world_seed: int) -> tuple[int, str, str]:
-    """One chunk of worlds: how many ran, and for a disagreement its text and its world."""
-    large = chunk % LARGE_EVERY == LARGE_EVERY - 1
-    count, failed, said = 0, "", ""
-
-    @seed(world_seed * 1_000_003 + chunk)
-    @settings(
-        max_examples=LARGE_CHUNK if large else CHUNK, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink],
-        report_multiple_bugs=False,
-    )  # fmt: skip
-    @given(worlds(large=large))
-    def agree(drawn: Drawn) -> None:
-        nonlocal count, failed, said
-        count += 1
-        try:
-            kernels.check(drawn)
-        except Exception as error:
-            failed, said = drawn.to_json(), f"{type(error).__name__}: {error}"
-            raise
-
-    try:
-        agree()
-    except Exception:  # noqa: BLE001  # told by its smallest world
-        return count, said, failed
-    return count, "", ""
-
-
-def in_instances(
-    world: Drawn, name: str, folder: Path, servers: live.Servers, killed: bool
-) -> tuple[str, Counter[str]]:
-    """One world in one instance: what disagreed, and who died."""
-    dice = random.Random(name)
-    disturbance = Kills(dice) if killed else None
-    points = armed(dice) if killed and dice.random() < 0.5 else []
-    try:
-        live.check(world, name, folder, servers, disturbance, points)
-    except (Disagreement, AssertionError, OSError) as error:
-        return f"{type(error).__name__}: {error}", Counter()
-    deaths: Counter[str] = Counter()
-    if disturbance is not None:
-        deaths = disturbance.killed + Counter({f"end {k}": v for k, v in disturbance.ends.items()})
-        deaths["named points"] = len(points)
-    return "", deaths
-
-
-@contextmanager
-def servers(folder: Path) -> Iterator[live.Servers]:
-    """A PostgreSQL and a Valkey for all instances."""
-    postgres = EmbeddedPostgres(folder / "postgres", folder / "run")
-    valkey = EmbeddedValkey(folder / "valkey", folder / "run")
-    postgres.start()
-    try:
-        valkey.start()
-        yield live.Servers(postgres.dsn, valkey.url)
-    finally:
-        valkey.stop()
-        postgres.stop()
-
-
-def drawn_many(number: int, world_seed: int) -> list[Drawn]:
-    """So many worlds for instances."""
-    found: list[Drawn] = []
-
-    @seed(world_seed)
-    @settings(
-        max_examples=number, deadline=None, database=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(live_worlds())
-    def keep(drawn: Drawn) -> None:
-        found.append(drawn)
-
-    keep()
-    return found[:number]
+from tests.oracle.drawn import Drawn
+from tests.oracle.jobs import (
+    CHUNK,
+    LARGE_EVERY,
+    drawn_many,
+    in_instances,
+    in_kernels,
+    servers,
+)
+from tests.oracle.kills import Kills
 
 
 class Tally:
     """Progress on stderr, and the end."""
 
-    def __init__(self, what: str, total: int, folder: Path) -> None:
-        self.what, self.total, self.folder = what, total, folder
+    def __init__(self, what: str, total: int, folder: Path, first: bool) -> None:
+        self.what, self.total, self.folder, self.first = what, total, folder, first
         self.done = self.failed = 0
         self.began = time.monotonic()
 
@@ -137,6 +58,11 @@ class Tally:
             f"{seconds:.0f} s", end="", file=sys.stderr, flush=True,
         )  # fmt: skip
 
+    @property
+    def enough(self) -> bool:
+        """Nothing more is to be found."""
+        return self.first and self.failed > 0
+
     def end(self) -> int:
         """The last line; how many disagreed."""
         seconds = time.monotonic() - self.began
@@ -145,20 +71,25 @@ class Tally:
         return self.failed
 
 
-def _kernel_worlds(number: int, world_seed: int, jobs: int, folder: Path) -> int:
-    tally = Tally("kernels", number, folder)
+def _kernel_worlds(number: int, world_seed: int, jobs: int, folder: Path, first: bool) -> int:
+    tally = Tally("kernels", number, folder, first)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         chunks = range(-(-number // CHUNK) + number // CHUNK // LARGE_EVERY)
-        waiting = [pool.submit(in_kernels, chunk, world_seed) for chunk in chunks]
+        waiting = [pool.submit(in_kernels, chunk, world_seed, not first) for chunk in chunks]
         for future in as_completed(waiting):
             count, said, world = future.result()
             tally.add(count, said, world, "")
+            if tally.enough:
+                pool.shutdown(cancel_futures=True)
+                break
     return tally.end()
 
 
-def _instance_worlds(number: int, world_seed: int, jobs: int, folder: Path, killed: bool) -> int:
+def _instance_worlds(
+    number: int, world_seed: int, jobs: int, folder: Path, first: bool, killed: bool
+) -> int:
     what = "killed" if killed else "live"
-    tally = Tally(what, number, folder)
+    tally = Tally(what, number, folder, first)
     deaths: Counter[str] = Counter()
     with servers(folder) as where, ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         names = {}
@@ -169,6 +100,9 @@ def _instance_worlds(number: int, world_seed: int, jobs: int, folder: Path, kill
             said, died = future.result()
             deaths += died
             tally.add(1, said, "", str(folder / f"{names[future]}.json"))
+            if tally.enough:
+                pool.shutdown(cancel_futures=True)
+                break
     if killed:
         print(", ".join(f"{name} {count}" for name, count in sorted(deaths.items())))
     return tally.end()
@@ -200,6 +134,8 @@ def main() -> int:
                         help="in instances under kills, restarts and worker changes")  # fmt: skip
     parser.add_argument("--seed", type=int, default=None, help="drawn and shown if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--first", action="store_true",
+                        help="end with the first that disagrees, as it was drawn")  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE")
     given_ = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="corec-oracle-"))
@@ -209,10 +145,10 @@ def main() -> int:
     print(f"seed {number}; files of this run are in {folder}", flush=True)
     failed = 0
     if given_.worlds:
-        failed += _kernel_worlds(given_.worlds, number, given_.jobs, folder)
+        failed += _kernel_worlds(given_.worlds, number, given_.jobs, folder, given_.first)
     for count, killed in ((given_.live, False), (given_.killed, True)):
         if count:
-            failed += _instance_worlds(count, number, given_.jobs, folder, killed)
+            failed += _instance_worlds(count, number, given_.jobs, folder, given_.first, killed)
     return 1 if failed else 0
 
 

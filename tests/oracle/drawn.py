@@ -41,6 +41,13 @@ VALUES: Final = st.one_of(
     st.sampled_from([0.0, 0.5, 0.75, 2.0, -3.5, 2000.0, -2000.0, 0.25, 1e-40, 3.4e38]),
     st.floats(-4.0, 4.0, width=32),
 )
+UMBRALES: Final = st.one_of(
+    st.sampled_from(["siempre", "nunca", 0.25, -1.5, {"min": 0.3}, {"max": 0.4, "inicial": 0.2}]),
+    st.floats(-2.0, 2.0),
+    st.tuples(st.floats(-1.0, 1.0), st.floats(0.0, 2.0)).map(
+        lambda pair: {"min": pair[0], "max": pair[0] + pair[1]}
+    ),
+)
 PARAMS: Final = {
     "fragile": st.fixed_dictionaries({"share": st.sampled_from([0.0, 0.04, 0.15, 0.3, 0.5])}),
     "drift": st.fixed_dictionaries({}, optional={"noise": st.sampled_from([0.0, 1.0, 2.5])}),
@@ -56,6 +63,12 @@ PARAMS: Final = {
     "sir": st.fixed_dictionaries({}, optional={"seeded": st.just(0.25), "beta": st.just(2.0)}),
     "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
 }
+CHANGES: Final = st.one_of(
+    CARGAS.map(lambda value: {"carga": value}),
+    UMBRALES.map(lambda value: {"bloques.b0.umbral": value}),
+    MAX_ERRORES.map(lambda value: {"bloques.b0.autoreparacion.max_errores": value}),
+)
+"""The first by ``set``, the others by a reload."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +113,21 @@ class Drawn:
         """Of all swarms."""
         return sum(int(bloque["entidades"]) for bloque in self.config["bloques"])
 
-    def canal_of(self, identity: int) -> int:
-        """Where readings for this entity are written."""
+    def swarm_of(self, identity: int) -> dict[str, Any]:
+        """The bloque in the configuration that an entity belongs to."""
         for bloque in self.config["bloques"]:
             if identity < bloque["entidades"]:
-                return int(bloque["canal"])
+                return dict(bloque)
             identity -= bloque["entidades"]
         raise KeyError(identity)
+
+    def canal_of(self, identity: int) -> int:
+        """Where readings for this entity are written."""
+        return int(self.swarm_of(identity)["canal"])
+
+    def kind_of(self, identity: int) -> str:
+        """ "micro" or "celu"."""
+        return KINDS[self.swarm_of(identity)["procesador"]].kind
 
     def oracle(self) -> World:
         """The oracle's world of it, at tick 0."""
@@ -142,6 +163,8 @@ def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[in
         }
         if (short := name.rpartition(":")[2]) in PARAMS:
             bloque["parametros"] = draw(PARAMS[short])
+        if draw(st.integers(0, 3)) == 0:
+            bloque["umbral"] = draw(UMBRALES)
         if draw(st.booleans()):
             bloque["autoreparacion"] = {"max_errores": draw(MAX_ERRORES)}
         found.append(bloque)
@@ -162,7 +185,7 @@ def arrivals(draw: st.DrawFn, entidades: int, most: int) -> list[Reading]:
 
 
 @st.composite
-def lives(draw: st.DrawFn, swarms: Any, ticks_max: int) -> Drawn:
+def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> Drawn:
     """A world of these swarms, what comes in and what changes."""
     config = {
         "seed": draw(SEEDS),
@@ -178,7 +201,7 @@ def lives(draw: st.DrawFn, swarms: Any, ticks_max: int) -> Drawn:
         if draw(st.integers(0, 2)):
             readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
         if draw(st.integers(0, 7)) == 0:
-            changes[tick] = {"carga": draw(CARGAS)}
+            changes[tick] = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
     workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
     return Drawn(config, ticks, readings, changes, workers)
 
@@ -201,4 +224,4 @@ def worlds(draw: st.DrawFn, *, large: bool = False) -> Drawn:
 @st.composite
 def live_worlds(draw: st.DrawFn) -> Drawn:
     """A world for an instance: sizes from a block on, since smaller blocks are compiled anew."""
-    return draw(lives(draw(bloques(tuple(KINDS), st.integers(PER_BLOCK, 120))), 24))
+    return draw(lives(draw(bloques(tuple(KINDS), st.integers(PER_BLOCK, 120))), 16, True))

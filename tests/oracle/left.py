@@ -22,6 +22,13 @@ class Left:
     status: dict[str, Any]
 
 
+def told(value: Any) -> Any:
+    """As JSON has it: no NaN, no infinity, no NumPy."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
+
+
 def left_by(run: Running, entidades: int) -> Left:
     """As the control socket tells."""
     entities = [run.ask("entity", id=number) for number in range(entidades)]
@@ -43,7 +50,7 @@ def same(found: Left, world: World) -> None:
             ("activo", wanted.activo), ("fallos", wanted.fallos), ("tick", world.tick),
             ("valor", float(wanted.state["valor"])),
         ):  # fmt: skip
-            compare.same(f"{at}.{name}", entity[name], value)
+            compare.same(f"{at}.{name}", entity[name], told(value))
         for name in block.settings.kind.state:
             value = wanted.state[name]
             compare.same(f"{at}.estado.{name}", entity["estado"][name],
@@ -51,14 +58,14 @@ def same(found: Left, world: World) -> None:
         for name in block.settings.kind.history:
             values = [float(v) for v in wanted.state[name]]
             lists(f"{at}.estado.{name}", entity["estado"][name], values)
-    for told, its in zip(found.blocks, world.blocks, strict=True):
+    for said, its in zip(found.blocks, world.blocks, strict=True):
         at = f"block {its.settings.name}"
         for name, value in (
             ("id", its.settings.name), ("canal", its.settings.canal), ("errores", its.errores),
             ("activas", its.activas), ("umbral", float(its.umbral)), ("fitness", its.fitness),
             ("media", its.media), ("desviacion", its.desviacion),
         ):  # fmt: skip
-            compare.same(f"{at}.{name}", told[name], value)
+            compare.same(f"{at}.{name}", said[name], told(value))
 
 
 def same_summary(summary: dict[str, Any], world: World, *, updates: bool) -> None:

@@ -7,10 +7,15 @@ oracle is given what happened, not what was planned.
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import shutil
+import signal
 import struct
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +24,13 @@ from typing import Any, Final, Protocol
 import redis
 
 from corec.control.client import Unreachable
+from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 from corec.oracle import sinks
 from corec.oracle.block import Reading
+from corec.oracle.compare import Disagreement
 from tests.oracle import left, subjects
-from tests.oracle.drawn import MODULE, Drawn
+from tests.oracle.drawn import KINDS, MODULE, PER_BLOCK, Drawn
 from tests.support.instance import Instance, Running
 from tests.support.processes import wait_until
 
@@ -92,11 +99,11 @@ class Player:
         self.happened = replace(drawn, readings={}, changes={}, ticks=0)
         self.sent = 0
         self.carga = float(drawn.config["carga"])
-        self.restarted = False
-        self.run = self._started()
+        self.run: Running
 
     def play(self) -> tuple[left.Left, dict[str, Any]]:
         """All ticks; what the instance says of itself before it ends, and its summary."""
+        self._start()
         for tick in range(1, self.drawn.ticks + 1):
             self._change(tick)
             self._send(tick)
@@ -110,15 +117,16 @@ class Player:
         found = left.left_by(self.run, self.drawn.entidades)
         return found, self.run.stop().summary
 
-    def _started(self) -> Running:
+    def _start(self) -> None:
         workers = self.workers.pop(0) if len(self.workers) > 1 else self.workers[0]
-        run = self.instance.start(*STILL, "--workers", str(workers)).ready(SECONDS_MAX)
-        self.run = run
+        self.run = self.instance.start(*STILL, "--workers", str(workers)).ready(SECONDS_MAX)
+        self._stand_still()
+
+    def _stand_still(self) -> None:
+        """Paused, flat out when it steps, at the load it had."""
         self._ask("pause")
         self._ask("set", path="tick_hz", value=0)
-        if self.restarted and self.carga != float(self.drawn.config["carga"]):
-            self._ask("set", path="carga", value=self.carga)
-        return run
+        self._ask("set", path="carga", value=self.carga)
 
     def _again(self, how: str) -> None:
         if how == "kill":
@@ -128,8 +136,7 @@ class Player:
         else:
             ended = self.run.stop()
             assert ended.code == 0, f"exit {ended.code}\n{ended.err[-3000:]}"
-        self.restarted = True
-        self.run = self._started()
+        self._start()
 
     def _ask(self, op: str, **arguments: Any) -> Any:
         """Asks until somebody answers: the nucleus may be dead at the moment."""
@@ -159,9 +166,28 @@ class Player:
         if not changes:
             return
         for path, value in changes.items():
-            answer = self._ask("set", path=path, value=value)
-            self.carga = value if path == "carga" else self.carga
-            self.happened.changes[int(answer["after_tick"]) + 1] = dict(changes)
+            if path == "carga":
+                after = int(self._ask("set", path=path, value=value)["after_tick"])
+                self.carga = value
+            else:
+                self._reload(path, value)
+                after = self._tick()
+            self.happened.changes[after + 1] = dict(changes)
+
+    def _reload(self, path: str, value: Any) -> None:
+        """The configuration file changed, and taken over."""
+        config = copy.deepcopy(self.instance.config)
+        _, swarm, key = path.split(".", 2)
+        bloque = next(b for b in config["bloques"] if b["id"] == swarm)
+        bloque.update({"umbral": value} if key == "umbral" else
+                      {"autoreparacion": {"max_errores": value}})  # fmt: skip
+        self.instance.configure(config)
+        before = int(last_change(self.instance.folder)["number"])
+        self.run.signal(signal.SIGHUP)
+        outcome = await_change(self.instance.folder, before, "reload")
+        assert outcome["accepted"], outcome
+        self.run.ready(SECONDS_MAX)
+        self._stand_still()
 
     def _send(self, tick: int) -> None:
         readings = self.drawn.readings.get(tick)
@@ -171,16 +197,35 @@ class Player:
             for canal, mine in self._by_canal(readings).items():
                 key = f"corec:{{{self.instance.instance_id}}}:in:{canal}"
                 while mine:
-                    part = mine[: self.dice.choice([1, 7, len(mine)])]
+                    part = mine[: self.dice.choice([1, 1, 7, len(mine)])]
                     mine = mine[len(part) :]
-                    packed = b"".join(MESSAGE.pack(i, canal, v, a) for i, v, a in part)
-                    client.xadd(key, {"m": packed})
+                    client.xadd(key, self._fields(canal, part))
         self.sent += len(readings)
-        wait_until(
-            lambda: self._ask("status")["messages_in"] == self.sent,
-            f"{self.sent} readings are in", SECONDS_MAX,
-        )  # fmt: skip
+        found: list[int] = []
+
+        def arrived() -> bool:
+            found[:] = [int(self._ask("status")["messages_in"])]
+            return found == [self.sent]
+
+        try:
+            wait_until(arrived, "they are in", SECONDS_MAX)
+        except AssertionError:
+            raise Disagreement(
+                f"messages_in: found {found}, the oracle says {self.sent} were sent"
+            ) from None
         self.happened.readings[self._tick() + 1] = readings
+
+    def _fields(self, canal: int, part: list[Reading]) -> Any:
+        """One entry: packed messages, or for a Celu entity an id with its datum in one of the
+        forms that docs/streams.md names."""
+        identity, valor, activo = part[0]
+        if len(part) > 1 or not activo or self.drawn.kind_of(identity) != "celu":
+            return {"m": b"".join(MESSAGE.pack(i, canal, v, a) for i, v, a in part)}
+        forms = [
+            repr(valor), json.dumps({"valor": valor}), json.dumps({"value": valor, "x": [1]}),
+            struct.pack("!f", valor), struct.pack("!d", valor),
+        ]  # fmt: skip
+        return {"id": str(identity), "datos": self.dice.choice(forms)}
 
     def _by_canal(self, readings: list[Reading]) -> dict[int, list[Reading]]:
         found: dict[int, list[Reading]] = {}
@@ -206,6 +251,23 @@ class Player:
         wait_until(stepped, f"tick {target}", SECONDS_MAX)
 
 
+def compile_all(folder: Path) -> None:
+    """What drawn worlds run is compiled, so that no deadline has to allow for that."""
+    if (folder / "warm").exists():
+        return
+    swarms = [
+        {"id": f"b{k}", "canal": 1, "entidades": PER_BLOCK, "procesador": name}
+        for k, name in enumerate(KINDS)
+    ]
+    instance = Instance(folder / "warm", folder / "none", {"instance_id": "w", "bloques": swarms})
+    (folder / "warm" / "plugins").mkdir()
+    shutil.copy(subjects.__file__, folder / "warm" / "plugins" / f"{MODULE}.py")
+    subprocess.run(
+        [sys.executable, "-m", "corec.cli.warm", str(instance.config_path)],
+        env=instance.environment, cwd=folder / "warm", check=True,
+    )  # fmt: skip
+
+
 def check(
     drawn: Drawn, name: str, folder: Path, servers: Servers,
     disturbance: Disturbance | None = None, armed: Sequence[str] = (),
@@ -215,7 +277,8 @@ def check(
     Raises:
         Disagreement: they differ.
     """
-    base = Path("/dev/shm") / f"corec-oracle-{name}"
+    tmpfs = Path("/dev/shm")
+    base = Path(tempfile.mkdtemp(prefix="corec-oracle-", dir=tmpfs if tmpfs.is_dir() else None))
     player = Player(drawn, name, folder / name, base, servers, disturbance or Calm(), armed)
     try:
         found, summary = player.play()
@@ -225,6 +288,8 @@ def check(
         sinks.same(sinks.read(servers.dsn, servers.url, name, world), world)
         left.same_summary(summary, world, updates=disturbance is None and not armed)
     except BaseException:
+        disturbed = disturbance or Calm()
+        disturbed.over()
         (folder / f"{name}.json").write_text(
             json.dumps({"drawn": json.loads(drawn.to_json()),
                         "happened": json.loads(player.happened.to_json())})

@@ -54,23 +54,24 @@ def fragile(me: Any) -> Any:
 @corec.micro(
     state={
         "i1": ("i1", -3), "u1": ("u1", 250), "i2": "i2", "u2": ("u2", 65_530), "i4": ("i4", -5),
-        "u4": ("u4", 4_294_967_290), "i8": ("i8", 2**40),
+        "u4": ("u4", 4_294_967_000), "i8": ("i8", 2**40),
     }
 )  # fmt: skip
 def clerk(me: Any) -> Any:
-    """Whole numbers of every type, each beyond its range; fails by number and tick."""
-    me.i1 = me.i1 - 50
-    me.u1 = me.u1 + 3
-    me.i2 = me.i2 * 3 - me.tick
-    me.u2 = me.u2 + me.u1
-    me.i4 = me.i4 * 100_003
-    me.u4 = me.u4 + 7 * me.id
+    """Whole numbers of every type, wrapped where they say so and unfit in the end where not; fails
+    by number and tick, divides by zero."""
+    me.i1 = (me.i1 - 50 + 128 & 0xFF) - 128
+    me.u1 = me.u1 + 3 & 0xFF
+    me.i2 = (me.i2 * 3 - me.tick + 2**15 & 0xFFFF) - 2**15
+    me.u2 = me.u2 + me.u1 & 0xFFFF
+    me.i4 = (me.i4 * 100_003 + 2**31 & 0xFFFFFFFF) - 2**31
+    me.u4 = me.u4 + 7 * (me.id % 16)
     me.i8 = me.i8 - 2**33 + (me.u4 - 5) % 11
     if (me.id + me.tick) % 7 == 3:
         raise RuntimeError("by number and tick")
     if (me.id * me.tick) % 31 == 30:
         return math.nan
-    return (me.id + me.tick) % 5 == 0
+    return (me.id + me.tick) // ((me.id + 2 * me.tick) % 13) % 5 == 0
 
 
 def warm(me: Any) -> Any:

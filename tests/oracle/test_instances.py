@@ -1,0 +1,80 @@
+"""Drawn worlds in real instances, undisturbed and killed, agree with the oracle in memory, in
+PostgreSQL and on the streams. A few; the long form is ``python -m tests.oracle``."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.oracle import live
+from tests.oracle.drawn import MODULE, PER_BLOCK, Drawn
+from tests.oracle.jobs import drawn_many
+from tests.oracle.kills import Kills, armed
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
+
+SEED = 20261126
+CALM, KILLED = 3, 3
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Drawn]:
+    """The same every time: the long form draws others."""
+    return drawn_many(CALM + KILLED, SEED)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Once, so that no deadline has to allow for it."""
+    live.compile_all(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture
+def servers(pg_dsn: str, valkey_url: str, compiled: None) -> live.Servers:
+    """The session's."""
+    return live.Servers(pg_dsn, valkey_url)
+
+
+@pytest.mark.parametrize("number", range(CALM))
+def test_a_drawn_world(
+    drawn: list[Drawn], servers: live.Servers, tmp_path: Path, number: int
+) -> None:
+    live.check(drawn[number], f"calm{number}", tmp_path, servers)
+
+
+@pytest.mark.parametrize("number", range(CALM, CALM + KILLED))
+def test_a_drawn_world_that_is_killed(
+    drawn: list[Drawn], servers: live.Servers, tmp_path: Path, number: int
+) -> None:
+    dice = random.Random(f"{SEED} {number}")
+    points = armed(dice)
+    print(points)
+    kills = Kills(dice, often=0.5, restarts=0.15)
+    live.check(drawn[number], f"killed{number}", tmp_path, servers, kills, points)
+
+
+def test_hundreds_of_steps_in_a_tick_and_a_stop_between_two_rows(
+    servers: live.Servers, tmp_path: Path
+) -> None:
+    """What emits and fails in late steps of a tick, and what is in a log when a world stops."""
+    swarms = [
+        {"id": name, "canal": canal, "entidades": PER_BLOCK, "entidades_por_bloque": PER_BLOCK,
+         "procesador": f"{MODULE}:{name}"}
+        for name, canal in (("tracer", -128), ("listener", 127), ("fragile", 0))
+    ]  # fmt: skip
+    config: dict[str, Any] = {
+        "seed": SEED, "carga": 1.0, "persist": {"every_ticks": 5}, "bloques": swarms,
+    }  # fmt: skip
+    burst = [(3, float(k % 7), True) for k in range(1200)]
+    hot = [(PER_BLOCK + k % 9, 2000.0 if k % 4 == 0 else 0.5, True) for k in range(900)]
+    readings = {2: burst, 3: hot, 4: hot[:200] + burst[:700], 9: burst[:7]}
+
+    class Stops(live.Calm):
+        def between(self, run: Any) -> str | None:
+            return "stop" if run.status()["tick"] in (3, 7) else None
+
+    world = Drawn(config, 11, readings, {}, (2, 1, 3))
+    live.check(world, "late", tmp_path, servers, Stops())

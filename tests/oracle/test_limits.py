@@ -1,0 +1,71 @@
+"""Worlds at a limit and one beyond it, in the kernels, against the oracle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from corec.oracle.block import Reading
+from corec.oracle.world import World, log_cap
+from tests.oracle import kernels
+from tests.oracle.drawn import KINDS, MODULE, PER_BLOCK, Drawn
+
+
+def one_swarm(
+    name: str, entidades: int, ticks: int, every: int = 1,
+    readings: dict[int, list[Reading]] | None = None, **more: Any,
+) -> Drawn:  # fmt: skip
+    """A world of one swarm."""
+    swarm = {
+        "id": "b0", "canal": -128, "entidades": entidades, "entidades_por_bloque": PER_BLOCK,
+        "procesador": f"{MODULE}:{name}", **more,
+    }  # fmt: skip
+    config = {"seed": 7, "carga": 1.0, "persist": {"every_ticks": every}, "bloques": [swarm]}
+    return Drawn(config, ticks, readings or {})
+
+
+@pytest.mark.slow
+def test_more_ticks_between_two_rows_than_16_bits_count() -> None:
+    loud, silent = [(0, 2.0, True)], [(0, 0.0, True)]
+    readings = {1: loud, 2: silent, 65_530: loud, 65_540: silent}
+    kernels.check(one_swarm("keeper", 1, 65_541, 65_537, readings), look_every=1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [255, 257, 2049, 4097, 40_000])
+def test_a_tick_of_many_steps(count: int) -> None:
+    """Each reading pushes four times, so a step takes few of them."""
+    burst = [(3, float(k % 7), True) for k in range(count)] + [(1, 0.5, True)]
+    kernels.check(one_swarm("tracer", 5, 3, 3, {2: burst}))
+
+
+@pytest.mark.slow
+def test_failures_in_every_step_of_a_tick_are_repaired_once() -> None:
+    burst = [(k % 5, 2000.0 if k % 3 else 0.5, True) for k in range(9000)]
+    kernels.check(one_swarm("listener", 7, 4, 2, {1: burst, 2: burst, 4: burst[:5000]}))
+
+
+@pytest.mark.slow
+def test_a_message_more_than_the_log_holds() -> None:
+    room = log_cap(KINDS[f"{MODULE}:keeper"], PER_BLOCK, 1)
+    ticks = room // PER_BLOCK + 2
+    loud = [(k, 2.0, True) for k in range(PER_BLOCK)]
+    drawn = one_swarm("keeper", PER_BLOCK, ticks, ticks, {1: loud})
+    world = World(drawn.config, KINDS)
+    assert world.blocks[0].settings.log_cap == room < PER_BLOCK * ticks
+    kernels.check(drawn, look_every=50)
+
+
+@pytest.mark.parametrize("name", ["keeper", "listener"])
+def test_a_block_in_which_everybody_fails(name: str) -> None:
+    hot = [(k, 2000.0, True) for k in range(PER_BLOCK)]
+    cold = [(k, 0.5, True) for k in range(0, PER_BLOCK, 3)]
+    readings = {1: hot, 2: hot, 3: cold + hot, 4: hot + cold, 5: hot}
+    kernels.check(one_swarm(name, PER_BLOCK, 6, 4, readings))
+
+
+@pytest.mark.parametrize("entidades", [1, PER_BLOCK, PER_BLOCK + 1])
+def test_sizes_about_a_block(entidades: int) -> None:
+    for name in ("fragile", "clerk", "chorus"):
+        kernels.check(one_swarm(name, entidades, 5, 2))
