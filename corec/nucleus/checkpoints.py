@@ -58,6 +58,10 @@ class CheckpointFailed(Exception):
     """No checkpoint was made; the text says why. The world goes on."""
 
 
+class CalledOff(CheckpointFailed):
+    """The instance stops, or its processes are replaced: the next nucleus may be asked again."""
+
+
 @dataclass
 class Shown:
     """What ``status`` says under ``checkpoint``."""
@@ -116,7 +120,7 @@ class Checkpointer:
             making; it goes on.
         """
         if self._stopping():
-            raise CheckpointFailed("the instance is stopping, which makes a checkpoint by itself")
+            raise CalledOff("the instance is stopping, which makes a checkpoint by itself")
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked.append(future)
         self._wake.set()
@@ -146,7 +150,7 @@ class Checkpointer:
             unanswered, self._asked = self._asked, []
             for future in unanswered:
                 if not future.done():
-                    future.set_exception(CheckpointFailed(CALLED_OFF))
+                    future.set_exception(CalledOff(CALLED_OFF))
             if self._thread is not None:
                 self._thread.shutdown(wait=False)
             self._thread = None
@@ -183,7 +187,7 @@ class Checkpointer:
         try:
             found = await self._make()
         except Abandoned:
-            error = CheckpointFailed(CALLED_OFF)
+            error = CalledOff(CALLED_OFF)
             log.info("a checkpoint was called off", reason=str(error))
         except (OSError, WorldMoved, CheckpointRefused, HoldTimeout) as reason:
             error = CheckpointFailed(self._failed(reason))

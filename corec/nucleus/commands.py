@@ -20,7 +20,7 @@ from corec.control.protocol import ControlError, Request
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
-from corec.nucleus.checkpoints import CALLED_OFF, Checkpointer, CheckpointFailed
+from corec.nucleus.checkpoints import CALLED_OFF, CalledOff, Checkpointer, CheckpointFailed
 from corec.nucleus.digests import Digester
 from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
@@ -233,9 +233,10 @@ class Commands:
         )  # fmt: skip
         try:
             return await self.checkpoints.ask(seconds)
+        except CalledOff as error:
+            raise ControlError(str(error), "again") from None
         except CheckpointFailed as error:
-            code = "again" if str(error) == CALLED_OFF else "failed"
-            raise ControlError(str(error), code) from None
+            raise ControlError(str(error)) from None
         except TimeoutError:
             shown = self.checkpoints.shown()
             raise ControlError(
