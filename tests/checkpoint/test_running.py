@@ -256,25 +256,17 @@ def ctl(one: Instance, *arguments: str) -> Ended:
 
 
 def test_all_at_once(make: Make) -> None:
-    """Digests, snapshots, other workers and an upgrade: each gets its answer."""
+    """Digests and snapshots while every process is replaced: each gets its answer."""
+    change = ("workers", "3")
     one = make(config(tick_hz=50.0))
     run = one.start("--workers", "2").ready().until_tick(5)
-    wishes = [
-        ("digest",),
-        ("snapshot",),
-        ("workers", "3"),
-        ("digest",),
-        ("upgrade",),
-        ("snapshot",),
-    ]
+    wishes = [("digest",), ("snapshot",), change, ("digest",), ("snapshot",)]
     with ThreadPoolExecutor(len(wishes)) as pool:
         answers = list(pool.map(lambda wish: ctl(one, *wish), wishes))
     for wish, answer in zip(wishes, answers, strict=True):
         assert answer.code == 0, (wish, answer)
-        assert json.loads(answer.out), wish
-    ticks = [json.loads(a.out)["tick"] for w, a in zip(wishes, answers, strict=True)
-             if w[0] in ("digest", "snapshot")]  # fmt: skip
-    assert min(ticks) >= 5
+        if wish != change:
+            assert json.loads(answer.out)["tick"] >= 5, wish
     assert run.stop().code == 0
 
 
