@@ -9,8 +9,9 @@ written, in one step, after everything is done. So a kill at any instant leaves 
 that tells the truth or none, and without a stamp the environment is made from nothing. A lock on
 `.venv.lock` lets one run.sh work at a time; the others wait and then find the work done.
 
-Where `.venv` is another user's, or the checkout cannot be written, the environment goes to the
-user's cache directory, or failing that to a private one in the temporary folder.
+Where `.venv` is another user's, or the checkout cannot be written or is mounted noexec, the
+environment goes to the user's cache directory, or failing that to a private one in the temporary
+folder.
 """
 
 from __future__ import annotations
@@ -96,11 +97,20 @@ def private_dir(path: Path) -> Path | None:
     return path
 
 
+def is_noexec(folder: Path) -> bool:
+    """Does its file system run no programs and load no libraries?"""
+    return bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
+
+
 def cache_dir() -> Path | None:
     """A directory of this user's for things that can be made again."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     temporary = Path(tempfile.gettempdir()) / f"corec-cache-{os.geteuid()}"
-    return (os.path.isabs(base) and private_dir(Path(base) / "corec")) or private_dir(temporary)
+    for place in (Path(base) / "corec", temporary):
+        found = private_dir(place) if place.is_absolute() else None
+        if found is not None and not is_noexec(found):
+            return found
+    return None
 
 
 def may_make(venv: Path) -> bool:
@@ -113,11 +123,13 @@ def may_make(venv: Path) -> bool:
 def choose_venv(root: Path, *, dev: bool) -> Path:
     """Where this user's environment is, or is to be made. Exits when there is no such place."""
     beside = root / ".venv"
-    if is_ready(beside, root, dev=dev) or may_make(beside):
+    closed = is_noexec(root)
+    if not closed and (is_ready(beside, root, dev=dev) or may_make(beside)):
         return beside
     cache = cache_dir()
     if cache is None:
-        say(f"{beside} cannot be used or made by this user, and neither can a cache directory")
+        why = "lies on a file system mounted noexec" if closed else "is not this user's to make"
+        say(f"{beside} {why}, and no cache directory (XDG_CACHE_HOME) can be used instead")
         sys.exit(1)
     return cache / f"venv-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
 

@@ -28,6 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+DOCUMENT_SECONDS = 60.0
+
 ConfigPath = Annotated[
     Path | None,
     typer.Option(
@@ -127,6 +129,7 @@ def check(
     overrides: Annotated[str, typer.Option(hidden=True, help="JSON of dotted paths.")] = "{}",
 ) -> None:
     """Check a configuration, processors and their parameters included; start nothing."""
+    document = Document() if as_json else None
     path = file or default_config()
     faults: list[dict[str, str]] = []
     found: dict[str, Any] = {}
@@ -167,8 +170,13 @@ def check(
         if not as_json:
             for line in str(error).splitlines():
                 print(f"corec: {line}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"file": str(path), "ok": not faults, "faults": faults, **found}))
+    if document is not None:
+        told = json.dumps({"file": str(path), "ok": not faults, "faults": faults, **found})
+        try:
+            document.write(told.encode() + b"\n", DOCUMENT_SECONDS)
+        except OSError as error:
+            print(f"corec: standard output: {error.strerror}", file=sys.stderr)
+            raise typer.Exit(1) from None
     elif not faults:
         size = found["bytes"] / 2**20
         print(

@@ -141,7 +141,7 @@ class Drain:
 
     def _may_be_stuck(self, stage: Stage) -> bool:
         """Whether standing still says something: a tick that computes, and a checkpoint that is
-        written, move no lane."""
+        written, move no lane. One worker that waits is enough: the others wait for that one."""
         if stage is not TICKS:
             return stage is SINKS
         states = [
@@ -149,7 +149,7 @@ class Drain:
             for m in self.group.members
             if m.role == "worker" and not m.finished
         ]
-        return all(state in (L.PROC_WAITING_SINK, L.PROC_PARKED) for state in states)
+        return any(state in (L.PROC_WAITING_SINK, L.PROC_PARKED) for state in states)
 
     def _give_up(self, stage: Stage) -> None:
         waiting = [m for m in self.group.members if m.role in stage.roles and not m.finished]

@@ -252,3 +252,42 @@ def test_installed_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     for path in [root / ".venv", *(root / ".venv").rglob("*")]:
         assert path.is_symlink() or not path.stat().st_mode & 0o002, path
     shutil.rmtree(root)
+
+
+def _may_mount() -> bool:
+    tried = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", "/mnt"]
+    try:
+        return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("cache_closed", [False, True])
+def test_on_a_file_system_without_leave_to_execute(tmp_path: Path, cache_closed: bool) -> None:
+    """No library loads from there: the environment goes to the cache, or one line says why not."""
+    if not _may_mount():
+        pytest.skip("only root, in a namespace of its own, can mount a file system noexec")
+    closed, temporary = tmp_path / "closed", tmp_path / "temporary"
+    for folder in (closed, temporary):
+        folder.mkdir()
+    project = _project(tmp_path / "project")
+    cache = closed / "cache" if cache_closed else tmp_path / "cache"
+    script = (
+        'mount -t tmpfs -o noexec tmpfs "$1" && cp -r "$2" "$1/project" && '
+        '{ [ "$3" = 0 ] || mount -t tmpfs -o noexec tmpfs "$4"; } && '
+        'bash "$1/project/run.sh" check'
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", script, "-", str(closed), str(project),
+         str(int(cache_closed)), str(temporary)],
+        env=_environment(XDG_CACHE_HOME=str(cache), TMPDIR=str(temporary)),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if cache_closed:
+        assert done.returncode == 1
+        assert "lies on a file system mounted noexec" in done.stderr
+        assert done.stderr.count("\n") == 1
+        return
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[1] == ["check"]
+    assert list((cache / "corec").glob("venv-*"))

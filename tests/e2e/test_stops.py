@@ -106,9 +106,13 @@ def _stands_still(run: Running) -> None:
     """Until its ticks wait for room."""
 
     def waits() -> bool:
-        rows = run.status()["processes"]
-        return all(r["state"] == "waiting" for r in rows if r["role"] == "worker")
+        status = run.status()
+        rows = [r["state"] for r in status["processes"] if r["role"] == "worker"]
+        if seen["tick"] != status["tick"]:
+            seen.update(tick=status["tick"], since=time.monotonic())
+        return "waiting" in rows and time.monotonic() - seen["since"] > 2.0
 
+    seen = {"tick": -1, "since": 0.0}
     wait_until(waits, "ticks wait", 120.0)
 
 

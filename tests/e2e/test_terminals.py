@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -152,6 +153,39 @@ def test_closed_streams(make: Make, closed: tuple[int, ...]) -> None:
     assert run.process.wait(120) == 0
     assert len(checkpoints(run)) == 1
     one.assert_clean()
+
+
+LOUD = """
+import os
+import corec
+
+print("a plugin speaks")
+os.write(1, b"and its library\\n")
+
+@corec.micro(state={"x": "f4"})
+def loud(me):
+    me.x = me.random()
+    return me.x
+"""
+
+
+def test_what_a_plugin_prints_does_not_spoil_the_document(make: Make) -> None:
+    swarm = {"id": "a", "canal": 1, "entidades": 20, "procesador": "loud:loud"}
+    one = make(small_config(bloques=[swarm]))
+    (one.home / "plugins").mkdir()
+    (one.home / "plugins" / "loud.py").write_text(LOUD)
+    checked = one.command("check", str(one.config_path), "--json")
+    assert json.loads(checked.out)["ok"] is True
+    assert "a plugin speaks" in checked.err
+    ended = one.run("--ticks", "3", "--tick-hz", "0")
+    assert ended.summary["tick"] == 3
+    assert "and its library" in ended.err
+    (one.home / "plugins" / "loud.py").write_text("import sys\nsys.exit(0)\n")
+    refused = one.run("--ticks", "3")
+    assert refused.code == 2
+    (line,) = refused.complaints
+    assert "loud" in line
+    assert "SystemExit" in line
 
 
 def test_a_summary_that_can_not_be_written_is_told(make: Make) -> None:

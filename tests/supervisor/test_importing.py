@@ -32,10 +32,12 @@ def test_every_process_is_among_them() -> None:
 def test_what_is_broken_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:
-    (tmp_path / "broken_part.py").write_text(text)
-    (tmp_path / "my_module.py").write_text(text)
-    monkeypatch.setattr(corec, "__path__", [*corec.__path__, str(tmp_path)])
-    monkeypatch.syspath_prepend(tmp_path)
+    ours, users = tmp_path / "ours", tmp_path / "users"
+    for folder, name in ((ours, "broken_part.py"), (users, "my_module.py")):
+        folder.mkdir()
+        (folder / name).write_text(text)
+    monkeypatch.setattr(corec, "__path__", [*corec.__path__, str(ours)])
+    monkeypatch.syspath_prepend(users)
     config = parse_config(small_config(modules=["my_module:Mine"]))
     with pytest.raises(ConfigError) as faults:
         import_all(config)
