@@ -31,7 +31,7 @@ WALL_CLOCK = {
     "corec/bench/machine.py": "date of a measurement",
     "corec/bench/world.py": "tick clock of a world without processes",
     "corec/broker/events.py": "time of an event",
-    "corec/broker/worlds.py": "name under which a stream is set aside",
+    "corec/broker/writer.py": "name under which a stream is set aside",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/nucleus/events.py": "time of an event",
     "corec/persister/gaps.py": "time of an event",

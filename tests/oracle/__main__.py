@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.oracle import kernels, live
-from tests.oracle.drawn import Drawn
+from tests.oracle.drawn import KINDS, Drawn
 from tests.oracle.jobs import (
     CHUNK,
     LARGE_EVERY,
@@ -71,11 +71,13 @@ class Tally:
         return self.failed
 
 
-def _kernel_worlds(number: int, world_seed: int, jobs: int, folder: Path, first: bool) -> int:
+def _kernel_worlds(
+    number: int, world_seed: int, jobs: int, folder: Path, first: bool, only: tuple[str, ...]
+) -> int:
     tally = Tally("kernels", number, folder, first)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         chunks = range(-(-number // CHUNK) + number // CHUNK // LARGE_EVERY)
-        waiting = [pool.submit(in_kernels, chunk, world_seed, not first) for chunk in chunks]
+        waiting = [pool.submit(in_kernels, chunk, world_seed, not first, only) for chunk in chunks]
         for future in as_completed(waiting):
             count, said, world = future.result()
             tally.add(count, said, world, "")
@@ -134,6 +136,8 @@ def main() -> int:
                         help="in instances under kills, restarts and worker changes")  # fmt: skip
     parser.add_argument("--seed", type=int, default=None, help="drawn and shown if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", default="", metavar="NAMES",
+                        help="of these processors, in the kernels: a,b")  # fmt: skip
     parser.add_argument("--first", action="store_true",
                         help="end with the first that disagrees, as it was drawn")  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE")
@@ -144,8 +148,9 @@ def main() -> int:
     number = random.SystemRandom().randrange(2**31) if given_.seed is None else given_.seed
     print(f"seed {number}; files of this run are in {folder}", flush=True)
     failed = 0
+    only = tuple(name for name in KINDS if name.rpartition(":")[2] in given_.only.split(","))
     if given_.worlds:
-        failed += _kernel_worlds(given_.worlds, number, given_.jobs, folder, given_.first)
+        failed += _kernel_worlds(given_.worlds, number, given_.jobs, folder, given_.first, only)
     for count, killed in ((given_.live, False), (given_.killed, True)):
         if count:
             failed += _instance_worlds(count, number, given_.jobs, folder, given_.first, killed)

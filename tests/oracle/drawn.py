@@ -165,6 +165,8 @@ def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[in
             bloque["parametros"] = draw(PARAMS[short])
         if draw(st.integers(0, 3)) == 0:
             bloque["umbral"] = draw(UMBRALES)
+            if number == 0 and _first_umbral(bloque["umbral"]):
+                del bloque["umbral"]  # b0's is changed by a reload
         if draw(st.booleans()):
             bloque["autoreparacion"] = {"max_errores": draw(MAX_ERRORES)}
         found.append(bloque)
@@ -184,6 +186,11 @@ def arrivals(draw: st.DrawFn, entidades: int, most: int) -> list[Reading]:
     return found
 
 
+def _first_umbral(umbral: Any) -> bool:
+    """Whether it says ``inicial``, which a living world does not take over."""
+    return isinstance(umbral, dict) and "inicial" in umbral
+
+
 @st.composite
 def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> Drawn:
     """A world of these swarms, what comes in and what changes."""
@@ -201,16 +208,19 @@ def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> D
         if draw(st.integers(0, 2)):
             readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
         if draw(st.integers(0, 7)) == 0:
-            changes[tick] = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
+            change = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
+            if not _first_umbral(change.get("bloques.b0.umbral")):
+                changes[tick] = change
     workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
     return Drawn(config, ticks, readings, changes, workers)
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, large: bool = False) -> Drawn:
-    """Any world for the kernels; ``large``: one block of up to the most entities."""
+def worlds(draw: st.DrawFn, *, large: bool = False, only: tuple[str, ...] = ()) -> Drawn:
+    """Any world for the kernels; ``large``: one block of up to the most entities; ``only`` of
+    these processors."""
     if not large:
-        swarms = draw(bloques(tuple(KINDS), st.integers(1, 90)))
+        swarms = draw(bloques(only or tuple(KINDS), st.integers(1, 90)))
         return draw(lives(swarms, 12))
     name = draw(st.sampled_from(sorted(LARGE)))
     swarm = {

@@ -23,9 +23,11 @@ LARGE_EVERY: Final = 20
 LARGE_CHUNK: Final = 4
 
 
-def in_kernels(chunk: int, world_seed: int, shrink: bool) -> tuple[int, str, str]:
+def in_kernels(
+    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...]
+) -> tuple[int, str, str]:
     """One chunk of worlds: how many ran, and for a disagreement its text and its world."""
-    large = chunk % LARGE_EVERY == LARGE_EVERY - 1
+    large = not only and chunk % LARGE_EVERY == LARGE_EVERY - 1
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     count, failed, said = 0, "", ""
 
@@ -35,7 +37,7 @@ def in_kernels(chunk: int, world_seed: int, shrink: bool) -> tuple[int, str, str
         suppress_health_check=list(HealthCheck), phases=phases,
         report_multiple_bugs=False,
     )  # fmt: skip
-    @given(worlds(large=large))
+    @given(worlds(large=large, only=only))
     def agree(drawn: Drawn) -> None:
         nonlocal count, failed, said
         count += 1

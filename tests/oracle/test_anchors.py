@@ -5,11 +5,24 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.defects import DEFECTS
-from tests.support.altered import AnchorMissing, Change, changed, missing
+from tests.oracle.mutants import MUTANTS
+from tests.support.altered import ROOT, AnchorMissing, Change, changed, missing
 
 
 def test_every_seeded_defect_can_be_put_in() -> None:
     assert missing(change for defect in DEFECTS for change in defect.changes) == []
+
+
+def test_every_mutant_can_be_made() -> None:
+    assert missing(change for mutant in MUTANTS for change in mutant.changes) == []
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_every_mutant_has_its_row() -> None:
+    text = (ROOT / "docs" / "durability.md").read_text("utf-8")
+    table = text.split("### Mutants of the rules")[1].split("\n## ")[0]
+    named = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[9:]]
+    assert [name for name in named if name] == [mutant.name for mutant in MUTANTS]
 
 
 @pytest.mark.parametrize("text", ["another line", "a line, and a line"])

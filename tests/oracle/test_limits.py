@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,3 +70,20 @@ def test_a_block_in_which_everybody_fails(name: str) -> None:
 def test_sizes_about_a_block(entidades: int) -> None:
     for name in ("fragile", "clerk", "chorus"):
         kernels.check(one_swarm(name, entidades, 5, 2))
+
+
+@pytest.mark.parametrize("carga", [0.07, 0.14, 0.28, 0.29, 0.55, 0.57, 0.58])
+def test_a_load_as_its_decimals_say(carga: float) -> None:
+    """``0.07 * 100`` is more than 7 in binary, ``0.29 * 100`` less than 29."""
+    drawn = one_swarm("keeper", 100, 3, 2, entidades_por_bloque=100)
+    kernels.check(replace(drawn, config={**drawn.config, "carga": carga}))
+
+
+@pytest.mark.parametrize("failing", [28, 29, 30])
+def test_a_share_of_errores_as_its_decimals_say(failing: int) -> None:
+    hot: list[Reading] = [(k, 2000.0 if k < failing else 0.5, True) for k in range(100)]
+    more = {"entidades_por_bloque": 100, "autoreparacion": {"max_errores": 0.29}}
+    drawn = one_swarm("keeper", 100, 2, 1, {1: hot}, **more)
+    world = drawn.play()
+    assert bool(world.repairs) == (failing > 29)
+    kernels.check(drawn)

@@ -1,0 +1,152 @@
+"""Seeded mutants: one rule of the world broken at a time, in a copy; the oracle objects to each.
+
+    python -m tests.oracle.mutants [--only NAME] [--jobs N]
+
+Prints for each mutant the disagreement that caught it; exit code 1 when one was not caught. Kernels
+are compiled anew for most of them, so a mutant takes about a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.altered import ROOT, Change, copy_into
+
+KERNELS: Final = (
+    "tests.oracle", "--worlds", "400", "--first", "--only", "keeper,fragile,listener,tide",
+)  # fmt: skip
+LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
+LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
+SECONDS_MAX: Final = 1200
+SEED: Final = "20261126"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule that is broken, how, and the worlds that show it."""
+
+    name: str
+    changes: tuple[Change, ...]
+    worlds: tuple[str, ...] = KERNELS
+
+
+def _one(name: str, file: str, right: str, wrong: str, worlds: tuple[str, ...] = KERNELS) -> Mutant:
+    return Mutant(name, (Change(f"corec/{file}", right, wrong),), worlds)
+
+
+MUTANTS: Final = (
+    _one("a payload's ticks count from the row before", "kernels/frames.py",
+         "store_u8(entry + LOG_TICK, uint64(tick))",
+         "store_u8(entry + LOG_TICK, uint64(tick) - dyn[D_ROW_TICK])"),
+    _one("a payload's ticks have 16 bits", "kernels/frames.py",
+         "store_u8(entry + LOG_TICK, uint64(tick))",
+         "store_u8(entry + LOG_TICK, uint64(tick & 0xFFFF))", LIMITS),
+    _one("the log holds a message less", "kernels/frames.py",
+         "room = min(count, block[K.B_LOG_CAP] - at)",
+         "room = min(count, block[K.B_LOG_CAP] - 1 - at)", LIMITS),
+    _one("a row begins at the row before it", "kernels/frames.py",
+         "uint64(dyn[D_ROW_TICK] + uint64(1))", "uint64(dyn[D_ROW_TICK])"),
+    _one("repairs have another time than their tick", "kernels/frames.py",
+         "            store_u8(at, uint64(targs[K.T_UNIX_NS]))",
+         "            store_u8(at, uint64(targs[K.T_UNIX_NS]) + uint64(1000))"),
+    _one("the step of a frame of messages has 8 bits", "frames.py",
+         "    return word >> _CANAL_BITS\n", "    return word >> _CANAL_BITS & 0xFF\n", LATE),
+    _one("a checkpoint keeps half of the log", "kernels/snapshot.py",
+         "copy_memory(at, block[S_LOG], LOG_BYTES * log_n)",
+         "copy_memory(at, block[S_LOG], 8 * log_n)", LATE),
+    _one("umbral falls with the load", "kernels/stats.py",
+         "raw = 0.5 * (2.0 - carga)", "raw = 0.5 * carga"),
+    _one("umbral is not rounded", "kernels/stats.py",
+         "return float64(float32(min(max(raw, least), most)))",
+         "return min(max(raw, least), most)"),
+    _one("media in float32", "kernels/stats.py",
+         "return shift + s / total, q - lost",
+         "return float64(float32(shift + s / total)), q - lost"),
+    _one("sums never begin anew around the mean", "kernels/stats.py",
+         "if lost > _FAR * q:", "if lost > 2.0 * q:"),
+    _one("the histogram counts whoever ran", "kernels/block.py",
+         "s + scratch[K.S_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.S_OK], n),",
+         "s + scratch[K.S_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.S_RUN], n),"),
+    _one("repair in every step of a tick", "kernels/block.py",
+         "repairs = care(block, row, dyn, cold, held, targs, scratch) if last else 0",
+         "repairs = care(block, row, dyn, cold, held, targs, scratch)", LIMITS),
+    _one("the last σ goes on when no value was good", "kernels/block.py",
+         "    sigma = 0.0\n", "    sigma = get_f(dyn, D_DESVIACION)\n"),
+    _one("a row's errores are not begun anew", "kernels/block.py",
+         "    dyn[D_ROW_ERRORES] = uint64(0)\n", ""),
+    _one("max_errores in binary", "kernels/block.py",
+         "if float64(errores) / float64(n) <= get_f(row, K.W_MAX_ERRORES):",
+         "if float64(errores) <= get_f(row, K.W_MAX_ERRORES) * float64(n):", LIMITS),
+    _one("carga in binary", "kernels/running.py",
+         "    while width > 1 and float64(width - 1) / float64(n) >= carga:\n        width -= 1\n",
+         "", LIMITS),
+    _one("the window is a tick ahead", "kernels/running.py",
+         "start = ((tick - 1) * width) % n", "start = (tick * width) % n"),
+    _one("errores for each failed reading", "kernels/failures.py",
+         "if run[i] & uint8(FAILED) == 0:", "if run[i] | uint8(1) != 0:"),
+    _one("who is switched off is healthy", "kernels/failures.py",
+         "(racha[j] != 0 or activo[j] == 0)", "racha[j] != 0"),
+    _one("who never ran is healthy", "kernels/failures.py",
+         "(racha[j] != 0 or activo[j] == 0)",
+         "((racha[j] != 0 and racha[j] != NO_RUN) or activo[j] == 0)"),
+    _one("reset after three failures", "kernels/failures.py",
+         "if first < n and racha[i] == 1:", "if first < n and racha[i] <= 2:"),
+    _one("readings draw closer to each other", "entities/codegen.py",
+         "DRAWS_PER_READING = 16", "DRAWS_PER_READING = 15"),
+)  # fmt: skip
+
+
+def objection(mutant: Mutant, folder: Path) -> str:
+    """What the oracle says of the mutant; empty when it agrees.
+
+    Raises:
+        AnchorMissing: the line it replaces is not there any more.
+        RuntimeError: the worlds could not be run.
+    """
+    copy_into(folder, mutant.changes)
+    environment = os.environ | {"PYTHONPATH": str(folder), "TMPDIR": str(folder)}
+    environment.setdefault("NUMBA_CACHE_DIR", str(ROOT / "var" / "mutants"))
+    environment.pop("COREC_HOME", None)
+    more = ["--seed", SEED, "--jobs", "1"] if "tests.oracle" in mutant.worlds else [
+        "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-m", *mutant.worlds, *more], cwd=folder, env=environment,
+        capture_output=True, text=True, timeout=SECONDS_MAX, check=False,
+    )  # fmt: skip
+    if ran.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.name}: exit {ran.returncode}\n{ran.stderr[-2000:]}")
+    said = [line.strip() for line in ran.stdout.splitlines() if "Disagreement: " in line]
+    return (said or ["it objects"])[0] if ran.returncode else ""
+
+
+def main() -> int:
+    """All mutants, or some; what caught them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--only", metavar="NAME", default="", help="a part of the name")
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if given.only in mutant.name]
+    survived = 0
+
+    def judged(mutant: Mutant) -> tuple[Mutant, str]:
+        with tempfile.TemporaryDirectory(prefix="corec-mutant-") as folder:
+            return mutant, objection(mutant, Path(folder))
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for mutant, said in pool.map(judged, chosen):
+            survived += not said
+            print(f"{mutant.name}: {said or 'NOT CAUGHT'}", flush=True)
+    print(f"{len(chosen) - survived} of {len(chosen)} mutants were caught")
+    return 1 if survived or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
