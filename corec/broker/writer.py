@@ -7,17 +7,15 @@ what the hash says, moved on by each confirmed MULTI. Any failure closes the con
 ``ensure`` reads the hash instead of guessing.
 
 What is loaded is compared with what is known to have been there (``loss``): a server that came back
-without its last writes is told, and the world goes on from what it has. Order of the stores when a
-world begins: its epoch, where its input begins and the older world's names in one MULTI. A kill
-before it leaves the older world's hash, after it the new one's, and never decides twice.
+without its last writes is told, and the world goes on from what it has. A hash of another world is
+``worlds``' matter.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from corec.broker.link import Command, Link, PartlyExecuted, SinkAway
 from corec.broker.loss import Known, Loss, compare, is_older, known_of
@@ -28,15 +26,15 @@ from corec.broker.owner import (
     is_another,
     release_commands,
 )
-from corec.broker.positions import Keys, aside_stamp
-from corec.broker.state import SinkState, format_state, new_world, parse_state
-from corec.broker.streams import entries_added, last_entry
+from corec.broker.positions import Keys
+from corec.broker.state import SinkState, format_state, parse_state
+from corec.broker.streams import entries_added
+from corec.broker.worlds import Fields, WorldChange
 from corec.log import get_logger
 from corec.runtime import Owner
 from shm.killpoint import kill_point
 
 log = get_logger(__name__)
-ASIDE_SECONDS: Final = 86_400
 
 
 class Writer:
@@ -83,13 +81,14 @@ class Writer:
             raise
 
     async def _load(self) -> None:
-        found = parse_state(await self.link.take_over())
+        fields = await self.link.take_over()
+        found = parse_state(fields)
         await self._keep_lease()
         if found.faults:
             log.warning("fields of the position hash cannot be read", fields=found.faults[:20])
         known = known_of(self.state) if self.loaded.is_set() else self._known
         if found.epoch != self.epoch:
-            found = await self._other_epoch(found)
+            found = await self._other_epoch(found, fields)
         loss = None
         self.went_back = known is not None and is_older(known, found)
         if known is not None:
@@ -148,18 +147,20 @@ class Writer:
             )
         await self.link.transact((), claim_commands(self.keys, self._owner))
 
-    async def _other_epoch(self, found: SinkState) -> SinkState:
+    async def _other_epoch(self, found: SinkState, fields: Fields) -> SinkState:
         if found.epoch is not None and self._begun:
             raise TakenOver(
                 f"the streams of {self.keys.instance} belong to another world now "
                 f"(epoch {found.epoch:016x}, ours is {self.epoch:016x})"
             )
         if found.epoch is not None or (self._known is None and not self._begun):
-            return await self._begin_world(found)
+            new = self._known is None and (found.epoch is not None or self._fresh)
+            change = WorldChange(self.link, self.keys, self._canales, self.epoch)
+            return await change.run(found, fields, new=new)
         log.error("redis has lost the position hash; it is written again as last known")
         state = self.state if self.loaded.is_set() else SinkState(epoch=self.epoch)
-        fields = [part for pair in format_state(state).items() for part in pair]
-        await self.link.transact((), [("HSET", self.keys.pos, *fields)])
+        known = [part for pair in format_state(state).items() for part in pair]
+        await self.link.transact((), [("HSET", self.keys.pos, *known)])
         return state
 
     async def _note_loss(self, found: SinkState, loss: Loss) -> None:
@@ -177,34 +178,3 @@ class Writer:
         kill_point("broker.before_loss")
         await self.link.transact((), [("HSET", self.keys.pos, *fields)])
         kill_point("broker.after_loss")
-
-    async def _begin_world(self, old: SinkState) -> SinkState:
-        """Set an older world's streams aside and make the hash this world's, in one MULTI.
-
-        A new world takes in only what arrives from now on: it begins behind the last entry each
-        in-stream ever had. (Where there was no older world and nobody asked for a fresh one, what
-        waits is its own.)
-        """
-        keys = self.keys
-        canales = sorted({*self._canales, *old.total_out})
-        streams = [*(keys.out(canal) for canal in canales), keys.alerts, keys.dead]
-        ends = None
-        if self._known is None and (old.epoch is not None or self._fresh):
-            ends = {c: await last_entry(self.link, keys.incoming(c)) for c in self._canales}
-        there = await self.link.checked([("EXISTS", key) for key in streams])
-        stamp = aside_stamp(datetime.now(UTC))
-        fresh, drop, write = new_world(old, self.epoch, ends)
-        commands: list[Command] = []
-        aside = [key for key, exists in zip(streams, there, strict=True) if exists]
-        for key in aside:
-            kept = keys.aside(key, stamp)
-            commands += [("RENAME", key, kept), ("EXPIRE", kept, ASIDE_SECONDS)]
-        if drop:
-            commands.append(("HDEL", keys.pos, *drop))
-        commands.append(("HSET", keys.pos, *(part for pair in write.items() for part in pair)))
-        kill_point("broker.before_world")
-        await self.link.transact((), commands)
-        kill_point("broker.after_world")
-        log.info("a new world begins on the streams", set_aside=aside,
-                 input_behind={c: str(entry) for c, entry in fresh.start.items()})  # fmt: skip
-        return fresh

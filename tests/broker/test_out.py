@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,9 +167,67 @@ def test_new_world_sets_streams_aside(instance: Make) -> None:
     new.check_ledger()
     with new.redis() as client:
         kept = sorted(client.keys(f"{new.keys.prefix}aside:*"))
-        assert [key.rsplit(b"Z:", 1)[1] for key in kept] == [b"alertas", b"out:-2", b"out:1"]
+        names = [key.rsplit(b"Z:", 1)[1] for key in kept]
+        assert names == [b"alertas", b"out:-2", b"out:1", b"pos"]
         assert 0 < client.ttl(kept[0]) <= 86_400
     assert new.count(L.B_MESSAGES_OUT) == 15
+
+
+def test_a_world_that_comes_back_finds_its_streams(instance: Make) -> None:
+    """From its checkpoint, after another world was there: nothing is sent again, nothing is lost;
+    the other one's streams are set aside in turn, and can come back, too."""
+    old = instance(epoch=7)
+    pid = old.start()
+    for tick in range(1, 6):
+        old.run_tick(tick)
+    old.drain(pid)
+    new = instance(epoch=8)
+    pid = new.start()
+    new.run_tick(1, count=3)
+    new.drain(pid)
+    again = instance(epoch=7)
+    again.rt.slot(L.SLOT_BROKER).set(L.S_TICK, 3)
+    again.commit(3)
+    pid = again.start()
+    for tick in range(4, 8):
+        again.run_tick(tick)
+    again.drain(pid)
+    assert again.count(L.B_DROPPED) == 0
+    assert again.count(L.B_DUPLICATES) == 70
+    for tick in range(1, 4):
+        for canal in (1, -2):
+            again.ledger.entries[(tick, canal)] = old.ledger.entries[(tick, canal)]
+    again.check_ledger()
+    assert again.count(L.B_MESSAGES_OUT) == again.ledger.messages
+    with again.redis() as client:
+        assert client.ttl(again.keys.out(1)) == -1, "what is back does not expire"
+    assert again.state().aside.keys() == {8}
+    other = instance(epoch=8)
+    other.rt.slot(L.SLOT_BROKER).set(L.S_TICK, 1)
+    other.commit(1)
+    pid = other.start()
+    other.run_tick(2)
+    other.drain(pid)
+    other.ledger.entries |= new.ledger.entries
+    other.check_ledger()
+    assert other.state().aside.keys() == {7}
+
+
+def test_consumer_groups_follow_a_new_world(instance: Make) -> None:
+    old = instance(epoch=7)
+    pid = old.start()
+    old.run_tick(1)
+    old.drain(pid)
+    with old.redis() as client:
+        client.xgroup_create(old.keys.out(1), "readers", "0")
+    new = instance(epoch=8)
+    pid = new.start()
+    new.run_tick(1)
+    new.drain(pid)
+    with new.redis() as client:
+        got: Any = client.xreadgroup("readers", "one", {new.keys.out(1): ">"})
+    ((_, entries),) = got.items() if isinstance(got, dict) else got
+    assert entries
 
 
 def test_trimmed_to_maxlen(instance: Make) -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from corec import layout as L
+from corec.child import TAKEN_OVER
 from tests.persister.small_world import (
     exit_code,
     expected_keys,
@@ -118,10 +119,10 @@ def test_zombie_writes_nothing_and_says_why(
         new.publish_ticks(1, 1)
         new.drain()
         old.publish_ticks(3, 4)
-        assert exit_code(pid) == 1
+        assert exit_code(pid) == TAKEN_OVER
         assert old.word(L.S_ERROR) != L.REASON_NONE
         assert old.rt.rows[0].used > 0
-        assert exit_code(old.start()) == 1, "a restart of the zombie is one too"
+        assert exit_code(old.start()) == TAKEN_OVER, "a restart of the zombie is one too"
         assert keys_of(pg_dsn) == expected_keys(new)
         assert "belongs to world 8, expected 7" in capfd.readouterr().out
 
