@@ -133,6 +133,8 @@ KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READIN
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
 
 ROW_HAS_ROW: Final = 1
+COLUMN_MAX: Final = (1 << 31) - 1
+"""The largest number in an integer column of PostgreSQL."""
 
 MESSAGE: Final = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("activo", "u1")])
 
@@ -143,10 +145,10 @@ ROW: Final = np.dtype(
         ("canal", "<i4"),
         ("num_entidades", "<u4"),
         ("activas", "<u4"),
-        ("errores", "<u4"),
+        ("errores", "<u4"),  # at most COLUMN_MAX, as the next
         ("reparadas", "<u4"),
-        ("mensajes", "<u4"),
-        ("omitidos", "<u4"),
+        ("mensajes", "<u8"),
+        ("omitidos", "<u8"),
         ("carga", "<f8"),
         ("umbral", "<f8"),
         ("fitness", "<f8"),

@@ -31,6 +31,7 @@ from corec.kernels.block_words import (
 )
 from corec.kernels.stats import histogram
 from corec.layout import (
+    COLUMN_MAX,
     D_ACTIVAS,
     D_DESVIACION,
     D_FITNESS,
@@ -80,7 +81,7 @@ LOG_TICK, LOG_LOCAL, LOG_VALOR = (_at(LOG_DTYPE, name) for name in ("tick", "loc
 REPAIR_ID, REPAIR_DONOR, REPAIR_HOW, REPAIR_PAD = (
     _at(REPAIR, name) for name in ("id", "donor", "how", "pad")
 )
-assert _row_at("omitidos") - AT_BLOCK == 28
+assert _row_at("omitidos") - AT_BLOCK == 32
 assert _row_at("desviacion") - AT_CARGA == 32
 
 
@@ -172,10 +173,10 @@ def write_row(address, block, row, dyn, targs, carga, ok, place, counts):
     store_u4(words + 4, uint32(row[K.W_CANAL] & 0xFFFFFFFF))
     store_u4(words + 8, uint32(n))
     store_u4(words + 12, uint32(dyn[D_ACTIVAS]))
-    store_u4(words + 16, uint32(dyn[D_ROW_ERRORES]))
-    store_u4(words + 20, uint32(dyn[D_ROW_REPARADAS]))
-    store_u4(words + 24, uint32(dyn[D_ROW_MENSAJES]))
-    store_u4(words + 28, uint32(dyn[D_LOG_OMITTED]))
+    store_u4(words + 16, uint32(min(dyn[D_ROW_ERRORES], uint64(COLUMN_MAX))))
+    store_u4(words + 20, uint32(min(dyn[D_ROW_REPARADAS], uint64(COLUMN_MAX))))
+    store_u8(words + 24, dyn[D_ROW_MENSAJES])
+    store_u8(words + 32, dyn[D_LOG_OMITTED])
     store_f8(address + AT_CARGA, carga)
     store_f8(address + AT_CARGA + 8, get_f(dyn, D_UMBRAL))
     store_f8(address + AT_CARGA + 16, get_f(dyn, D_FITNESS))

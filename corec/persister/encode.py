@@ -28,7 +28,6 @@ from corec.persister.text import (
     EPOCH_2000_US,
     FROM_TICK,
     FROM_TIME,
-    WIDENED,
     offset_of,
     write_tuples,
 )
@@ -85,8 +84,6 @@ def _moves() -> npt.NDArray[np.int64]:
         source = computed.get(name)
         if source is None:
             source = offset_of(L.ROW, name)
-            if L.ROW[name].itemsize < size:
-                source |= WIDENED
         moves.append((source, offset_of(_TUPLE, name), size))
     return np.array(moves, np.int64).reshape(-1)
 

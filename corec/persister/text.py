@@ -27,8 +27,6 @@ EPOCH_2000_US: Final = 946_684_800_000_000
 """PostgreSQL counts microseconds from 2000-01-01, UTC."""
 FROM_TICK: Final = -1
 FROM_TIME: Final = -2
-WIDENED: Final = 1 << 20
-"""Beside an offset in ROW: an unsigned number of four bytes that becomes one of eight."""
 ZERO: Final = ord("0")
 _COMMA_WORD: Any = np.uint64(ord(","))
 _NO_TICK: Any = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -65,8 +63,7 @@ _ENTRY_LOCAL: Final = offset_of(L.LOG_DTYPE, "local") // 8
 _ENTRY_VALOR: Final = offset_of(L.LOG_DTYPE, "valor")
 assert _ENTRY_BYTES % 8 == offset_of(L.LOG_DTYPE, "tick") % 8 == 0
 assert offset_of(L.LOG_DTYPE, "local") % 8 == 0  # the low half of its word
-assert _at("desde") % 8 == _at("histograma") % 8 == 0
-assert _at("omitidos") % 8 == 4
+assert _at("desde") % 8 == _at("histograma") % 8 == _at("omitidos") % 8 == 0
 assert _at("hist_max") == _at("hist_min") + 4
 
 _T_DESDE: Final = _text('{"desde":')
@@ -182,7 +179,7 @@ def write_json(
         at = _put_values(here + at, logs, entry, end) - here
         at = _put(out, at - some, _T_OMITIDOS)
         entry = end
-        at = _put_number(out, at, rows[base + _OMITIDOS] >> _UINT64(32))
+        at = _put_number(out, at, rows[base + _OMITIDOS])
         extremes = rows.ctypes.data + k * ROW_BYTES + _EXTREMES
         at = _put(out, at, _T_MIN)
         at = put_float(here + at, load_f4(extremes)) - here
@@ -267,8 +264,6 @@ def write_tuples(
                 _put_big(out, target, ticks[k], size)
             elif source == FROM_TIME:
                 _put_big(out, target, _time(rows, base + UNIX_NS), size)
-            elif source & WIDENED:
-                _put_big(out, target, _little(rows, base + (source ^ WIDENED), 4), size)
             else:
                 for j in range(size):
                     out[target + j] = rows[base + source + size - 1 - j]

@@ -11,6 +11,7 @@ import corec
 from corec import frames
 from corec import layout as L
 from corec.config import parse_config
+from corec.kernels import desc as K
 from corec.plan import make_plan
 from corec.supervisor.segments import ROWS_LANE_BYTES_MIN, rows_lane_bytes
 from corec.testing import Block
@@ -90,6 +91,25 @@ def test_repairs_without_a_row_have_the_time_of_their_tick() -> None:
         assert frame.unix_ns == tick * 1_000_000_000
         assert [int(r["id"]) for r in frame.repairs] == [0]
         assert len(frame.log) == 0
+
+
+@pytest.mark.parametrize("before", [2**31 - 3, 2**32 - 2])
+def test_what_is_counted_between_two_rows_may_pass_32_bits(before: int) -> None:
+    """messages go on; errores and reparadas, an integer column each, stay at its last number."""
+    block = Block(fussy, entities=3, every_ticks=2, max_errores=0.05)
+    block.targs[K.T_NO_LOG] = 1
+    block.tick()
+    start = L.OFF_DYN[block.view.word & 1]
+    dyn = block.memory[start : start + 8 * L.DYN_WORDS].view(np.uint64)
+    for word in (L.D_ROW_ERRORES, L.D_ROW_REPARADAS, L.D_ROW_MENSAJES, L.D_LOG_OMITTED):
+        dyn[word] = before
+    block.tick([(0, -1.0), (1, -1.0), (2, 1.0), (2, 1.0), (2, 1.0)])
+    (frame,) = block.row_frames()
+    assert frame.row is not None
+    found = {name: int(frame.row[name][0]) for name in ("mensajes", "omitidos")}
+    assert found == {"mensajes": before + 3, "omitidos": before + 3}
+    most = min(before + 2, 2**31 - 1)
+    assert [int(frame.row[name][0]) for name in ("errores", "reparadas")] == [most, most]
 
 
 @pytest.mark.parametrize("entities", [1000, 65_535])
