@@ -39,7 +39,7 @@ WALL_CLOCK = {
     "corec/persister/process.py": "names of partitions, what is older than retention",
     "corec/persister/spooler.py": "time of a gap",
     "corec/persister/upkeep.py": "names of partitions, what is older than retention",
-    "corec/persister/writer.py": "when a world was set aside",
+    "corec/persister/writer.py": "time of an event",
     "corec/supervisor/aside.py": "name under which a world is set aside",
     "corec/supervisor/telling.py": "time of an event",
     "corec/supervisor/begin.py": "start shown in instance.json",
