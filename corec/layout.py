@@ -113,6 +113,7 @@ D_HOT_SEL: Final = 27  # which copy of the hot columns counts
 D_STEP: Final = 28  # steps of the tick D_IN_TICK that are committed; 0 when it is done
 D_SICK: Final = 29  # entities whose racha is not 0
 D_MARKS_SEL: Final = 30  # which copy of marks counts, within a tick of several steps
+D_ACC_BUDGET: Final = 31  # loop steps left to a call within a tick of several steps; 0: all
 D_MEAN0: Final = 32  # * MEANS_MAX block means, for the next tick
 DYN_WORDS: Final = 48
 

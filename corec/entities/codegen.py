@@ -154,7 +154,8 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "    emitted = 0",
         "    failures = 0",
         "    done = count",
-        f"    budget = int64({processor.steps_max})",
+        f"    left = int64(s[{K.A_BUDGET}])",
+        f"    budget = left if left > 0 else int64({processor.steps_max})",
         "    beat()",
         "    for j in range(count):",
         "        i = int64(locals_[j])",
@@ -201,6 +202,7 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         f"    s[{K.A_RUNS}] += runs",
         f"    s[{K.A_MESSAGES}] = emitted",
         f"    s[{K.A_FAILURES}] = failures",
+        f"    s[{K.A_BUDGET}] = float64(budget)",
         "    return done",
     ]
     return lines

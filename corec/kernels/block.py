@@ -41,6 +41,7 @@ from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
 from corec.layout import (
     BLOCK_HOT_BASE,
+    D_ACC_BUDGET,
     D_ACC_MOMENT,
     D_ACC_OK,
     D_ACC_RUN,
@@ -84,6 +85,7 @@ def begin_tick(dyn, tick):
     dyn[D_ACC_OK] = uint64(0)
     set_f(dyn, D_ACC_SUM, 0.0)
     set_f(dyn, D_ACC_MOMENT, 0.0)
+    dyn[D_ACC_BUDGET] = uint64(0)
     dyn[D_ERRORES] = uint64(0)
 
 

@@ -80,6 +80,7 @@ A_MOMENT: Final = 3  # Σ (x − mean)²
 A_RUNS: Final = 4
 A_MESSAGES: Final = 5  # of this step
 A_FAILURES: Final = 6  # of this step
+A_BUDGET: Final = 7  # loop steps that the next call may take; 0: what the processor says
 A_COLUMNS: Final = 8
 
 # how a reading of a Celu block ended; 0: nothing ran

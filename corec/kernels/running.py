@@ -28,6 +28,7 @@ from corec.kernels.failures import (
 from corec.kernels.frames import select_over
 from corec.kernels.stats import count_marks, mean_where, moments
 from corec.layout import (
+    D_ACC_BUDGET,
     D_ACC_MOMENT,
     D_ACC_OK,
     D_ACC_RUN,
@@ -215,6 +216,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     sums[K.A_RUNS] = float64(dyn[D_ACC_RUN])
     sums[K.A_MESSAGES] = 0.0
     sums[K.A_FAILURES] = 0.0
+    sums[K.A_BUDGET] = float64(dyn[D_ACC_BUDGET])
     before = int64(dyn[D_IN_DONE])
     n = block[K.B_N]
     run = u1_at(s + scratch[K.S_RUN], n)
@@ -258,6 +260,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     dyn[D_ACC_OK] = uint64(sums[K.A_GOOD])
     set_f(dyn, D_ACC_SUM, sums[K.A_SUM])
     set_f(dyn, D_ACC_MOMENT, sums[K.A_MOMENT])
+    dyn[D_ACC_BUDGET] = uint64(sums[K.A_BUDGET])
     return figures(sums)
 
 

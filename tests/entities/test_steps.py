@@ -143,6 +143,26 @@ def test_who_runs_out_of_steps_halves_them_for_the_rest_of_the_run() -> None:
     assert failed == [*range(12), 13]  # 4096 · 2^−12 = 1, but never less than 4096 / 1024
 
 
+@corec.celu(state={"x": "f4"}, history={"last": ("f4", 4)}, steps_max=4096)
+def patient(me: Any, value: Any) -> Any:
+    """Goes round as often as the reading says."""
+    k = 0
+    while k < value:
+        k += 1
+    me.last.push(value)
+    return 0.5
+
+
+@pytest.mark.parametrize("between", [0, 6, 5000])
+def test_readings_halve_them_for_the_rest_of_the_tick_however_it_is_cut(between: int) -> None:
+    """Six pushes of one entity end a step inside the kernels, as 4096 readings do."""
+    block = Block(patient, entities=4)
+    block.tick([(0, 1e9), *[(1, 0.0)] * between, (2, 2048.0), (3, 2049.0)])
+    assert block.view.fallos.tolist() == [1, 0, 0, 1]
+    block.tick([(2, 4096.0), (3, 4097.0)])
+    assert block.view.fallos.tolist() == [1, 0, 0, 2]
+
+
 def test_short_constant_loops_cost_no_steps() -> None:
     def short(me: Any) -> Any:
         for i in range(8):
