@@ -6,10 +6,11 @@
 
 A stage ends early when it has stood still for ``STILL_SECONDS`` (a server that is away, refuses or
 hangs, a disk that is full): what waits for it does not come. Still means that no lane was emptied
-by a byte and nobody who was waited for left; a sink that is slow and works has ``STAGE_SECONDS``.
-What is not delivered then stays in the lanes, the world in memory with it, and the next start
-delivers it; each sink knows how far it came, so nothing is lost and nothing comes twice. The
-checkpoint is made all the same, for the case that the machine goes before that start.
+by a byte, nothing of the spool was committed and nobody who was waited for left; a sink that is
+slow and works has ``STAGE_SECONDS``. What is not delivered then stays in the lanes, the world in
+memory with it, and the next start delivers it; each sink knows how far it came, so nothing is lost
+and nothing comes twice. The checkpoint is made all the same, for the case that the machine goes
+before that start.
 
 The longest stop: ``STAGE_SECONDS`` for ticks and sinks each, and for the checkpoint what its bytes
 take on a slow disk.
@@ -135,6 +136,8 @@ class Drain:
         lanes = [*rt.out, *rt.rows, *rt.events.values()]
         found = [lane.tail for lane in lanes]
         found += [int(m.finished) for m in self.group.members]
+        # what the persister writes out of the spool moves no lane
+        found.append(rt.slot(L.SLOT_PERSISTER).get(L.S_COUNT0 + L.P_TRANSACTIONS))
         if stage is TICKS:
             found += [rt.slot(m.slot).get(L.S_TICK) for m in self.group.members]
         return found
