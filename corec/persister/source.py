@@ -16,6 +16,7 @@ from corec.persister.batch import LaneView, Mark, Piece, durable_tick, take, tak
 from corec.persister.bulk import Walked, walked
 from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
+from corec.persister.walk import FIXES_MAX
 from corec.runtime import Runtime
 from shm.lane import Frame, Lane
 from shm.layout import LANE_START
@@ -238,7 +239,18 @@ def piece_of(source: Source, mark: Mark, limit: int, overlap_tick: int) -> Piece
     found = source.walked(mark, limit, overlap_tick)
     if found is not None:
         return take_walked(source.name, found, mark)
-    return take(source.name, map(_kept, source.frames(mark.position, limit)), mark)
+    frames = _few_repairs(source.frames(mark.position, limit))
+    return take(source.name, map(_kept, frames), mark)
+
+
+def _few_repairs(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The first of ``frames`` that have ``FIXES_MAX`` repairs together; one at least."""
+    repairs = 0
+    for k, frame in enumerate(frames):
+        repairs += frame.b if frame.kind == L.KIND_ROW_FRAME else 0
+        if k and repairs > FIXES_MAX:
+            return
+        yield frame
 
 
 def _kept(frame: Frame) -> Frame:

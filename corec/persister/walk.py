@@ -43,6 +43,9 @@ ROW_HEAD: Final = 3
 """Of a row beside ROW: tick, block, log entries."""
 FIX_HEAD: Final = 3
 """Of a repair beside REPAIR: tick, block, the time of the tick (ns since 1970)."""
+FIXES_MAX: Final = 1 << 16
+"""Repairs in one piece, unless its first frame has more: each becomes an event, of eight times its
+bytes and at the cost of some rows, so a transaction of nothing else would take many seconds."""
 LOG_WORDS: Final = L.LOG_DTYPE.itemsize // 8
 assert L.ROW.itemsize % 8 == L.REPAIR.itemsize % 8 == L.LOG_DTYPE.itemsize % 8 == 0
 
@@ -73,7 +76,8 @@ def walk(
 ) -> None:
     """Copy row frames out of a lane from ``state[POSITION]`` on, as ``batch.take`` takes them.
 
-    Stops where ``Lane.frames`` would (head, limit), and before the first frame that is not plain:
+    Stops where ``Lane.frames`` would (head, limit), where the repairs become more than
+    ``FIXES_MAX``, and before the first frame that is not plain:
     of another kind, of a tick up to ``OVERLAP_TICK``, longer than the lane or shorter than its own
     header allow.  Room: what the limit (or one frame) can hold of each.
     """
@@ -110,6 +114,8 @@ def walk(
             position += size
             end = position
             continue
+        if n_fixes + repairs > FIXES_MAX and frames:
+            break
         has_row = flags & L.ROW_HAS_ROW
         entries = row_entries(word) if has_row else 0
         if row_payload_bytes(has_row, repairs, entries) > length:

@@ -20,6 +20,8 @@ from corec.persister.bulk import bulk_of, walked
 from corec.persister.encode import HEADER, ROW_COLUMNS, TRAILER, Encoder, field
 from corec.persister.gaps import row_key
 from corec.persister.payload import ZSTD_LEVEL
+from corec.persister.source import LaneSource, piece_of
+from corec.persister.walk import FIXES_MAX
 from corec.persister.writer import hours
 from corec.plan import BLOCK_ROW, Plan, Swarm
 from shm.lane import Frame, Lane, lane_region_bytes
@@ -205,6 +207,25 @@ def test_a_frame_of_another_world_s_lane_stops_it() -> None:
     assert walked(lane, found.position, 4096, found.key, -1) is None
     with pytest.raises(ValueError, match="its header says"):
         take("rows-0", lane.frames(found.position), after).columns()
+
+
+def test_a_piece_has_a_bounded_number_of_repairs() -> None:
+    """Each becomes an event: a transaction of all that a lane holds would take many seconds."""
+    lane = Lane.create(np.zeros(lane_region_bytes(1 << 23), np.uint8))
+    half, more = FIXES_MAX // 2, FIXES_MAX + 1
+    rng = np.random.default_rng(3)
+    for tick, repairs in enumerate([half, half, 1, more, 1], 1):
+        data = body(rng, False, repairs, 0)
+        lane.push(L.KIND_ROW_FRAME, data, b=repairs, tick=tick, c=row_word(0, 0))
+    plain = LaneSource("rows-0", lane, 1)  # of no worker: frame by frame
+    quick = LaneSource("rows-0", lane, 1, worker=0)
+    mark, sizes = START, []
+    while lane.head > mark.position:
+        slow, fast = (piece_of(source, mark, 1 << 23, -1) for source in (plain, quick))
+        assert_same(fast, slow)
+        sizes.append(len(slow.columns().fixes))
+        mark = slow.mark
+    assert sizes == [2 * half, 1, more, 1]
 
 
 def test_many_rows_are_cut_into_pieces() -> None:
