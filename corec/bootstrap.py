@@ -242,6 +242,8 @@ def command_for(venv: Path, root: Path, arguments: list[str]) -> list[str]:
         return [str(venv / "bin" / rest[0]), *rest[1:]]
     if verb == "ctl":
         return [python, str(venv / "bin" / "corec-ctl"), *rest]
+    if verb == "--version":
+        return [python, str(venv / "bin" / "corec"), *arguments]
     if not verb or verb.startswith("-"):
         return [python, str(venv / "bin" / "corec"), "run", *arguments]
     return [python, str(venv / "bin" / "corec"), *arguments]

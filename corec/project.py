@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ def default_config(environ: Mapping[str, str] = os.environ) -> Path:
 
 def named_config(words: Sequence[str]) -> Path | None:
     """The configuration file that a command line names, None when it names none."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if word in ("--config", "-c"):
             return Path(following)
         if word.startswith("--config="):

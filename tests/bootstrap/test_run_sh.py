@@ -99,6 +99,7 @@ _Done = subprocess.CompletedProcess[str]
     [
         ([], "corec", ["run"]),
         (["--ticks", "60", "--json"], "corec", ["run", "--ticks", "60", "--json"]),
+        (["--version"], "corec", ["--version"]),
         (["check", "my file.json"], "corec", ["check", "my file.json"]),
         (["ctl", "status", "--json"], "corec-ctl", ["status", "--json"]),
     ],

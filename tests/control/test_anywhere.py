@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import corec
 from corec.command_line import ENTITY_MAX, moved
+from corec.project import named_config
 
 BIN = Path(sys.executable).parent
 
@@ -41,6 +43,33 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 )  # fmt: skip
 def test_common_options_move_behind_the_command(given: list[str], wanted: list[str]) -> None:
     assert moved(given) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "config"),
+    [
+        ([], None),
+        (["run"], None),
+        (["run", "--json"], None),
+        (["run", "--config", "a.txt"], Path("a.txt")),
+        (["run", "-c", "a.json", "--json"], Path("a.json")),
+        (["run", "--config=a.txt"], Path("a.txt")),
+        (["check", "a.json"], Path("a.json")),
+    ],
+)
+def test_the_configuration_a_command_line_names(words: list[str], config: Path | None) -> None:
+    assert named_config(words) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["corec", "corec-ctl"])
+def test_a_program_without_words_shows_its_help_also_in_a_checkout(program: str) -> None:
+    done = subprocess.run(
+        [str(BIN / program)], capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"COREC_CHECKOUT": str(Path(corec.__file__).parents[1])},
+    )  # fmt: skip
+    assert "Usage: " in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
