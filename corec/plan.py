@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ PAGE_BYTES = 4096
 BLOCK_ENTITIES_MAX = 65_535  # the message log numbers them in 16 bits
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
+_DIGITS_MAX: Final = 10
+"""Of a block's number in an id; more than any has, leading zeros included."""
 DEFAULT_LIMITS = Umbral().limits
 
 
@@ -82,8 +84,10 @@ class Plan:
     def block_index(self, block_id: str) -> int | None:
         """The index of ``<swarm>:<00000>``, None when there is no such block."""
         name, _, number = block_id.rpartition(":")
+        if not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS_MAX):
+            return None
         for swarm in self.swarms:
-            if swarm.id == name and number.isdecimal() and int(number) < swarm.blocks:
+            if swarm.id == name and int(number) < swarm.blocks:
                 return swarm.first_block + int(number)
         return None
 

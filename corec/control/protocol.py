@@ -19,15 +19,17 @@ read. Codes: ``bad_request`` (not a request, wrong arguments), ``unknown_op``, `
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 VERSION = 1
 LINE_BYTES_MAX = 1 << 20
 CLIENTS_MAX = 64
+_SHOWN_CHARS_MAX: Final = 100
 
 
 class ControlError(Exception):
@@ -46,6 +48,13 @@ class Request:
     args: Mapping[str, Any]
 
 
+def brief(found: object) -> str:
+    """``found``, which a client sent, as an error quotes it: short, however long or deep it is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = _SHOWN_CHARS_MAX
+    return short.repr(found)
+
+
 def encode_request(op: str, args: Mapping[str, Any]) -> bytes:
     """One request line."""
     return orjson.dumps({"v": VERSION, "op": op, "args": dict(args)}) + b"\n"
@@ -61,13 +70,13 @@ def decode_request(line: bytes) -> Request:
         raise ControlError("found JSON that is no object", "bad_request")
     version = raw.get("v", VERSION)
     if version != VERSION or isinstance(version, bool):
-        raise ControlError(f"found version {version!r}, expected {VERSION}", "bad_request")
+        raise ControlError(f"found version {brief(version)}, expected {VERSION}", "bad_request")
     op, args = raw.get("op"), raw.get("args", {})
     if not isinstance(op, str) or not isinstance(args, dict):
         raise ControlError('expected "op", a string, and "args", an object', "bad_request")
     unknown = set(raw) - {"v", "op", "args"}
     if unknown:
-        raise ControlError(f"found unknown key {min(unknown)!r}", "bad_request")
+        raise ControlError(f"found unknown key {brief(min(unknown))}", "bad_request")
     return Request(op, args)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from corec.control.protocol import ControlError
+from corec.control.protocol import ControlError, brief
 
 
 def only(args: Mapping[str, Any], *known: str) -> None:
@@ -14,7 +14,9 @@ def only(args: Mapping[str, Any], *known: str) -> None:
     unknown = sorted(set(args) - set(known))
     if unknown:
         expected = ", ".join(known) or "no arguments"
-        raise ControlError(f"found argument {unknown[0]!r}, expected {expected}", "bad_request")
+        raise ControlError(
+            f"found argument {brief(unknown[0])}, expected {expected}", "bad_request"
+        )
 
 
 def integer(args: Mapping[str, Any], name: str, low: int, high: int, default: int | None) -> int:
@@ -22,7 +24,7 @@ def integer(args: Mapping[str, Any], name: str, low: int, high: int, default: in
     value = args.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ControlError(
-            f"{name}: found {value!r}, expected an integer from {low} to {high}", "bad_request"
+            f"{name}: found {brief(value)}, expected an integer from {low} to {high}", "bad_request"
         )
     return value
 
@@ -31,7 +33,7 @@ def number(args: Mapping[str, Any], name: str, low: float, high: float, allowed:
     """``args[name]`` as a finite number from ``low`` to ``high``."""
     value = args.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ControlError(f"{name}: found {value!r}, expected {allowed}", "bad_request")
+        raise ControlError(f"{name}: found {brief(value)}, expected {allowed}", "bad_request")
     if not math.isfinite(value) or not low <= value <= high:
-        raise ControlError(f"{name}: found {value!r}, expected {allowed}", "bad_request")
+        raise ControlError(f"{name}: found {brief(value)}, expected {allowed}", "bad_request")
     return float(value)

@@ -16,7 +16,7 @@ from typing import Any
 
 from corec import layout as L
 from corec.config.effect import effect_of
-from corec.control.protocol import ControlError, Request
+from corec.control.protocol import ControlError, Request, brief
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
@@ -45,7 +45,7 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 def _when(path: object) -> str:
     """How a key that can't be set takes effect."""
     try:
-        return f"this key changes {effect_of(str(path))}"
+        return f"this key changes {effect_of(path if isinstance(path, str) else '')}"
     except KeyError:
         return "there is no such key"
 
@@ -74,7 +74,7 @@ class Commands:
         if handler is None:
             known = ", ".join(sorted(self._handlers))
             raise ControlError(
-                f"{request.op!r} is not available in this version; available: {known}",
+                f"{brief(request.op)} is not available in this version; available: {known}",
                 "unknown_op",
             )
         try:
@@ -216,7 +216,7 @@ class Commands:
             word = L.C_CARGA
         else:
             raise ControlError(
-                f"path: found {path!r}, expected tick_hz or carga; {_when(path)}",
+                f"path: found {brief(path)}, expected tick_hz or carga; {_when(path)}",
                 "bad_request",
             )
         self.rt.set(word, float_to_word(value))
@@ -280,12 +280,12 @@ class Commands:
         if isinstance(wanted, int) and not isinstance(wanted, bool):
             index = wanted
         else:
-            known = plan.block_index(str(wanted))
+            known = plan.block_index(wanted) if isinstance(wanted, str) else None
             index = -1 if known is None else known
         if not 0 <= index < plan.n_blocks:
             first, last = plan.block_id(0), plan.block_id(plan.n_blocks - 1)
             raise ControlError(
-                f"no block {wanted!r}; blocks are named like {first}, the last is {last}",
+                f"no block {brief(wanted)}; blocks are named like {first}, the last is {last}",
                 "not_found",
             )
         return index

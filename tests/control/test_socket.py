@@ -204,6 +204,38 @@ def test_garbage_gets_an_error_line_and_the_next_request_its_answer(
     assert answers[0]["error"]
 
 
+@pytest.mark.parametrize(
+    "odd", [b"[" * 1000 + b"]" * 1000, b'"' + b"9" * 900_000 + b'"', b'"a:' + b"9" * 5000 + b'"']
+)
+@pytest.mark.parametrize(
+    "request_with",
+    [
+        b'{"v": %s, "op": "status"}',
+        b'{"op": "entity", "args": {"id": %s}}',
+        b'{"op": "block", "args": {"id": %s}}',
+        b'{"op": "set", "args": {"path": %s, "value": 1}}',
+        b'{"op": "set", "args": {"path": "carga", "value": %s}}',
+        b'{"op": "step", "args": {"ticks": %s}}',
+    ],
+)
+def test_a_deep_or_long_value_is_refused_in_a_short_line(
+    instance: Running, request_with: bytes, odd: bytes
+) -> None:
+    (answer,) = raw_lines(instance, request_with % odd + b"\n")
+    assert answer["code"] in ("bad_request", "not_found")
+    assert "found " in answer["error"] or "no block " in answer["error"]
+    assert len(answer["error"]) < 400
+
+
+@pytest.mark.parametrize("block", ["one:\u0660", "one:00000000000", "one:+0", "one:", "one"])
+def test_a_block_is_named_in_plain_digits(instance: Running, block: str) -> None:
+    with Client(instance.socket) as client:
+        with pytest.raises(ControlError, match="no block ") as refused:
+            client.ask("block", {"id": block})
+        assert client.ask("block", {"id": "one:00000"})["id"] == "one:00000"
+    assert refused.value.code == "not_found"
+
+
 def test_a_line_too_long_ends_its_connection_only(instance: Running) -> None:
     with Client(instance.socket) as other:
         answers = raw_lines(instance, b"x" * (LINE_BYTES_MAX + 10) + b"\n", b'{"op": "workers"}\n')
