@@ -58,9 +58,15 @@ def known_of(state: SinkState) -> Known:
     )  # fmt: skip
 
 
+def _before(found: SinkState, known: Known) -> bool:
+    """Whether the hash is of an earlier tick. Ticks count from 1: a known 0 is nothing confirmed,
+    as is a hash that does not say a tick yet."""
+    return max(found.out_tick, 0) < known.out_tick
+
+
 def is_older(known: Known, found: SinkState) -> bool:
     """Whether the hash is of an earlier moment than what was confirmed."""
-    return found.out_tick < known.out_tick or any(
+    return _before(found, known) or any(
         count > found.total_out.get(canal, 0) for canal, count in known.total_out.items()
     )
 
@@ -72,7 +78,7 @@ def compare(known: Known, found: SinkState, added: int | None, maxlen: int) -> L
     ``maxlen``: entries that an out-stream keeps.
     """
     have = sum(found.total_out.values())
-    older = found.out_tick < known.out_tick
+    older = _before(found, known)
     back = max(0, known.messages - have) if known.messages is not None else 0
     uncounted = known.messages is None and older
     letters = sum(

@@ -238,7 +238,6 @@ class Reader:
                 self._progress(work, at, came_to)
                 at = came_to
                 full_since = 0.0
-                self._status.raise_count(L.B_MESSAGES_IN, sum(self.totals().values()))
             if came_to == limit:
                 self._status.inbox_full(False)
                 return True
@@ -252,6 +251,8 @@ class Reader:
     def _progress(self, work: Work, begin: int, end: int) -> None:
         before = self._incoming.cursors[work.canal].done
         self._incoming.progress(work, begin, end)
+        # here, since a successor counts what its predecessor had published without publishing it
+        self._status.raise_count(L.B_MESSAGES_IN, sum(self.totals().values()))
         done = self._incoming.cursors[work.canal].done
         if done > before:
             self._watcher.took(work.canal, [entry for entry in work.ids if before < entry <= done])

@@ -232,6 +232,17 @@ def test_killed_in_the_middle(instance: Make, point: str, passes: int) -> None:
     assert one.state().total_in == {1: len(expected), -2: 0}
 
 
+def test_what_a_dead_broker_published_is_counted_without_new_input(instance: Make) -> None:
+    one = instance()
+    one.add(1, {"m": message(1, 1)})
+    pid = one.start(kill="broker.after_inbox_publish", passes=1)
+    assert one.wait_exit(pid) == -9
+    pid = one.start()
+    wait_until(lambda: one.count(L.B_MESSAGES_IN) == 1, "the successor counts it")
+    assert len(collect_readings(one, 1)) == 1
+    one.drain(pid)
+
+
 def test_position_moves_over_dead_entries(instance: Make) -> None:
     one = instance()
     last = parse_id([one.add(1, {"rubbish": k}) for k in range(3)][-1].encode())
