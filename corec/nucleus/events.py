@@ -31,7 +31,14 @@ class EventWriter:
         self, tipo: str, detalle: dict[str, Any], *, bloque: str | None = None,
         entidad: int | None = None,
     ) -> bool:  # fmt: skip
-        """Publish one event of now; false when it was dropped."""
+        """Publish one event of now; false when it was dropped.
+
+        When the persister may have left, a stop being that far, an event is in the log alone: in
+        the lane nobody would read it, and it would keep the world in memory.
+        """
+        if self.rt.get(L.C_STOP) >= L.STOP_SINKS:
+            log.warning("an event of the stop itself", tipo=tipo, detalle=detalle)
+            return False
         if self.dropped:
             detalle = {**detalle, "events_dropped_before": self.dropped}
         tick = committed_tick(self.rt.get)

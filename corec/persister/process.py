@@ -39,7 +39,7 @@ from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.owner import Lease
 from corec.persister.schema import Connection
-from corec.persister.shown import Shown
+from corec.persister.shown import Shown, broker_left
 from corec.persister.source import (
     LaneSource,
     OldSource,
@@ -290,7 +290,7 @@ class Persister:
             if not any(waiting):
                 self._ready()
                 first_seen = None
-                if stopping:
+                if stopping and broker_left(self.rt, self.stop_since):
                     await self.lease.release()
                     self.shown.drained()
                     return 0

@@ -7,13 +7,17 @@ are there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from corec import layout as L
 from corec.log import get_logger
 from corec.persister.spool_format import Extent
 from corec.persister.writer import Taken
 from corec.runtime import Runtime
+
+BROKER_PATIENCE_S: Final = 2.0
 
 log = get_logger("corec.persister")
 
@@ -122,3 +126,13 @@ class Shown:
             state = L.PROC_READY if self._ready else L.PROC_STARTING
         if self._slot.get(L.S_STATE) != state:
             self._slot.set(L.S_STATE, state)
+
+
+def broker_left(rt: Runtime, stop_since: float | None) -> bool:
+    """Whether the broker tells nothing more: its last events are to be written, too.
+
+    One that can't leave, Redis being away, is not waited for; ``stop_since`` (CLOCK_MONOTONIC):
+    when the stop was seen.
+    """
+    late = stop_since is not None and time.monotonic() - stop_since > BROKER_PATIENCE_S
+    return late or rt.slot(L.SLOT_BROKER).get(L.S_STATE) == L.PROC_DRAINED

@@ -24,6 +24,9 @@ def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
     short = {k: shortened(v) if isinstance(v, str) else v for k, v in detalle.items()}
     event = {"unix_ns": time.time_ns(), "tick": segments.world_tick(rt), "tipo": tipo,
              "bloque": None, "entidad": None, "detalle": short}  # fmt: skip
+    if rt.get(L.C_STOP) >= L.STOP_SINKS:  # the persister may have left: nobody would read it
+        log.warning("an event of the stop itself", tipo=tipo, detalle=short)
+        return
     try:
         if rt.events["supervisor"].push(L.KIND_EVENT_FRAME, orjson.dumps(event)):
             return

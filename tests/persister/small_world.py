@@ -129,6 +129,8 @@ class SmallWorld:
         )
         self.rt.set(L.C_WORLD_EPOCH, epoch)
         self.rt.set(L.C_WORKERS, lanes)
+        # there is no broker here that might have something to tell
+        self.rt.slot(L.SLOT_BROKER).set(L.S_STATE, L.PROC_DRAINED)
         self.sent: list[Sent] = []
 
     def _segment(self, name: str, payload_bytes: int) -> Segment:
