@@ -93,10 +93,14 @@ def _achieved(data: Mapping[str, Any]) -> str:
 
 def status(data: Mapping[str, Any]) -> RenderableType:
     """The whole picture of one instance."""
-    rate = f"{data['tick_hz']:g} Hz" if data["tick_hz"] else "flat out"
-    head = {
+    head: dict[str, Any] = {
         "instance": f"{data['instance_id']}   (pid {data['pid']}, version {data['version']})",
         "state": toned(data["state"]),
+    }
+    if not data["bloques"]:  # a start that has no world yet has no figures either
+        return pairs(head)
+    rate = f"{data['tick_hz']:g} Hz" if data["tick_hz"] else "flat out"
+    head |= {
         "tick": f"{data['tick']:,} at {_achieved(data)}{rate}, {data['overruns']:,} late",
         "up": human_span(data["uptime_seconds"]),
         "world": f"{data['entidades']:,} entities in {data['bloques']:,} blocks",

@@ -118,6 +118,7 @@ def test_words_of_a_dead_predecessor_are_not_the_status_of_a_start(instance: Run
         assert (status["state"], status["pid"]) == ("starting", mine)
         assert (status["tick"], status["processes"]) == (0, [])
         assert "starting" in ctl("status")
+        assert "flat out" not in ctl("status"), "no figures of a world that is not there yet"
     finally:
         instance.rt.set(L.C_SUPERVISOR_PID, mine)
         os.kill(instance.nucleus, signal.SIGCONT)
