@@ -312,7 +312,7 @@ REASON_FULL: Final = 3
 REASON_SERVER_ERROR: Final = 4
 REASON_NAMES: Final = {
     REASON_UNREACHABLE: "its server cannot be reached",
-    REASON_REFUSED: "its server refuses the login or the rights",
+    REASON_REFUSED: "its server refuses the login, the rights or its tables; the log says which",
     REASON_FULL: "no room is left (disk, spool or server memory)",
     REASON_SERVER_ERROR: "its server answers with an error",
 }

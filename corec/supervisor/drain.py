@@ -58,12 +58,21 @@ class Drained:
     at_boundary: bool = False
     checkpoint: bool = False
     waiting_bytes: dict[str, int] = field(default_factory=dict)
-    """By sink, what is not delivered."""
+    """By sink, what is in the lanes still: lost with the world in memory."""
+    spool_bytes: int = 0
+    """Rows on disk, which the next start writes, whatever world it begins with."""
 
     @property
     def delivered(self) -> bool:
-        """Whether the sinks have everything."""
+        """Whether the lanes are empty, so that the world need not stay in memory."""
         return not any(self.waiting_bytes.values())
+
+    @property
+    def undelivered_bytes(self) -> dict[str, int]:
+        """By sink, what it has not got, wherever that waits."""
+        found = dict(self.waiting_bytes)
+        found["postgresql"] = found.get("postgresql", 0) + self.spool_bytes
+        return found
 
 
 class Drain:
@@ -88,6 +97,7 @@ class Drain:
             if not self._stage(stage, turn):
                 return None
         found.waiting_bytes = self._undelivered()
+        found.spool_bytes = self.rt.slot(L.SLOT_PERSISTER).get(L.S_COUNT0 + L.P_SPOOL_BYTES)
         found.checkpoint = self.rt.get(L.C_DIGEST_VALID) != 0
         self._tell(found)
         return found

@@ -253,7 +253,7 @@ class Supervisor:
             log.warning("stopped without draining; the world stays in memory",
                         folder=str(self.folder))  # fmt: skip
         found = summary(rt, group, base, seconds)
-        found["undelivered_bytes"] = drained.waiting_bytes if drained is not None else None
+        found["undelivered_bytes"] = drained.undelivered_bytes if drained is not None else None
         self.report = found
         return EXIT_DONE if resumable else EXIT_FAILED
 

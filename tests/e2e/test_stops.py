@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psycopg
 import pytest
 import redis
 
@@ -75,6 +76,21 @@ def test_a_stop_without_redis(
         one.assert_clean()
     finally:
         one.kill()
+
+
+def test_a_stop_whose_rows_wait_in_the_spool(make: Make, pg_dsn: str) -> None:
+    """A table that is gone: the stop is clean, and says what the database has not got."""
+    one = make(small_config(tick_hz=100))
+    run = one.start().ready().until_tick(20)
+    with psycopg.connect(pg_dsn, autocommit=True) as connection:
+        connection.execute("ALTER TABLE bloques RENAME TO elsewhere")
+        run.until_tick(run.status()["tick"] + 60)
+        summary = run.stop().summary
+        assert summary["undelivered_bytes"]["postgresql"] > 0
+        connection.execute("ALTER TABLE elsewhere RENAME TO bloques")
+    second = one.run("--ticks", "20").summary
+    assert second["undelivered_bytes"] == {"postgresql": 0, "redis": 0}
+    assert_rows_once(rows_of(pg_dsn), BLOCKS, second["tick"])
 
 
 def test_a_stop_within_a_tick(
