@@ -93,7 +93,7 @@ def coupled(me: Any) -> Any:
     return abs(me.heat - me.mean_heat) + me.random()
 
 
-@corec.micro(state={"runs": "u2"})
+@corec.micro(state={"runs": "u4"})
 def keeper(me: Any) -> Any:
     """Keeps what came in last, or fails by it."""
     me.runs = me.runs + 1
