@@ -59,7 +59,9 @@ def read(dsn: str, url: str, instance_id: str, world: World) -> Sinks:
         ).fetchall()
     with redis.Redis.from_url(url) as client:
         messages = {canal: _messages(client, instance_id, canal) for canal in canales}
-        alerts = _alerts(client, instance_id)
+        alerts = {
+            key: alert for key, alert in _alerts(client, instance_id).items() if key[1] in canales
+        }
     return Sinks(rows, events, messages, alerts)
 
 
