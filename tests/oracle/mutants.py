@@ -123,7 +123,8 @@ def objection(mutant: Mutant, folder: Path) -> str:
     )  # fmt: skip
     if ran.returncode not in (0, 1):
         raise RuntimeError(f"{mutant.name}: exit {ran.returncode}\n{ran.stderr[-2000:]}")
-    said = [line.strip() for line in ran.stdout.splitlines() if "the oracle says" in line]
+    shown = (line.strip() for line in ran.stdout.splitlines() if "{" not in line)
+    said = [line for line in shown if "the oracle says" in line]  # not the source line of it
     return (said or ["it objects"])[0] if ran.returncode else ""
 
 
