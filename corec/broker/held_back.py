@@ -54,7 +54,8 @@ class HeldBack:
             applied = state.applied.get(canal)
             self._until[canal] = state.done.get(canal, after(applied) if applied else NOWHERE)
         self._holding = self._lived
-        if self._holding and not self._over():
+        known = self._rt.get(L.C_GO_TICK) < self._tick()
+        if self._holding and not self._over() and known:
             log.info("new input waits: what earlier ticks emit is in the streams already",
                      until_tick=self._tick())  # fmt: skip
 

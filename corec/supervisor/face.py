@@ -54,7 +54,7 @@ class Face(Notes):
         """The world stands: where to look."""
         self.note(
             f"{rt.plan.entidades:,} entities in {rt.plan.n_blocks:,} blocks, "
-            f"{rt.get(L.C_WORKERS)} workers, from tick {rt.get(L.C_BASE_TICK)}"
+            f"{rt.get(L.C_WORKERS)} workers, from tick {world_tick(rt)}"
         )
         self.note(f"dashboard {rt.info['http_url']}/  metrics {rt.info['http_url']}/metrics")
 
