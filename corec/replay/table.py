@@ -232,7 +232,7 @@ def _value_column(
         return named[0]
     shares = _shares(body, is_number)
     free = [k for k in range(width) if k not in taken]
-    numeric = [k for k in free if shares[k] > 0.5]
+    numeric = [k for k in free if k < len(shares) and shares[k] > 0.5]
     likely = [k for k in numeric if not _is_index(body, k)] or numeric
     if len(likely) == 1:
         return likely[0]

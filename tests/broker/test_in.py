@@ -60,8 +60,8 @@ def test_unmodified_client(instance: Make) -> None:
     pid = one.start()
     words = [b"XADD", f"corec:{{{INSTANCE}}}:in:1".encode(), b"*", b"m", message(7, 1, 0.125)]
     wire = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
-    host, port = one.url.removeprefix("redis://").removesuffix("/0").split(":")
-    with socket.create_connection((host, int(port))) as link:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(one.url.removeprefix("unix://"))
         link.sendall(wire)
         assert link.recv(64).startswith(b"$")
     assert collect_readings(one, 1) == [(1, 7, 0.125, 1)]

@@ -99,7 +99,7 @@ def test_broken_json_and_missing_file(make_embedded: Make) -> None:
     one.config_path.write_text('{"instance_id": "a",\n oops}')
     assert "line 2" in refused(one, 2)
     one.config_path.unlink()
-    assert str(one.config_path) in refused(one, 2)
+    assert "configs/corec_config.json" in refused(one, 2)
 
 
 def free_port() -> int:
@@ -116,14 +116,14 @@ def test_an_unreachable_server_is_one_line_without_its_password(make: Make) -> N
     one.environment["COREC_REDIS_URL"] = f"redis://user:S3cret-pass@127.0.0.1:{port}/0"
     line = refused(one, 1, "--ticks", "1")
     assert f"127.0.0.1:{port}" in line
-    assert "refused" in line
+    assert "can't be reached" in line
     assert "S3cret" not in line
     one.environment = urls | {
         "COREC_DB_URL": f"postgresql://someone:S3cret-pass@127.0.0.1:{port}/things"
     }
     line = refused(one, 1, "--ticks", "1")
     assert f"127.0.0.1:{port}" in line
-    assert "refused" in line
+    assert "can't be reached" in line
     assert "S3cret" not in line
 
 
@@ -146,7 +146,7 @@ def test_a_second_start_and_a_world_that_does_not_fit(make: Make) -> None:
     line = refused(one, 2, "--ticks", "1", "--seed", "5")
     assert "seed: found 42, configured 5" in line
     line = refused(one, 2, "--ticks", "1", "--scale", "2")
-    assert "entidades: found 330, configured 660" in line
+    assert "bloques[0].entidades: found 290, configured 580" in line
     one.configure(small_config(bloques=[*one.config["bloques"][::-1]]))
     assert "does not fit" in refused(one, 2, "--ticks", "1")
     one.configure(small_config())
