@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import redis
@@ -123,10 +123,11 @@ def test_full_memory_while_much_is_emitted(instance: Make, tmp_path: Path) -> No
 def behind_a_proxy(make: Make, url: str, **options: Any) -> Iterator[tuple[Instance, Proxy]]:
     """An instance whose broker reaches the session's Valkey by a proxy."""
     parts = urlsplit(url)
-    target = (str(parts.hostname), int(parts.port or 6379))
-    with Proxy(target) as proxy:
+    assert parts.scheme == "unix"
+    with Proxy(unquote(parts.path)) as proxy:
         one = make(**options)
-        one.rt.redis_url = url.replace(f":{parts.port}", f":{proxy.port}")
+        database = parse_qs(parts.query).get("db", ["0"])[0]
+        one.rt.redis_url = f"redis://127.0.0.1:{proxy.port}/{database}"
         yield one, proxy
 
 

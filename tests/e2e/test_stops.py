@@ -96,7 +96,8 @@ def test_a_stop_whose_rows_wait_in_the_spool(make: Make, pg_dsn: str) -> None:
 def test_a_stop_within_a_tick(
     tmp_path: Path, shm_dir: Path, proxied: Proxied, valkey_url: str, compiled: None
 ) -> None:
-    """Lanes and spool are full, so the tick can't be finished: the next start does that."""
+    """Lanes and spool are full: a tick that can't be finished is finished by the next start; one
+    for which the last room was just enough ends at its boundary. Each row comes once."""
     config = {"persist": {"every_ticks": 1, "spool_max_mb": 1}}
     one = behind(tmp_path, shm_dir, proxied.url, valkey_url, **config)
     one.configure(one.config | {"tick_hz": 0})
@@ -108,8 +109,9 @@ def test_a_stop_within_a_tick(
         run.signal(signal.SIGTERM)
         ended = run.wait()
         assert time.monotonic() - asked < STILL_SECONDS + 22
-        assert ended.code == 1
-        assert "stopped within a tick" in ended.err
+        within = "stopped within a tick" in ended.err
+        assert ended.code == int(within)
+        assert within or "not everything was delivered" in ended.err, "what is left is said"
         proxied.proxy.open()
         again = one.run("--ticks", "5").summary
         assert_rows_once(rows_of(proxied.direct), BLOCKS, again["tick"], every=1)
