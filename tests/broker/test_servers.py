@@ -99,14 +99,16 @@ def test_password(instance: Make, tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 def test_server_comes_late(instance: Make, tmp_path: Path) -> None:
-    port = free_port()
-    one = instance(url=f"redis://127.0.0.1:{port}/0")
+    server = EmbeddedValkey(tmp_path / "data", tmp_path / "run")
+    server.start()  # its address is the same at every start
+    url = server.url
+    server.stop()
+    one = instance(url=url)
     pid = one.start()
     slot = one.rt.slot(L.SLOT_BROKER)
     wait_until(lambda: slot.get(L.S_ERROR) == L.REASON_UNREACHABLE, "it is shown")
     assert slot.get(L.S_STATE) == L.PROC_WAITING_SINK
     one.run_tick(1)
-    server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", port=port)
     server.start()
     try:
         one.drain(pid)
