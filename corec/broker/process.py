@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import uvloop
@@ -39,6 +40,7 @@ from corec.runtime import Runtime
 log = get_logger(__name__)
 BEAT_SECONDS: Final = 0.05
 TOTALS_SECONDS: Final = 1.0
+CANCEL_SECONDS: Final = 1.0
 
 
 class _Leave(Exception):
@@ -61,6 +63,17 @@ def run(rt: Runtime) -> int:
         return loop.run_until_complete(_Broker(rt).main())
     finally:
         loop.close()
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel ``tasks`` until all have ended: one cancellation may be lost on its way, in a library
+    that takes it for a timeout of its own."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
+        await asyncio.gather(*ended, return_exceptions=True)  # or each complains to the log
 
 
 class _Broker:
@@ -133,9 +146,7 @@ class _Broker:
             log.error("the broker leaves", reason=str(error))
             return TAKEN_OVER
         finally:
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await _cancelled(tasks.values())
             await self.writer.link.close()
             self._write_totals()
 

@@ -210,7 +210,8 @@ class Sender:
         self._bell.prepare_sleep()
         if not self._outgoing.waiting_bytes() and not self._ending():
             try:
-                await asyncio.wait_for(self._rung.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._rung.wait()
             except TimeoutError:
                 pass  # look for work all the same
         self._bell.cancel_sleep()

@@ -125,7 +125,8 @@ class Checkpointer:
         self._asked.append(future)
         self._wake.set()
         try:
-            return await asyncio.wait_for(asyncio.shield(future), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.shield(future)
         finally:
             # nobody may be left to hear of a failure; without this, asyncio would log it
             future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
@@ -140,7 +141,8 @@ class Checkpointer:
                 left = self._seconds_left()
                 if not self._asked:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), None if left is None else left)
+                        async with asyncio.timeout(left):
+                            await self._wake.wait()
                 if self._called_off():
                     break
                 if self._asked or self._period() != period:

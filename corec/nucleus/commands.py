@@ -149,7 +149,8 @@ class Commands:
         )  # fmt: skip
         began = time.monotonic()
         try:
-            await asyncio.wait_for(self._stepping.acquire(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stepping.acquire()
         except TimeoutError:
             raise ControlError(
                 f"another client's step took longer than {seconds:g} s; none of these was run",

@@ -62,7 +62,8 @@ class Holder:
         """The world stands still inside; raises ``HoldTimeout`` when it would not in time."""
         deadline = time.monotonic() + timeout_seconds
         try:
-            await asyncio.wait_for(self._lock.acquire(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._lock.acquire()
         except TimeoutError:
             raise HoldTimeout(f"another request held the world for {timeout_seconds:g} s") from None
         try:

@@ -94,7 +94,8 @@ class CoreCNucleus:
             bell.cancel_sleep()
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(running, _FINISH_STOP_SECONDS)
+                async with asyncio.timeout(_FINISH_STOP_SECONDS):
+                    await running
 
     async def _watch(self) -> int:
         while True:
@@ -113,7 +114,8 @@ class CoreCNucleus:
 
     async def _wait_for_ring(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
         self._rung.clear()
 
     async def _finish(self) -> int:

@@ -81,7 +81,8 @@ class SocketServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             try:
-                line = await asyncio.wait_for(reader.readuntil(b"\n"), _IDLE_SECONDS)
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    line = await reader.readuntil(b"\n")
             except asyncio.IncompleteReadError as error:
                 if error.partial.strip():
                     cut = ControlError("found a line without its newline", "bad_request")
@@ -105,4 +106,5 @@ class SocketServer:
 
     async def _write(self, writer: asyncio.StreamWriter, line: bytes) -> None:
         writer.write(line)
-        await asyncio.wait_for(writer.drain(), _WRITE_SECONDS)
+        async with asyncio.timeout(_WRITE_SECONDS):
+            await writer.drain()

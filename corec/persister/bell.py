@@ -21,7 +21,8 @@ async def rung(bell: Doorbell, seconds: float, work: Callable[[], bool]) -> None
     rang = asyncio.Event()
     loop.add_reader(bell.fileno(), rang.set)
     try:
-        await asyncio.wait_for(rang.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await rang.wait()
     except TimeoutError:
         pass  # look for work all the same
     finally:

@@ -207,7 +207,8 @@ class Persister:
             await asyncio.sleep(min(seconds, LINGER_S))
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stop_seen.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stop_seen.wait()
 
     def _may_leave_the_rest(self, patience_s: float) -> bool:
         """Whether to stop without the database: everything is on disk, and it does not come.

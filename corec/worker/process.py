@@ -118,7 +118,8 @@ class Worker:
         try:
             if not ready():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.woken.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await self.woken.wait()
         finally:
             self.bell.cancel_sleep()
 

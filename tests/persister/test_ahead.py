@@ -198,6 +198,7 @@ def test_pieces_are_sent_in_order_whichever_is_made_first(encoder: Encoder) -> N
                 done = asyncio.Event()
                 stream = Stream(iter([lambda: b"x"] * pieces), threads, done.set)
                 assert len(await drained(stream)) == pieces
-                await asyncio.wait_for(done.wait(), 10)
+                async with asyncio.timeout(10):
+                    await done.wait()
 
     asyncio.run(main())

@@ -125,8 +125,9 @@ def test_the_documented_script_puts_messages_where_sql_sees_them(
     text = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
     (script,) = [part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
                  if "corec_mensajes" in part]  # fmt: skip
-    assert script.count('"dbname=corec"') == 2
-    script = script.replace('"dbname=corec"', repr(pg_dsn))
+    address = 'json.loads(subprocess.check_output(ASK))["sinks"]["postgresql"]["address"]'
+    assert script.count(address) == 1
+    script = script.replace(address, repr(pg_dsn))
     with small_world(shm_dir, pg_dsn) as world:
         world.publish_ticks(10, 12)
         world.publish(13, 0, messages=0)
