@@ -148,7 +148,8 @@ def check(
         plan = make_plan(loaded)
         folder = instance_folder(loaded)
         held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0
-        check_room(plan, worker_count(loaded), folder, held)
+        if not adopt:  # its room is taken already
+            check_room(plan, worker_count(loaded), folder, held)
         compile_processors(plan)
         if adopt:
             from corec.supervisor.importing import import_all

@@ -72,6 +72,13 @@ def output(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -
         _console().print(picture(data))
 
 
+@contextmanager
+def waiting(what: str, *, quiet: bool) -> Iterator[None]:
+    """Say on a terminal what is waited for, as long as it is."""
+    with Console(stderr=True, quiet=quiet).status(what):
+        yield
+
+
 def ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:
     """What the instance's control socket answers to ``op``."""
     with Client(Path(instance.socket), ASK_SECONDS) as client:

@@ -28,11 +28,13 @@ from corec.control.asking import (
     explained,
     fail,
     output,
+    waiting,
 )
 from corec.control.client import Unreachable
 from corec.control.discover import (
     Instance,
     find_instance,
+    is_supervisor,
     read_instance,
     signal_supervisor,
 )
@@ -135,7 +137,8 @@ def workers(
     with explained():
         found = find_instance(instance, config)
         if count is not None:
-            resize(found, count)
+            with waiting(f"going over to {count} workers…", quiet=as_json):
+                resize(found, count)
         rows = [row for row in _status(found)["processes"] if row["role"] == "worker"]
         output({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
 
@@ -148,7 +151,8 @@ def _change(
         found = find_instance(instance, config)
         before = int(last_change(found.path)["number"])
         signal_supervisor(found, number)
-        outcome = await_change(found.path, before, change)
+        with waiting(f"{change}: the instance works on it…", quiet=as_json):
+            outcome = await_change(found.path, before, change, lambda: is_supervisor(found))
         output(outcome, as_json, show.pairs)
         if not outcome["accepted"]:
             fail(f"refused: {outcome['reason']}", EXIT_FAILED)
@@ -314,10 +318,10 @@ def stop(
 
 def _gone(instance: Instance, timeout_seconds: float, *, quiet: bool) -> bool:
     deadline = time.monotonic() + timeout_seconds
-    with Console(stderr=True, quiet=quiet).status(f"{instance.instance_id} drains…"):
+    with waiting(f"{instance.instance_id} drains…", quiet=quiet):
         while time.monotonic() < deadline:
-            now = read_instance(instance.path)
-            if now is None or now.started_unix_ns != instance.started_unix_ns:
+            # the process, and not when it began: an upgrade that is under way begins anew
+            if not is_supervisor(instance):
                 return True
             time.sleep(0.05)
     return False

@@ -2,10 +2,11 @@
 
 ``change.json`` in the instance's folder has one writer, the supervisor, and is one JSON object,
 padded with spaces to ``RECORD_BYTES``: ``{"number", "outcomes": [{"number", "change", "accepted",
-"reason"}, …], "end"}``. Numbers grow by one with each change, so who asks can wait for its own. Its
-room is taken when the instance starts and it is written in place: an answer must not need room on a
-tmpfs that is full. ``number`` is repeated as ``end``; who reads while it is written sees two that
-differ, or no JSON, and reads again.
+"reason"}, …], "doing", "end"}``. Numbers grow by one with each change, so who asks can wait for its
+own; ``doing`` is the change that is being made now, since one may wait minutes for another (an
+upgrade compiles what is new first). Its room is taken when the instance starts and it is written in
+place: an answer must not need room on a tmpfs that is full. ``number`` is repeated as ``end``; who
+reads while it is written sees two that differ, or no JSON, and reads again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +24,10 @@ CHANGE_FILE: Final = "change.json"
 RECORD_BYTES: Final = 8192
 OUTCOMES_KEPT: Final = 8
 REASON_CHARS_MAX: Final = 1000
-WAIT_SECONDS_MAX: Final = 180.0
+WAIT_SECONDS_MAX: Final = 900.0
+"""Above what the longest change may take, and one that it waits for."""
 _POLL_SECONDS: Final = 0.05
+_LIVES_SECONDS: Final = 0.5
 _NONE: Final[dict[str, Any]] = {"number": 0, "change": None, "accepted": None, "reason": None}
 
 
@@ -32,23 +36,29 @@ def shortened(text: str, chars: int = REASON_CHARS_MAX) -> str:
     return text if len(text) <= chars else f"{text[:chars]}… ({len(text)} characters)"
 
 
-def _outcomes(folder: Path) -> list[dict[str, Any]]:
+def _read(folder: Path) -> dict[str, Any]:
     for _ in range(20):
         try:
             found = json.loads((folder / CHANGE_FILE).read_bytes())
             if found["number"] == found["end"]:
-                return list(found["outcomes"])
+                return {"outcomes": list(found["outcomes"]), "doing": found["doing"]}
         except (ValueError, KeyError, TypeError):
             pass  # it is being written, or nothing was written yet
         except OSError:
-            return []
-    return []
+            break
+    return {"outcomes": [], "doing": None}
 
 
 def last_change(folder: Path) -> dict[str, Any]:
     """The last change; number 0 when there was none."""
-    outcomes = _outcomes(folder)
+    outcomes = _read(folder)["outcomes"]
     return outcomes[-1] if outcomes else dict(_NONE)
+
+
+def doing(folder: Path) -> str | None:
+    """The change that is being made now; None: none is."""
+    found: str | None = _read(folder)["doing"]
+    return found
 
 
 class ChangeFile:
@@ -57,7 +67,7 @@ class ChangeFile:
 
     def __init__(self, folder: Path) -> None:
         """Outcomes of before stay. Raises OSError."""
-        self._outcomes = _outcomes(folder)
+        self._outcomes: list[dict[str, Any]] = _read(folder)["outcomes"]
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(folder / CHANGE_FILE, flags, 0o600)
         os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
@@ -69,7 +79,14 @@ class ChangeFile:
         short = None if reason is None else shortened(reason)
         outcome = {"number": number, "change": change, "accepted": accepted, "reason": short}
         self._outcomes = [*self._outcomes, outcome][-OUTCOMES_KEPT:]
-        while len(record := _record(number, self._outcomes)) > RECORD_BYTES:
+        self._write(None)
+
+    def begin(self, change: str) -> None:
+        """Note what is being done from now until its outcome. Raises OSError."""
+        self._write(change)
+
+    def _write(self, change: str | None) -> None:
+        while len(record := _record(self._outcomes, change)) > RECORD_BYTES:
             del self._outcomes[0]
         os.pwrite(self._descriptor, record.ljust(RECORD_BYTES), 0)
 
@@ -78,20 +95,42 @@ class ChangeFile:
         os.close(self._descriptor)
 
 
-def _record(number: int, outcomes: list[dict[str, Any]]) -> bytes:
-    text = json.dumps({"number": number, "outcomes": outcomes, "end": number}, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace")
+def _record(outcomes: list[dict[str, Any]], change: str | None) -> bytes:
+    number = int(outcomes[-1]["number"]) if outcomes else 0
+    found = {"number": number, "outcomes": outcomes, "doing": change, "end": number}
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def await_change(folder: Path, before: int, change: str) -> dict[str, Any]:
-    """The outcome of the first ``change`` after number ``before``.
+def await_change(
+    folder: Path, before: int, change: str, lives: Callable[[], bool]
+) -> dict[str, Any]:
+    """The outcome of the first ``change`` after number ``before``. ``lives``: whether there is
+    anybody who could still say it.
 
-    Raises ControlError when it does not come in time.
+    Raises ControlError when it does not come in time, or the instance is gone.
     """
     deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while time.monotonic() < deadline:
-        for found in _outcomes(folder):
+    look_at = time.monotonic() + _LIVES_SECONDS
+    while True:
+        now = time.monotonic()
+        # before its answer is looked for: it may answer and leave at once
+        gone = now > look_at and not lives()
+        for found in _read(folder)["outcomes"]:
             if int(found["number"]) > before and found["change"] == change:
-                return found
+                return dict(found)
+        if gone:
+            raise ControlError(
+                f"the instance is gone, and has not said what became of the {change}; see its log",
+                "refused",
+            )
+        if now > deadline:
+            busy = doing(folder)
+            raise ControlError(
+                f"no outcome after {WAIT_SECONDS_MAX:g} s"
+                + (f", the instance being at this change: {busy}" if busy else "")
+                + "; it may still come: see the log",
+                "timeout",
+            )
+        if now > look_at:
+            look_at = now + _LIVES_SECONDS
         time.sleep(_POLL_SECONDS)
-    raise ControlError(f"no outcome after {WAIT_SECONDS_MAX:g} s; see the log", "timeout")

@@ -7,13 +7,12 @@ one more does no harm.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from corec.control.client import Client, Unreachable
-from corec.control.discover import Instance
+from corec.control.discover import Instance, is_supervisor
 from corec.control.protocol import ControlError
 
 CONNECT_SECONDS: Final = 5.0
@@ -34,16 +33,8 @@ def ask_again(instance: Instance, op: str, seconds: float, **args: Any) -> Any:
                 return client.ask(op, args, left)
         except (Unreachable, ControlError) as error:
             final = isinstance(error, ControlError) and error.code != "again"
-            if final or time.monotonic() + _PAUSE_SECONDS > deadline or not _lives(instance.pid):
+            late = time.monotonic() + _PAUSE_SECONDS > deadline
+            # its lock, not its number: one that has ended and was not reaped has that still
+            if final or late or not is_supervisor(instance):
                 raise
         time.sleep(_PAUSE_SECONDS)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any
 
-from corec.control.discover import Instance, signal_supervisor
+from corec.control.discover import Instance, is_supervisor, signal_supervisor
 from corec.control.fallback import status_from_memory
 from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
@@ -37,7 +37,9 @@ def resize(instance: Instance, wanted: int) -> None:
         before = int(last_change(instance.path)["number"])
         up = status["workers"] < wanted
         signal_supervisor(instance, signal.SIGTTIN if up else signal.SIGTTOU)
-        outcome = await_change(instance.path, before, "workers")
+        outcome = await_change(
+            instance.path, before, "workers", lambda: is_supervisor(instance)
+        )
         if not outcome["accepted"]:
             raise ControlError(f"refused: {outcome['reason']}", "refused")
         status = _settled(instance)
@@ -48,11 +50,13 @@ def _settled(instance: Instance) -> dict[str, Any]:
     deadline = time.monotonic() + SETTLED_SECONDS_MAX
     while True:
         status = status_from_memory(instance)
-        if status["state"] not in ("starting", "draining"):
+        if status["state"] == "draining" or not is_supervisor(instance):
+            raise ControlError("the instance stops, or has stopped", "refused")
+        if status["state"] != "starting":
             return status
         if time.monotonic() > deadline:
             raise ControlError(
-                f"found state {status['state']} for {SETTLED_SECONDS_MAX:g} s, expected a steady "
+                f"found state starting for {SETTLED_SECONDS_MAX:g} s, expected a steady "
                 "state; see the log",
                 "timeout",
             )

@@ -17,6 +17,7 @@ A rest that does not come in time is called off, and leaves everything as it was
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections import deque
@@ -35,7 +36,7 @@ from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.exits import EXIT_CONFIG
 from corec.supervisor.processes import Group, Member
-from corec.supervisor.telling import answer, raise_event
+from corec.supervisor.telling import answer, begun, raise_event
 from corec.supervisor.upgrade import CHECK_SECONDS, check_command
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 
@@ -118,13 +119,20 @@ class Changes:
             self.group.recover()
             self._refuse(Refused("the instance stops"))
         while self._waiting:
-            self._begin_wish(self._waiting.popleft())
+            number = self._waiting.popleft()
+            if number == signal.SIGUSR1:
+                with contextlib.suppress(OSError):
+                    corec_log.reopen()
+                continue
+            self._begin_wish(number)
             self._refuse(Refused("the instance stops"))
         self._steps = None
 
     def _begin(self, change: str, event: str, steps: Steps) -> None:
         self._change, self._event, self._steps = change, event, steps
         self._before = self.group.workers
+        if change not in ("start", "reopen"):
+            begun(self.hand.answers, change)
 
     def _begin_wish(self, number: int) -> None:
         if number == signal.SIGHUP:

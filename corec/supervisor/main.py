@@ -370,8 +370,13 @@ class Supervisor:
         self.notifier.stopping()
 
         def turn(finished: Finished) -> bool:
-            if self._lost(group) or {signal.SIGQUIT, signal.SIGINT} & set(self.signals.take()):
+            taken = self.signals.take()
+            if self._lost(group) or {signal.SIGQUIT, signal.SIGINT} & set(taken):
                 return False
+            for number in taken:
+                if number != signal.SIGTERM:
+                    self.changes.ask(number)
+            self.changes.abandon()
             self._turn(rt, group, finished, 0.05)
             return True
 

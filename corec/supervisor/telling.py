@@ -36,6 +36,14 @@ def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
     log.warning("an event is lost", tipo=tipo, reason=reason)
 
 
+def begun(answers: ChangeFile, change: str) -> None:
+    """A ``change`` is being made from now on."""
+    try:
+        answers.begin(change)
+    except OSError as error:
+        log.warning("who waits can't be told of a change", change=change, reason=error.strerror)
+
+
 def answer(answers: ChangeFile, change: str, reason: str | None, note: str | None = None) -> None:
     """What became of a ``change``: done (``note``: what there is to say of it), or not, for
     ``reason``."""

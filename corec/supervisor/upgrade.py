@@ -24,7 +24,8 @@ from typing import Any, Final, NoReturn
 from corec.supervisor.wishes import Wishes
 
 VARIABLE: Final = "COREC_UPGRADE"
-CHECK_SECONDS: Final = 120.0
+CHECK_SECONDS: Final = 600.0
+"""It compiles what is new, beside a world that ticks: minutes on a machine that is busy."""
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from corec.control import outcome
 from corec.control.outcome import (
     CHANGE_FILE,
     OUTCOMES_KEPT,
     RECORD_BYTES,
     ChangeFile,
     await_change,
+    doing,
     last_change,
 )
+from corec.control.protocol import ControlError
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -49,8 +53,28 @@ def test_who_asked_hears_of_its_own_change(tmp_path: Path, answers: ChangeFile) 
     answers.write("workers", True, "3 workers")
     answers.write("reload", False, "faults")
     answers.write("workers", True, "4 workers")
-    assert await_change(tmp_path, 0, "reload")["reason"] == "faults"
-    assert await_change(tmp_path, 1, "workers")["reason"] == "4 workers"
+    assert await_change(tmp_path, 0, "reload", lambda: True)["reason"] == "faults"
+    assert await_change(tmp_path, 1, "workers", lambda: False)["reason"] == "4 workers"
+
+
+def test_nobody_waits_for_an_instance_that_is_gone(tmp_path: Path, answers: ChangeFile) -> None:
+    began = time.monotonic()
+    with pytest.raises(ControlError, match="gone, and has not said what became of the upgrade"):
+        await_change(tmp_path, 0, "upgrade", lambda: False)
+    assert time.monotonic() - began < 5.0
+
+
+def test_what_is_done_now_is_told(
+    tmp_path: Path, answers: ChangeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers.write("reload", True, None)
+    answers.begin("upgrade")
+    assert (doing(tmp_path), last_change(tmp_path)["number"]) == ("upgrade", 1)
+    monkeypatch.setattr(outcome, "WAIT_SECONDS_MAX", 0.01)
+    with pytest.raises(ControlError, match="at this change: upgrade"):
+        await_change(tmp_path, 1, "workers", lambda: True)
+    answers.write("upgrade", True, None)
+    assert doing(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "ñ" * 100_000, "\udcff" * 100_000, '"' * 100_000])

@@ -12,13 +12,14 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from corec.control.outcome import last_change
+from corec.control.outcome import doing, last_change
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running, small_config
 from tests.support.ledger import events_of
@@ -34,6 +35,13 @@ class Quiet(ModuloBase):
 
     async def ejecutar(self):
         return None
+"""
+
+GATED = """
+import os, select
+
+while not os.path.exists({gate!r}):
+    select.select([], [], [], 0.05)
 """
 
 
@@ -182,19 +190,43 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     # what was asked for meanwhile is done by the new code, and nothing of the run is forgotten
     asked(run, signal.SIGTTIN, number + 4)
     ticks_on(run)
-    run.signal(signal.SIGUSR2)
-    wait_until(checks, "the check runs", 30.0)
-    run.signal(signal.SIGTTIN)
-    wait_until(lambda: last_change(one.folder)["number"] == number + 7, "both outcomes", 120.0)
+    gate = one.home / "gate"
+    broken.write_text(MODULE + GATED.format(gate=str(gate)))
+    with ThreadPoolExecutor() as beside:
+        upgrade = beside.submit(one.ctl, "upgrade", "--json")
+        wait_until(checks, "the check runs", 30.0)
+        others = [beside.submit(one.ctl, *words) for words in (["workers", "4"], ["snapshot"])]
+        assert others[1].result(60.0).code == 0, "a checkpoint is made meanwhile"
+        assert one.ctl("digest").code == 0
+        ticks_on(run)
+        assert doing(one.folder) == "upgrade"
+        assert not upgrade.done()
+        assert not others[0].done()
+        gate.touch()
+        assert upgrade.result(120.0).summary["accepted"] is True
+        assert others[0].result(60.0).code == 0
     ticks_on(run)
     assert run.status()["pid"] == pid
     assert run.status()["workers"] == 4
     tick = run.status()["tick"]
-    summary = run.stop().summary
+
+    # a stop ends what is done and what waits, and each is told; it is no stop before it is one
+    gate.unlink()
+    with ThreadPoolExecutor() as beside:
+        upgrade = beside.submit(one.ctl, "upgrade")
+        wait_until(checks, "the check runs", 30.0)
+        workers = beside.submit(one.ctl, "workers", "3")
+        stopped = beside.submit(one.ctl, "stop", "--json")
+        for asked_for in (upgrade, workers):
+            ended = asked_for.result(60.0)
+            assert ended.code in (1, 3)
+            assert "instance" in ended.err
+        assert stopped.result(60.0).summary["stopped"] is True
+    summary = run.wait(1.0).summary
     assert summary["workers"] == 4
     assert summary["ticks"] == summary["tick"] >= tick
     assert summary["ticks"] / summary["seconds"] < 60, "ticks and seconds are of the same time"
     assert summary["entity_updates"] >= summary["ticks"] * 290, "the sensors, in every tick"
     told = [e["detalle"]["aceptada"] for e in events_of(pg_dsn) if e["tipo"] == "actualizacion"]
-    assert told == [False, False, False, False, True]
+    assert told == [False, False, False, False, True, False]
     assert json.loads(run.texts()[0])["digest"] == summary["digest"]

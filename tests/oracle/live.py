@@ -184,7 +184,9 @@ class Player:
         self.instance.configure(config)
         before = int(last_change(self.instance.folder)["number"])
         self.run.signal(signal.SIGHUP)
-        outcome = await_change(self.instance.folder, before, "reload")
+        outcome = await_change(
+            self.instance.folder, before, "reload", lambda: self.run.process.poll() is None
+        )
         assert outcome["accepted"], outcome
         self.run.ready(SECONDS_MAX)
         self._stand_still()
