@@ -20,11 +20,11 @@ from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.processor import Processor, ProcessorError
 from corec.frames import TIME_BYTES, log_at, message_step, repairs_at, row_entries, row_step
 from corec.kernels import desc as K
-from corec.kernels.block import tick_range
 from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
 from corec.world.create import create_world
 from corec.world.read import BlockView
 from corec.world.tables import make_tables
+from corec.world.ticker import Ticker
 from shm.lane import Lane, lane_region_bytes
 
 __all__ = ["Block", "Difference", "LaneFull", "Messages", "PlainEntity", "Rows", "compare"]
@@ -123,10 +123,7 @@ class Block:
         create_world(self.plan, self.memory, self.tables, seed, lambda done, total: None)
         self.out = Lane.create(_region(lane_region_bytes(lane_bytes)))
         self.rows = Lane.create(_region(lane_region_bytes(lane_bytes)))
-        self.targs = np.zeros(K.T_COLUMNS, np.int64)
-        self.targs[K.T_SEED] = np.uint64(seed).view(np.int64)
-        self.targs[K.T_EVERY] = every_ticks
-        self.targs[K.T_SCRATCH] = self.tables.scratch_address
+        self.ticker = Ticker(self.plan, self.tables, seed, every_ticks=every_ticks)
 
     @staticmethod
     def bytes_needed(processor: Processor, cap: int = CAP) -> int:
@@ -146,31 +143,22 @@ class Block:
                 call again with the same readings.
         """
         given = [(*reading, True)[:3] for reading in readings]
-        local = np.array([int(r[0]) - self.first_id for r in given], np.int64)
-        if local.size and (int(local.min()) < 0 or int(local.max()) >= self.n):
+        ids = np.array([int(r[0]) for r in given], np.int64)
+        if ((ids < self.first_id) | (ids >= self.first_id + self.n)).any():
             raise ValueError(f"readings: an id is not one of the {self.n} from {self.first_id} on")
         tick = self.view.tick + 1
-        self.targs[K.T_TICK] = tick
-        self.targs[K.T_UNIX_NS] = tick * 1_000_000_000
-        inputs = (
-            np.array([0, local.size], np.int64),
-            local.astype(np.uint32),
-            np.array([r[1] for r in given], np.float32),
-            np.array([bool(r[2]) for r in given], np.uint8),
-        )
-        while not self._run(inputs):
+        ticker = self.ticker
+        ticker.targs[K.T_TICK] = tick
+        ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
+        ticker.fargs[K.F_CARGA] = self.carga
+        values = np.array([r[1] for r in given], np.float32)
+        ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
+        while ticker.run(0, self.out, self.rows) != 1:
             if self.keep:
                 raise LaneFull(f"tick {tick}: a lane has no room for its frames")
             self.out.release(self.out.head)
             self.rows.release(self.rows.head)
         return tick
-
-    def _run(self, inputs: tuple[Any, ...]) -> bool:
-        lanes = (self.out.ctl, self.out.data, self.rows.ctl, self.rows.data)
-        tables = (self.tables.blocks, self.tables.swarms)
-        carga = np.array([self.carga], np.float64)
-        arguments = (*tables, 0, 1, self.targs, carga, *inputs, self.tables.scratch_offsets, *lanes)
-        return bool(tick_range(*arguments) == 1)
 
     @property
     def view(self) -> BlockView:

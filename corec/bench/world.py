@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.config import parse_config
 from corec.kernels import desc as K
-from corec.kernels.block import tick_range
 from corec.plan import make_plan
 from corec.world.create import create_world
 from corec.world.digest import digest_of
 from corec.world.read import BlockView, dynamic_words
 from corec.world.tables import make_tables
+from corec.world.ticker import Ticker
 from shm.lane import Lane, lane_region_bytes
 
 TMPFS = "/dev/shm"
@@ -75,38 +75,25 @@ class BenchWorld:
         self.tables = make_tables(self.plan, self.memory)
         create_world(self.plan, self.memory, self.tables, parsed.seed, lambda done, total: None)
         self.out, self.rows = _lane(LANE_BYTES), _lane(LANE_BYTES)
-        self.targs = np.zeros(K.T_COLUMNS, np.int64)
-        self.targs[K.T_SEED] = np.uint64(parsed.seed).view(np.int64)
-        self.targs[K.T_EVERY] = parsed.persist.every_ticks
-        self.targs[K.T_SCRATCH] = self.tables.scratch_address
-        self.fargs = np.full(K.F_COLUMNS, parsed.carga)
+        self.ticker = Ticker.of(parsed, self.plan, self.tables)
         self.tick_number = 0
         self._arrive(readings_per_entity)
 
     def _arrive(self, each: int) -> None:
-        counts = np.concatenate([[0], self.plan.blocks["entidades"]]).astype(np.int64) * each
-        self.in_start = np.cumsum(counts)
-        n = int(self.in_start[-1])
-        local = [np.tile(np.arange(k, dtype=np.uint32), each) for k in counts[1:] // max(1, each)]
-        self.in_local = np.concatenate(local) if each else np.zeros(0, np.uint32)
-        self.in_value = np.random.default_rng(7).normal(0.5, 0.1, n).astype(np.float32)
-        self.in_active = np.ones(n, np.uint8)
+        if each:
+            ids = np.tile(np.arange(self.n), each)
+            values = np.random.default_rng(7).normal(0.5, 0.1, ids.size).astype(np.float32)
+            self.ticker.give(ids, values, np.ones(ids.size, np.uint8))
 
     def tick(self) -> None:
         """One tick of every block; its frames are thrown away."""
         self.tick_number += 1
-        self.targs[K.T_TICK] = self.tick_number
-        self.targs[K.T_UNIX_NS] = time.time_ns()
+        ticker = self.ticker
+        ticker.targs[K.T_TICK] = self.tick_number
+        ticker.targs[K.T_UNIX_NS] = time.time_ns()
         at, end = 0, self.plan.n_blocks
         while at < end:
-            stopped = int(
-                tick_range(
-                    self.tables.blocks, self.tables.swarms, at, end, self.targs, self.fargs,
-                    self.in_start, self.in_local, self.in_value, self.in_active,
-                    self.tables.scratch_offsets, self.out.ctl, self.out.data, self.rows.ctl,
-                    self.rows.data,
-                )
-            )  # fmt: skip
+            stopped = ticker.run(at, self.out, self.rows)
             if stopped == at and not self.out.used and not self.rows.used:
                 raise RuntimeError(f"block {at}: its frames do not fit into an empty lane")
             at = stopped
@@ -135,7 +122,7 @@ class BenchWorld:
 
     def close(self) -> None:
         """Drop the views on the memory; the pages go with the last one."""
-        del self.memory, self.tables, self.out, self.rows
+        del self.memory, self.tables, self.ticker, self.out, self.rows
 
 
 def expected_at(config: Mapping[str, Any], tick: int) -> Expected:

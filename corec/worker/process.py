@@ -14,15 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import numpy as np
 import uvloop
 
 from corec import layout as L
 from corec.child import Child
 from corec.entities.steps import beat_at
-from corec.kernels import desc as K
-from corec.kernels.block import tick_range
-from corec.kernels.inputs import count_inputs, sort_inputs
 from corec.kernels.touch import touch_range
 from corec.plan import split_blocks
 from corec.runtime import Runtime, word_to_float
@@ -30,6 +26,7 @@ from corec.worker import steps
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling
 from corec.world.tables import Tables
+from corec.world.ticker import Ticker
 from shm.atomics import spin_until_at_least
 
 PAGE_BYTES: Final = 4096
@@ -46,43 +43,18 @@ class Worker:
         self.slot = rt.slot(L.SLOT_WORKER0 + k)
         self.leader_bell = L.slot_base(L.SLOT_WORKER0) + L.S_SLEEPING if k else -1
         self.bell = rt.doorbells[L.SLOT_WORKER0 + k]
-        self.lo, self.hi = split_blocks(rt.plan, workers)[k]
+        lo, hi = split_blocks(rt.plan, workers)[k]
+        self.ticker = Ticker.of(rt.config, rt.plan, tables, lo, hi)
         self.leader = Leader(rt, workers) if k == 0 else None
         self.telling = Telling(rt, tables, k)
         self.woken = asyncio.Event()
         self.waiting = False
-        n = rt.plan.n_blocks
-        self.in_start = np.zeros(n + 1, np.int64)
-        self.sorted = False
-        self.cursor = np.zeros(n, np.int64)
-        self.sort_space(1024)
-        self.targs = np.zeros(K.T_COLUMNS, np.int64)
-        self.targs[K.T_SEED] = np.uint64(rt.config.seed).view(np.int64)
-        self.targs[K.T_EVERY] = rt.config.persist.every_ticks
-        self.targs[K.T_NO_LOG] = rt.config.persist.payload != "json"
-        self.targs[K.T_SCRATCH] = tables.scratch_address
-        self.fargs = np.ones(K.F_COLUMNS, np.float64)
-        self.ranges = np.array(
-            [(s.first_id, s.first_id + s.entidades, s.cap, s.first_block) for s in rt.plan.swarms],
-            np.int64,
-        )
-        self.first_id = self.end_id = 0
-        if self.lo < self.hi:
-            first, last = rt.plan.blocks[self.lo], rt.plan.blocks[self.hi - 1]
-            self.first_id = int(first["first_id"])
-            self.end_id = int(last["first_id"] + last["entidades"])
-
-    def sort_space(self, readings: int) -> None:
-        """Room for that many readings of one tick."""
-        self.in_local = np.zeros(readings, np.uint32)
-        self.in_value = np.zeros(readings, np.float32)
-        self.in_active = np.zeros(readings, np.uint8)
 
     async def run(self) -> None:
         """Tick until told to stop."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.bell.fileno(), self._rung)
-        touch_range(self.tables.blocks, self.tables.swarms, self.lo, self.hi)
+        touch_range(self.tables.blocks, self.tables.swarms, self.ticker.lo, self.ticker.hi)
         for lane in (self.rt.out[self.k], self.rt.rows[self.k]):
             lane.data[::PAGE_BYTES].sum()  # mapped now, and not frame by frame within the ticks
         self.slot.set(L.S_STATE, L.PROC_READY)
@@ -155,46 +127,25 @@ class Worker:
     def _heard(self, tick: int) -> bool:
         return self.rt.get(L.C_GO_TICK) >= tick or self._leaving(tick)
 
-    def _inputs(self, tick: int) -> None:
-        """Sort the readings of ``tick`` by block."""
-        rt = self.rt
-        start, end = rt.get(L.C_CUT + (tick - 1 & 3)), rt.get(L.C_CUT + (tick & 3))
-        data = rt.inbox.data
-        total = count_inputs(
-            data, start, end, self.ranges, self.first_id, self.end_id, self.lo, self.hi,
-            self.in_start,
-        )  # fmt: skip
-        if total > self.in_local.size:
-            self.sort_space(1 << int(total - 1).bit_length())
-        sort_inputs(
-            data, start, end, self.ranges, self.first_id, self.end_id, self.tables.blocks,
-            self.in_start, self.cursor, self.in_local, self.in_value, self.in_active,
-        )  # fmt: skip
-
     async def _tick(self, tick: int) -> bool:
         """Run ``tick``; false: not to its end, since the world stops at once."""
-        rt, t = self.rt, self.tables
+        rt, ticker = self.rt, self.ticker
         started = time.monotonic_ns()
         used = time.thread_time_ns()
-        if steps.begin(rt.control, tick, self.targs, self.fargs):
-            self._inputs(tick)
-            self.sorted = True
-        elif self.sorted:
-            self.in_start[self.lo : self.hi + 1] = 0
-            self.sorted = False
+        if steps.begin(rt.control, tick, ticker.targs, ticker.fargs):
+            start, end = rt.get(L.C_CUT + (tick - 1 & 3)), rt.get(L.C_CUT + (tick & 3))
+            ticker.take(rt.inbox.data, start, end)
+        else:
+            ticker.give_nothing()
         out, rows = rt.out[self.k], rt.rows[self.k]
-        at = self.lo
+        at = ticker.lo
         waited = computed = 0
         while True:
             before = at
-            at = tick_range(
-                t.blocks, t.swarms, at, self.hi, self.targs, self.fargs, self.in_start,
-                self.in_local, self.in_value, self.in_active, t.scratch_offsets,
-                out.ctl, out.data, rows.ctl, rows.data,
-            )  # fmt: skip
-            if at != before or at >= self.hi:
+            at = ticker.run(at, out, rows)
+            if at != before or at >= ticker.hi:
                 self._got_on()
-            if at >= self.hi:
+            if at >= ticker.hi:
                 break
             computed += time.thread_time_ns() - used
             blocked = time.monotonic_ns()

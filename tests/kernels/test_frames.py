@@ -97,7 +97,7 @@ def test_repairs_without_a_row_have_the_time_of_their_tick() -> None:
 def test_what_is_counted_between_two_rows_may_pass_32_bits(before: int) -> None:
     """messages go on; errores and reparadas, an integer column each, stay at its last number."""
     block = Block(fussy, entities=3, every_ticks=2, max_errores=0.05)
-    block.targs[K.T_NO_LOG] = 1
+    block.ticker.targs[K.T_NO_LOG] = 1
     block.tick()
     start = L.OFF_DYN[block.view.word & 1]
     dyn = block.memory[start : start + 8 * L.DYN_WORDS].view(np.uint64)

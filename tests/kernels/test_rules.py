@@ -234,7 +234,7 @@ def test_without_a_log_the_messages_are_sent_all_the_same_and_counted() -> None:
     from corec.kernels import desc as K
 
     blocks = [Block(worker, entities=100, every_ticks=4) for _ in range(2)]
-    blocks[1].targs[K.T_NO_LOG] = 1
+    blocks[1].ticker.targs[K.T_NO_LOG] = 1
     sent = []
     for _ in range(4):
         for block in blocks:

@@ -1,0 +1,118 @@
+"""The tick of a range of blocks: its arguments, its readings, its one compiled call.
+
+Whoever ticks blocks does it with this: a worker its own, ``corec.World`` all of them, a test one.
+What differs between them is who says that a tick may begin, and who empties the two lanes.
+
+Writes: the blocks, the lanes' producing ends (``corec.kernels.block`` has the order of the stores).
+Nothing here is shared between processes; a call that stops at a full lane, or is cut off by a kill,
+is made again with the same tick and the same readings and goes on where the blocks' words say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.config import Config
+from corec.kernels import desc as K
+from corec.kernels.block import tick_range
+from corec.kernels.inputs import count_inputs, sort_inputs
+from corec.plan import Plan
+from corec.world.tables import Tables
+from shm.lane import Lane
+
+_READINGS_FIRST = 1024
+
+
+class Ticker:
+    """The blocks ``lo … hi−1`` of ``tables``, all of them unless it is said."""
+
+    def __init__(
+        self, plan: Plan, tables: Tables, seed: int, *, every_ticks: int = 0, keep_log: bool = True,
+        carga: float = 1.0, lo: int = 0, hi: int | None = None,
+    ) -> None:  # fmt: skip
+        """``every_ticks``: a row every so many ticks, 0 for none; ``keep_log`` false: without the
+        messages since the last one."""
+        self.plan, self.tables = plan, tables
+        self.lo, self.hi = lo, plan.n_blocks if hi is None else hi
+        self.targs = np.zeros(K.T_COLUMNS, np.int64)
+        self.targs[K.T_SEED] = np.uint64(seed).view(np.int64)
+        self.targs[K.T_EVERY] = every_ticks
+        self.targs[K.T_NO_LOG] = not keep_log
+        self.targs[K.T_SCRATCH] = tables.scratch_address
+        self.fargs = np.full(K.F_COLUMNS, carga, np.float64)
+        self._in_start = np.zeros(plan.n_blocks + 1, np.int64)
+        self._cursor = np.zeros(plan.n_blocks, np.int64)
+        self._arrived = False
+        self._make_room(_READINGS_FIRST)
+        self._ranges = np.array(
+            [(s.first_id, s.first_id + s.entidades, s.cap, s.first_block) for s in plan.swarms],
+            np.int64,
+        )
+        self._first_id = self._end_id = 0
+        if self.lo < self.hi:
+            first, last = plan.blocks[self.lo], plan.blocks[self.hi - 1]
+            self._first_id = int(first["first_id"])
+            self._end_id = int(last["first_id"] + last["entidades"])
+
+    @classmethod
+    def of(
+        cls, config: Config, plan: Plan, tables: Tables, lo: int = 0, hi: int | None = None
+    ) -> Ticker:
+        """As ``config`` says."""
+        return cls(
+            plan, tables, config.seed, every_ticks=config.persist.every_ticks,
+            keep_log=config.persist.payload == "json", carga=config.carga, lo=lo, hi=hi,
+        )  # fmt: skip
+
+    def _make_room(self, readings: int) -> None:
+        self._local = np.zeros(readings, np.uint32)
+        self._value = np.zeros(readings, np.float32)
+        self._active = np.zeros(readings, np.uint8)
+
+    def take(self, inbox: NDArray[np.uint8], start: int, end: int) -> None:
+        """What arrived for the tick: the readings between two positions of the inbox lane."""
+        total = count_inputs(
+            inbox, start, end, self._ranges, self._first_id, self._end_id, self.lo, self.hi,
+            self._in_start,
+        )  # fmt: skip
+        if total > self._local.size:
+            self._make_room(1 << int(total - 1).bit_length())
+        sort_inputs(
+            inbox, start, end, self._ranges, self._first_id, self._end_id, self.tables.blocks,
+            self._in_start, self._cursor, self._local, self._value, self._active,
+        )  # fmt: skip
+        self._arrived = True
+
+    def give(self, ids: NDArray[Any], values: NDArray[Any], active: NDArray[Any]) -> None:
+        """What arrived for the tick: i8[n] ids that are all in these blocks, f4[n], u1[n], in order
+        of arrival."""
+        firsts = self.plan.blocks["first_id"][self.lo : self.hi]
+        block = np.searchsorted(firsts, ids, "right") - 1
+        order = np.argsort(block, kind="stable")  # of one entity's readings the first comes first
+        self._local = (ids - firsts[block])[order].astype(np.uint32)
+        self._value = np.ascontiguousarray(values[order], np.float32)
+        self._active = np.ascontiguousarray(active[order], np.uint8)
+        counts = np.bincount(block, minlength=self.hi - self.lo)
+        self._in_start[self.lo] = 0
+        self._in_start[self.lo + 1 : self.hi + 1] = np.cumsum(counts)
+        self._arrived = True
+
+    def give_nothing(self) -> None:
+        """Nothing arrived for the tick."""
+        if self._arrived:
+            self._in_start[self.lo : self.hi + 1] = 0
+            self._arrived = False
+
+    def run(self, at: int, out: Lane, rows: Lane) -> int:
+        """Tick the blocks ``at … hi−1`` as ``targs`` and ``fargs`` say; the block to go on with:
+        ``hi`` when all are done, else one whose frames found no room in a lane."""
+        return int(
+            tick_range(
+                self.tables.blocks, self.tables.swarms, at, self.hi, self.targs, self.fargs,
+                self._in_start, self._local, self._value, self._active,
+                self.tables.scratch_offsets, out.ctl, out.data, rows.ctl, rows.data,
+            )
+        )  # fmt: skip
