@@ -1,10 +1,31 @@
 """CoreC: a million ultralight entities in shared memory, on every core, written in Python."""
 
+from typing import TYPE_CHECKING
+
 from corec.cache import prepare as _prepare
 
 _prepare()
 
 from corec.entities.processor import celu, micro  # noqa: E402  # the cache is chosen before Numba
 
-__all__ = ["celu", "micro"]
+if TYPE_CHECKING:
+    from corec.view.world import World
+
+__all__ = ["World", "celu", "micro"]
 __version__ = "0.1.0"
+
+_LATER = {"World": "corec.view.world"}
+"""Names of this package whose modules are imported when they are first asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'corec' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

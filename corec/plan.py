@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -160,8 +161,10 @@ def place_block(processor: Processor, cap: int, block_bytes: int) -> BlockPlace 
     return BlockPlace(L.BLOCK_HOT_BASE, cold, log, log_cap, model, max(0, hist - model), hist)
 
 
-def make_plan(config: Config) -> Plan:
+def make_plan(config: Config, processors: Mapping[str, Processor] | None = None) -> Plan:
     """The plan for ``config``, processors resolved and their parameters checked.
+
+    ``processors``: of these names, instead of what can be imported.
 
     Raises:
         ConfigError: a processor is missing, its parameters or its size are impossible.
@@ -173,7 +176,8 @@ def make_plan(config: Config) -> Plan:
     for index, bloque in enumerate(config.bloques):
         where = f"bloques[{index}]"
         try:
-            processor = resolve(bloque.procesador, config.plugin_folders)
+            given = (processors or {}).get(bloque.procesador)
+            processor = given or resolve(bloque.procesador, config.plugin_folders)
         except ProcessorError as error:
             found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
             allowed = allowed or "a processor that can be imported"

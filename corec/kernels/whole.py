@@ -9,6 +9,7 @@ from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, get_f, set_f
 from corec.kernels.running import take_means
+from corec.kernels.stats import count_marks
 from shm.atomics import load_acquire, store_release
 
 TRIES_MAX = 1000
@@ -51,6 +52,24 @@ def init_range(blocks, swarms, lo, hi, seed, told):
             take_means(block, row, dyn, cold)
         store_release(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8, uint64(0))
     return faults
+
+
+@njit(types.void(types.int64[:, ::1], types.int64[:, ::1], types.int64), cache=True, nogil=True)
+def settle_edited(blocks, swarms, b):
+    """What block ``b`` says of its entities, after they were written between two ticks: how many
+    are active, and the means for the next tick. In the words that count; nobody else may look."""
+    block = blocks[b]
+    row = swarms[block[K.B_SWARM]]
+    word = u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
+    parity = int64(word & uint64(1))
+    dyn = u8_at(
+        block[K.B_BASE] + L.OFF_DYN[0] + parity * (L.OFF_DYN[1] - L.OFF_DYN[0]), L.DYN_WORDS
+    )
+    cold = block[K.B_HOT] + row[K.W_COLD]
+    at = cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[L.D_ACTIVO_SEL]))
+    dyn[L.D_ACTIVAS] = uint64(count_marks(u1_at(at, block[K.B_N])))
+    if row[K.W_MEANS] > 0:
+        take_means(block, row, dyn, cold)
 
 
 @njit(

@@ -102,7 +102,9 @@ class Commands:
 
     async def do_entity(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")
-        return entity(self.rt, integer(args, "id", 0, self.rt.plan.entidades - 1, None))
+        plan = self.rt.plan
+        wanted = integer(args, "id", 0, plan.entidades - 1, None)
+        return entity(plan, self.rt.world.words, wanted)
 
     async def do_block(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")

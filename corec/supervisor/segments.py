@@ -17,7 +17,6 @@ import numpy as np
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
-from corec.frames import row_payload_bytes
 from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime, float_to_word
 from corec.supervisor.memory import memory_limit
@@ -25,16 +24,14 @@ from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
+from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
 from corec.world.restore import load_checkpoint
-from corec.world.shape import write_shape
+from corec.world.shape import world_layout_hash, write_shape
 from corec.world.tables import Tables, make_tables
-from shm.lane import Lane, capacity_for, lane_region_bytes
-from shm.layout import layout_hash
+from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment, SegmentRefused
 from shm.wake import Doorbell
 
-OUT_LANE_BYTES: Final = 8 * L.MIB
-ROWS_LANE_BYTES_MIN: Final = 8 * L.MIB
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
 CONTROL: Final = "control.seg"
@@ -44,15 +41,7 @@ Progress = Callable[[int, int], None]
 
 def world_hash(plan: Plan, seed: int) -> int:
     """Layout hash of the world segment: another plan's world is refused."""
-    return layout_hash(f"corec world {plan.fingerprint(seed)}")
-
-
-def rows_lane_bytes(plan: Plan) -> int:
-    """Capacity of a rows lane: the largest row frame of ``plan`` fits, whatever fails and emits."""
-    frames = (
-        row_payload_bytes(1, s.cap, int(plan.blocks["log_cap"][s.first_block])) for s in plan.swarms
-    )
-    return max(ROWS_LANE_BYTES_MIN, capacity_for(max(frames)))
+    return world_layout_hash(plan.fingerprint(seed))
 
 
 def lane_files(plan: Plan, lanes: int) -> dict[str, int]:

@@ -15,19 +15,19 @@ from corec.world.counts import BY_WORKER
 from corec.world.read import BlockView, dynamic_words
 
 
-def entity(rt: Runtime, entity_id: int) -> dict[str, Any]:
+def entity(plan: Plan, words: NDArray[np.uint64], entity_id: int) -> dict[str, Any]:
     """id, canal, valor, activo, fallos, bloque, tick and, under ``estado``, the state fields.
 
     Raises:
         LookupError: there is no entity with this id.
         RuntimeError: its block could not be read between two commits.
     """
-    index = rt.plan.block_of(entity_id)
+    index = plan.block_of(entity_id)
     if index is None:
-        last = rt.plan.entidades - 1
+        last = plan.entidades - 1
         raise LookupError(f"entity {entity_id}: there is none; ids go from 0 to {last}")
     for _ in range(TRIES_MAX):
-        view = BlockView(rt.plan, rt.world.words, index)
+        view = BlockView(plan, words, index)
         i = entity_id - view.first_id
         processor = view.swarm.processor
         state: dict[str, Any] = {f.name: view.column(f.name)[i].item() for f in processor.state}
@@ -40,7 +40,7 @@ def entity(rt: Runtime, entity_id: int) -> dict[str, Any]:
             "valor": float(view.column("valor")[i]),
             "activo": bool(view.activo[i]),
             "fallos": int(view.fallos[i]),
-            "bloque": rt.plan.block_id(index),
+            "bloque": plan.block_id(index),
             "tick": view.tick,
             "procesador": processor.name,
             "estado": state,
@@ -104,10 +104,11 @@ def worker_of(plan: Plan, workers: int, index: int) -> int:
     return 0
 
 
-def blocks(rt: Runtime) -> list[dict[str, Any]]:
-    """``block_row`` of every block."""
-    dyn = dynamic_words(rt.plan, rt.world.words)
-    return [block_row(rt.plan, index, dyn[index]) for index in range(rt.plan.n_blocks)]
+def blocks(plan: Plan, words: NDArray[np.uint64]) -> list[dict[str, Any]]:
+    """``block_row`` and the tick of every block."""
+    dyn = dynamic_words(plan, words)
+    ticks = dyn[:, L.D_TICK].tolist()
+    return [{**block_row(plan, k, dyn[k]), "tick": ticks[k]} for k in range(plan.n_blocks)]
 
 
 _COUNTS = {**BY_WORKER, "messages": L.D_MESSAGES, "rows": L.D_ROWS, "readings": L.D_INPUTS}

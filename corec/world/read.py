@@ -7,7 +7,7 @@ Readers write nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,32 @@ def dynamic_words(plan: Plan, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     if torn:
         raise RuntimeError(f"{torn} blocks could not be read without a commit in between")
     return out
+
+
+class Place(NamedTuple):
+    """Where a column lies in a block, from its first hot copy on: that of the entity ``i`` is at
+    ``offset + dyn[selector] · between + i · itemsize``."""
+
+    dtype: str
+    offset: int
+    between: int
+    selector: int
+
+
+def place_of(swarm: Swarm, name: str) -> Place:
+    """``valor``, a state field, ``activo``, ``fallos`` or ``racha``. Raises KeyError."""
+    processor, cap = swarm.processor, swarm.cap
+    cold = 2 * processor.copy_bytes(cap)
+    one, four = L.column_bytes(cap, 1), L.column_bytes(cap, 4)
+    if name == "activo":
+        return Place("u1", cold, one, L.D_ACTIVO_SEL)
+    if name == "fallos":
+        return Place("u4", cold + 2 * one, four, L.D_FALLOS_SEL)
+    if name == "racha":
+        return Place("u1", cold + 2 * one + 2 * four, one, L.D_FALLOS_SEL)
+    dtypes = {"valor": "f4"} | {f.name: f.dtype for f in processor.fields}
+    offset = processor.field_offsets(cap)[name]
+    return Place(dtypes[name], offset, processor.copy_bytes(cap), L.D_HOT_SEL)
 
 
 class BlockView:
@@ -65,43 +91,26 @@ class BlockView:
 
     def column(self, name: str) -> NDArray[Any]:
         """``valor`` or a state field: n values of its dtype."""
-        processor, cap = self.swarm.processor, self.swarm.cap
-        dtype = "f4" if name == "valor" else next(
-            f.dtype for f in processor.fields if f.name == name
-        )  # fmt: skip
+        place = place_of(self.swarm, name)
         start = self._start + int(self._place["hot"])
-        start += int(self.dyn[L.D_HOT_SEL]) * processor.copy_bytes(cap)
-        start += processor.field_offsets(cap)[name]
-        return self._typed(start, dtype)
-
-    def _typed(self, start: int, dtype: str) -> NDArray[Any]:
-        size = np.dtype(dtype).itemsize * self.n
-        return self._bytes[start : start + size].view(dtype)
-
-    def _cold(self, at: int, dtype: str) -> NDArray[Any]:
-        cap = self.swarm.cap
-        start = self._start + int(self._place["hot"]) + 2 * self.swarm.processor.copy_bytes(cap)
-        return self._typed(start + at, dtype)
+        start += place.offset + int(self.dyn[place.selector]) * place.between
+        size = np.dtype(place.dtype).itemsize * self.n
+        return self._bytes[start : start + size].view(place.dtype)
 
     @property
     def activo(self) -> NDArray[np.uint8]:
         """u8[n]."""
-        return self._cold(int(self.dyn[L.D_ACTIVO_SEL]) * L.column_bytes(self.swarm.cap, 1), "u1")
+        return self.column("activo")
 
     @property
     def fallos(self) -> NDArray[np.uint32]:
         """u32[n]: failures of each entity since tick 0."""
-        cap = self.swarm.cap
-        sel = int(self.dyn[L.D_FALLOS_SEL])
-        return self._cold(2 * L.column_bytes(cap, 1) + sel * L.column_bytes(cap, 4), "u4")
+        return self.column("fallos")
 
     @property
     def racha(self) -> NDArray[np.uint8]:
         """u8[n]: failed runs since the last good one, L.NO_RUN before the first run."""
-        cap = self.swarm.cap
-        sel = int(self.dyn[L.D_FALLOS_SEL])
-        at = 2 * L.column_bytes(cap, 1) + 2 * L.column_bytes(cap, 4)
-        return self._cold(at + sel * L.column_bytes(cap, 1), "u1")
+        return self.column("racha")
 
     def history(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(f32[n, length] oldest first and padded with 0 in front, int64[n] how many are held)."""

@@ -14,11 +14,17 @@ from typing import Any, Final
 
 from corec.plan import Plan
 from corec.world.packing import shape_of
+from shm.layout import layout_hash
 
 SHAPE_FILE: Final = "world.seg.json"
 DIFFERENCES_MAX: Final = 8
 
 Shape = dict[str, Any]
+
+
+def world_layout_hash(fingerprint: int) -> int:
+    """Layout hash of the segment of a world whose plan has this ``fingerprint``."""
+    return layout_hash(f"corec world {fingerprint}")
 
 
 def shape(plan: Plan, seed: int) -> Shape:

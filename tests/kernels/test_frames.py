@@ -13,8 +13,8 @@ from corec import layout as L
 from corec.config import parse_config
 from corec.kernels import desc as K
 from corec.plan import make_plan
-from corec.supervisor.segments import ROWS_LANE_BYTES_MIN, rows_lane_bytes
 from corec.testing import Block
+from corec.world.lanes import ROWS_LANE_BYTES_MIN, rows_lane_bytes
 from shm.lane import capacity_for
 from shm.ring import max_payload
 

@@ -1,0 +1,122 @@
+"""A frame: the entities of a swarm at one tick, as columns."""
+
+from __future__ import annotations
+
+import html
+import importlib
+from collections.abc import ItemsView, Iterator, KeysView
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.view import arrow
+
+SHOWN: Final = 5
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{name} is not installed here ({error}); pip install {name}") from None
+
+
+class Frame:
+    """Columns of equal length, one row for each entity, all as they were after ``tick``.
+
+    ``frame["valor"]`` is a NumPy array; ``len(frame)`` counts rows. A frame is a copy: the world
+    goes on without it. Libraries that know Arrow's PyCapsule interface take it as it is, such as
+    ``polars.DataFrame(frame)``, ``pyarrow.table(frame)`` or DuckDB's ``FROM frame``.
+    """
+
+    def __init__(
+        self, swarm: str, tick: int, ids: NDArray[np.uint32], columns: dict[str, NDArray[Any]]
+    ) -> None:
+        self.swarm, self.tick, self.ids = swarm, tick, ids
+        self._columns = columns
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self._columns)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self), len(self._columns)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        try:
+            return self._columns[name]
+        except KeyError:
+            have = ", ".join(self._columns)
+            raise KeyError(f"found {name!r}, expected a column of this frame: {have}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keys(self) -> KeysView[str]:
+        """The names, as of a mapping: ``dict(frame)`` works."""
+        return self._columns.keys()
+
+    def items(self) -> ItemsView[str, NDArray[Any]]:
+        """Names and values, as of a mapping."""
+        return self._columns.items()
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``; histories are lists. Raises ImportError without pandas."""
+        plain = {k: v if v.ndim == 1 else list(v) for k, v in self._columns.items()}
+        return _library("pandas").DataFrame(plain, copy=False)
+
+    def to_polars(self) -> Any:
+        """A ``polars.DataFrame``. Raises ImportError without Polars."""
+        return _library("polars").DataFrame(self)
+
+    def to_arrow(self) -> Any:
+        """A ``pyarrow.Table``. Raises ImportError without pyarrow."""
+        return _library("pyarrow").table(self)
+
+    def __arrow_c_schema__(self) -> Any:
+        return arrow.schema_capsule(self._columns)
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> tuple[Any, Any]:
+        return arrow.array_capsules(self._columns)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return arrow.stream_capsule(self._columns)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self._columns)
+        return f"<Frame of {self.swarm}: {len(self):,} entities at tick {self.tick}: {names}>"
+
+    def _repr_html_(self) -> str:
+        names = list(self._columns)
+        rows = [
+            [_shown(self._columns[name][k]) for name in names] for k in range(min(SHOWN, len(self)))
+        ]
+        text = f"{len(self):,} entities of {self.swarm} at tick {self.tick}"
+        return table_html(names, rows, text)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, np.floating) else str(value)
+
+
+def table_html(names: list[str], rows: list[list[str]], caption: str) -> str:
+    """A table for a notebook."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(value)}</td>" for value in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )

@@ -1,0 +1,162 @@
+"""What can be read of any world from Python: ``corec.World`` and ``corec.attach`` share it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.plan import Plan, Swarm
+from corec.view.frame import Frame
+from corec.world.columns import column_names
+from corec.world.inspect import blocks as all_blocks
+from corec.world.inspect import entity as one_entity
+
+Words = NDArray[np.uint64]
+
+
+class Digest(str):
+    """A digest, 32 hex digits, with the ``tick`` that it is of."""
+
+    tick: int
+
+    def __new__(cls, digits: str, tick: int) -> Digest:
+        """``digits`` of ``tick``."""
+        made = super().__new__(cls, digits)
+        made.tick = tick
+        return made
+
+
+class Readable(ABC):
+    """A world whose blocks lie in this process's memory, or are mapped into it."""
+
+    @abstractmethod
+    def _world(self) -> tuple[Plan, Words]:
+        """The plan and the world's memory as u64."""
+
+    @abstractmethod
+    def _columns(
+        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        """``corec.world.columns.read_columns`` of a swarm."""
+
+    @property
+    def swarms(self) -> list[str]:
+        """The names of the swarms, in the order of their ids."""
+        return [swarm.id for swarm in self._world()[0].swarms]
+
+    def frame(
+        self, swarm: str | None = None, columns: Sequence[str] | None = None,
+        ids: Iterable[int] | None = None,
+    ) -> Frame:  # fmt: skip
+        """All entities of a swarm, or those of ``ids``, at one tick.
+
+        Args:
+            swarm: its name; may be left out where there is only one.
+            columns: of ``id``, ``valor``, ``activo``, ``fallos``, the state fields and the
+                histories; all but the histories if left out. A history is f4[n, length], oldest
+                first, NaN where there is no value yet.
+            ids: entity ids of this swarm, in any order.
+
+        Raises:
+            ValueError: there is no such swarm, column or id.
+        """
+        plan, _ = self._world()
+        one = find_swarm(plan, swarm)
+        plain, histories = column_names(one)
+        wanted = ["id", *plain] if columns is None else list(columns)
+        unknown = [name for name in wanted if name not in ("id", *plain, *histories)]
+        if unknown or isinstance(columns, str):
+            have = ", ".join(["id", *plain, *histories])
+            found = columns if isinstance(columns, str) else unknown[0]
+            raise ValueError(f"columns: found {found!r}, expected a list of some of: {have}")
+        chosen = None if ids is None else checked_ids(one, ids)
+        blocks = np.arange(one.blocks)
+        if chosen is not None:
+            touched = np.unique((chosen - one.first_id) // one.cap)
+            blocks = touched if touched.size else blocks[:1]  # no ids are at a tick, too
+        names = [name for name in wanted if name != "id"]
+        tick, found_columns = self._columns(one, names or ["activo"], blocks)
+        if chosen is None:
+            numbers = np.arange(one.first_id, one.first_id + one.entidades, dtype=np.uint32)
+        else:
+            # a block in front of the swarm's last is full, so its place among those read says where
+            place = np.searchsorted(blocks, (chosen - one.first_id) // one.cap) * one.cap
+            place += (chosen - one.first_id) % one.cap
+            found_columns = {name: values[place] for name, values in found_columns.items()}
+            numbers = chosen.astype(np.uint32)
+        if "activo" in found_columns:
+            found_columns["activo"] = found_columns["activo"].astype(np.bool_)
+        found_columns["id"] = numbers
+        return Frame(one.id, tick, numbers, {name: found_columns[name] for name in wanted})
+
+    def means(
+        self, swarm: str | None = None, columns: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        """Means of numbers of a swarm over its active entities whose number is finite; NaN where
+        there is none.
+
+        Args:
+            swarm: its name; may be left out where there is only one.
+            columns: ``valor`` and all state fields if left out.
+
+        Raises:
+            ValueError: there is no such swarm or column.
+        """
+        plan, _ = self._world()
+        one = find_swarm(plan, swarm)
+        if columns is None:
+            columns = ["valor", *(field.name for field in one.processor.state)]
+        frame = self.frame(one.id, [*columns, "activo"])
+        active = frame["activo"]
+        found = {}
+        for name in columns:
+            values = frame[name][active]
+            values = values[np.isfinite(values)]
+            found[name] = float(values.mean(dtype=np.float64)) if values.size else float("nan")
+        return found
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """Every block: id, canal, umbral, fitness, media, desviacion, errores, mensajes, tick …"""
+        plan, words = self._world()
+        return all_blocks(plan, words)
+
+    def entity(self, entity_id: int) -> dict[str, Any]:
+        """One entity with its state and its histories, as ``corec-ctl entity ID --json`` shows it.
+
+        Raises:
+            LookupError: there is no entity with this id.
+        """
+        plan, words = self._world()
+        return one_entity(plan, words, int(entity_id))
+
+
+def find_swarm(plan: Plan, name: str | None) -> Swarm:
+    """The swarm of that name, or the only one. Raises ValueError."""
+    names = ", ".join(swarm.id for swarm in plan.swarms)
+    if name is None:
+        if len(plan.swarms) > 1:
+            raise ValueError(f"swarm: found none, expected one of {names}")
+        return plan.swarms[0]
+    for swarm in plan.swarms:
+        if swarm.id == name:
+            return swarm
+    raise ValueError(f"swarm: found {name!r}, expected one of {names}")
+
+
+def checked_ids(swarm: Swarm, ids: Iterable[int]) -> NDArray[np.int64]:
+    """``ids`` as i8[n], all of ``swarm``. Raises ValueError."""
+    given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise ValueError(f"ids: found {given.dtype} of {given.ndim} dimensions, expected whole ids")
+    found = given.astype(np.int64)
+    end = swarm.first_id + swarm.entidades
+    wrong = found[(found < swarm.first_id) | (found >= end)]
+    if wrong.size:
+        raise ValueError(
+            f"ids: found {wrong[0]}, expected ids of {swarm.id}: {swarm.first_id} to {end - 1}"
+        )
+    return found

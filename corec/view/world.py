@@ -1,0 +1,279 @@
+"""``corec.World``: a world in this process, without servers, forks and files.
+
+It is ticked by the code that ticks a worker's blocks (``corec.world.ticker``), on a plan made by
+the same rules, so after tick T it is, bit for bit, what a server with the same configuration, seed
+and readings is. What the broker and the persister would take from the two lanes is thrown away
+here, but for the messages of the last tick and the repairs.
+
+Ordinary memory, one owner: nothing is left when the last reference goes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import operator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.config import Config
+from corec.frames import repairs_at
+from corec.kernels import desc as K
+from corec.plan import Plan, Swarm, make_plan
+from corec.view.frame import table_html
+from corec.view.interrupt import ctrl_c_waits
+from corec.view.reading import Digest, Readable, Words
+from corec.view.settings import changed_by, configured
+from corec.view.writing import check_field, readings_of, spread, write_field
+from corec.world.columns import read_columns
+from corec.world.create import create_world
+from corec.world.digest import digest_of
+from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
+from corec.world.tables import make_tables, settle
+from corec.world.ticker import Ticker
+from shm.lane import Lane, lane_region_bytes
+
+EVENTS_MAX: Final = 1_000_000
+"""Repairs that are kept; the oldest go first."""
+HOW: Final = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
+MESSAGE: Final = np.dtype([("id", "u4"), ("canal", "i1"), ("valor", "f4"), ("activo", "?")])
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """u8[size] of zeroed memory, page by page as it is touched; it goes with the last view."""
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, np.uint8)
+
+
+class World(Readable):
+    """A world at tick 0, of a configuration (a dict as in the file, or the file's path).
+
+    In a dict, ``instance_id`` may be left out, and ``procesador`` may be a processor itself.
+
+    Raises:
+        ConfigError: the configuration is wrong; it says everything that is.
+        ProcessorError: a processor's ``init`` fails.
+        MemoryError: the machine has no room for it.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None
+    ) -> None:
+        self._config, processors = configured(config, seed)
+        self._plan = make_plan(self._config, processors)
+        try:
+            self._memory: NDArray[np.uint8] | None = _memory(self._plan.world_bytes)
+        except OSError:
+            size = self._plan.world_bytes / L.MIB
+            raise MemoryError(f"{self._plan.entidades} entities need {size:,.0f} MiB") from None
+        self._tables = make_tables(self._plan, self._memory)
+        create_world(self._plan, self._memory, self._tables, self._config.seed, _ignore)
+        self._ticker = Ticker.of(self._config, self._plan, self._tables)
+        self._out = Lane.create(_memory(lane_region_bytes(OUT_LANE_BYTES)))
+        self._rows = Lane.create(_memory(lane_region_bytes(rows_lane_bytes(self._plan))))
+        self._ticks = 0
+        self._sent: list[bytes] = []
+        self._repairs: list[tuple[int, int, NDArray[Any]]] = []
+        self._repairs_kept = 0
+
+    def _world(self) -> tuple[Plan, Words]:
+        if self._memory is None:
+            raise ValueError("this world is closed")
+        return self._plan, self._memory.view(np.uint64)
+
+    def _columns(
+        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        return read_columns(*self._world(), swarm, names, blocks)
+
+    @property
+    def config(self) -> Config:
+        """The checked configuration, with what ``set`` changed."""
+        return self._config
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks it has run: the number of the last one."""
+        return self._ticks
+
+    def run(self, ticks: SupportsIndex, *, progress: bool = False) -> int:
+        """Run so many ticks; returns the number of the last one.
+
+        Ctrl-C ends it between two ticks, with ``KeyboardInterrupt``; ``ticks`` says where, and it
+        may go on. ``progress``: show a bar.
+        """
+        count = operator.index(ticks)
+        if count < 0:
+            raise ValueError(f"ticks: found {count}, expected a whole number, 0 or more")
+        self._world()
+        with _bar(count, progress) as step, ctrl_c_waits() as between:
+            for k in range(count):
+                self._tick(k == count - 1)
+                step(k + 1)
+                between()
+        return self._ticks
+
+    def tick(self, readings: Mapping[str, Any] | None = None) -> int:
+        """Run one tick; returns its number.
+
+        Args:
+            readings: what arrives for it. Swarm → one value for each of its entities, NaN for those
+                that get none; or a pair (ids, values), or (ids, values, activo), in order of
+                arrival.
+
+        Raises:
+            ValueError: there is no such swarm or entity, or a value is not finite as float32.
+        """
+        plan, _ = self._world()
+        given = readings_of(plan, readings or {})
+        with ctrl_c_waits():
+            if given is not None:
+                self._ticker.give(*given)
+            self._tick(True)
+            self._ticker.give_nothing()
+        return self._ticks
+
+    def _tick(self, last: bool) -> None:
+        """One tick; of the ``last`` one of a call the messages are kept."""
+        self._ticker.targs[K.T_TICK] = self._ticks + 1
+        self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
+        self._sent.clear()
+        at = 0
+        while True:
+            at = self._ticker.run(at, self._out, self._rows)
+            if last:
+                self._sent += [bytes(frame.payload) for frame in self._out.frames()]
+            self._note_repairs()
+            self._out.release(self._out.head)
+            self._rows.release(self._rows.head)
+            if at >= self._plan.n_blocks:
+                break
+        self._ticks += 1
+
+    def _note_repairs(self) -> None:
+        if not self._rows.used:
+            return
+        for frame in self._rows.frames():
+            if frame.b:
+                at = repairs_at(frame.flags & L.ROW_HAS_ROW)
+                found = np.frombuffer(bytes(frame.payload), L.REPAIR, frame.b, at)
+                self._repairs.append((frame.tick, frame.a, found))
+                self._repairs_kept += len(found)
+        while self._repairs_kept > EVENTS_MAX:
+            self._repairs_kept -= len(self._repairs.pop(0)[2])
+
+    def messages(self) -> NDArray[Any]:
+        """What the last tick emitted: an array with fields id, canal, valor, activo."""
+        self._world()
+        wire = np.frombuffer(b"".join(self._sent), L.MESSAGE)
+        found = np.empty(len(wire), MESSAGE)
+        for name in ("id", "canal", "valor", "activo"):
+            found[name] = wire[name]
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """What happened, oldest first: each repair, as in the table ``eventos``; of the last
+        ``EVENTS_MAX`` of them."""
+        self._world()
+        return [
+            {"tick": tick, "tipo": "repair", "bloque": self._plan.block_id(block),
+             "entidad": entity, "detalle": {"how": HOW[how], "donor": donor}}
+            for tick, block, repairs in self._repairs
+            for entity, donor, how, _ in repairs.tolist()
+        ]  # fmt: skip
+
+    def digest(self) -> Digest:
+        """The hash of all entities' state, as ``corec-ctl digest`` says it at this tick."""
+        tick, digits = digest_of(*self._world())
+        return Digest(digits, tick)
+
+    def set(self, path: str, value: Any = None, /, **parametros: float) -> None:
+        """Change a setting; it counts from the next tick on.
+
+        ``set("carga", 0.5)``, ``set("bloques.ID.umbral", "nunca")``,
+        ``set("bloques.ID.autoreparacion.max_errores", 0.2)``,
+        ``set("bloques.ID.parametros.NAME", 0.1)``; for parameters also ``set("ID", NAME=0.1)``.
+
+        Raises:
+            ValueError: it can't be changed in a living world. ConfigError: the value is impossible.
+        """
+        self._world()
+        config, plan = changed_by(self._config, self._plan, path, value, parametros)
+        self._config, self._plan = config, plan
+        self._ticker.fargs[K.F_CARGA] = config.carga
+        settle(self._tables.swarms, plan)
+        for one in plan.swarms:
+            self._tables.params[one.index, : len(one.params)] = one.params
+
+    def write(
+        self, swarm: str | None = None, ids: Iterable[int] | None = None, **fields: Any
+    ) -> None:
+        """Write state between two ticks: ``write("town", fase=array)``, or of some:
+        ``write("town", ids=[3, 4], fase=1)``.
+
+        Args:
+            swarm: its name; may be left out where there is only one.
+            ids: entities of this swarm, in the order of the values; all if left out.
+            fields: ``valor``, ``activo`` or state fields; one number for all, or one for each.
+
+        Raises:
+            ValueError: there is no such swarm, field or id, or a value does not fit its field.
+                Nothing was written then.
+        """
+        plan, words = self._world()
+        one, entities = spread(plan, swarm, ids)
+        checked = {name: check_field(one, name, fields[name], len(entities)) for name in fields}
+        for name, values in checked.items():
+            write_field(plan, words, self._tables, one, name, entities, values)
+
+    def close(self) -> None:
+        """Give the memory back; what was read from it stays. Closing twice changes nothing."""
+        self._memory = None
+        self._sent, self._repairs = [], []
+        for name in ("_tables", "_ticker", "_out", "_rows"):
+            self.__dict__.pop(name, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._memory is None:
+            return "<World: closed>"
+        plan = self._plan
+        names = ", ".join(f"{one.id} ({one.entidades:,})" for one in plan.swarms)
+        return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}>"
+
+    def _repr_html_(self) -> str:
+        rows = [] if self._memory is None else [
+            [one.id, str(one.canal), f"{one.entidades:,}", f"{one.blocks:,}", one.processor.name]
+            for one in self._plan.swarms
+        ]  # fmt: skip
+        return table_html(
+            ["swarm", "canal", "entidades", "bloques", "procesador"], rows, repr(self)
+        )
+
+
+def _ignore(done: int, total: int) -> None:
+    """Making a world shows no progress."""
+
+
+@contextmanager
+def _bar(ticks: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Takes how many ticks are done; with a bar in a terminal or a notebook if it is ``shown``."""
+    if not shown:
+        yield lambda done: None
+        return
+    from rich.progress import Progress  # takes a while to import, and few ask for a bar
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("ticks", total=ticks)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,122 @@
+"""What goes into a world in this process from outside: readings for a tick, state between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.kernels.whole import settle_edited
+from corec.plan import Plan, Swarm
+from corec.view.reading import Words, checked_ids, find_swarm
+from corec.world.read import BlockView, place_of
+from corec.world.tables import Tables
+
+Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
+
+
+def readings_of(plan: Plan, given: Mapping[str, Any]) -> Readings | None:
+    """Ids, values and ``activo`` of all readings of a tick, each entity's in order of arrival; None
+    when there are none. Raises ValueError."""
+    found = [_readings(find_swarm(plan, name), value) for name, value in given.items()]
+    if not sum(len(one[0]) for one in found):
+        return None
+    ids, values, active = (np.concatenate(part) for part in zip(*found, strict=True))
+    return ids, values, active
+
+
+def _readings(swarm: Swarm, given: Any) -> Readings:
+    where = f"readings of {swarm.id}"
+    if isinstance(given, tuple):
+        if len(given) not in (2, 3):
+            expected = "expected (ids, values) or (ids, values, activo)"
+            raise ValueError(f"{where}: found {len(given)} things, {expected}")
+        ids = checked_ids(swarm, given[0])
+        values = _as_many(where, given[1], len(ids))
+        active = _as_many(where, given[2] if len(given) == 3 else True, len(ids)) != 0
+    else:
+        values = _as_many(where, given, swarm.entidades)
+        there = ~np.isnan(values)
+        ids, values = np.flatnonzero(there) + swarm.first_id, values[there]
+        active = np.ones(len(ids), np.bool_)
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(single))
+    if wrong.size:
+        k = wrong[0]
+        raise ValueError(
+            f"{where}: found {values[k]} for entity {ids[k]}, expected a finite float32 number"
+        )
+    return ids.astype(np.int64), single, active.astype(np.uint8)
+
+
+def _as_many(where: str, given: Any, n: int) -> NDArray[np.float64]:
+    """One number for each of ``n``, or the same for all."""
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        found = type(given).__name__
+        raise ValueError(f"{where}: found a {found}, expected {n} numbers") from None
+    if values.ndim == 0:
+        return np.full(n, values)
+    if values.shape != (n,):
+        raise ValueError(f"{where}: found an array of shape {values.shape}, expected {n} numbers")
+    return values
+
+
+def spread(
+    plan: Plan, name: str | None, ids: Iterable[int] | None
+) -> tuple[Swarm, NDArray[np.int64]]:
+    """The swarm, and the ids that are written. Raises ValueError."""
+    swarm = find_swarm(plan, name)
+    if ids is None:
+        return swarm, np.arange(swarm.first_id, swarm.first_id + swarm.entidades)
+    found = checked_ids(swarm, ids)
+    numbers, counts = np.unique(found, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"ids: found {numbers[counts > 1][0]} twice, expected each once")
+    return swarm, found
+
+
+def check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
+    """``n`` values of the field's type. Raises ValueError."""
+    fields = ["valor", "activo", *(field.name for field in swarm.processor.state)]
+    if name not in fields:
+        raise ValueError(f"field: found {name!r}, expected one of {', '.join(fields)}")
+    dtype = np.dtype(np.bool_ if name == "activo" else place_of(swarm, name).dtype)
+    values = np.asarray(given)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: found {values.dtype}, expected numbers")
+    if values.ndim == 0:
+        values = np.full(n, values)
+    if values.shape != (n,):
+        raise ValueError(f"{name}: found an array of shape {values.shape}, expected {n} numbers")
+    with np.errstate(all="ignore"):
+        held = values.astype(dtype)
+        if dtype.kind == "f":
+            wrong, allowed = ~np.isfinite(held), "a finite number"
+        else:
+            wrong, allowed = held != values, f"a whole number of type {dtype}"
+    if wrong.any():
+        k = int(np.flatnonzero(wrong)[0])
+        raise ValueError(f"{name}: found {values[k]} at place {k}, expected {allowed}")
+    return held
+
+
+def write_field(
+    plan: Plan, words: Words, tables: Tables, swarm: Swarm, name: str,
+    entities: NDArray[np.int64], values: NDArray[Any],
+) -> None:  # fmt: skip
+    """Store checked values into the copies that count, and what the blocks say of them."""
+    number = (entities - swarm.first_id) // swarm.cap
+    order = np.argsort(number, kind="stable")
+    touched, starts = np.unique(number[order], return_index=True)
+    local = (entities - swarm.first_id)[order] % swarm.cap
+    ends = [*starts[1:].tolist(), len(order)]
+    for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
+        view = BlockView(plan, words, swarm.first_block + block)
+        view.column(name)[local[start:end]] = values[order[start:end]]
+        if name == "activo" or name in swarm.processor.means:
+            settle_edited(tables.blocks, tables.swarms, view.index)

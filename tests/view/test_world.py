@@ -1,0 +1,250 @@
+"""``corec.World``: what the oracle says, what it refuses, and that it is never torn by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import corec
+from corec.config import ConfigError
+from corec.oracle.compare import lists, same
+from corec.oracle.world import World as Oracle
+from tests.oracle import subjects
+from tests.oracle.drawn import MODULE, Drawn, live_worlds
+
+
+def town(entidades: int = 100, **changes: Any) -> dict[str, Any]:
+    """A swarm of ``sir`` in blocks of 40, of a size that other tests compile, too."""
+    bloque = {"id": "town", "canal": 1, "entidades": entidades, "entidades_por_bloque": 40}
+    return {"bloques": [{**bloque, "procesador": "sir", "parametros": {"seeded": 0.25}, **changes}]}
+
+
+def with_subjects(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with the oracle's subjects themselves instead of their names."""
+
+    def processor(name: str) -> Any:
+        module, _, attribute = name.rpartition(":")
+        return getattr(subjects, attribute) if module == MODULE else name
+
+    bloques = [{**one, "procesador": processor(one["procesador"])} for one in config["bloques"]]
+    return {**config, "bloques": bloques}
+
+
+def _same(found: corec.World, wanted: Oracle, repairs_before: int) -> None:
+    tick = wanted.tick
+    for bloque in found.config.bloques:
+        blocks = [b for b in wanted.blocks if b.settings.name.rpartition(":")[0] == bloque.id]
+        kind = blocks[0].settings.kind
+        entities = [entity for block in blocks for entity in block.entities]
+        plain = ["valor", *kind.state]
+        frame = found.frame(bloque.id, [*plain, "activo", "fallos", "id", *kind.history])
+        same(f"{bloque.id} tick of the frame", frame.tick, tick)
+        lists(f"{tick} ids", frame["id"].tolist(), [entity.id for entity in entities])
+        for name in plain:
+            expected = np.array([e.state[name] for e in entities], frame[name].dtype)
+            if frame[name].tobytes() != expected.tobytes():
+                lists(f"{tick} {name}", frame[name].tolist(), expected.tolist())
+        lists(f"{tick} activo", frame["activo"].tolist(), [bool(e.activo) for e in entities])
+        lists(f"{tick} fallos", frame["fallos"].tolist(), [e.fallos for e in entities])
+        for name in kind.history:
+            kept = [row[~np.isnan(row)].tolist() for row in frame[name]]
+            lists(f"{tick} {name}", kept, [[float(v) for v in e.state[name]] for e in entities])
+    rows = found.blocks()
+    lists(f"{tick} umbral", [b["umbral"] for b in rows], [float(b.umbral) for b in wanted.blocks])
+    lists(f"{tick} fitness", [b["fitness"] for b in rows], [b.fitness for b in wanted.blocks])
+    sent = [(m["id"], m["canal"], m["valor"], m["activo"]) for m in found.messages()]
+    emitted = [(m.id, m.canal, m.valor, True) for b in wanted.blocks for m in b.done.messages]
+    lists(f"{tick} messages", sent, emitted)
+    repairs = [(e["entidad"], e["detalle"]["donor"], e["detalle"]["how"]) for e in found.events()]
+    expected_repairs = [(r.id, r.donor, r.how) for r in wanted.repairs[repairs_before:]]
+    lists(f"{tick} repairs", repairs[repairs_before:], expected_repairs)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(live_worlds())
+def test_a_world_is_what_the_oracle_says(drawn: Drawn) -> None:
+    """State, blocks, messages and repairs after each tick, with readings and changes."""
+    wanted = drawn.oracle()
+    with corec.World(with_subjects(drawn.config)) as found:
+        for tick in range(1, drawn.ticks + 1):
+            for path, value in drawn.changes.get(tick, {}).items():
+                found.set(path, value)
+            arriving: dict[str, list[Any]] = {}
+            for reading in drawn.readings.get(tick, ()):
+                arriving.setdefault(drawn.swarm_of(reading[0])["id"], []).append(reading)
+            given = {name: tuple(zip(*some, strict=True)) for name, some in arriving.items()}
+            repairs_before = len(wanted.repairs)
+            drawn.step(wanted)
+            assert found.tick(given) == tick
+            _same(found, wanted, repairs_before)
+
+
+def test_a_column_of_readings_is_one_for_each_entity() -> None:
+    config = town(procesador="detector", parametros={"warmup": 0})
+    values = np.linspace(0.0, 1.0, 100)
+    values[::3] = np.nan
+    ids = np.flatnonzero(~np.isnan(values))
+    with corec.World(config) as one, corec.World(config) as other:
+        for _ in range(3):
+            one.tick({"town": values})
+            other.tick({"town": (ids[::-1], values[ids][::-1])})
+        assert one.digest() == other.digest()
+        one.tick({"town": 0.5})
+        assert one.entity(0)["estado"] != other.entity(0)["estado"]
+        assert one.ticks == one.digest().tick == 4
+
+
+def test_the_same_from_a_file_and_a_seed(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"instance_id": "one", **town()}), encoding="utf-8")
+    with corec.World(path, seed=np.int64(7)) as one, corec.World({**town(), "seed": 7}) as other:
+        one.run(5)
+        other.run(5)
+        assert one.digest() == other.digest()
+        with corec.World(str(path)) as third:
+            third.run(5)
+            assert third.digest() != one.digest()
+
+
+@corec.micro(state={"x": "f4", "n": "u1"}, means=("x",))
+def follower(me: Any) -> Any:
+    """Goes where the others of its block are."""
+    me.x = me.mean_x
+    return 0.0
+
+
+def test_what_is_written_counts_from_the_next_tick_on() -> None:
+    with corec.World(town(procesador=follower, parametros={})) as world:
+        world.write("town", x=np.arange(100), n=7)
+        world.write(ids=[1, 99], activo=False)
+        assert world.frame()["n"].tolist() == [7] * 100
+        assert [b["activas"] for b in world.blocks()] == [39, 40, 19]
+        world.run(1)
+        found = world.frame(columns=["x"])["x"]
+        first = np.float32(np.delete(np.arange(40), 1).mean())
+        assert set(np.delete(found[:40], 1).tolist()) == {first}
+        assert (found[1], found[99]) == (1.0, 99.0)
+        assert set(found[40:80].tolist()) == {59.5}
+        assert set(found[80:99].tolist()) == {89.0}
+        active = world.frame(columns=["activo"])["activo"]
+        assert world.means("town", ["x"]) == {"x": float(found[active].mean(dtype=np.float64))}
+
+
+def test_a_parameter_of_the_running_world() -> None:
+    with corec.World(town()) as one, corec.World(town()) as other:
+        one.set("bloques.town.parametros.beta", 0.0)
+        other.set("town", beta=0.0)
+        for world in (one, other):
+            world.run(40)
+        assert one.digest() == other.digest()
+        assert one.config.bloques[0].parametros["beta"] == 0.0
+        ever = one.frame(columns=["fase"])["fase"] > 0
+        assert 0.1 < ever.mean() < 0.4  # nobody but those who were ill at the start
+        with corec.World(town()) as third:
+            third.run(40)
+            assert (third.frame(columns=["fase"])["fase"] > 0).mean() > ever.mean()
+
+
+def test_a_frame_of_some() -> None:
+    with corec.World(town(procesador="detector", parametros={})) as world:
+        world.tick({"town": np.arange(100)})
+        ids = np.array([99, 3, 3, 41])
+        frame = world.frame(columns=["values", "id", "valor"], ids=ids)
+        assert frame["id"].tolist() == ids.tolist()
+        assert frame["values"].shape == (4, 200)
+        assert frame["values"][:, -1].tolist() == ids.tolist()
+        assert np.isnan(frame["values"][:, :-1]).all()
+        whole = world.frame()
+        for name in whole.columns:
+            assert world.frame(ids=ids)[name].tolist() == whole[name][ids].tolist()
+        assert world.frame(ids=[])["valor"].shape == (0,)
+        assert dict(whole.items()).keys() == set(whole.columns)
+        assert "4 entities" in repr(frame)
+        assert "<table>" in frame._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "said"),
+    [
+        (lambda w: w.frame("city"), ValueError, "swarm: found 'city', expected one of town"),
+        (
+            lambda w: w.frame(columns=["x"]),
+            ValueError,
+            "columns: found 'x', expected a list of some",
+        ),
+        (lambda w: w.frame(ids=[100]), ValueError, "ids: found 100, expected ids of town: 0 to 99"),
+        (lambda w: w.frame(ids=[0.5]), ValueError, "ids: found float64"),
+        (lambda w: w.entity(100), LookupError, "ids go from 0 to 99"),
+        (lambda w: w.run(-1), ValueError, "ticks: found -1"),
+        (
+            lambda w: w.tick({"town": [1.0]}),
+            ValueError,
+            "found an array of shape .1,., expected 100",
+        ),
+        (
+            lambda w: w.tick({"town": 1e39}),
+            ValueError,
+            "found 1e.39 for entity 0, expected a finite",
+        ),
+        (lambda w: w.tick({"town": ([3], "x")}), ValueError, "found a str, expected 1 numbers"),
+        (lambda w: w.set("tick_hz", 5), ValueError, "this world ticks when run or tick is called"),
+        (lambda w: w.set("bloques.town.canal", 5), ValueError, "in a new world only"),
+        (lambda w: w.set("bloques.city.umbral", 5), ValueError, "the bloques are town"),
+        (lambda w: w.set("town", gama=1), ValueError, "gama: not a parameter of .*sir"),
+        (lambda w: w.set("carga", 2), ConfigError, "carga: found 2, allowed"),
+        (lambda w: w.set("carga"), ConfigError, "carga: found"),
+        (lambda w: w.write(fase=300), ValueError, "fase: found 300 at place 0, expected a whole"),
+        (lambda w: w.write(valor=np.nan), ValueError, "valor: found nan at place 0"),
+        (lambda w: w.write(ids=[3, 3], fase=1), ValueError, "ids: found 3 twice"),
+        (
+            lambda w: w.write(tick=1),
+            ValueError,
+            "field: found 'tick', expected one of valor, activo",
+        ),
+    ],
+)
+def test_what_is_refused_changes_nothing(
+    act: Callable[[corec.World], Any], error: type[Exception], said: str
+) -> None:
+    with corec.World(town()) as world:
+        before = world.digest()
+        with pytest.raises(error, match=said):
+            act(world)
+        assert world.digest() == before
+
+
+def test_ctrl_c_ends_a_run_between_two_ticks() -> None:
+    with corec.World(town()) as world:
+        before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                world.run(10**9)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with corec.World(town()) as again:
+            again.run(world.ticks)
+            assert again.digest() == world.digest()
+        assert world.run(1) == world.ticks
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_a_closed_world_says_so_and_has_left_nothing() -> None:
+    world = corec.World(town())
+    frame = world.frame()
+    world.close()
+    world.close()
+    for act in (world.digest, world.frame, world.tick, world.messages, lambda: world.run(0)):
+        with pytest.raises(ValueError, match="this world is closed"):
+            act()
+    assert len(frame["valor"]) == 100
+    assert "closed" in repr(world)
+    assert "closed" in world._repr_html_()
