@@ -281,7 +281,7 @@ class _Plain:
         assert function is not None
         try:
             with np.errstate(all="ignore"):
-                valor = np.float32(function(me, *value))
+                valor = np.float32(self.processor.plain(function)(me, *value))
         except Exception as error:  # noqa: BLE001  # whatever it is
             self.failures.append(f"{type(error).__name__}: {error}")
             return

@@ -3,8 +3,8 @@
 A Python number adopts the type of what it meets (NEP 50): ``0.95 * me.level`` is float32 in plain
 NumPy. Numba would take 0.95 for a float64, promote the expression and halve the vector width, so
 the float constants of the function, of its defaults and of the modules it reads become float32
-first; in a processor with an ``f8`` field they stay float64. Plain Python helpers are compiled
-along, wherever they are defined.
+first; in a processor with an ``f8`` field they stay float64 (``maths``). Plain Python helpers are
+compiled along, wherever they are defined.
 
 Both walks below see a function through ``references``: what one adapts, the other hashes.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import dis
 import enum
 import random
-import sys
 import types
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
@@ -24,15 +23,11 @@ import numba
 import numpy as np
 
 from corec.entities.guard import GuardedCompiler, Site, recursion_text
+from corec.entities.maths import maths
 from corec.entities.processor import Processor, ProcessorError
+from corec.entities.users import is_users
 
-_LIBRARIES = frozenset({"numba", "numpy", "llvmlite", "math", "cmath", "operator", "builtins"})
 _serial = count()
-
-
-def _is_users(module: str) -> bool:
-    top = module.partition(".")[0]
-    return top not in _LIBRARIES and top not in sys.stdlib_module_names - {"__main__"}
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -98,7 +93,7 @@ class Adapter:
     """
 
     def __init__(self, wide: bool, steps_max: int) -> None:
-        self._wide, self._steps_max = wide, steps_max
+        self._maths, self._steps_max = maths(wide, compiled=True), steps_max
         self._seen: dict[int, Any] = {}
         self._open: list[Any] = []
         self.sites: list[types.CodeType] = []
@@ -122,8 +117,10 @@ class Adapter:
         code = function.__code__
         scope: dict[str, Any] = {"__builtins__": __builtins__, "__name__": function.__module__}
         cells = tuple(types.CellType() for _ in code.co_freevars)
-        defaults = self._constant(function.__defaults__)
-        clone = types.FunctionType(self._narrow(code), scope, function.__name__, defaults, cells)
+        defaults = self._maths.of(function.__defaults__)
+        clone = types.FunctionType(
+            self._maths.code(code), scope, function.__name__, defaults, cells
+        )
         clone.__dict__["__corec_site__"] = Site(
             len(self.sites), code.co_firstlineno, self._steps_max
         )
@@ -147,11 +144,11 @@ class Adapter:
         if isinstance(value, Processor):
             return self.function(value.function)
         plain = getattr(value, "py_func", value)  # a helper with Numba's own decorator
-        if isinstance(plain, types.FunctionType) and _is_users(plain.__module__):
+        if isinstance(plain, types.FunctionType) and is_users(plain.__module__):
             return self.function(plain)
-        if isinstance(value, types.ModuleType) and _is_users(value.__name__):
+        if isinstance(value, types.ModuleType) and is_users(value.__name__):
             return self._module(value, names)
-        return self._constant(value)
+        return self._maths.of(value)
 
     def _module(self, module: types.ModuleType, names: list[str]) -> types.ModuleType:
         shadow: types.ModuleType | None = self._seen.get(id(module))
@@ -163,21 +160,6 @@ class Adapter:
             if name in vars(module) and name not in vars(shadow):
                 setattr(shadow, name, self._value(vars(module)[name], names))
         return shadow
-
-    def _constant(self, value: Any) -> Any:
-        if type(value) is float and not self._wide:
-            with np.errstate(over="ignore"):
-                return np.float32(value)
-        if type(value) is tuple:
-            return tuple(self._constant(item) for item in value)
-        return value
-
-    def _narrow(self, code: types.CodeType) -> types.CodeType:
-        constants = tuple(
-            self._narrow(item) if isinstance(item, types.CodeType) else self._constant(item)
-            for item in code.co_consts
-        )
-        return code.replace(co_consts=constants)
 
 
 def fingerprint(function: Any) -> list[str]:
@@ -209,7 +191,7 @@ def _value_text(value: Any, names: list[str], seen: dict[int, int]) -> list[str]
     if isinstance(function, types.FunctionType):
         return _function_text(function, seen)
     if isinstance(value, types.ModuleType):
-        if not _is_users(value.__name__) or id(value) in seen:
+        if not is_users(value.__name__) or id(value) in seen:
             return [value.__name__]
         seen[id(value)] = len(seen)
         return [

@@ -24,14 +24,17 @@ import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
 import corec.entities.guard as guard
+import corec.entities.maths as maths
 import corec.entities.steps as steps
 import corec.entities.told as told
 import corec.kernels.address as address
+import corec.kernels.draws as draws
+import corec.kernels.elementary as elementary
 import corec.kernels.philox as philox
 import corec.kernels.stats as stats
 from corec import layout
 from corec.cache import cache_folder
-from corec.entities.processor import Processor, ProcessorError
+from corec.entities.processor import DRAWS_OF, Processor, ProcessorError
 from corec.entities.reasons import reason, returns_what
 
 
@@ -70,8 +73,8 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, calling, codegen, cursor, guard, steps, told, address, philox, stats, layout,
-           sys.modules[__name__])  # fmt: skip
+    own = (adapt, calling, codegen, cursor, guard, maths, steps, told, address, draws, elementary,
+           philox, stats, layout, sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
@@ -85,10 +88,13 @@ def kernel_key(processor: Processor, cap: int) -> str:
 
 
 def _predraws(processor: Processor) -> int:
-    """How many numbers to draw ahead: the calls of ``me.random()`` that the function shows."""
+    """How many numbers to draw ahead: those of the draws that the function shows."""
     if processor.kind != "micro":
         return 0
-    return min(cursor.PREDRAWS_MAX, adapt.count_calls(processor.function, "random"))
+    shown = sum(
+        number * adapt.count_calls(processor.function, name) for name, number in DRAWS_OF.items()
+    )
+    return min(cursor.PREDRAWS_MAX, shown)
 
 
 def compile_processor(processor: Processor, cap: int) -> Kernels:
@@ -103,8 +109,7 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
         return _BUILT[key]
     entity = cursor.EntityType(processor, predraws)
     init_entity = cursor.EntityType(processor, 0, init=True)
-    wide = any(field.dtype == "f8" for field in processor.state)
-    adapter = adapt.Adapter(wide, processor.steps_max)
+    adapter = adapt.Adapter(processor.wide, processor.steps_max)
     try:
         function = adapter.function(processor.function)
         init = adapter.function(processor.init) if processor.init is not None else None

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import float32, int64, types, uint32
+from numba import float32, int64, njit, types, uint32
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
@@ -34,8 +34,9 @@ from numba.extending import (
 
 from corec import layout as L
 from corec.entities.guard import emit_fits
-from corec.entities.processor import Processor, unfit_text
+from corec.entities.processor import DRAWS_OF, Processor, unfit_text
 from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
+from corec.kernels.draws import normal_of, whole_of
 from corec.kernels.philox import INV_2_24, random_word
 from shm.jit import intrinsic
 
@@ -122,7 +123,9 @@ class _EntityAttributes(AttributeTemplate):
             return HistoryType(entity, name)
         if name in entity.seen:
             return entity.seen[name]
-        if name == "random":
+        if name == "activo":
+            return types.boolean
+        if name in DRAWS_OF:
             return None
         known = ", ".join([*entity.seen, *entity.rings])
         raise TypingError(f"me.{name} is not declared; declared are: {known}")
@@ -132,6 +135,8 @@ class _EntityAttributes(AttributeTemplate):
 def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
     if name in entity.rings:
         return pointer
+    if name == "activo":
+        return context.get_constant(types.boolean, True)  # who is not active does not run
     value = builder.load(_member(context, builder, entity, pointer, name))
     return context.cast(builder, value, dict(entity.members)[name], entity.seen[name])
 
@@ -200,19 +205,18 @@ def hidden_writer(entity: EntityType, name: str) -> Any:
     return write
 
 
-@overload_method(EntityType, "random")
-def _random(me: Any) -> Callable[..., Any]:
+def _word_drawer(me: EntityType) -> Any:
+    """Compiled ``me`` → u32: the next number of this run."""
     read_draw, write_draw = hidden_reader(me, "_draw"), hidden_writer(me, "_draw")
     read_seed = hidden_reader(me, "_seed")
     ahead = [hidden_reader(me, f"_r{k}") for k in range(me.predraws)]
-    scale = INV_2_24
     if not ahead:
 
-        def drawn_now(me: Any) -> Any:
+        @njit(forceinline=True)
+        def drawn_now(me):
             k = read_draw(me)
             write_draw(me, k + uint32(1))
-            word = random_word(me.id, me.tick, k, read_seed(me))
-            return float32(word >> uint32(8)) * scale
+            return random_word(me.id, me.tick, k, read_seed(me))
 
         return drawn_now
     first = ahead[0]
@@ -221,7 +225,8 @@ def _random(me: Any) -> Callable[..., Any]:
     fourth = ahead[min(3, len(ahead) - 1)]
     count = uint32(len(ahead))
 
-    def drawn_ahead(me: Any) -> Any:
+    @njit(forceinline=True)
+    def drawn_ahead(me):
         k = read_draw(me)
         write_draw(me, k + uint32(1))
         if k < count:
@@ -234,9 +239,48 @@ def _random(me: Any) -> Callable[..., Any]:
                 word = fourth(me)
         else:
             word = random_word(me.id, me.tick, k, read_seed(me))
-        return float32(word >> uint32(8)) * scale
+        return word
 
     return drawn_ahead
+
+
+@overload_method(EntityType, "random")
+def _random(me: Any) -> Callable[..., Any]:
+    word, scale = _word_drawer(me), INV_2_24
+
+    def random(me: Any) -> Any:
+        return float32(word(me) >> uint32(8)) * scale
+
+    return random
+
+
+@overload_method(EntityType, "normal")
+def _normal(me: Any) -> Callable[..., Any]:
+    word = _word_drawer(me)
+
+    def normal(me: Any) -> Any:
+        first = word(me)
+        return normal_of(first, word(me))
+
+    return normal
+
+
+@overload_method(EntityType, "randint")
+def _randint(me: Any, a: Any, b: Any) -> Callable[..., Any]:
+    word = _word_drawer(me)
+    for limit in (a, b):
+        if not isinstance(limit, types.Integer | types.Boolean):
+            found = types.unliteral(limit)
+            raise TypingError(f"me.randint takes two whole numbers, found {found}")
+
+    def randint(me: Any, a: Any, b: Any) -> Any:
+        low, high = int64(a), int64(b)
+        if low > high:
+            raise ValueError("me.randint(a, b): a is greater than b")
+        first = word(me)
+        return whole_of(first, word(me), low, high)
+
+    return randint
 
 
 def _ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:

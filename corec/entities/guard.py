@@ -33,6 +33,7 @@ from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
 from corec.entities import steps
 from corec.entities.processor import ProcessorError
+from corec.kernels import elementary
 
 FREE_STEPS_MAX: Final = 1024
 """Steps of constant loops, inside each other, that cost nothing."""
@@ -189,6 +190,10 @@ def emit_fits(context: Any, builder: Any, value: Any, given: Any, wanted: Any, t
             _raise_unless(context, builder, good, OverflowError, text)
 
 
+def _power(x: Any, y: Any) -> Any:
+    return elementary.pow(x, y)
+
+
 class _Lower(lowering.Lower):
     """Numba's lowering of one function, guarded."""
 
@@ -308,6 +313,10 @@ class _Lower(lowering.Lower):
             elif op in _POWERS:
                 text = "integers to negative integer powers are not allowed"
                 self._refuse(expr, kinds, ">=", ValueError, text)
+        if op in _POWERS and kinds == [types.float32, types.float32] and resty == types.float32:
+            values = [self.loadvar(side.name) for side in (expr.lhs, expr.rhs)]
+            signature = types.float32(*kinds)
+            return self.context.compile_internal(self.builder, _power, signature, values)
         return super().lower_binop(resty, expr, op)
 
     def _refuse(self, expr: Any, kinds: list[Any], good: str, kind: Any, text: str) -> None:

@@ -7,6 +7,7 @@ are int64 in the compiled code; storing a number that does not fit its integer f
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from corec import layout as L
 from corec.entities.processor import HistoryField, Processor, unfit_text
-from corec.kernels.philox import uniform_reference
+from corec.kernels.draws import normal_reference, whole_reference
+from corec.kernels.philox import INV_2_24, word_reference
 
 
 def stored(name: str, dtype: str, value: Any) -> Any:
@@ -96,7 +98,8 @@ class PlainEntity:
         **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
-        own.update(id=id, tick=tick, valor=np.float32(valor), _seed=seed, _draw=draws)
+        own.update(id=id, tick=tick, valor=np.float32(valor), activo=True)
+        own.update(_seed=seed, _draw=draws)
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
@@ -120,8 +123,29 @@ class PlainEntity:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"me.{name} is not declared")
 
+    def _word(self) -> int:
+        own = self.__dict__
+        draw = own["_draw"]
+        own["_draw"] = draw + 1
+        return word_reference(int(self.id), int(self.tick), draw, self._seed)
+
     def random(self) -> np.float32:
         """Uniform float32 in [0, 1): draw k of (seed, entity, tick)."""
-        draw = self.__dict__["_draw"]
-        self.__dict__["_draw"] = draw + 1
-        return uniform_reference(int(self.id), int(self.tick), draw, self._seed)
+        return np.float32(self._word() >> 8) * INV_2_24
+
+    def normal(self) -> np.float32:
+        """Standard normal float32, of two draws."""
+        first = self._word()
+        return normal_reference(first, self._word())
+
+    def randint(self, a: int, b: int) -> int:
+        """A whole number from ``a`` to ``b``, both among them, of two draws.
+
+        Raises:
+            ValueError: ``a`` is greater than ``b``.
+        """
+        low, high = operator.index(a), operator.index(b)
+        if low > high:
+            raise ValueError("me.randint(a, b): a is greater than b")
+        first = self._word()
+        return whole_reference(first, self._word(), low, high)

@@ -19,7 +19,9 @@ import numpy as np
 from corec import layout as L
 
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
-RESERVED: Final = frozenset({"id", "tick", "valor", "random", "draws", "seed"})
+DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
+"""Numbers of Philox that one call of each method of ``me`` takes."""
+RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", *DRAWS_OF})
 HISTORY_LENGTH_MAX: Final = 4096
 HISTORY_COUNT: Final = "i8"
 """Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
@@ -90,8 +92,19 @@ class Processor:
     steps_max: int = STEPS_MAX
 
     def __call__(self, *args: Any) -> Any:
-        """Run the plain function: ``processor(me)`` or ``processor(me, value)``."""
-        return self.function(*args)
+        """Run the plain form: ``processor(me)`` or ``processor(me, value)``."""
+        return self.plain(self.function)(*args)
+
+    def plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` of this processor as plain Python that computes like the compiled form."""
+        from corec.entities.ordinary import plain_form  # brings Numba: not for a declaration
+
+        return plain_form(function, self.wide)
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has an ``f8`` field: its real constants are float64 then."""
+        return any(field.dtype == "f8" for field in self.state)
 
     @property
     def fields(self) -> tuple[StateField, ...]:

@@ -88,9 +88,13 @@ def philox_reference(counter: tuple[int, ...], key: tuple[int, ...]) -> tuple[in
 
 def uniform_reference(entity: int, tick: int, draw: int, seed: int) -> np.float32:
     """The number ``me.random()`` returns, in plain Python: float32 in [0, 1), 24 bits."""
+    return np.float32(word_reference(entity, tick, draw, seed) >> 8) * INV_2_24
+
+
+def word_reference(entity: int, tick: int, draw: int, seed: int) -> int:
+    """Draw ``draw`` of one entity at ``tick``, in plain Python: 32 bits."""
     counter = (entity >> 2, draw & _LOW, tick & _LOW, tick >> 32)
-    word = philox_reference(counter, (seed & _LOW, seed >> 32))[entity & 3]
-    return np.float32(word >> 8) * INV_2_24
+    return philox_reference(counter, (seed & _LOW, seed >> 32))[entity & 3]
 
 
 def uniforms(first_id: int, count: int, tick: int, draw: int, seed: int) -> NDArray[np.float32]:

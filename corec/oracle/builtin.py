@@ -1,30 +1,16 @@
 """The built-in processors, written from docs/rules.md and docs/entities.md.
 
-Arithmetic is float32, term by term from left to right. ``exp``, ``cos`` and ``sin`` are the C
-library's float32 functions, as the documents say.
+Arithmetic is float32, term by term from left to right.
 """
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from corec.oracle.entity import Kind
-
-_LIBM: Final = ctypes.CDLL(ctypes.util.find_library("m"))
-
-
-def _single(name: str) -> Callable[[np.float32], np.float32]:
-    function = getattr(_LIBM, name)
-    function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float]
-    return lambda x: np.float32(function(float(x)))
-
-
-exp, cos, sin = _single("expf"), _single("cosf"), _single("sinf")
+from corec.oracle.rounded import cos, exp, sin
 
 
 def sensor_start(me: Any) -> Any:

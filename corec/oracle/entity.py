@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from corec.oracle.philox import uniform
+from corec.oracle.philox import uniform, word
+from corec.oracle.rounded import cos, log
 
 PUSHES_PER_CALL: Final = 4
 State = dict[str, Any]
@@ -107,7 +108,7 @@ class Me:
         own.update(state)
         for name, length in kind.history.items():
             own[name] = History(length, state[name])
-        own.update(id=identity, tick=tick, _kind=kind, _seed=seed, _draws=draws)
+        own.update(id=identity, tick=tick, activo=True, _kind=kind, _seed=seed, _draws=draws)
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind, _ = self._kind.state[name]
@@ -116,12 +117,30 @@ class Me:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"me.{name} is not declared")
 
+    def _draw(self) -> int:
+        own = self.__dict__
+        own["_draws"] += 1
+        return int(own["_draws"]) - 1
+
+    def _word(self) -> int:
+        return word(self._seed, self.id, self.tick, self._draw())
+
     def random(self) -> np.float32:
         """Uniform in [0, 1)."""
-        own = self.__dict__
-        draw = own["_draws"]
-        own["_draws"] = draw + 1
-        return uniform(own["_seed"], own["id"], own["tick"], draw)
+        return uniform(self._seed, self.id, self.tick, self._draw())
+
+    def normal(self) -> np.float32:
+        """Standard normal, of two words."""
+        u = (np.float32(self._word() >> 1) + np.float32(0.5)) * np.float32(2.0**-31)
+        v = np.float32(self._word() >> 1) * np.float32(2.0**-31)
+        return np.float32(np.sqrt(np.float32(-2.0) * log(u)) * cos(np.float32(6.2831855) * v))
+
+    def randint(self, a: int, b: int) -> int:
+        """A whole number from ``a`` to ``b``, of two words."""
+        if a > b:
+            raise ValueError("a > b")
+        high = self._word()
+        return a + (high * 2**32 + self._word()) * (b - a + 1) // 2**64
 
     def fields(self) -> State:
         """The state fields and histories as they are now."""

@@ -34,7 +34,11 @@ def four_neighbours(seed: int, group: int, tick: int, draw: int) -> Words:
     return philox((group, draw, tick & WORD, tick >> 32), (seed & WORD, seed >> 32))
 
 
+def word(seed: int, entity: int, tick: int, draw: int) -> int:
+    """Word number ``draw`` (from 0) of an entity at a tick: 32 bits."""
+    return four_neighbours(seed, entity // 4, tick, draw)[entity % 4]
+
+
 def uniform(seed: int, entity: int, tick: int, draw: int) -> np.float32:
     """Draw number ``draw`` (from 0) of an entity at a tick: 24 bits of its word, over 2²⁴."""
-    word = four_neighbours(seed, entity // 4, tick, draw)[entity % 4]
-    return np.float32(word >> 8) * np.float32(2.0**-24)
+    return np.float32(word(seed, entity, tick, draw) >> 8) * np.float32(2.0**-24)

@@ -65,7 +65,7 @@ def test_a_difference_says_which_entity_tick_field_and_how_to_repeat_it() -> Non
     @corec.micro(state={"x": ("f4", 1.0)})
     def differs(me: Any) -> Any:
         me.x = me.x * 2.0
-        return min(math.exp(100.0 * me.x), 1.0)
+        return min(math.cosh(100.0 * me.x), 1.0)
 
     with pytest.raises(Difference) as caught:
         compare(differs, ticks=5, entities=4)

@@ -148,7 +148,7 @@ class Reference:
         state.update({ring.name: [] for ring in self.processor.history})
         if self.processor.init is not None:
             me = PlainEntity(self.processor, id=self.first_id + i, tick=0, seed=self.seed, **state)
-            state["valor"] = np.float32(self.processor.init(me))
+            state["valor"] = np.float32(self.processor.plain(self.processor.init)(me))
             state.update({f.name: getattr(me, f.name) for f in self.processor.state})
         return state
 
@@ -162,7 +162,7 @@ class Reference:
         )  # fmt: skip
         try:
             with np.errstate(all="ignore"):
-                valor = np.float32(self.processor.function(me, *value))
+                valor = np.float32(self.processor(me, *value))
         except (ValueError, IndexError):
             return None
         if not np.isfinite(valor):
