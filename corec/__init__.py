@@ -9,12 +9,13 @@ _prepare()
 from corec.entities.processor import celu, micro  # noqa: E402  # the cache is chosen before Numba
 
 if TYPE_CHECKING:
+    from corec.view.attached import attach
     from corec.view.world import World
 
-__all__ = ["World", "celu", "micro"]
+__all__ = ["World", "attach", "celu", "micro"]
 __version__ = "0.1.0"
 
-_LATER = {"World": "corec.view.world"}
+_LATER = {"World": "corec.view.world", "attach": "corec.view.attached"}
 """Names of this package whose modules are imported when they are first asked for."""
 
 

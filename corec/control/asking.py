@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 from corec.config import ConfigError
 from corec.control import console
-from corec.control.client import Client, Unreachable
+from corec.control.client import ASK_SECONDS, Client, Unreachable
 from corec.control.discover import Instance, NoInstance, SeveralInstances
 from corec.control.fallback import MemoryUnreadable
 from corec.control.protocol import ControlError
@@ -24,7 +24,6 @@ from corec.private import NotPrivate
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOT_RUNNING = 3
-ASK_SECONDS = 5.0
 WIDTH_PIPED = 1 << 20
 
 InstanceOption = Annotated[

@@ -17,6 +17,7 @@ from corec.control.protocol import (
 )
 from corec.control.unix import connected
 
+ASK_SECONDS = 5.0
 _CHUNK_BYTES = 65_536
 _RESPONSE_BYTES_MAX = 64 * LINE_BYTES_MAX
 
@@ -28,7 +29,7 @@ class Unreachable(Exception):
 class Client:
     """One connection; ``with Client(path) as client: client.ask("status")``."""
 
-    def __init__(self, path: Path, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, path: Path, timeout_seconds: float = ASK_SECONDS) -> None:
         self.timeout_seconds = timeout_seconds
         self._rest = b""
         try:

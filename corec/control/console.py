@@ -6,6 +6,8 @@ The embedded servers listen where nobody would guess, and the machine may have n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,17 @@ class AskFailed(Exception):
     """A server refused or can't be reached; the text holds no password."""
 
 
+class Away(AskFailed):
+    """It can't be reached."""
+
+
 def _config(instance: Instance) -> Config | None:
     return load_config(Path(instance.config_path)) if instance.config_path else None
 
 
-def sql(instance: Instance, query: str) -> list[dict[str, Any]]:
-    """Run ``query`` in the instance's database: columns, rows and status of each statement.
-
-    Several statements run in one transaction, committed at the end.
+@contextmanager
+def database(instance: Instance) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the instance's database; what is done in it is committed at its end.
 
     Raises:
         AskFailed: what PostgreSQL answered.
@@ -50,13 +55,22 @@ def sql(instance: Instance, query: str) -> list[dict[str, Any]]:
         with shielded(embedded=embedded):
             opened = psycopg.connect(conninfo, connect_timeout=CONNECT_SECONDS)
         with opened as connection:
-            cursor = connection.execute(query.encode())
-            found = [_result(cursor)]
-            while cursor.nextset():
-                found.append(_result(cursor))
-            return found
+            yield connection
     except psycopg.Error as error:
         raise AskFailed(mask(str(error).strip())) from None
+
+
+def sql(instance: Instance, query: str) -> list[dict[str, Any]]:
+    """Run ``query`` in the instance's database: columns, rows and status of each statement.
+
+    Several statements run in one transaction, committed at the end. Raises as ``database``.
+    """
+    with database(instance) as connection:
+        cursor = connection.execute(query.encode())
+        found = [_result(cursor)]
+        while cursor.nextset():
+            found.append(_result(cursor))
+        return found
 
 
 def _result(cursor: psycopg.Cursor[Any]) -> dict[str, Any]:
@@ -74,6 +88,18 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
         AskFailed: what the server answered.
         ConfigError: as for ``sql``.
     """
+    with streams(instance) as client:
+        return _plain(client.execute_command(*(to_bytes(word) for word in words)))
+
+
+@contextmanager
+def streams(instance: Instance) -> Iterator[Any]:
+    """A client of the instance's Redis or Valkey (a ``redis.Redis`` or ``redis.RedisCluster``).
+
+    Raises:
+        Away: the server can't be reached, or goes away. AskFailed: what else it answered.
+        ConfigError: as for ``database``.
+    """
     config = _config(instance)
     external = config is not None and not config.redis.embedded
     url = config.redis.connection_url() if config and external else redis_address(instance)
@@ -83,7 +109,9 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
         with kind.from_url(
             url.replace("+cluster", "", 1), socket_connect_timeout=CONNECT_SECONDS
         ) as client:
-            return _plain(client.execute_command(*(to_bytes(word) for word in words)))
+            yield client
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise Away(mask(str(error).strip())) from None
     except redis.RedisError as error:
         raise AskFailed(mask(str(error).strip())) from None
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -38,7 +38,7 @@ from corec.control.discover import (
     read_instance,
     signal_supervisor,
 )
-from corec.control.fallback import MemoryUnreadable, status_from_memory
+from corec.control.fallback import MemoryUnreadable, status_of
 from corec.control.outcome import await_change, last_change
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
@@ -46,7 +46,6 @@ from corec.control.resize import resize
 from corec.private import sane_umask
 from corec.terminal import make_valid, speak_any_encoding
 
-STATUS_SECONDS = 2.0  # then shared memory is read instead
 HOLD_ASK_SECONDS = 30.0
 STEP_SECONDS = 60.0
 SNAPSHOT_SECONDS = 120.0
@@ -70,22 +69,13 @@ def main(version: Annotated[bool, version_option("corec-ctl", corec.__version__)
     sane_umask(0o022)
 
 
-def _status(instance: Instance) -> dict[str, Any]:
-    """From the nucleus, or from memory when it does not answer."""
-    try:
-        answer: dict[str, Any] = ask(instance, "status", STATUS_SECONDS)
-    except Unreachable:
-        return status_from_memory(instance)
-    return answer
-
-
 @app.command()
 def status(
     instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Show what the instance does and how it is."""
     with explained():
-        output(_status(find_instance(instance, config)), as_json, show.status)
+        output(status_of(find_instance(instance, config)), as_json, show.status)
 
 
 @app.command()
@@ -106,7 +96,7 @@ def top(
         try:
             with Live(console=console, auto_refresh=False, screen=False) as live:
                 while True:
-                    data = _status(found)
+                    data = status_of(found)
                     if as_json:
                         print(json.dumps(data), flush=True)
                     else:
@@ -139,7 +129,7 @@ def workers(
         if count is not None:
             with waiting(f"going over to {count} workers…", quiet=as_json):
                 resize(found, count)
-        rows = [row for row in _status(found)["processes"] if row["role"] == "worker"]
+        rows = [row for row in status_of(found)["processes"] if row["role"] == "worker"]
         output({"workers": rows}, as_json, lambda data: show.processes(data["workers"]))
 
 

@@ -46,19 +46,17 @@ class Instance:
         return Path(self.folder)
 
 
-class NoInstance(Exception):
+class NoInstance(LookupError):
     """Nothing that runs fits what was asked for (exit code 3)."""
 
 
-class SeveralInstances(Exception):
+class SeveralInstances(LookupError):
     """More than one instance fits, and none was named (exit code 2)."""
 
-    def __init__(self, found: list[Instance]) -> None:
+    def __init__(self, found: list[Instance], text: str | None = None) -> None:
         lines = [f"  {one.instance_id}  pid {one.pid}  {one.folder}" for one in found]
-        super().__init__(
-            "several instances are running; name one with --instance ID or --config FILE:\n"
-            + "\n".join(lines)
-        )
+        told = "several instances are running; name one with --instance ID or --config FILE:\n"
+        super().__init__(text or told + "\n".join(lines))
         self.found = found
 
 

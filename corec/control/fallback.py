@@ -7,9 +7,11 @@ shown.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from corec import layout as L
+from corec.control.client import ASK_SECONDS, Client, Unreachable
 from corec.control.discover import Instance
 from corec.control.status import About, build_status, starting_status
 from corec.proc import CpuSampler
@@ -19,8 +21,23 @@ CONTROL_FILE = "control.seg"
 _CPU_SPAN_SECONDS = 0.2
 
 
+STATUS_SECONDS = 2.0
+"""Then shared memory is read instead."""
+
+
 class MemoryUnreadable(Exception):
     """The control segment is not there or not of this version."""
+
+
+def status_of(instance: Instance) -> dict[str, Any]:
+    """From the nucleus, or from memory when it does not answer. Raises ``MemoryUnreadable``,
+    ``ControlError``."""
+    try:
+        with Client(Path(instance.socket), ASK_SECONDS) as client:
+            answer: dict[str, Any] = client.ask("status", timeout_seconds=STATUS_SECONDS)
+    except Unreachable:
+        return status_from_memory(instance)
+    return answer
 
 
 def status_from_memory(instance: Instance) -> dict[str, Any]:

@@ -37,9 +37,7 @@ def resize(instance: Instance, wanted: int) -> None:
         before = int(last_change(instance.path)["number"])
         up = status["workers"] < wanted
         signal_supervisor(instance, signal.SIGTTIN if up else signal.SIGTTOU)
-        outcome = await_change(
-            instance.path, before, "workers", lambda: is_supervisor(instance)
-        )
+        outcome = await_change(instance.path, before, "workers", lambda: is_supervisor(instance))
         if not outcome["accepted"]:
             raise ControlError(f"refused: {outcome['reason']}", "refused")
         status = _settled(instance)

@@ -24,6 +24,8 @@ from corec.nucleus.checkpoints import CALLED_OFF, CalledOff, Checkpointer, Check
 from corec.nucleus.digests import Digester
 from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
+from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
+from corec.nucleus.lease import Leases
 from corec.nucleus.views import Views
 from corec.runtime import Runtime, float_to_word
 from corec.world.inspect import block, entity
@@ -59,6 +61,7 @@ class Commands:
         self.rt = rt
         self.checkpoints = checkpoints
         self.holder = holder
+        self.leases = Leases(holder)
         self.digests = Digester(rt, holder, checkpoints.aside)
         self.views = views
         self._stepping = asyncio.Lock()
@@ -258,6 +261,17 @@ class Commands:
         os.kill(pid, signal.SIGTERM)
         log.info("stop asked for by a client")
         return {"stopping": True, "pid": pid}
+
+    async def do_hold(self, args: Mapping[str, Any]) -> Any:
+        """Hold the world for a reader of its memory; see ``corec.nucleus.lease``."""
+        only(args, "seconds")
+        allowed = f"seconds up to {HOLD_SECONDS_MAX:g}"
+        return await self.leases.begin(number(args, "seconds", 0.001, HOLD_SECONDS_MAX, allowed))
+
+    async def do_release(self, args: Mapping[str, Any]) -> Any:
+        """Let the world go on."""
+        only(args, "hold")
+        return await self.leases.end(integer(args, "hold", 1, 1 << 62, None))
 
     async def do_errors(self, args: Mapping[str, Any]) -> Any:
         only(args)

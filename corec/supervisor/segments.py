@@ -26,7 +26,7 @@ from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
 from corec.world.restore import load_checkpoint
-from corec.world.shape import world_layout_hash, write_shape
+from corec.world.shape import WORLD_FILE, WORLD_KIND, world_layout_hash, write_shape
 from corec.world.tables import Tables, make_tables
 from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment, SegmentRefused
@@ -35,7 +35,7 @@ from shm.wake import Doorbell
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
 CONTROL: Final = "control.seg"
-WORLD: Final = "world.seg"
+WORLD: Final = WORLD_FILE
 Progress = Callable[[int, int], None]
 
 
@@ -144,7 +144,7 @@ def create(
     tick = checkpoint.tick if checkpoint else 0
     world = Segment.create(
         folder / WORLD,
-        kind="corec world",
+        kind=WORLD_KIND,
         layout_hash=world_hash(plan, config.seed),
         payload_bytes=plan.world_bytes,
         epoch=epoch,
@@ -224,7 +224,7 @@ def _attach_all(
         found = f"{slots} workers and {count} lanes"
         raise SegmentRefused(folder / CONTROL, found, f"1 to {WORKERS_MAX}, lanes for every worker")
     epoch = control.epoch
-    world = _attach(folder / WORLD, "corec world", world_hash(plan, config.seed), epoch)
+    world = _attach(folder / WORLD, WORLD_KIND, world_hash(plan, config.seed), epoch)
     lanes = {}
     for name in lane_files(plan, count):
         lanes[name] = _attach(folder / name, "corec lane", L.LANE_LAYOUT_HASH, epoch)
@@ -353,7 +353,7 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
     """
     for name, kind, wanted in (
         (CONTROL, "corec control", L.CONTROL_LAYOUT_HASH),
-        (WORLD, "corec world", world_hash(plan, config.seed)),
+        (WORLD, WORLD_KIND, world_hash(plan, config.seed)),
         ("in.lane", "corec lane", L.LANE_LAYOUT_HASH),
     ):
         Segment.attach(folder / name, kind=kind, layout_hash=wanted, writable=False).close()

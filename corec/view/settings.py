@@ -44,7 +44,9 @@ def configured(
         )
     processors: dict[str, Processor] = {}
     raw = {"instance_id": NAME, **_plain(config, processors)}
-    return parse_config(raw, overrides=overrides), processors
+    home = os.environ.get(HOME)
+    base = Path(home) if home else None  # else relative paths start in the current folder
+    return parse_config(raw, overrides=overrides, base_dir=base), processors
 
 
 def _plain(value: Any, processors: dict[str, Processor]) -> Any:

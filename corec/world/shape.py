@@ -16,6 +16,8 @@ from corec.plan import Plan
 from corec.world.packing import shape_of
 from shm.layout import layout_hash
 
+WORLD_FILE: Final = "world.seg"
+WORLD_KIND: Final = "corec world"
 SHAPE_FILE: Final = "world.seg.json"
 DIFFERENCES_MAX: Final = 8
 

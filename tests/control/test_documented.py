@@ -23,7 +23,9 @@ def test_every_request_is_a_command() -> None:
     requests = {name.removeprefix("do_") for name in dir(Commands) if name.startswith("do_")}
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a Group
     # these ask the servers, the control segment or the supervisor, not the nucleus
-    assert requests == commands - {"top", "sql", "redis", "reload", "upgrade"}
+    readers = {"hold", "release"}  # of ``corec.attach``
+    assert requests - readers == commands - {"top", "sql", "redis", "reload", "upgrade"}
+    assert {name for name in readers if f"`{name} {{" not in TEXT} == set()
 
 
 def test_every_path_is_documented() -> None:

@@ -1,0 +1,253 @@
+"""``corec.attach``: a running instance, read from its memory and steered through its socket.
+
+The world's segments are mapped read-only; columns are read between two ticks, the commit words
+looked at before and after (``corec.world.columns``). A world that ticks too fast for that is held
+for the copy (``corec.nucleus.lease``): a reader costs the ticks one copy, however large the frame
+is. Each call looks first whether the instance still runs, and maps anew what a restart has made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.control import console
+from corec.control.client import Client
+from corec.control.discover import (
+    Instance,
+    NoInstance,
+    SeveralInstances,
+    find_instance,
+    read_instance,
+)
+from corec.control.fallback import status_of
+from corec.control.patient import ask_again
+from corec.control.protocol import ControlError
+from corec.control.status import committed_tick
+from corec.plan import Plan, Swarm
+from corec.view.alerts import Alert, Reader
+from corec.view.mapped import Mapped
+from corec.view.reading import Digest, Readable, Words
+from corec.world.columns import Apart, read_columns
+
+TRY_SECONDS: Final = 0.03
+"""So long a gap between two ticks is waited for, before the world is held."""
+LOOK_SECONDS: Final = 0.0003
+HOLD_SECONDS: Final = (0.25, 1.0)
+ASK_SECONDS: Final = 30.0
+DIGEST_SECONDS: Final = 300.0
+EVENTS: Final = """
+    SELECT "timestamp", tick, tipo, bloque, entidad, detalle FROM eventos
+     WHERE instance_id = %(instance)s AND tick >= %(since)s
+       AND (%(tipo)s::text IS NULL OR tipo = %(tipo)s::text)
+     ORDER BY "timestamp" DESC, tick DESC, bloque DESC, entidad DESC LIMIT %(limit)s
+"""
+
+
+def attach(name: str | None = None, *, config: str | Path | None = None) -> Attached:
+    """The running instance with this ``instance_id`` (or of this ``config``); without any, the only
+    one.
+
+    Raises:
+        NoInstance: none runs that fits. SeveralInstances: more than one does. (LookupErrors.)
+        Unreachable: it has not made its world yet, or is run by another version.
+    """
+    try:
+        found = find_instance(name, None if config is None else Path(config))
+    except SeveralInstances as error:
+        names = ", ".join(f"{one.instance_id} ({one.folder})" for one in error.found)
+        raise SeveralInstances(
+            error.found, f"several instances are running: {names}; name one: corec.attach('ID')"
+        ) from None
+    return Attached(found)
+
+
+class Attached(Readable):
+    """A running instance; made by ``corec.attach``."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._memory: Mapped | None = Mapped(instance.path)
+
+    @property
+    def instance_id(self) -> str:
+        """Its name."""
+        return self._instance.instance_id
+
+    def _running(self) -> Instance:
+        """The instance as it is now. Raises NoInstance, ValueError after ``close``."""
+        if self._memory is None:
+            raise ValueError(f"this attachment to {self.instance_id} is closed")
+        found = read_instance(self._instance.path)
+        if found is None:
+            raise NoInstance(f"{self.instance_id} does not run any more (or is just starting)")
+        self._instance = found
+        return found
+
+    def _mapped(self) -> Mapped:
+        """Its memory as it is now. Raises NoInstance, Unreachable."""
+        folder = self._running().path
+        assert self._memory is not None
+        if not self._memory.is_still(folder):
+            before, self._memory = self._memory, Mapped(folder)
+            before.close()
+        return self._memory
+
+    def _world(self) -> tuple[Plan, Words]:
+        mapped = self._mapped()
+        return mapped.plan, mapped.words
+
+    def _columns(
+        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        plan, words = self._world()
+        deadline = time.monotonic() + TRY_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                return read_columns(plan, words, swarm, names, blocks)
+            except Apart:
+                time.sleep(LOOK_SECONDS)
+        for seconds in HOLD_SECONDS:
+            try:
+                with self._held(seconds):
+                    return read_columns(plan, words, swarm, names, blocks)
+            except Apart:
+                continue  # the lease ran out; the next is longer
+        raise TimeoutError(
+            f"{self.instance_id}: the columns could not be copied within {HOLD_SECONDS[-1]:g} s, "
+            "for which the world was held; ask for fewer columns or ids"
+        )
+
+    @contextmanager
+    def _held(self, seconds: float) -> Iterator[int]:
+        """The world stands still inside, for so long at most; gives the tick."""
+        with Client(Path(self._running().socket)) as client:
+            found = client.ask("hold", {"seconds": seconds}, ASK_SECONDS)
+            try:
+                yield int(found["tick"])
+            finally:
+                client.ask("release", {"hold": found["hold"]})
+
+    @property
+    def ticks(self) -> int:
+        """The number of the last tick that all of the world has run."""
+        return committed_tick(self._mapped().get)
+
+    def status(self) -> dict[str, Any]:
+        """What ``corec-ctl status --json`` shows."""
+        return status_of(self._running())
+
+    def digest(self) -> Digest:
+        """The hash of all entities' state, and the ``tick`` it is of; the ticks go on meanwhile.
+
+        Raises:
+            ControlError, Unreachable: the instance stops, or has no room for the copy.
+        """
+        found = ask_again(self._running(), "digest", DIGEST_SECONDS)
+        return Digest(found["digest"], int(found["tick"]))
+
+    def events(
+        self, tipo: str | None = None, *, since: int = 0, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        """The last events in the table ``eventos``, oldest first, each with its timestamp.
+
+        Args:
+            tipo: of this kind only, such as ``repair``.
+            since: from this tick on.
+            limit: so many at most.
+
+        Raises:
+            AskFailed: the database can't be reached, or what it answered.
+        """
+        wanted = {"instance": self.instance_id, "tipo": tipo, "since": since, "limit": limit}
+        with console.database(self._running()) as connection:
+            cursor = connection.execute(EVENTS, wanted)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()[::-1]]
+
+    def alerts(
+        self,
+        group: str,
+        *,
+        consumer: str = "python",
+        timeout: float | None = None,
+        from_now: bool = False,
+    ) -> Iterator[Alert]:
+        """The alerts of processors with ``alerts=True``, one after the other, as they come.
+
+        Each is handed over to a ``group`` at least once: an entry of the stream is acknowledged
+        when the loop asks for what follows it, and what was not is handed over again when a program
+        with the same ``group`` and ``consumer`` begins anew. A server that is away is waited for.
+
+        Args:
+            group: a name; each group gets all alerts. Its first reader makes it.
+            consumer: a name in the group, for programs that share its alerts among them.
+            timeout: end when none came for so many seconds; None goes on for ever, 0 takes what is
+                there.
+            from_now: a group that is made now begins with what comes from now on; else with the
+                oldest alert that the stream still has.
+
+        Raises:
+            NoInstance: it has stopped. AskFailed: what its server refused.
+        """
+        reader = Reader(console.streams, self._running, group, consumer, not from_now)
+        return reader.read(timeout)
+
+    def set(self, path: str, value: Any = None, /, **parametros: float) -> int:
+        """Change a setting of the running instance, as ``corec-ctl set``; for parameters also
+        ``set("ID", NAME=0.1)``. Returns the tick after which it counts.
+
+        Raises:
+            ValueError: it can't be changed live, or the value is impossible. ControlError,
+            Unreachable: the instance stops, or does not answer.
+        """
+        changes = {f"bloques.{path}.parametros.{name}": one for name, one in parametros.items()}
+        tick = 0
+        for one_path, one in (changes or {path: value}).items():
+            tick = int(self._ask("set", path=one_path, value=one)["after_tick"])
+        return tick
+
+    def pause(self) -> int:
+        """No further tick begins; returns the last one."""
+        return int(self._ask("pause")["tick"])
+
+    def resume(self) -> int:
+        """Go on; returns the last tick before."""
+        return int(self._ask("resume")["tick"])
+
+    def step(self, ticks: int = 1) -> int:
+        """Run so many ticks while paused; returns the last one. Raises ControlError: not paused."""
+        return int(self._ask("step", ticks=ticks)["tick"])
+
+    def _ask(self, op: str, **args: Any) -> Any:
+        with Client(Path(self._running().socket)) as client:
+            try:
+                return client.ask(op, args, ASK_SECONDS)
+            except ControlError as error:
+                if error.code != "bad_request":
+                    raise
+                raise ValueError(str(error)) from None
+
+    def close(self) -> None:
+        """Give the mapping up; the instance goes on. Closing twice changes nothing."""
+        mapped, self._memory = self._memory, None
+        if mapped is not None:
+            mapped.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._memory is None:
+            return f"<{self.instance_id}: closed>"
+        tick, entities = committed_tick(self._memory.get), self._memory.plan.entidades
+        return f"<{self.instance_id}: {entities:,} entities, tick {tick}>"

@@ -1,0 +1,73 @@
+"""A running instance's memory, mapped to be read: the control words and the world."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+
+from corec import layout as L
+from corec.control.client import Unreachable
+from corec.control.fallback import CONTROL_FILE
+from corec.plan import Plan
+from corec.view.reading import Words
+from corec.world.packing import plan_of
+from corec.world.shape import WORLD_FILE, WORLD_KIND, read_shape, world_layout_hash
+from shm.segment import Segment, SegmentRefused
+
+
+class Mapped:
+    """Both segments of the instance in ``folder``, and the plan of its world.
+
+    Raises:
+        Unreachable: the world is not made yet, or is another version's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        control_path = folder / CONTROL_FILE
+        try:
+            self.inode = control_path.stat().st_ino
+            self.control = Segment.attach(
+                control_path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
+                writable=False,
+            )  # fmt: skip
+            fingerprint = int(self.control.words[L.C_CONFIG_HASH])
+            self.world = Segment.attach(
+                folder / WORLD_FILE, kind=WORLD_KIND,
+                layout_hash=world_layout_hash(fingerprint), writable=False,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise Unreachable(f"{folder}: its world is not made yet; try again soon") from None
+        except SegmentRefused as error:
+            raise Unreachable(f"{error} (is it run by another version of CoreC?)") from None
+        shape = read_shape(folder)
+        if shape is None or self.world.epoch != self.control.epoch:
+            raise Unreachable(f"{folder}: its world is being made; try again soon")
+        self.plan: Plan = plan_of(shape["swarms"])
+        self.words = _as_words(self.world)
+
+    def is_still(self, folder: Path) -> bool:
+        """Whether the instance in ``folder`` has this memory and no other by now."""
+        try:
+            return (folder / CONTROL_FILE).stat().st_ino == self.inode
+        except FileNotFoundError:
+            return False
+
+    def get(self, word: int) -> int:
+        """A control word."""
+        return int(self.control.words[word])
+
+    def close(self) -> None:
+        """Unmap; nothing may look at ``words`` any more."""
+        del self.words
+        self.control.close()
+        self.world.close()
+
+
+def _as_words(segment: Segment) -> Words:
+    """The segment as an array that compiled code takes, which wants it writable. It is not: the
+    mapping is read-only, so a store through this array would end the process, not the world."""
+    payload = segment.payload
+    memory = (ctypes.c_uint8 * payload.size).from_address(payload.ctypes.data)
+    return np.ctypeslib.as_array(memory).view(np.uint64)

@@ -1,0 +1,205 @@
+"""``corec.attach``: a living instance, read beside its ticks, held against ``corec.World``."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+import redis
+
+import corec
+from corec.control.client import Client
+from corec.control.discover import NoInstance
+from corec.control.protocol import ControlError
+from corec.view import attached as module
+from corec.view.attached import Attached
+from tests.support.instance import Running
+from tests.support.processes import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+FIRST = 290  # id of the first detector
+
+
+@pytest.fixture
+def world(living: Running) -> Iterator[Attached]:
+    """Attached to the only instance, which ticks at 200 Hz."""
+    with corec.attach() as found:
+        found.set("tick_hz", 200)
+        found.resume()
+        yield found
+
+
+def at(living: Running, tick: int) -> corec.World:
+    """What the instance was after ``tick``, when no reading had come."""
+    found = corec.World(living.instance.config_path)
+    found.run(tick)
+    return found
+
+
+@pytest.mark.parametrize("hz", [200, 0])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_frame_is_the_world_at_its_tick(
+    world: Attached, living: Running, hz: int, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two ticks, or, when that can't be, while the world is held."""
+    world.set("tick_hz", hz)
+    if held:
+        monkeypatch.setattr(module, "TRY_SECONDS", 0.0)
+    first = world.frame("sensores")
+    frame = world.frame("sensores", ["id", "valor", "fallos"], ids=[0, 289, 120, 49, 50])
+    assert frame.tick >= first.tick
+    with at(living, first.tick) as same:
+        assert same.frame("sensores")["valor"].tobytes() == first["valor"].tobytes()
+        same.run(frame.tick - first.tick)
+        wanted = same.frame("sensores", ["valor"], ids=frame.ids)
+        assert wanted["valor"].tobytes() == frame["valor"].tobytes()
+    assert frame.columns == ["id", "valor", "fallos"]
+    before = world.ticks
+    wait_until(lambda: world.ticks > before, "the next tick")
+
+
+def test_readings_alerts_and_the_digest(world: Attached, living: Running) -> None:
+    """What came in through the streams, given to a ``World`` at the same tick, makes the same."""
+    tick = world.pause()
+    taken = living.status()["messages_in"]
+    noise = np.random.default_rng(3).normal(20.0, 0.1, 40).astype(np.float32)
+    ids = np.repeat([FIRST, FIRST + 39], 41)
+    values = np.tile(np.append(noise, np.float32(99.0)), 2)
+    packed = b"".join(
+        struct.pack("!Ibf?", one, 3, value, True)
+        for one, value in zip(ids.tolist(), values.tolist(), strict=True)
+    )
+    with redis.Redis.from_url(living.instance.environment["COREC_REDIS_URL"]) as client:
+        client.xadd("corec:{corec1}:in:3", {"m": packed})
+    wait_until(
+        lambda: living.status()["processes"] and _inbox(world) > 0, "the readings in the inbox"
+    )
+    assert world.step(2) == tick + 2
+    wait_until(lambda: living.status()["messages_in"] == taken + len(ids), "them being counted")
+    with at(living, tick) as same:
+        same.tick({"detectores": (ids, values)})
+        emitted = same.messages()
+        same.run(1)
+        found = world.digest()
+        assert (found, found.tick) == (same.digest(), tick + 2)
+        for one in (FIRST, FIRST + 39, 7):
+            assert world.entity(one) == same.entity(one)
+        windows = world.frame("detectores", ["values", "seen"], ids=[FIRST])
+        assert windows["seen"].tolist() == [41]
+        assert windows["values"][0, -41:].tolist() == values[:41].tolist()
+        assert world.means("detectores") == same.means("detectores")
+        keys = same.blocks()[0].keys()
+        assert world.blocks() == same.blocks()
+        assert {"umbral", "fitness", "tick"} <= keys
+    alerts = list(world.alerts("first", timeout=2.0))
+    assert [(a.tick, a.id, a.canal) for a in alerts] == [
+        (tick + 1, int(m["id"]), 3) for m in emitted if m["canal"] == 3
+    ]
+    assert {a.id for a in alerts} == {FIRST, FIRST + 39}
+    assert all(a.valor > 0.5 and a.procesador.endswith("detector") for a in alerts)
+    assert list(world.alerts("first", timeout=0)) == []
+    taken_one = list(islice(world.alerts("second", timeout=2.0), 1))
+    assert list(world.alerts("second", timeout=0)) == alerts
+    assert taken_one == alerts[:1]
+    assert list(world.alerts("third", timeout=0, from_now=True)) == []
+
+
+def _inbox(world: Attached) -> int:
+    """Readings that wait in the instance's inbox, by what ``status`` says of its lane."""
+    lanes = [lane for lane in world.status()["lanes"] if lane["lane"] == "in"]
+    return sum(int(lane["used_bytes"]) for lane in lanes)
+
+
+def test_one_entity_is_what_the_command_shows(world: Attached, living: Running) -> None:
+    world.pause()
+    shown = json.loads(living.instance.ctl("entity", "42", "--json").out)
+    assert world.entity(42) == shown
+    assert shown["tick"] == world.ticks
+    with pytest.raises(LookupError, match="ids go from 0 to 359"):
+        world.entity(360)
+
+
+def test_events_come_from_the_table(world: Attached, living: Running) -> None:
+    with at(living, 10) as same:
+        expected = same.events()
+    assert len(expected) == 3
+    found: list[dict[str, object]] = []
+
+    def there() -> bool:
+        found[:] = world.events("repair")
+        return len(found) == 3
+
+    wait_until(there, "three repairs in the table")
+    assert [{k: v for k, v in e.items() if k != "timestamp"} for e in found] == expected
+    assert world.events("repair", since=6) == []
+    assert world.events("repair", limit=1) == found[-1:]
+    assert {e["tipo"] for e in world.events()} >= {"repair"}
+
+
+def test_settings_go_through_the_socket(world: Attached) -> None:
+    assert world.set("tick_hz", 150) <= world.ticks
+    assert world.status()["tick_hz"] == 150
+    with pytest.raises(ValueError, match="value: found -1, expected a number from 0"):
+        world.set("tick_hz", -1)
+    with pytest.raises(ValueError, match=r"path: found 'bloques.sensores.canal'"):
+        world.set("bloques.sensores.canal", 4)
+    with pytest.raises(ControlError, match="expected a paused one"):
+        world.step()
+    tick = world.pause()
+    assert world.step(3) == tick + 3
+    assert world.resume() == tick + 3
+
+
+def test_who_is_not_there_is_said(world: Attached) -> None:
+    with pytest.raises(NoInstance, match=r"no instance 'other' is running \(running: corec1\)"):
+        corec.attach("other")
+    with pytest.raises(ValueError, match="swarm: found none, expected one of sensores, detectores"):
+        world.frame()
+    with pytest.raises(ValueError, match="columns: found 'values'"):
+        world.frame("sensores", ["values"])
+    assert world.swarms == ["sensores", "detectores", "brittle"]
+    assert "corec1" in repr(world)
+    world.close()
+    world.close()
+    with pytest.raises(ValueError, match="closed"):
+        world.frame("sensores")
+
+
+def test_a_hold_that_nobody_releases_ends_by_itself(world: Attached, living: Running) -> None:
+    with Client(living.instance.folder / "control.sock") as client:
+        held = client.ask("hold", {"seconds": 0.3})
+        assert world.ticks == held["tick"]
+        wait_until(lambda: world.ticks > held["tick"], "the lease to run out")
+        assert client.ask("release", {"hold": held["hold"]}) == {
+            "released": False, "held_seconds": None
+        }  # fmt: skip
+        again = client.ask("hold", {"seconds": 1.0})
+        assert client.ask("release", {"hold": again["hold"]})["released"] is True
+        for seconds in (0, 1.5, "x", None):
+            with pytest.raises(ControlError, match=r"seconds: found .* expected seconds up to 1"):
+                client.ask("hold", {"seconds": seconds})
+        assert client.ask("release", {"hold": 10**9})["released"] is False
+
+
+def test_it_is_told_when_it_stops_and_found_when_it_comes_again(
+    world: Attached, living: Running
+) -> None:
+    """The last test: the attachment outlives the instance."""
+    reader = world.alerts("last", from_now=True)
+    assert living.stop().code == 0
+    for act in (lambda: world.frame("sensores"), lambda: world.ticks, lambda: next(reader)):
+        with pytest.raises(NoInstance, match="corec1 does not run any more"):
+            act()
+    with pytest.raises(NoInstance, match="no instance is running; start one with: corec run"):
+        corec.attach()
+    again = living.instance.start("--workers", "1")
+    again.ready(seconds=120.0)
+    frame = world.frame("sensores")
+    with at(living, frame.tick) as same:
+        assert same.frame("sensores")["valor"].tobytes() == frame["valor"].tobytes()
+    world.set("tick_hz", 100)
