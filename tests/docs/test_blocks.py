@@ -92,6 +92,13 @@ def test_python_blocks(corec1: Instance, name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_readme_looks_from_python(corec1: Instance) -> None:
+    (block,) = [b for b in blocks(ROOT / "README.md", "python") if "corec.attach" in b.text]
+    done = _run(corec1, [sys.executable, "-"], block.text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "'canal': 1" in done.stdout
+
+
 def test_statements(corec1: Instance) -> None:
     """Each statement is understood, and those about blocks and messages find some."""
     test_python_blocks(corec1, "sql.md")  # makes the table of messages

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 
@@ -17,7 +21,7 @@ from corec.control.discover import NoInstance
 from corec.control.protocol import ControlError
 from corec.view import attached as module
 from corec.view.attached import Attached
-from tests.support.instance import Running
+from tests.support.instance import REPO, Running
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -107,6 +111,23 @@ def test_readings_alerts_and_the_digest(world: Attached, living: Running) -> Non
     assert list(world.alerts("second", timeout=0)) == alerts
     assert taken_one == alerts[:1]
     assert list(world.alerts("third", timeout=0, from_now=True)) == []
+    _example_prints(living, len(alerts))
+
+
+def _example_prints(living: Running, alerts: int) -> None:
+    """``examples/alerts.py`` as it stands: it prints them all, ends by Ctrl-C, and prints none
+    again."""
+    words = [sys.executable, "-u", str(REPO / "examples" / "alerts.py")]
+    environment = {**living.instance.environment}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as example:
+        assert example.stdout is not None
+        lines = [example.stdout.readline() for _ in range(alerts)]
+        example.send_signal(signal.SIGINT)
+        assert example.wait(30) == 0
+    assert all(re.fullmatch(r"tick \d+: entity \d+ says [01]\.\d\d\n", line) for line in lines)
+    with corec.attach() as again:
+        pending = list(again.alerts("mailer", timeout=0))
+    assert len(pending) <= 1  # the last may have been in its hands
 
 
 def _inbox(world: Attached) -> int:

@@ -1,0 +1,39 @@
+"""The programs in ``examples/`` that need no instance, run as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.instance import REPO
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile an entity
+
+
+def _output(name: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COREC_")}
+    environment["PYTHONPATH"] = str(REPO)
+    done = subprocess.run(
+        [sys.executable, str(REPO / "examples" / name)], cwd=REPO, env=environment, text=True,
+        capture_output=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_parameter_of_the_running_world() -> None:
+    usual, faster = (int(line.rpartition(" ")[2]) for line in _output("parameter.py").splitlines())
+    assert 4_500 < usual < 5_500  # after 200 ticks of 0.005 half of them have got beyond 1
+    assert 9_000 < faster < 10_100
+
+
+def test_the_state_as_a_table() -> None:
+    if importlib.util.find_spec("pandas") is None:
+        pytest.skip("pandas is not installed here")
+    text = _output("dataframe.py")
+    assert "'tick': 200" in text
+    assert "replaced" in text
