@@ -44,6 +44,7 @@ WALL_CLOCK = {
     "corec/supervisor/telling.py": "time of an event",
     "corec/supervisor/begin.py": "start shown in instance.json",
     "corec/supervisor/segments.py": "start shown in status",
+    "corec/view/world.py": "tick clock of a world in this process",
     "corec/worker/leader.py": "tick clock; the pace of a replaced leader's first tick",
     "corec/worker/telling.py": "when a processor raised, as shown",
     "corec/world/kept.py": "date of a checkpoint, always later than those there are",
