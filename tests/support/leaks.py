@@ -56,6 +56,23 @@ def _tmpfs_names() -> set[str]:
     return names
 
 
+def _used(name: str) -> bool:
+    """Whether some process has it open or mapped: none of the test's is left, so it is another's.
+
+    What went away since it was listed was another's, too.
+    """
+    path = f"/dev/shm/{name}"
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if path in (process / "maps").read_text(errors="replace"):
+                return True
+            if any(os.readlink(fd).startswith(path) for fd in (process / "fd").iterdir()):
+                return True
+        except OSError:
+            continue  # it ended meanwhile, or is another user's
+    return not Path(path).exists()
+
+
 def _become_subreaper(on: bool) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
@@ -99,7 +116,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     _become_subreaper(False)
     now = _descriptors()
     leaked_fds = {fd: now[fd] for fd in now if before_fds.get(fd) != now[fd]}
-    leaked_names = _tmpfs_names() - before_names
+    leaked_names = {name for name in _tmpfs_names() - before_names if not _used(name)}
     assert not leaked, f"processes left: {leaked}"
     assert not leaked_fds, f"file descriptors left: {leaked_fds}"
     assert not leaked_names, f"files left in /dev/shm: {leaked_names}"
