@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ from corec.private import make_private
 from corec.project import CHECKOUT, HOME, default_config, named_config, project_of
 
 KEPT: Final = 4
+KEPT_MAX: Final = 32
+UNUSED_SECONDS: Final = 14 * 86400.0
 _PREFIX: Final = "k-"
 
 
@@ -86,7 +89,8 @@ def _base() -> Path:
 def prepare() -> None:
     """Choose the folder for this process and its children: ``NUMBA_CACHE_DIR``, else the first
     usable of ``var/cache`` of the checkout (for its own project), the user's cache folder, the
-    temporary folder; in it, one subfolder per state of the sources, the newest few being kept."""
+    temporary folder; in it, one subfolder per state of the sources. Several checkouts, versions and
+    projects share that place: what was used in the last two weeks stays, and a few in any case."""
     base = _base()
     folder = base / _key()
     fresh = not folder.is_dir()
@@ -94,6 +98,7 @@ def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if fresh:
             folder.chmod(0o700)  # umask 0777 would have closed it to us, for good
+        os.utime(folder)  # when it was last used
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if fresh:
@@ -102,9 +107,10 @@ def prepare() -> None:
 
 def _prune(base: Path) -> None:
     with contextlib.suppress(OSError):
-        known = sorted(base.glob(f"{_PREFIX}*"), key=lambda path: path.stat().st_mtime)
-        for old in known[:-KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        used = sorted((path.stat().st_mtime, path) for path in base.glob(f"{_PREFIX}*"))
+        for number, (at, old) in enumerate(reversed(used)):
+            if number >= KEPT_MAX or (number >= KEPT and time.time() - at > UNUSED_SECONDS):
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def cache_folder() -> Path:

@@ -200,6 +200,8 @@ C_SUPERVISOR_PID: Final = 21
 C_BEAT_NS: Final = 22
 C_COUNTED: Final = 23  # see corec.world.counts
 C_REST: Final = 24  # counts up: odd while the workers are to leave at a tick boundary
+C_HZ_CONFIGURED: Final = 25  # * what the configuration says, while C_TICK_HZ may be set otherwise
+C_CARGA_CONFIGURED: Final = 26  # * likewise for C_CARGA
 
 # line 2: nucleus
 C_LIMIT_TICK: Final = 32  # no tick beyond this one starts

@@ -37,6 +37,11 @@ GROUPS: tuple[Group, ...] = (
     Group("messages", "messages through Valkey, out and in: the server, XADD, Celery", "messages"),
     Group("start", "new world, restored world, adopted world: command to first tick", "start"),
     Group("recovery", "SIGKILL of a worker to the next commit; a Ray actor", "recovery"),
+    Group(
+        "checkpoint",
+        "a digest and a checkpoint of full histories, at rest and under input",
+        "checkpoint",
+    ),
     Group("memory", "PSS of every process, idle and with 10^6 entities", "memory"),
 )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from corec.entities.processor import micro
+from corec.entities.processor import celu, micro
 from corec.processors.sensor import start
+
+FILL = 1000.0
+"""A reading that counts as four, as many as one call may keep."""
 
 
 @micro(
@@ -18,3 +21,14 @@ def recorder(me: Any) -> Any:
     x = me.mu + me.phi * (me.valor - me.mu) + me.noise * (me.random() - 0.5)
     me.values.push(x)
     return x
+
+
+@celu(history={"values": ("f4", 200)})
+def keeper(me: Any, value: Any) -> Any:
+    """Keeps its last 200 readings; ``FILL`` counts as four different ones."""
+    if value < 1000.0:
+        me.values.push(value)
+    else:
+        for k in range(4):
+            me.values.push(me.random() + k)
+    return 0.0

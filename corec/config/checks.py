@@ -7,7 +7,7 @@ these faults from the list.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -22,10 +22,16 @@ from corec.config.servers import (
 from corec.config.swarm import ENTITIES_MAX
 from corec.config.umbral import umbral_faults
 
+TICK_HZ_MIN: Final = 1e-6
+"""A tick in eleven days."""
+TICK_HZ_MAX: Final = 1_000_000
+RATE_ALLOWED: Final = "0 (as fast as possible), or a number from 0.000001 to 1000000"
+
 
 def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
     """Every fault between keys in ``raw``, which need not be valid otherwise."""
     return [
+        *_rate_faults(raw.get("tick_hz")),
         *_bloque_faults(raw.get("bloques")),
         *_server_faults(
             "db_config", raw, ("dbname", "user", "host"), (), DB_SCHEMES, DB_URL_ALLOWED
@@ -34,6 +40,17 @@ def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
             "redis_config", raw, ("host",), ("username",), REDIS_SCHEMES, REDIS_URL_ALLOWED
         ),
     ]
+
+
+def rate_allowed(value: float) -> bool:
+    """Whether ``tick_hz`` may be ``value``: a rate so low that no tick is ever due is none."""
+    return value == 0 or TICK_HZ_MIN <= value <= TICK_HZ_MAX
+
+
+def _rate_faults(value: object) -> Iterator[Fault]:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 0 < value < TICK_HZ_MIN:  # type: ignore[operator]  # it is a number
+        yield Fault("tick_hz", found_text(value, ("tick_hz",)), RATE_ALLOWED)
 
 
 def _bloque_faults(bloques: object) -> Iterator[Fault]:

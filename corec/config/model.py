@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from corec.config.checks import cross_faults
+from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, cross_faults
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import (
     Autoreparacion,
@@ -114,12 +114,12 @@ class Config(Section):
         le=2**64 - 1,
     )
     tick_hz: float = key(
-        "a number from 0 to 1000000 (0: as fast as possible)",
+        RATE_ALLOWED,
         "Ticks per second.",
         10.0,
         strict=True,
         ge=0,
-        le=1_000_000,
+        le=TICK_HZ_MAX,
     )
     workers: _Workers = key(
         '"auto" (one per available CPU) or an integer from 1 to 1024',

@@ -78,6 +78,18 @@ def waiting(what: str, *, quiet: bool) -> Iterator[None]:
         yield
 
 
+def as_value(text: str) -> Any:
+    """A word of the command line as a value: a number, or what JSON says, else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return float(text)  # .5, 1., nan
+    except ValueError:
+        return text
+
+
 def ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:
     """What the instance's control socket answers to ``op``."""
     with Client(Path(instance.socket), ASK_SECONDS) as client:

@@ -24,6 +24,7 @@ from corec.control.asking import (
     ConfigOption,
     InstanceOption,
     JsonOption,
+    as_value,
     ask,
     explained,
     fail,
@@ -256,15 +257,16 @@ def step(
 @app.command("set")
 def set_value(
     path: Annotated[str, typer.Argument(metavar="PATH", help="tick_hz or carga.")],
-    value: Annotated[float, typer.Argument(metavar="VALUE", help="A number.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="A number.")],
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change tick_hz or carga of the running instance, until it is started again."""
+    """Change tick_hz or carga of the world; holds until the configuration says something new."""
     with explained():
         found = find_instance(instance, config)
-        output(ask(found, "set", HOLD_ASK_SECONDS, path=path, value=value), as_json, show.pairs)
+        meant = as_value(value)
+        output(ask(found, "set", HOLD_ASK_SECONDS, path=path, value=meant), as_json, show.pairs)
 
 
 @app.command()

@@ -247,6 +247,12 @@ def read_counters(block, row, fresh):
     return int64(-1)
 
 
+@njit(inline="always")
+def pushed(count, seen, whole, length):
+    """How many values of a ring are to be written, its counter having been ``seen`` before."""
+    return min(count if whole or count < seen else count - seen, length)
+
+
 @njit(
     types.int64(
         _TABLE, _TABLE, _I64, _I64, types.int64[::1], types.int64[::1], types.int64[::1],
@@ -283,9 +289,7 @@ def save_history(
             slots = row[Z_RING_SLOTS + r]
             values = int64(0)
             for i in range(n):
-                count = fresh[start + i]
-                new = count if whole or count < seen[start + i] else count - seen[start + i]
-                values += min(new, length)
+                values += pushed(fresh[start + i], seen[start + i], whole, length)
             head = 8 if values == 0 else 8 + 8 * n + pad8(4 * n)
             if at + head + pad8(4 * values) > end:
                 return NO_ROOM
@@ -300,14 +304,15 @@ def save_history(
             table = block[S_HIST] + row[Z_RING_HIST + r]
             for i in range(n):
                 ahead = i + PREFETCH
-                if ahead < n:
+                if ahead < n and (whole or fresh[start + ahead] != seen[start + ahead]):
                     next_place = (fresh[start + ahead] - 1) % slots
                     prefetch(table + 4 * (ahead * slots + next_place))
                 count = fresh[start + i]
-                new = count if whole or count < seen[start + i] else count - seen[start + i]
-                new = min(new, length)
+                new = pushed(count, seen[start + i], whole, length)
                 counts[i] = count
                 taken[i] = uint32(new)
+                if new == 0:  # the divisions would cost more than all the rest
+                    continue
                 ring = table + 4 * i * slots
                 place = (count - new) % slots
                 for _ in range(new):

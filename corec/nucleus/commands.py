@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from corec import layout as L
+from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, rate_allowed
 from corec.config.effect import effect_of
 from corec.control.protocol import ControlError, Request, brief
 from corec.control.status import committed_tick
@@ -27,7 +28,7 @@ from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
 from corec.nucleus.lease import Leases
 from corec.nucleus.views import Views
-from corec.runtime import Runtime, float_to_word
+from corec.runtime import Runtime, float_to_word, word_to_float
 from corec.world.inspect import block, entity
 from corec.world.snapshot import Abandoned
 
@@ -46,6 +47,8 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 def _when(path: object) -> str:
     """How a key that can't be set takes effect."""
+    if path == "workers":
+        return "their number changes by: corec-ctl workers N"
     try:
         return f"this key changes {effect_of(path if isinstance(path, str) else '')}"
     except KeyError:
@@ -62,6 +65,7 @@ class Commands:
         self.checkpoints = checkpoints
         self.holder = holder
         self.leases = Leases(holder)
+        self.events = checkpoints.events
         self.digests = Digester(rt, holder, checkpoints.aside)
         self.views = views
         self._stepping = asyncio.Lock()
@@ -208,13 +212,14 @@ class Commands:
         )
 
     async def do_set(self, args: Mapping[str, Any]) -> Any:
-        """Change ``tick_hz`` or ``carga`` of the running world (not of the config file)."""
+        """Change ``tick_hz`` or ``carga`` of the world (not of the config file)."""
         only(args, "path", "value")
         self._not_while_draining()
         path = args.get("path")
         if path == "tick_hz":
-            allowed = "a number from 0 to 1000000 (0: flat out)"
-            value = number(args, "value", 0.0, 1e6, allowed)
+            value = number(args, "value", 0.0, TICK_HZ_MAX, RATE_ALLOWED)
+            if not rate_allowed(value):
+                raise ControlError(f"value: found {value}, expected {RATE_ALLOWED}", "bad_request")
             word = L.C_TICK_HZ
         elif path == "carga":
             allowed = "a number above 0 and at most 1"
@@ -225,9 +230,12 @@ class Commands:
                 f"path: found {brief(path)}, expected tick_hz or carga; {_when(path)}",
                 "bad_request",
             )
+        before = word_to_float(self.rt.get(word))
         self.rt.set(word, float_to_word(value))
         tick = await self._in_effect()
-        log.info("set", path=path, value=value, after_tick=tick)
+        log.info("set", path=path, value=value, before=before, after_tick=tick)
+        detail = {"path": path, "value": value, "before": before, "after_tick": tick}
+        self.events.emit("setting_changed", detail)
         return {"path": path, "value": value, "after_tick": tick}
 
     async def do_snapshot(self, args: Mapping[str, Any]) -> Any:

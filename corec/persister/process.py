@@ -38,7 +38,6 @@ from corec.persister.gaps import newly_lost
 from corec.persister.generation import Generation
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.owner import Lease
-from corec.persister.schema import Connection
 from corec.persister.shown import Shown, broker_left
 from corec.persister.source import (
     LaneSource,
@@ -52,7 +51,7 @@ from corec.persister.spool import Spool
 from corec.persister.spool_format import Extent
 from corec.persister.spooler import SILENT_S, Spooler
 from corec.persister.upkeep import Upkeep
-from corec.persister.writer import World, Writer, abandon, connect
+from corec.persister.writer import Listening, World, Writer, abandon, connect, silent_seconds
 from corec.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
 from shm.lane import LaneCorrupt
@@ -111,7 +110,7 @@ class Persister:
         keep = None if seconds is None else timedelta(seconds=seconds)
         self.upkeep = Upkeep(rt.folder, instance, keep)
         self.parent = os.getppid()
-        self.connection: Connection | None = None
+        self.connection: Listening | None = None
         self.backoff = Backoff()
         self.rows_elsewhere = 0
         self.suspect_tick = -1
@@ -154,7 +153,7 @@ class Persister:
             if self.stop_since is None and self.stopping():
                 self.stop_since = now
                 self.stop_seen.set()
-            silent = 0.0 if self.busy_since is None else now - self.busy_since
+            silent = silent_seconds(self.busy_since, self.connection)
             if silent > SILENT_S:
                 self.shown.waiting(L.REASON_UNREACHABLE, f"no answer for {SILENT_S:.0f} s")
             if self.stopping() and silent > STOP_SILENCE_S and self.connection is not None:
@@ -375,7 +374,7 @@ class Persister:
         now = time.monotonic()
         if self.away_since is not None:
             return max(1e-9, now - self.away_since)
-        silent = 0.0 if self.busy_since is None else now - self.busy_since
+        silent = silent_seconds(self.busy_since, self.connection)
         return silent if silent > SILENT_S else 0.0
 
     def paced(self) -> bool:

@@ -17,6 +17,7 @@ import contextlib
 import itertools
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -142,14 +143,37 @@ class Written(NamedTuple):
     copied_bytes: int
 
 
-async def connect(conninfo: str, *, embedded: bool = True) -> Connection:
+class Listening(psycopg.AsyncConnection[Any]):
+    """A connection that knows when the server last answered, or took more of what is sent to it:
+    a transaction of many steps may be long without being stuck."""
+
+    heard = 0.0
+    """CLOCK_MONOTONIC."""
+
+    async def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Psycopg's one way to wait for the server."""
+        try:
+            return await super().wait(*args, **kwargs)
+        finally:
+            self.heard = time.monotonic()
+
+
+def silent_seconds(busy_since: float | None, connection: Listening | None) -> float:
+    """How long an operation that began at ``busy_since`` has had no answer; 0: there is none."""
+    if busy_since is None:
+        return 0.0
+    heard = 0.0 if connection is None else connection.heard
+    return time.monotonic() - max(busy_since, heard)
+
+
+async def connect(conninfo: str, *, embedded: bool = True) -> Listening:
     """A connection in autocommit mode; ``embedded``: to CoreC's own server.
 
     Raises psycopg.Error, OSError.
     """
     options: dict[str, Any] = dict(_CONNECT)
     with shielded(embedded=embedded):
-        connection: Connection = await psycopg.AsyncConnection.connect(
+        connection = await Listening.connect(
             conninfo, autocommit=True, prepare_threshold=None, **options
         )
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:

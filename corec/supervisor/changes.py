@@ -269,10 +269,10 @@ class Changes:
         self._done(None, aceptada=True, claves=differs)
 
     def _taken_over(self, fresh: Config, roles: frozenset[str], workers: int) -> Steps:
-        before, self.rt.config = self.rt.config, fresh
+        self.rt.config = fresh
 
         def words() -> None:
-            regroup.take_over(self.rt, before, fresh, self.group.tables)
+            regroup.take_over(self.rt, fresh, self.group.tables)
 
         sinks = self._sinks(roles)
         yield from self._ended(sinks)

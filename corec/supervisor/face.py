@@ -16,6 +16,7 @@ from corec.log import get_logger
 from corec.runtime import Runtime, word_to_float
 from corec.supervisor.note import Notes
 from corec.supervisor.segments import world_tick
+from corec.world.settings import set_otherwise
 
 log = get_logger("corec.supervisor")
 STATUS_SECONDS = 1.0
@@ -56,6 +57,9 @@ class Face(Notes):
             f"{rt.plan.entidades:,} entities in {rt.plan.n_blocks:,} blocks, "
             f"{rt.get(L.C_WORKERS)} workers, from tick {world_tick(rt)}"
         )
+        for name, value in set_otherwise(rt).items():
+            said = getattr(rt.config, name)
+            self.note(f"{name} is {value:g}, as it was set; the configuration says {said:g}")
         self.note(f"dashboard {rt.info['http_url']}/  metrics {rt.info['http_url']}/metrics")
 
     def status(self, rt: Runtime) -> None:

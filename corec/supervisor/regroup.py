@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from corec import layout as L
 from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.effect import changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
 from corec.plan import with_settings
-from corec.runtime import Runtime, float_to_word
+from corec.runtime import Runtime
 from corec.supervisor.wishes import Wishes
+from corec.world import settings
 from corec.world.tables import Tables, settle
 
 EVERYBODY: Final = frozenset({"nucleus", "persister", "broker", "worker"})
@@ -72,12 +72,9 @@ def _readers(path: str) -> frozenset[str]:
     return _CONCERNS[path]
 
 
-def take_over(rt: Runtime, before: Config, after: Config, tables: Tables) -> None:
-    """What of a new configuration lies in memory. The nucleus is gone meanwhile, so its words have
-    one writer; the workers are at rest where the swarms' settings change."""
+def take_over(rt: Runtime, after: Config, tables: Tables) -> None:
+    """What of ``after``, which is ``rt.config`` now, lies in memory. The nucleus is gone meanwhile,
+    so its words have one writer; the workers are at rest where the swarms' settings change."""
     rt.plan = with_settings(rt.plan, after)
     settle(tables.swarms, rt.plan)
-    if after.tick_hz != before.tick_hz:
-        rt.set(L.C_TICK_HZ, float_to_word(after.tick_hz))
-    if after.carga != before.carga:
-        rt.set(L.C_CARGA, float_to_word(after.carga))
+    settings.settle(rt)

@@ -18,10 +18,10 @@ import numpy as np
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.plan import Plan
-from corec.runtime import EVENT_ROLES, Runtime, float_to_word
+from corec.runtime import EVENT_ROLES, Runtime
 from corec.supervisor.memory import memory_limit
 from corec.supervisor.wishes import WORKERS_MAX
-from corec.world import counts
+from corec.world import counts, settings
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
@@ -193,6 +193,8 @@ def create(
             words[L.C_IN_POS + copy * size : L.C_IN_POS + (copy + 1) * size] = table
     rt = _runtime(config, plan, folder, control, world, lanes, workers)
     counts.begin(rt, checkpoint.head if checkpoint else None)
+    if checkpoint:
+        settings.restore(rt, checkpoint.head)
     os.rename(half, folder / CONTROL)
     control.path = folder / CONTROL
     return rt, tables
@@ -328,8 +330,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
     rt.set(L.C_BASE_TICK, world_tick(rt))
     rt.set(L.C_START_MONO_NS, time.monotonic_ns())
     rt.set(L.C_START_UNIX_NS, time.time_ns())
-    rt.set(L.C_TICK_HZ, float_to_word(rt.config.tick_hz))
-    rt.set(L.C_CARGA, float_to_word(rt.config.carga))
+    settings.settle(rt)
     rt.set(L.C_PAUSED, 0)
     rt.set(L.C_STEP_LIMIT, 0)
     rt.set(L.C_OVERRUNS, 0)

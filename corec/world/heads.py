@@ -20,6 +20,7 @@ from corec.world.counts import by_slot
 from corec.world.kept import survey
 from corec.world.packing import shape_of
 from corec.world.restore import check_parts
+from corec.world.settings import in_head
 
 
 class Applied(NamedTuple):
@@ -59,6 +60,7 @@ def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
         "swarms": shape_of(rt.plan),
         "in_positions": _in_positions(rt, tick),
         "counts": by_slot(rt),
+        "settings": in_head(rt),
         "lanes": {
             "in": rt.inbox.head,
             "out": [lane.head for lane in rt.out],

@@ -101,8 +101,7 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
             "history": [[h.name, h.length] for h in s.processor.history],
             "means": list(s.processor.means),
             "parametros": {
-                name: value
-                for (name, _), value in zip(s.processor.params, s.params, strict=True)
+                name: value for (name, _), value in zip(s.processor.params, s.params, strict=True)
             },
         }
         for s in plan.swarms

@@ -83,6 +83,8 @@ def test_the_promised_line() -> None:
         (small(tick_hz="10"), "tick_hz", '"10"'),
         (small(tick_hz=True), "tick_hz", "true"),
         (small(tick_hz=-0.5), "tick_hz", "-0.5"),
+        (small(tick_hz=1e-320), "tick_hz", "1e-320"),
+        (small(tick_hz=9.9e-7), "tick_hz", "9.9e-07"),
         (small(workers=0), "workers", "0"),
         (small(workers="all"), "workers", '"all"'),
         (small(workers=True), "workers", "true"),

@@ -247,7 +247,7 @@ files = st.fixed_dictionaries(
     {"instance_id": names, "bloques": bloques},
     optional={
         "seed": st.integers(0, 2**64 - 1),
-        "tick_hz": st.floats(0, 1e6) | st.integers(0, 10**6),
+        "tick_hz": st.floats(1e-6, 1e6) | st.integers(0, 10**6),
         "workers": st.just("auto") | st.integers(1, 1024),
         "carga": st.floats(0, 1, exclude_min=True),
         "http": st.fixed_dictionaries({}, optional={"port": st.integers(0, 65_535)}),

@@ -91,6 +91,9 @@ def test_usage_errors(instance: Running) -> None:
     assert "no block" in ctl("block", "three:00000", code=1)
     assert "found a running world" in ctl("step", code=1)
     assert "tick_hz or carga" in ctl("set", "seed", "3", code=2)
+    assert "corec-ctl workers N" in ctl("set", "workers", "3", code=2)
+    assert "by reload" in ctl("set", "log.level", "debug", code=2)
+    assert "expected 0 (as fast as possible), or" in ctl("set", "tick_hz", "1e-320", code=2)
 
 
 @pytest.mark.slow

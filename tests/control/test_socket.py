@@ -158,6 +158,8 @@ def test_set_changes_the_words(instance: Running) -> None:
         assert (status["tick_hz"], status["carga"]) == (50.0, 0.5)
         for bad in (
             {"path": "tick_hz", "value": -1},
+            {"path": "tick_hz", "value": 1e-320},
+            {"path": "tick_hz", "value": True},
             {"path": "tick_hz", "value": "10"},
             {"path": "carga", "value": 0},
             {"path": "seed", "value": 1},

@@ -32,6 +32,7 @@ WALL_CLOCK = {
     "corec/bench/world.py": "tick clock of a world without processes",
     "corec/broker/events.py": "time of an event",
     "corec/broker/worlds.py": "name under which a stream is set aside",
+    "corec/cache.py": "how long compiled code was not used",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/nucleus/errors.py": "how long ago a processor raised, as shown",
     "corec/nucleus/events.py": "time of an event",

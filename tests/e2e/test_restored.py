@@ -116,3 +116,37 @@ def test_fresh_leaves_the_old_worlds_input(make: Make, valkey_url: str) -> None:
         resumed = one.start("--tick-hz", "50").ready()
         wait_until(lambda: resumed.status()["messages_in"] == 1, "the count is there at once", 3)
         assert resumed.stop().code == 0
+
+
+def test_what_was_set_is_part_of_the_world(make: Make) -> None:
+    """It survives a stop, a kill and the machine, until the configuration says something new."""
+    one = make(small_config(tick_hz=50, checkpoint={"every_seconds": 0}))
+
+    def settings(run: Running) -> tuple[float, float]:
+        status = run.status()
+        return status["tick_hz"], status["carga"]
+
+    run = one.start().ready()
+    run.ask("set", path="carga", value=0.25)
+    run.ask("set", path="tick_hz", value=40)
+    run.stop()
+    run = one.start().ready()
+    assert settings(run) == (40, 0.25)
+    assert "carga is 0.25, as it was set; the configuration says 1" in run.texts()[1]
+    run.ask("set", path="carga", value=0.5)
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    wait_until(lambda: set(one.processes()) == set(), "its processes end")
+    run = one.start().ready()
+    assert settings(run) == (40, 0.5), "adopted"
+    run.ask("snapshot", 60.0)
+    run.ask("set", path="carga", value=0.75)
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "30").ready()
+    assert settings(run) == (30, 0.5), "the checkpoint's, but for what is said anew"
+    run.stop()
+    summary = one.run("--fresh", "--ticks", "5").summary
+    assert summary["tick"] == 5
+    run = one.start().ready()
+    assert settings(run) == (50, 1.0), "a new world has the configuration's"
+    run.stop()

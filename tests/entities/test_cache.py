@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 import corec
 import corec.entities.compile as compiling
+from corec import cache
 from corec.entities.compile import compile_processor, kernel_key
 from corec.testing import Block
 
@@ -88,6 +91,39 @@ def test_an_init_counts_though_the_processor_calls_it_too() -> None:
 
     plain = corec.micro(calls)
     assert kernel_key(plain, 10) != kernel_key(corec.micro(init=shared)(calls), 10)
+
+
+def test_what_is_used_is_kept(tmp_path: Path) -> None:
+    """Checkouts, versions and projects share a folder; one that is new takes nobody's away."""
+    now = time.time()
+
+    def made(number: int, days: float) -> Path:
+        folder = tmp_path / f"k-{number:016x}"
+        folder.mkdir()
+        os.utime(folder, (now - days * 86400, now - days * 86400))
+        return folder
+
+    recent = [made(k, 0.1 * k) for k in range(cache.KEPT + 6)]
+    old = [made(100 + k, 20.0 + k) for k in range(3)]
+    (tmp_path / "of somebody else").mkdir()
+    cache._prune(tmp_path)
+    assert all(folder.exists() for folder in recent)
+    assert not any(folder.exists() for folder in old)
+    more = [made(200 + k, 5.0) for k in range(cache.KEPT_MAX)]
+    cache._prune(tmp_path)
+    assert all(folder.exists() for folder in recent)
+    assert len(list(tmp_path.glob("k-*"))) == cache.KEPT_MAX
+    assert sum(folder.exists() for folder in more) == cache.KEPT_MAX - len(recent)
+    assert (tmp_path / "of somebody else").exists()
+
+
+def test_the_last_few_are_kept_however_old(tmp_path: Path) -> None:
+    for number in range(cache.KEPT + 1):
+        folder = tmp_path / f"k-{number:016x}"
+        folder.mkdir()
+        os.utime(folder, (1e9 + number, 1e9 + number))
+    cache._prune(tmp_path)
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["1", "2", "3", "4"]
 
 
 @pytest.mark.slow

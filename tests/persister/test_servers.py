@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +15,7 @@ import pytest
 
 from corec import layout as L
 from corec.embedded import EmbeddedPostgres
+from corec.persister.writer import connect, silent_seconds
 from tests.persister.small_world import exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
 
@@ -133,3 +136,26 @@ def test_password_is_never_shown(
     shown = capfd.readouterr()
     assert "hunter2secret" not in shown.out + shown.err
     assert shown.out.count("takes no rows") == 1
+
+
+def test_a_long_transaction_that_goes_on_is_not_silent(postgres: EmbeddedPostgres) -> None:
+    """Each answer counts, and each piece of a COPY that the server takes."""
+
+    async def steps() -> None:
+        connection = await connect(postgres.dsn)
+        try:
+            began = time.monotonic()
+            assert silent_seconds(None, connection) == 0.0
+            assert silent_seconds(began - 60.0, None) >= 60.0
+            assert silent_seconds(began - 60.0, connection) >= 60.0, "it has answered nothing yet"
+            await connection.execute("CREATE TEMP TABLE t (x text)")
+            assert silent_seconds(began - 60.0, connection) <= time.monotonic() - began
+            async with connection.cursor() as cursor, cursor.copy("COPY t FROM STDIN") as copy:
+                for _ in range(3):
+                    heard = connection.heard
+                    await copy.write("x" * (1 << 20))
+                    assert connection.heard > heard
+        finally:
+            await connection.close()
+
+    asyncio.run(steps())
