@@ -54,7 +54,7 @@ def config(entities: int) -> dict[str, Any]:
         "bloques": [
             {"id": "sensors", "canal": 1, "entidades": entities - detectors, "max_size_mb": 1},
             {"id": "detectors", "canal": 3, "entidades": detectors, "max_size_mb": 5,
-             "procesador": "detector"},
+             "procesador": "ewma"},
         ],
     }  # fmt: skip
 

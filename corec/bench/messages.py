@@ -97,7 +97,7 @@ def _in(effort: Effort) -> Table:
     n = effort.pick(1_000_000, 100_000)
     rounds_of_all = effort.pick(8, 20)
     table = Table("messages-in", "Messages in, from Valkey", "messages/s")
-    config = sensors(n, bloque={"procesador": "detector"}, persist={"every_ticks": NEVER})
+    config = sensors(n, bloque={"procesador": "ewma"}, persist={"every_ticks": NEVER})
     sent = 0
     with Server(config) as server:
         server.start()

@@ -1,7 +1,7 @@
 """Group ``models``: the kernels of five workloads at several sizes, on one core of this process.
 
 The recorder is the sensor that keeps its last 200 values: its whole kilobyte is written within 200
-ticks. The detector gets one reading for each entity at every tick (a Celu entity runs when
+ticks. ewma gets one reading for each entity at every tick (a Celu entity runs when
 something arrives). Each processor's compiled form is compared with the same function in plain
 Python (``corec.testing.compare``).
 """
@@ -20,7 +20,7 @@ MODELS: Final[tuple[tuple[str, str, int, str], ...]] = (
     # name, procesador, readings for each entity and tick, note
     ("sensor", "sensor", 0, "AR(1), Philox"),
     ("recorder", "corec.bench.processors:recorder", 0, "and 200 values of history, 1 KB"),
-    ("detector", "detector", 1, "a reading for each, EWMA, 200 values of history"),
+    ("ewma", "ewma", 1, "a reading for each, EWMA, 200 values of history"),
     ("Kuramoto", "kuramoto", 0, "sin, cos, block means"),
     ("SIR", "sir", 0, "branches, block means"),
 )

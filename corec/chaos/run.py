@@ -42,7 +42,7 @@ def world(seed: int, blocks: int) -> dict[str, Any]:
             {"id": "osciladores", "canal": OSCILADORES, "entidades": OSCILLATORS,
              "procesador": "kuramoto", "parametros": {"K": 1.5}},
             {"id": "detectores", "canal": DETECTORES, "entidades": feeder.DETECTORS,
-             "procesador": "detector", "parametros": {"warmup": 5, "z0": 2}},
+             "procesador": "ewma", "parametros": {"warmup": 5, "z0": 2}},
             witness.SWARM,
         ],
         "seed": seed,

@@ -11,9 +11,14 @@ from corec.entities.processor import Processor, ProcessorError
 
 BUILT_IN: Final = {
     "sensor": "corec.processors.sensor:sensor",
-    "detector": "corec.processors.detector:detector",
     "kuramoto": "corec.processors.kuramoto:kuramoto",
     "sir": "corec.processors.sir:sir",
+    "detector": "corec.processors.detector:detector",
+    "ewma": "corec.processors.ewma:ewma",
+    "spot": "corec.processors.spot:spot",
+    "seasonal": "corec.processors.seasonal:seasonal",
+    "rate": "corec.processors.rate:rate",
+    "stuck": "corec.processors.stuck:stuck",
 }
 
 

@@ -1,4 +1,5 @@
-"""The built-in processors, written from docs/rules.md and docs/entities.md.
+"""The built-in processors, written from docs/rules.md and docs/entities.md; the detectors beside
+``ewma`` from docs/detectors.md.
 
 Arithmetic is float32, term by term from left to right.
 """
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from corec.oracle.detectors import DETECTORS
 from corec.oracle.entity import Kind
 from corec.oracle.rounded import cos, exp, sin
 
@@ -24,7 +26,7 @@ def sensor(me: Any) -> Any:
     return me.mu + me.phi * (me.valor - me.mu) + me.noise * (me.random() - 0.5)
 
 
-def detector(me: Any, value: Any) -> Any:
+def ewma(me: Any, value: Any) -> Any:
     """How far a reading lies from what came before."""
     me.values.push(value)
     me.seen = me.seen + 1
@@ -81,8 +83,8 @@ BUILTIN: Final = {
         "sensor", "micro", sensor, sensor_start, {}, {},
         {"mu": 0.3, "phi": 0.95, "noise": 0.1082}, (), False,
     ),
-    "detector": Kind(
-        "detector", "celu", detector, None,
+    "ewma": Kind(
+        "ewma", "celu", ewma, None,
         {"mean": ("f4", 0), "var": ("f4", 0), "seen": ("u4", 0)}, {"values": 200},
         {"alpha": 0.02, "z0": 4.0, "warmup": 30.0, "clip": 6.0}, (), True,
     ),
@@ -95,5 +97,6 @@ BUILTIN: Final = {
         "sir", "micro", sir, sir_start, {"fase": ("u1", 0), "infected": ("f4", 0)}, {},
         {"beta": 0.3, "gamma": 0.1, "seeded": 0.01}, ("infected",), False,
     ),
+    **DETECTORS,
 }  # fmt: skip
 """By the name that ``procesador`` uses."""

@@ -23,7 +23,7 @@ from corec.world.snapshot import Snapshot
 BLOQUES = [
     {"id": "sensores", "canal": 1, "entidades": 33, "entidades_por_bloque": 20},
     {"id": "detectores", "canal": 3, "entidades": 11, "entidades_por_bloque": 4,
-     "procesador": "detector"},
+     "procesador": "ewma"},
 ]  # fmt: skip
 
 

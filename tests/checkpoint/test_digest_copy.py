@@ -115,7 +115,7 @@ def test_called_off(rt: Runtime, tmp_path: Path) -> None:
 def test_full_histories_hold_the_world_for_milliseconds(tmp_path: Path, shm_dir: Path) -> None:
     """A sixteenth of a million entities, so a sixteenth of 20 ms, and as much for a busy machine:
     processor time, since others may be at work."""
-    bloques = [{"id": "d", "canal": 1, "entidades": MANY, "procesador": "detector"}]
+    bloques = [{"id": "d", "canal": 1, "entidades": MANY, "procesador": "ewma"}]
     with world(tmp_path / "state", shm_dir, bloques) as rt:
         rng = np.random.default_rng(6)
         for view in views(rt):

@@ -29,7 +29,7 @@ from tests.checkpoint.small import fill, make_checkpoint, push, put_to_tick, res
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
-TINY = [{"id": "s", "canal": 1, "entidades": 2, "procesador": "detector"}]
+TINY = [{"id": "s", "canal": 1, "entidades": 2, "procesador": "ewma"}]
 POINTS = ("round", "copied", "part", "before_head", "before_sync", "before_rename",
           "after_rename", "after_prune")  # fmt: skip
 

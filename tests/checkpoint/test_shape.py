@@ -48,7 +48,7 @@ def test_seed_and_number_of_swarms() -> None:
 def test_another_processor_names_its_fields() -> None:
     told = differences(
         of({**FIRST, "parametros": {}}),
-        of({**FIRST, "procesador": "detector", "parametros": {}}),
+        of({**FIRST, "procesador": "ewma", "parametros": {}}),
     )
     assert any(one.startswith("bloques[0].procesador: found corec.processors.se") for one in told)
     assert any("parametros.alpha: found none, configured 0.02" in one for one in told)

@@ -116,7 +116,7 @@ def test_datos_reach_a_detector(make: Make, valkey_url: str) -> None:
     taken_in(run, 3)
     run.ask("step", ticks=1)
     found = entity(run, DETECTOR)
-    assert found["procesador"].endswith("detector")
+    assert found["procesador"].endswith("ewma")
     assert found["estado"]["seen"] == 3
     assert found["estado"]["values"] == [1.5, 2.5, 3.5]
     assert found["estado"]["mean"] == pytest.approx(1.5 + 0.02 + 0.02 * (3.5 - 1.52), abs=1e-5)

@@ -119,7 +119,7 @@ def test_processors_are_found_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyP
     (tmp_path / "users_broken.py").write_text("x = 1 / 0\n")
     assert resolve("users_own:mine", (tmp_path,)).name == "users_own:mine"
     for name, message in (
-        ("nothing", "allowed one of detector, kuramoto, sensor, sir, or package.module:attribute"),
+        ("nothing", f"allowed one of {', '.join(sorted(BUILT_IN))}, or package.module:attribute"),
         ("users_own:other", "users_own has no 'other'"),
         ("users_absent:mine", "there is no module 'users_absent'"),
         ("users_broken:mine", "users_broken fails on import: ZeroDivisionError"),

@@ -97,9 +97,9 @@ def test_limits_and_sizes_are_the_codes_own() -> None:
     assert f"types `{' '.join(FIELD_DTYPES)}`" in TEXT
     assert cold_bytes(64_000) == 14 * 64_000
     assert L.LOG_DTYPE.itemsize == 16
-    detector = resolve("detector")
-    ring, counters = detector.history_bytes(64), 64 * 2 * 8
-    assert ring + counters == 64 * 4 * (detector.history[0].length + 12)
+    ewma = resolve("ewma")
+    ring, counters = ewma.history_bytes(64), 64 * 2 * 8
+    assert ring + counters == 64 * 4 * (ewma.history[0].length + 12)
 
 
 def test_every_built_in_is_listed_with_its_parameters() -> None:

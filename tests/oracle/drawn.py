@@ -52,12 +52,36 @@ PARAMS: Final = {
     "fragile": st.fixed_dictionaries({"share": st.sampled_from([0.0, 0.04, 0.15, 0.3, 0.5])}),
     "drift": st.fixed_dictionaries({}, optional={"noise": st.sampled_from([0.0, 1.0, 2.5])}),
     "sensor": st.fixed_dictionaries({}, optional={"noise": st.just(1.0), "phi": st.just(0.5)}),
-    "detector": st.fixed_dictionaries(
+    "ewma": st.fixed_dictionaries(
         {
             "warmup": st.sampled_from([0, 1, 3]),
             "z0": st.sampled_from([1.5, 4.0]),
             "clip": st.sampled_from([1.0, 6.0]),
         }
+    ),
+    "detector": st.fixed_dictionaries(
+        {"warmup": st.sampled_from([0, 1, 3]), "pause": st.sampled_from([0, 1, 30])},
+        optional={"grain": st.just(0.01), "z0": st.just(0.1)},
+    ),
+    "spot": st.fixed_dictionaries(
+        {"learn": st.sampled_from([2, 5]), "quantile": st.sampled_from([0.6, 0.95])},
+        optional={"risk": st.just(0.1), "pause": st.just(0)},
+    ),
+    "seasonal": st.fixed_dictionaries(
+        {
+            "period": st.sampled_from([1, 3, 4]),
+            "bins": st.sampled_from([2, 3, 64]),
+            "periods": st.sampled_from([0, 1]),
+        },
+        optional={"width": st.just(1.5), "pause": st.just(0)},
+    ),
+    "rate": st.fixed_dictionaries(
+        {"after": st.sampled_from([0, 2]), "times": st.sampled_from([1, 8])},
+        optional={"limit": st.just(0.5), "pause": st.just(1)},
+    ),
+    "stuck": st.fixed_dictionaries(
+        {"many": st.sampled_from([1, 2, 2.5]), "band": st.sampled_from([0.0, 0.5])},
+        optional={"again": st.just(1), "pause": st.just(2)},
     ),
     "kuramoto": st.fixed_dictionaries({}, optional={"K": st.just(0.5), "dt": st.just(0.5)}),
     "sir": st.fixed_dictionaries({}, optional={"seeded": st.just(0.25), "beta": st.just(2.0)}),

@@ -10,19 +10,16 @@ from pydantic import TypeAdapter
 from corec import layout as L
 from corec.config.umbral import UmbralKey
 from corec.entities.processor import Processor
+from corec.entities.registry import BUILT_IN, resolve
 from corec.oracle.block import Block as Wanted
 from corec.oracle.block import Message
 from corec.oracle.compare import lists, same
-from corec.processors.detector import detector
-from corec.processors.kuramoto import kuramoto
-from corec.processors.sensor import sensor
-from corec.processors.sir import sir
 from corec.testing import Block as Found
 from tests.oracle import subjects
 from tests.oracle.drawn import MODULE, SUBJECTS, Drawn
 
 PROCESSORS: Final[dict[str, Processor]] = {
-    "sensor": sensor, "detector": detector, "kuramoto": kuramoto, "sir": sir,
+    **{name: resolve(name) for name in BUILT_IN},
     **{f"{MODULE}:{name}": getattr(subjects, name) for name in SUBJECTS},
 }  # fmt: skip
 UMBRAL: Final = TypeAdapter[Any](UmbralKey)

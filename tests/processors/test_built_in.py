@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.processor import Processor
-from corec.processors.detector import detector
+from corec.processors.ewma import ewma
 from corec.processors.kuramoto import kuramoto
 from corec.processors.sensor import sensor
 from corec.processors.sir import sir
@@ -24,15 +24,15 @@ NAB = Path(__file__).resolve().parents[3] / "shared" / "data" / "nab"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("processor", [sensor, detector, kuramoto, sir], ids=lambda p: p.kind)
+@pytest.mark.parametrize("processor", [sensor, ewma, kuramoto, sir], ids=lambda p: p.kind)
 def test_both_forms_agree(processor: Processor) -> None:
     assert compare(processor, ticks=40, entities=24) >= 40 * 24
 
 
-def test_detector_agrees_past_its_warm_up() -> None:
+def test_ewma_agrees_past_its_warm_up() -> None:
     rng = np.random.default_rng(1)
     series = np.where(rng.random(400) < 0.02, 50.0, rng.normal(10.0, 1.0, 400))
-    compare(detector, ticks=30, entities=12, values=series.tolist(), params={"warmup": 10})
+    compare(ewma, ticks=30, entities=12, values=series.tolist(), params={"warmup": 10})
 
 
 def test_sensor_is_stationary_with_the_stated_moments() -> None:
@@ -114,9 +114,9 @@ def test_sir_says_each_new_case_once() -> None:
     assert cases == np.count_nonzero(block.view.column("fase")) - start
 
 
-def test_detector_finds_a_spike_and_stays_quiet_otherwise() -> None:
+def test_ewma_finds_a_spike_and_stays_quiet_otherwise() -> None:
     rng = np.random.default_rng(5)
-    block = Block(detector, entities=50)
+    block = Block(ewma, entities=50)
     scores = []
     for tick in range(400):
         series = rng.normal(100.0, 5.0, 50)
@@ -138,7 +138,7 @@ def test_detector_finds_a_spike_and_stays_quiet_otherwise() -> None:
 
 
 @pytest.mark.needs_shared
-def test_detector_finds_the_labelled_anomalies_of_real_series() -> None:
+def test_ewma_finds_the_labelled_anomalies_of_real_series() -> None:
     """Numenta Anomaly Benchmark, ``rds_cpu_utilization_cc0c53``: both labelled windows."""
     name = "realAWSCloudwatch/rds_cpu_utilization_cc0c53.csv"
     if not (NAB / name).exists():
@@ -147,7 +147,7 @@ def test_detector_finds_the_labelled_anomalies_of_real_series() -> None:
         rows = [(row["timestamp"], float(row["value"])) for row in csv.DictReader(file)]
     labels = json.loads((NAB / "windows.json").read_text())[name]
     windows = [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in labels]
-    block = Block(detector, entities=1)
+    block = Block(ewma, entities=1)
     alerts = []
     for when, value in rows:
         block.tick([(0, value)])

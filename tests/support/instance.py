@@ -39,7 +39,7 @@ def small_config(**changes: Any) -> dict[str, Any]:
                 "canal": 3,
                 "entidades": 40,
                 "entidades_por_bloque": 20,
-                "procesador": "detector",
+                "procesador": "ewma",
             },
         ],
     }

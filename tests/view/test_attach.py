@@ -105,7 +105,7 @@ def test_readings_alerts_and_the_digest(world: Attached, living: Running) -> Non
         (tick + 1, int(m["id"]), 3) for m in emitted if m["canal"] == 3
     ]
     assert {a.id for a in alerts} == {FIRST, FIRST + 39}
-    assert all(a.valor > 0.5 and a.procesador.endswith("detector") for a in alerts)
+    assert all(a.valor > 0.5 and a.procesador.endswith("ewma") for a in alerts)
     assert list(world.alerts("first", timeout=0)) == []
     taken_one = list(islice(world.alerts("second", timeout=2.0), 1))
     assert list(world.alerts("second", timeout=0)) == alerts

@@ -87,7 +87,7 @@ def test_a_world_is_what_the_oracle_says(drawn: Drawn) -> None:
 
 
 def test_a_column_of_readings_is_one_for_each_entity() -> None:
-    config = town(procesador="detector", parametros={"warmup": 0})
+    config = town(procesador="ewma", parametros={"warmup": 0})
     values = np.linspace(0.0, 1.0, 100)
     values[::3] = np.nan
     ids = np.flatnonzero(~np.isnan(values))
@@ -153,7 +153,7 @@ def test_a_parameter_of_the_running_world() -> None:
 
 
 def test_a_frame_of_some() -> None:
-    with corec.World(town(procesador="detector", parametros={})) as world:
+    with corec.World(town(procesador="ewma", parametros={})) as world:
         world.tick({"town": np.arange(100)})
         ids = np.array([99, 3, 3, 41])
         frame = world.frame(columns=["values", "id", "valor"], ids=ids)
