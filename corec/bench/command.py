@@ -37,6 +37,14 @@ def bench(
             "--write-readme", help="Write the table into README.md and the chart to docs/bench.svg."
         ),
     ] = False,
+    nab: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="COREC_NAB",
+            metavar="FOLDER",
+            help="A checkout of github.com/numenta/NAB, for the scores of --only detectors.",
+        ),
+    ] = None,
     show_list: Annotated[
         bool, typer.Option("--list", help="Show the groups, measure nothing.")
     ] = False,
@@ -54,6 +62,7 @@ def bench(
     if write_readme and quick:
         print("corec: --write-readme: a quick run is not for the README", file=sys.stderr)
         raise typer.Exit(2)
+    _name_nab(nab)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     forget()
     from corec.bench import chart, readme
@@ -77,3 +86,19 @@ def bench(
         chart.write(place / "docs" / "bench.svg", report)
         readme.write(place / "README.md", report)
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _name_nab(folder: Path | None) -> None:
+    """Tell the group's process where NAB is; exit code 2 when it is not there."""
+    if folder is None:
+        return
+    from corec.bench.nab import WINDOWS_FILE
+
+    if not (folder / WINDOWS_FILE).is_file():
+        print(
+            f"corec: --nab: {folder} has no {WINDOWS_FILE}, allowed: a checkout of "
+            "github.com/numenta/NAB",
+            file=sys.stderr,
+        )
+        raise typer.Exit(2)
+    os.environ["COREC_NAB"] = str(folder.resolve())

@@ -55,9 +55,9 @@ def _cost(effort: Effort) -> Table:
     for name in DETECTORS:
         bloque: dict[str, Any] = {"procesador": name}
         world = BenchWorld(sensors(entities, bloque=bloque), readings_per_entity=1)
-        rng = np.random.default_rng(11)
+        ids, rng = np.arange(entities), np.random.default_rng(11)
         for _ in range(effort.pick(WARM_TICKS, WARM_TICKS // 10)):  # what is remembered is full
-            world.in_value[:] = rng.normal(0.5, 0.1, entities)
+            world.arrive(ids, rng.normal(0.5, 0.1, entities))
             world.tick()
         sample = rate_of(world.tick, entities / 1e6, effort.sample_seconds)
         contenders.append(Contender(name, sample, True, "a reading for each entity and tick"))

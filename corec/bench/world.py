@@ -82,8 +82,12 @@ class BenchWorld:
     def _arrive(self, each: int) -> None:
         if each:
             ids = np.tile(np.arange(self.n), each)
-            values = np.random.default_rng(7).normal(0.5, 0.1, ids.size).astype(np.float32)
-            self.ticker.give(ids, values, np.ones(ids.size, np.uint8))
+            values = np.random.default_rng(7).normal(0.5, 0.1, ids.size)
+            self.arrive(ids, values)
+
+    def arrive(self, ids: NDArray[Any], values: NDArray[Any]) -> None:
+        """What arrives at every tick from now on."""
+        self.ticker.give(ids, values.astype(np.float32), np.ones(ids.size, np.uint8))
 
     def tick(self) -> None:
         """One tick of every block; its frames are thrown away."""

@@ -1,0 +1,107 @@
+"""NAB's mathematics: by hand, and against its own scorer where a checkout of it is named."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corec.bench import nab
+from tests.bench.test_bench import corec
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SCORER = Path(__file__).parents[3] / "shared" / "nab_score" / "score.py"
+
+
+def made(rows: int, *windows: tuple[int, int], name: str = "a/b.csv") -> nab.Series:
+    """A file of ``rows`` rows, a minute apart, with these windows (first and last row)."""
+    times = [START + timedelta(minutes=k) for k in range(rows)]
+    return nab.label(name, np.zeros(rows), times, [(times[a], times[b]) for a, b in windows])
+
+
+def speaks(rows: int, *at: int) -> nab.Numbers:
+    """1 at these rows, else 0."""
+    return np.isin(np.arange(rows), at).astype(np.float64)
+
+
+def sigma(y: float) -> float:
+    """As the paper writes it."""
+    return 2.0 / (1.0 + math.exp(5.0 * y)) - 1.0
+
+
+def test_a_score_by_hand() -> None:
+    board = nab.Board([made(40, (20, 29))])
+    assert board.at([speaks(40)], 0.5).points == 0.0
+    assert board.at([speaks(40, 20)], 0.5).points == pytest.approx(100.0)
+    one = board.at([speaks(40, 3, 10, 25, 28, 33)], 0.5)  # row 3 is before the sixth: not scored
+    gain = sigma(-5 / 10) / sigma(-1.0)
+    assert one.points == pytest.approx(100 * (gain - 0.11 + 0.11 * sigma(4 / 9) + 1.0) / 2.0)
+    assert (one.hit, one.windows, one.false_alerts) == (1, 1, 2)
+    assert board.at([speaks(40, 10)], 0.5).points == pytest.approx(-5.5)
+    assert board.at([speaks(40, 10)], 0.5, nab.Profile(0.22, 2.0)).points == pytest.approx(-22 / 3)
+
+
+def test_far_behind_a_window_costs_all_of_it() -> None:
+    series = made(100, (20, 29), (90, 90))
+    assert series.gain[29 + 27] == pytest.approx(2 / (1 + math.exp(15)) - 1)
+    assert series.gain[29 + 28] == -1.0
+    assert series.gain[99] == -1.0  # behind a window of one row
+    assert series.window[[19, 20, 29, 30, 90]].tolist() == [-1, 0, 0, -1, 1]
+
+
+def test_the_best_threshold_is_the_one_with_the_largest_sum() -> None:
+    board = nab.Board([made(60, (20, 29)), made(60, (40, 49))])
+    first, second = speaks(60, 21) * 0.9, speaks(60, 45) * 0.6
+    first[50] = second[10] = 0.7
+    best = board.best([first, second])
+    assert best.threshold == 0.6
+    assert best.points == pytest.approx(max(board.at([first, second], t).points
+                                            for t in (0.9, 0.7, 0.6, 0.0)))  # fmt: skip
+    silent = board.best([speaks(60, 9), speaks(60, 9)])
+    assert (silent.points, silent.hit) == (0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "unscored"), [(40, 6), (46, 6), (47, 7), (5000, 750), (9000, 750)]
+)
+def test_how_many_rows_are_not_scored(rows: int, unscored: int) -> None:
+    assert nab.unscored_rows(rows) == unscored
+
+
+def test_nabs_own_scorer_says_the_same() -> None:
+    folder = os.environ.get("COREC_NAB", "")
+    results = Path(folder, "results", "numenta")
+    if not folder or not results.is_dir() or not SCORER.is_file():
+        pytest.skip("COREC_NAB names no checkout with results, or shared/nab_score is not there")
+    series = nab.read(Path(folder))
+    scores = []
+    for one in series:
+        with (results / one.folder / f"numenta_{Path(one.name).name}").open() as file:
+            scores.append(np.array([float(row["anomaly_score"]) for row in csv.DictReader(file)]))
+    done = subprocess.run(
+        [sys.executable, "-B", str(SCORER), str(results), folder],
+        capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    board = nab.Board(series)
+    for line, profile in zip(done.stdout.splitlines(), nab.PROFILES.values(), strict=True):
+        assert board.best(scores, profile).points == pytest.approx(float(line.split()[1]), abs=1e-4)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path, labelled: bool) -> None:
+    if labelled:
+        (tmp_path / "labels").mkdir()
+        (tmp_path / nab.WINDOWS_FILE).write_text('{"a/b.csv": []}')
+        with pytest.raises(nab.NoCorpus, match=r"it has no data/a/b\.csv"):
+            nab.read(tmp_path)
+        return
+    done = corec("bench", "--only", "detectors", "--nab", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has no labels/combined_windows.json" in done.stderr
