@@ -92,6 +92,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
         if name in request.fixturenames:
             request.getfixturevalue(name)  # the session's servers are not this test's leak
     gc.collect()
+    gc.freeze()  # what is here already (compiled kernels: seconds of work) is not looked at again
     before_fds, before_children = _descriptors(), children_of(os.getpid())
     before_names = _tmpfs_names()
     _become_subreaper(True)
