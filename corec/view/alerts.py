@@ -12,13 +12,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import redis
 
 from corec.broker.positions import Keys
 from corec.control.console import AskFailed, Away
 from corec.control.discover import Instance
+from corec.view.alert import Alert, Alerts
 
 BLOCK_MS: Final = 500
 ENTRIES: Final = 100
@@ -26,20 +27,6 @@ AGAIN_SECONDS: Final = 0.2
 FIELD: Final = b"alerta"
 
 Open = Callable[[Instance], AbstractContextManager[Any]]
-
-
-class Alert(NamedTuple):
-    """What one entity of a processor with ``alerts=True`` emitted."""
-
-    tick: int
-    id: int
-    valor: float
-    canal: int
-    procesador: str
-    entry: str
-    """The entry of the stream that it came in; the same when it is handed over again."""
-    omitted: int
-    """How many more of this tick, canal and processor the entry counts and does not name."""
 
 
 def decoded(entry: str, text: bytes) -> list[Alert]:
@@ -75,7 +62,7 @@ class Reader:
             if "BUSYGROUP" not in str(error):
                 raise
 
-    def read(self, timeout: float | None) -> Iterator[Alert]:
+    def read(self, timeout: float | None) -> Alerts:
         """Alerts, for ever, or until none came for ``timeout`` seconds.
 
         Raises:

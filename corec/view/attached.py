@@ -31,7 +31,8 @@ from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.status import committed_tick
 from corec.plan import Plan, Swarm
-from corec.view.alerts import Alert, Reader
+from corec.view.alert import Alerts
+from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
 from corec.view.reading import Digest, Readable, Words
 from corec.world.columns import Apart, read_columns
@@ -178,7 +179,7 @@ class Attached(Readable):
         consumer: str = "python",
         timeout: float | None = None,
         from_now: bool = False,
-    ) -> Iterator[Alert]:
+    ) -> Alerts:
         """The alerts of processors with ``alerts=True``, one after the other, as they come.
 
         Each is handed over to a ``group`` at least once: an entry of the stream is acknowledged
@@ -198,6 +199,11 @@ class Attached(Readable):
         """
         reader = Reader(console.streams, self._running, group, consumer, not from_now)
         return reader.read(timeout)
+
+    def errors(self) -> list[dict[str, Any]]:
+        """What processors raised, as ``corec-ctl errors --json``, the latest kind first."""
+        found: list[dict[str, Any]] = self._ask("errors")["errors"]
+        return found
 
     def set(self, path: str, value: Any = None, /, **parametros: float) -> int:
         """Change a setting of the running instance, as ``corec-ctl set``; for parameters also

@@ -16,16 +16,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import Config
-from corec.frames import repairs_at
+from corec.control.errors import described
+from corec.control.failed import Failed
 from corec.kernels import desc as K
 from corec.plan import Plan, Swarm, make_plan
+from corec.view.alert import Alerts
+from corec.view.emitted import Emitted
 from corec.view.frame import table_html
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.reading import Digest, Readable, Words
@@ -34,15 +37,8 @@ from corec.view.writing import check_field, readings_of, spread, write_field
 from corec.world.columns import read_columns
 from corec.world.create import create_world
 from corec.world.digest import digest_of
-from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
 from corec.world.tables import make_tables, settle
 from corec.world.ticker import Ticker
-from shm.lane import Lane, lane_region_bytes
-
-EVENTS_MAX: Final = 1_000_000
-"""Repairs that are kept; the oldest go first."""
-HOW: Final = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
-MESSAGE: Final = np.dtype([("id", "u4"), ("canal", "i1"), ("valor", "f4"), ("activo", "?")])
 
 
 def _memory(size: int) -> NDArray[np.uint8]:
@@ -75,12 +71,9 @@ class World(Readable):
         self._tables = make_tables(self._plan, self._memory)
         create_world(self._plan, self._memory, self._tables, self._config.seed, _ignore)
         self._ticker = Ticker.of(self._config, self._plan, self._tables)
-        self._out = Lane.create(_memory(lane_region_bytes(OUT_LANE_BYTES)))
-        self._rows = Lane.create(_memory(lane_region_bytes(rows_lane_bytes(self._plan))))
+        self._emitted = Emitted(self._plan, _memory)
+        self._failed = Failed(self._plan, self._tables)
         self._ticks = 0
-        self._sent: list[bytes] = []
-        self._repairs: list[tuple[int, int, NDArray[Any]]] = []
-        self._repairs_kept = 0
 
     def _world(self) -> tuple[Plan, Words]:
         if self._memory is None:
@@ -143,50 +136,41 @@ class World(Readable):
         """One tick; of the ``last`` one of a call the messages are kept."""
         self._ticker.targs[K.T_TICK] = self._ticks + 1
         self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
-        self._sent.clear()
+        emitted = self._emitted
+        emitted.begin()
         at = 0
-        while True:
-            at = self._ticker.run(at, self._out, self._rows)
-            if last:
-                self._sent += [bytes(frame.payload) for frame in self._out.frames()]
-            self._note_repairs()
-            self._out.release(self._out.head)
-            self._rows.release(self._rows.head)
-            if at >= self._plan.n_blocks:
-                break
+        while at < self._plan.n_blocks:
+            at = self._ticker.run(at, emitted.out, emitted.rows)
+            emitted.take(messages=last)
         self._ticks += 1
-
-    def _note_repairs(self) -> None:
-        if not self._rows.used:
-            return
-        for frame in self._rows.frames():
-            if frame.b:
-                at = repairs_at(frame.flags & L.ROW_HAS_ROW)
-                found = np.frombuffer(bytes(frame.payload), L.REPAIR, frame.b, at)
-                self._repairs.append((frame.tick, frame.a, found))
-                self._repairs_kept += len(found)
-        while self._repairs_kept > EVENTS_MAX:
-            self._repairs_kept -= len(self._repairs.pop(0)[2])
+        self._failed.look()
 
     def messages(self) -> NDArray[Any]:
         """What the last tick emitted: an array with fields id, canal, valor, activo."""
         self._world()
-        wire = np.frombuffer(b"".join(self._sent), L.MESSAGE)
-        found = np.empty(len(wire), MESSAGE)
-        for name in ("id", "canal", "valor", "activo"):
-            found[name] = wire[name]
-        return found
+        return self._emitted.messages()
 
     def events(self) -> list[dict[str, Any]]:
-        """What happened, oldest first: each repair, as in the table ``eventos``; of the last
-        ``EVENTS_MAX`` of them."""
+        """What happened, oldest first: each repair, as in the table ``eventos``; the last million
+        of them."""
         self._world()
+        return self._emitted.events()
+
+    def alerts(self, group: str) -> Alerts:
+        """What processors with ``alerts=True`` emitted and this group has not had yet, as of an
+        instance (``corec.attach``); of the last million. It ends when there is no more by now."""
+        self._world()
+        return self._emitted.alerts(group)
+
+    def errors(self) -> list[dict[str, Any]]:
+        """What processors raised, the latest kind first, as ``corec-ctl errors``: a sample, with
+        the line of the source in ``what`` and the first and the last entity that did it."""
+        self._world()
+        kinds = sorted(self._failed.kinds.values(), key=lambda one: -int(one["last_unix_ns"]))
         return [
-            {"tick": tick, "tipo": "repair", "bloque": self._plan.block_id(block),
-             "entidad": entity, "detalle": {"how": HOW[how], "donor": donor}}
-            for tick, block, repairs in self._repairs
-            for entity, donor, how, _ in repairs.tolist()
-        ]  # fmt: skip
+            {**{name: one[name] for name in one if name != "last_unix_ns"}, "what": described(one)}
+            for one in kinds
+        ]
 
     def digest(self) -> Digest:
         """The hash of all entities' state, as ``corec-ctl digest`` says it at this tick."""
@@ -235,8 +219,7 @@ class World(Readable):
     def close(self) -> None:
         """Give the memory back; what was read from it stays. Closing twice changes nothing."""
         self._memory = None
-        self._sent, self._repairs = [], []
-        for name in ("_tables", "_ticker", "_out", "_rows"):
+        for name in ("_tables", "_ticker", "_emitted", "_failed"):
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> Self:
@@ -250,7 +233,8 @@ class World(Readable):
             return "<World: closed>"
         plan = self._plan
         names = ", ".join(f"{one.id} ({one.entidades:,})" for one in plan.swarms)
-        return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}>"
+        wrong = "; entities fail, see errors()" if self._failed.kinds else ""
+        return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}{wrong}>"
 
     def _repr_html_(self) -> str:
         rows = [] if self._memory is None else [

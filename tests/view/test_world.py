@@ -220,6 +220,44 @@ def test_what_is_refused_changes_nothing(
         assert world.digest() == before
 
 
+def test_alerts_are_handed_over_once_to_each_group() -> None:
+    config = town(procesador="detector", parametros={"warmup": 1}, umbral=0.4)
+    with corec.World(config) as world:
+        sent = []
+        for k in range(30):
+            world.tick({"town": np.full(100, 9.0 if k == 25 else k % 2, np.float32)})
+            sent += [(world.ticks, int(m["id"]), float(m["valor"])) for m in world.messages()]
+        assert {tick for tick, _, _ in sent} >= {26}
+        had = [(a.tick, a.id, a.valor) for a in world.alerts("one")]
+        assert had == sent
+        assert list(world.alerts("one")) == []
+        other = world.alerts("other")
+        assert [next(other).id for _ in range(3)] == [sent[k][1] for k in range(3)]
+        other.close()
+        again = [(a.tick, a.id, a.valor) for a in world.alerts("other")]
+        assert again == sent[2:]  # the third was in its hands
+        assert all(a.procesador.endswith("detector") and a.canal == 1 for a in world.alerts("all"))
+
+
+@corec.micro
+def odd(me: Any) -> Any:
+    """Some raise."""
+    if me.id % 50 == 3:
+        raise ValueError("not today")
+    return 0.0
+
+
+def test_what_a_processor_raises_is_told() -> None:
+    with corec.World(town(procesador=odd, parametros={})) as world:
+        assert world.errors() == []
+        world.run(2)
+        (one,) = world.errors()
+        assert one["what"].startswith("ValueError: not today (odd in test_world.py, line ")
+        assert one["first_entity"] in (3, 53)
+        assert world.frame()["fallos"].tolist().count(2) == 2
+        assert "entities fail, see errors()" in repr(world)
+
+
 def test_ctrl_c_ends_a_run_between_two_ticks() -> None:
     with corec.World(town()) as world:
         before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -1,0 +1,70 @@
+"""What the kernels noted of failed entities, gathered by kind.
+
+The kernels leave one record for each of K.TOLD_PLACES groups of blocks (``corec.entities.told``) in
+their process' own memory; a later failure overwrites an earlier one. So this is a sample: how often
+entities fail is counted in the blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.control.errors import KINDS_MAX, kind_of
+from corec.entities.told import WORDS, read
+from corec.kernels import desc as K
+from corec.plan import Plan
+from corec.world.tables import Tables
+
+
+class Failed:
+    """The kinds of failures in one process' blocks; ``earlier``: those that are known already."""
+
+    def __init__(
+        self, plan: Plan, tables: Tables, earlier: Iterable[Mapping[str, Any]] = (), more: int = 0
+    ) -> None:
+        self.plan, self.tables = plan, tables
+        start = tables.scratch_address - int(tables.scratch.ctypes.data)
+        start += int(tables.scratch_offsets[K.S_TOLD])
+        records = tables.scratch[start : start + K.TOLD_PLACES * K.TOLD_BYTES]
+        self._records: NDArray[np.int64] = records.view(np.int64).reshape(K.TOLD_PLACES, WORDS)
+        self.kinds: dict[str, dict[str, Any]] = {kind_of(e): dict(e) for e in earlier}
+        self.more = more
+        """How many were seen of kinds beyond the first KINDS_MAX."""
+
+    def look(self) -> bool:
+        """Take what the kernels left since the last look; whether there was something."""
+        there = self._records[:, 0] != 0
+        if not there.any():
+            return False
+        for record in self._records[there]:
+            self._note(record)
+        self._records[:, 0] = 0
+        return True
+
+    def _note(self, record: NDArray[np.int64]) -> None:
+        block = self.plan.block_of(int(record[1]))
+        if block is None:
+            return
+        swarm = self.plan.swarms[int(self.plan.blocks["swarm"][block])]
+        failure = read(record, self.tables.kernels[swarm.index].sites)
+        if failure is None:
+            return
+        entry: dict[str, Any] = {
+            "bloque": swarm.id, "procesador": swarm.processor.name, "error": failure.kind,
+            "text": failure.text, "file": failure.file, "line": failure.line,
+            "function": failure.function, "first_tick": failure.tick,
+            "first_entity": failure.entity, "seen": 0,
+        }  # fmt: skip
+        name = kind_of(entry)
+        if name not in self.kinds and len(self.kinds) >= KINDS_MAX:
+            self.more += 1
+            return
+        one = self.kinds.setdefault(name, entry)
+        one["seen"] += 1
+        one["last_tick"], one["last_entity"] = failure.tick, failure.entity
+        one["last_unix_ns"] = time.time_ns()

@@ -1,0 +1,24 @@
+"""One alert, wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+
+class Alert(NamedTuple):
+    """What one entity of a processor with ``alerts=True`` emitted."""
+
+    tick: int
+    id: int
+    valor: float
+    canal: int
+    procesador: str
+    entry: str
+    """The entry of the stream that it came in; the same when it is handed over again."""
+    omitted: int
+    """How many more of this tick, canal and processor the entry counts and does not name."""
+
+
+Alerts = Generator[Alert, None, None]
+"""To be looped over; ``close()`` ends it."""

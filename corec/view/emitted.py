@@ -1,0 +1,122 @@
+"""What a world in this process sends out: the two ends of its lanes, of which some is kept.
+
+The messages of the last tick, and the latest repairs and alerts, as the frames they came in; they
+are taken apart when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.frames import repairs_at
+from corec.plan import Plan
+from corec.view.alert import Alert, Alerts
+from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
+from shm.lane import Lane, lane_region_bytes
+from shm.memory import Bytes
+
+KEPT_MAX: Final = 1_000_000
+"""Repairs that are kept, and alerts; the oldest go first, frame by frame."""
+HOW: Final = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
+MESSAGE: Final = np.dtype([("id", "u4"), ("canal", "i1"), ("valor", "f4"), ("activo", "?")])
+
+
+class _Piece(NamedTuple):
+    """Part of a frame: the number of the first thing in it and of the one behind, tick, block."""
+
+    begin: int
+    end: int
+    tick: int
+    block: int
+    data: bytes
+
+
+class _Kept:
+    """The last KEPT_MAX things, numbered from the world's first one on."""
+
+    def __init__(self) -> None:
+        self.pieces: deque[_Piece] = deque()
+        self.total = 0
+
+    def add(self, count: int, tick: int, block: int, data: bytes) -> None:
+        self.pieces.append(_Piece(self.total, self.total + count, tick, block, data))
+        self.total += count
+        while self.total - self.pieces[0].end >= KEPT_MAX:
+            self.pieces.popleft()
+
+
+class Emitted:
+    """The lanes of a world, and what of them is kept. ``memory(size)`` gives zeroed memory."""
+
+    def __init__(self, plan: Plan, memory: Any) -> None:
+        self._plan = plan
+        self.out = Lane.create(_region(memory, OUT_LANE_BYTES))
+        self.rows = Lane.create(_region(memory, rows_lane_bytes(plan)))
+        self._alerting = {s.index for s in plan.swarms if s.processor.alerts}
+        self._swarm_of = plan.blocks["swarm"].tolist()
+        self._sent: list[bytes] = []
+        self._repairs, self._alerts = _Kept(), _Kept()
+        self._positions: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """A tick begins: the messages of the one before go."""
+        self._sent.clear()
+
+    def take(self, *, messages: bool) -> None:
+        """Empty the lanes; ``messages``: they are kept, until the next tick."""
+        if messages or (self._alerting and self.out.used):
+            for frame in self.out.frames():
+                data = bytes(frame.payload)
+                if messages:
+                    self._sent.append(data)
+                if self._swarm_of[frame.a] in self._alerting:
+                    self._alerts.add(frame.b, frame.tick, frame.a, data)
+        if self.rows.used:
+            for frame in self.rows.frames():
+                if frame.b:
+                    at = repairs_at(frame.flags & L.ROW_HAS_ROW)
+                    data = bytes(frame.payload[at : at + frame.b * L.REPAIR.itemsize])
+                    self._repairs.add(frame.b, frame.tick, frame.a, data)
+        self.out.release(self.out.head)
+        self.rows.release(self.rows.head)
+
+    def messages(self) -> NDArray[Any]:
+        """Of the last tick: MESSAGE[n]."""
+        wire = np.frombuffer(b"".join(self._sent), L.MESSAGE)
+        found = np.empty(len(wire), MESSAGE)
+        for name in ("id", "canal", "valor", "activo"):
+            found[name] = wire[name]
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """The repairs that are kept, oldest first, with the columns of ``eventos``."""
+        return [
+            {"tick": piece.tick, "tipo": "repair", "bloque": self._plan.block_id(piece.block),
+             "entidad": entity, "detalle": {"how": HOW[how], "donor": donor}}
+            for piece in self._repairs.pieces
+            for entity, donor, how, _ in np.frombuffer(piece.data, L.REPAIR).tolist()
+        ]  # fmt: skip
+
+    def alerts(self, group: str) -> Alerts:
+        """Those kept that ``group`` has not had: it has had what it asked to go on from."""
+        for piece in list(self._alerts.pieces):
+            first = max(piece.begin, self._positions.get(group, 0))
+            processor = self._plan.swarms[self._swarm_of[piece.block]].processor.name
+            found = np.frombuffer(piece.data, L.MESSAGE)
+            for number in range(first, piece.end):
+                one = found[number - piece.begin]
+                yield Alert(
+                    piece.tick, int(one["id"]), float(one["valor"]), int(one["canal"]), processor,
+                    f"{piece.tick}-{number}", 0,
+                )  # fmt: skip
+                self._positions[group] = number + 1
+
+
+def _region(memory: Any, capacity: int) -> Bytes:
+    region: Bytes = memory(lane_region_bytes(capacity))
+    return region
