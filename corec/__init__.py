@@ -10,12 +10,15 @@ from corec.entities.processor import celu, micro  # noqa: E402  # the cache is c
 
 if TYPE_CHECKING:
     from corec.view.attached import attach
+    from corec.view.sweep import sweep
     from corec.view.world import World
 
-__all__ = ["World", "attach", "celu", "micro"]
+__all__ = ["World", "attach", "celu", "micro", "sweep"]
 __version__ = "0.1.0"
 
-_LATER = {"World": "corec.view.world", "attach": "corec.view.attached"}
+_LATER = {
+    "World": "corec.view.world", "attach": "corec.view.attached", "sweep": "corec.view.sweep",
+}  # fmt: skip
 """Names of this package whose modules are imported when they are first asked for."""
 
 

@@ -148,6 +148,8 @@ def _array_of(length: int, buffers: list[int | None], children: list[_Array], *k
 
 
 def _field(name: str, column: NDArray[Any]) -> _Schema:
+    if column.dtype.kind == "U":
+        return _schema_of(name, b"u", [])
     plain = _FORMATS[column.dtype.str[1:]]
     if column.ndim == 1:
         return _schema_of(name, plain, [])
@@ -158,6 +160,11 @@ def _values(column: NDArray[Any]) -> _Array:
     if column.ndim == 2:
         return _array_of(len(column), [None], [_values(np.ascontiguousarray(column).reshape(-1))])
     n = len(column)
+    if column.dtype.kind == "U":
+        texts = [text.encode() for text in column.tolist()]
+        ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
+        data = np.frombuffer(b"".join(texts) or b"\0", np.uint8)
+        return _array_of(n, [None, ends.ctypes.data, data.ctypes.data], [], ends, data)
     if column.dtype == np.bool_:
         column = np.packbits(column, bitorder="little")
     column = np.ascontiguousarray(column)
@@ -219,8 +226,8 @@ def array_capsules(columns: dict[str, NDArray[Any]]) -> tuple[Any, Any]:
 def stream_capsule(columns: dict[str, NDArray[Any]]) -> Any:
     """A capsule ``arrow_array_stream``: the columns as a stream of one record batch.
 
-    ``columns``: name → values, equally long; 1-D of any plain number or bool, 2-D for lists of a
-    fixed size. Nothing may write to them afterwards.
+    ``columns``: name → values, equally long; 1-D of any plain number, bool or text (together less
+    than 2 GiB), 2-D for lists of a fixed size. Nothing may write to them afterwards.
     """
     made = _Stream()
     calls = [_address(call) for call in _STREAM_CALLS]

@@ -1,10 +1,12 @@
-"""A frame: the entities of a swarm at one tick, as columns."""
+"""Tables of columns, and a frame: the entities of a swarm at one tick."""
 
 from __future__ import annotations
 
 import html
 import importlib
+import os
 from collections.abc import ItemsView, Iterator, KeysView
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,21 +21,19 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"{name} is not installed here ({error}); pip install {name}") from None
+        package = name.partition(".")[0]
+        text = f"{package} is not installed here ({error}); pip install {package}"
+        raise ImportError(text) from None
 
 
-class Frame:
-    """Columns of equal length, one row for each entity, all as they were after ``tick``.
+class Table:
+    """Columns of equal length by name: ``table["valor"]`` is a NumPy array, ``len`` counts rows.
 
-    ``frame["valor"]`` is a NumPy array; ``len(frame)`` counts rows. A frame is a copy: the world
-    goes on without it. Libraries that know Arrow's PyCapsule interface take it as it is, such as
-    ``polars.DataFrame(frame)``, ``pyarrow.table(frame)`` or DuckDB's ``FROM frame``.
+    Libraries that know Arrow's PyCapsule interface take it as it is, such as
+    ``polars.DataFrame(table)``, ``pyarrow.table(table)`` or DuckDB's ``FROM table``.
     """
 
-    def __init__(
-        self, swarm: str, tick: int, ids: NDArray[np.uint32], columns: dict[str, NDArray[Any]]
-    ) -> None:
-        self.swarm, self.tick, self.ids = swarm, tick, ids
+    def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
         self._columns = columns
 
     @property
@@ -51,7 +51,7 @@ class Frame:
             return self._columns[name]
         except KeyError:
             have = ", ".join(self._columns)
-            raise KeyError(f"found {name!r}, expected a column of this frame: {have}") from None
+            raise KeyError(f"found {name!r}, expected one of the columns {have}") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._columns
@@ -60,7 +60,7 @@ class Frame:
         return iter(self._columns)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(next(iter(self._columns.values()), ()))
 
     def keys(self) -> KeysView[str]:
         """The names, as of a mapping: ``dict(frame)`` works."""
@@ -83,6 +83,16 @@ class Frame:
         """A ``pyarrow.Table``. Raises ImportError without pyarrow."""
         return _library("pyarrow").table(self)
 
+    def to_parquet(self, path: str | Path) -> None:
+        """Write a Parquet file, whole or not at all. ImportError without pyarrow, OSError."""
+        parquet, target = _library("pyarrow.parquet"), Path(path)
+        half = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            parquet.write_table(self.to_arrow(), half)
+            os.replace(half, target)
+        finally:
+            half.unlink(missing_ok=True)
+
     def __arrow_c_schema__(self) -> Any:
         return arrow.schema_capsule(self._columns)
 
@@ -92,17 +102,34 @@ class Frame:
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return arrow.stream_capsule(self._columns)
 
+    def _caption(self) -> str:
+        return f"{len(self):,} rows"
+
     def __repr__(self) -> str:
-        names = ", ".join(self._columns)
-        return f"<Frame of {self.swarm}: {len(self):,} entities at tick {self.tick}: {names}>"
+        return f"<{type(self).__name__}: {self._caption()}: {', '.join(self._columns)}>"
 
     def _repr_html_(self) -> str:
         names = list(self._columns)
-        rows = [
-            [_shown(self._columns[name][k]) for name in names] for k in range(min(SHOWN, len(self)))
-        ]
-        text = f"{len(self):,} entities of {self.swarm} at tick {self.tick}"
-        return table_html(names, rows, text)
+        shown = range(min(SHOWN, len(self)))
+        rows = [[_shown(self._columns[name][k]) for name in names] for k in shown]
+        return table_html(names, rows, self._caption())
+
+
+class Frame(Table):
+    """The entities of ``swarm``, one row for each, as they all were after ``tick``; ``ids`` says
+    which they are. A frame is a copy: the world goes on without it."""
+
+    def __init__(
+        self, swarm: str, tick: int, ids: NDArray[np.uint32], columns: dict[str, NDArray[Any]]
+    ) -> None:
+        super().__init__(columns)
+        self.swarm, self.tick, self.ids = swarm, tick, ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _caption(self) -> str:
+        return f"{len(self):,} entities of {self.swarm} at tick {self.tick}"
 
 
 def _shown(value: Any) -> str:

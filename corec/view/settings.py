@@ -15,6 +15,7 @@ from corec.config import Config, load_config, parse_config
 from corec.config.effect import effect_of
 from corec.config.load import with_overrides
 from corec.config.model import revealed
+from corec.config.parse import read_json
 from corec.entities.processor import Processor, ProcessorError
 from corec.plan import Plan, with_settings
 from corec.project import HOME
@@ -29,24 +30,59 @@ _ALLOWED: Final = (
 
 
 def configured(
-    config: Mapping[str, Any] | str | Path, seed: SupportsIndex | None
-) -> tuple[Config, dict[str, Processor]]:
+    config: Mapping[str, Any] | str | Path, seed: SupportsIndex | None,
+    changes: Mapping[str, Any] | None = None,
+) -> tuple[Config, dict[str, Processor]]:  # fmt: skip
     """The checked configuration, and the processors that it names and that can't be imported by
-    that name. Raises ConfigError; TypeError when ``config`` is neither."""
-    overrides = {"seed": None if seed is None else operator.index(seed)}
+    that name. ``changes``: path → value, see ``overridden``.
+
+    Raises ConfigError; TypeError when ``config`` is neither a dict nor a path.
+    """
+    processors: dict[str, Processor] = {}
+    if isinstance(config, str | Path):
+        raw = read_json(Path(config))
+    elif isinstance(config, Mapping):
+        raw = {"instance_id": NAME, **_plain(config, processors)}
+    else:
+        found = type(config).__name__
+        raise TypeError(f"config: found a {found}, expected a dict or a file's path")
+    overrides = overridden(raw, _plain(changes or {}, processors))
+    if seed is not None:
+        overrides["seed"] = operator.index(seed)
     if isinstance(config, str | Path):
         # of the environment, the address and the password of no server are wanted
         environ = {name: value for name, value in os.environ.items() if name == HOME}
-        return load_config(Path(config), overrides=overrides, environ=environ), {}
-    if not isinstance(config, Mapping):
-        raise TypeError(
-            f"config: found a {type(config).__name__}, expected a dict or a file's path"
-        )
-    processors: dict[str, Processor] = {}
-    raw = {"instance_id": NAME, **_plain(config, processors)}
+        return load_config(Path(config), overrides=overrides, environ=environ), processors
     home = os.environ.get(HOME)
     base = Path(home) if home else None  # else relative paths start in the current folder
     return parse_config(raw, overrides=overrides, base_dir=base), processors
+
+
+def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What to write over ``raw``, the data of a configuration file, by keys of its top level.
+
+    Paths of ``changes``: ``ID.NAME``, a parameter of a bloque; ``bloques.ID.KEY``, any key of one;
+    else any other key, such as ``carga`` or ``persist.every_ticks``.
+    """
+    found: dict[str, Any] = {}
+    bloques = [dict(one) if isinstance(one, Mapping) else one for one in raw.get("bloques", ())]
+    by_id = {one["id"]: one for one in bloques if isinstance(one, dict) and "id" in one}
+    for path, value in changes.items():
+        inner = path.removeprefix("bloques.")
+        ids = [name for name in by_id if inner.startswith(f"{name}.")]
+        if not ids:
+            found[path] = value
+            continue
+        name = max(ids, key=len)
+        rest = inner.removeprefix(f"{name}.")
+        keys = ["parametros", rest] if inner == path else rest.split(".")
+        section = by_id[name]
+        for key in keys[:-1]:
+            section[key] = dict(section[key]) if isinstance(section.get(key), Mapping) else {}
+            section = section[key]
+        section[keys[-1]] = value
+        found["bloques"] = bloques
+    return found
 
 
 def _plain(value: Any, processors: dict[str, Processor]) -> Any:

@@ -51,6 +51,8 @@ class World(Readable):
     """A world at tick 0, of a configuration (a dict as in the file, or the file's path).
 
     In a dict, ``instance_id`` may be left out, and ``procesador`` may be a processor itself.
+    ``seed`` and ``changes`` are written over it: path → value, where a path is ``ID.NAME``, a
+    parameter of a bloque, ``bloques.ID.KEY``, any key of one, or any other key, such as ``carga``.
 
     Raises:
         ConfigError: the configuration is wrong; it says everything that is.
@@ -59,9 +61,10 @@ class World(Readable):
     """
 
     def __init__(
-        self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None
-    ) -> None:
-        self._config, processors = configured(config, seed)
+        self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._config, processors = configured(config, seed, changes)
         self._plan = make_plan(self._config, processors)
         try:
             self._memory: NDArray[np.uint8] | None = _memory(self._plan.world_bytes)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,11 @@ from tests.support.instance import REPO
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile an entity
 
 
-def _output(name: str) -> str:
+def _output(name: str, folder: Path = REPO) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COREC_")}
     environment["PYTHONPATH"] = str(REPO)
     done = subprocess.run(
-        [sys.executable, str(REPO / "examples" / name)], cwd=REPO, env=environment, text=True,
+        [sys.executable, str(REPO / "examples" / name)], cwd=folder, env=environment, text=True,
         capture_output=True, timeout=250, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
@@ -37,3 +38,12 @@ def test_the_state_as_a_table() -> None:
     text = _output("dataframe.py")
     assert "'tick': 200" in text
     assert "replaced" in text
+
+
+def test_a_threshold_out_of_a_sweep(tmp_path: Path) -> None:
+    text = _output("sweep.py", tmp_path)
+    shares = [float(line.split()[2].rstrip("%")) for line in text.splitlines()]
+    assert len(shares) == 10
+    assert shares[0] < 10.0 < 70.0 < shares[-1]
+    assert _output("sweep.py", tmp_path) == text
+    assert (tmp_path / "threshold.jsonl").read_bytes().count(b"\n") == 51

@@ -1,0 +1,174 @@
+"""The runs of a sweep: which there are, what is measured of each, and the file that keeps them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import json
+import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.entities.compile import kernel_key
+from corec.plan import Plan
+from corec.view.reading import find_swarm
+from corec.world.columns import column_names
+
+_EXPRESSION: Final = re.compile(
+    r"(mean|std|min|max|sum|count)\(\s*(\w+)\s*(?:(==|!=|<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*)?\)"
+)
+_COMPARE: Final = {
+    "==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge,
+    "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+_REDUCE: Final[Mapping[str, Callable[[NDArray[Any]], float]]] = {
+    "mean": lambda x: float(x.mean(dtype=np.float64)) if x.size else float("nan"),
+    "std": lambda x: float(x.std(dtype=np.float64)) if x.size else float("nan"),
+    "min": lambda x: float(x.min()) if x.size else float("nan"),
+    "max": lambda x: float(x.max()) if x.size else float("nan"),
+    "sum": lambda x: float(x.sum(dtype=np.float64)),
+    "count": lambda x: float(np.count_nonzero(x)),
+}
+ALLOWED: Final = (
+    'mean, std, min, max, sum or count of a column, as "mean(valor)", or of a comparison, as '
+    '"mean(fase == 1)", which is the share of entities for which it holds'
+)
+
+
+class Run(NamedTuple):
+    """One run: its number, its seed, what of the configuration differs."""
+
+    number: int
+    seed: int
+    changes: dict[str, Any]
+
+
+class Measure(NamedTuple):
+    """A number of a swarm at a tick: a column, perhaps compared, reduced."""
+
+    swarm: str
+    text: str
+    reduce: str
+    column: str
+    compare: str | None
+    bound: float
+
+    @property
+    def name(self) -> str:
+        """Of its column in the result."""
+        return f"{self.swarm}.{self.text}"
+
+    def of(self, values: NDArray[Any]) -> float:
+        """``values``: of the column, of all entities."""
+        if self.compare is not None:
+            values = _COMPARE[self.compare](values, self.bound)
+        return _REDUCE[self.reduce](values)
+
+
+def runs_of(
+    over: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]], seeds: Any
+) -> list[Run]:
+    """Every combination of values (or each of a list) with every seed. Raises ValueError."""
+    if isinstance(over, Mapping):
+        values = {path: _listed(path, some) for path, some in over.items()}
+        points = [
+            dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())
+        ]
+    else:
+        points = [dict(one) for one in over]
+        if any(point.keys() != points[0].keys() for point in points):
+            raise ValueError("over: found points with different paths, expected the same in all")
+    some = range(seeds) if isinstance(seeds, int) else [operator.index(one) for one in seeds]
+    found = itertools.product(points, some)
+    return [Run(k, seed, point) for k, (point, seed) in enumerate(found)]
+
+
+def _listed(path: str, values: Any) -> list[Any]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"over: {path}: found {values!r}, expected a list of values")
+    return [one.item() if isinstance(one, np.generic) else one for one in values]
+
+
+def measures_of(plan: Plan, collect: Mapping[str, Iterable[str]]) -> list[Measure]:
+    """What ``collect`` asks for. Raises ValueError."""
+    found = []
+    for name, texts in collect.items():
+        swarm = find_swarm(plan, name)
+        plain, _ = column_names(swarm)
+        for text in [texts] if isinstance(texts, str) else texts:
+            match = _EXPRESSION.fullmatch(text.strip())
+            if match is None:
+                raise ValueError(f"collect: {name}: found {text!r}, expected {ALLOWED}")
+            if match[2] not in plain:
+                have = ", ".join(plain)
+                raise ValueError(f"collect: {name}: found {text!r}, expected one of {have}")
+            bound = float(match[4]) if match[3] else 0.0
+            found.append(Measure(name, text, match[1], match[2], match[3], bound))
+    if not found:
+        raise ValueError(f"collect: found nothing, expected swarm → {ALLOWED}")
+    return found
+
+
+class Kept:
+    """A file of finished runs, one line of JSON each, the first saying of which sweep.
+
+    Writer: the process of the sweep, alone (flock). A line is written and synced whole before the
+    next run of its worker is begun; a kill leaves a line cut short at most, which the next sweep
+    cuts off, and its run is done again.
+    """
+
+    def __init__(self, path: Path, mark: str) -> None:
+        """Raises ValueError when the file is of another sweep, OSError as the system says."""
+        self._file: IO[bytes] = open(  # noqa: SIM115 - closed by ``close``
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b"
+        )
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise ValueError(f"{path}: another sweep is writing it") from None
+        whole = self._file.read()
+        end = whole.rfind(b"\n") + 1
+        lines = whole[:end].splitlines()
+        if lines and lines[0] != _head(mark):
+            self._file.close()
+            raise ValueError(f"{path}: found another sweep's runs, expected this one's; remove it")
+        self._file.seek(end)
+        self._file.truncate()
+        self.done: dict[int, list[list[float]]] = {}
+        for line in lines[1:]:
+            entry = json.loads(line)
+            self.done[entry["run"]] = entry["rows"]
+        if not lines:
+            self._write(_head(mark) + b"\n")
+
+    def add(self, number: int, rows: list[list[float]]) -> None:
+        """A run is done. Raises OSError."""
+        self._write(json.dumps({"run": number, "rows": rows}).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        self._file.write(line)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def _head(mark: str) -> bytes:
+    return json.dumps({"sweep": mark}).encode()
+
+
+def mark_of(plan: Plan, raw: Any, runs: list[Run], *rest: Any) -> str:
+    """What makes a sweep the same: configuration, code, runs, and what else is given."""
+    code = [kernel_key(swarm.processor, swarm.cap) for swarm in plan.swarms]
+    text = json.dumps([raw, code, runs, rest], default=str, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,226 @@
+"""``corec.sweep``: many worlds with different parameters and seeds, on all cores, in one table.
+
+The process that asks forks one worker for each core; they inherit the configuration and the
+compiled kernels, so nothing has to be pickled but numbers. A worker gets a run, makes its
+``World``, sends the rows back, and gets the next. It dies with its parent; a parent that is killed
+has kept every finished run in ``path``, if there is one, and the same call goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.entities.compile import compile_processor
+from corec.plan import make_plan
+from corec.proc import die_with
+from corec.view.frame import Table
+from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, runs_of
+from corec.view.settings import configured
+from corec.view.world import World
+
+FORK: Final = get_context("fork")
+Rows = list[list[float]]
+
+
+class RunFailed(RuntimeError):
+    """A run of a sweep ended with an error, which the text has; what was finished is kept."""
+
+
+def sweep(
+    config: Mapping[str, Any] | str | Path, *,
+    over: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]], ticks: int,
+    collect: Mapping[str, Iterable[str]], seeds: int | Iterable[int] = 1, every: int | None = None,
+    processes: int | None = None, path: str | Path | None = None, progress: bool | None = None,
+) -> Table:  # fmt: skip
+    """Run a world for each combination of the values in ``over`` with each seed.
+
+    Args:
+        config: as ``corec.World`` takes it.
+        over: path → values, of which all combinations are run, or a list of dicts path → value.
+            Paths as in ``World(changes=…)``: ``"town.beta"``, ``"bloques.town.umbral"``,
+            ``"carga"``.
+        ticks: of each run.
+        collect: swarm → numbers to take: ``"mean(valor)"``, ``"mean(fase == 1)"``; mean, std, min,
+            max, sum, count.
+        every: take the numbers every so many ticks, and at the end; at the end only if left out.
+        processes: how many worlds at once; one for each core if left out.
+        path: keep finished runs in this file; the same sweep goes on from there.
+        progress: show a bar with the time that is left; on a terminal if left out.
+
+    Returns:
+        A table with one row for each run and tick: run, seed, the paths of ``over``, tick, and
+        ``swarm.text`` for each number, in the order of the runs, whatever ran first.
+
+    Raises:
+        ValueError, ConfigError: something of it is wrong; nothing was run. RunFailed: see there.
+    """
+    runs = runs_of(over, seeds)
+    if not runs or ticks < 0 or (every is not None and every < 1):
+        raise ValueError(
+            f"sweep: found {len(runs)} runs of {ticks} ticks, numbers every {every}, expected one "
+            "run at least, 0 ticks or more, every 1 or more"
+        )
+    base, processors = configured(config, None)
+    plan = make_plan(base, processors)
+    for swarm in plan.swarms:
+        compile_processor(swarm.processor, swarm.cap)  # the workers inherit it
+    measures = measures_of(plan, collect)
+    checked: list[dict[str, Any]] = []
+    for run in runs:
+        if run.changes not in checked:
+            make_plan(*configured(config, run.seed, run.changes))  # which compiles nothing
+            checked.append(run.changes)
+    when = [t for t in range(1, ticks + 1) if every and t % every == 0]
+    when = when if when and when[-1] == ticks else [*when, ticks]
+    kept = None
+    if path is not None:
+        kept = Kept(Path(path), mark_of(plan, base.public_dict(), runs, when, measures))
+    try:
+        done = dict(kept.done) if kept else {}
+        left = [run for run in runs if run.number not in done]
+        with _bar(len(runs), progress) as step:
+            step(len(done))
+            for number, rows in _rows(config, left, when, measures, processes, kept):
+                if kept:
+                    kept.add(number, rows)
+                done[number] = rows
+                step(len(done))
+    finally:
+        if kept:
+            kept.close()
+    return _table(runs, done, when, measures)
+
+
+def one_run(config: Any, run: Run, when: list[int], measures: list[Measure]) -> Rows:
+    """The numbers of one run, one list for each tick of ``when``."""
+    found: Rows = []
+    with World(config, seed=run.seed, changes=run.changes) as world:
+        for tick in when:
+            world.run(tick - world.ticks)
+            columns: dict[str, list[str]] = {}
+            for measure in measures:
+                columns.setdefault(measure.swarm, []).append(measure.column)
+            frames = {
+                name: world.frame(name, list(dict.fromkeys(c))) for name, c in columns.items()
+            }
+            found.append([one.of(frames[one.swarm][one.column]) for one in measures])
+    return found
+
+
+def _rows(
+    config: Any, left: list[Run], when: list[int], measures: list[Measure],
+    processes: int | None, kept: Kept | None,
+) -> Iterator[tuple[int, Rows]]:  # fmt: skip
+    """Number and rows of each run, as they are finished. Raises RunFailed."""
+    if not left:
+        return
+    waiting = list(reversed(left))
+    count = min(processes or len(os.sched_getaffinity(0)), len(waiting))
+    workers: dict[Connection, Any] = {}
+    try:
+        for _ in range(count):
+            mine, its = FORK.Pipe()
+            # what a worker does not close goes on living with it when the parent is killed
+            others = [*workers, mine, *([kept] if kept else [])]
+            process = FORK.Process(
+                target=_work, args=(its, others, os.getpid(), config, when, measures), daemon=True
+            )
+            process.start()
+            its.close()
+            workers[mine] = process
+        for pipe in workers:
+            pipe.send(waiting.pop())
+        busy = len(workers)
+        while busy:
+            for ready in wait(list(workers)):
+                assert isinstance(ready, Connection)  # nothing else is waited for
+                try:
+                    number, rows, error = ready.recv()
+                except EOFError:
+                    raise RunFailed("a process of the sweep was killed") from None
+                if error is not None:
+                    raise RunFailed(f"run {number}: {error}")
+                yield number, rows
+                if waiting:
+                    ready.send(waiting.pop())
+                else:
+                    busy -= 1
+    finally:
+        for process in workers.values():
+            process.kill()
+            process.join()
+        for pipe in workers:
+            pipe.close()
+
+
+def _work(
+    pipe: Connection, others: list[Connection | Kept], parent: int, config: Any, when: list[int],
+    measures: list[Measure],
+) -> None:  # fmt: skip
+    """A worker's life."""
+    for other in others:
+        other.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends us
+    if not die_with(parent):
+        return
+    while True:
+        try:
+            run = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((run.number, one_run(config, run, when, measures), None))
+        except Exception:  # noqa: BLE001  # whatever it is, the parent says it
+            pipe.send((run.number, None, traceback.format_exc().strip().rpartition("\n")[2]))
+
+
+def _table(
+    runs: list[Run], done: Mapping[int, Rows], when: list[int], measures: list[Measure]
+) -> Table:
+    each = len(when)
+    numbers = np.array([done[run.number] for run in runs], np.float64).reshape(-1, len(measures))
+    columns = {
+        "run": np.repeat(np.array([run.number for run in runs], np.int64), each),
+        "seed": np.repeat(np.array([run.seed for run in runs], np.uint64), each),
+        **{
+            name: np.repeat(_values([run.changes[name] for run in runs]), each)
+            for name in runs[0].changes
+        },
+        "tick": np.tile(np.array(when, np.int64), len(runs)),
+        **{one.name: numbers[:, k].copy() for k, one in enumerate(measures)},
+    }
+    return Table(columns)
+
+
+def _values(given: list[Any]) -> NDArray[Any]:
+    """Numbers as numbers; anything else as text, JSON where it is no text."""
+    if all(isinstance(one, int | float) for one in given):
+        return np.array(given)
+    return np.array([one if isinstance(one, str) else json.dumps(one) for one in given])
+
+
+@contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], None]]:
+    if not (sys.stderr.isatty() if progress is None else progress):
+        yield lambda done: None
+        return
+    from rich.console import Console  # takes a while to import, and not everybody sees it
+    from rich.progress import Progress
+
+    # no thread of its own, in whose middle a worker would be forked
+    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("runs", total=total)
+        yield lambda done: bar.update(task, completed=done, refresh=True)

@@ -1,0 +1,174 @@
+"""``corec.sweep``: each row is what a ``World`` says, whatever ran first and what was killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corec
+from corec.config import ConfigError
+from corec.view.frame import Table
+from corec.view.sweep import RunFailed
+from tests.support.instance import REPO
+from tests.support.processes import wait_until
+from tests.view.test_world import town
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+OVER = {"town.beta": np.array([0.1, 0.9]), "bloques.town.umbral": ["nunca", 0.25]}
+COLLECT = {"town": ["mean(fase == 1)", "count(activo)", "std(valor)"]}
+
+
+def swept(**changes: Any) -> Table:
+    """Eight runs, looked at three times each."""
+    given: dict[str, Any] = {
+        "over": OVER, "seeds": [3, 9], "ticks": 12, "every": 5, "collect": COLLECT, "processes": 2,
+    }  # fmt: skip
+    return corec.sweep(town(), **(given | changes))
+
+
+def same(one: Table, other: Table) -> bool:
+    """Whether two tables are alike to the bit."""
+    columns = zip(one.items(), other.items(), strict=True)
+    return all(a == b and np.array_equal(x, y, equal_nan=True) for (a, x), (b, y) in columns
+               if x.dtype.kind != "U") and one.columns == other.columns  # fmt: skip
+
+
+def test_each_row_is_what_a_world_says() -> None:
+    runs = swept()
+    assert runs.columns == [
+        "run", "seed", "town.beta", "bloques.town.umbral", "tick", "town.mean(fase == 1)",
+        "town.count(activo)", "town.std(valor)",
+    ]  # fmt: skip
+    assert len(runs) == 2 * 2 * 2 * 3
+    assert runs["tick"][:6].tolist() == [5, 10, 12, 5, 10, 12]
+    assert runs["seed"][:6].tolist() == [3, 3, 3, 9, 9, 9]
+    for k in range(0, len(runs), 3):
+        changes = {
+            "town.beta": float(runs["town.beta"][k]),
+            "bloques.town.umbral": "nunca" if runs["bloques.town.umbral"][k] == "nunca" else 0.25,
+        }
+        with corec.World(town(), seed=int(runs["seed"][k]), changes=changes) as world:
+            for row, ticks in zip(range(k, k + 3), (5, 5, 2), strict=True):
+                assert world.run(ticks) == runs["tick"][row]
+                frame = world.frame()
+                assert (frame["fase"] == 1).mean() == runs["town.mean(fase == 1)"][row]
+                assert frame["valor"].std(dtype=np.float64) == runs["town.std(valor)"][row]
+    assert same(swept(processes=1), runs)
+    assert len(swept(over=[{"town.beta": 0.3}], seeds=1, every=None)) == 1
+
+
+def test_finished_runs_are_not_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    whole = swept(path=path)
+    assert same(swept(path=path), whole)
+    head, first, second, third, *_ = path.read_text(encoding="utf-8").splitlines()
+    done = json.loads(first)
+    done["rows"][0][0] = 123.0  # as nothing that is run would say
+    path.write_text("\n".join([head, json.dumps(done), second, third[:20]]), encoding="utf-8")
+    again = swept(path=path)
+    changed = np.flatnonzero(again["town.mean(fase == 1)"] != whole["town.mean(fase == 1)"])
+    assert changed.tolist() == [3 * done["run"]]
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 9
+    for other in ({"ticks": 13}, {"seeds": [3, 8]}, {"collect": {"town": "max(valor)"}}):
+        with pytest.raises(ValueError, match="found another sweep's runs"):
+            swept(path=path, **other)
+
+
+PROGRAM = """
+import corec
+corec.sweep({config!r}, over={{"town.beta": [0.1, 0.9]}}, seeds=12, ticks=2000,
+            collect={{"town": ["mean(fase != 0)"]}}, path={path!r}, processes=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    text = PROGRAM.format(config=town(), path=str(path))
+
+    def finished() -> int:
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def reached(least: int) -> bool:
+        return finished() >= least
+
+    for least in (3, 8):
+        with subprocess.Popen([sys.executable, "-c", text], cwd=REPO) as program:
+            wait_until(partial(reached, least), "some runs", 60.0)
+            program.kill()
+    given: dict[str, Any] = {"seeds": 12, "ticks": 2000, "over": {"town.beta": [0.1, 0.9]}}
+    given |= {"collect": {"town": ["mean(fase != 0)"]}, "every": None}
+    before = finished()
+    assert 8 <= before < 25
+    resumed = swept(path=path, **given)
+    assert finished() == 25
+    assert same(resumed, swept(**given))
+
+
+def infected(me: Any) -> Any:
+    """Fails with a parameter that only a run can know to be wrong."""
+    if me.share > 0.5:
+        raise ValueError("too many")
+    return 0.0
+
+
+@corec.micro(params={"share": 0.1}, init=infected)
+def fussy(me: Any) -> Any:
+    """Nothing goes on."""
+    return me.valor
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    config, path = town(procesador=fussy, parametros={}), tmp_path / "runs.jsonl"
+    with pytest.raises(RunFailed, match=r"run 2: .*its init fails for 100 entities.*too many"):
+        corec.sweep(config, over={"town.share": [0.1, 0.2, 0.9]}, ticks=1, path=path, processes=1,
+                    collect={"town": ["mean(valor)"]})  # fmt: skip
+    assert path.read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"over": {"town.gama": [1]}}, ConfigError, "gama: found .* a parameter"),
+        ({"over": {"town.beta": 0.3}}, ValueError, "over: town.beta: found 0.3, expected a list"),
+        ({"over": {"city.beta": [0.3]}}, ConfigError, "city"),
+        ({"over": {"carga": [1, 2]}}, ConfigError, "carga: found 2"),
+        ({"over": [{"carga": 1}, {}]}, ValueError, "over: found points with different paths"),
+        ({"collect": {}}, ValueError, "collect: found nothing"),
+        ({"collect": {"town": ["median(valor)"]}}, ValueError, "collect: town: found 'median"),
+        ({"collect": {"town": ["mean(beta)"]}}, ValueError, "expected one of valor, activo"),
+        ({"collect": {"city": ["mean(valor)"]}}, ValueError, "swarm: found 'city'"),
+        ({"seeds": 0}, ValueError, "sweep: found 0 runs"),
+        ({"every": 0}, ValueError, "every 1 or more"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    changes: dict[str, Any], error: type[Exception], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(error, match=said):
+        swept(**changes)
+
+
+def test_a_table_of_runs_is_arrow_too() -> None:
+    polars = pytest.importorskip("polars")
+    runs = swept()
+    table = polars.DataFrame(runs)
+    assert table["bloques.town.umbral"].to_list() == runs["bloques.town.umbral"].tolist()
+    assert table.height == len(runs)
+
+
+def test_a_parquet_file_is_whole(tmp_path: Path) -> None:
+    parquet: Callable[[Path], Any] = pytest.importorskip("pyarrow.parquet").read_table
+    runs = swept()
+    runs.to_parquet(tmp_path / "runs.parquet")
+    assert parquet(tmp_path / "runs.parquet").num_rows == len(runs)
+    assert [one.name for one in tmp_path.iterdir()] == ["runs.parquet"]
