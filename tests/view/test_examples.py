@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile an ent
 
 def _output(name: str, folder: Path = REPO) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COREC_")}
-    environment["PYTHONPATH"] = str(REPO)
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(REPO / "examples" / name)], cwd=folder, env=environment, text=True,
         capture_output=True, timeout=250, check=False,
