@@ -7,7 +7,7 @@ process or server. ``compare`` runs both side by side and says where they differ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.processor import Processor, ProcessorError
+from corec.entities.silence import HEARD, QUIET
 from corec.frames import TIME_BYTES, log_at, message_step, repairs_at, row_entries, row_step
 from corec.kernels import desc as K
 from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
@@ -253,13 +254,31 @@ def compare(
             plain = _Plain(processor, before[i])
             if processor.kind == "celu":
                 for place, value in mine:
+                    plain.hear(tick)
                     plain.run(np.float32(value), draws=place * DRAWS_PER_READING)
             else:
                 plain.state["valor"] = np.float32(mine[-1][1]) if mine else before[i]["valor"]
                 plain.run()
             calls += plain.calls
             plain.check(after[i], int(failed[i]), rtol)
-    return calls
+    return calls + (_compare_silence(block, rtol) if processor.silence else 0)
+
+
+def _compare_silence(block: Block, rtol: float) -> int:
+    """A tick in which everybody falls silent."""
+    view = block.view
+    view.column(HEARD)[:] = view.tick + 1 - block.processor.silence
+    view.column(QUIET)[:] = 0
+    before = [block.entity(i) for i in range(block.n)]
+    fallos = view.fallos.copy()
+    block.tick()
+    after, failed = [block.entity(i) for i in range(block.n)], block.view.fallos - fallos
+    for i in range(block.n):
+        plain = _Plain(block.processor, before[i])
+        plain.state[QUIET] = 1
+        plain.run(function=block.processor.on_silence)
+        plain.check(after[i], int(failed[i]), rtol)
+    return block.n
 
 
 class _Plain:
@@ -272,13 +291,18 @@ class _Plain:
         self.values: list[float] = []
         self.calls = 0
 
-    def run(self, *value: Any, draws: int = 0, init: bool = False) -> None:
-        """Call the function once; a failure leaves the state as it was."""
+    def hear(self, tick: int) -> None:
+        """What a reading stores before the entity runs."""
+        if self.processor.silence:
+            self.state[HEARD], self.state[QUIET] = tick, 0
+
+    def run(self, *value: Any, draws: int = 0, function: Callable[..., Any] | None = None) -> None:
+        """Call the function once, or another of the processor; a failure leaves the state as it
+        was."""
         self.calls += 1
         self.values += [float(v) for v in value]
         me = PlainEntity(self.processor, **self.state, draws=draws)
-        function = self.processor.init if init else self.processor.function
-        assert function is not None
+        function = function or self.processor.function
         try:
             with np.errstate(all="ignore"):
                 valor = np.float32(self.processor.plain(function)(me, *value))
@@ -328,7 +352,7 @@ def _compare_init(block: Block, rtol: float) -> int:
         start |= {f.name: f.default for f in block.processor.state}
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
         plain = _Plain(block.processor, start)
-        plain.run(init=True)
+        plain.run(function=block.processor.init)
         plain.check(compiled, 0, rtol)
     return block.n
 

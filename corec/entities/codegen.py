@@ -1,4 +1,4 @@
-"""The source text of a processor's kernels: a module of three C functions, written to the cache.
+"""The source text of a processor's kernels: a module of C functions, written to the cache.
 
 A real file, because Numba caches compiled code on disk only for functions that come from one; its
 name carries a hash of everything that decides what it does (see ``compile.py``), so a stale kernel
@@ -12,6 +12,7 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 from __future__ import annotations
 
 from corec.entities.processor import Processor
+from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
 from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_MAX
 
@@ -136,9 +137,25 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
     return lines
 
 
-def _arrive(processor: Processor, cap: int) -> list[str]:
+def _reading(processor: Processor, cap: int) -> list[str]:
+    """What a reading does before, and without, a run of its entity."""
+    lines = ["        if on[i] != actives[j]:", "            on[i] = actives[j]"]
+    if processor.silence:
+        lines += ["        " + _put(processor, cap, "b", HEARD, "tick"),
+                  "        " + _put(processor, cap, "b", QUIET, "0")]  # fmt: skip
+    return [*lines, "        if actives[j] == 0:", "            how[j] = 0", "            continue"]
+
+
+def _silent_entity(processor: Processor, cap: int) -> list[str]:
+    """A silence is told once, also when telling it fails."""
+    return ["        " + _put(processor, cap, "b", QUIET, "1")]
+
+
+def _arrive(processor: Processor, cap: int, silent: bool = False) -> list[str]:
+    """The loop over readings; ``silent``: over entities that had none for so long."""
     lines = ["    a = pointer(cur)", "    b = pointer(new)"]
     lines += _scalars(processor, means=True)
+    call = "checked_silence(me" if silent else "checked(me, values[j]"
     lines += [
         "    locals_ = u4_at(local, count)",
         "    values = f4_at(value, count)",
@@ -159,12 +176,8 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
         "    beat()",
         "    for j in range(count):",
         "        i = int64(locals_[j])",
-        "        if on[i] != actives[j]:",
-        "            on[i] = actives[j]",
-        "        if actives[j] == 0:",
-        "            how[j] = 0",
-        "            continue",
     ]
+    lines += _silent_entity(processor, cap) if silent else _reading(processor, cap)
     for ring in processor.history:
         pushed, before = (_get(processor, cap, copy, ring.count_field) for copy in "ba")
         lines += [
@@ -173,9 +186,9 @@ def _arrive(processor: Processor, cap: int) -> list[str]:
             "            break",
         ]
     lines += [
-        f"        draw = uint32((ordinal + j) * {DRAWS_PER_READING})",
+        f"        draw = uint32({0 if silent else f'(ordinal + j) * {DRAWS_PER_READING}'})",
         "        me = " + _make(processor, cap, "b", [], "draw", True, "tick"),
-        "        outcome = checked(me, values[j], True, budget)",
+        f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
         "        runs += 1",
@@ -264,6 +277,7 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         f'_parts = parts("{key}")',
         "make, make_init = _parts.make, _parts.make_init",
         "checked, checked_init = _parts.checked, _parts.checked_init",
+        "checked_silence = _parts.checked_silence",
     ]
     dtypes = sorted({"f4", "u4", *(field.dtype for field in processor.fields)})
     lines += [f'get_{d}, put_{d} = GET["{d}"], PUT["{d}"]' for d in dtypes]
@@ -275,5 +289,7 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws))
     else:
         lines += _function("arrive", ARRIVE_ARGS, _arrive(processor, cap))
+    if processor.silence:
+        lines += _function("silent", ARRIVE_ARGS, _arrive(processor, cap, silent=True))
     lines += _function("init", INIT_ARGS, _init(processor, cap))
     return "\n".join(lines) + "\n"

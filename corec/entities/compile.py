@@ -44,6 +44,7 @@ class Kernels:
 
     update: int
     arrive: int
+    silent: int
     init: int
     sites: tuple[CodeType, ...]
     """The code of each compiled function, by its number in a status code (``guard.where``)."""
@@ -58,6 +59,7 @@ class Parts:
     make_init: Any
     checked: Any
     checked_init: Any
+    checked_silence: Any
     readers: dict[str, Any]
 
 
@@ -78,10 +80,11 @@ def kernel_key(processor: Processor, cap: int) -> str:
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
-                processor.params, processor.means, processor.steps_max, cap, numba.__version__,
+                processor.params, processor.means, processor.steps_max, processor.silence > 0,
+                cap, numba.__version__,
                 np.__version__, sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
-    for function in (processor.function, processor.init):
+    for function in (processor.function, processor.init, processor.on_silence):
         for text in adapt.fingerprint(function):
             digest.update(text.encode() + b"\0")
     return digest.hexdigest()
@@ -113,6 +116,7 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
     try:
         function = adapter.function(processor.function)
         init = adapter.function(processor.init) if processor.init is not None else None
+        silent = adapter.function(processor.on_silence) if processor.silence else None
     except ProcessorError as error:
         raise ProcessorError(f"{processor.name} can't be compiled: {error}") from error
     checked = calling.checked_call(function, entity, with_value=processor.kind == "celu")
@@ -122,6 +126,7 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
         cursor.entity_maker(init_entity),
         checked,
         checked_init,
+        calling.checked_call(silent, entity, with_value=False) if silent else None,
         {ring.count_field: cursor.hidden_reader(entity, ring.count_field)
          for ring in processor.history},
     )  # fmt: skip
@@ -134,11 +139,14 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
         why = _why(processor.function, function, (entity, *value))
         if why is None and init is not None:
             why = _why(processor.init, init, (init_entity,))
+        if why is None and silent is not None:
+            why = _why(processor.on_silence, silent, (entity,))
         why = why or reason(error)
         raise ProcessorError(f"{processor.name} can't be compiled: {why}") from error
     kernels = Kernels(
         module.update.address if processor.kind == "micro" else 0,
         module.arrive.address if processor.kind == "celu" else 0,
+        module.silent.address if processor.silence else 0,
         module.init.address,
         tuple(adapter.sites),
         (module,),

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, overload
 import numpy as np
 
 from corec import layout as L
+from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
@@ -90,6 +91,9 @@ class Processor:
     alerts: bool
     value_name: str
     steps_max: int = STEPS_MAX
+    silence: int = 0
+    """Ticks without a reading after which ``on_silence`` runs; 0: never."""
+    on_silence: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
         """Run the plain form: ``processor(me)`` or ``processor(me, value)``."""
@@ -105,6 +109,11 @@ class Processor:
     def wide(self) -> bool:
         """Whether it has an ``f8`` field: its real constants are float64 then."""
         return any(field.dtype == "f8" for field in self.state)
+
+    @property
+    def own_state(self) -> int:
+        """How many state fields a repair hands on: all but those of ``silence``."""
+        return len(self.state) - (len(SILENCE_STATE) if self.silence else 0)
 
     @property
     def fields(self) -> tuple[StateField, ...]:
@@ -213,6 +222,25 @@ def _check_names(names: list[str], owner: str) -> None:
             raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
 
 
+def _silence(
+    kind: str, owner: str, silence: Any, on_silence: Any
+) -> tuple[dict[str, str], Callable[..., Any] | None]:
+    """The state fields and the function of what was declared."""
+    if silence == 0 and on_silence is None:
+        return {}, None
+    if kind == "micro":
+        raise ProcessorError(f"{owner}: silence is for @corec.celu: a micro entity runs each tick")
+    if type(silence) is not int or not 1 <= silence <= SILENCE_MAX:
+        raise ProcessorError(f"{owner}: silence={silence!r}, allowed 1 to {SILENCE_MAX} ticks")
+    if on_silence is None:
+        on_silence = fell_silent
+    if not inspect.isfunction(on_silence):
+        what = type(on_silence).__name__
+        raise ProcessorError(f"{owner}: on_silence is a {what}, allowed a function")
+    _check_function("micro", on_silence, f"{owner}: on_silence")
+    return dict(SILENCE_STATE), on_silence
+
+
 def _declare(
     kind: Literal["micro", "celu"],
     function: Callable[..., Any],
@@ -224,6 +252,8 @@ def _declare(
     init: Callable[..., Any] | None,
     alerts: bool,
     steps_max: int,
+    silence: int,
+    on_silence: Callable[..., Any] | None,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -234,11 +264,13 @@ def _declare(
         if not inspect.isfunction(init):
             raise ProcessorError(f"{owner}: init is a {type(init).__name__}, allowed a function")
         _check_function("micro", init, f"{owner}: init")
+    added, on_silence = _silence(kind, owner, silence, on_silence)
     if isinstance(means, str):
         raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
-    names = [str(name) for name in (*state, *history, *params)] + [f"mean_{m}" for m in means]
+    names = [str(name) for name in (*state, *added, *history, *params)]
+    names += [f"mean_{mean}" for mean in means]
     _check_names(names, owner)
-    fields = tuple(_field(name, spec, owner) for name, spec in state.items())
+    fields = tuple(_field(name, spec, owner) for name, spec in {**state, **added}.items())
     rings = tuple(_history(name, spec, owner) for name, spec in history.items())
     by_name = {f.name: f for f in fields}
     for mean in means:
@@ -261,7 +293,7 @@ def _declare(
     given = tuple((k, float(v)) for k, v in params.items())
     return Processor(
         owner, kind, function, init, fields, rings, given, tuple(means), alerts, value_name,
-        steps_max,
+        steps_max, silence, on_silence,
     )  # fmt: skip
 
 
@@ -317,13 +349,19 @@ def celu(
     init: Callable[..., Any] | None = None,
     alerts: bool = False,
     steps_max: int = STEPS_MAX,
+    silence: int = 0,
+    on_silence: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
 def celu(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     """Declare an entity called for each arrived value: ``def f(me, value) -> number``.
 
-    Arguments and errors as for ``micro``; the returned number is the entity's new ``valor``.
+    Arguments and errors as for ``micro``; the returned number is the entity's new ``valor``. And:
+
+    Args:
+        silence: ticks without a reading after which the entity is run once, until the next reading.
+        on_silence: ``def f(me) -> number``, which is run then; 1 if left out.
     """
     return _decorator("celu", function, given)
 
@@ -349,5 +387,5 @@ def _decorator(
 
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
-    "steps_max": STEPS_MAX,
+    "steps_max": STEPS_MAX, "silence": 0, "on_silence": None,
 }  # fmt: skip

@@ -22,7 +22,8 @@ them as the last committed step left them. Repair belongs to the step that ends 
 the other hot copy, and racha in the copy that the step has made its own, or makes then.
 
 A step ends a tick, or applies inputs only: readings set the values of a Micro block, or more
-readings arrived for a Celu block than one step takes. Input steps leave the tick in the word.
+readings arrived for a Celu block than one step takes, or entities of it fell silent, who run in the
+steps behind its readings. Input steps leave the tick in the word.
 
 What every step passes through is inlined by force: as calls, each with ten arrays on the stack,
 it took a seventh of the whole tick.
@@ -170,11 +171,12 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
             commit(base, parity, step + 1, tick - 1, dyn)
             return 0
         good, mean, moment, emitted = run_micro(block, row, dyn, cold, targs, carga, scratch, after)
+        more = False
     else:
-        good, mean, moment, emitted = run_celu(
+        good, mean, moment, emitted, more = run_celu(
             block, row, dyn, cold, targs, inputs, lo, hi, scratch
         )
-    last = int64(dyn[D_IN_DONE]) == hi - lo
+    last = not more
     repairs = care(block, row, dyn, cold, held, targs, scratch) if last else 0
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
     local = u4_at(s + scratch[K.S_LOCAL], most)

@@ -38,7 +38,11 @@ W_MAX_ERRORES: Final = 12  # float64 bits: share of failures that starts a repai
 W_UMBRAL_MIN: Final = 13  # float64 bits of float32 numbers, as the two that follow
 W_UMBRAL_MAX: Final = 14
 W_UMBRAL_FIRST: Final = 15
-W_MEAN_OFFSET: Final = 16  # MEANS_MAX offsets in a copy
+W_SILENCE: Final = 16  # ticks without a reading that are a silence; 0: none is
+W_SILENT: Final = 17  # the function that runs then
+W_HEARD: Final = 18  # offset in a copy: i8[n], the tick of the last reading
+W_QUIET: Final = 19  # u1[n], whether the silence since then was told
+W_MEAN_OFFSET: Final = 20  # MEANS_MAX offsets in a copy
 W_FIELD_OFFSET: Final = W_MEAN_OFFSET + L.MEANS_MAX
 W_FIELD_SIZE: Final = W_FIELD_OFFSET + L.FIELDS_MAX + 1
 W_COLUMNS: Final = W_FIELD_SIZE + L.FIELDS_MAX + 1
@@ -71,6 +75,7 @@ S_OVER: Final = 10
 S_PLACE: Final = 11
 S_COUNTS: Final = 12
 S_TOLD: Final = 13  # why entities failed, ``entities.told``: block b at place b % TOLD_PLACES
+S_SILENT: Final = 14  # the entities of a step that fell silent
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 A_UMBRAL: Final = 0
@@ -110,6 +115,7 @@ def scratch_layout(cap: int) -> dict[str, int]:
         "place": cap,
         "counts": PLACE_COUNTS * 4,
         "told": TOLD_PLACES * TOLD_BYTES,
+        "silent": STEP_INPUTS_MAX * 4,
     }
     offsets: dict[str, int] = {}
     at = 0

@@ -17,7 +17,7 @@ from __future__ import annotations
 from numba import int64, njit, uint8, uint32, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, copy_memory, load_u1, store_u1, u1_at, u4_at
+from corec.kernels.address import call_kernel, copy_memory, i8_at, load_u1, store_u1, u1_at, u4_at
 from corec.kernels.block_words import (
     COLD_ACTIVO,
     COLD_FALLOS,
@@ -180,6 +180,8 @@ def reset_entity(block, row, new, targs, i):
         (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1,
          0),
     )  # fmt: skip
+    if row[K.W_SILENCE] > 0:
+        i8_at(new + row[K.W_HEARD], block[K.B_N])[i] = targs[K.T_TICK]
 
 
 @njit

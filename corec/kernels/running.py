@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import float32, float64, int64, njit, uint64
+from numba import float32, float64, int64, njit, uint32, uint64
 
 from corec.kernels import desc as K
 from corec.kernels.address import (
@@ -13,6 +13,7 @@ from corec.kernels.address import (
     f4_at,
     f8_at,
     fetch,
+    i8_at,
     prefetch,
     u1_at,
     u4_at,
@@ -40,6 +41,7 @@ from corec.layout import (
     D_IN_TICK,
     D_INPUTS,
     D_MEAN0,
+    D_STEP,
     D_UMBRAL,
     D_UPDATES,
     DYN_WORDS,
@@ -202,10 +204,33 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
 
 
 @njit
-def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
-    """Give a Celu block the readings that wait for it, at most one step's worth.
+def fell_silent(block, row, dyn, cold, tick, run, listed):
+    """List in ``listed`` who is active, did not run in this tick, and had no reading for so long;
+    how many, in order of ids. ``listed`` may be full before all are in it."""
+    if row[K.W_SILENCE] == 0:
+        return 0
+    n = block[K.B_N]
+    copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
+    heard = i8_at(copy + row[K.W_HEARD], n)
+    quiet = u1_at(copy + row[K.W_QUIET], n)
+    activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL])), n)
+    since = tick - row[K.W_SILENCE]
+    count = 0
+    for i in range(n):
+        due = (heard[i] <= since) & (quiet[i] == 0) & (activo[i] != 0) & (run[i] == 0)
+        if due and count < listed.shape[0]:
+            listed[count] = uint32(i)
+            count += 1
+    return count
 
-    Returns what ``run_micro`` returns; all but the messages are figures of the whole tick so far.
+
+@njit
+def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
+    """Give a Celu block the readings that wait for it, and when there are none those who fell
+    silent their run; at most one step's worth.
+
+    Returns what ``run_micro`` returns, all but the messages figures of the whole tick so far; and
+    whether more waits, for the step that follows.
     """
     s = targs[K.T_SCRATCH]
     sums = f8_at(s + scratch[K.S_SUMS], K.A_COLUMNS)
@@ -221,52 +246,62 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     n = block[K.B_N]
     run = u1_at(s + scratch[K.S_RUN], n)
     ok = u1_at(s + scratch[K.S_OK], n)
-    begin_marks(row, dyn, cold, run, before > 0)
-    if lo + before >= hi:
+    begin_marks(row, dyn, cold, run, dyn[D_STEP] > 0)
+    tick = targs[K.T_TICK]
+    silent = u4_at(s + scratch[K.S_SILENT], K.STEP_INPUTS_MAX)
+    first = lo + before
+    count = min(hi - first, K.STEP_INPUTS_MAX)
+    arrived = count > 0
+    if not arrived:
+        count = fell_silent(block, row, dyn, cold, tick, run, silent)
+    if count == 0:
         end_marks(row, dyn, cold, run, ok)
-        return figures(sums)
+        return figures(sums, False)
     cap = row[K.W_CAP]
     size = row[K.W_COPY_BYTES]
     sel = int64(dyn[D_HOT_SEL])
     cur = block[K.B_HOT] + sel * size
     new = block[K.B_HOT] + (1 - sel) * size
     locals_, values, actives = inputs
-    first = lo + before
-    count = min(hi - first, K.STEP_INPUTS_MAX)
+    who = locals_[first:] if arrived else silent
     copy_memory(new, cur, size)
     dyn[D_HOT_SEL] = uint64(1 - sel)
     own_cold(cold, cap, dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
     activo = cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL]))
     fill_means(row, dyn, s + scratch[K.S_MEANS])
     done = call_kernel(
-        row[K.W_ARRIVE],
-        (cur, new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_TICK], targs[K.T_SEED],
-         row[K.W_PARAMS], s + scratch[K.S_MEANS], locals_[first:].ctypes.data,
+        row[K.W_ARRIVE] if arrived else row[K.W_SILENT],
+        (cur, new, block[K.B_HIST], block[K.B_FIRST], tick, targs[K.T_SEED],
+         row[K.W_PARAMS], s + scratch[K.S_MEANS], who.ctypes.data,
          values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
          s + scratch[K.S_SUMS], told_at(block, s, scratch)),
     )  # fmt: skip
     ended = u1_at(s + scratch[K.S_ENDED], done)
-    note_readings(row, dyn, cold, run, locals_[first:], ended, int64(sums[K.A_FAILURES]))
-    if first + done < hi:
+    note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))
+    if arrived:
+        add(dyn, D_IN_DONE, done)
+        add(dyn, D_INPUTS, done)
+    more = lo + int64(dyn[D_IN_DONE]) < hi
+    if not more:
+        more = fell_silent(block, row, dyn, cold, tick, run, silent[:1]) > 0
+    if more:
         keep_marks(row, dyn, cold, run)
     else:
         end_marks(row, dyn, cold, run, ok)
     dyn[D_ACTIVAS] = uint64(count_marks(u1_at(activo, n)))
-    add(dyn, D_IN_DONE, done)
-    add(dyn, D_INPUTS, done)
     add(dyn, D_UPDATES, int64(sums[K.A_RUNS]) - int64(dyn[D_ACC_RUN]))
     dyn[D_ACC_RUN] = uint64(sums[K.A_RUNS])
     dyn[D_ACC_OK] = uint64(sums[K.A_GOOD])
     set_f(dyn, D_ACC_SUM, sums[K.A_SUM])
     set_f(dyn, D_ACC_MOMENT, sums[K.A_MOMENT])
     dyn[D_ACC_BUDGET] = uint64(sums[K.A_BUDGET])
-    return figures(sums)
+    return figures(sums, more)
 
 
 @njit(forceinline=True)
-def figures(sums):
-    """What ``run_micro`` returns, out of the figures of a Celu block's tick so far."""
+def figures(sums, more):
+    """What ``run_celu`` returns, out of the figures of a Celu block's tick so far."""
     good = sums[K.A_GOOD]
     mean = sums[K.A_SUM] / good if good > 0.0 else 0.0
-    return int64(good), mean, sums[K.A_MOMENT], int64(sums[K.A_MESSAGES])
+    return int64(good), mean, sums[K.A_MOMENT], int64(sums[K.A_MESSAGES]), more

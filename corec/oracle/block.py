@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -197,20 +197,33 @@ class Block:
                 self._run(place, (), 0, done)
 
     def _celu(self, readings: Sequence[Reading], done: Tick) -> None:
+        kind = self.settings.kind
         for number, (identity, valor, activo) in enumerate(readings):
             place = identity - self.settings.first_id
             self.entities[place].activo = activo
+            if kind.silence:
+                self.entities[place].state.update(heard=self.tick, quiet=0)
             if activo:
                 self._run(place, (np.float32(valor),), number * DRAWS_PER_READING, done)
+        ran = {place for place, _ in done.good} | done.failed.keys()
+        for place, entity in enumerate(self.entities):
+            if not kind.silence or place in ran or not entity.activo or entity.state["quiet"]:
+                continue
+            if self.tick - entity.state["heard"] >= kind.silence:
+                entity.state["quiet"] = 1
+                self._run(place, (), 0, done, kind.on_silence)
 
-    def _run(self, place: int, value: tuple[np.float32, ...], draws: int, done: Tick) -> None:
+    def _run(
+        self, place: int, value: tuple[np.float32, ...], draws: int, done: Tick,
+        function: Callable[..., Any] | None = None,
+    ) -> None:  # fmt: skip
         entity, kind = self.entities[place], self.settings.kind
         done.runs += 1
         me = Me(kind, entity.id, self.tick, self.seed, entity.state,
                 {**self.params, **self.means}, draws)  # fmt: skip
         try:
             with np.errstate(all="ignore"):
-                valor = np.float32(kind.function(me, *value))
+                valor = np.float32((function or kind.function)(me, *value))
         except Exception:  # noqa: BLE001  # whatever it raises, the entity fails
             valor = np.float32(math.nan)
         if not np.isfinite(valor):
@@ -231,7 +244,8 @@ class Block:
         if not len(done.failed) / self.n > self.max_errores:
             return
         sick = [place for place in sorted(done.failed) if self.entities[place].ran_well is False]
-        before = [entity.state for entity in self.entities]
+        kind, before = self.settings.kind, [entity.state for entity in self.entities]
+        own = {*kind.history, *(("heard", "quiet") if kind.silence else ())}
         healthy = [bool(entity.ran_well) and entity.activo for entity in self.entities]
         for place in sick:
             entity = self.entities[place]
@@ -239,10 +253,11 @@ class Block:
             donor = next((other for other in order if healthy[other]), None)
             if donor is None or entity.running_failures >= 2:
                 entity.state = self.initial(entity.id)
+                entity.state.update({"heard": self.tick} if kind.silence else {})
                 entity.running_failures, entity.ran_well = 0, None
                 donor, how = place, "reset"
             else:
-                kept = {name: entity.state[name] for name in self.settings.kind.history}
+                kept = {name: entity.state[name] for name in own}
                 entity.state, how = {**before[donor], **kept}, "inherit"
             done.repairs.append(
                 Repair(self.tick, self.settings.name, entity.id, self.entities[donor].id, how)

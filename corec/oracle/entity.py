@@ -29,6 +29,8 @@ class Kind:
     params: Mapping[str, float]
     means: tuple[str, ...]
     alerts: bool
+    silence: int = 0
+    on_silence: Callable[..., Any] | None = None
 
 
 def kind_of(processor: Any) -> Kind:
@@ -43,6 +45,8 @@ def kind_of(processor: Any) -> Kind:
         dict(processor.params),
         tuple(processor.means),
         processor.alerts,
+        processor.silence,
+        processor.on_silence,
     )
 
 

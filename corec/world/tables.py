@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.compile import Kernels, compile_processor
+from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
 from corec.plan import Plan
 
@@ -64,15 +65,17 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         row[K.W_COLD] = 2 * s.processor.copy_bytes(s.cap)
         row[K.W_UPDATE], row[K.W_ARRIVE] = kernels.update, kernels.arrive
         row[K.W_INIT] = kernels.init
+        row[K.W_SILENCE], row[K.W_SILENT] = s.processor.silence, kernels.silent
         params[s.index, : len(s.params)] = s.params
         row[K.W_PARAMS] = params[s.index].ctypes.data
         offsets = s.processor.field_offsets(s.cap)
+        row[K.W_HEARD], row[K.W_QUIET] = offsets.get(HEARD, 0), offsets.get(QUIET, 0)
         row[K.W_MEANS] = len(s.processor.means)
         for k, name in enumerate(s.processor.means):
             row[K.W_MEAN_OFFSET + k] = offsets[name]
         sizes = {"valor": 4} | {f.name: f.itemsize for f in s.processor.fields}
         row[K.W_FIELDS] = len(sizes)
-        row[K.W_STATE_FIELDS] = 1 + len(s.processor.state)
+        row[K.W_STATE_FIELDS] = 1 + s.processor.own_state
         for k, (name, size) in enumerate(sizes.items()):
             row[K.W_FIELD_OFFSET + k] = offsets[name]
             row[K.W_FIELD_SIZE + k] = size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -44,10 +45,21 @@ def test_the_entities_shown_are_the_ones_shipped(plugins: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_entity_that_notices_silence_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (text,) = [block for block in code("python") if "silence=" in block]
+    (tmp_path / "my_thermostat.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    thermostat = importlib.import_module("my_thermostat").thermostat
+    assert compare(thermostat, ticks=3, entities=4) == 3 * 4 * 2 + 4
+
+
+@pytest.mark.slow
 def test_stepping_and_testing_run_as_shown(
     plugins: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stepping, testing = code("python")[3:]
+    *_, stepping, testing = code("python")
     scope: dict[str, Any] = {}
     exec(stepping, scope)
     assert "1" in capsys.readouterr().out.split()[-1]

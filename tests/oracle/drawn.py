@@ -22,7 +22,7 @@ PER_LARGE_BLOCK: Final = 65_535
 SUBJECTS: Final = {
     name: kind_of(getattr(subjects, name))
     for name in ("drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
-                 "tracer", "chorus", "dicer")
+                 "tracer", "chorus", "dicer", "sitter")
 }  # fmt: skip
 LARGE: Final = {"fragile": 8, "listener": 16}
 """Of these also the largest blocks, and the MiB such a block takes."""

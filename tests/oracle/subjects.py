@@ -155,6 +155,29 @@ def tracer(me: Any, value: Any) -> Any:
     return me.drawn
 
 
+def wait(me: Any) -> Any:
+    """Fails for one in four, and asks to be told again for another."""
+    me.waits = me.waits + 1
+    me.last.push(me.tick - me.heard)
+    if me.id % 4 == 1:
+        raise ValueError("nobody there")
+    if me.id % 4 == 2:
+        me.quiet = 0
+    return me.random() + me.last.mean()
+
+
+@corec.celu(
+    state={"waits": "u4", "x": "f4"}, history={"last": ("f4", 4)}, silence=3, on_silence=wait
+)
+def sitter(me: Any, value: Any) -> Any:
+    """Notices who says nothing."""
+    me.x = value
+    me.last.push(value)
+    if value > HOT:
+        raise ValueError("too hot")
+    return me.random()
+
+
 def tuned(me: Any) -> Any:
     """One of 64 levels."""
     me.level = np.floor(64.0 * me.random()) / 64.0

@@ -78,3 +78,21 @@ def test_hundreds_of_steps_in_a_tick_and_a_stop_between_two_rows(
 
     world = Drawn(config, 11, readings, {}, (2, 1, 3))
     live.check(world, "late", tmp_path, servers, Stops())
+
+
+@pytest.mark.parametrize("point", ["before_commit:3", "after_commit:3"])
+def test_a_silence_of_two_steps_whose_worker_dies(
+    servers: live.Servers, tmp_path: Path, point: str
+) -> None:
+    """4500 fall silent in tick 3, of which a step takes 4096; the third step and the fourth."""
+    swarm = {
+        "id": "many", "canal": 1, "entidades": 4500, "entidades_por_bloque": 4500,
+        "max_size_mb": 8, "procesador": f"{MODULE}:sitter",
+    }  # fmt: skip
+    config: dict[str, Any] = {
+        "seed": SEED, "carga": 1.0, "persist": {"every_ticks": 2}, "bloques": [swarm],
+    }  # fmt: skip
+    readings = {2: [(7, 0.5, True), (9, 0.5, False)], 4: [(7, 2000.0, True)]}
+    world = Drawn(config, 6, readings, {}, (1,))
+    name = point.replace(":", "-").replace("_", "-")
+    live.check(world, name, tmp_path, servers, armed=[f"worker 0@block.{point}"])
