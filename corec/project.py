@@ -1,8 +1,10 @@
 """Where a project lies: the folder that a configuration's relative paths and plugins belong to.
 
 A configuration in a folder named ``configs`` belongs to the folder that holds it, any other to the
-folder it lies in. Whoever starts it, and from where, changes nothing: a checkout's ``run.sh`` can
-run a project that lies elsewhere. Standard library only: needed before anything is compiled.
+folder it lies in. A link counts where it lies: what a mounted ConfigMap, or a link into a store,
+points to moves with each change. Whoever starts it, and from where, changes nothing: a checkout's
+``run.sh`` can run a project that lies elsewhere. Standard library only: needed before anything is
+compiled.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import typer
 
 import corec
 from corec.cli.warm import warm
-from corec.command_line import version_option
+from corec.command_line import NUMBER_MAX, version_option
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
 from corec.private import sane_umask
@@ -64,7 +64,8 @@ def main(version: Annotated[bool, version_option("corec", corec.__version__)] = 
 def run(
     config: ConfigPath = None,
     ticks: Annotated[
-        int | None, typer.Option(min=0, help="Run N more ticks, then drain and stop.")
+        int | None,
+        typer.Option(min=0, max=NUMBER_MAX, help="Run N more ticks, then drain and stop."),
     ] = None,
     fresh: Annotated[
         bool,

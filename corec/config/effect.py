@@ -46,12 +46,14 @@ _TABLE: Final = {
 
 
 def effect_of(path: str) -> Effect:
-    """When a change of the key at ``path`` (``http.port``, ``bloques[].canal``) takes effect.
+    """When a change of the key at ``path`` (``http.port``, ``bloques[].canal``, or as an operator
+    writes it, ``bloques.sensor_swarm.canal``) takes effect.
 
     Raises:
         KeyError: there is no such key at the top level.
     """
     path = re.sub(r"\[\d+\]", "[]", path)
+    path = re.sub(r"^bloques\.[^.]+", "bloques[]", path)
     while path not in _TABLE:
         shorter = path.rpartition(".")[0]
         if not shorter:

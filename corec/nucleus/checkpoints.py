@@ -191,7 +191,7 @@ class Checkpointer:
         except Abandoned:
             error = CalledOff(CALLED_OFF)
             log.info("a checkpoint was called off", reason=str(error))
-        except (OSError, WorldMoved, CheckpointRefused, HoldTimeout) as reason:
+        except (OSError, MemoryError, WorldMoved, CheckpointRefused, HoldTimeout) as reason:
             error = CheckpointFailed(self._failed(reason))
         except Exception as reason:  # whoever asked must hear of it, and the next one be tried
             log.exception("a checkpoint failed for a reason that was not foreseen")
@@ -243,7 +243,10 @@ class Checkpointer:
         """Run ``work`` on the one thread for what takes long, behind what it does already."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "checkpoint", lower_priority)
-        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except RuntimeError as error:
+            raise MemoryError(f"no memory or process for another thread: {error}") from None
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -315,7 +318,7 @@ class Checkpointer:
         shown.failed += 1
         shown.state = "failed"
         shown.error = f"{reason.strerror}: {self.folder}" if isinstance(reason, OSError) else ""
-        shown.error = shown.error or str(reason)
+        shown.error = shown.error or str(reason) or "no memory is left for it"
         self._show_full(isinstance(reason, OSError) and reason.errno in _FULL)
         log.error("no checkpoint was made; the world goes on", reason=shown.error)
         self.events.emit("checkpoint_fallido", {"motivo": shown.error})

@@ -106,6 +106,8 @@ class Commands:
             raise ControlError(CALLED_OFF, "again") from None
         except OSError as error:
             raise ControlError(f"no room for a copy of the world: {error.strerror}") from None
+        except MemoryError as error:
+            raise ControlError(f"no memory for a copy of the world: {error}") from None
 
     async def do_entity(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")
@@ -133,7 +135,7 @@ class Commands:
             self.rt.set(L.C_STEP_LIMIT, 0)
             self.rt.set(L.C_PAUSED, 1)
             log.info("paused")
-        return {"paused": True, "tick": await self._in_effect()}
+        return {"paused": True, "tick": await self._takes_effect("paused")}
 
     async def do_resume(self, args: Mapping[str, Any]) -> Any:
         only(args)
@@ -142,7 +144,7 @@ class Commands:
             self.rt.set(L.C_PAUSED, 0)
             self.rt.set(L.C_STEP_LIMIT, 0)
             log.info("resumed")
-        return {"paused": False, "tick": await self._in_effect()}
+        return {"paused": False, "tick": await self._takes_effect("resumed")}
 
     async def do_step(self, args: Mapping[str, Any]) -> Any:
         """Run exactly ``ticks`` more while paused, at once; answers when they are committed.
@@ -232,7 +234,7 @@ class Commands:
             )
         before = word_to_float(self.rt.get(word))
         self.rt.set(word, float_to_word(value))
-        tick = await self._in_effect()
+        tick = await self._takes_effect(f"{path} is set")
         log.info("set", path=path, value=value, before=before, after_tick=tick)
         detail = {"path": path, "value": value, "before": before, "after_tick": tick}
         self.events.emit("setting_changed", detail)
@@ -295,6 +297,15 @@ class Commands:
         """The tick after which the words of line 2 count as they are now."""
         async with self.holder.held():
             return committed_tick(self.rt.get)
+
+    async def _takes_effect(self, what: str) -> int:
+        """``_in_effect`` of a word that stands, whatever the ticks do."""
+        try:
+            return await self._in_effect()
+        except HoldTimeout as error:
+            raise ControlError(
+                f"{what}, but no tick has shown it yet: {error}", "timeout"
+            ) from None
 
     def _not_while_draining(self) -> None:
         if self.rt.get(L.C_STOP):

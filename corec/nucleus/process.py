@@ -62,6 +62,7 @@ class CoreCNucleus:
         self.commands = Commands(rt, self.holder, self.views, self.checkpoints)
         self.modules: list[ModuloBase] = []
         self._parent = os.getppid()
+        self._blind = False
         self._rung = asyncio.Event()
 
     def register(self, module: ModuloBase) -> None:
@@ -108,9 +109,21 @@ class CoreCNucleus:
             if os.getppid() != self._parent:
                 log.error("the supervisor is gone, so is the nucleus")
                 return 1
+            self._look()
+            await self._wait_for_ring(_WATCH_SECONDS)
+
+    def _look(self) -> None:
+        """See what is to be shown; no descriptor or memory being left, some other time."""
+        try:
             self.views.watch()
             self.errors.watch()
-            await self._wait_for_ring(_WATCH_SECONDS)
+        except (OSError, MemoryError) as error:
+            if not self._blind:
+                log.warning("the nucleus can't look around: figures that are shown may be old",
+                            reason=str(error))  # fmt: skip
+            self._blind = True
+        else:
+            self._blind = False
 
     async def _wait_for_ring(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

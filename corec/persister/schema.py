@@ -13,14 +13,18 @@ Its partitions with rows stay as they are.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
+from corec.log import get_logger
 from corec.persister import periods
 from corec.persister.faults import ForeignSchema
 
+log = get_logger("corec.persister")
 Connection = psycopg.AsyncConnection[Any]
 Found = dict[str, tuple[str, str, dict[str, str]]]
 """Of the tables that are there: relkind, schema, column → type."""
@@ -160,8 +164,12 @@ _PLAIN: Final = """
 """
 
 
-async def ensure_schema(connection: Connection) -> str:
+async def ensure_schema(connection: Connection, *, ours: bool = False) -> str:
     """Make the tables where they are missing; returns the name of the schema that holds them.
+
+    One that is missing while others are there may have been renamed for a while, in a database that
+    others look after: it is waited for. In one that is CoreC's alone (``ours``) it was dropped, and
+    is made anew.
 
     Raises ForeignSchema when a table of one of the names is not CoreC's, psycopg.Error else.
     """
@@ -174,10 +182,21 @@ async def ensure_schema(connection: Connection) -> str:
                 for statement in CREATE:
                     await connection.execute(statement)
                 found = await _found(connection)
+            elif ours and "corec_offsets" in found:
+                for table in sorted(set(PARTITIONED) - found.keys()):
+                    log.warning("a table was dropped, and its rows: it is made anew", table=table)
+                    for statement in _of(table):
+                        await connection.execute(statement)
+                found = await _found(connection)
             if all(name in found for name in BASE):
                 await _add(connection, found)
         found = await _found(connection)
     return judge_schema(found)
+
+
+def _of(table: str) -> Iterator[str]:
+    """The statements that make one of the first three tables."""
+    return (text for text in CREATE if re.search(rf"\b(TABLE|ON) {table}\b", text))
 
 
 def known_tables() -> list[str]:
@@ -204,8 +223,8 @@ def judge_schema(found: Found) -> str:
     missing = sorted(set(BASE) - found.keys())
     if missing:
         raise ForeignSchema(
-            f"the table {missing[0]} is missing while {', '.join(sorted(found))} is there; rename "
-            "what is there, or give CoreC another database"
+            f"the table {missing[0]} is missing while {', '.join(sorted(found))} is there; put it "
+            "back, or drop or rename the others, too, or give CoreC another database"
         )
     if len(schemas) > 1:
         raise ForeignSchema(f"CoreC's tables are in several schemas: {', '.join(sorted(schemas))}")

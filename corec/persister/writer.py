@@ -149,6 +149,8 @@ class Listening(psycopg.AsyncConnection[Any]):
 
     heard = 0.0
     """CLOCK_MONOTONIC."""
+    ours = False
+    """Whether the server is CoreC's alone."""
 
     async def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Psycopg's one way to wait for the server."""
@@ -176,6 +178,7 @@ async def connect(conninfo: str, *, embedded: bool = True) -> Listening:
         connection = await Listening.connect(
             conninfo, autocommit=True, prepare_threshold=None, **options
         )
+    connection.ours = embedded
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return connection
@@ -206,7 +209,7 @@ class Writer:
         self._worlds = Worlds(connection, self.partitions, world.instance_id, world.epoch, key)
 
     @classmethod
-    async def prepare(cls, connection: Connection, world: World, encoder: Encoder) -> Writer:
+    async def prepare(cls, connection: Listening, world: World, encoder: Encoder) -> Writer:
         """Set the session up and make the tables.
 
         Raises psycopg.Error, ForeignSchema, ValueError for an epoch that is no positive int64.
@@ -215,7 +218,8 @@ class Writer:
             raise ValueError(f"world epoch: found {world.epoch}, expected 1 to 2**63 - 1")
         for statement in _SESSION:
             await connection.execute(statement)
-        return cls(connection, await ensure_schema(connection), world, encoder)
+        schema = await ensure_schema(connection, ours=connection.ours)
+        return cls(connection, schema, world, encoder)
 
     async def take_over(
         self, lanes: list[LaneNow], now: datetime, *, first: bool, suspect_tick: int = -1

@@ -42,6 +42,7 @@ from corec.nucleus.loadable import check_loadable
 from corec.plan import Plan, make_plan
 from corec.private import make_private
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
+from corec.supervisor.memory import file_limit_fault
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
 from corec.supervisor.signals import STOPS, StopWanted, stop_the_start, wait_for_the_watch
@@ -64,6 +65,8 @@ class Begun:
         self.started_unix_ns = time.time_ns()
         check_loadable(config)
         self.plan: Plan = make_plan(config)
+        if fault := file_limit_fault(self.plan.world_bytes):
+            raise StartFailed(EXIT_CONFIG, fault)
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)
         self.servers = Servers(config, self.folder, notes.note)

@@ -192,8 +192,8 @@ class Drain:
         for sink, count in found.waiting_bytes.items():
             if count:
                 log.error("not everything was delivered; it stays with the world in memory, and "
-                          "the next start delivers it", sink=sink, bytes=count,
-                          folder=str(self.rt.folder))  # fmt: skip
+                          "the next start delivers it; a reboot before that loses it", sink=sink,
+                          bytes=count, folder=str(self.rt.folder))  # fmt: skip
         if found.at_boundary and not found.checkpoint:
             log.error("no checkpoint was made; the world stays in memory",
                       folder=str(self.rt.folder))  # fmt: skip

@@ -154,7 +154,7 @@ class Supervisor:
         if self.inherited is None:
             rt.updates_before = int(totals(rt)["entity_updates"])
             if self.wishes.ticks is not None:
-                self.limit = segments.world_tick(rt) + self.wishes.ticks
+                self.limit = min(NO_LIMIT, segments.world_tick(rt) + self.wishes.ticks)
             rt.set(L.C_LIMIT_TICK, self.limit)
         else:
             rt.updates_before = self.inherited.updates_before

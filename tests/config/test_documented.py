@@ -90,6 +90,7 @@ def test_every_key_says_when_a_change_takes_effect() -> None:
         ("http.port", Effect.RESTART), ("bloques[3].canal", Effect.NEW_WORLD),
         ("bloques[0].umbral", Effect.RELOAD), ("bloques[0].umbral.inicial", Effect.NEW_WORLD),
         ("bloques[12].autoreparacion.max_errores", Effect.RELOAD), ("tick_hz", Effect.LIVE),
+        ("bloques.sensor_swarm.umbral", Effect.RELOAD), ("bloques.a-1.canal", Effect.NEW_WORLD),
     ],
 )  # fmt: skip
 def test_a_key_goes_with_its_section(path: str, effect: Effect) -> None:

@@ -85,6 +85,7 @@ def test_help_schema_check_and_usage_errors(make_embedded: Make) -> None:
     for wrong in (
         ("run", "--tickz", "5"), ("run", "--ticks", "-1"), ("dance",), ("run", "--workers", "two"),
         ("run", "--tick-hz", "nan"), ("run", "--config", "nowhere.json"),
+        ("run", "--ticks", str(2**63)),
     ):  # fmt: skip
         ended = one.command(*wrong)
         assert ended.code == 2, wrong

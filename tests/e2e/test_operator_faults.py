@@ -11,6 +11,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,11 +21,17 @@ from typing import Any
 
 import pytest
 
+from corec import layout as L
+from corec.control.client import Client
 from corec.control.outcome import doing, last_change
+from corec.control.protocol import ControlError
+from corec.supervisor.segments import world_files
+from shm.segment import Segment
 from tests.e2e.conftest import Make
+from tests.e2e.test_life import checkpoints
 from tests.support.instance import Instance, Running, small_config
 from tests.support.ledger import events_of
-from tests.support.processes import children_of, command_of, wait_until
+from tests.support.processes import children_of, command_of, is_running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_leaks")]
 
@@ -80,6 +88,22 @@ def open_files(pid: int) -> int:
     """The limit on descriptors that leaves it no other: the lowest number that is free."""
     used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     return min(set(range(len(used) + 1)) - used)
+
+
+def refused(run: Running, wish: str) -> str:
+    """Why the instance does not do it."""
+    with pytest.raises(ControlError) as error:
+        run.ask(wish, 60.0)
+    return str(error.value)
+
+
+def each_that_needs_no_room(run: Running) -> None:
+    """Set, pause, step and resume go on."""
+    run.ask("set", path="carga", value=0.5)
+    paused = run.ask("pause")["tick"]
+    assert run.ask("step", ticks=3)["tick"] == paused + 3
+    run.ask("resume")
+    run.until_tick(paused + 10)
 
 
 def make_one(make: Make) -> tuple[Instance, Running]:
@@ -230,3 +254,109 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     told = [e["detalle"]["aceptada"] for e in events_of(pg_dsn) if e["tipo"] == "actualizacion"]
     assert told == [False, False, False, False, True, False]
     assert json.loads(run.texts()[0])["digest"] == summary["digest"]
+
+
+def holds(one: Instance) -> bool:
+    """Whether somebody waits for the world to stand still."""
+    segment = Segment.attach(
+        one.folder / "control.seg", kind=L.KIND_CONTROL_SEGMENT,
+        layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
+    )  # fmt: skip
+    with segment:
+        return bool(segment.words[L.C_HOLD_REQUEST] > segment.words[L.C_HOLD_RELEASE])
+
+
+def test_what_the_nucleus_does(make: Make) -> None:
+    """set, pause, resume, step, snapshot, digest: each with each fault, and then without."""
+    one = make(small_config(tick_hz=50, workers=2, checkpoint={"every_seconds": 0}))
+    run = one.start().ready().until_tick(10)
+    nucleus = run.pid_of("nucleus")
+    with limited(nucleus, resource.RLIMIT_AS, memory_bytes(nucleus)):
+        for wish in ("snapshot", "digest"):
+            assert "no memory" in refused(run, wish).lower(), wish
+        each_that_needs_no_room(run)
+    with limited(nucleus, resource.RLIMIT_FSIZE, 1 << 10):
+        for wish, reason in (("snapshot", "File too large"), ("digest", "no room for a copy")):
+            assert reason in refused(run, wish), wish
+        each_that_needs_no_room(run)
+    with Client(one.folder / "control.sock") as client:
+        client.ask("status")  # it is accepted before there is no descriptor any more
+        before = resource.prlimit(nucleus, resource.RLIMIT_NOFILE)
+        resource.prlimit(nucleus, resource.RLIMIT_NOFILE, (open_files(nucleus), before[1]))
+        for wish in ("snapshot", "digest"):
+            with pytest.raises(ControlError, match="Too many open files"):
+                client.ask(wish, {}, 60.0)
+        assert client.ask("set", {"path": "carga", "value": 0.5})["value"] == 0.5
+        resource.prlimit(nucleus, resource.RLIMIT_NOFILE, before)
+    ticks_on(run)
+    status = run.status()["checkpoint"]
+    assert (status["state"], status["failed"], status["made"]) == ("failed", 3, 0)
+    assert run.ask("snapshot", 60.0)["tick"] > 10
+    assert run.ask("digest", 60.0)["digest"]
+
+    # killed while it waits for a worker that is frozen: asked again, where that changes nothing
+    worker = run.pid_of("worker", 1)
+    for words in (["snapshot"], ["digest"], ["set", "carga", "0.75"], ["pause"]):
+        os.kill(worker, signal.SIGSTOP)
+        with ThreadPoolExecutor() as beside:
+            asked_for = beside.submit(one.ctl, *words)
+            wait_until(lambda: holds(one), f"{words[0]} waits", 9.0)
+            nucleus = run.pid_of("nucleus")
+            os.kill(nucleus, signal.SIGKILL)
+            os.kill(worker, signal.SIGCONT)
+            ended = asked_for.result(60.0)
+        again = words[0] in ("snapshot", "digest")
+        assert ended.code == (0 if again else 1), (words, ended.err)
+        assert again or "closed the connection" in ended.err
+        run.ready()
+    assert (run.status()["carga"], run.status()["state"]) == (0.75, "paused"), "both words stand"
+
+    # frozen for good, until the supervisor replaces it; the word that was set stands all the same
+    os.kill(worker, signal.SIGSTOP)
+    with ThreadPoolExecutor() as beside:
+        changed = beside.submit(run.ask, "set", 60.0, path="carga", value=1.0)
+        resumed = beside.submit(run.ask, "resume", 60.0)
+        late = [asked_for.exception(90.0) for asked_for in (changed, resumed)]
+    assert all(found is None or "no tick has shown it yet" in str(found) for found in late), late
+    wait_until(lambda: not is_running(worker), "the frozen one is replaced", 30.0)
+    ticks_on(run)
+    assert run.status()["carga"] == 1.0
+
+    # killed in the middle of a step: the ticks that were asked for go on, no more
+    paused = run.ask("pause")["tick"]
+    with ThreadPoolExecutor() as beside:
+        asked_for = beside.submit(one.ctl, "step", "100000")
+        run.until_tick(paused + 1)
+        os.kill(run.pid_of("nucleus"), signal.SIGKILL)
+        assert asked_for.result(60.0).code == 1
+    run.ready().until_tick(paused + 100_000)
+    assert run.status()["tick"] == paused + 100_000
+    run.ask("resume")
+    ticks_on(run)
+
+    # a stop that finds no room for its checkpoint: the world stays, and restore needs room, too
+    for pid in (run.pid, *children_of(run.pid)):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 10, resource.RLIM_INFINITY))
+    stopped = run.stop()
+    assert stopped.code == 1, "there is no room for the log either"
+    assert any(name.endswith("control.seg") for name in one.runtime_files())
+    run = one.start().ready()
+    tick = run.status()["tick"]
+    ticks_on(run)
+    # and the same world once more, through a crash: to restore is refused while it can't be kept
+    assert run.ask("snapshot", 60.0)["tick"] >= tick
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    wait_until(lambda: not one.processes(), "its processes end", 10.0)
+    held = world_files(one.folder)
+    name = max(checkpoints(run)).name
+    starved = subprocess.run(
+        [sys.executable, "-m", "corec", "checkpoint", "restore", name], cwd=one.home,
+        env=one.environment, capture_output=True, text=True, timeout=60, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, 1 << 10)),
+    )  # fmt: skip
+    assert (starved.returncode, starved.stdout) == (1, ""), starved.stderr
+    assert len(starved.stderr.splitlines()) == 1, starved.stderr
+    assert world_files(one.folder) == held
+    assert one.command("checkpoint", "restore", name).code == 0
+    assert one.run("--ticks", "5").summary["tick"] >= tick

@@ -81,6 +81,7 @@ class SmallWorld:
         instance: str = "corec1",
         persist: dict[str, Any] | None = None,
         state: Path | None = None,
+        embedded: bool = True,
     ) -> None:
         self.spool = (state or folder / "state") / instance / "spool"
         config = parse_config(
@@ -89,6 +90,7 @@ class SmallWorld:
                 "state_dir": str(state or folder / "state"),
                 "bloques": [{"id": "sensores", "canal": 1, "entidades": blocks * PER_BLOCK}],
                 "persist": persist or {},
+                "db_config": {"embedded": True} if embedded else {"url": dsn},
             },
             environ={},
             base_dir=folder,

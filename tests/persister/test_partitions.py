@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from corec.persister.faults import ForeignSchema
 from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
 from corec.persister.retention import Retention
@@ -87,6 +88,35 @@ def test_each_partition_has_its_indexes(shm_dir: Path, pg_dsn: str) -> None:
     assert "(instance_id, id, tick)" in text
     assert '(canal, "timestamp" DESC)' in text
     assert storage == ("e",)
+
+
+def test_a_table_that_was_dropped_is_made_anew_where_it_can_be_nobody_elses(pg_dsn: str) -> None:
+    async def tables(*, ours: bool) -> str:
+        connection = await connect(pg_dsn)
+        try:
+            return await ensure_schema(connection, ours=ours)
+        finally:
+            await connection.close()
+
+    def indexes() -> list[tuple[str, ...]]:
+        with psycopg.connect(pg_dsn) as connection:
+            return connection.execute(
+                "SELECT indexname FROM pg_indexes WHERE tablename IN ('bloques', 'eventos')"
+            ).fetchall()
+
+    asyncio.run(tables(ours=False))
+    whole = sorted(indexes())
+    for table in ("bloques", "eventos"):
+        with psycopg.connect(pg_dsn, autocommit=True) as connection:
+            connection.execute(f"DROP TABLE {table}")
+        with pytest.raises(ForeignSchema, match=f"the table {table} is missing while .* put it"):
+            asyncio.run(tables(ours=False))
+        assert asyncio.run(tables(ours=True)) == "public"
+        assert sorted(indexes()) == whole
+    with psycopg.connect(pg_dsn, autocommit=True) as connection:
+        connection.execute("DROP TABLE corec_offsets")
+    with pytest.raises(ForeignSchema, match="corec_offsets is missing"):
+        asyncio.run(tables(ours=True))  # where rows go on is not to be guessed
 
 
 def test_many_make_the_same_tables_and_partitions_at_once(pg_dsn: str) -> None:

@@ -194,7 +194,7 @@ def test_what_does_not_pass_is_told_a_stop_is_soon_and_the_next_start_delivers(
     dsn = pg_dsn + f"&options=-crole%3D{app}"
     breakage, repair = (text.format(app=app, other=other) for text in BREAKAGES[what])
     try:
-        with small_world(shm_dir, dsn) as world:
+        with small_world(shm_dir, dsn, embedded=False) as world:
             pid = world.start()
             world.publish_ticks(1, 2, repairs=1)
             wait_until(lambda: world.word(L.S_TICK) == 2, "the first rows are durable")

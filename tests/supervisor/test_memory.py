@@ -1,12 +1,13 @@
-"""The memory limits of control groups, v1 and v2, as a container or a service finds them."""
+"""The memory limits of control groups, v1 and v2, and the limit on files, as a start finds them."""
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
-from corec.supervisor.memory import Limit, memory_limit
+from corec.supervisor.memory import FILE_BYTES_MIN, Limit, file_limit_fault, memory_limit
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,20 @@ def test_the_smallest_limit_counts(
 
 def test_without_proc_there_is_no_limit_to_know(tmp_path: Path) -> None:
     assert memory_limit(tmp_path, tmp_path / "nowhere") is None
+
+
+def test_a_limit_on_files_is_told_before_anything_is_made() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for limit, world, fits in (
+            (FILE_BYTES_MIN, 1 << 20, True),
+            (FILE_BYTES_MIN - 1, 1 << 20, False),
+            (101 << 20, 100 << 20, True),
+            ((101 << 20) - 1, 100 << 20, False),
+        ):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            fault = file_limit_fault(world)
+            assert (fault is None) == fits
+            assert fits or f"limit of {limit} bytes on files (ulimit -f" in str(fault)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
