@@ -43,6 +43,7 @@ LOOK_SECONDS: Final = 0.0003
 HOLD_SECONDS: Final = (0.25, 1.0)
 ASK_SECONDS: Final = 30.0
 DIGEST_SECONDS: Final = 300.0
+SNAPSHOT_SECONDS: Final = 120.0
 EVENTS: Final = """
     SELECT "timestamp", tick, tipo, bloque, entidad, detalle FROM eventos
      WHERE instance_id = %(instance)s AND tick >= %(since)s
@@ -218,6 +219,18 @@ class Attached(Readable):
         for one_path, one in (changes or {path: value}).items():
             tick = int(self._ask("set", path=one_path, value=one)["after_tick"])
         return tick
+
+    def snapshot(self, timeout: float = SNAPSHOT_SECONDS) -> Path:
+        """Make a checkpoint, as ``corec-ctl snapshot``; its file, which ``corec.World(config,
+        checkpoint=…)`` begins at. Raises ControlError: it can't be made, or not in time."""
+        seconds = timeout + ASK_SECONDS
+        found = ask_again(self._running(), "snapshot", seconds, timeout_seconds=timeout)
+        return Path(found["path"])
+
+    @property
+    def config_path(self) -> Path | None:
+        """The file that the instance was started with."""
+        return None if self._instance.config_path is None else Path(self._instance.config_path)
 
     def pause(self) -> int:
         """No further tick begins; returns the last one."""

@@ -34,9 +34,12 @@ from corec.view.interrupt import ctrl_c_waits
 from corec.view.reading import Digest, Readable, Words
 from corec.view.settings import changed_by, configured
 from corec.view.writing import check_field, readings_of, spread, write_field
+from corec.world.checkpoint import CheckpointRefused
 from corec.world.columns import read_columns
-from corec.world.create import create_world
+from corec.world.create import copy_blocks, create_world
 from corec.world.digest import digest_of
+from corec.world.restore import check_parts, load_checkpoint
+from corec.world.shape import differences, shape
 from corec.world.tables import make_tables, settle
 from corec.world.ticker import Ticker
 
@@ -53,35 +56,58 @@ class World(Readable):
     In a dict, ``instance_id`` may be left out, and ``procesador`` may be a processor itself.
     ``seed`` and ``changes`` are written over it: path → value, where a path is ``ID.NAME``, a
     parameter of a bloque, ``bloques.ID.KEY``, any key of one, or any other key, such as ``carga``.
+    With ``checkpoint``, a file that an instance of this configuration has left, it begins there
+    instead of at tick 0.
 
     Raises:
         ConfigError: the configuration is wrong; it says everything that is.
+        CheckpointRefused: the checkpoint is damaged, or another world's; it says what differs.
         ProcessorError: a processor's ``init`` fails.
         MemoryError: the machine has no room for it.
     """
 
     def __init__(
         self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None,
-        changes: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] | None = None, checkpoint: str | Path | None = None,
     ) -> None:  # fmt: skip
-        self._config, processors = configured(config, seed, changes)
-        self._plan = make_plan(self._config, processors)
+        checked, processors = configured(config, seed, changes)
+        self._hold(checked, make_plan(checked, processors))
+        if checkpoint is None:
+            create_world(self._plan, self._pages(), self._tables, checked.seed, _ignore)
+        else:
+            self._ticks = _restored(Path(checkpoint), self._plan, checked.seed, self._pages())
+
+    def _hold(self, config: Config, plan: Plan) -> None:
+        """Zeroed memory for a world of ``plan``, and what ticks it."""
+        self._config, self._plan = config, plan
         try:
-            self._memory: NDArray[np.uint8] | None = _memory(self._plan.world_bytes)
+            self._memory: NDArray[np.uint8] | None = _memory(plan.world_bytes)
         except OSError:
-            size = self._plan.world_bytes / L.MIB
-            raise MemoryError(f"{self._plan.entidades} entities need {size:,.0f} MiB") from None
-        self._tables = make_tables(self._plan, self._memory)
-        create_world(self._plan, self._memory, self._tables, self._config.seed, _ignore)
-        self._ticker = Ticker.of(self._config, self._plan, self._tables)
-        self._emitted = Emitted(self._plan, _memory)
-        self._failed = Failed(self._plan, self._tables)
+            size = plan.world_bytes / L.MIB
+            raise MemoryError(f"{plan.entidades} entities need {size:,.0f} MiB") from None
+        self._tables = make_tables(plan, self._memory)
+        self._ticker = Ticker.of(config, plan, self._tables)
+        self._emitted = Emitted(plan, _memory)
+        self._failed = Failed(plan, self._tables)
         self._ticks = 0
 
-    def _world(self) -> tuple[Plan, Words]:
+    def fork(self) -> World:
+        """Another world that is what this one is now, and goes its own way from here. Messages,
+        events, alerts and errors begin anew in it."""
+        self._world()
+        twin = World.__new__(World)
+        twin._hold(self._config, self._plan)
+        copy_blocks(self._plan, self._pages(), twin._pages())
+        twin._ticks = self._ticks
+        return twin
+
+    def _pages(self) -> NDArray[np.uint8]:
         if self._memory is None:
             raise ValueError("this world is closed")
-        return self._plan, self._memory.view(np.uint64)
+        return self._memory
+
+    def _world(self) -> tuple[Plan, Words]:
+        return self._plan, self._pages().view(np.uint64)
 
     def _columns(
         self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
@@ -247,6 +273,16 @@ class World(Readable):
         return table_html(
             ["swarm", "canal", "entidades", "bloques", "procesador"], rows, repr(self)
         )
+
+
+def _restored(path: Path, plan: Plan, seed: int, memory: NDArray[np.uint8]) -> int:
+    """Load a checkpoint; its tick. Raises CheckpointRefused; OSError when it can't be read."""
+    checkpoint = check_parts(path)
+    differs = differences(checkpoint.head, shape(plan, seed))
+    if differs:
+        raise CheckpointRefused(f"{path}: does not fit the configuration: {'; '.join(differs)}")
+    load_checkpoint(checkpoint, plan, memory)
+    return checkpoint.tick
 
 
 def _ignore(done: int, total: int) -> None:

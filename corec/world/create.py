@@ -13,6 +13,7 @@ from corec.entities.processor import ProcessorError
 from corec.entities.told import WORDS, read
 from corec.kernels.whole import init_range
 from corec.plan import Plan, block_layout_hash
+from corec.world.read import BlockView
 from corec.world.tables import Tables
 
 CHUNK_BLOCKS = 64
@@ -38,6 +39,20 @@ def write_headers(plan: Plan, world: np.ndarray[tuple[int], np.dtype[np.uint8]])
         header["crc32c"] = google_crc32c.value(header.tobytes()[:-8])
         start = int(place["offset"])
         world[start : start + L.BLOCK_STATIC.itemsize] = np.frombuffer(header.tobytes(), np.uint8)
+
+
+def copy_blocks(plan: Plan, world: NDArray[np.uint8], to: NDArray[np.uint8]) -> None:
+    """Copy every block that stands still between two ticks into another, zeroed world: all but the
+    room that nothing has been written to."""
+    for index in range(plan.n_blocks):
+        place = plan.blocks[index]
+        start = int(place["offset"])
+        end = start + plan.swarms[int(place["swarm"])].block_bytes
+        kept = int(BlockView(plan, world.view(np.uint64), index).dyn[L.D_LOG_N])
+        logged = start + int(place["log"]) + kept * L.LOG_DTYPE.itemsize
+        hist = start + int(place["hist"])
+        to[start:logged] = world[start:logged]
+        to[hist:end] = world[hist:end]
 
 
 def create_world(

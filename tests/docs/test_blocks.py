@@ -70,6 +70,7 @@ def _script(one: Instance, document: Path, language: str) -> str:
         text = text.replace("bash run.sh ctl", ctl)
         bound = f"{sys.executable} -m corec checkpoint trim-bound --config '{one.config_path}'"
         return text.replace("bash run.sh checkpoint trim-bound", bound)
+    text = text.replace("checkpoint=path)", 'checkpoint=path, changes={"scale": 0.05})')
     return text.replace('"bash", "run.sh", "ctl"', ", ".join(map(repr, ctl.split())))
 
 
@@ -89,13 +90,13 @@ def test_shell_blocks(corec1: Instance, name: str) -> None:
 @pytest.mark.parametrize("name", ["sql.md", "streams.md", "python.md"])
 def test_python_blocks(corec1: Instance, name: str) -> None:
     done = _run(corec1, [sys.executable, "-"], _script(corec1, ROOT / "docs" / name, "python"))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
 def test_the_readme_looks_from_python(corec1: Instance) -> None:
     (block,) = [b for b in blocks(ROOT / "README.md", "python") if "corec.attach" in b.text]
     done = _run(corec1, [sys.executable, "-"], block.text)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "'canal': 1" in done.stdout
 
 

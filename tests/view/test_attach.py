@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from corec.control.discover import NoInstance
 from corec.control.protocol import ControlError
 from corec.view import attached as module
 from corec.view.attached import Attached
+from corec.world.checkpoint import CheckpointRefused
 from tests.support.instance import REPO, Running
 from tests.support.processes import wait_until
 
@@ -167,7 +169,7 @@ def test_events_come_from_the_table(world: Attached, living: Running) -> None:
 def test_settings_go_through_the_socket(world: Attached) -> None:
     assert world.set("tick_hz", 150) <= world.ticks
     assert world.status()["tick_hz"] == 150
-    with pytest.raises(ValueError, match="value: found -1, expected a number from 0"):
+    with pytest.raises(ValueError, match="value: found -1, expected"):
         world.set("tick_hz", -1)
     with pytest.raises(ValueError, match=r"path: found 'bloques.sensores.canal'"):
         world.set("bloques.sensores.canal", 4)
@@ -176,6 +178,33 @@ def test_settings_go_through_the_socket(world: Attached) -> None:
     tick = world.pause()
     assert world.step(3) == tick + 3
     assert world.resume() == tick + 3
+
+
+def test_a_checkpoint_goes_on_in_this_process(world: Attached, tmp_path: Path) -> None:
+    """What if: the instance goes on, and so does its copy, with another load."""
+    path = world.snapshot()
+    assert world.config_path is not None
+    with corec.World(world.config_path, checkpoint=path) as usual:
+        assert world.ticks >= usual.ticks > 0
+        with usual.fork() as what_if:
+            what_if.set("carga", 0.5)
+            what_if.run(3)
+            world.pause()
+            now = world.digest()
+            usual.run(now.tick - usual.ticks)
+            assert usual.digest() == now
+        for changes, said in (
+            ({"seed": 7}, "seed: found 42, configured 7"),
+            ({"bloques.sensores.entidades": 291}, "entidades: found 290, configured 291"),
+        ):
+            with pytest.raises(
+                CheckpointRefused, match=f"does not fit the configuration: .*{said}"
+            ):
+                corec.World(world.config_path, changes=changes, checkpoint=path)
+    whole = path.read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-9])
+    with pytest.raises(CheckpointRefused, match="cut"):
+        corec.World(world.config_path, checkpoint=tmp_path / "cut")
 
 
 def test_who_is_not_there_is_said(world: Attached) -> None:

@@ -221,7 +221,7 @@ def test_what_is_refused_changes_nothing(
 
 
 def test_alerts_are_handed_over_once_to_each_group() -> None:
-    config = town(procesador="detector", parametros={"warmup": 1}, umbral=0.4)
+    config = town(procesador="ewma", parametros={"warmup": 1}, umbral=0.4)
     with corec.World(config) as world:
         sent = []
         for k in range(30):
@@ -236,7 +236,29 @@ def test_alerts_are_handed_over_once_to_each_group() -> None:
         other.close()
         again = [(a.tick, a.id, a.valor) for a in world.alerts("other")]
         assert again == sent[2:]  # the third was in its hands
-        assert all(a.procesador.endswith("detector") and a.canal == 1 for a in world.alerts("all"))
+        assert all(a.procesador.endswith("ewma") and a.canal == 1 for a in world.alerts("all"))
+
+
+def test_a_fork_is_the_same_world_until_something_differs() -> None:
+    config = town(procesador="ewma", parametros={"warmup": 1})
+    rng = np.random.default_rng(5)
+    with corec.World(config) as world:
+        for _ in range(7):
+            world.tick({"town": rng.normal(size=100)})
+        twin, other = world.fork(), world.fork()
+        other.set("town", z0=1000.0)
+        assert twin.digest() == world.digest() == other.digest()
+        arriving = rng.normal(size=100)
+        for one in (world, twin, other):
+            one.tick({"town": arriving})
+        assert twin.digest() == world.digest() != other.digest()
+        assert twin.frame(columns=["values"])["values"].tobytes() == (
+            world.frame(columns=["values"])["values"].tobytes()
+        )
+        assert twin.blocks() == world.blocks()
+        assert [twin.run(12), world.run(12)] == [20, 20]  # rows of tick 10 and 20 among them
+        world.close()
+        assert twin.ticks == twin.digest().tick == 20
 
 
 @corec.micro
