@@ -50,7 +50,8 @@ class HttpServer:
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
-        self._silent_since: dict[Any, float] = {}
+        self._silent: dict[Any, tuple[Any, float]] = {}
+        """Connection → its last request, and since when it has asked nothing after it."""
 
     async def serve(self) -> None:
         """Answer requests until ``stop``."""
@@ -68,11 +69,16 @@ class HttpServer:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = asyncio.get_running_loop().time()
-            silent = [one for one in self._server.server_state.connections if _asks_nothing(one)]
-            since = self._silent_since
-            self._silent_since = since = {one: since.get(one, now) for one in silent}
-            oldest = sorted(silent, key=since.__getitem__)
-            late = [one for one in oldest if now - since[one] > _SILENT_SECONDS]
+            connections: set[Any] = set(self._server.server_state.connections)
+            silent = [one for one in connections if _asks_nothing(one)]
+            seen = {one: self._silent.get(one, (None, now)) for one in silent}
+            # one that asked between two looks, and was answered at once, is none that is silent
+            self._silent = {
+                one: (one.cycle, since if one.cycle is last else now)
+                for one, (last, since) in seen.items()
+            }
+            oldest = sorted(silent, key=lambda one: self._silent[one][1])
+            late = [one for one in oldest if now - self._silent[one][1] > _SILENT_SECONDS]
             for one in {*late, *oldest[: max(0, len(oldest) - _SILENT_MAX)]}:
                 one.transport.close()
 

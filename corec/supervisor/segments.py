@@ -325,12 +325,12 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
         slot = rt.slot(index)
         slot.set(L.S_UP, 0)
         slot.set(L.S_STATE, L.PROC_STARTING)
+    settings.settle(rt)  # of an upgrade, too: it reads the configuration anew
     if keep_control:
         return
     rt.set(L.C_BASE_TICK, world_tick(rt))
     rt.set(L.C_START_MONO_NS, time.monotonic_ns())
     rt.set(L.C_START_UNIX_NS, time.time_ns())
-    settings.settle(rt)
     rt.set(L.C_PAUSED, 0)
     rt.set(L.C_STEP_LIMIT, 0)
     rt.set(L.C_OVERRUNS, 0)

@@ -214,6 +214,7 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     # what was asked for meanwhile is done by the new code, and nothing of the run is forgotten
     asked(run, signal.SIGTTIN, number + 4)
     ticks_on(run)
+    one.configure(one.config | {"tick_hz": 49})
     gate = one.home / "gate"
     broken.write_text(MODULE + GATED.format(gate=str(gate)))
     with ThreadPoolExecutor() as beside:
@@ -232,6 +233,7 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     ticks_on(run)
     assert run.status()["pid"] == pid
     assert run.status()["workers"] == 4
+    assert run.status()["tick_hz"] == 49, "an upgrade reads the configuration anew"
     tick = run.status()["tick"]
 
     # a stop ends what is done and what waits, and each is told; it is no stop before it is one

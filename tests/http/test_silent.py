@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from tests.control.handmade import Running, running
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-SECONDS = 3.0
+SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,22 @@ def test_it_is_closed_after_a_while(instance: Running, words: bytes) -> None:
         assert healthy(instance)
         wait_until(lambda: closed([connection]) == [0], "it is closed", SECONDS + 10.0)
         assert connection.recv(1) == b""
+
+
+def test_one_that_goes_on_asking_is_kept(instance: Running) -> None:
+    """As a scraper or a page does, with pauses that are shorter than what is allowed."""
+    parts = urlsplit(instance.url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=20)
+    connection.auto_open = 0  # a connection that was closed is not made anew
+    connection.connect()
+    try:
+        began = time.monotonic()
+        while time.monotonic() - began < 3 * SECONDS:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read() == b'{"ok":true}'
+            select.select([], [], [], SECONDS / 4)
+    finally:
+        connection.close()
 
 
 def test_many_make_room(instance: Running) -> None:
