@@ -259,6 +259,7 @@ class Supervisor:
 
     def _hand(self, group: Group, rt: Runtime) -> Hand:
         def become_current(waiting: list[int]) -> None:
+            self.notifier.away()
             # nothing is lost with this program's memory but what is handed over here
             state = {
                 "lock": self.begun.lock.descriptor,
@@ -351,7 +352,8 @@ class Supervisor:
                 self.changes.ask(number)
             if segments.world_tick(rt) >= self.limit and not self.changes.busy:
                 return False
-            resting = rt.get(L.C_PAUSED) != 0 or group.sightings.moving
+            seen = group.sightings
+            resting = rt.get(L.C_PAUSED) != 0 or seen.moving or seen.waiting
             self.notifier.alive(segments.world_tick(rt), resting)
             seconds = POLL_SECONDS if self.limit == NO_LIMIT else 0.02
             self._turn(rt, group, lambda _member, _code: False, seconds)

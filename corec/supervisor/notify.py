@@ -1,7 +1,7 @@
 """systemd's notification protocol (sd_notify(3)): ready, alive, stopping.
 
-The watchdog is fed only while the ticks advance, or while somebody wants them to stand still
-(paused, or a tick limit reached): a supervisor that merely lives is not a server that works.
+The watchdog is fed only while the ticks advance, or need not: paused, waiting for a server's room,
+not due for a while. A supervisor that merely lives is not a server that works.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from typing import Final
+
+AWAY_USEC: Final = 300_000_000
 
 
 class Notifier:
@@ -21,7 +24,8 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         usec = environ.get("WATCHDOG_USEC", "")
         mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self._feed_seconds = int(usec) / 2e6 if usec.isdecimal() and mine else 0.0
+        self._usec = int(usec) if usec.isdecimal() and mine else 0
+        self._feed_seconds = self._usec / 2e6
         self._fed = 0.0
         self._tick = -1
 
@@ -38,7 +42,13 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The instance ticks."""
-        self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
+        watchdog = [f"WATCHDOG_USEC={self._usec}", "WATCHDOG=1"] if self._usec else []
+        self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}", *watchdog)
+
+    def away(self) -> None:
+        """This program gives way to newer code, which feeds nobody until it is ready."""
+        if self._usec:
+            self.send(f"WATCHDOG_USEC={max(self._usec, AWAY_USEC)}", "WATCHDOG=1")
 
     def reloading(self) -> None:
         """A reload or an upgrade begins; ``ready`` ends it."""
@@ -50,8 +60,9 @@ class Notifier:
         self.send("STOPPING=1")
 
     def alive(self, tick: int, resting: bool) -> None:
-        """Feed the watchdog if ``tick`` has moved, or need not have: it rests, or takes long and
-        goes on."""
+        """Feed the watchdog if ``tick`` has moved, or need not have: it rests, takes long and goes
+        on, is not due yet, or waits for a server. Else nobody could be left out of reach for longer
+        than the watchdog's time, and a world at a tick a minute would be killed twice in each."""
         if not self._feed_seconds or not self._address:
             return
         now = time.monotonic()

@@ -12,9 +12,12 @@ from __future__ import annotations
 import time
 
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.runtime import Runtime, word_to_float
 
 MOVING_NS = 1_000_000_000
+FRESH_NS = 5_000_000_000
+"""A worker that waits beats once a second at least."""
+SLOW_HZ = 1.0
 
 
 class Sightings:
@@ -39,3 +42,14 @@ class Sightings:
     def moving(self) -> bool:
         """Whether some worker's tick went on within the last second."""
         return time.monotonic_ns() - self._moved_ns < MOVING_NS
+
+    @property
+    def waiting(self) -> bool:
+        """Whether no tick need have come, all workers being well: one waits for a server to make
+        room, or the pace is so slow that none is due for a while."""
+        rt, now = self.rt, time.monotonic_ns()
+        workers = [rt.slot(L.SLOT_WORKER0 + k) for k in range(rt.get(L.C_WORKERS))]
+        if any(now - worker.get(L.S_BEAT_NS) > FRESH_NS for worker in workers):
+            return False
+        slow = 0.0 < word_to_float(rt.get(L.C_TICK_HZ)) <= SLOW_HZ
+        return slow or any(w.get(L.S_STATE) == L.PROC_WAITING_SINK for w in workers)
