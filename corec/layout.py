@@ -54,6 +54,7 @@ LOG_CAP_MAX: Final = 65_536
 PARAMS_MAX: Final = 16
 MEANS_MAX: Final = 8
 FIELDS_MAX: Final = 32
+PUBLIC_MAX: Final = 8
 HISTOGRAM_BINS: Final = 16
 MODEL_BYTES_MIN: Final = MIB
 

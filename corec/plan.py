@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.config.space import Grid
 from corec.config.umbral import Limits, Umbral
+from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
 from shm.layout import align_up, layout_hash
@@ -45,6 +48,18 @@ class Swarm:
     max_errores: float
     min_fitness: float
     umbral: Limits = DEFAULT_LIMITS
+    space: Grid | None = None
+    public_off: int = 0
+    """Byte offset of copy 0 of its public columns in the world's segment, behind all blocks."""
+
+    @cached_property
+    def meeting(self) -> Meeting | None:
+        """How its entities see each other; None: they don't."""
+        if not self.processor.public:
+            return None
+        dtypes = {f.name: f.dtype for f in self.processor.state}
+        fields = tuple((name, dtypes[name]) for name in self.processor.public)
+        return Meeting(self.entidades, fields, self.space)
 
 
 class BlockPlace(NamedTuple):
@@ -106,6 +121,8 @@ class Plan:
             p = s.processor
             parts.append(f"{s.id} {s.canal} {s.entidades} {s.cap} {s.block_bytes} {s.params}")
             parts.append(f"{p.name} {p.kind} {p.state} {p.history} {p.means}")
+            if p.public:
+                parts.append(f"{p.public} {s.space}")
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
@@ -207,8 +224,16 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
         swarm = Swarm(
             len(swarms), bloque.id, bloque.canal, bloque.entidades, cap, block_bytes, first_block,
             count, first_id, processor, tuple(params), bloque.repair.max_errores,
-            bloque.repair.min_fitness, bloque.umbral.limits,
+            bloque.repair.min_fitness, bloque.umbral.limits, bloque.space,
         )  # fmt: skip
+        if bloque.space is not None and not processor.public:
+            faults.append(
+                Fault(
+                    f"{where}.space",
+                    f"a space, and {bloque.procesador} shows no field",
+                    'a processor declared with public=("…",)',
+                )
+            )
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
             faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))
@@ -220,7 +245,19 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
         swarms.append(swarm)
     if faults:
         raise ConfigError(faults)
-    return Plan(tuple(swarms), np.concatenate(rows), offset)
+    return with_public(Plan(tuple(swarms), np.concatenate(rows), offset))
+
+
+def with_public(plan: Plan) -> Plan:
+    """``plan`` with room for the swarms' public columns behind its blocks."""
+    swarms, at = [], plan.world_bytes
+    for swarm in plan.swarms:
+        if swarm.meeting is not None:
+            swarms.append(replace(swarm, public_off=at))
+            at += 2 * swarm.meeting.copy_bytes
+        else:
+            swarms.append(swarm)
+    return replace(plan, swarms=tuple(swarms), world_bytes=at)
 
 
 def with_settings(plan: Plan, config: Config) -> Plan:

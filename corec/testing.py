@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.config.space import space_faults
 from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
+from corec.entities.meeting import grid_of
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
 from corec.frames import TIME_BYTES, log_at, message_step, repairs_at, row_entries, row_step
 from corec.kernels import desc as K
-from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
+from corec.plan import BLOCK_ROW, Plan, Swarm, place_block, with_public
 from corec.world.create import create_world
 from corec.world.read import BlockView
 from corec.world.tables import make_tables
@@ -79,7 +81,9 @@ class Block:
         first_id: id of the first entity.
         lane_bytes: room for frames, a power of two; unless ``keep``, those nobody fetched with
             ``messages`` or ``row_frames`` are dropped when it is full.
-        memory: u8[Block.bytes_needed(processor)] to put the block into; fresh memory if left out.
+        space: as in the config, for as many entities as it has cells.
+        memory: u8[Block.bytes_needed(processor)], and room for its public columns, to put the block
+            into; fresh memory if left out.
 
     Raises:
         ProcessorError: the processor can't be compiled, its init fails, or it does not fit.
@@ -101,12 +105,16 @@ class Block:
         cap: int = CAP,
         lane_bytes: int = 1 << 20,
         keep: bool = False,
+        space: Mapping[str, Any] | None = None,
         memory: NDArray[np.uint8] | None = None,
     ) -> None:
         if not 1 <= entities <= cap:
             raise ValueError(f"entities: found {entities}, allowed 1 to cap, which is {cap}")
         self.processor, self.n, self.seed, self.carga = processor, entities, seed, carga
-        self.first_id, self.keep = first_id, keep
+        self.first_id, self.keep, self.space = first_id, keep, space
+        faults = list(space_faults(space, entities, "space"))
+        if faults or (space is not None and not processor.public):
+            raise ValueError(str(faults[0]) if faults else "space: no field is public")
         values = processor.param_values(params or {})
         self.params = dict(zip((name for name, _ in processor.params), values, strict=True))
         size = self.bytes_needed(processor, cap)
@@ -114,12 +122,12 @@ class Block:
         assert place is not None
         swarm = Swarm(
             0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
-            max_errores, 0.2, (umbral or Umbral()).limits,
+            max_errores, 0.2, (umbral or Umbral()).limits, grid_of(space),
         )  # fmt: skip
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip
-        self.plan = Plan((swarm,), np.array([row], BLOCK_ROW), size)
-        self.memory = _region(size) if memory is None else memory
+        self.plan = with_public(Plan((swarm,), np.array([row], BLOCK_ROW), size))
+        self.memory = _region(self.plan.world_bytes) if memory is None else memory
         self.tables = make_tables(self.plan, self.memory)
         create_world(self.plan, self.memory, self.tables, seed, lambda done, total: None)
         self.out = Lane.create(_region(lane_region_bytes(lane_bytes)))
@@ -202,6 +210,9 @@ class Block:
         for ring in self.processor.history:
             values, held = view.history(ring.name)
             state[ring.name] = values[index][ring.length - int(held[index]) :]
+        if self.processor.public:
+            public = {name: view.column(name).tolist() for name in self.processor.public}
+            state.update(others=public, space=self.space, origin=self.first_id)
         return state
 
 
@@ -214,6 +225,7 @@ def compare(
     values: Sequence[float] | None = None,
     params: Mapping[str, float] | None = None,
     rtol: float = 1e-4,
+    space: Mapping[str, Any] | None = None,
 ) -> int:
     """Run ``processor`` compiled and as plain Python; returns how many calls were compared.
 
@@ -226,13 +238,15 @@ def compare(
         values: what arrives: two readings per tick and entity for a ``celu`` (normally distributed
             ones if left out), one for a ``micro`` (none), each entity starting at another place.
         params: over the processor's defaults.
+        space: as in the config, for as many entities as it has cells.
         rtol: tolerance; Python's ``math`` computes in float64, the compiled form in float32.
 
     Raises:
         Difference: which entity, tick and field, and the call that repeats it in a debugger.
         ProcessorError: the processor can't be compiled, or its init fails.
     """
-    block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0)
+    block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0,
+                  space=space)  # fmt: skip
     given = [float(np.float32(v)) for v in values] if values is not None else []
     if processor.kind == "celu" and not given:
         given = [float(v) for v in np.random.default_rng(seed).normal(0.5, 0.2, 997)]
@@ -367,4 +381,6 @@ def _close(a: Any, b: Any, rtol: float) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, Mapping) or value is None:
+        return repr(value)
     return repr(np.asarray(value).tolist())

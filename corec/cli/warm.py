@@ -53,7 +53,7 @@ def compile_all(config: Path) -> None:
     from corec.plan import make_plan
 
     for swarm in make_plan(load_config(config)).swarms:
-        compile_processor(swarm.processor, swarm.cap)
+        compile_processor(swarm.processor, swarm.cap, swarm.meeting)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from corec.config.servers import (
     REDIS_URL_ALLOWED,
     known_url,
 )
+from corec.config.space import space_faults
 from corec.config.swarm import ENTITIES_MAX
 from corec.config.umbral import umbral_faults
 
@@ -72,6 +73,7 @@ def _bloque_faults(bloques: object) -> Iterator[Fault]:
         at = ("bloques", index, "umbral")
         yield from umbral_faults(bloque.get("umbral"), at, f"bloques[{index}].umbral")
         count = bloque.get("entidades")
+        yield from space_faults(bloque.get("space"), count, f"bloques[{index}].space")
         if isinstance(count, int) and 1 <= count <= ENTITIES_MAX:
             total += count
             if total > ENTITIES_MAX and not over:

@@ -9,6 +9,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import Autoreparacion
+from corec.config.space import Grid
 from corec.config.umbral import Umbral, UmbralKey
 
 ENTITIES_MAX = 2**32
@@ -95,6 +96,12 @@ class BloqueConfig(Section):
         "The processor's parameters; those left out have the processor's defaults.",
         item="a finite number, true, false or a string",
         factory=dict,
+    )
+
+    space: Grid | None = key(
+        "null or an object with kind",
+        "Where the entities stand, and so which are neighbours of each other.",
+        None,
     )
 
     @property

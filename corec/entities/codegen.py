@@ -11,6 +11,8 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 
 from __future__ import annotations
 
+from corec.entities.meeting import STRETCH as STRETCH_GRID
+from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
@@ -18,11 +20,12 @@ from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_M
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead", "told",
+    "ahead", "told", "pub", "origin", "near",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
     "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
+    "pub", "origin", "near",
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told")
 
@@ -59,8 +62,9 @@ def _scalars(processor: Processor, means: bool) -> list[str]:
 
 
 def _make(
-    processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool, tick: str
-) -> str:
+    processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool,
+    tick: str, met: list[str],
+) -> str:  # fmt: skip
     values = ["first_id + i", f"int64({tick})", _get(processor, cap, source, "valor")]
     values += [f"p{k}" for k in range(len(processor.params))]
     values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
@@ -71,6 +75,7 @@ def _make(
         row = f"hist + {offsets[ring.name]} + i * {ring.slots * 4}"
         count = _get(processor, cap, source, ring.count_field)
         values += [row, count, count]
+    values += met
     return "make((" + ", ".join(values) + ",))"
 
 
@@ -79,22 +84,49 @@ def _after(processor: Processor) -> list[tuple[str, str]]:
     return pairs + [(r.count_field, f"read_{r.count_field}(me)") for r in processor.history]
 
 
-def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
+def _met(meeting: Meeting | None, cell: str, x: str) -> list[str]:
+    """The hidden members of ``me`` that let it see others: ``cell`` in the stretch, ``x``."""
+    if meeting is None:
+        return []
+    return ["w", "origin", *(["q", cell, x, "there"] if meeting.grid else [])]
+
+
+def _meet(meeting: Meeting | None) -> list[str]:
+    """Where others are seen, before the first entity."""
+    if meeting is None:
+        return []
+    return ["    w = pointer(pub)", *(["    q = pointer(near)"] if meeting.grid else [])]
+
+
+def _see(meeting: Meeting | None, first: str, take: str, indent: str) -> list[str]:
+    """Bring the cells about ``take`` cells of a row, from entity ``first`` of the block on."""
+    if meeting is None or meeting.grid is None:
+        return []
+    return [
+        f"{indent}cell = first_id + {first} - origin",
+        f"{indent}x0 = cell % {meeting.grid.width}",
+        *([f"{indent}take = {take}"] if take != "1" else []),
+        f"{indent}there = near_rows(near, pub, cell, x0, {'take' if take != '1' else '1'})",
+    ]
+
+
+def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | None) -> list[str]:
     drawn = (cap + 7) // 4 * 16  # bytes of one draw of all entities, in whole groups of four
     draws = [f"get_u4(r, {k * drawn} + 4 * (shift + i))" for k in range(predraws)]
     lines = [f"    n = min(n, {cap})", "    a = pointer(cur)", "    b = pointer(new)"]
-    lines += _scalars(processor, means=True)
+    lines += [*_scalars(processor, means=True), *_meet(meeting)]
     if predraws:
         lines += [
             "    r = pointer(rnd)",
             "    shift = first_id & 3",
             "    group = uint64(first_id) >> uint64(2)",
         ]
-    step = processor.copy_bytes(cap) * STRETCH // cap // 64 * 64 + 64
+    stretch = STRETCH_GRID if meeting is not None and meeting.grid is not None else STRETCH
+    step = processor.copy_bytes(cap) * stretch // cap // 64 * 64 + 64
     lines += [
         f"    budget = int64({processor.steps_max})",
-        f"    for lo in range(0, n, {STRETCH}):",
-        f"        count = min({STRETCH}, n - lo)",
+        f"    for lo in range(0, n, {stretch}):",
+        f"        count = min({stretch}, n - lo)",
         "        running = u1_at(run + lo, count)",
         "        good = u1_at(ok + lo, count)",
         f"        fetch(ahead, {step})",
@@ -110,31 +142,52 @@ def _update(processor: Processor, cap: int, predraws: int) -> list[str]:
         place = f"rnd + {k * drawn} + 4 * lo"
         draw = f"uint64({k}), uint64(seed)"
         lines.append(f"        fill_random(u4_at({place}, words), first, uint64(tick), {draw})")
+    lines += _entities(processor, cap, draws, meeting)
+    alone = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", _met(meeting, "0", "x0"))
     lines += [
-        "        for k in range(count):",
-        "            i = lo + k",
-        "            me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
-        "            outcome = checked(me, running[k] != 0, budget)",
-        "            valor = outcome[1]",
-        "            budget = outcome[2]",
-        "            fine = outcome[0] & ((valor - valor) == float32(0.0)) & (running[k] != 0)",
-    ]
-    for name, value in [("valor", "valor"), *_after(processor)]:
-        kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
-        lines.append("            " + _put(processor, cap, "b", name, kept))
-    lines += [
-        "            good[k] = fine",
         f"    good = u1_at(ok, {cap})[:n]",
         f"    running = u1_at(run, {cap})[:n]",
         "    fine = count_marks(good)",
         "    failed = count_marks(running) - fine if fine < n else 0",
         "    if failed > 0:",  # one of them once more, by turns: to tell what it raised
         "        i = nth_failed(running, good, tick % failed)",
-        "        me = " + _make(processor, cap, "a", draws, "uint32(0)", True, "tick"),
+        *_see(meeting, "i", "1", "        "),
+        "        me = " + alone,
         "        tell(told, tick, first_id + i, checked(me, True, budget))",
         "    return fine",
     ]
     return lines
+
+
+def _entities(
+    processor: Processor, cap: int, draws: list[str], meeting: Meeting | None
+) -> list[str]:
+    """The loop over the entities of a stretch; on a grid, over one part of a row after the other:
+    in each the neighbours lie at constant distances."""
+    met = _met(meeting, "k - done", "x0 + k - done")
+    make = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
+    body = [
+        "i = lo + k",
+        "me = " + make,
+        "outcome = checked(me, running[k] != 0, budget)",
+        "valor = outcome[1]",
+        "budget = outcome[2]",
+        "fine = outcome[0] & ((valor - valor) == float32(0.0)) & (running[k] != 0)",
+    ]
+    for name, value in [("valor", "valor"), *_after(processor)]:
+        kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
+        body.append(_put(processor, cap, "b", name, kept))
+    body.append("good[k] = fine")
+    if meeting is None or meeting.grid is None:
+        return ["        for k in range(count):", *(f"            {line}" for line in body)]
+    return [
+        "        done = 0",
+        "        while done < count:",
+        *_see(meeting, "lo + done", f"min(count - done, {meeting.grid.width} - x0)", " " * 12),
+        "            for k in range(done, done + take):",
+        *(f"                {line}" for line in body),
+        "            done += take",
+    ]
 
 
 def _reading(processor: Processor, cap: int) -> list[str]:
@@ -151,10 +204,12 @@ def _silent_entity(processor: Processor, cap: int) -> list[str]:
     return ["        " + _put(processor, cap, "b", QUIET, "1")]
 
 
-def _arrive(processor: Processor, cap: int, silent: bool = False) -> list[str]:
+def _arrive(
+    processor: Processor, cap: int, meeting: Meeting | None, silent: bool = False
+) -> list[str]:
     """The loop over readings; ``silent``: over entities that had none for so long."""
     lines = ["    a = pointer(cur)", "    b = pointer(new)"]
-    lines += _scalars(processor, means=True)
+    lines += [*_scalars(processor, means=True), *_meet(meeting)]
     call = "checked_silence(me" if silent else "checked(me, values[j]"
     lines += [
         "    locals_ = u4_at(local, count)",
@@ -187,7 +242,9 @@ def _arrive(processor: Processor, cap: int, silent: bool = False) -> list[str]:
         ]
     lines += [
         f"        draw = uint32({0 if silent else f'(ordinal + j) * {DRAWS_PER_READING}'})",
-        "        me = " + _make(processor, cap, "b", [], "draw", True, "tick"),
+        *_see(meeting, "i", "1", "        "),
+        "        me = "
+        + _make(processor, cap, "b", [], "draw", True, "tick", _met(meeting, "0", "x0")),
         f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
@@ -230,7 +287,7 @@ def _init(processor: Processor, cap: int) -> list[str]:
     if processor.init is not None:
         lines += [
             "        me = make_init("
-            + _make(processor, cap, "b", [], "uint32(0)", False, "0").removeprefix("make("),
+            + _make(processor, cap, "b", [], "uint32(0)", False, "0", []).removeprefix("make("),
             "        outcome = checked_init(me, True, budget)",
             "        valor = outcome[1]",
             "        budget = outcome[2]",
@@ -260,7 +317,9 @@ def _function(name: str, args: tuple[str, ...], body: list[str]) -> list[str]:
     ]
 
 
-def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> str:
+def kernel_source(
+    processor: Processor, cap: int, predraws: int, meeting: Meeting | None, key: str
+) -> str:
     """The module text for ``processor`` in blocks of ``cap`` entities; ``key`` finds its parts."""
     lines = [
         f'"""Kernels of {processor.name}, {cap} entities a block. Made by CoreC; not to edit."""',
@@ -285,11 +344,13 @@ def kernel_source(processor: Processor, cap: int, predraws: int, key: str) -> st
         f'read_{ring.count_field} = _parts.readers["{ring.count_field}"]'
         for ring in processor.history
     ]
+    if meeting is not None and meeting.grid is not None:
+        lines.append("near_rows = _parts.near_rows")
     if processor.kind == "micro":
-        lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws))
+        lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws, meeting))
     else:
-        lines += _function("arrive", ARRIVE_ARGS, _arrive(processor, cap))
+        lines += _function("arrive", ARRIVE_ARGS, _arrive(processor, cap, meeting))
     if processor.silence:
-        lines += _function("silent", ARRIVE_ARGS, _arrive(processor, cap, silent=True))
+        lines += _function("silent", ARRIVE_ARGS, _arrive(processor, cap, meeting, silent=True))
     lines += _function("init", INIT_ARGS, _init(processor, cap))
     return "\n".join(lines) + "\n"

@@ -23,8 +23,12 @@ import corec.entities.adapt as adapt
 import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
+import corec.entities.drawing as drawing
 import corec.entities.guard as guard
 import corec.entities.maths as maths
+import corec.entities.meeting as meetings
+import corec.entities.near as near
+import corec.entities.others as others
 import corec.entities.steps as steps
 import corec.entities.told as told
 import corec.kernels.address as address
@@ -34,6 +38,7 @@ import corec.kernels.philox as philox
 import corec.kernels.stats as stats
 from corec import layout
 from corec.cache import cache_folder
+from corec.entities.meeting import Meeting
 from corec.entities.processor import DRAWS_OF, Processor, ProcessorError
 from corec.entities.reasons import reason, returns_what
 
@@ -61,6 +66,7 @@ class Parts:
     checked_init: Any
     checked_silence: Any
     readers: dict[str, Any]
+    near_rows: Any
 
 
 _PARTS: dict[str, Parts] = {}
@@ -72,17 +78,18 @@ def parts(key: str) -> Parts:
     return _PARTS[key]
 
 
-def kernel_key(processor: Processor, cap: int) -> str:
+def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, calling, codegen, cursor, guard, maths, steps, told, address, draws, elementary,
-           philox, stats, layout, sys.modules[__name__])  # fmt: skip
+    own = (adapt, calling, codegen, cursor, drawing, guard, maths, meetings, near, others,
+           steps, told, address, draws, elementary, philox, stats, layout,
+           sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
                 processor.params, processor.means, processor.steps_max, processor.silence > 0,
-                cap, numba.__version__,
-                np.__version__, sys.version_info[:3])  # fmt: skip
+                meeting, cap, numba.__version__, np.__version__,
+                sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init, processor.on_silence):
         for text in adapt.fingerprint(function):
@@ -100,18 +107,19 @@ def _predraws(processor: Processor) -> int:
     return min(cursor.PREDRAWS_MAX, shown)
 
 
-def compile_processor(processor: Processor, cap: int) -> Kernels:
-    """Compile, or load from the cache, the kernels of ``processor`` for blocks of ``cap`` entities.
+def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = None) -> Kernels:
+    """Compile, or load from the cache, the kernels of ``processor`` for blocks of ``cap`` entities,
+    which see each other as ``meeting`` says.
 
     Raises:
         ProcessorError: the function can't be compiled; the text is the compiler's reason.
     """
     predraws = _predraws(processor)
-    key = kernel_key(processor, cap)
+    key = kernel_key(processor, cap, meeting)
     if key in _BUILT:
         return _BUILT[key]
-    entity = cursor.EntityType(processor, predraws)
-    init_entity = cursor.EntityType(processor, 0, init=True)
+    entity = cursor.EntityType(processor, predraws, meeting=meeting)
+    init_entity = cursor.EntityType(processor, 0, init=True, meeting=meeting)
     adapter = adapt.Adapter(processor.wide, processor.steps_max)
     try:
         function = adapter.function(processor.function)
@@ -129,9 +137,10 @@ def compile_processor(processor: Processor, cap: int) -> Kernels:
         calling.checked_call(silent, entity, with_value=False) if silent else None,
         {ring.count_field: cursor.hidden_reader(entity, ring.count_field)
          for ring in processor.history},
+        near.rows_filler(meeting) if meeting is not None and meeting.grid is not None else None,
     )  # fmt: skip
     try:
-        module = _load(processor, cap, predraws, key)
+        module = _load(processor, cap, predraws, meeting, key)
     except ProcessorError:
         raise
     except Exception as error:  # Numba raises whatever it trips over
@@ -164,12 +173,12 @@ def _why(function: Any, dispatcher: Any, arguments: tuple[Any, ...]) -> str | No
     return returns_what(dispatcher.overloads[arguments].signature.return_type)
 
 
-def _load(processor: Processor, cap: int, predraws: int, key: str) -> Any:
+def _load(processor: Processor, cap: int, predraws: int, meeting: Meeting | None, key: str) -> Any:
     folder = cache_folder() / "kernels"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = f"k_{key}"
     path = folder / f"{name}.py"
-    source = codegen.kernel_source(processor, cap, predraws, key)
+    source = codegen.kernel_source(processor, cap, predraws, meeting, key)
     if not path.exists() or path.read_text("utf-8") != source:
         half = folder / f".{name}.{os.getpid()}"
         half.write_text(source, "utf-8")

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import float32, int64, njit, types, uint32
+from numba import float32, int64, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
@@ -34,10 +34,9 @@ from numba.extending import (
 
 from corec import layout as L
 from corec.entities.guard import emit_fits
+from corec.entities.meeting import Meeting
 from corec.entities.processor import DRAWS_OF, Processor, unfit_text
 from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
-from corec.kernels.draws import normal_of, whole_of
-from corec.kernels.philox import INV_2_24, random_word
 from shm.jit import intrinsic
 
 PREDRAWS_MAX = 4
@@ -45,7 +44,7 @@ _I32 = ir.IntType(32)
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
-def _wide(kind: Any) -> Any:
+def wide(kind: Any) -> Any:
     """What a member is in the user's function: integers are int64, so that no mixture of signed
     and unsigned turns into float64; one that does not fit its field when it is stored raises."""
     return types.int64 if isinstance(kind, types.Integer) else kind
@@ -54,9 +53,11 @@ def _wide(kind: Any) -> Any:
 class EntityType(types.Type):
     """Numba type of ``me`` for one processor."""
 
-    def __init__(self, processor: Processor, predraws: int, init: bool = False) -> None:
-        self.processor = processor
-        self.init = init
+    def __init__(
+        self, processor: Processor, predraws: int, init: bool = False,
+        meeting: Meeting | None = None,
+    ) -> None:  # fmt: skip
+        self.processor, self.init, self.meeting = processor, init, meeting
         self.readable = (
             ("id", types.int64),  # int64: with an unsigned 64-bit one Numba computes in float64
             ("tick", types.int64),
@@ -66,7 +67,7 @@ class EntityType(types.Type):
         )
         self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
         self.dtypes = {f.name: f.dtype for f in processor.state}
-        self.seen = {name: _wide(kind) for name, kind in self.readable + self.writable}
+        self.seen = {name: wide(kind) for name, kind in self.readable + self.writable}
         self.rings = {ring.name: ring for ring in processor.history}
         self.predraws = predraws
         hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
@@ -74,9 +75,14 @@ class EntityType(types.Type):
         for name in self.rings:
             hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.int64)]
             hidden += [(f"{name}__n0", types.int64)]
+        if meeting is not None and not init:
+            hidden += [("_pub", types.voidptr), ("_origin", types.int64)]
+            if meeting.grid is not None:
+                hidden += [("_near", types.voidptr), ("_cell", types.int64)]
+                hidden += [("_x", types.int64), ("_rows", types.int64)]
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
-        text = repr((init, predraws, self.members, processor.history))
+        text = repr((init, predraws, self.members, processor.history, meeting))
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         super().__init__(f"Entity<{processor.name}:{digest}>".replace("<locals>", "locals"))
 
@@ -95,6 +101,25 @@ class HistoryType(types.Type):
         super().__init__(f"History({entity.name}.{ring})")
 
 
+class NeighboursType(types.IterableType):
+    """Numba type of ``me.neighbours``: the entity's pointer (``near`` has what is done with it)."""
+
+    def __init__(self, entity: EntityType) -> None:
+        self.entity = entity
+        super().__init__(f"Neighbours({entity.name})")
+
+    @property
+    def trips(self) -> int:
+        """How many there are, at most."""
+        return len(self.entity.meeting.steps) if self.entity.meeting else 0
+
+    @property
+    def iterator_type(self) -> Any:
+        from corec.entities.others import iterator_of  # it needs this module's types
+
+        return iterator_of(self)
+
+
 class _PointerModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, _BYTE_POINTER)
@@ -102,13 +127,15 @@ class _PointerModel(models.PrimitiveModel):
 
 register_model(EntityType)(_PointerModel)
 register_model(HistoryType)(_PointerModel)
+register_model(NeighboursType)(_PointerModel)
 
 
 def _struct(context: Any, entity: EntityType) -> Any:
     return ir.LiteralStructType([context.get_value_type(kind) for _, kind in entity.members])
 
 
-def _member(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
+def member(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
+    """Where the member ``name`` of ``me`` lies."""
     typed = builder.bitcast(pointer, _struct(context, entity).as_pointer())
     place = [ir.Constant(_I32, 0), ir.Constant(_I32, entity.index[name])]
     return builder.gep(typed, place, inbounds=True)
@@ -125,19 +152,27 @@ class _EntityAttributes(AttributeTemplate):
             return entity.seen[name]
         if name == "activo":
             return types.boolean
-        if name in DRAWS_OF:
+        if name in DRAWS_OF or name == "entity":
             return None
+        if name == "neighbours":
+            if entity.init:
+                why = "in init: there was no tick before"
+            elif entity.meeting is None or entity.meeting.grid is None:
+                why = "without a space in its bloque and public fields"
+            else:
+                return NeighboursType(entity)
+            raise TypingError(f"me.neighbours cannot be used {why}")
         known = ", ".join([*entity.seen, *entity.rings])
         raise TypingError(f"me.{name} is not declared; declared are: {known}")
 
 
 @lower_getattr_generic(EntityType)
 def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
-    if name in entity.rings:
+    if name in entity.rings or name == "neighbours":
         return pointer
     if name == "activo":
         return context.get_constant(types.boolean, True)  # who is not active does not run
-    value = builder.load(_member(context, builder, entity, pointer, name))
+    value = builder.load(member(context, builder, entity, pointer, name))
     return context.cast(builder, value, dict(entity.members)[name], entity.seen[name])
 
 
@@ -152,7 +187,7 @@ def _set(context: Any, builder: Any, signature: Any, args: Any, name: str) -> No
         text = unfit_text(name, entity.dtypes[name])
         emit_fits(context, builder, args[1], given, kinds[name], text)
     value = context.cast(builder, args[1], given, kinds[name])
-    builder.store(value, _member(context, builder, entity, args[0], name))
+    builder.store(value, member(context, builder, entity, args[0], name))
 
 
 def entity_maker(entity: EntityType) -> Any:
@@ -166,7 +201,7 @@ def entity_maker(entity: EntityType) -> Any:
             for k, (name, kind) in enumerate(entity.members):
                 value = builder.extract_value(args[0], k)
                 value = context.cast(builder, value, signature.args[0].types[k], kind)
-                builder.store(value, _member(context, builder, entity, pointer, name))
+                builder.store(value, member(context, builder, entity, pointer, name))
             return pointer
 
         return entity(values), generate
@@ -180,7 +215,7 @@ def hidden_reader(entity: EntityType, name: str) -> Any:
     @intrinsic
     def read(typing_context: Any, me: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.load(_member(context, builder, entity, args[0], name))
+            return builder.load(member(context, builder, entity, args[0], name))
 
         kinds: dict[str, Any] = dict(entity.members)
         return kinds[name](me), generate
@@ -197,90 +232,12 @@ def hidden_writer(entity: EntityType, name: str) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             casted = context.cast(builder, args[1], signature.args[1], kind)
-            builder.store(casted, _member(context, builder, entity, args[0], name))
+            builder.store(casted, member(context, builder, entity, args[0], name))
             return context.get_dummy_value()
 
         return types.void(me, value), generate
 
     return write
-
-
-def _word_drawer(me: EntityType) -> Any:
-    """Compiled ``me`` → u32: the next number of this run."""
-    read_draw, write_draw = hidden_reader(me, "_draw"), hidden_writer(me, "_draw")
-    read_seed = hidden_reader(me, "_seed")
-    ahead = [hidden_reader(me, f"_r{k}") for k in range(me.predraws)]
-    if not ahead:
-
-        @njit(forceinline=True)
-        def drawn_now(me):
-            k = read_draw(me)
-            write_draw(me, k + uint32(1))
-            return random_word(me.id, me.tick, k, read_seed(me))
-
-        return drawn_now
-    first = ahead[0]
-    second = ahead[min(1, len(ahead) - 1)]
-    third = ahead[min(2, len(ahead) - 1)]
-    fourth = ahead[min(3, len(ahead) - 1)]
-    count = uint32(len(ahead))
-
-    @njit(forceinline=True)
-    def drawn_ahead(me):
-        k = read_draw(me)
-        write_draw(me, k + uint32(1))
-        if k < count:
-            word = first(me)
-            if k == uint32(1):
-                word = second(me)
-            elif k == uint32(2):
-                word = third(me)
-            elif k == uint32(3):
-                word = fourth(me)
-        else:
-            word = random_word(me.id, me.tick, k, read_seed(me))
-        return word
-
-    return drawn_ahead
-
-
-@overload_method(EntityType, "random")
-def _random(me: Any) -> Callable[..., Any]:
-    word, scale = _word_drawer(me), INV_2_24
-
-    def random(me: Any) -> Any:
-        return float32(word(me) >> uint32(8)) * scale
-
-    return random
-
-
-@overload_method(EntityType, "normal")
-def _normal(me: Any) -> Callable[..., Any]:
-    word = _word_drawer(me)
-
-    def normal(me: Any) -> Any:
-        first = word(me)
-        return normal_of(first, word(me))
-
-    return normal
-
-
-@overload_method(EntityType, "randint")
-def _randint(me: Any, a: Any, b: Any) -> Callable[..., Any]:
-    word = _word_drawer(me)
-    for limit in (a, b):
-        if not isinstance(limit, types.Integer | types.Boolean):
-            found = types.unliteral(limit)
-            raise TypingError(f"me.randint takes two whole numbers, found {found}")
-
-    def randint(me: Any, a: Any, b: Any) -> Any:
-        low, high = int64(a), int64(b)
-        if low > high:
-            raise ValueError("me.randint(a, b): a is greater than b")
-        first = word(me)
-        return whole_of(first, word(me), low, high)
-
-    return randint
 
 
 def _ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:

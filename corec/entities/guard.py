@@ -247,6 +247,9 @@ class _Lower(lowering.Lower):
             made = guard(get_definition, self.func_ir, expression.value)
             if not isinstance(made, ir.Expr) or made.op != "getiter":
                 return None
+            trips: int | None = getattr(self.typeof(made.value.name), "trips", None)
+            if trips is not None:  # neighbours
+                return trips
             call = guard(get_definition, self.func_ir, made.value)
             if not isinstance(call, ir.Expr) or call.op != "call" or call.kws:
                 return None

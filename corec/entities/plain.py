@@ -8,12 +8,13 @@ are int64 in the compiled code; storing a number that does not fit its integer f
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from corec import layout as L
+from corec.entities.plain_near import Neighbours, Other, Seen
 from corec.entities.processor import HistoryField, Processor, unfit_text
 from corec.kernels.draws import normal_reference, whole_reference
 from corec.kernels.philox import INV_2_24, word_reference
@@ -79,6 +80,9 @@ class PlainEntity:
         processor: the one it will be given to; names and types come from its declaration.
         id, tick, seed: what ``me.random()`` depends on; ``draws`` numbers count as drawn already.
         valor: the entity's last value.
+        others, space, origin: what it sees: the public columns of its whole swarm as the last tick
+            left them (name → values in order of ids), the swarm's ``space`` as in the config, and
+            the id of its first entity.
         fields: state fields, parameters, ``mean_<field>`` and histories (a list, oldest first).
 
     Raises:
@@ -95,11 +99,15 @@ class PlainEntity:
         seed: int = 42,
         draws: int = 0,
         valor: float = 0.0,
+        others: Mapping[str, Sequence[Any]] | None = None,
+        space: Any = None,
+        origin: int = 0,
         **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
         own.update(id=id, tick=tick, valor=np.float32(valor), activo=True)
         own.update(_seed=seed, _draw=draws)
+        own["_seen"] = None if others is None else Seen(processor, space, others, origin)
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
@@ -122,6 +130,21 @@ class PlainEntity:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"me.{name} is not declared")
+
+    def _sees(self) -> Seen:
+        seen: Seen | None = self.__dict__["_seen"]
+        if seen is None:
+            raise ValueError("it sees nobody: PlainEntity(…, others={…}) gives it some")
+        return seen
+
+    @property
+    def neighbours(self) -> Neighbours:
+        """Who is near, as the last tick left them."""
+        return self._sees().neighbours(int(self.id))
+
+    def entity(self, id: int) -> Other:
+        """Any entity of its swarm, as the last tick left it; IndexError: there is none."""
+        return self._sees().entity(operator.index(id))
 
     def _word(self) -> int:
         own = self.__dict__

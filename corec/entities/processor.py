@@ -22,13 +22,12 @@ from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""
-RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", *DRAWS_OF})
+RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
+                             "entity", *DRAWS_OF})  # fmt: skip
 HISTORY_LENGTH_MAX: Final = 4096
 HISTORY_COUNT: Final = "i8"
 """Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
-
-
 STEPS_MAX: Final = 100_000_000
 """Loop steps of one call, unless the processor declares another number."""
 STEPS_MAX_LIMIT: Final = 1 << 40
@@ -94,6 +93,7 @@ class Processor:
     silence: int = 0
     """Ticks without a reading after which ``on_silence`` runs; 0: never."""
     on_silence: Callable[..., Any] | None = None
+    public: tuple[str, ...] = ()
 
     def __call__(self, *args: Any) -> Any:
         """Run the plain form: ``processor(me)`` or ``processor(me, value)``."""
@@ -208,8 +208,8 @@ def _check_function(kind: str, function: Any, owner: str) -> str:
     fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
     shape = "(me)" if kind == "micro" else "(me, value)"
     if not fixed or len(arguments) != (1 if kind == "micro" else 2):
-        found = str(inspect.signature(function))
-        raise ProcessorError(f"{owner}: a {kind} processor takes {shape}, this one {found}")
+        shape = f"takes {shape}, this one {inspect.signature(function)}"
+        raise ProcessorError(f"{owner}: a {kind} processor {shape}")
     return arguments[1].name if kind == "celu" else ""
 
 
@@ -232,13 +232,17 @@ def _silence(
         raise ProcessorError(f"{owner}: silence is for @corec.celu: a micro entity runs each tick")
     if type(silence) is not int or not 1 <= silence <= SILENCE_MAX:
         raise ProcessorError(f"{owner}: silence={silence!r}, allowed 1 to {SILENCE_MAX} ticks")
-    if on_silence is None:
-        on_silence = fell_silent
+    on_silence = on_silence or fell_silent
     if not inspect.isfunction(on_silence):
-        what = type(on_silence).__name__
-        raise ProcessorError(f"{owner}: on_silence is a {what}, allowed a function")
+        found = type(on_silence).__name__
+        raise ProcessorError(f"{owner}: on_silence is a {found}, allowed a function")
     _check_function("micro", on_silence, f"{owner}: on_silence")
     return dict(SILENCE_STATE), on_silence
+
+
+def _check_public(public: Sequence[str], fields: Mapping[str, StateField], owner: str) -> None:
+    if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):
+        raise ProcessorError(f"{owner}: public={public!r}, allowed state fields, each once")
 
 
 def _declare(
@@ -254,6 +258,7 @@ def _declare(
     steps_max: int,
     silence: int,
     on_silence: Callable[..., Any] | None,
+    public: Sequence[str],
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -276,10 +281,12 @@ def _declare(
     for mean in means:
         if mean not in by_name or by_name[mean].dtype != "f4":
             raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
+    _check_public(public, by_name, owner)
     limits = (
         ("state fields", len(fields) + len(rings), L.FIELDS_MAX),
         ("params", len(params), L.PARAMS_MAX),
         ("means", len(means), L.MEANS_MAX),
+        ("public fields", len(public), L.PUBLIC_MAX),
     )
     for what, count, most in limits:
         if count > most:
@@ -290,10 +297,9 @@ def _declare(
             raise ProcessorError(f"{owner}: params {key!r} is {value!r}, allowed a finite number")
     if type(steps_max) is not int or not 1 <= steps_max <= STEPS_MAX_LIMIT:
         raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
-    given = tuple((k, float(v)) for k, v in params.items())
     return Processor(
-        owner, kind, function, init, fields, rings, given, tuple(means), alerts, value_name,
-        steps_max, silence, on_silence,
+        owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
+        tuple(means), alerts, value_name, steps_max, silence, on_silence, tuple(public),
     )  # fmt: skip
 
 
@@ -311,6 +317,7 @@ def micro(
     init: Callable[..., Any] | None = None,
     alerts: bool = False,
     steps_max: int = STEPS_MAX,
+    public: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -328,6 +335,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
         init: ``def f(me) -> number``: sets the initial state, returns the initial ``valor``.
         alerts: its messages also go to the stream of alerts.
         steps_max: loop steps of one call, after which the entity fails (docs/entities.md).
+        public: state fields that others of the swarm may read (``corec.entities.meeting``).
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -351,6 +359,7 @@ def celu(
     steps_max: int = STEPS_MAX,
     silence: int = 0,
     on_silence: Callable[..., Any] | None = None,
+    public: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -387,5 +396,5 @@ def _decorator(
 
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
-    "steps_max": STEPS_MAX, "silence": 0, "on_silence": None,
+    "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (),
 }  # fmt: skip

@@ -16,7 +16,8 @@ _FILE = re.compile(r'File "([^"]+)", line (\d+)')
 _AT = re.compile(r" at (\S+\.py|<[^>]+>) \((\d+)\)")
 _CALL = re.compile(r">>> (.+)")
 _KNOWN = re.compile(
-    r"(me\.\w+ (?:is not declared|can't be set|takes two)[^\n]*|me\.\w+\.push cannot be used[^\n]*"
+    r"(me\.\w+ (?:is not declared|can't be set|can't be seen)[^\n]*"
+    r"|me\.[\w.]+ (?:cannot be used|takes )[^\n]*"
     r"|Unknown attribute '[^']*' of type [^\n]*"
     r"|NameError: [^\n]*|Cannot unify [^\n]*|module '[^']*' has no attribute '[^']*'"
     r"|it returns [^\n]*|[Uu]se of unsupported opcode[^\n]*"

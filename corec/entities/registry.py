@@ -13,6 +13,8 @@ BUILT_IN: Final = {
     "sensor": "corec.processors.sensor:sensor",
     "kuramoto": "corec.processors.kuramoto:kuramoto",
     "sir": "corec.processors.sir:sir",
+    "life": "corec.processors.life:life",
+    "forest_fire": "corec.processors.forest_fire:forest_fire",
     "detector": "corec.processors.detector:detector",
     "ewma": "corec.processors.ewma:ewma",
     "spot": "corec.processors.spot:spot",

@@ -13,6 +13,7 @@ Order of the stores of one step of one block, and what a SIGKILL leaves after ea
     head of out lane             [K block.between_publish] published, not committed: the redo
                                  publishes the same frame again, the consumer drops the repeat
     head of rows lane            [K block.after_publish] likewise
+    public columns of the tick   [K block.between_public] read by nobody yet (``public``)
     other copy of dynamic words  [K block.before_commit] not named yet
     commit word (release)        [K block.after_commit] the step is done; a redo skips it
 
@@ -38,6 +39,7 @@ from corec.kernels.address import copy_memory, f4_at, f8_at, fetch, i8_at, u1_at
 from corec.kernels.block_words import K_BEFORE_PUBLISH, add, commit, get_f, set_f
 from corec.kernels.failures import repair
 from corec.kernels.frames import LOG_BYTES, append_log, emit, fetch_frame
+from corec.kernels.public import show
 from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
 from corec.layout import (
@@ -202,6 +204,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     if with_row:
         begin_row(dyn, tick)
     if last:
+        if row[K.W_PUBLIC_FIELDS] > 0:
+            show(block, row, dyn, tick)
         commit(base, parity, 0, tick, dyn)
         return 1
     commit(base, parity, step + 1, tick - 1, dyn)

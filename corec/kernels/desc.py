@@ -45,7 +45,14 @@ W_QUIET: Final = 19  # u1[n], whether the silence since then was told
 W_MEAN_OFFSET: Final = 20  # MEANS_MAX offsets in a copy
 W_FIELD_OFFSET: Final = W_MEAN_OFFSET + L.MEANS_MAX
 W_FIELD_SIZE: Final = W_FIELD_OFFSET + L.FIELDS_MAX + 1
-W_COLUMNS: Final = W_FIELD_SIZE + L.FIELDS_MAX + 1
+W_FIRST_ID: Final = W_FIELD_SIZE + L.FIELDS_MAX + 1  # of the swarm's first entity
+W_PUBLIC: Final = W_FIRST_ID + 1  # address of copy 0 of the public columns
+W_PUBLIC_BYTES: Final = W_PUBLIC + 1  # of one copy
+W_PUBLIC_FIELDS: Final = W_PUBLIC_BYTES + 1  # number of public fields
+W_PUBLIC_FROM: Final = W_PUBLIC_FIELDS + 1  # PUBLIC_MAX offsets in a hot copy
+W_PUBLIC_TO: Final = W_PUBLIC_FROM + L.PUBLIC_MAX  # … in a copy of the public columns
+W_PUBLIC_SIZE: Final = W_PUBLIC_TO + L.PUBLIC_MAX  # bytes of a value
+W_COLUMNS: Final = W_PUBLIC_SIZE + L.PUBLIC_MAX
 
 # int64 arguments of a tick
 T_TICK: Final = 0
@@ -76,6 +83,7 @@ S_PLACE: Final = 11
 S_COUNTS: Final = 12
 S_TOLD: Final = 13  # why entities failed, ``entities.told``: block b at place b % TOLD_PLACES
 S_SILENT: Final = 14  # the entities of a step that fell silent
+S_NEAR: Final = 15  # cells about the stretch that runs, ``entities.meeting``
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 A_UMBRAL: Final = 0
@@ -98,7 +106,7 @@ TOLD_BYTES: Final = 64
 PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
 
-def scratch_layout(cap: int) -> dict[str, int]:
+def scratch_layout(cap: int, near_bytes: int = 0) -> dict[str, int]:
     """Offsets of the scratch arrays of one process (largest block: ``cap``), and "total"."""
     sizes = {
         "rnd": (cap + 8) * 4 * 4,
@@ -116,6 +124,7 @@ def scratch_layout(cap: int) -> dict[str, int]:
         "counts": PLACE_COUNTS * 4,
         "told": TOLD_PLACES * TOLD_BYTES,
         "silent": STEP_INPUTS_MAX * 4,
+        "near": near_bytes,
     }
     offsets: dict[str, int] = {}
     at = 0

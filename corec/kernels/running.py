@@ -165,6 +165,12 @@ def told_at(block, s, scratch):
 
 
 @njit(forceinline=True)
+def shown_before(row, targs):
+    """Address of the public columns as the last tick left them; nobody writes them in this one."""
+    return row[K.W_PUBLIC] + (targs[K.T_TICK] - 1 & 1) * row[K.W_PUBLIC_BYTES]
+
+
+@njit(forceinline=True)
 def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     """Run a Micro block into its other hot copy; ``after`` is the row of the next block.
 
@@ -188,7 +194,8 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
         (block[K.B_HOT] + sel * size, new, block[K.B_HIST], n, block[K.B_FIRST],
          targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
-         after[K.B_HOT] + sel * size, told_at(block, s, scratch)),
+         after[K.B_HOT] + sel * size, told_at(block, s, scratch), shown_before(row, targs),
+         row[K.W_FIRST_ID], s + scratch[K.S_NEAR]),
     )  # fmt: skip
     dyn[D_HOT_SEL] = uint64(1 - sel)
     fetch_words(after)
@@ -275,7 +282,8 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          row[K.W_PARAMS], s + scratch[K.S_MEANS], who.ctypes.data,
          values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
-         s + scratch[K.S_SUMS], told_at(block, s, scratch)),
+         s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
+         row[K.W_FIRST_ID], s + scratch[K.S_NEAR]),
     )  # fmt: skip
     ended = u1_at(s + scratch[K.S_ENDED], done)
     note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))

@@ -8,6 +8,7 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, get_f, set_f
+from corec.kernels.public import show
 from corec.kernels.running import take_means
 from corec.kernels.stats import count_marks
 from shm.atomics import load_acquire, store_release
@@ -57,7 +58,8 @@ def init_range(blocks, swarms, lo, hi, seed, told):
 @njit(types.void(types.int64[:, ::1], types.int64[:, ::1], types.int64), cache=True, nogil=True)
 def settle_edited(blocks, swarms, b):
     """What block ``b`` says of its entities, after they were written between two ticks: how many
-    are active, and the means for the next tick. In the words that count; nobody else may look."""
+    are active, the means for the next tick, what others see. In what counts; nobody else may
+    look."""
     block = blocks[b]
     row = swarms[block[K.B_SWARM]]
     word = u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
@@ -70,6 +72,8 @@ def settle_edited(blocks, swarms, b):
     dyn[L.D_ACTIVAS] = uint64(count_marks(u1_at(at, block[K.B_N])))
     if row[K.W_MEANS] > 0:
         take_means(block, row, dyn, cold)
+    if row[K.W_PUBLIC_FIELDS] > 0:
+        show(block, row, dyn, int64(word >> uint64(16)))
 
 
 @njit(

@@ -38,7 +38,7 @@ def compile_processors(plan: Plan) -> None:
     faults = []
     for swarm in plan.swarms:
         try:
-            compile_processor(swarm.processor, swarm.cap)
+            compile_processor(swarm.processor, swarm.cap, swarm.meeting)
         except ProcessorError as error:
             key = f"bloques[{swarm.index}].procesador"
             faults.append(Fault(key, str(error), "a processor that compiles"))

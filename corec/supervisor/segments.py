@@ -17,6 +17,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime
 from corec.supervisor.memory import memory_limit
@@ -152,6 +153,7 @@ def create(
     tables = make_tables(plan, world.payload)
     if checkpoint:
         load_checkpoint(checkpoint, plan, world.payload, progress)
+        show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
         progress(plan.entidades, plan.entidades)
     else:
         create_world(plan, world.payload, tables, config.seed, progress)

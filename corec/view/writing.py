@@ -118,5 +118,5 @@ def write_field(
     for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
         view = BlockView(plan, words, swarm.first_block + block)
         view.column(name)[local[start:end]] = values[order[start:end]]
-        if name == "activo" or name in swarm.processor.means:
+        if name == "activo" or name in (*swarm.processor.means, *swarm.processor.public):
             settle_edited(tables.blocks, tables.swarms, view.index)

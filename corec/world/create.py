@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.processor import ProcessorError
 from corec.entities.told import WORDS, read
+from corec.kernels.public import show_range
 from corec.kernels.whole import init_range
 from corec.plan import Plan, block_layout_hash
 from corec.world.read import BlockView
@@ -78,6 +79,7 @@ def create_world(
             raise ProcessorError(_init_text(plan, tables, told, faults))
         done += int(plan.blocks["entidades"][lo:hi].sum())
         progress(done, plan.entidades)
+    show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
 
 
 def _init_text(plan: Plan, tables: Tables, told: NDArray[np.int64], faults: int) -> str:

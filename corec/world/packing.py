@@ -104,8 +104,13 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
                 name: value for (name, _), value in zip(s.processor.params, s.params, strict=True)
             },
         }
+        | ({"public": list(s.processor.public), "space": _space(s)} if s.meeting else {})
         for s in plan.swarms
     ]
+
+
+def _space(s: Swarm) -> dict[str, Any] | None:
+    return s.space.model_dump() if s.space is not None else None
 
 
 def _no_function(*_: Any) -> None:

@@ -84,6 +84,7 @@ def _keys(swarm: dict[str, Any]) -> dict[str, Any]:
         "entidades_por_bloque": swarm.get("cap"),
         "max_size_mb": int(swarm.get("block_bytes", 0)) >> 20,
         "procesador": swarm.get("procesador"),
+        **{name: swarm[name] for name in ("public", "space") if name in swarm},
     }  # fmt: skip
 
 

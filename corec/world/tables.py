@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.compile import Kernels, compile_processor
+from corec.entities.meeting import Meeting
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
-from corec.plan import Plan
+from corec.plan import Plan, Swarm
 
 
 @dataclass
@@ -43,6 +45,18 @@ def settle(swarms: NDArray[np.int64], plan: Plan) -> None:
             swarms[s.index, column] = np.float64(number).view(np.int64)
 
 
+def _fill_public(
+    row: NDArray[np.int64], s: Swarm, meeting: Meeting, base: int, offsets: Mapping[str, int]
+) -> None:
+    row[K.W_PUBLIC] = base + s.public_off
+    row[K.W_PUBLIC_BYTES] = meeting.copy_bytes
+    row[K.W_PUBLIC_FIELDS] = len(meeting.fields)
+    for k, (name, _) in enumerate(meeting.fields):
+        row[K.W_PUBLIC_FROM + k] = offsets[name]
+        row[K.W_PUBLIC_TO + k] = meeting.offsets[k]
+        row[K.W_PUBLIC_SIZE + k] = meeting.sizes[k]
+
+
 def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     """Compile (or load) every processor of ``plan`` and lay out the tables.
 
@@ -54,8 +68,9 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     swarms = np.zeros((len(plan.swarms), K.W_COLUMNS), np.int64)
     params = np.zeros((len(plan.swarms), L.PARAMS_MAX), np.float32)
     built = []
+    base = int(world.ctypes.data)
     for s in plan.swarms:
-        kernels = compile_processor(s.processor, s.cap)
+        kernels = compile_processor(s.processor, s.cap, s.meeting)
         built.append(kernels)
         row = swarms[s.index]
         row[K.W_KIND] = L.KIND_MICRO if s.processor.kind == "micro" else L.KIND_CELU
@@ -79,8 +94,10 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         for k, (name, size) in enumerate(sizes.items()):
             row[K.W_FIELD_OFFSET + k] = offsets[name]
             row[K.W_FIELD_SIZE + k] = size
+        row[K.W_FIRST_ID] = s.first_id
+        if s.meeting is not None:
+            _fill_public(row, s, s.meeting, base, offsets)
     settle(swarms, plan)
-    base = int(world.ctypes.data)
     blocks = np.zeros((plan.n_blocks, K.B_COLUMNS), np.int64)
     start = base + plan.blocks["offset"]
     blocks[:, K.B_BASE] = start
@@ -92,7 +109,8 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     blocks[:, K.B_HIST] = start + plan.blocks["hist"]
     blocks[:, K.B_SWARM] = plan.blocks["swarm"]
     blocks[:, K.B_INDEX] = np.arange(plan.n_blocks)
-    layout = K.scratch_layout(max(s.cap for s in plan.swarms))
+    near_bytes = max(s.meeting.bases[-1] if s.meeting else 0 for s in plan.swarms)
+    layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes)
     offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
     scratch = np.zeros(layout["total"] + 64, np.uint8)
     return Tables(blocks, swarms, params, scratch, offsets_array, tuple(built), (world,))

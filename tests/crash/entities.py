@@ -19,6 +19,17 @@ def fragile(me: Any) -> Any:
     return 0.5 + me.level
 
 
+@corec.micro(state={"level": "f4", "worst": "f4"}, public=("level", "worst"))
+def crowd(me: Any) -> Any:
+    """Likewise, and feels its neighbours: a column read half written shows in all that follows."""
+    near = me.neighbours
+    me.level = 0.7 * me.level + 0.2 * near.mean("level") + me.random() - 0.45
+    me.worst = 0.5 * near.max("worst") + 0.25 * abs(me.level)
+    if me.random() < 0.08:
+        return math.nan
+    return 0.5 + me.level + 0.01 * me.worst
+
+
 @corec.micro()
 def loud(me: Any) -> Any:
     """Emits at every tick."""

@@ -40,7 +40,7 @@ RUNS = {
     ),
     "committing": (
         "worker@lane.header.1:3", "worker@lane.publish.after:8", "worker@block.between_publish:11",
-        "worker@block.before_commit:9",
+        "worker@block.before_commit:9", "worker@block.between_public:13",
         "broker@broker.before_release:3", "broker@broker.after_release:2",
         "broker@lane.release.before:2", "broker@lane.release.after:1",
         "persister@persist.before_release:1", "persister@persist.after_release:1",
@@ -49,6 +49,7 @@ RUNS = {
     ),
     "done": (
         "worker@lane.header.2:7", "worker@block.after_publish:6", "worker@block.after_commit:10",
+        "worker@block.between_public:4",
         "worker@worker.before_done:2",
         "broker@lane.next.head_seen:9", "broker@broker.multi_sent:1",
         "persister@persist.before_copy:2", "persister@lane.release.after:1",

@@ -19,11 +19,13 @@ from tests.support.ledger import Message, events_of, messages_of, rows_of
 
 ENTITIES = Path(__file__).with_name("entities.py")
 EVERY_TICKS = 4
+SPACE = {"kind": "grid", "width": 24, "height": 10}
+"""Rows of cells that lie across the borders of the blocks, and of the workers."""
 
 
 def world(instance_id: str = "corec1", **changes: Any) -> dict[str, Any]:
     """Twenty blocks that emit, fail, repair themselves and hear of each other's means."""
-    swarms = (("sensor", 1, 10), ("crash_entities:fragile", 2, 6), ("kuramoto", 1, 4))
+    swarms = (("sensor", 1, 7), ("crash_entities:crowd", 2, 6), ("kuramoto", 1, 7))
     config: dict[str, Any] = {
         "instance_id": instance_id,
         "http": {"port": 0},
@@ -36,6 +38,7 @@ def world(instance_id: str = "corec1", **changes: Any) -> dict[str, Any]:
                 "entidades": 40 * blocks,
                 "entidades_por_bloque": 40,
                 "procesador": name,
+                **({"space": SPACE} if name.endswith("crowd") else {}),
             }
             for k, (name, canal, blocks) in enumerate(swarms)
         ],

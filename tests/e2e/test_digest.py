@@ -12,13 +12,17 @@ from tests.support.instance import small_config
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+ON_A_GRID = ("life", "forest_fire")
+PROCESSORS = ("sensor", "kuramoto", "sir", *ON_A_GRID)
+
+
 def every_processor(**changes: Any) -> dict[str, Any]:
     """Two blocks and a half of each built-in processor that computes from its own state."""
-    names = ("sensor", "kuramoto", "sir")
     bloques = [
-        {"id": n, "canal": k + 1, "entidades": 100, "entidades_por_bloque": 40, "procesador": n}
-        for k, n in enumerate(names)
-    ]
+        {"id": n, "canal": k + 1, "entidades": 100, "entidades_por_bloque": 40, "procesador": n,
+         "space": {"kind": "grid", "width": 10, "height": 10} if n in ON_A_GRID else None}
+        for k, n in enumerate(PROCESSORS)
+    ]  # fmt: skip
     return small_config(bloques=bloques, **changes)
 
 
@@ -51,11 +55,12 @@ def test_every_built_in_processor(make: Make, carga: float) -> None:
     one = make(every_processor(carga=carga))
     flat = ("--tick-hz", "0")
     found = set()
-    for workers in ("1", "3"):
+    for workers in ("1", "3", "5"):
         summary = one.run("--fresh", "--ticks", "40", *flat, "--workers", workers).summary
         assert summary["workers"] == int(workers)
         # of 100 entities in blocks of 40, 40 and 20, ceil(n · carga) run
-        assert summary["entity_updates"] == 40 * 3 * (100 if carga == 1.0 else 12 + 12 + 6)
+        each = 100 if carga == 1.0 else 12 + 12 + 6
+        assert summary["entity_updates"] == 40 * len(PROCESSORS) * each
         found.add(summary["digest"])
     one.run("--fresh", "--ticks", "17", *flat, "--workers", "2")
     found.add(one.run("--ticks", "23", *flat, "--workers", "1").summary["digest"])

@@ -14,6 +14,7 @@ import pytest
 
 from corec import layout as L
 from corec.config import parse_config
+from corec.config.space import NEIGHBOURS_MAX, ROWS_MAX
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.compile import compile_processor
 from corec.entities.processor import FIELD_DTYPES, HISTORY_LENGTH_MAX, ProcessorError, micro
@@ -42,6 +43,13 @@ def test_the_entities_shown_are_the_ones_shipped(plugins: Path) -> None:
     shipped = "".join((plugins / f"{name}.py").read_text() for name in ("my_first", "gauges"))
     for block in code("python")[:3]:
         assert block.removeprefix("import corec\n").strip() in shipped
+
+
+def test_life_as_shown_is_the_built_in_one() -> None:
+    (text,) = [block for block in code("python") if "def life(me)" in block]
+    shown = text.partition("def life(me):")[2].strip().splitlines()
+    own = (ROOT / "corec" / "processors" / "life.py").read_text().rstrip().splitlines()
+    assert [line.strip() for line in shown] == [line.strip() for line in own[-len(shown) :]]
 
 
 @pytest.mark.slow
@@ -78,7 +86,9 @@ def test_every_plugin_agrees_with_its_plain_form(plugins: Path) -> None:
 
 
 def test_the_configuration_shown_is_valid() -> None:
-    (shown,) = code("json")
+    bloque, shown = code("json")
+    world = parse_config({"instance_id": "t", "bloques": [json.loads(bloque)]}, base_dir=ROOT)
+    assert make_plan(world).swarms[0].meeting is not None
     config = parse_config(json.loads(shown), base_dir=ROOT)
     plan = make_plan(config)
     assert plan.entidades == 15_000
@@ -102,6 +112,9 @@ def test_limits_and_sizes_are_the_codes_own() -> None:
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]*) \|$", TEXT, re.MULTILINE))
     assert rows["state fields and histories together"] == str(L.FIELDS_MAX)
     assert rows["params, means"] == f"{L.PARAMS_MAX}, {L.MEANS_MAX}"
+    assert rows["public fields"] == str(L.PUBLIC_MAX)
+    limits = f"{NEIGHBOURS_MAX}, {ROWS_MAX}"
+    assert rows["neighbours, and rows of cells that hold some"] == limits
     assert rows["length of a history"] == str(HISTORY_LENGTH_MAX)
     assert rows["pushes to one history in one call"] == str(L.PUSHES_PER_CALL_MAX)
     assert rows["entities in a block"].startswith(f"{BLOCK_ENTITIES_MAX:,},")

@@ -155,7 +155,7 @@ class Reference:
     def call(self, i: int, *value: np.float32, draws: int = 0) -> np.float32 | None:
         """Run entity ``i`` once; None when it failed, which leaves its state alone."""
         entity = self.entities[i]
-        means = {f"mean_{name}": mean for name, mean in self.means.items()}
+        means: dict[str, Any] = {f"mean_{name}": mean for name, mean in self.means.items()}
         me = PlainEntity(
             self.processor, id=self.first_id + i, tick=self.tick, seed=self.seed, draws=draws,
             **entity.state, **means,

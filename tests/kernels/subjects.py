@@ -31,6 +31,20 @@ def worker(me: Any) -> Any:
     return me.x * 0.5 + 0.125 * me.random()
 
 
+@micro(
+    state={"x": "f4", "count": ("u4", 3)}, params={"gain": 0.5}, public=("count", "x"), init=_start
+)
+def neighbour(me: Any) -> Any:
+    """As ``worker``, and computes with what its neighbours were a tick ago."""
+    me.count = me.count + 1 + me.neighbours.max("count") % 3
+    me.x = me.gain * me.x + me.random() + 0.0625 * me.neighbours.sum("x")
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    if me.valor < -HOT:
+        return me.x / 0.0
+    return me.x * 0.5 + 0.125 * me.random()
+
+
 @celu(
     state={"total": "f4", "count": "u4"},
     history={"last": ("f4", 5)},

@@ -22,7 +22,7 @@ from corec.frames import message_step, row_step
 from corec.testing import Block, LaneFull
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes
-from tests.kernels.subjects import listener, worker
+from tests.kernels.subjects import listener, neighbour, worker
 
 LANE = 1 << 19
 TICKS = 5
@@ -30,9 +30,11 @@ POINTS = (
     "block.before_publish",
     "block.between_publish",
     "block.after_publish",
+    "block.between_public",
     "block.before_commit",
     "block.after_commit",
 )
+KINDS = ["micro", "celu", "meeting"]
 Frames = list[tuple[int, int, bytes]]
 
 
@@ -41,8 +43,13 @@ def shared(size: int) -> NDArray[np.uint8]:
 
 
 def shared_block(processor: Processor, n: int) -> Block:
-    memory = shared(Block.bytes_needed(processor))
-    block = Block(processor, entities=n, every_ticks=2, max_errores=0.02, keep=True, memory=memory)
+    public = 4096 if processor.public else 0
+    space = {"kind": "grid", "width": 8, "height": n // 8} if processor.public else None
+    memory = shared(Block.bytes_needed(processor) + public)
+    block = Block(
+        processor, entities=n, every_ticks=2, max_errores=0.02, keep=True, memory=memory,
+        space=space,
+    )  # fmt: skip
     block.out = Lane.create(shared(lane_region_bytes(LANE)))
     block.rows = Lane.create(shared(lane_region_bytes(LANE)))
     return block
@@ -86,6 +93,10 @@ def state(block: Block) -> dict[str, Any]:
         dyn=view.dyn.tobytes(), activo=view.activo.tobytes(), fallos=view.fallos.tobytes(),
         racha=view.racha.tobytes(), word=view.word,
     )  # fmt: skip
+    (swarm,) = block.plan.swarms
+    if swarm.meeting is not None:  # this copy is what the next tick reads
+        start = swarm.public_off + (view.tick & 1) * swarm.meeting.copy_bytes
+        found["public"] = block.memory[start : start + swarm.meeting.copy_bytes].tobytes()
     for ring in block.processor.history:
         found[ring.name] = [part.tobytes() for part in view.history(ring.name)]
     return found
@@ -113,10 +124,12 @@ def killed_at(block: Block, processor: Processor, point: str, passes: int) -> bo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processor", [worker, listener], ids=["micro", "celu"])
+@pytest.mark.parametrize("processor", [worker, listener, neighbour], ids=KINDS)
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point: str) -> None:
     n = 40
+    if point == "block.between_public" and not processor.public:
+        pytest.skip("it shows nothing")
     whole = shared_block(processor, n)
     run_on(whole, processor)
     expected = state(whole), frames(whole.out), frames(whole.rows)
@@ -135,7 +148,7 @@ def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processor", [worker, listener], ids=["micro", "celu"])
+@pytest.mark.parametrize("processor", [worker, listener, neighbour], ids=KINDS)
 def test_a_full_lane_stops_the_tick_and_changes_nothing_of_its_outcome(
     processor: Processor,
 ) -> None:

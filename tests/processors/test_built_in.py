@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.processor import Processor
 from corec.processors.ewma import ewma
+from corec.processors.forest_fire import forest_fire
 from corec.processors.kuramoto import kuramoto
+from corec.processors.life import life
 from corec.processors.sensor import sensor
 from corec.processors.sir import sir
 from corec.testing import Block, compare
@@ -24,9 +26,42 @@ NAB = Path(__file__).resolve().parents[3] / "shared" / "data" / "nab"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("processor", [sensor, ewma, kuramoto, sir], ids=lambda p: p.kind)
+@pytest.mark.parametrize(
+    "processor", [sensor, ewma, kuramoto, sir, life, forest_fire], ids=lambda p: p.name
+)
 def test_both_forms_agree(processor: Processor) -> None:
-    assert compare(processor, ticks=40, entities=24) >= 40 * 24
+    space = {"kind": "grid", "width": 6, "height": 4} if processor.public else None
+    assert compare(processor, ticks=40, entities=24, space=space, rtol=0.0) >= 40 * 24
+
+
+def test_a_forest_burns_as_its_rules_say() -> None:
+    """Against arrays: what burns and what is lit by it, tick by tick; growth and lightning, which
+    are drawn, by their numbers."""
+    wide, high, growth, lightning = 50, 20, 0.05, 0.002
+    block = Block(
+        forest_fire, entities=wide * high, params={"growth": growth, "lightning": lightning},
+        space={"kind": "grid", "width": wide, "height": high, "wrap": False},
+    )  # fmt: skip
+    grown = struck = empty = trees = 0
+    for _ in range(60):
+        before = block.view.column("cell").reshape(high, wide).copy()
+        block.tick()
+        after = block.view.column("cell").reshape(high, wide)
+        fire = np.pad(before == 2, 1)
+        near = sum(
+            fire[1 + dy : high + 1 + dy, 1 + dx : wide + 1 + dx]
+            for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
+        )  # fmt: skip
+        assert (after[before == 2] == 0).all()
+        assert (after[(before == 1) & (near > 0)] == 2).all()
+        safe, free = (before == 1) & (near == 0), before == 0
+        assert set(np.unique(after[safe])) <= {1, 2}
+        assert set(np.unique(after[free])) <= {0, 1}
+        grown, empty = grown + int((after[free] == 1).sum()), empty + int(free.sum())
+        struck, trees = struck + int((after[safe] == 2).sum()), trees + int(safe.sum())
+    for found, of, p in ((grown, empty, growth), (struck, trees, lightning)):
+        assert of > 5000
+        assert abs(found - of * p) < 5 * math.sqrt(of * p * (1 - p))
 
 
 def test_ewma_agrees_past_its_warm_up() -> None:

@@ -1,0 +1,197 @@
+"""Another entity in compiled code: ``for other in me.neighbours``, ``me.entity(id)``.
+
+``other`` is the entity that looks and a number: of a neighbour (its fields lie in scratch memory at
+distances that a table has, ``near``), or the place of any one in its swarm (its fields lie in the
+public columns that the last tick left).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import int64, types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.core.imputils import RefType, iternext_impl, lower_builtin, lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, models, overload_method, register_model
+
+from corec.entities.cursor import EntityType, NeighboursType, hidden_reader, member, wide
+from corec.entities.near import Cells, table
+from corec.kernels.address import COLUMN_TYPES
+from shm.jit import intrinsic
+
+_I64 = ir.IntType(64)
+
+
+class OtherType(types.Type):
+    """Numba type of another entity: (``me``, a number): of a neighbour, or of any one by its id."""
+
+    def __init__(self, entity: EntityType, near: bool) -> None:
+        self.entity, self.near = entity, near
+        super().__init__(f"Other({entity.name}, {near})")
+
+
+class NeighboursIterator(
+    types.SimpleIteratorType  # type: ignore[name-defined, misc]  # Numba's types do not say it
+):
+    """Numba type of the iterator over ``me.neighbours``."""
+
+    def __init__(self, near: NeighboursType) -> None:
+        self.entity = near.entity
+        super().__init__(f"iter({near.name})", OtherType(near.entity, True))
+
+
+@register_model(OtherType)
+class _OtherModel(models.StructModel):
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, [("me", types.voidptr), ("place", types.int64)])
+
+
+@register_model(NeighboursIterator)
+class _IteratorModel(models.StructModel):
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        members = [("me", types.voidptr), ("place", types.EphemeralPointer(types.int64))]
+        super().__init__(dmm, fe_type, members)
+
+
+def iterator_of(near: NeighboursType) -> NeighboursIterator:
+    """What ``for other in me.neighbours`` goes through."""
+    return NeighboursIterator(near)
+
+
+@lower_builtin("getiter", NeighboursType)
+def _getiter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    made = context.make_helper(builder, signature.return_type)
+    made.me = args[0]
+    made.place = cgutils.alloca_once_value(builder, _I64(0))
+    return made._getvalue()
+
+
+@lower_builtin("iternext", NeighboursIterator)
+@iternext_impl(RefType.UNTRACKED)
+def _iternext(context: Any, builder: Any, signature: Any, args: Any, result: Any) -> None:
+    kind = signature.args[0]
+    iterator = context.make_helper(builder, kind, value=args[0])
+    meeting = kind.entity.meeting
+    steps = meeting.steps
+    if not meeting.grid.wrap:
+        cells = Cells(context, builder, kind.entity, iterator.me)
+        row_of = [meeting.rows.index((dz, dy)) for dz, dy, _ in steps]
+        start = builder.append_basic_block("near.look")
+        check = builder.append_basic_block("near.check")
+        following = builder.append_basic_block("near.next")
+        found = builder.append_basic_block("near.found")
+        builder.branch(start)
+        builder.position_at_end(start)
+        place = builder.load(iterator.place)
+        inside = builder.icmp_signed("<", place, _I64(len(steps)))
+        builder.cbranch(inside, check, found)
+        builder.position_at_end(check)
+        row, dx = table(builder, row_of, place), table(builder, [s[2] for s in steps], place)
+        builder.cbranch(cells.exists(row, dx), found, following)
+        builder.position_at_end(following)
+        builder.store(builder.add(place, _I64(1)), iterator.place)
+        builder.branch(start)
+        builder.position_at_end(found)
+    place = builder.load(iterator.place)
+    valid = builder.icmp_signed("<", place, _I64(len(steps)))
+    result.set_valid(valid)
+    with builder.if_then(valid):
+        other = context.make_helper(builder, kind.yield_type)
+        other.me, other.place = iterator.me, place
+        result.yield_(other._getvalue())
+        builder.store(builder.add(place, _I64(1)), iterator.place)
+
+
+@infer_getattr
+class _OtherAttributes(AttributeTemplate):
+    key = OtherType
+
+    def generic_resolve(self, other, name):
+        meeting = other.entity.meeting
+        if name == "id":
+            return types.int64
+        place = meeting.index(name)
+        if place is None:
+            names = ", ".join(field for field, _ in meeting.fields)
+            raise TypingError(f"me.{name} can't be seen of another entity: public are id, {names}")
+        return wide(COLUMN_TYPES[meeting.fields[place][1]])
+
+
+@lower_getattr_generic(OtherType)
+def _other(context: Any, builder: Any, kind: OtherType, value: Any, name: str) -> Any:
+    other = context.make_helper(builder, kind, value=value)
+    entity, meeting = kind.entity, kind.entity.meeting
+    assert meeting is not None
+    if name == "id":
+        return _other_id(context, builder, kind, other)
+    field = meeting.index(name)
+    assert field is not None
+    column = COLUMN_TYPES[meeting.fields[field][1]]
+    if kind.near:
+        distances = [meeting.near(field, step) for step in meeting.steps]
+        cells = Cells(context, builder, entity, other.me)
+        loaded = cells.value(field, table(builder, distances, other.place))
+    else:
+        pub = builder.load(member(context, builder, entity, other.me, "_pub"))
+        at = builder.mul(other.place, _I64(meeting.sizes[field]))
+        at = builder.add(at, _I64(meeting.offsets[field]))
+        data = context.get_value_type(column).as_pointer()
+        loaded = builder.load(builder.bitcast(builder.gep(pub, [at], inbounds=True), data))
+    return context.cast(builder, loaded, column, wide(column))
+
+
+def _other_id(context: Any, builder: Any, kind: OtherType, other: Any) -> Any:
+    entity, meeting = kind.entity, kind.entity.meeting
+    assert meeting is not None
+    origin = builder.load(member(context, builder, entity, other.me, "_origin"))
+    if not kind.near:
+        return builder.add(origin, other.place)
+    assert meeting.grid is not None
+    width, height, depth = (*meeting.grid.sides, 1, 1)[:3]
+
+    def beside(cell: Any, dz: Any, dy: Any, dx: Any) -> Any:
+        z, y, x = cell // (width * height), cell // width % height, cell % width
+        return (((z + dz) % depth) * height + (y + dy) % height) * width + (x + dx) % width
+
+    me = builder.load(member(context, builder, entity, other.me, "id"))
+    steps = [table(builder, [s[k] for s in meeting.steps], other.place) for k in range(3)]
+    arguments = [builder.sub(me, origin), *steps]
+    signature = types.int64(*[types.int64] * 4)
+    return builder.add(origin, context.compile_internal(builder, beside, signature, arguments))
+
+
+def _maker(entity: EntityType) -> Any:
+    @intrinsic
+    def made(typing_context: Any, me: Any, place: Any) -> Any:
+        kind = OtherType(entity, False)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            other = context.make_helper(builder, kind)
+            other.me, other.place = args
+            return other._getvalue()
+
+        return kind(me, types.int64), generate
+
+    return made
+
+
+@overload_method(EntityType, "entity")
+def _entity(me: Any, id: Any) -> Callable[..., Any]:
+    if me.init or me.meeting is None:
+        why = "in init: there was no tick before" if me.init else "without public fields"
+        raise TypingError(f"me.entity cannot be used {why}")
+    if not isinstance(id, types.Integer):
+        raise TypingError(f"me.entity takes a whole number, found {types.unliteral(id)}")
+    origin, make, count = hidden_reader(me, "_origin"), _maker(me), me.meeting.entidades
+
+    def entity(me: Any, id: Any) -> Any:
+        place = int64(id) - origin(me)
+        if place < 0 or place >= count:
+            raise IndexError("me.entity(id): its swarm has no such entity")
+        return make(me, place)
+
+    return entity
