@@ -298,7 +298,10 @@ def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
             place += held
         if place < 0 or place >= held:
             raise IndexError("history index out of range")
-        return load_f4(read_base(history) + int64(4) * ((n - held + place) % int64(slots)))
+        at = (n - held) % int64(slots) + place  # the division is the same for all of a loop
+        if at >= int64(slots):
+            at -= int64(slots)
+        return load_f4(read_base(history) + int64(4) * at)
 
     return item
 
@@ -314,8 +317,10 @@ def _mean(history: Any) -> Callable[..., Any]:
         held = min(n, int64(length))
         base = read_base(history)
         total = float32(0.0)
-        for j in range(held):
-            total += load_f4(base + int64(4) * ((n - held + j) % int64(slots)))
+        at = (n - held) % int64(slots)
+        for _ in range(held):
+            total += load_f4(base + int64(4) * at)
+            at = at + 1 if at + 1 < int64(slots) else int64(0)
         return total / float32(held) if held > 0 else total
 
     return mean
