@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -235,19 +235,10 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
     runtime = instance_folder(loaded)
     sane_umask(0o077)
     try:
-        if folder.exists():
-            make_private(folder)
-        lock = OwnerLock(make_private(runtime) / OWNER_LOCK)
-        try:
-            lock.acquire()
+        with _alone(runtime), _alone(folder):  # as a start does: whoever shares one of them waits
             chosen = verify(_path(folder, file))
             _refuse_misfit(loaded, chosen)
             aside = _restore(folder, runtime, chosen)
-        finally:
-            lock.release(unlink=True)
-            for place in (runtime, runtime.parent):
-                with contextlib.suppress(OSError):  # it holds something
-                    place.rmdir()
     except OwnerAlive as error:
         _fail(f"instance {loaded.instance_id!r} is running, as pid {error.pid}; stop it first",
               EXIT_ALIVE)  # fmt: skip
@@ -257,6 +248,9 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
         _fail(str(error), EXIT_CONFIG)
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror}", EXIT_FAILED)
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            runtime.parent.rmdir()
     found = {
         "restored": str(folder / checkpoint_name(chosen.tick)), "tick": chosen.tick,
         "digest": chosen.head["digest"], "set_aside": [str(place) for place in aside],
@@ -267,6 +261,22 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
     print(f"the next start resumes at tick {chosen.tick} from {found['restored']}")
     for place in aside:
         print(f"set aside: {place}")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder of the instance, as the instance would; one that is empty afterwards goes.
+
+    Raises OwnerAlive, NotPrivate, OSError.
+    """
+    lock = OwnerLock(make_private(folder) / OWNER_LOCK)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release(unlink=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _refuse_misfit(config: Config, chosen: Checkpoint) -> None:
@@ -292,9 +302,13 @@ def _restore(folder: Path, runtime: Path, chosen: Checkpoint) -> list[Path]:
     if chosen.path.resolve() != target.resolve() or target.is_symlink():
         half = folder / f".{PREFIX}restore-{os.getpid()}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copyfile(chosen.path, half)
-        with open(half, "rb") as copied:
-            os.fsync(copied.fileno())
+        try:
+            shutil.copyfile(chosen.path, half)
+            with open(half, "rb") as copied:
+                os.fsync(copied.fileno())
+        except OSError:
+            half.unlink(missing_ok=True)
+            raise
         if os.path.lexists(target):
             places.append(_move(target, folder / stamp).parent)
         os.replace(half, target)

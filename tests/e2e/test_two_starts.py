@@ -84,6 +84,10 @@ def test_one_state_folder_is_one_world(make_embedded: Make) -> None:
     (line,) = refused.complaints
     assert f"is running already, as pid {running.pid} in {state}/corec1" in line
     assert second.runtime_files() == []
+    restored = second.command("checkpoint", "restore", "1")
+    assert restored.code == 4
+    assert f"is running, as pid {running.pid}" in restored.err
+    assert second.runtime_files() == []
     assert running.stop().code == 0
     assert second.run("--ticks", "3").summary["ticks"] == 3
 
