@@ -202,9 +202,12 @@ def whole_app() -> typer.Typer:
     from corec.bench.command import bench
     from corec.chaos.command import chaos
     from corec.cli.checkpoint import app as checkpoint
+    from corec.cli.worlds import export, fork
     from corec.replay.command import replay
 
     app.command("replay")(replay)
+    app.command("export")(export)
+    app.command("fork")(fork)
     app.command("bench")(bench)
     app.command("chaos")(chaos)
     app.add_typer(checkpoint, name="checkpoint")

@@ -16,9 +16,9 @@ from corec import layout as L
 from corec.frames import repairs_at
 from corec.plan import Plan
 from corec.view.alert import Alert, Alerts
+from corec.view.memory import zeroed
 from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
 from shm.lane import Lane, lane_region_bytes
-from shm.memory import Bytes
 
 KEPT_MAX: Final = 1_000_000
 """Repairs that are kept, and alerts; the oldest go first, frame by frame."""
@@ -51,12 +51,12 @@ class _Kept:
 
 
 class Emitted:
-    """The lanes of a world, and what of them is kept. ``memory(size)`` gives zeroed memory."""
+    """The lanes of a world, and what of them is kept."""
 
-    def __init__(self, plan: Plan, memory: Any) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.out = Lane.create(_region(memory, OUT_LANE_BYTES))
-        self.rows = Lane.create(_region(memory, rows_lane_bytes(plan)))
+        self.out = Lane.create(zeroed(lane_region_bytes(OUT_LANE_BYTES)))
+        self.rows = Lane.create(zeroed(lane_region_bytes(rows_lane_bytes(plan))))
         self._alerting = {s.index for s in plan.swarms if s.processor.alerts}
         self._swarm_of = plan.blocks["swarm"].tolist()
         self._sent: list[bytes] = []
@@ -115,8 +115,3 @@ class Emitted:
                     f"{piece.tick}-{number}", 0,
                 )  # fmt: skip
                 self._positions[group] = number + 1
-
-
-def _region(memory: Any, capacity: int) -> Bytes:
-    region: Bytes = memory(lane_region_bytes(capacity))
-    return region

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import importlib
 import os
 from collections.abc import ItemsView, Iterator, KeysView
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,17 @@ def _library(name: str) -> Any:
         package = name.partition(".")[0]
         text = f"{package} is not installed here ({error}); pip install {package}"
         raise ImportError(text) from None
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to, which takes its name when all went well."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield half
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 class Table:
@@ -85,13 +98,23 @@ class Table:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file, whole or not at all. ImportError without pyarrow, OSError."""
-        parquet, target = _library("pyarrow.parquet"), Path(path)
-        half = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
+        parquet = _library("pyarrow.parquet")
+        with _whole(Path(path)) as half:
             parquet.write_table(self.to_arrow(), half)
-            os.replace(half, target)
-        finally:
-            half.unlink(missing_ok=True)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a CSV file with a line of names, whole or not at all. Raises OSError; ValueError
+        for a history, which is no single value."""
+        lists = [name for name, values in self._columns.items() if values.ndim > 1]
+        if lists:
+            raise ValueError(
+                f"columns: found {lists[0]}, a history, expected numbers in a CSV file"
+            )
+        rows = zip(*(values.tolist() for values in self._columns.values()), strict=True)
+        with _whole(Path(path)) as half, half.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(self._columns)
+            writer.writerows(rows)
 
     def __arrow_c_schema__(self) -> Any:
         return arrow.schema_capsule(self._columns)

@@ -10,7 +10,6 @@ Ordinary memory, one owner: nothing is left when the last reference goes.
 
 from __future__ import annotations
 
-import mmap
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +20,6 @@ from typing import Any, Self, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from corec import layout as L
 from corec.config import Config
 from corec.control.errors import described
 from corec.control.failed import Failed
@@ -31,6 +29,7 @@ from corec.view.alert import Alerts
 from corec.view.emitted import Emitted
 from corec.view.frame import table_html
 from corec.view.interrupt import ctrl_c_waits
+from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words
 from corec.view.settings import changed_by, configured
 from corec.view.writing import check_field, readings_of, spread, write_field
@@ -42,12 +41,6 @@ from corec.world.restore import check_parts, load_checkpoint
 from corec.world.shape import differences, shape
 from corec.world.tables import make_tables, settle
 from corec.world.ticker import Ticker
-
-
-def _memory(size: int) -> NDArray[np.uint8]:
-    """u8[size] of zeroed memory, page by page as it is touched; it goes with the last view."""
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(pages, np.uint8)
 
 
 class World(Readable):
@@ -80,14 +73,10 @@ class World(Readable):
     def _hold(self, config: Config, plan: Plan) -> None:
         """Zeroed memory for a world of ``plan``, and what ticks it."""
         self._config, self._plan = config, plan
-        try:
-            self._memory: NDArray[np.uint8] | None = _memory(plan.world_bytes)
-        except OSError:
-            size = plan.world_bytes / L.MIB
-            raise MemoryError(f"{plan.entidades} entities need {size:,.0f} MiB") from None
+        self._memory: NDArray[np.uint8] | None = zeroed(plan.world_bytes)
         self._tables = make_tables(plan, self._memory)
         self._ticker = Ticker.of(config, plan, self._tables)
-        self._emitted = Emitted(plan, _memory)
+        self._emitted = Emitted(plan)
         self._failed = Failed(plan, self._tables)
         self._ticks = 0
 

@@ -46,23 +46,47 @@ def load_checkpoint(
         head = contents.head()
         if head["swarms"] != shape_of(plan):
             raise contents.refuse("its blocks have other columns than those configured")
-        packing = Packing(plan, world)
-        missing = np.ones(plan.n_blocks, np.bool_)
-        parts = 0
-        end = contents.head_offset()
-        for part in contents.parts(end):
-            contents.load_into(packing, 0, part)
-            parts += 1
-            if part.kind & ~PLAIN == STATE:
-                missing[part.lo : part.hi] = False
-            if progress is not None:
-                progress(plan.entidades * part.offset // end, plan.entidades)
-        if parts != head["parts"] or missing.any():
-            raise contents.refuse(
-                f"found {parts} parts, expected {head['parts']}; "
-                f"{int(missing.sum())} blocks are missing"
-            )
+        _load_parts(contents, head, plan, world, progress)
     write_headers(plan, world)
+
+
+def load_to_read(
+    checkpoint: Checkpoint, memory: Callable[[int], NDArray[np.uint8]]
+) -> tuple[Plan, NDArray[np.uint8]]:
+    """The world in ``checkpoint`` with the plan that the file itself says: good for reading it,
+    without its processors. ``memory`` gives so many zeroed bytes.
+
+    Raises:
+        CheckpointRefused: damaged.
+    """
+    with Contents(checkpoint.path) as contents:
+        head = contents.head()
+        plan = plan_of(head["swarms"])
+        world = memory(plan.world_bytes)
+        _load_parts(contents, head, plan, world, None)
+    return plan, world
+
+
+def _load_parts(
+    contents: Contents, head: dict[str, Any], plan: Plan, world: NDArray[np.uint8],
+    progress: Callable[[int, int], None] | None,
+) -> None:  # fmt: skip
+    packing = Packing(plan, world)
+    missing = np.ones(plan.n_blocks, np.bool_)
+    parts = 0
+    end = contents.head_offset()
+    for part in contents.parts(end):
+        contents.load_into(packing, 0, part)
+        parts += 1
+        if part.kind & ~PLAIN == STATE:
+            missing[part.lo : part.hi] = False
+        if progress is not None:
+            progress(plan.entidades * part.offset // end, plan.entidades)
+    if parts != head["parts"] or missing.any():
+        raise contents.refuse(
+            f"found {parts} parts, expected {head['parts']}; "
+            f"{int(missing.sum())} blocks are missing"
+        )
 
 
 def digest_in(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import signal
@@ -15,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from typer.testing import CliRunner
 
 import corec
+from corec.cli.main import whole_app
 from corec.control.client import Client
 from corec.control.discover import NoInstance
 from corec.control.protocol import ControlError
 from corec.view import attached as module
 from corec.view.attached import Attached
 from corec.world.checkpoint import CheckpointRefused
-from tests.support.instance import REPO, Running
+from tests.support.instance import REPO, Ended, Running
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -205,6 +208,62 @@ def test_a_checkpoint_goes_on_in_this_process(world: Attached, tmp_path: Path) -
     (tmp_path / "cut").write_bytes(whole[:-9])
     with pytest.raises(CheckpointRefused, match="cut"):
         corec.World(world.config_path, checkpoint=tmp_path / "cut")
+
+
+def command(*words: str) -> Ended:
+    """``corec WORDS``, in this process: what it loads is loaded here."""
+    done = CliRunner().invoke(whole_app(), words)
+    return Ended(done.exit_code, done.stdout, done.stderr)
+
+
+def test_export_writes_a_tick(world: Attached, living: Running, tmp_path: Path) -> None:
+    out = tmp_path / "sensores.csv"
+    done = command("export", str(out), "--swarm", "sensores", "--json")
+    told = done.summary
+    with at(living, told["tick"]) as same:
+        frame = same.frame("sensores")
+    names, *lines = csv.reader(out.read_text(encoding="utf-8").splitlines())
+    assert (names, len(lines), told["rows"]) == (frame.columns, 290, 290)
+    assert [float(line[1]) for line in lines] == frame["valor"].tolist()
+    path = world.snapshot()
+    saved = command("export", str(tmp_path / "b.csv"), "--checkpoint", str(path), "--swarm",
+                    "brittle", "--column", "id", "--column", "runs")  # fmt: skip
+    assert saved.code == 0, saved.err
+    first, second, *_ = (tmp_path / "b.csv").read_text(encoding="utf-8").splitlines()
+    assert (first, second.split(",")[0]) == ("id,runs", "330")
+    for words, code, said in (
+        (["a.txt"], 2, "OUT: found a.txt, expected a name that ends in .parquet or .csv"),
+        (["a.csv"], 2, "swarm: found none, expected one of sensores"),
+        (["a.csv", "--instance", "other"], 3, "no instance 'other' is running"),
+        (["a.csv", "--checkpoint", "absent"], 1, "absent"),
+        (["a.csv", "--swarm", "detectores", "--column", "values"], 2, "a history"),
+    ):
+        ended = command("export", *words)
+        assert ended.code == code
+        assert said in ended.err
+        assert len(ended.err.splitlines()) == 1
+    assert {one.name for one in tmp_path.iterdir()} == {"sensores.csv", "b.csv"}
+
+
+def test_fork_says_what_if(world: Attached, living: Running) -> None:
+    world.pause()
+    now = world.digest()
+    unchanged = command("fork", "--ticks", "0", "--json").summary
+    assert (unchanged["tick"], unchanged["digest"]) == (now.tick, now)
+    path, config = world.snapshot(), str(living.instance.config_path)
+    said = command("fork", str(path), "--config", config, "--ticks", "3", "--set", "carga=0.5",
+                   "--set", "bloques.sensores.umbral=nunca", "--json").summary  # fmt: skip
+    with corec.World(config, checkpoint=path) as same:
+        same.set("carga", 0.5)
+        same.set("bloques.sensores.umbral", "nunca")
+        same.run(3)
+        assert (said["from_tick"], said["tick"]) == (now.tick, now.tick + 3)
+        assert said["digest"] == same.digest() != now
+        assert said["means"]["sensores"] == same.means("sensores")
+    assert world.ticks == now.tick
+    assert world.digest() == now
+    wrong = command("fork", str(path), "--config", config, "--ticks", "1", "--set", "carga")
+    assert (wrong.code, wrong.err) == (2, "corec: --set: found 'carga', expected PATH=VALUE\n")
 
 
 def test_who_is_not_there_is_said(world: Attached) -> None:
