@@ -85,9 +85,10 @@ def _scores(series: Sequence[nab.Series]) -> list[Table]:
             scores = [found[name][s.name] for s in files]
             for table, score in ((own, board.best(scores)), (fixed, board.at(scores, UMBRAL))):
                 table.rows.append(_row(f"{name}, {part}", score))
+    first = SCORED[0]
     for profile, weights in nab.PROFILES.items():
-        best = nab.Board(series).best(list(found["detector"].values()), weights)
-        own.notes.append(f"detector, all files, {profile}: {best.points:.1f}")
+        best = nab.Board(series).best(list(found[first].values()), weights)
+        own.notes.append(f"{first}, all files, {profile}: {best.points:.1f}")
     return [own, fixed]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corec.bench import nab
+from corec.bench import detectors, nab
+from corec.bench.rounds import Effort
 from tests.bench.test_bench import corec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,6 +94,47 @@ def test_nabs_own_scorer_says_the_same() -> None:
     board = nab.Board(series)
     for line, profile in zip(done.stdout.splitlines(), nab.PROFILES.values(), strict=True):
         assert board.best(scores, profile).points == pytest.approx(float(line.split()[1]), abs=1e-4)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two files of NAB's form, one of them of a folder that the defaults were chosen on, and a
+    bench of one small detector."""
+    monkeypatch.setattr(detectors, "DETECTORS", ("stuck",))
+    monkeypatch.setattr(detectors, "SCORED", ("stuck",))
+    monkeypatch.delenv(detectors.ENVIRONMENT, raising=False)
+    labels = {}
+    for folder in ("realTraffic", "realTweets"):
+        times = [(START + timedelta(minutes=k)).strftime("%Y-%m-%d %H:%M:%S") for k in range(60)]
+        values = [1.0 if 30 <= k < 55 else float(k) for k in range(60)]
+        lines = [f"{t},{v}" for t, v in zip(times, values, strict=True)]
+        path = tmp_path / "data" / folder / "one.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("\n".join(["timestamp,value", *lines]) + "\n", encoding="utf-8")
+        labels[f"{folder}/one.csv"] = [[times[45], times[54]]]
+    (tmp_path / "labels").mkdir()
+    (tmp_path / nab.WINDOWS_FILE).write_text(json.dumps(labels), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_bench_scores_a_checkout_that_is_named(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cost,) = detectors.measure(Effort(True, 1))
+    assert cost.notes == [detectors.WITHOUT]
+    assert capsys.readouterr().err.count("not scored: name a checkout") == 1
+    assert cost.rows[0].note.endswith("ns a reading")
+    monkeypatch.setenv(detectors.ENVIRONMENT, str(checkout))
+    cost, own, fixed = detectors.measure(Effort(True, 1))
+    assert cost.notes == []
+    names = ["stuck, all files", "stuck, chosen on", "stuck, held out"]
+    assert [row.name for row in own.rows] == [row.name for row in fixed.rows] == names
+    alert = 49  # the twentieth equal reading, in a window of ten
+    gain = sigma(-(54 - alert + 1) / 10) / sigma(-1.0)
+    for row in fixed.rows:
+        assert row.samples == [pytest.approx(50.0 * (gain + 1.0))]
+    assert fixed.rows[0].note.startswith("2 of 2 windows, 0 false alerts")
 
 
 @pytest.mark.parametrize("labelled", [False, True])

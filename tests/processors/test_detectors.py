@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import corec
+from corec import layout as L
 from corec.bench import nab
 from corec.bench.detectors import CHOSEN_ON, run
 from corec.entities.registry import resolve
+from corec.plan import place_block
 from corec.processors import detector, gate, rate, seasonal, spot, stuck
 from corec.testing import Block, compare
 from tests.docs.documents import ROOT, blocks
@@ -98,6 +101,23 @@ def test_detectors_fit_one_entity_under_their_own_names() -> None:
         state = sum(field.itemsize for field in processor.fields)
         history = sum(4 * (ring.length + 12) - 8 for ring in processor.history)
         assert 2 * (4 + state) + 14 + history + 16 <= 1000, name
+
+
+def test_a_thousand_fit_a_block_of_a_mebibyte() -> None:
+    """Each alone, and ``detector`` with two others as docs/detectors.md says."""
+    for name in GATED:
+        assert place_block(resolve(name), 1000, L.MIB) is not None
+
+    @corec.celu(
+        state={**detector.STATE, **rate.STATE, **stuck.STATE, **gate.STATE},
+        params={**detector.PARAMS, **rate.PARAMS, **stuck.PARAMS, **gate.PARAMS},
+        history=detector.HISTORY,
+    )
+    def three(me: Any, value: Any) -> Any:
+        a, b, c = (m.strength(me, value) for m in (detector, rate, stuck))
+        return gate.speak(me, max(a, b, c))
+
+    assert place_block(three, 1000, L.MIB) is not None
 
 
 def test_the_gate_speaks_once() -> None:
