@@ -24,6 +24,7 @@ KEPT: Final = 4
 KEPT_MAX: Final = 32
 UNUSED_SECONDS: Final = 14 * 86400.0
 _PREFIX: Final = "k-"
+_COMPLETE: Final = "complete"
 
 
 def _own(folder: Path) -> bool:
@@ -119,5 +120,10 @@ def cache_folder() -> Path:
 
 
 def is_cold() -> bool:
-    """Whether nothing is compiled yet, so that a start will take its time."""
-    return not any(cache_folder().rglob("*.nbi"))
+    """Whether what is compiled at import is not all there yet: a start will take its time."""
+    return not (cache_folder() / _COMPLETE).exists()
+
+
+def is_complete() -> None:
+    """What is compiled at import was compiled to its end: say so to those who come."""
+    (cache_folder() / _COMPLETE).touch(mode=0o600)

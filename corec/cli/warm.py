@@ -1,7 +1,8 @@
 """Compiling in a process of its own, once per state of the sources.
 
-The compiler's memory (some 200 MB that glibc keeps) then goes with that process instead of being
-inherited by every process of the instance.
+The compiler's memory (some 400 MB) then goes with that process instead of being inherited by every
+process of the instance. A processor that is new later is compiled in a child of the supervisor for
+the same reason (``corec.supervisor.opening``).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-from corec.cache import is_cold
+from corec.cache import is_cold, is_complete
 
 SAY_SECONDS: Final = 10.0
 
 
 def warm(config: Path) -> None:
-    """Fill the cache of compiled code if it is empty. Failures show in the start that follows."""
+    """Fill the cache of compiled code if that is due. Failures show in the start that follows."""
     if not is_cold():
         return
     _say("compiling, once per version: half a minute, more on a busy machine")
@@ -52,6 +53,7 @@ def compile_all(config: Path) -> None:
     from corec.entities.compile import compile_processor
     from corec.plan import make_plan
 
+    is_complete()
     for swarm in make_plan(load_config(config)).swarms:
         compile_processor(swarm.processor, swarm.cap, swarm.meeting)
 

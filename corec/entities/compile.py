@@ -6,6 +6,7 @@ compiled once per state of everything it reads; the machine code is kept on disk
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -107,6 +108,17 @@ def _predraws(processor: Processor) -> int:
     return min(cursor.PREDRAWS_MAX, shown)
 
 
+def is_compiled(processor: Processor, cap: int, meeting: Meeting | None = None) -> bool:
+    """Whether the machine code of ``processor`` is kept: loading it takes no compiler."""
+    key = kernel_key(processor, cap, meeting)
+    return key in _BUILT or _done(key).exists()
+
+
+def _done(key: str) -> Path:
+    """The file that is there once everything of a kernel module was compiled and kept."""
+    return cache_folder() / "kernels" / f"k_{key}.done"
+
+
 def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = None) -> Kernels:
     """Compile, or load from the cache, the kernels of ``processor`` for blocks of ``cap`` entities,
     which see each other as ``meeting`` says.
@@ -161,6 +173,8 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
         (module,),
     )
     _BUILT[key] = kernels
+    with contextlib.suppress(OSError):  # then it is asked for again at the next start
+        _done(key).touch(mode=0o600)
     return kernels
 
 

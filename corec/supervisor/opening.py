@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from corec.config import Config, ConfigError, Fault
-from corec.entities.compile import compile_processor
+from corec.entities.compile import compile_processor, is_compiled
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
-from corec.plan import Plan
+from corec.plan import Plan, Swarm
 from corec.runtime import Runtime
 from corec.supervisor import segments
+from corec.supervisor.beside import Failed, work
 from corec.supervisor.exits import EXIT_CONFIG, StartFailed
 from corec.supervisor.face import Face
 from corec.world.checkpoint import (
@@ -27,6 +31,7 @@ from corec.world.tables import Tables
 from shm.segment import SegmentNoSpace, SegmentRefused
 
 log = get_logger("corec.supervisor")
+COMPILE_SECONDS_MAX: Final = 3600.0
 
 
 def compile_processors(plan: Plan) -> None:
@@ -35,6 +40,9 @@ def compile_processors(plan: Plan) -> None:
     Raises:
         ConfigError: a processor can't be compiled; each is named by its key.
     """
+    missing = [s for s in plan.swarms if not is_compiled(s.processor, s.cap, s.meeting)]
+    if missing:
+        _compile_apart(missing)
     faults = []
     for swarm in plan.swarms:
         try:
@@ -44,6 +52,20 @@ def compile_processors(plan: Plan) -> None:
             faults.append(Fault(key, str(error), "a processor that compiles"))
     if faults:
         raise ConfigError(faults)
+
+
+def _compile_apart(swarms: Sequence[Swarm]) -> None:
+    """Compile in a child, which keeps the machine code: what the compiler took (hundreds of MiB)
+    goes with it. What it cannot do, the caller finds out again, and says."""
+
+    def compiled() -> None:
+        for swarm in swarms:
+            with contextlib.suppress(ProcessorError):
+                compile_processor(swarm.processor, swarm.cap, swarm.meeting)
+
+    with contextlib.suppress(Failed, OSError):
+        for _ in work(compiled, "compiling", COMPILE_SECONDS_MAX, lambda: None):
+            time.sleep(0.01)
 
 
 def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:

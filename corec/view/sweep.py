@@ -76,7 +76,7 @@ def sweep(
     base, processors = configured(config, None)
     plan = make_plan(base, processors)
     for swarm in plan.swarms:
-        compile_processor(swarm.processor, swarm.cap)  # the workers inherit it
+        compile_processor(swarm.processor, swarm.cap, swarm.meeting)  # the workers inherit it
     measures = measures_of(plan, collect)
     checked: list[dict[str, Any]] = []
     for run in runs:
