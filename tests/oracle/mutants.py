@@ -23,6 +23,9 @@ from tests.support.altered import ROOT, Change, copy_into
 KERNELS: Final = (
     "tests.oracle", "--worlds", "400", "--first", "--only", "keeper,fragile,listener,tide",
 )  # fmt: skip
+SILENCE: Final = (
+    "tests.oracle", "--worlds", "60", "--first", "--only", "sitter",
+)  # fmt: skip
 LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
 LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
 SECONDS_MAX: Final = 1200
@@ -99,6 +102,13 @@ MUTANTS: Final = (
          "((racha[j] != 0 and racha[j] != NO_RUN) or activo[j] == 0)"),
     _one("reset after three failures", "kernels/failures.py",
          "if first < n and racha[i] == 1:", "if first < n and racha[i] <= 2:"),
+    _one("a silence is a tick longer", "kernels/running.py",
+         "(heard[i] <= since)", "(heard[i] < since)", SILENCE),
+    _one("who is off falls silent", "kernels/running.py",
+         "(quiet[i] == 0) & (activo[i] != 0)", "(quiet[i] == 0)", SILENCE),
+    _one("a repair hands on when one was heard", "entities/processor.py",
+         "return len(self.state) - (len(SILENCE_STATE) if self.silence else 0)",
+         "return len(self.state)", SILENCE),
     _one("readings draw closer to each other", "entities/codegen.py",
          "DRAWS_PER_READING = 16", "DRAWS_PER_READING = 15"),
 )  # fmt: skip
