@@ -142,7 +142,7 @@ def test_the_tests_of_an_entity_run_where_the_text_says(tmp_path: Path) -> None:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=190,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

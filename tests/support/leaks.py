@@ -23,6 +23,7 @@ from tests.support.processes import children_of, command_of, is_running, wait_un
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SETTLE_S = 3.0
+_OTHERS = ("corec", "PostgreSQL.", "sem.mp-")
 
 
 def _descriptors() -> dict[str, str]:
@@ -36,11 +37,13 @@ def _descriptors() -> dict[str, str]:
 
 
 def _tmpfs_names() -> set[str]:
-    """What this user has in /dev/shm beside runtime directories and database servers' memory.
+    """What this user has in /dev/shm beside runtime directories, database servers' memory and
+    semaphores of `multiprocessing`.
 
     Those (`corec…`, `PostgreSQL.…`) may be another instance's, or another test session's, that runs
     meanwhile; the `shm_dir` fixture looks into the one a test uses itself, and `tests/embedded`
-    at what its servers leave.
+    at what its servers leave. A semaphore (`sem.mp-…`) keeps its name only in programs that spawn
+    their processes, and CoreC forks them.
     """
     root = Path("/dev/shm")
     if not root.is_dir():
@@ -49,7 +52,7 @@ def _tmpfs_names() -> set[str]:
     names = set()
     for path in root.iterdir():
         try:
-            if path.stat().st_uid == me and not path.name.startswith(("corec", "PostgreSQL.")):
+            if path.stat().st_uid == me and not path.name.startswith(_OTHERS):
                 names.add(path.name)
         except OSError:
             continue  # it went away meanwhile
