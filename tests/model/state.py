@@ -71,6 +71,8 @@ class State(NamedTuple):
     workers: tuple[tuple[str, int], ...]
     reader: tuple[str, int]
     harm: str
+    public: tuple[tuple[int, ...], ...] = ()
+    """Two copies; by block, the tick whose public columns stand in it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Size:
     kinds: tuple[str, ...]
     lane_frames_max: int = 2
     inbox_frames_max: int = 2
+    public: bool = False
+    """Whether each block shows what a tick left, and looks at all others' in the next."""
 
     @property
     def workers(self) -> int:

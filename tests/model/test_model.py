@@ -13,6 +13,7 @@ ONE_WORKER = Size(ticks=2, owners=(0, 0), entries=1, kinds=("by_lane",))
 ONE_WORKER_BROKER = Size(ticks=3, owners=(0, 0), entries=0, kinds=("by_tick",))
 TWO_LANES = Size(ticks=2, owners=(0, 1), entries=0, kinds=("by_lane",))
 TWO_LANES_BROKER = Size(ticks=2, owners=(0, 1), entries=0, kinds=("by_tick",), lane_frames_max=1)
+MEETING = Size(ticks=4, owners=(0, 1, 1), entries=0, kinds=(), public=True)
 BOTH_SINKS = Size(ticks=2, owners=(0,), entries=0, kinds=("by_tick", "by_lane"))
 SIZES = {
     "inputs": INPUTS,
@@ -21,6 +22,7 @@ SIZES = {
     "two lanes": TWO_LANES,
     "two lanes, broker": TWO_LANES_BROKER,
     "both sinks": BOTH_SINKS,
+    "meeting": MEETING,
 }
 
 LOST = "without the one before"
@@ -40,6 +42,10 @@ CAUGHT = {
     "table_after_go": (INPUTS, "a checkpoint says"),
     "table_by_flip": (INPUTS, "a checkpoint says that 1 entries are applied, the blocks have []"),
     "table_before_inbox": (INPUTS, "has applied the readings"),
+    "public_after_commit": (MEETING, "sees in tick 2 what tick 0 left"),
+    "public_one_copy": (MEETING, "sees in tick 1 what tick 1 left"),
+    "public_this_tick": (MEETING, "sees in tick 1 what tick"),
+    "public_no_barrier": (MEETING, "sees in tick"),
 }
 
 
@@ -65,7 +71,15 @@ def test_mutant_is_caught(mutant: str) -> None:
     assert complaint in found.fault, found.told()
 
 
-@pytest.mark.parametrize("mutant", ["commit_before_publish", "no_dedupe", "release_before_durable"])
+NEED_A_KILL = [
+    "commit_before_publish",
+    "no_dedupe",
+    "release_before_durable",
+    "public_after_commit",
+]
+
+
+@pytest.mark.parametrize("mutant", NEED_A_KILL)
 def test_these_mutants_need_a_kill(mutant: str) -> None:
     """They pass every run without a kill: no other test can find them."""
     size, _ = CAUGHT[mutant]

@@ -6,7 +6,8 @@ shared memory and the databases as they are and takes everything else.
 
     process      its steps (one store each)                           code
     ---------    -----------------------------------------------      -------------------------
-    worker k     other copy · a frame per lane · commit … · done      corec.kernels.block, .frames
+    worker k     other copy · a frame per lane · public columns ·     corec.kernels.block, .frames,
+                 commit … · done                                      .public
     leader       cut · in-position table · inbox tail · go            corec.worker.leader
     (worker 0)
     sink         take over · take frames · transaction · release      corec.persister, corec.broker
@@ -56,6 +57,10 @@ MUTANTS: Final = {
     "table_after_go": "the in-position table is stored after the tick went",
     "table_by_flip": "which table counts is a word of its own, stored before go",
     "table_before_inbox": "the reader looks at the table, then at the inbox",
+    "public_after_commit": "a block commits its tick, then writes what others see",
+    "public_one_copy": "there is one copy of what others see",
+    "public_this_tick": "a block looks at what this tick has left so far",
+    "public_no_barrier": "as no_barrier, seen by those who look at others",
 }
 
 
@@ -78,6 +83,7 @@ class World:
             lanes=((Lane((), 0),) * size.workers,) * len(size.kinds),
             sinks=(sink,) * len(size.kinds),
             workers=(IDLE,) * size.workers, reader=CLOSED, harm="",
+            public=((0,) * self.n_blocks,) * 2 if size.public else (),
         )  # fmt: skip
 
     def steps(self, state: State) -> Iterator[Step]:
@@ -108,7 +114,9 @@ class World:
     def _worker(self, s: State, k: int, at: str, b: int) -> Iterator[Step]:
         who = f"worker {k}: "
         tick = s.done[k] + 1
-        if at == "commit":
+        if at == "show":
+            yield f"{who}show block {b}", self._show(s, k, b)
+        elif at == "commit":
             yield f"{who}commit block {b}", self._commit(s, k, b)
         elif at.startswith("publish"):
             kind = int(at[7:])
@@ -122,7 +130,7 @@ class World:
             else:
                 yield f"{who}done {tick}", s._replace(done=put(s.done, k, tick))
         elif k == 0 and tick <= self.size.ticks:
-            waits_for = s.done[:1] if self.mutant == "no_barrier" else s.done
+            waits_for = s.done[:1] if self.mutant.endswith("no_barrier") else s.done
             if min(waits_for) >= tick - 1:
                 yield from self._leader(s, "leader decides")
 
@@ -134,6 +142,11 @@ class World:
         harm = s.harm
         if low < high and low < s.inbox_tail:
             harm = f"worker {k} reads readings of tick {tick} that were given back"
+        if self.size.public:
+            seen = s.public[self._copy(tick if self.mutant == "public_this_tick" else tick - 1)]
+            for other, shown in enumerate(seen):
+                if shown != tick - 1:
+                    harm = f"block {b} sees in tick {tick} what tick {shown} left of block {other}"
         block = s.blocks[b]
         life: Life = (*block.life, tuple(e for e in s.inbox[low:high] if e % self.n_blocks == b))
         target = block.which if self.mutant == "in_place" else 1 - block.which
@@ -144,7 +157,7 @@ class World:
         commit_now = self.mutant == "commit_before_publish" or not self.size.kinds
         return s._replace(
             blocks=put(s.blocks, b, block._replace(copies=copies)), harm=harm, done=done,
-            workers=put(s.workers, k, ("commit" if commit_now else "publish0", b)),
+            workers=put(s.workers, k, self._to_commit(b) if commit_now else ("publish0", b)),
         )  # fmt: skip
 
     def _publish(self, s: State, k: int, b: int, kind: int) -> State:
@@ -153,7 +166,7 @@ class World:
         life = block.copies[block.which if counts else 1 - block.which]
         lane = s.lanes[kind][k]
         lane = lane._replace(frames=(*lane.frames, Frame(len(life), b, life)))
-        to = ("commit", b)
+        to = self._to_commit(b)
         if kind + 1 < len(self.size.kinds):
             to = (f"publish{kind + 1}", b)
         elif self.mutant == "commit_before_publish":
@@ -161,11 +174,29 @@ class World:
         lanes = put(s.lanes, kind, put(s.lanes[kind], k, lane))
         return s._replace(lanes=lanes, workers=put(s.workers, k, to))
 
+    def _copy(self, tick: int) -> int:
+        """Which copy of the public columns belongs to ``tick``."""
+        return 0 if self.mutant == "public_one_copy" else tick & 1
+
+    def _to_commit(self, b: int) -> tuple[str, int]:
+        shows = self.size.public and self.mutant != "public_after_commit"
+        return ("show" if shows else "commit", b)
+
+    def _show(self, s: State, k: int, b: int) -> State:
+        """Write the block's stretch of the public columns of the tick that ends."""
+        tick = s.done[k] + 1
+        copy = self._copy(tick)
+        public = put(s.public, copy, put(s.public[copy], b, tick))
+        to = IDLE if self.mutant == "public_after_commit" else ("commit", b)
+        return s._replace(public=public, workers=put(s.workers, k, to))
+
     def _commit(self, s: State, k: int, b: int) -> State:
         block = s.blocks[b]
         which = block.which if self.mutant == "in_place" else 1 - block.which
         late = self.mutant == "commit_before_publish" and self.size.kinds
         to = ("publish0", b) if late else IDLE
+        if self.mutant == "public_after_commit":
+            to = ("show", b)
         blocks = put(s.blocks, b, block._replace(tick=block.tick + 1, which=which))
         return s._replace(blocks=blocks, workers=put(s.workers, k, to))
 
