@@ -164,10 +164,11 @@ def _entities(
 ) -> list[str]:
     """The loop over the entities of a stretch; on a grid, over one part of a row after the other:
     in each the neighbours lie at constant distances."""
-    met = _met(meeting, "k - done", "x0 + k - done")
+    grid = meeting is not None and meeting.grid is not None
+    met = _met(meeting, "k", "x0 + k")
     make = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     body = [
-        "i = lo + k",
+        f"i = {'part' if grid else 'lo'} + k",
         "me = " + make,
         "outcome = checked(me, running[k] != 0, budget)",
         "valor = outcome[1]",
@@ -178,15 +179,19 @@ def _entities(
         kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
         body.append(_put(processor, cap, "b", name, kept))
     body.append("good[k] = fine")
-    if meeting is None or meeting.grid is None:
+    if not grid:
         return ["        for k in range(count):", *(f"            {line}" for line in body)]
+    assert meeting is not None
+    assert meeting.grid is not None
     return [
-        "        done = 0",
-        "        while done < count:",
-        *_see(meeting, "lo + done", f"min(count - done, {meeting.grid.width} - x0)", " " * 12),
-        "            for k in range(done, done + take):",
+        "        part = lo",
+        "        while part < lo + count:",
+        *_see(meeting, "part", f"min(lo + count - part, {meeting.grid.width} - x0)", " " * 12),
+        "            running = u1_at(run + part, take)",
+        "            good = u1_at(ok + part, take)",
+        "            for k in range(take):",
         *(f"                {line}" for line in body),
-        "            done += take",
+        "            part += take",
     ]
 
 
