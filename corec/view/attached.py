@@ -137,6 +137,10 @@ class Attached(Readable):
                 client.ask("release", {"hold": found["hold"]})
 
     @property
+    def _plan_shown(self) -> Plan | None:
+        return None if self._memory is None else self._memory.plan
+
+    @property
     def ticks(self) -> int:
         """The number of the last tick that all of the world has run."""
         return committed_tick(self._mapped().get)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.plan import Plan, Swarm
-from corec.view.frame import Frame
+from corec.view.frame import Frame, table_html
 from corec.world.columns import column_names
 from corec.world.inspect import blocks as all_blocks
 from corec.world.inspect import entity as one_entity
@@ -28,6 +28,10 @@ class Digest(str):
         made = super().__new__(cls, digits)
         made.tick = tick
         return made
+
+    def __getnewargs__(self) -> tuple[str, int]:  # type: ignore[override]  # str has one argument
+        """So that it can be pickled."""
+        return str(self), self.tick
 
 
 class Readable(ABC):
@@ -132,6 +136,21 @@ class Readable(ABC):
         """
         plan, words = self._world()
         return one_entity(plan, words, int(entity_id))
+
+    @property
+    @abstractmethod
+    def _plan_shown(self) -> Plan | None:
+        """The plan as it is known, without looking anew; None after ``close``."""
+
+    def _repr_html_(self) -> str:
+        plan = self._plan_shown
+        rows = [
+            [one.id, str(one.canal), f"{one.entidades:,}", f"{one.blocks:,}", one.processor.name]
+            for one in (plan.swarms if plan is not None else ())
+        ]
+        return table_html(
+            ["swarm", "canal", "entidades", "bloques", "procesador"], rows, repr(self)
+        )
 
 
 def find_swarm(plan: Plan, name: str | None) -> Swarm:

@@ -169,6 +169,6 @@ def _head(mark: str) -> bytes:
 
 def mark_of(plan: Plan, raw: Any, runs: list[Run], *rest: Any) -> str:
     """What makes a sweep the same: configuration, code, runs, and what else is given."""
-    code = [kernel_key(swarm.processor, swarm.cap) for swarm in plan.swarms]
+    code = [kernel_key(one.processor, one.cap, one.meeting) for one in plan.swarms]
     text = json.dumps([raw, code, runs, rest], default=str, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -36,6 +36,10 @@ class Saved(Readable):
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         return read_columns(self._plan, self._words, swarm, names, blocks)
 
+    @property
+    def _plan_shown(self) -> Plan | None:
+        return self._plan
+
     def digest(self) -> Digest:
         """What the file says, which was read back from it when it was made."""
         return self._digest

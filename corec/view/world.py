@@ -24,10 +24,10 @@ from corec.config import Config
 from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.kernels import desc as K
+from corec.kernels.public import show_range
 from corec.plan import Plan, Swarm, make_plan
 from corec.view.alert import Alerts
 from corec.view.emitted import Emitted
-from corec.view.frame import table_html
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words
@@ -68,7 +68,8 @@ class World(Readable):
         if checkpoint is None:
             create_world(self._plan, self._pages(), self._tables, checked.seed, _ignore)
         else:
-            self._ticks = _restored(Path(checkpoint), self._plan, checked.seed, self._pages())
+            path = Path(checkpoint)
+            self._go_on_from(_restored(path, self._plan, checked.seed, self._pages()))
 
     def _hold(self, config: Config, plan: Plan) -> None:
         """Zeroed memory for a world of ``plan``, and what ticks it."""
@@ -87,8 +88,13 @@ class World(Readable):
         twin = World.__new__(World)
         twin._hold(self._config, self._plan)
         copy_blocks(self._plan, self._pages(), twin._pages())
-        twin._ticks = self._ticks
+        twin._go_on_from(self._ticks)
         return twin
+
+    def _go_on_from(self, tick: int) -> None:
+        """The blocks are as ``tick`` left them; what follows from them is not there yet."""
+        self._ticks = tick
+        show_range(self._tables.blocks, self._tables.swarms, 0, self._plan.n_blocks)
 
     def _pages(self) -> NDArray[np.uint8]:
         if self._memory is None:
@@ -102,6 +108,10 @@ class World(Readable):
         self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         return read_columns(*self._world(), swarm, names, blocks)
+
+    @property
+    def _plan_shown(self) -> Plan | None:
+        return None if self._memory is None else self._plan
 
     @property
     def config(self) -> Config:
@@ -253,15 +263,6 @@ class World(Readable):
         names = ", ".join(f"{one.id} ({one.entidades:,})" for one in plan.swarms)
         wrong = "; entities fail, see errors()" if self._failed.kinds else ""
         return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}{wrong}>"
-
-    def _repr_html_(self) -> str:
-        rows = [] if self._memory is None else [
-            [one.id, str(one.canal), f"{one.entidades:,}", f"{one.blocks:,}", one.processor.name]
-            for one in self._plan.swarms
-        ]  # fmt: skip
-        return table_html(
-            ["swarm", "canal", "entidades", "bloques", "procesador"], rows, repr(self)
-        )
 
 
 def _restored(path: Path, plan: Plan, seed: int, memory: NDArray[np.uint8]) -> int:

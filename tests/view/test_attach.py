@@ -275,6 +275,7 @@ def test_who_is_not_there_is_said(world: Attached) -> None:
         world.frame("sensores", ["values"])
     assert world.swarms == ["sensores", "detectores", "brittle"]
     assert "corec1" in repr(world)
+    assert "<td>detectores</td>" in world._repr_html_()
     world.close()
     world.close()
     with pytest.raises(ValueError, match="closed"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_a_column_of_readings_is_one_for_each_entity() -> None:
         one.tick({"town": 0.5})
         assert one.entity(0)["estado"] != other.entity(0)["estado"]
         assert one.ticks == one.digest().tick == 4
+        assert pickle.loads(pickle.dumps(one.digest())).tick == 4
 
 
 def test_the_same_from_a_file_and_a_seed(tmp_path: Path) -> None:
@@ -259,6 +261,29 @@ def test_a_fork_is_the_same_world_until_something_differs() -> None:
         assert [twin.run(12), world.run(12)] == [20, 20]  # rows of tick 10 and 20 among them
         world.close()
         assert twin.ticks == twin.digest().tick == 20
+
+
+def test_what_entities_see_of_each_other_is_forked_and_written_too() -> None:
+    """A glider on a torus: written cell by cell, forked on its way, back where it was."""
+    cells = np.zeros((32, 32), np.uint8)
+    cells[[0, 1, 2, 2, 2], [1, 2, 0, 1, 2]] = 1
+    bloque = {
+        "id": "cells", "canal": 1, "entidades": 1024, "procesador": "life",
+        "space": {"kind": "grid", "width": 32, "height": 32},
+    }  # fmt: skip
+    with corec.World({"bloques": [bloque]}) as world:
+        world.write("cells", alive=cells.reshape(-1))
+        world.run(64)
+        half = world.frame(columns=["alive"])["alive"].reshape(32, 32)
+        assert np.array_equal(half, np.roll(cells, (16, 16), (0, 1)))
+        with world.fork() as twin:
+            for one in (world, twin):
+                one.run(64)
+                found = one.frame(columns=["alive"])["alive"].reshape(32, 32)
+                assert np.array_equal(found, cells)
+    runs = corec.sweep({"bloques": [bloque]}, over={"cells.seeded": [0.0, 1.0]}, ticks=1,
+                       collect={"cells": ["sum(alive)"]}, processes=1)  # fmt: skip
+    assert runs["cells.sum(alive)"].tolist() == [0.0, 0.0]
 
 
 @corec.micro
