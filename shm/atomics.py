@@ -137,6 +137,14 @@ def read_word(words: Words, i: int) -> int:
     return load_acquire(words, i)
 
 
+@compiled(types.uint64(WORDS, types.int64), types.uint64(WORDS_READ_ONLY, types.int64))
+def read_again(words: Words, i: int) -> int:
+    """``read_word`` after everything this thread has read before: a word that says whether that was
+    whole. An acquiring load alone lets earlier loads pass it (arm64 does)."""
+    fence_seq_cst()
+    return load_acquire(words, i)
+
+
 @compiled(types.void(WORDS, types.int64, types.uint64))
 def write_word(words: Words, i: int, value: int) -> None:
     """``store_release`` for Python callers."""

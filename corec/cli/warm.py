@@ -7,13 +7,16 @@ the same reason (``corec.supervisor.opening``).
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from corec.cache import is_cold, is_complete
+from corec.proc import die_with
 
 SAY_SECONDS: Final = 10.0
 
@@ -28,6 +31,7 @@ def warm(config: Path) -> None:
         [sys.executable, "-m", "corec.cli.warm", str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=partial(die_with, os.getpid()),
     )
     try:
         while True:

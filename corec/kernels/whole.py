@@ -11,7 +11,7 @@ from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, get_
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from corec.kernels.stats import count_marks
-from shm.atomics import load_acquire, store_release
+from shm.atomics import fence_seq_cst, load_acquire, store_release
 
 TRIES_MAX = 1000
 
@@ -91,6 +91,7 @@ def gather_dynamic(words, starts, out):
             copy = base + (L.OFF_DYN[0] if word & uint64(1) == uint64(0) else L.OFF_DYN[1]) // 8
             for k in range(L.DYN_WORDS):
                 out[b, k] = words[copy + k]
+            fence_seq_cst()
             if load_acquire(words, base + L.OFF_COMMIT // 8) == word:
                 good = True
                 break

@@ -16,7 +16,7 @@ from corec import layout as L
 from corec.kernels.whole import gather_dynamic
 from corec.kernels.windows import gather_windows
 from corec.plan import Plan, Swarm
-from shm.atomics import read_word
+from shm.atomics import read_again
 
 
 def dynamic_words(plan: Plan, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -78,7 +78,7 @@ class BlockView:
 
     def commit_word(self) -> int:
         """The commit word as it is now; equal to ``word`` while the view is true."""
-        return int(read_word(self._words, self._base + L.OFF_COMMIT // 8))
+        return int(read_again(self._words, self._base + L.OFF_COMMIT // 8))
 
     @property
     def tick(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -24,6 +26,8 @@ from shm.atomics import (
 )
 from shm.jit import WORDS, compiled
 from tests.shm.helpers import fork, reap, shared_words
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("value", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
@@ -133,3 +137,16 @@ def test_the_compiled_code_keeps_the_order() -> None:
     (code,) = publish.inspect_llvm().values()
     assert re.search(r"store atomic i64 .* release, align 8", code)
     assert re.search(r"load atomic i64, .* acquire, align 8", code)
+
+
+def test_who_looks_at_a_commit_word_again_fences_before() -> None:
+    """On x86-64 loads keep their order, so nothing that runs shows it; arm64 lets them pass."""
+    again = re.compile(r"if load_acquire\([^)]*OFF_COMMIT // 8\) [!=]= ")
+    found = 0
+    for path in sorted((REPO / "corec").rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for before, line in itertools.pairwise(lines):
+            if again.search(line):
+                found += 1
+                assert before.strip() == "fence_seq_cst()", f"{path}: {line.strip()}"
+    assert found >= 3
