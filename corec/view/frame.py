@@ -49,6 +49,10 @@ class Table:
     def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
         self._columns = columns
 
+    def put(self, columns: dict[str, NDArray[Any]]) -> None:
+        """For who makes the table: its columns, in this order."""
+        self._columns.update(columns)
+
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
@@ -139,17 +143,25 @@ class Table:
 
 
 class Frame(Table):
-    """The entities of ``swarm``, one row for each, as they all were after ``tick``; ``ids`` says
-    which they are. A frame is a copy: the world goes on without it."""
+    """The entities of ``swarm``, one row for each, as they all were after ``tick``. A frame is a
+    copy: the world goes on without it."""
 
     def __init__(
-        self, swarm: str, tick: int, ids: NDArray[np.uint32], columns: dict[str, NDArray[Any]]
-    ) -> None:
+        self, swarm: str, tick: int, ids: NDArray[np.uint32] | range,
+        columns: dict[str, NDArray[Any]],
+    ) -> None:  # fmt: skip
         super().__init__(columns)
-        self.swarm, self.tick, self.ids = swarm, tick, ids
+        self.swarm, self.tick, self._ids = swarm, tick, ids
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        """u4[n]: which entities they are."""
+        if isinstance(self._ids, range):  # made when it is asked for: memory is what a frame costs
+            self._ids = np.arange(self._ids.start, self._ids.stop, dtype=np.uint32)
+        return self._ids
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ids)
 
     def _caption(self) -> str:
         return f"{len(self):,} entities of {self.swarm} at tick {self.tick}"

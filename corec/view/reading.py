@@ -84,9 +84,8 @@ class Readable(ABC):
             blocks = touched if touched.size else blocks[:1]  # no ids are at a tick, too
         names = [name for name in wanted if name != "id"]
         tick, found_columns = self._columns(one, names or ["activo"], blocks)
-        if chosen is None:
-            numbers = np.arange(one.first_id, one.first_id + one.entidades, dtype=np.uint32)
-        else:
+        numbers: NDArray[np.uint32] | range = range(one.first_id, one.first_id + one.entidades)
+        if chosen is not None:
             # a block in front of the swarm's last is full, so its place among those read says where
             place = np.searchsorted(blocks, (chosen - one.first_id) // one.cap) * one.cap
             place += (chosen - one.first_id) % one.cap
@@ -94,8 +93,11 @@ class Readable(ABC):
             numbers = chosen.astype(np.uint32)
         if "activo" in found_columns:
             found_columns["activo"] = found_columns["activo"].astype(np.bool_)
-        found_columns["id"] = numbers
-        return Frame(one.id, tick, numbers, {name: found_columns[name] for name in wanted})
+        frame = Frame(one.id, tick, numbers, {})
+        if "id" in wanted:
+            found_columns["id"] = frame.ids
+        frame.put({name: found_columns[name] for name in wanted})
+        return frame
 
     def means(
         self, swarm: str | None = None, columns: Sequence[str] | None = None
