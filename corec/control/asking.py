@@ -50,6 +50,8 @@ def explained() -> Iterator[None]:
         raise  # whoever read the output has gone: that ends the command quietly
     except NoInstance as error:
         fail(str(error), EXIT_NOT_RUNNING)
+    except UnicodeEncodeError as error:
+        fail(f"found an argument that is no UTF-8: {ascii(error.object)[:80]}", EXIT_USAGE)
     except (SeveralInstances, ConfigError, NotPrivate) as error:
         fail(str(error), EXIT_USAGE)
     except ControlError as error:

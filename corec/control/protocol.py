@@ -57,7 +57,12 @@ def brief(found: object) -> str:
 
 def encode_request(op: str, args: Mapping[str, Any]) -> bytes:
     """One request line."""
-    return orjson.dumps({"v": VERSION, "op": op, "args": dict(args)}) + b"\n"
+    try:
+        return orjson.dumps({"v": VERSION, "op": op, "args": dict(args)}) + b"\n"
+    except TypeError as error:  # bytes of another encoding, a number of more than 64 bits
+        raise ControlError(
+            f"found an argument that can't be sent: {error}", "bad_request"
+        ) from None
 
 
 def decode_request(line: bytes) -> Request:

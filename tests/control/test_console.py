@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console, RenderableType
 
 from corec.control import console
+from corec.control.asking import EXIT_USAGE, explained
 from corec.control.discover import Instance
+from corec.control.protocol import encode_request
 
 
 @pytest.fixture
@@ -107,3 +110,21 @@ def test_a_long_value_is_cut_for_eyes_only() -> None:
     data = {"columns": ["x"], "rows": [["y" * 300]], "status": "SELECT 1"}
     assert "…" in shown(console.sql_tables([data]))
     assert "y" * 300 in shown(console.sql_tables([data], 1000), width=10_000)
+
+
+def test_an_argument_that_can_not_be_sent_is_one_line(
+    instance: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes of another encoding, as the shell hands them on, and a number that no word holds."""
+    for what, expected in (
+        (lambda: encode_request("block", {"id": "a\udcff"}), "can't be sent"),
+        (lambda: encode_request("set", {"value": 10**30}), "can't be sent"),
+        (lambda: console.sql(instance, "SELECT '\udcff'"), "no UTF-8: \"SELECT '\\udcff'\""),
+        (lambda: console.ask_redis(instance, ["GET", "\udcff"]), "no UTF-8: '\\udcff'"),
+    ):
+        with pytest.raises(typer.Exit) as left, explained():
+            what()
+        assert left.value.exit_code == EXIT_USAGE
+        told = capsys.readouterr().err
+        assert expected in told
+        assert told.count("\n") == 1

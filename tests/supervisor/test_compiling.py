@@ -15,14 +15,14 @@ from corec.supervisor.opening import compile_processors
 from tests.support.instance import small_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
-MODULE = '''
+MODULE = """
 import corec
 
 @corec.micro(state={{"level": "f4"}})
 def new_one(me):
     me.level = me.level + {number}.0
     return {body}
-'''
+"""
 
 
 def _config(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Config:
