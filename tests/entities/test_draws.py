@@ -16,6 +16,7 @@ from corec.kernels.draws import normal_reference, whole_reference
 from corec.kernels.philox import word_reference
 from corec.testing import Block, PlainEntity, compare
 
+pytestmark = pytest.mark.slow
 LEAST: Final = -(2**63)
 MOST: Final = 2**63 - 1
 TOP: Final = 2**32 - 1

@@ -18,6 +18,7 @@ import corec
 from corec.kernels import elementary
 from corec.testing import compare
 
+pytestmark = pytest.mark.slow
 ULP_MOST: Final = 0.50001
 TINY: Final = 2.0**-149
 STEP: Final = 100_003
