@@ -52,11 +52,9 @@ def same(found: Left, world: World) -> None:
         ):  # fmt: skip
             compare.same(f"{at}.{name}", entity[name], told(value))
         for name in block.settings.kind.state:
-            value = wanted.state[name]
-            compare.same(f"{at}.estado.{name}", entity["estado"][name],
-                         float(value) if isinstance(value, np.floating) else value)  # fmt: skip
+            compare.same(f"{at}.estado.{name}", entity["estado"][name], told(wanted.state[name]))
         for name in block.settings.kind.history:
-            values = [float(v) for v in wanted.state[name]]
+            values = [told(float(v)) for v in wanted.state[name]]
             lists(f"{at}.estado.{name}", entity["estado"][name], values)
     for said, its in zip(found.blocks, world.blocks, strict=True):
         at = f"block {its.settings.name}"
