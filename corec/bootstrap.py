@@ -223,7 +223,8 @@ def _side_by_side(arguments: list[str]) -> list[str]:
     """The options with which pytest runs several files at once; none where the user says how."""
     if any(a.startswith(("-n", "--numprocesses", "--dist", "--pdb")) for a in arguments):
         return []
-    processes = min(len(os.sched_getaffinity(0)), _TEST_PROCESSES_MAX)
+    # one more than there are cores: half of the tests wait for other processes most of the time
+    processes = min(len(os.sched_getaffinity(0)) + 1, _TEST_PROCESSES_MAX)
     return ["-n", str(processes), "--dist", "loadfile"]
 
 
