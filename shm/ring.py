@@ -47,8 +47,9 @@ from typing import Any
 import numpy as np
 
 from shm.atomics import Words, load_acquire, store_release
+from shm.compiled_killpoint import process_kill_point
 from shm.jit import inlined
-from shm.killpoint import process_kill_point, register
+from shm.killpoint import register
 from shm.layout import (
     FRAME_ALIGN,
     FRAME_HEADER_BYTES,

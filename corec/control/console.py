@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-import redis
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +19,9 @@ from corec.config import Config, load_config
 from corec.control.discover import Instance, redis_address
 from corec.libpq import shielded
 from corec.log import mask
+
+if TYPE_CHECKING:
+    import psycopg
 
 CONNECT_SECONDS = 5
 CELL_MAX = 60
@@ -48,6 +49,8 @@ def database(instance: Instance) -> Iterator[psycopg.Connection[Any]]:
         AskFailed: what PostgreSQL answered.
         ConfigError: the instance's configuration file, which has the password, can't be read.
     """
+    import psycopg  # a client's import takes longer than most commands: at its use
+
     config = _config(instance)
     embedded = config is None or config.db.embedded
     conninfo = instance.db if config is None or config.db.embedded else config.db.conninfo()
@@ -100,6 +103,8 @@ def streams(instance: Instance) -> Iterator[Any]:
         Away: the server can't be reached, or goes away. AskFailed: what else it answered.
         ConfigError: as for ``database``.
     """
+    import redis  # as for ``database``
+
     config = _config(instance)
     external = config is not None and not config.redis.embedded
     url = config.redis.connection_url() if config and external else redis_address(instance)

@@ -74,7 +74,7 @@ from corec.layout import (
     OFF_COMMIT,
     OFF_DYN,
 )
-from shm.killpoint import process_kill_point
+from shm.compiled_killpoint import process_kill_point
 
 assert OFF_DYN[1] + DYN_WORDS * 8 <= BLOCK_HOT_BASE
 

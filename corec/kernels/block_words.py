@@ -8,7 +8,8 @@ from numba import int64, njit, uint64
 from corec.kernels.address import copy_memory, u8_at
 from corec.layout import D_STEP, DYN_WORDS, OFF_COMMIT, OFF_DYN, STEP_IN_WORD
 from shm.atomics import store_release
-from shm.killpoint import process_kill_point, register
+from shm.compiled_killpoint import process_kill_point
+from shm.killpoint import register
 
 K_BEFORE_PUBLISH = register("block.before_publish")
 K_BETWEEN_PUBLISH = register("block.between_publish")

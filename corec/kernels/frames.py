@@ -53,7 +53,7 @@ from corec.layout import (
     ROW,
     ROW_HAS_ROW,
 )
-from shm.killpoint import process_kill_point
+from shm.compiled_killpoint import process_kill_point
 from shm.layout import LANE_HEAD
 from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
 

@@ -23,7 +23,8 @@ from numba import int64, njit, types, uint64
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, u8_at
-from shm.killpoint import process_kill_point, register
+from shm.compiled_killpoint import process_kill_point
+from shm.killpoint import register
 
 K_BETWEEN_PUBLIC = register("block.between_public")
 

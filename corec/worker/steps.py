@@ -22,8 +22,9 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.block_words import get_f
 from shm.atomics import Indices, Words, cpu_relax, load_acquire, store_release
+from shm.compiled_killpoint import process_kill_point
 from shm.jit import INDICES, WORDS, compiled, inlined
-from shm.killpoint import process_kill_point, register
+from shm.killpoint import register
 from shm.layout import LANE_CAPACITY, LANE_HEAD, LANE_TAIL
 from shm.wake import sleeper_waits
 

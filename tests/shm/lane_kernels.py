@@ -13,8 +13,8 @@ import numpy as np
 from numba.core import types
 
 from shm.atomics import Words, store_release
+from shm.compiled_killpoint import process_kill_point
 from shm.jit import BYTES, WORDS, compiled, inlined
-from shm.killpoint import process_kill_point
 from shm.memory import Bytes, load_u64, store_u64
 from shm.ring import (
     K_PAYLOAD_DONE,

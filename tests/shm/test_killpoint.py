@@ -13,8 +13,9 @@ import pytest
 from numba.core import types
 
 from shm import killpoint
+from shm.compiled_killpoint import compiled_kill_point, process_kill_point
 from shm.jit import compiled
-from shm.killpoint import compiled_kill_point, kill_point, process_kill_point
+from shm.killpoint import kill_point
 from tests.shm.helpers import KILLED, fork, reap, shared_words
 
 K_TEST = killpoint.register("test.compiled")
