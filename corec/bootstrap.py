@@ -261,9 +261,12 @@ def main(arguments: list[str]) -> NoReturn:
     except KeyboardInterrupt:
         say("interrupted; the next run.sh begins the installation anew")
         sys.exit(130)
+    unwanted = {"PYTHONHOME"}
     if dev:
         os.chdir(root)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONHOME"}
+        # the tests start hundreds of programs, each of which would compile our sources again
+        unwanted.add("PYTHONDONTWRITEBYTECODE")
+    environment = {k: v for k, v in os.environ.items() if k not in unwanted}
     environment |= dict.fromkeys(_THREADS, "1")
     environment["COREC_CHECKOUT"] = str(root)
     environment["VIRTUAL_ENV"] = str(venv)

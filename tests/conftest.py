@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -14,6 +15,14 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 pytest_plugins = ["tests.support.servers", "tests.support.leaks", "tests.support.proxied"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once, before several processes would each compile the same."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        from corec.cli.warm import warm  # not before BLAS was told how many threads it has
+
+        warm(Path(__file__).parent.parent / "configs" / "corec_config.json")
 
 
 @pytest.fixture(autouse=True)
