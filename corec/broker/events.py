@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import orjson
-
 from corec import layout as L
+from corec.events import encode
 from corec.log import get_logger
 from corec.runtime import Runtime
 
@@ -22,11 +20,7 @@ class Events:
 
     def emit(self, kind: str, tick: int, detail: dict[str, Any]) -> None:
         """Publish one event of now; a full lane is logged, the event's counter stands anyway."""
-        body = {
-            "unix_ns": time.time_ns(), "tick": max(0, tick), "tipo": kind,
-            "bloque": None, "entidad": None, "detalle": detail,
-        }  # fmt: skip
-        payload = orjson.dumps(body)
+        payload = encode(kind, detail, tick=tick)
         if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, payload, tick=max(0, tick)):
             self._rt.doorbells[L.SLOT_PERSISTER].ring()
         else:

@@ -6,13 +6,11 @@ is dropped, counted, and the next one that fits says how many were.
 
 from __future__ import annotations
 
-import time
 from typing import Any
-
-import orjson
 
 from corec import layout as L
 from corec.control.status import committed_tick
+from corec.events import encode
 from corec.log import get_logger
 from corec.runtime import Runtime
 
@@ -42,15 +40,7 @@ class EventWriter:
         if self.dropped:
             detalle = {**detalle, "events_dropped_before": self.dropped}
         tick = committed_tick(self.rt.get)
-        body = {
-            "unix_ns": time.time_ns(),
-            "tick": tick,
-            "tipo": tipo,
-            "bloque": bloque,
-            "entidad": entidad,
-            "detalle": detalle,
-        }
-        payload = orjson.dumps(body)
+        payload = encode(tipo, detalle, tick=tick, bloque=bloque, entidad=entidad)
         fits = len(payload) <= self.lane.max_payload
         if not fits or not self.lane.push(L.KIND_EVENT_FRAME, payload, tick=tick):
             self.dropped += 1

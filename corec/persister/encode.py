@@ -20,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from corec import layout as L
+from corec.events import REPAIR
 from corec.log import get_logger
 from corec.persister.bulk import NO_FIX_HEADS, NO_FIXES, Bulk
 from corec.persister.payload import PayloadEncoder, Payloads
@@ -94,7 +95,6 @@ _EVENT_HEAD = struct.Struct(">hiqiq")
 _LENGTH = struct.Struct(">i")
 _INT8 = struct.Struct(">iq")
 _HOW = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
-REPAIR_TIPO = "repair"
 
 
 class Event(NamedTuple):
@@ -202,7 +202,7 @@ class Encoder:
         ):
             detail = b'{"how":"%s","donor":%d}' % (_HOW.get(how, str(how)).encode(), donor)
             name = self._plan.block_id(block)
-            found.append(Event(when, tick, REPAIR_TIPO, name, entity, detail))
+            found.append(Event(when, tick, REPAIR, name, entity, detail))
         return found
 
 

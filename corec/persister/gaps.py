@@ -7,13 +7,11 @@ gap is in ``eventos`` exactly once, beside the rows around it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Final
 
-import orjson
-
 from corec import layout as L
+from corec.events import ROWS_LOST, encode
 from corec.frames import row_step, row_word
 from corec.persister.spool_format import WHY, WHY_CORRUPT, Extent
 from shm.lane import Frame
@@ -21,7 +19,6 @@ from shm.lane import Frame
 KIND_GAP_FRAME: Final = 0xFFFF
 """Frame kind of a gap; a = block + 1 and c = row_word of the last lost row (a = 0: unknown),
 flags = 1: damaged."""
-GAP_TIPO: Final = "filas_perdidas"
 
 
 def gap_frame(extent: Extent, position: int) -> Frame:
@@ -40,12 +37,7 @@ def gap_frame(extent: Extent, position: int) -> Frame:
         "exacto": position <= extent.begin and extent.rows >= 0,
         "motivo": WHY[extent.why],
     }
-    event = {
-        "unix_ns": extent.unix_ns or time.time_ns(),
-        "tick": max(0, extent.last_tick),
-        "tipo": GAP_TIPO,
-        "detalle": body,
-    }
+    event = encode(ROWS_LOST, body, tick=extent.last_tick, unix_ns=extent.unix_ns or None)
     known = extent.last_block >= 0
     return Frame(
         kind=KIND_GAP_FRAME,
@@ -54,7 +46,7 @@ def gap_frame(extent: Extent, position: int) -> Frame:
         b=max(0, extent.rows) + max(0, extent.events),
         tick=max(0, extent.last_tick),
         c=row_word(extent.last_step, 0) if known else 0,
-        payload=memoryview(orjson.dumps(event)),
+        payload=memoryview(event),
         position=position,
         next_position=extent.end,
     )

@@ -30,10 +30,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from corec import layout as L
+from corec.events import REPAIR
 from corec.libpq import shielded
 from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
-from corec.persister.encode import EVENT_COLUMNS, REPAIR_TIPO, ROW_COLUMNS, Encoder, Event
+from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event
 from corec.persister.offsets import LaneNow, PositionMoved, Stored, Takeover, plan_takeover
 from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
@@ -373,7 +374,7 @@ class Writer:
         execute = self._connection.execute
         cursor = await execute(_ROWS_THERE, values)
         rows = {(blocks[name], tick) for name, tick in await cursor.fetchall()}
-        cursor = await execute(_REPAIRS_THERE, (*values, REPAIR_TIPO))
+        cursor = await execute(_REPAIRS_THERE, (*values, REPAIR))
         repairs = {
             (blocks[name], tick, entity): n for name, tick, entity, n in await cursor.fetchall()
         }

@@ -5,13 +5,11 @@ None of it may fail the telling supervisor: a text is cut to fit, a full lane or
 
 from __future__ import annotations
 
-import time
 from typing import Any
-
-import orjson
 
 from corec import layout as L
 from corec.control.outcome import ChangeFile, shortened
+from corec.events import encode
 from corec.log import get_logger
 from corec.runtime import Runtime
 from corec.supervisor import segments
@@ -22,13 +20,12 @@ log = get_logger("corec.supervisor")
 def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
     """An event of the supervisor, for the table ``eventos``."""
     short = {k: shortened(v) if isinstance(v, str) else v for k, v in detalle.items()}
-    event = {"unix_ns": time.time_ns(), "tick": segments.world_tick(rt), "tipo": tipo,
-             "bloque": None, "entidad": None, "detalle": short}  # fmt: skip
     if rt.get(L.C_STOP) >= L.STOP_SINKS:  # the persister may have left: nobody would read it
         log.warning("an event of the stop itself", tipo=tipo, detalle=short)
         return
     try:
-        if rt.events["supervisor"].push(L.KIND_EVENT_FRAME, orjson.dumps(event)):
+        event = encode(tipo, short, tick=segments.world_tick(rt))
+        if rt.events["supervisor"].push(L.KIND_EVENT_FRAME, event):
             return
         reason = "its lane is full"
     except (ValueError, TypeError) as error:

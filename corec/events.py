@@ -1,0 +1,59 @@
+"""Events: which kinds there are, and the JSON of one.
+
+Each process that tells of events has a lane of its own (``events-<role>.lane``); the persister
+makes rows of ``eventos`` of them (``persister.encode.parse_event``). Repairs travel with the rows
+of their block instead and become events there. A plugin's module may emit kinds of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+REPAIR: Final = "repair"
+ROWS_LOST: Final = "filas_perdidas"
+
+KINDS: Final[Mapping[str, str]] = {
+    REPAIR: "a failed entity was repaired: `how` it was, `donor` (its own id: reset)",
+    "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
+    "`failures_per_second`",
+    "setting_changed": "`corec-ctl set`: `path`, `value`, `before`, `after_tick`",
+    "recarga": "a reload: `aceptada`, or `motivo`; what changed",
+    "actualizacion": "an upgrade: `aceptada`, or `motivo`",
+    "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",
+    "reinicio": "a process died and is started again: `proceso`, `salida`",
+    "aparcado": "a process died too often and is left alone: `proceso`, `salida`",
+    "frozen": "a process gives no sign of life: `role`, `index`",
+    "servidor": "an embedded server died and was started again: `servidor`",
+    "sink_down": "a server can't be reached: `sink`, `reason`",
+    "sink_up": "it can be reached again: `sink`",
+    "overload": "ticks came late: `late_ticks`, `late_ticks_total`",
+    "module_failed": "a module raised and is started again: `module`, `error`",
+    "checkpoint_fallido": "a checkpoint could not be written: `motivo`",
+    ROWS_LOST: "rows were dropped or damaged: `lane`, `desde`, `hasta`, `filas`, `eventos`, "
+    "`bytes`, `exacto`, `motivo`",
+    "mensajes_perdidos": "messages were dropped, or lost by Redis: `lane`, `mensajes`, `desde`, "
+    "`hasta`, `motivo`",
+    "input_lost": "input was trimmed or lost before it was read",
+    "input_rewound": "an in-stream came back with older entries",
+    "input_repeated": "input that waits, or came twice, after a restore",
+}
+"""Kind -> what it tells and what ``detalle`` holds; ``docs/sql.md`` has the same table."""
+
+
+def encode(
+    tipo: str, detalle: Mapping[str, Any], *, tick: int, unix_ns: int | None = None,
+    bloque: str | None = None, entidad: int | None = None,
+) -> bytes:  # fmt: skip
+    """The JSON of one event, of now unless ``unix_ns`` says when.
+
+    Raises:
+        TypeError: ``detalle`` holds what JSON can't.
+    """
+    return orjson.dumps({
+        "unix_ns": time.time_ns() if unix_ns is None else unix_ns, "tick": max(0, tick),
+        "tipo": tipo, "bloque": bloque, "entidad": entidad, "detalle": detalle,
+    })  # fmt: skip
