@@ -5,7 +5,11 @@ Plain functions, for compiled code as well (``shm.jit.shared``); all numbers are
 ::
 
     KIND_MESSAGES_FRAME  a = block   b = messages   c = message_word(canal, step)
-                         payload: MESSAGE[b]
+                         payload: MESSAGE[b], then from ``alert_fields_at(b)`` fields of 8 bytes,
+                         message by message, where the processor's alerts name fields: each
+                         in its first bytes as in its column, the rest of the 8 undefined
+    KIND_READINGS_FRAME  a = canal   b = readings   c = 0
+                         payload: READINGS_HEAD, then records of ``reading_bytes(args)``
     KIND_ROW_FRAME       a = block   b = repairs    c = row_word(step, log entries)
                          flags: ROW_HAS_ROW
                          payload: ROW, or only its first field (the time of the tick, ns since 1970)
@@ -18,7 +22,10 @@ at least, so a tick has fewer steps than an inbox lane has readings: 31 bits hol
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from corec import layout as L
 from shm.jit import shared
@@ -29,12 +36,14 @@ _CANAL_BITS: Final = 8
 _ENTRIES_BITS: Final = 32
 _CANAL_MASK: Final = L.CANALES - 1
 _ENTRIES_MASK: Final = (1 << _ENTRIES_BITS) - 1
+_MESSAGE_BYTES: Final = L.MESSAGE.itemsize
 _ROW_BYTES: Final = L.ROW.itemsize
 _REPAIR_BYTES: Final = L.REPAIR.itemsize
 _LOG_BYTES: Final = L.LOG_DTYPE.itemsize
 
 assert 1 << _CANAL_BITS == L.CANALES
 assert L.LOG_CAP_MAX <= _ENTRIES_MASK
+assert L.READING.itemsize == 16  # reading_bytes(1)
 assert L.ROW.names is not None
 assert L.ROW.names[0] == "unix_ns"
 assert L.ROW["unix_ns"].itemsize == TIME_BYTES
@@ -56,6 +65,40 @@ def message_canal(word: int) -> int:
 def message_step(word: int) -> int:
     """The step in word c of a frame of messages."""
     return word >> _CANAL_BITS
+
+
+@shared
+def alert_fields_at(messages: int) -> int:
+    """Where the fields of alerts begin in the payload of a frame of messages."""
+    return (_MESSAGE_BYTES * messages + 7) // 8 * 8
+
+
+@shared
+def alert_fields_in(payload_bytes: int, messages: int) -> int:
+    """How many fields of each message lie behind the ``messages`` of a frame."""
+    return max(0, payload_bytes - alert_fields_at(messages)) // (8 * max(messages, 1))
+
+
+def field_values(words: NDArray[np.uint64], dtype: str) -> NDArray[Any]:
+    """One alert field of some messages, out of its words in their frame (u8[n])."""
+    size = np.dtype(dtype).itemsize
+    return np.ascontiguousarray(words).view(dtype)[:: 8 // size]
+
+
+def alert_columns(
+    payload: bytes, messages: int, fields: tuple[tuple[str, str], ...]
+) -> dict[str, NDArray[Any]]:
+    """What alerts name of the ``messages`` of a frame; ``fields``: (name, dtype) of each."""
+    words = np.frombuffer(payload[alert_fields_at(messages) :], np.uint64)
+    return {
+        name: field_values(words[k :: len(fields)], dtype) for k, (name, dtype) in enumerate(fields)
+    }
+
+
+@shared
+def reading_bytes(values: int) -> int:
+    """Bytes of a reading of so many values in the inbox: id, activo, the values, padded to 8."""
+    return 8 + (values + 1) // 2 * 8
 
 
 @shared

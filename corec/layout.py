@@ -55,6 +55,8 @@ PARAMS_MAX: Final = 16
 MEANS_MAX: Final = 8
 FIELDS_MAX: Final = 32
 PUBLIC_MAX: Final = 8
+VALUES_MAX: Final = 8  # of a reading
+ALERT_FIELDS_MAX: Final = 8
 HISTOGRAM_BINS: Final = 16
 MODEL_BYTES_MIN: Final = MIB
 
@@ -129,7 +131,7 @@ LOG_DTYPE: Final = np.dtype([("tick", "<u8"), ("local", "<u4"), ("valor", "<f4")
 
 # ---------------------------------------------------------------- frames (words: ``corec.frames``)
 KIND_PADDING: Final = 0
-KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[]
+KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[], alert fields
 KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
@@ -172,11 +174,13 @@ READINGS_HEAD: Final = np.dtype(
         ("seq", "<u8"),  # stream entry id, sequence part
         ("next_msg", "<u4"),  # index in the entry after this frame's last message
         ("last", "<u4"),  # 1 = the entry ends with this frame
-        ("args", "<u4"),  # values per reading (1)
+        ("args", "<u4"),  # values per reading
         ("pad", "<u4"),
     ]
 )
 READING: Final = np.dtype([("id", "<u4"), ("activo", "<u4"), ("valor", "<f4"), ("pad", "<u4")])
+"""Of one value. Of several, ``pad`` is the second, and the others follow in whole words of 8 bytes:
+``frames.reading_bytes``."""
 
 # ---------------------------------------------------------------- control segment
 WORDS_PER_LINE: Final = 16  # 128 bytes: one line has one writer

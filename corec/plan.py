@@ -92,6 +92,11 @@ class Plan:
         """Number of entities."""
         return sum(s.entidades for s in self.swarms)
 
+    @property
+    def width(self) -> int:
+        """The most numbers in a reading."""
+        return max(s.processor.width for s in self.swarms)
+
     def block_id(self, index: int) -> str:
         """``<swarm>:<00000>`` of block ``index``."""
         swarm = self.swarms[int(self.blocks["swarm"][index])]
@@ -121,6 +126,8 @@ class Plan:
             p = s.processor
             parts.append(f"{s.id} {s.canal} {s.entidades} {s.cap} {s.block_bytes} {s.params}")
             parts.append(f"{p.name} {p.kind} {p.state} {p.history} {p.means}")
+            if p.values or p.alert_fields:
+                parts.append(f"{p.values} {p.alert_fields}")
             if p.public:
                 parts.append(f"{p.public} {s.space}")
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()

@@ -21,7 +21,15 @@ from corec.entities.meeting import grid_of
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
-from corec.frames import TIME_BYTES, log_at, message_step, repairs_at, row_entries, row_step
+from corec.frames import (
+    TIME_BYTES,
+    alert_columns,
+    log_at,
+    message_step,
+    repairs_at,
+    row_entries,
+    row_step,
+)
 from corec.kernels import desc as K
 from corec.plan import BLOCK_ROW, Plan, Swarm, place_block, with_public
 from corec.world.create import create_world
@@ -46,6 +54,7 @@ class Messages(NamedTuple):
     tick: int
     step: int
     messages: NDArray[Any]  # layout.MESSAGE[], 10 bytes each
+    fields: Mapping[str, NDArray[Any]]  # what the processor's alerts name of each
 
 
 class Rows(NamedTuple):
@@ -142,10 +151,11 @@ class Block:
                 return mib * L.MIB
         raise ProcessorError(f"{processor.name}: {cap} entities do not fit into a block of 64 MiB")
 
-    def tick(self, readings: Iterable[tuple[int, float] | tuple[int, float, bool]] = ()) -> int:
+    def tick(self, readings: Iterable[tuple[int, Any] | tuple[int, Any, bool]] = ()) -> int:
         """Run one tick; returns its number.
 
-        ``readings``: (entity id, value) or (entity id, value, activo) in order of arrival.
+        ``readings``: (entity id, value) or (entity id, value, activo) in order of arrival; of
+        several values a mapping of their names or a sequence in their order.
 
         Raises:
             LaneFull: with ``keep``: nothing of the step at hand was published; fetch frames, then
@@ -160,7 +170,8 @@ class Block:
         ticker.targs[K.T_TICK] = tick
         ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
         ticker.fargs[K.F_CARGA] = self.carga
-        values = np.array([r[1] for r in given], np.float32)
+        reading = self.processor.reading
+        values = np.array([reading(r[1]) for r in given], np.float32)
         ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
         while ticker.run(0, self.out, self.rows) != 1:
             if self.keep:
@@ -176,10 +187,12 @@ class Block:
 
     def messages(self) -> list[Messages]:
         """The frames of messages published since the last call."""
-        found = [
-            Messages(f.tick, message_step(f.c), np.frombuffer(bytes(f.payload), L.MESSAGE))
-            for f in self.out.frames()
-        ]
+        columns, found = self.processor.alert_columns, []
+        for f in self.out.frames():
+            data = bytes(f.payload)
+            messages = np.frombuffer(data, L.MESSAGE, f.b)
+            named = alert_columns(data, f.b, columns)
+            found.append(Messages(f.tick, message_step(f.c), messages, named))
         self.out.release(self.out.head)
         return found
 
@@ -222,7 +235,7 @@ def compare(
     ticks: int = 20,
     entities: int = 32,
     seed: int = 42,
-    values: Sequence[float] | None = None,
+    values: Sequence[Any] | None = None,
     params: Mapping[str, float] | None = None,
     rtol: float = 1e-4,
     space: Mapping[str, Any] | None = None,
@@ -235,8 +248,9 @@ def compare(
 
     Args:
         ticks, entities, seed: how long, how many, and of which world.
-        values: what arrives: two readings per tick and entity for a ``celu`` (normally distributed
-            ones if left out), one for a ``micro`` (none), each entity starting at another place.
+        values: what arrives, each as ``Block.tick`` takes it: two readings per tick and entity for
+            a ``celu`` (normally distributed ones if left out), one for a ``micro`` (none), each
+            entity starting at another place.
         params: over the processor's defaults.
         space: as in the config, for as many entities as it has cells.
         rtol: tolerance; Python's ``math`` computes in float64, the compiled form in float32.
@@ -247,9 +261,10 @@ def compare(
     """
     block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0,
                   space=space)  # fmt: skip
-    given = [float(np.float32(v)) for v in values] if values is not None else []
+    given = [processor.reading(v) for v in values] if values is not None else []
     if processor.kind == "celu" and not given:
-        given = [float(v) for v in np.random.default_rng(seed).normal(0.5, 0.2, 997)]
+        drawn = np.random.default_rng(seed).normal(0.5, 0.2, (997, processor.width))
+        given = [processor.reading(v if processor.values else v[0]) for v in drawn]
     per_tick = (READINGS_PER_TICK if processor.kind == "celu" else 1) if given else 0
     calls = _compare_init(block, rtol)
     for tick in range(1, ticks + 1):
@@ -269,7 +284,7 @@ def compare(
             if processor.kind == "celu":
                 for place, value in mine:
                     plain.hear(tick)
-                    plain.run(np.float32(value), draws=place * DRAWS_PER_READING)
+                    plain.run(value, draws=place * DRAWS_PER_READING)
             else:
                 plain.state["valor"] = np.float32(mine[-1][1]) if mine else before[i]["valor"]
                 plain.run()
@@ -302,7 +317,7 @@ class _Plain:
         self.processor = processor
         self.start, self.state = state, dict(state)
         self.failures: list[str] = []
-        self.values: list[float] = []
+        self.values: list[Any] = []
         self.calls = 0
 
     def hear(self, tick: int) -> None:
@@ -314,8 +329,9 @@ class _Plain:
         """Call the function once, or another of the processor; a failure leaves the state as it
         was."""
         self.calls += 1
-        self.values += [float(v) for v in value]
-        me = PlainEntity(self.processor, **self.state, draws=draws)
+        self.values += [np.asarray(v).tolist() for v in value]
+        read = {name: getattr(value[0], name) for name in self.processor.kept if value}
+        me = PlainEntity(self.processor, **{**self.state, **read}, draws=draws)
         function = function or self.processor.function
         try:
             with np.errstate(all="ignore"):

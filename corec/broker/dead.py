@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from corec.broker.outgoing import Command
 from corec.broker.positions import EntryId, Keys
-from corec.broker.readings import BAD_TEXT, GOOD, MESSAGE_BYTES
+from corec.broker.readings import GOOD, MESSAGE_BYTES, VALUE_BYTES
+from corec.broker.values import Values
 
 FIELD_BYTES_MAX: Final = 65_536
 FIELDS_MAX: Final = 32
@@ -67,21 +68,29 @@ def whole_entry(source: EntryId, flat: Sequence[bytes], reason: str) -> DeadLett
 
 
 def bad_messages(
-    source: EntryId, packed: NDArray[np.uint8], verdict: NDArray[np.uint8]
+    source: EntryId,
+    messages: NDArray[np.uint8],
+    verdict: NDArray[np.uint8],
+    count: int,
+    values: Values,
 ) -> DeadLetter:
-    """A letter for the bad ones of an entry's messages (uint8[10 n], and uint8[n] of BAD_*)."""
+    """A letter for the bad ones of an entry's messages (uint8[n, message_bytes], and uint8[n] of
+    BAD_*), which came with ``count`` values each, 0 in an ``m``."""
     bad = np.flatnonzero(verdict != GOOD)
-    kept = bad[: FIELD_BYTES_MAX // MESSAGE_BYTES]
-    counts = np.bincount(verdict[bad], minlength=len(BAD_TEXT))
-    kinds = [f"{counts[code]} {BAD_TEXT[code]}" for code in range(1, len(BAD_TEXT)) if counts[code]]
+    kept = bad[: FIELD_BYTES_MAX // max(MESSAGE_BYTES, 4 + VALUE_BYTES * count)]
+    codes, firsts, counts = np.unique(verdict[bad], return_index=True, return_counts=True)
+    texts = [
+        values.reason(code, messages[bad[first]], count)
+        for code, first in zip(codes.tolist(), firsts.tolist(), strict=True)
+    ]
     if verdict.size == 1:
-        reason = BAD_TEXT[int(verdict[0])]
+        reason = texts[0]
     else:
+        kinds = [f"{many} {text}" for many, text in zip(counts.tolist(), texts, strict=True)]
         reason = f"{bad.size} of {verdict.size} messages: " + ", ".join(kinds)
     if kept.size < bad.size:
-        reason += f"; m cut to the first {kept.size} of them"
-    original = packed.reshape(-1, MESSAGE_BYTES)[kept].tobytes()
-    return DeadLetter(source, ((b"m", original),), reason, int(bad.size))
+        reason += f"; {'v' if count else 'm'} cut to the first {kept.size} of them"
+    return DeadLetter(source, (values.original(messages[kept], count),), reason, int(bad.size))
 
 
 def _readable(name: bytes) -> str:

@@ -23,7 +23,7 @@ from numba.core import types
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from corec.frames import message_canal, message_step
+from corec.frames import alert_fields_at, alert_fields_in, message_canal, message_step
 from corec.kernels.address import copy_memory, pointer
 from corec.layout import CANALES, KIND_MESSAGES_FRAME, MESSAGE
 from shm.jit import BYTES, INDICES, WORDS, compiled, inlined
@@ -63,7 +63,8 @@ ROW_ADDRESS: Final = 0
 ROW_BYTES: Final = 1
 ROW_CANAL: Final = 2
 ROW_BLOCK: Final = 3
-ROW_COLUMNS: Final = 4
+ROW_FIELDS: Final = 4  # fields of each message that its alert names
+ROW_COLUMNS: Final = 5
 
 # columns of a region: the messages of one tick and canal, contiguous in the output
 REGION_TICK: Final = 0
@@ -96,6 +97,7 @@ CUT_INSIDE: Final = 2  # full inside R_LAST_TICK
 _carray: Any = carray  # its annotations are for Python callers and know no void pointer
 _TABLE: Any = types.Array(types.int64, 2, "C")
 _IDS: Any = types.Array(types.uint32, 2, "C")
+_FIELDS: Any = types.Array(types.uint64, 3, "C")
 _GROUPS: Any = types.Array(types.int32, 1, "C")
 
 
@@ -143,7 +145,7 @@ def _smallest_tick(lanes: Table) -> int:
 
 @inlined
 def _measure(lanes: Table, tick: int) -> tuple[int, int]:
-    """Payload bytes and number of the frames up to ``tick``, duplicates included."""
+    """Bytes of messages and number of the frames up to ``tick``, duplicates included."""
     total = 0
     frames = 0
     for k in range(lanes.shape[0]):
@@ -151,7 +153,7 @@ def _measure(lanes: Table, tick: int) -> tuple[int, int]:
         data = _bytes(lanes[k, LANE_DATA], lanes[k, LANE_CAPACITY])
         at, following = lane_next(ctl, data, lanes[k, LANE_POS])
         while at >= 0 and frame_tick(data, at) <= tick:
-            total += frame_len(data, at)
+            total += MESSAGE_BYTES * frame_b(data, at)
             frames += 1
             at, following = lane_next(ctl, data, following)
     return total, frames
@@ -166,6 +168,7 @@ def _alert(
     alerts: Table,
     ids: NDArray[np.uint32],
     values: NDArray[np.uint32],
+    named: NDArray[np.uint64],
     count: int,
 ) -> int:
     """Add one frame's messages to its alert; returns the number of alerts."""
@@ -180,9 +183,15 @@ def _alert(
     payload = _bytes(row[ROW_ADDRESS], row[ROW_BYTES])
     kept = min(alerts[slot, ALERT_COUNT], ALERT_KEEP)
     messages = payload.size // MESSAGE_BYTES
-    for i in range(min(messages, ALERT_KEEP - kept)):
+    shown = min(messages, ALERT_KEEP - kept)
+    for i in range(shown):
         ids[slot, kept + i] = _big_endian(payload, i * MESSAGE_BYTES)
         values[slot, kept + i] = _big_endian(payload, i * MESSAGE_BYTES + 5)
+    fields = min(row[ROW_FIELDS], named.shape[2])
+    words = _words(row[ROW_ADDRESS] + alert_fields_at(messages), shown * row[ROW_FIELDS])
+    for i in range(shown):
+        for k in range(fields):
+            named[slot, kept + i, k] = words[i * row[ROW_FIELDS] + k]
     alerts[slot, ALERT_COUNT] += messages
     return count
 
@@ -214,6 +223,7 @@ def _copy(
     alerts: Table,
     ids: NDArray[np.uint32],
     values: NDArray[np.uint32],
+    named: NDArray[np.uint64],
     n_alerts: int,
 ) -> int:
     """Copy the frames of one tick to their regions; returns the number of alerts."""
@@ -224,14 +234,14 @@ def _copy(
         starts[canal] += rows[r, ROW_BYTES]
         group = groups[rows[r, ROW_BLOCK]]
         if group >= 0:
-            n_alerts = _alert(rows[r], tick, group, slots, alerts, ids, values, n_alerts)
+            n_alerts = _alert(rows[r], tick, group, slots, alerts, ids, values, named, n_alerts)
     return n_alerts
 
 
 @compiled(
     types.void(
         _TABLE, types.int64, types.int64, INDICES, INDICES, _GROUPS, _TABLE, BYTES, types.int64,
-        _TABLE, INDICES, _TABLE, _IDS, _IDS, INDICES, INDICES,
+        _TABLE, INDICES, _TABLE, _IDS, _IDS, _FIELDS, INDICES, INDICES,
     )
 )  # fmt: skip
 def collect(
@@ -249,6 +259,7 @@ def collect(
     alerts: Table,
     ids: NDArray[np.uint32],
     values: NDArray[np.uint32],
+    named: NDArray[np.uint64],
     counts: Table,
     results: Table,
 ) -> None:
@@ -260,7 +271,8 @@ def collect(
     ``limit`` bytes are used or what one frame needs if that is more; ``regions`` int64[:,
     REGION_COLUMNS] (at least CANALES rows); ``slots`` int64[groups]; ``alerts``
     int64[:, ALERT_COLUMNS] (at least as many rows as groups); ``ids``, ``values`` uint32[alerts,
-    ALERT_KEEP], ids and float32 bits in native order; ``counts`` int64[CANALES]; ``results``
+    ALERT_KEEP], ids and float32 bits in native order; ``named`` uint64[alerts, ALERT_KEEP, fields],
+    what alerts name as in the frames; ``counts`` int64[CANALES]; ``results``
     int64[RESULTS]. Raises ValueError for a frame of an unknown kind or block.
     """
     used = 0
@@ -295,7 +307,8 @@ def collect(
             data = _bytes(lanes[k, LANE_DATA], lanes[k, LANE_CAPACITY])
             at, following = lane_next(ctl, data, lanes[k, LANE_POS])
             while at >= 0 and frame_tick(data, at) <= tick:
-                length = frame_len(data, at)
+                payload = frame_len(data, at)
+                length = MESSAGE_BYTES * frame_b(data, at)
                 block = frame_a(data, at)
                 step = message_step(frame_c(data, at))
                 if frame_kind(data, at) != KIND_MESSAGES_FRAME or block >= sent_tick.size:
@@ -311,6 +324,7 @@ def collect(
                     rows[n_rows, ROW_BYTES] = length
                     rows[n_rows, ROW_CANAL] = canal
                     rows[n_rows, ROW_BLOCK] = block
+                    rows[n_rows, ROW_FIELDS] = alert_fields_in(payload, frame_b(data, at))
                     n_rows += 1
                     size += length
                     counts[canal] += length
@@ -326,7 +340,7 @@ def collect(
                 break
         n_regions, used = _place(tick, used, counts, regions, n_regions)
         n_alerts = _copy(
-            rows[:n_rows], tick, out, counts, groups, slots, alerts, ids, values, n_alerts
+            rows[:n_rows], tick, out, counts, groups, slots, alerts, ids, values, named, n_alerts
         )
         results[R_FRAMES] += n_rows
         if n_rows:

@@ -27,15 +27,12 @@ from numpy.typing import NDArray
 from corec.broker import readings as R
 from corec.broker.dead import DeadLetter, bad_messages, whole_entry
 from corec.broker.positions import ZERO, EntryId, InPosition, after, parse_id
+from corec.broker.values import Refused, Values, counts_of
 
 DATOS_BYTES_MAX: Final = 4096
 _MESSAGE = struct.Struct("!Ibf?")
 _RAW = {4: struct.Struct("!f"), 8: struct.Struct("!d")}
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
-
-
-class Refused(ValueError):
-    """An entry that makes no sense; the text is the dead letter's reason."""
 
 
 @dataclass
@@ -64,6 +61,8 @@ class Work:
     verdict: NDArray[np.uint8]
     starts: NDArray[np.int64]
     ids: list[EntryId]
+    width: int = 1
+    """Values of a message, as ``readings`` packs them."""
     begin: int = 0
     count_from: int = 0
     raw_bytes: int = 0
@@ -101,13 +100,16 @@ class Incoming:
     def __init__(self, plan: Any) -> None:
         """``plan``: a ``corec.plan.Plan``."""
         self.swarms = np.zeros((len(plan.swarms), R.SWARM_COLUMNS), np.int64)
+        self.values = Values(plan)
         self._value_names: list[str] = []
         for row, swarm in zip(self.swarms, plan.swarms, strict=True):
             row[R.SWARM_FIRST] = swarm.first_id
             row[R.SWARM_END] = swarm.first_id + swarm.entidades
             row[R.SWARM_CANAL] = swarm.canal
             row[R.SWARM_CELU] = swarm.processor.kind == "celu"
-            self._value_names.append(swarm.processor.value_name)
+            row[R.SWARM_VALUES] = len(swarm.processor.values)
+            names = swarm.processor.values or (swarm.processor.value_name,)
+            self._value_names.append(names[0])
         self.canales = sorted({int(swarm.canal) for swarm in plan.swarms})
         self.cursors: dict[int, Cursor] = {}
 
@@ -127,29 +129,32 @@ class Incoming:
         ids: list[EntryId] = []
         parts: list[bytes] = []
         starts = [0]
+        forms: list[int] = []
         letters: dict[EntryId, DeadLetter] = {}
         size = 0
         for text, flat in raw:
             entry = parse_id(text)
             size += sum(map(len, flat))
-            part = b""
+            part, form = b"", 0
             if len(flat) == 2 and flat[0] == b"m" and flat[1] and not len(flat[1]) % 10:
-                part = flat[1]
+                part = self.values.widened(flat[1])
             else:
                 try:
-                    part = self._interpret(canal, flat)
+                    part, form = self._interpret(canal, flat)
                 except Refused as error:
                     letters[entry] = whole_entry(entry, flat, str(error))
             ids.append(entry)
             parts.append(part)
-            starts.append(starts[-1] + len(part) // R.MESSAGE_BYTES)
+            forms.append(form)
+            starts.append(starts[-1] + len(part) // self.values.message_bytes)
         packed = np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), np.uint8)
+        bounds = np.array(starts, np.int64)
+        came = counts_of(forms, bounds)
         work = Work(
-            canal, packed, np.zeros(starts[-1], np.uint8), np.array(starts, np.int64), ids,
-            raw_bytes=size,
+            canal, packed, came.copy(), bounds, ids, self.values.width, raw_bytes=size,
         )  # fmt: skip
-        if R.check(packed, canal, self.swarms, work.verdict):
-            self._bad_letters(work, letters)
+        if R.check(packed, work.width, canal, self.swarms, work.verdict):
+            self._bad_letters(work, came, letters)
         work.dead = [letters[entry] for entry in sorted(letters) if entry > dead_to]
         work.begin = skipped(work, cursor.published)
         work.count_from = skipped(work, cursor.counted)
@@ -167,36 +172,45 @@ class Incoming:
             cursor.counted = position
         cursor.read = max(cursor.read, position.done_before())
 
-    def _bad_letters(self, work: Work, letters: dict[EntryId, DeadLetter]) -> None:
+    def _bad_letters(
+        self, work: Work, came: NDArray[np.uint8], letters: dict[EntryId, DeadLetter]
+    ) -> None:
         bad = np.flatnonzero(work.verdict)
+        messages = work.packed.reshape(-1, self.values.message_bytes)
         for segment in np.unique(np.searchsorted(work.starts, bad, side="right") - 1).tolist():
             begin, end = int(work.starts[segment]), int(work.starts[segment + 1])
-            packed = work.packed[begin * R.MESSAGE_BYTES : end * R.MESSAGE_BYTES]
-            entry = work.ids[segment]
-            letters[entry] = bad_messages(entry, packed, work.verdict[begin:end])
+            entry, count = work.ids[segment], int(came[begin])
+            letters[entry] = bad_messages(
+                entry, messages[begin:end], work.verdict[begin:end], count, self.values
+            )
 
-    def _interpret(self, canal: int, flat: Sequence[bytes]) -> bytes:
-        """The packed messages of an entry that is not just ``m``. Raises Refused."""
+    def _interpret(self, canal: int, flat: Sequence[bytes]) -> tuple[bytes, int]:
+        """The packed messages of an entry that is not just ``m``, and how many values each came
+        with, 0 in an ``m``. Raises Refused."""
         names = flat[::2]
         fields = dict(zip(names, flat[1::2], strict=True))
-        for name in (b"m", b"id", b"datos"):
+        for name in (b"m", b"v", b"id", b"datos"):
             if names.count(name) > 1:
                 raise Refused(f"field {name.decode()} is there {names.count(name)} times")
-        packed = fields.get(b"m")
+        packed, values = fields.get(b"m"), fields.get(b"v")
         datos = fields.get(b"datos")
-        if packed is not None and datos is not None:
-            raise Refused("both m and datos are there; an entry carries one of them")
+        there = [name for name in ("m", "v", "datos") if name.encode() in fields]
+        if len(there) > 1:
+            both = " and ".join(there[:2])
+            raise Refused(f"both {both} are there; an entry carries one of them")
+        if values is not None:
+            return self.values.of_packed(canal, values)
         if packed is not None:
             if not packed:
                 raise Refused("m is empty")
             if len(packed) % R.MESSAGE_BYTES:
                 raise Refused(f"m has {len(packed)} bytes, which is no multiple of 10")
-            return packed
+            return self.values.widened(packed), 0
         if datos is None or b"id" not in fields:
-            raise Refused("neither m nor id and datos are there")
+            raise Refused("neither m, nor v, nor id and datos are there")
         return self._datos(canal, fields[b"id"], datos)
 
-    def _datos(self, canal: int, id_text: bytes, datos: bytes) -> bytes:
+    def _datos(self, canal: int, id_text: bytes, datos: bytes) -> tuple[bytes, int]:
         if not id_text.isdigit() or len(id_text) > 10:
             raise Refused("id is not a whole number")
         entity = int(id_text)
@@ -212,10 +226,12 @@ class Incoming:
             raise Refused("datos is for Celu entities, and this one is Micro")
         if len(datos) > DATOS_BYTES_MAX:
             raise Refused(f"datos has {len(datos)} bytes, at most {DATOS_BYTES_MAX} are taken")
+        if self.swarms[swarm, R.SWARM_VALUES] > 1:
+            return self.values.of_object(canal, swarm, entity, datos)
         value = value_of(datos, self._value_names[swarm])
         if not abs(value) <= _FLOAT32_MAX:
             raise Refused(R.BAD_TEXT[R.BAD_VALOR])
-        return _MESSAGE.pack(entity, canal, value, True)
+        return self.values.widened(_MESSAGE.pack(entity, canal, value, True)), 0
 
 
 def value_of(datos: bytes, value_name: str) -> float:

@@ -26,6 +26,7 @@ from corec.broker import frames as F
 from corec.broker.bounds import Bounds
 from corec.broker.positions import PART, Keys, LanePosition, Part, format_part
 from corec.broker.state import SinkState
+from corec.frames import field_values
 from shm.lane import Lane
 
 BATCH_BYTES: Final = 4 << 20
@@ -43,6 +44,8 @@ class AlertGroup:
 
     canal: int
     processor: str
+    fields: tuple[tuple[str, str], ...] = ()
+    """(name, dtype) of what its alerts name of an entity beside valor."""
 
 
 class Skipped(NamedTuple):
@@ -170,6 +173,8 @@ class Outgoing:
         self._alerts = np.zeros((alerts, F.ALERT_COLUMNS), np.int64)
         self._ids = np.zeros((alerts, F.ALERT_KEEP), np.uint32)
         self._values = np.zeros((alerts, F.ALERT_KEEP), np.uint32)
+        named = max((len(group.fields) for group in self.groups), default=0)
+        self._named = np.zeros((alerts, F.ALERT_KEEP, named), np.uint64)
         self._counts = np.zeros(L.CANALES, np.int64)
         self._results = np.zeros(F.RESULTS, np.int64)
         self.out_tick = -1
@@ -210,7 +215,7 @@ class Outgoing:
         F.collect(
             self._table, tick_max, self.out_tick, self._sent_tick, self._sent_step,
             self._group_of_block, self._rows, self._out, self._limit, self._regions, self._slots,
-            self._alerts, self._ids, self._values, self._counts, self._results,
+            self._alerts, self._ids, self._values, self._named, self._counts, self._results,
         )  # fmt: skip
         results = self._results.tolist()
         last = results[F.R_LAST_TICK]
@@ -302,7 +307,7 @@ class Outgoing:
             about = self.groups[group]
             ids = self._ids[slot, :kept]
             values = self._values[slot, :kept].view(np.float32)
-            texts.append((tick, alert_text(tick, about, n, ids, values)))
+            texts.append((tick, alert_text(tick, about, n, ids, values, self._named[slot, :kept])))
         return texts
 
 
@@ -317,21 +322,31 @@ def alert_text(
     count: int,
     ids: NDArray[np.uint32],
     values: NDArray[np.float32],
+    named: NDArray[np.uint64],
 ) -> bytes:
-    """The JSON of one alert: ``count`` entities emitted, the first of them by id and valor."""
-    option = orjson.OPT_SERIALIZE_NUMPY
-    id_texts = orjson.dumps(ids, option=option)[1:-1].split(b",")
-    value_texts = orjson.dumps(values, option=option)[1:-1].split(b",")
-    entities = b",".join(
-        b'{"id":%b,"valor":%b}' % pair
-        for pair in zip(id_texts, value_texts, strict=True)
-        if len(ids)
-    )
+    """The JSON of one alert: ``count`` entities emitted, the first of them by id, valor and the
+    fields of ``about``, of which ``named`` (u8[entities, fields]) has the words of the frames."""
+    columns: list[tuple[str, NDArray[Any]]] = [("id", ids), ("valor", values)]
+    columns += [
+        (name, field_values(named[:, k], dtype)) for k, (name, dtype) in enumerate(about.fields)
+    ]
+    texts = [
+        orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        for _, column in columns
+    ]
+    form = b"{%b}" % b",".join(orjson.dumps(name) + b":%b" for name, _ in columns)
+    cells = zip(*(text.split(b",") for text in texts), strict=True)
+    entities = b",".join(form % row for row in cells if len(ids))
     return (
         b'{"tipo":"umbral","tick":%d,"canal":%d,"procesador":%b,"n":%d,"entidades":[%b],'
         b'"omitidas":%d}'
         % (tick, about.canal, orjson.dumps(about.processor), count, entities, count - len(ids))
     )
+
+
+def alert_group(swarm: Any) -> AlertGroup:
+    """The alert group of a ``corec.plan.Swarm`` whose processor alerts."""
+    return AlertGroup(swarm.canal, swarm.processor.name, swarm.processor.alert_columns)
 
 
 def alert_groups(plan: Any) -> tuple[list[AlertGroup], NDArray[np.int32]]:
@@ -341,7 +356,7 @@ def alert_groups(plan: Any) -> tuple[list[AlertGroup], NDArray[np.int32]]:
     for index, swarm in enumerate(plan.swarms):
         if not swarm.processor.alerts:
             continue
-        group = AlertGroup(swarm.canal, swarm.processor.name)
+        group = alert_group(swarm)
         if group not in groups:
             groups.append(group)
         of_swarm[index] = groups.index(group)

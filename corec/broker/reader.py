@@ -230,8 +230,8 @@ class Reader:
         while True:
             kill_point("broker.before_inbox_publish")
             came_to = R.publish(
-                inbox.ctl, inbox.data, work.packed, verdict, at, work.canal, work.starts, entries,
-                self._rt.config.streams.readings_per_tick,
+                inbox.ctl, inbox.data, work.packed, work.width, verdict, at, work.canal,
+                work.starts, entries, self._rt.config.streams.readings_per_tick,
             )  # fmt: skip
             kill_point("broker.after_inbox_publish")
             if came_to > at or came_to == limit:

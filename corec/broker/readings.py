@@ -1,6 +1,7 @@
 """Compiled passes over what came in: check packed messages, put the good ones into the inbox.
 
-A packed message is 10 bytes, ``struct`` format ``!Ibf?``. ``check`` judges each once; ``publish``
+A packed message is 10 bytes, ``struct`` format ``!Ibf?``, and in a world in which a reading has
+several values 4 more for each further one, all big endian. ``check`` judges each once; ``publish``
 writes the good ones as READING records straight into the inbox lane, a frame at a time.
 
 Frames and positions.  A batch is the messages of one canal's entries end to end; an entry is one
@@ -21,7 +22,14 @@ from numba.core import types
 from numpy.typing import NDArray
 
 from corec.broker.positions import InPosition
-from corec.layout import CANALES, KIND_READINGS_FRAME, MESSAGE, READING, READINGS_HEAD
+from corec.frames import reading_bytes
+from corec.layout import (
+    CANALES,
+    KIND_READINGS_FRAME,
+    MESSAGE,
+    READINGS_HEAD,
+    VALUES_MAX,
+)
 from shm.jit import BYTES, BYTES_READ_ONLY, INDICES, WORDS, compiled, inlined
 from shm.lane import (
     Lane,
@@ -42,7 +50,7 @@ Table = NDArray[np.int64]
 
 MESSAGE_BYTES: Final = MESSAGE.itemsize
 HEAD_BYTES: Final = READINGS_HEAD.itemsize
-READING_BYTES: Final = READING.itemsize
+VALUE_BYTES: Final = 4
 FRAME_READINGS_MAX: Final = 16_384
 
 GOOD: Final = 0
@@ -50,12 +58,16 @@ BAD_UNKNOWN_ID: Final = 1
 BAD_CANAL: Final = 2  # the message names another canal than the stream
 BAD_ENTITY_CANAL: Final = 3  # the entity belongs to another canal than the stream
 BAD_VALOR: Final = 4  # NaN or infinite
+BAD_WIDTH: Final = 5  # the entity is read with other values than these
+BAD_FIELD: Final = 6  # + a: value a of several is NaN or infinite
 BAD_TEXT: Final = (
     "good",
     "unknown id",
     "canal differs from the stream's",
     "the entity is on another canal",
     "valor is not a finite number",
+    "the entity does not take a reading of so many values",
+    *(f"value {a + 1} of a reading is not a finite number" for a in range(VALUES_MAX)),
 )
 
 # columns of the swarm table, ascending by first id
@@ -63,10 +75,12 @@ SWARM_FIRST: Final = 0
 SWARM_END: Final = 1
 SWARM_CANAL: Final = 2
 SWARM_CELU: Final = 3
-SWARM_COLUMNS: Final = 4
+SWARM_VALUES: Final = 4  # numbers in a reading; 0: one, without a name
+SWARM_COLUMNS: Final = 5
 
 _TABLE: Any = types.Array(types.int64, 2, "C")
 _LOW: Final = 0xFFFFFFFF
+_NONE: Any = np.uint64(0)
 
 
 @inlined
@@ -92,36 +106,71 @@ def _word_at(data: Bytes, at: int) -> int:
     )
 
 
-@compiled(types.int64(BYTES_READ_ONLY, types.int64, _TABLE, BYTES))
-def check(packed: Bytes, canal: int, swarms: Table, verdict: Bytes) -> int:
-    """Judge each message of ``packed`` (uint8[10 n]) for the stream of ``canal`` (-128..127).
+def message_bytes(width: int) -> int:
+    """Bytes of a packed message with ``width`` values."""
+    return MESSAGE_BYTES + VALUE_BYTES * (width - 1)
 
-    ``swarms`` int64[swarms, SWARM_COLUMNS]. Writes GOOD or BAD_* into ``verdict`` (uint8[n]) and
-    returns how many are bad.
+
+@inlined
+def _endless(data: Bytes, at: int) -> bool:
+    """Whether the float32 there is NaN or infinite: its exponent is all ones."""
+    endless: bool = data[at] & 0x7F == 0x7F and data[at + 1] & 0x80 != 0
+    return endless
+
+
+@inlined
+def _several(packed: Bytes, at: int, has: int, takes: int) -> int:
+    """Judge a message of ``has`` values (0: an ``m``, which can only switch its entity off) for an
+    entity that takes so many."""
+    if has == 0:
+        return GOOD if packed[at + 9] == 0 else BAD_WIDTH
+    if has != max(takes, 1):
+        return BAD_WIDTH
+    if _endless(packed, at + 5):
+        return BAD_FIELD
+    for a in range(1, takes):
+        if _endless(packed, at + MESSAGE_BYTES + VALUE_BYTES * (a - 1)):
+            return BAD_FIELD + a
+    return GOOD
+
+
+@compiled(types.int64(BYTES_READ_ONLY, types.int64, types.int64, _TABLE, BYTES))
+def check(packed: Bytes, width: int, canal: int, swarms: Table, verdict: Bytes) -> int:
+    """Judge each message of ``packed`` (uint8[n, message_bytes(width)], flat) for the stream of
+    ``canal`` (-128..127).
+
+    ``swarms`` int64[swarms, SWARM_COLUMNS]. ``verdict`` (uint8[n]) says how many values came in
+    each message, 0 for one of an ``m``; it becomes GOOD or BAD_*. Returns how many are bad.
     """
+    size = MESSAGE_BYTES + VALUE_BYTES * (width - 1)
     bad = 0
     swarm = 0
     first = 0
     end = 0
+    takes = 0
     for i in range(verdict.size):
-        at = i * MESSAGE_BYTES
+        at = i * size
         entity = _word_at(packed, at)
         if entity < first or entity >= end:
             swarm = find_swarm(swarms, entity)
             if swarm >= 0:
                 first = swarms[swarm, SWARM_FIRST]
                 end = swarms[swarm, SWARM_END]
+                takes = swarms[swarm, SWARM_VALUES]
             else:
                 first = end = 0
         code = GOOD
+        has = int(verdict[i])
         if swarm < 0:
             code = BAD_UNKNOWN_ID
         elif packed[at + 4] != canal & (CANALES - 1):
             code = BAD_CANAL
         elif swarms[swarm, SWARM_CANAL] != canal:
             code = BAD_ENTITY_CANAL
-        elif packed[at + 5] & 0x7F == 0x7F and packed[at + 6] & 0x80:
-            code = BAD_VALOR  # exponent all ones
+        elif takes > 1 or has > 1:
+            code = _several(packed, at, has, takes)
+        elif _endless(packed, at + 5):
+            code = BAD_VALOR
         verdict[i] = code
         if code:
             bad += 1
@@ -130,14 +179,15 @@ def check(packed: Bytes, canal: int, swarms: Table, verdict: Bytes) -> int:
 
 @compiled(
     types.int64(
-        WORDS, BYTES, BYTES_READ_ONLY, BYTES, types.int64, types.int64, INDICES, _TABLE,
-        types.int64,
+        WORDS, BYTES, BYTES_READ_ONLY, types.int64, BYTES, types.int64, types.int64, INDICES,
+        _TABLE, types.int64,
     )
 )  # fmt: skip
 def publish(
     ctl: Words,
     data: Bytes,
     packed: Bytes,
+    width: int,
     verdict: Bytes,
     begin: int,
     canal: int,
@@ -155,7 +205,9 @@ def publish(
     empty rest, -1) comes back when the lane is too full: call again from there later.
     """
     count = verdict.size
-    room = (data.size // 4 - 64 - HEAD_BYTES) // READING_BYTES
+    size = MESSAGE_BYTES + VALUE_BYTES * (width - 1)
+    record = reading_bytes(width)
+    room = (data.size // 4 - 64 - HEAD_BYTES) // record
     readings_max = min(min(FRAME_READINGS_MAX, frame_readings), room)
     segments = entries.shape[0]
     i = begin
@@ -169,7 +221,7 @@ def publish(
             stop += 1
         while stop < count and verdict[stop] != GOOD:
             stop += 1
-        length = HEAD_BYTES + good * READING_BYTES
+        length = HEAD_BYTES + good * record
         at = lane_reserve(ctl, data, length)
         if at < 0:
             return i if i < count else -1
@@ -183,16 +235,23 @@ def publish(
         store_u64(data, offset + 8, entries[segment, 1])
         next_msg = stop - starts[segment]
         store_u64(data, offset + 16, next_msg | (1 << 32 if ends else 0))
-        store_u64(data, offset + 24, 1)
+        store_u64(data, offset + 24, width)
         offset += HEAD_BYTES
         for j in range(i, stop):
             if verdict[j] == GOOD:
-                source = j * MESSAGE_BYTES
+                source = j * size
                 activo = 1 if packed[source + 9] else 0
                 entity = _word_at(packed, source)
                 store_u64(data, offset, entity | activo << 32)
-                store_u64(data, offset + 8, _word_at(packed, source + 5))
-                offset += READING_BYTES
+                low = _word_at(packed, source + 5)
+                more = source + MESSAGE_BYTES
+                for a in range(1, width, 2):
+                    store_u64(data, offset + 4 + 4 * a, low | _word_at(packed, more) << 32)
+                    low = _word_at(packed, more + VALUE_BYTES) if a + 1 < width else _NONE
+                    more += 2 * VALUE_BYTES
+                if width & 1:
+                    store_u64(data, offset + record - 8, low)
+                offset += record
         frame_write_header(
             data, at, length, KIND_READINGS_FRAME, 0, canal & (CANALES - 1), good, 0, 0
         )
@@ -238,6 +297,7 @@ def last_positions(inbox: Lane) -> dict[int, InPosition]:
     return positions
 
 
-def frame_readings_max(inbox: Lane) -> int:
-    """Most readings one frame of this inbox holds."""
-    return min(FRAME_READINGS_MAX, (inbox.capacity // 4 - 64 - HEAD_BYTES) // READING_BYTES)
+def frame_readings_max(inbox: Lane, width: int = 1) -> int:
+    """Most readings of ``width`` values that one frame of this inbox holds."""
+    room = inbox.capacity // 4 - 64 - HEAD_BYTES
+    return min(FRAME_READINGS_MAX, room // reading_bytes(width))

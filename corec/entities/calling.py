@@ -103,11 +103,12 @@ class _Call:
             self.set(2, builder.select(used_up, cut, budget))
 
 
-def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
+def checked_call(dispatcher: Any, entity: EntityType, value_type: Any = None) -> Any:
     """Intrinsic: call the user's function and contain what it raises.
 
-    ``checked(me[, value], on, budget) -> OUTCOME``: ``on`` false leaves a call out that counts its
-    steps; each that runs out of its ``budget`` halves it for the next, down to one in SHARE_LEAST.
+    ``checked(me[, value], on, budget) -> OUTCOME``, with a value of ``value_type`` if there is one:
+    ``on`` false leaves a call out that counts its steps; each that runs out of its ``budget``
+    halves it for the next, down to one in SHARE_LEAST.
     """
     least = max(1, entity.processor.steps_max // steps.SHARE_LEAST)
 
@@ -143,11 +144,11 @@ def checked_call(dispatcher: Any, entity: EntityType, with_value: bool) -> Any:
 
         return OUTCOME(*args, types.boolean, types.int64), generate
 
-    if with_value:
+    if value_type is not None:
 
         @intrinsic
         def checked_value(typing_context: Any, me: Any, value: Any, on: Any, budget: Any) -> Any:
-            return build(typing_context, (me, types.float32))
+            return build(typing_context, (me, value_type))
 
         return checked_value
 

@@ -25,7 +25,7 @@ UPDATE_ARGS = (
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
     "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
-    "pub", "origin", "near",
+    "pub", "origin", "near", "plane", "shown",
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told")
 
@@ -63,12 +63,16 @@ def _scalars(processor: Processor, means: bool) -> list[str]:
 
 def _make(
     processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool,
-    tick: str, met: list[str],
+    tick: str, met: list[str], kept: bool = False,
 ) -> str:  # fmt: skip
     values = ["first_id + i", f"int64({tick})", _get(processor, cap, source, "valor")]
     values += [f"p{k}" for k in range(len(processor.params))]
     values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
-    values += [_get(processor, cap, source, f.name) for f in processor.state]
+    values += [
+        f"reading.{f.name}" if kept and f.name in processor.kept
+        else _get(processor, cap, source, f.name)
+        for f in processor.state
+    ]  # fmt: skip
     values += ["uint64(seed)", draw0, *draws]
     offsets = processor.history_offsets(cap)
     for ring in processor.history:
@@ -204,6 +208,11 @@ def _reading(processor: Processor, cap: int) -> list[str]:
     return [*lines, "        if actives[j] == 0:", "            how[j] = 0", "            continue"]
 
 
+def _numbers(processor: Processor) -> list[str]:
+    """Those of reading j, in order."""
+    return ["values[j]", *(f"values{a}[j]" for a in range(1, processor.width))]
+
+
 def _silent_entity(processor: Processor, cap: int) -> list[str]:
     """A silence is told once, also when telling it fails."""
     return ["        " + _put(processor, cap, "b", QUIET, "1")]
@@ -215,15 +224,20 @@ def _arrive(
     """The loop over readings; ``silent``: over entities that had none for so long."""
     lines = ["    a = pointer(cur)", "    b = pointer(new)"]
     lines += [*_scalars(processor, means=True), *_meet(meeting)]
-    call = "checked_silence(me" if silent else "checked(me, values[j]"
+    read = bool(processor.values) and not silent
+    call = "checked_silence(me" if silent else f"checked(me, {'reading' if read else 'values[j]'}"
+    width = len(processor.alert_fields)
+    dtypes = {f.name: f.dtype for f in processor.state}
     lines += [
         "    locals_ = u4_at(local, count)",
         "    values = f4_at(value, count)",
         "    actives = u1_at(active, count)",
+        *(f"    values{a} = f4_at(value + {a} * plane, count)" for a in range(1, processor.width)),
         f"    on = u1_at(activo, {cap})",
         "    emitted_local = u4_at(out_local, count)",
         "    emitted_valor = f4_at(out_valor, count)",
         "    how = u1_at(ended, count)",
+        *(["    named = pointer(shown)"] if width else []),
         f"    s = f8_at(sums, {K.A_COLUMNS})",
         f"    umbral = float32(s[{K.A_UMBRAL}])",
         f"    good, total, moment = s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}]",
@@ -248,8 +262,9 @@ def _arrive(
     lines += [
         f"        draw = uint32({0 if silent else f'(ordinal + j) * {DRAWS_PER_READING}'})",
         *_see(meeting, "i", "1", "        "),
+        *(["        reading = Reading(" + ", ".join(_numbers(processor)) + ")"] if read else []),
         "        me = "
-        + _make(processor, cap, "b", [], "draw", True, "tick", _met(meeting, "0", "x0")),
+        + _make(processor, cap, "b", [], "draw", True, "tick", _met(meeting, "0", "x0"), read),
         f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
@@ -267,6 +282,10 @@ def _arrive(
         "            if valor > umbral:",
         "                emitted_local[emitted] = uint32(i)",
         "                emitted_valor[emitted] = valor",
+        *(
+            f"                put_{dtypes[name]}(named, 8 * ({width} * emitted + {k}), me.{name})"
+            for k, name in enumerate(processor.alert_fields)
+        ),
         "                emitted += 1",
         "        else:",
         f"            how[j] = {K.ENDED_BADLY}",
@@ -345,6 +364,8 @@ def kernel_source(
     ]
     dtypes = sorted({"f4", "u4", *(field.dtype for field in processor.fields)})
     lines += [f'get_{d}, put_{d} = GET["{d}"], PUT["{d}"]' for d in dtypes]
+    if processor.values:
+        lines.append("Reading = _parts.reading")
     lines += [
         f'read_{ring.count_field} = _parts.readers["{ring.count_field}"]'
         for ring in processor.history

@@ -68,6 +68,7 @@ class Parts:
     checked_silence: Any
     readers: dict[str, Any]
     near_rows: Any
+    reading: Any
 
 
 _PARTS: dict[str, Parts] = {}
@@ -89,8 +90,8 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
                 processor.params, processor.means, processor.steps_max, processor.silence > 0,
-                meeting, cap, numba.__version__, np.__version__,
-                sys.version_info[:3])  # fmt: skip
+                processor.values, processor.alert_fields, processor.kept, meeting, cap,
+                numba.__version__, np.__version__, sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init, processor.on_silence):
         for text in adapt.fingerprint(function):
@@ -139,25 +140,26 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
         silent = adapter.function(processor.on_silence) if processor.silence else None
     except ProcessorError as error:
         raise ProcessorError(f"{processor.name} can't be compiled: {error}") from error
-    checked = calling.checked_call(function, entity, with_value=processor.kind == "celu")
-    checked_init = calling.checked_call(init, init_entity, with_value=False) if init else None
+    value = _value_type(processor)
+    checked = calling.checked_call(function, entity, value)
+    checked_init = calling.checked_call(init, init_entity) if init else None
     _PARTS[key] = Parts(
         cursor.entity_maker(entity),
         cursor.entity_maker(init_entity),
         checked,
         checked_init,
-        calling.checked_call(silent, entity, with_value=False) if silent else None,
+        calling.checked_call(silent, entity) if silent else None,
         {ring.count_field: cursor.hidden_reader(entity, ring.count_field)
          for ring in processor.history},
         near.rows_filler(meeting) if meeting is not None and meeting.grid is not None else None,
+        processor.reading_form if processor.values else None,
     )  # fmt: skip
     try:
         module = _load(processor, cap, predraws, meeting, key)
     except ProcessorError:
         raise
     except Exception as error:  # Numba raises whatever it trips over
-        value = (types.float32,) if processor.kind == "celu" else ()
-        why = _why(processor.function, function, (entity, *value))
+        why = _why(processor.function, function, (entity, *([value] if value else [])))
         if why is None and init is not None:
             why = _why(processor.init, init, (init_entity,))
         if why is None and silent is not None:
@@ -176,6 +178,16 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
     with contextlib.suppress(OSError):  # then it is asked for again at the next start
         _done(key).touch(mode=0o600)
     return kernels
+
+
+def _value_type(processor: Processor) -> Any:
+    """What the function is called with beside ``me``; None: nothing."""
+    if processor.kind == "micro":
+        return None
+    if processor.values:
+        named: Any = types.NamedUniTuple
+        return named(types.float32, processor.width, processor.reading_form)
+    return types.float32
 
 
 def _why(function: Any, dispatcher: Any, arguments: tuple[Any, ...]) -> str | None:

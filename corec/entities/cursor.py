@@ -18,6 +18,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba import float32, int64, types
 from numba.core import cgutils
@@ -306,21 +307,58 @@ def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
     return item
 
 
-@overload_method(HistoryType, "mean")
-def _mean(history: Any) -> Callable[..., Any]:
-    read_base, read_n, _, _ = _ring_access(history)
-    ring = history.entity.rings[history.ring]
-    length, slots = ring.length, ring.slots
+def _over_all(step: Any, end: Any) -> Callable[..., Any]:
+    """The method of a history that folds its values, oldest first: ``step(so far, value, first)``,
+    then ``end(so far, how many)``; 0 of none."""
 
-    def mean(history: Any) -> Any:
-        n = int64(read_n(history))
-        held = min(n, int64(length))
-        base = read_base(history)
-        total = float32(0.0)
-        at = (n - held) % int64(slots)
-        for _ in range(held):
-            total += load_f4(base + int64(4) * at)
-            at = at + 1 if at + 1 < int64(slots) else int64(0)
-        return total / float32(held) if held > 0 else total
+    def method(history: Any) -> Callable[..., Any]:
+        read_base, read_n, _, _ = _ring_access(history)
+        ring = history.entity.rings[history.ring]
+        length, slots = ring.length, ring.slots
 
-    return mean
+        def fold(history: Any) -> Any:
+            n = int64(read_n(history))
+            held = min(n, int64(length))
+            base = read_base(history)
+            total = float32(0.0)
+            at = (n - held) % int64(slots)
+            for k in range(held):
+                total = step(total, load_f4(base + int64(4) * at), k == 0)
+                at = at + 1 if at + 1 < int64(slots) else int64(0)
+            return end(total, held)
+
+        return fold
+
+    return method
+
+
+@numba.njit(forceinline=True)
+def _add(total, value, first):
+    return total + value
+
+
+@numba.njit(forceinline=True)
+def _less(total, value, first):
+    return value if first or value < total else total
+
+
+@numba.njit(forceinline=True)
+def _more(total, value, first):
+    return value if first or value > total else total
+
+
+@numba.njit(forceinline=True)
+def _as_it_is(total, held):
+    return total
+
+
+@numba.njit(forceinline=True)
+def _share(total, held):
+    return total / float32(held) if held > 0 else total
+
+
+for _name, _step, _end in (
+    ("mean", _add, _share), ("sum", _add, _as_it_is), ("min", _less, _as_it_is),
+    ("max", _more, _as_it_is),
+):  # fmt: skip
+    overload_method(HistoryType, _name)(_over_all(_step, _end))

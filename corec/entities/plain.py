@@ -66,6 +66,27 @@ class PlainHistory:
             total = total + value
         return total / np.float32(len(self.values)) if self.values else total
 
+    def sum(self) -> np.float32:
+        """Of the values held, added up in float32 from the oldest on; 0 of none."""
+        total = np.float32(0.0)
+        for value in self.values:
+            total = total + value
+        return total
+
+    def min(self) -> np.float32:
+        """The least of the values held, 0 of none."""
+        least = self.values[0] if self.values else np.float32(0.0)
+        for value in self.values:
+            least = min(least, value)
+        return least
+
+    def max(self) -> np.float32:
+        """The greatest of the values held, 0 of none."""
+        most = self.values[0] if self.values else np.float32(0.0)
+        for value in self.values:
+            most = max(most, value)
+        return most
+
     def __len__(self) -> int:
         return len(self.values)
 

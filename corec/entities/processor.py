@@ -12,12 +12,23 @@ import inspect
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, overload
 
 import numpy as np
 
 from corec import layout as L
-from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
+from corec.entities.declaring import (
+    check_alerts,
+    check_function,
+    check_public,
+    check_silence,
+    check_value,
+    reading_class,
+    reading_of,
+)
+from corec.entities.errors import ProcessorError as ProcessorError
+from corec.entities.silence import SILENCE_STATE
 
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
@@ -37,10 +48,6 @@ def unfit_text(name: str, dtype: str) -> str:
     """What is raised when a number is stored in an integer field that can't hold it."""
     limits = np.iinfo(dtype)
     return f"a number that does not fit me.{name}, which is {dtype}: {limits.min} to {limits.max}"
-
-
-class ProcessorError(TypeError):
-    """A processor is declared or written in a way that cannot run; the text says what to change."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,39 @@ class Processor:
     """Ticks without a reading after which ``on_silence`` runs; 0: never."""
     on_silence: Callable[..., Any] | None = None
     public: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    """Names of the values of a reading; none: it is one number."""
+    alert_fields: tuple[str, ...] = ()
+    """State fields that an alert names."""
+    kept: tuple[str, ...] = ()
+    """Values that are state, too, because an alert names them."""
 
     def __call__(self, *args: Any) -> Any:
-        """Run the plain form: ``processor(me)`` or ``processor(me, value)``."""
+        """Run the plain form: ``processor(me)`` or ``processor(me, value)``; of several values a
+        mapping of their names or a sequence in their order."""
+        if self.values and len(args) == 2:
+            args = (args[0], self.reading(args[1]))
         return self.plain(self.function)(*args)
+
+    @cached_property
+    def reading_form(self) -> Any:
+        """The named tuple that it is called with."""
+        return reading_class(self.values)
+
+    def reading(self, given: Any) -> Any:
+        """One reading as it is called with: float32, of several values with their names."""
+        return reading_of(self.reading_form, self.name, given) if self.values else np.float32(given)
+
+    @property
+    def alert_columns(self) -> tuple[tuple[str, str], ...]:
+        """(name, dtype) of each field that an alert names."""
+        dtypes = {field.name: field.dtype for field in self.state}
+        return tuple((name, dtypes[name]) for name in self.alert_fields)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a reading."""
+        return max(1, len(self.values))
 
     def plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function`` of this processor as plain Python that computes like the compiled form."""
@@ -112,8 +148,8 @@ class Processor:
 
     @property
     def own_state(self) -> int:
-        """How many state fields a repair hands on: all but those of ``silence``."""
-        return len(self.state) - (len(SILENCE_STATE) if self.silence else 0)
+        """How many state fields a repair hands on: all but those that say what was read."""
+        return len(self.state) - len(self.kept) - (len(SILENCE_STATE) if self.silence else 0)
 
     @property
     def fields(self) -> tuple[StateField, ...]:
@@ -198,21 +234,6 @@ def _history(name: str, spec: Any, owner: str) -> HistoryField:
     return HistoryField(name, spec[1])
 
 
-def _check_function(kind: str, function: Any, owner: str) -> str:
-    """Check what can be seen without compiling; returns the name of the value argument."""
-    if inspect.iscoroutinefunction(function):
-        raise ProcessorError(f"{owner}: it is async, a processor is a plain function")
-    if inspect.isgeneratorfunction(function):
-        raise ProcessorError(f"{owner}: it has a yield, a processor returns a number")
-    arguments = list(inspect.signature(function).parameters.values())
-    fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
-    shape = "(me)" if kind == "micro" else "(me, value)"
-    if not fixed or len(arguments) != (1 if kind == "micro" else 2):
-        shape = f"takes {shape}, this one {inspect.signature(function)}"
-        raise ProcessorError(f"{owner}: a {kind} processor {shape}")
-    return arguments[1].name if kind == "celu" else ""
-
-
 def _check_names(names: list[str], owner: str) -> None:
     for name in names:
         hidden = name.startswith("_") or "__" in name or name in RESERVED
@@ -220,29 +241,6 @@ def _check_names(names: list[str], owner: str) -> None:
             raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
         if names.count(name) > 1:
             raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
-
-
-def _silence(
-    kind: str, owner: str, silence: Any, on_silence: Any
-) -> tuple[dict[str, str], Callable[..., Any] | None]:
-    """The state fields and the function of what was declared."""
-    if silence == 0 and on_silence is None:
-        return {}, None
-    if kind == "micro":
-        raise ProcessorError(f"{owner}: silence is for @corec.celu: a micro entity runs each tick")
-    if type(silence) is not int or not 1 <= silence <= SILENCE_MAX:
-        raise ProcessorError(f"{owner}: silence={silence!r}, allowed 1 to {SILENCE_MAX} ticks")
-    on_silence = on_silence or fell_silent
-    if not inspect.isfunction(on_silence):
-        found = type(on_silence).__name__
-        raise ProcessorError(f"{owner}: on_silence is a {found}, allowed a function")
-    _check_function("micro", on_silence, f"{owner}: on_silence")
-    return dict(SILENCE_STATE), on_silence
-
-
-def _check_public(public: Sequence[str], fields: Mapping[str, StateField], owner: str) -> None:
-    if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):
-        raise ProcessorError(f"{owner}: public={public!r}, allowed state fields, each once")
 
 
 def _declare(
@@ -254,22 +252,26 @@ def _declare(
     params: Mapping[str, Any],
     means: Sequence[str],
     init: Callable[..., Any] | None,
-    alerts: bool,
+    alerts: bool | Sequence[str],
     steps_max: int,
     silence: int,
     on_silence: Callable[..., Any] | None,
     public: Sequence[str],
+    value: Mapping[str, str] | None,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
         raise ProcessorError(f"@corec.{kind} goes on a function written with def, found a {what}")
     owner = f"{function.__module__}:{function.__qualname__}"
-    value_name = _check_function(kind, function, owner)
+    value_name = check_function(kind, function, owner)
     if init is not None:
         if not inspect.isfunction(init):
             raise ProcessorError(f"{owner}: init is a {type(init).__name__}, allowed a function")
-        _check_function("micro", init, f"{owner}: init")
-    added, on_silence = _silence(kind, owner, silence, on_silence)
+        check_function("micro", init, f"{owner}: init")
+    values = check_value(kind, owner, value)
+    alert_fields, kept = check_alerts(alerts, state, values, owner)
+    added, on_silence = check_silence(kind, owner, silence, on_silence)
+    added = {**kept, **added}
     if isinstance(means, str):
         raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
     names = [str(name) for name in (*state, *added, *history, *params)]
@@ -281,7 +283,7 @@ def _declare(
     for mean in means:
         if mean not in by_name or by_name[mean].dtype != "f4":
             raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
-    _check_public(public, by_name, owner)
+    check_public(public, by_name, owner)
     limits = (
         ("state fields", len(fields) + len(rings), L.FIELDS_MAX),
         ("params", len(params), L.PARAMS_MAX),
@@ -291,15 +293,16 @@ def _declare(
     for what, count, most in limits:
         if count > most:
             raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
-    for key, value in params.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not abs(value) <= FLOAT32_MAX:
-            raise ProcessorError(f"{owner}: params {key!r} is {value!r}, allowed a finite number")
+    for key, default in params.items():
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if not number or not abs(default) <= FLOAT32_MAX:
+            raise ProcessorError(f"{owner}: params {key!r} is {default!r}, allowed a finite number")
     if type(steps_max) is not int or not 1 <= steps_max <= STEPS_MAX_LIMIT:
         raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
-        tuple(means), alerts, value_name, steps_max, silence, on_silence, tuple(public),
+        tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
+        values, alert_fields, tuple(kept),
     )  # fmt: skip
 
 
@@ -315,7 +318,7 @@ def micro(
     params: Mapping[str, float] | None = None,
     means: Sequence[str] = (),
     init: Callable[..., Any] | None = None,
-    alerts: bool = False,
+    alerts: bool | Sequence[str] = False,
     steps_max: int = STEPS_MAX,
     public: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Processor]: ...
@@ -333,7 +336,8 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
         means: f4 state fields whose mean over the block's active entities, taken after the last
             tick (before the first: of the initial state), is read as ``me.mean_<field>``.
         init: ``def f(me) -> number``: sets the initial state, returns the initial ``valor``.
-        alerts: its messages also go to the stream of alerts.
+        alerts: its messages also go to the stream of alerts; a tuple names the fields that are in
+            the alert.
         steps_max: loop steps of one call, after which the entity fails (docs/entities.md).
         public: state fields that others of the swarm may read (``corec.entities.meeting``).
 
@@ -355,11 +359,12 @@ def celu(
     params: Mapping[str, float] | None = None,
     means: Sequence[str] = (),
     init: Callable[..., Any] | None = None,
-    alerts: bool = False,
+    alerts: bool | Sequence[str] = False,
     steps_max: int = STEPS_MAX,
     silence: int = 0,
     on_silence: Callable[..., Any] | None = None,
     public: Sequence[str] = (),
+    value: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -369,6 +374,7 @@ def celu(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     Arguments and errors as for ``micro``; the returned number is the entity's new ``valor``. And:
 
     Args:
+        value: name → "f4" of each of several values of a reading, which are read as ``value.name``.
         silence: ticks without a reading after which the entity is run once, until the next reading.
         on_silence: ``def f(me) -> number``, which is run then; 1 if left out.
     """
@@ -396,5 +402,5 @@ def _decorator(
 
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
-    "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (),
+    "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
 }  # fmt: skip

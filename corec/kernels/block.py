@@ -198,6 +198,7 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
         out, rows, block, row, step, emitted, local, picked, with_row, repairs,
         s + scratch[K.S_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.S_OK], n),
         u1_at(s + scratch[K.S_PLACE], n), u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS),
+        s + scratch[K.S_SHOWN],
     )  # fmt: skip
     if not published:
         return -1
@@ -226,8 +227,9 @@ def tick_range(
 ):  # fmt: skip
     """Tick the blocks ``lo … hi−1``: int64 rows as in ``corec.kernels.desc``.
 
-    ``in_start`` (int64[blocks + 1]) splits the readings of the tick by block: local index, value,
-    activo. Returns the block to go on with: ``hi`` when all are done, else one whose lane is full.
+    ``in_start`` (int64[blocks + 1]) splits the readings of the tick by block: local index, value
+    (of several, ``inputs.sort_inputs``), activo. Returns the block to go on with: ``hi`` when all
+    are done, else one whose lane is full.
     """
     # Arrays by address own nothing, so no reference is counted per block: 7 % of a worker's time.
     words = i8_at(targs.ctypes.data, K.T_COLUMNS)
@@ -236,7 +238,7 @@ def tick_range(
     arrived = in_local.shape[0]
     inputs = (
         u4_at(in_local.ctypes.data, arrived),
-        f4_at(in_value.ctypes.data, arrived),
+        f4_at(in_value.ctypes.data, in_value.shape[0]),
         u1_at(in_active.ctypes.data, arrived),
     )
     out = (

@@ -52,7 +52,10 @@ W_PUBLIC_FIELDS: Final = W_PUBLIC_BYTES + 1  # number of public fields
 W_PUBLIC_FROM: Final = W_PUBLIC_FIELDS + 1  # PUBLIC_MAX offsets in a hot copy
 W_PUBLIC_TO: Final = W_PUBLIC_FROM + L.PUBLIC_MAX  # … in a copy of the public columns
 W_PUBLIC_SIZE: Final = W_PUBLIC_TO + L.PUBLIC_MAX  # bytes of a value
-W_COLUMNS: Final = W_PUBLIC_SIZE + L.PUBLIC_MAX
+W_ALERT_FIELDS: Final = W_PUBLIC_SIZE + L.PUBLIC_MAX  # number of fields that an alert names
+W_ALERT_FROM: Final = W_ALERT_FIELDS + 1  # ALERT_FIELDS_MAX offsets in a hot copy
+W_ALERT_SIZE: Final = W_ALERT_FROM + L.ALERT_FIELDS_MAX  # bytes of a value
+W_COLUMNS: Final = W_ALERT_SIZE + L.ALERT_FIELDS_MAX
 
 # int64 arguments of a tick
 T_TICK: Final = 0
@@ -84,6 +87,7 @@ S_COUNTS: Final = 12
 S_TOLD: Final = 13  # why entities failed, ``entities.told``: block b at place b % TOLD_PLACES
 S_SILENT: Final = 14  # the entities of a step that fell silent
 S_NEAR: Final = 15  # cells about the stretch that runs, ``entities.meeting``
+S_SHOWN: Final = 16  # u8[messages of a step, fields]: what alerts name of them, as in ``frames``
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 A_UMBRAL: Final = 0
@@ -106,8 +110,11 @@ TOLD_BYTES: Final = 64
 PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
 
-def scratch_layout(cap: int, near_bytes: int = 0) -> dict[str, int]:
-    """Offsets of the scratch arrays of one process (largest block: ``cap``), and "total"."""
+def scratch_layout(cap: int, near_bytes: int = 0, alert_fields: int = 0) -> dict[str, int]:
+    """Offsets of the scratch arrays of one process (largest block: ``cap``), and "total".
+
+    ``alert_fields``: the most that a processor's alerts name.
+    """
     sizes = {
         "rnd": (cap + 8) * 4 * 4,
         "run": cap,
@@ -125,6 +132,7 @@ def scratch_layout(cap: int, near_bytes: int = 0) -> dict[str, int]:
         "told": TOLD_PLACES * TOLD_BYTES,
         "silent": STEP_INPUTS_MAX * 4,
         "near": near_bytes,
+        "shown": max(cap, STEP_INPUTS_MAX) * 8 * alert_fields,
     }
     offsets: dict[str, int] = {}
     at = 0

@@ -8,7 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, uint16, uint32, uint64
 
-from corec.frames import log_at, message_word, repairs_at, row_payload_bytes, row_word
+from corec.frames import (
+    alert_fields_at,
+    log_at,
+    message_word,
+    repairs_at,
+    row_payload_bytes,
+    row_word,
+)
 from corec.kernels import desc as K
 from corec.kernels.address import (
     copy_memory,
@@ -211,6 +218,7 @@ def emit(
     ok,
     place,
     counts,
+    shown,
 ):
     """Publish the step's frames: messages, then row and repairs. False: a lane is full."""
     out_ctl, out_data = out
@@ -223,8 +231,12 @@ def emit(
     rows_len = int64(0)
     if has_row + repairs > 0:
         rows_len = row_payload_bytes(has_row, repairs, log_n)
+    fields = row[K.W_ALERT_FIELDS]
+    out_len = MESSAGE_BYTES * emitted
+    if fields > 0:
+        out_len = alert_fields_at(emitted) + 8 * fields * emitted
     if emitted > 0:
-        out_pos = lane_reserve(out_ctl, out_data, MESSAGE_BYTES * emitted)
+        out_pos = lane_reserve(out_ctl, out_data, out_len)
         if out_pos < 0:
             return False
     if rows_len > 0:
@@ -233,14 +245,14 @@ def emit(
             return False
     if emitted > 0:
         frame_write_header(
-            out_data, out_pos, MESSAGE_BYTES * emitted, KIND_MESSAGES_FRAME, 0,
+            out_data, out_pos, out_len, KIND_MESSAGES_FRAME, 0,
             block[K.B_INDEX], emitted, uint64(tick), uint64(message_word(row[K.W_CANAL], step)),
         )  # fmt: skip
-        write_messages(
-            out_data[frame_payload_offset(out_data, out_pos) :].ctypes.data,
-            block[K.B_FIRST], row[K.W_CANAL], emitted, local, picked,
-        )  # fmt: skip
-        lane_publish(out_ctl, out_data, out_pos, MESSAGE_BYTES * emitted)
+        to = out_data[frame_payload_offset(out_data, out_pos) :].ctypes.data
+        write_messages(to, block[K.B_FIRST], row[K.W_CANAL], emitted, local, picked)
+        if fields > 0:
+            copy_memory(to + alert_fields_at(emitted), shown, 8 * fields * emitted)
+        lane_publish(out_ctl, out_data, out_pos, out_len)
     process_kill_point(K_BETWEEN_PUBLISH)
     if rows_len > 0:
         frame_write_header(

@@ -9,19 +9,21 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, njit, types, uint8, uint64
 
+from corec.frames import reading_bytes
 from corec.kernels import desc as K
 from corec.layout import (
     C_IN_POS,
     CANALES,
     IN_POS_WORDS,
     KIND_READINGS_FRAME,
-    READING,
     READINGS_HEAD,
 )
 from shm.ring import frame_a, frame_kind, frame_len, frame_payload_offset, frame_size
 
 HEAD_BYTES = READINGS_HEAD.itemsize
-READING_BYTES = READING.itemsize
+AT_ARGS = int(READINGS_HEAD.fields["args"][1]) if READINGS_HEAD.fields else 0
+VALUE_WORD = 2
+"""Of a reading in words of 4 bytes: id, activo, the values."""
 
 _BYTES = types.uint8[::1]
 _I64 = types.int64
@@ -35,6 +37,13 @@ def step_frame(data, pos):
         return int64(-1), (pos | (data.size - 1)) + 1
     end = pos + frame_size(frame_len(data, pos))
     return (pos if kind == KIND_READINGS_FRAME else int64(-1)), end
+
+
+@njit
+def frame_values(data, frame):
+    """Numbers in each reading of a frame; all of one frame have as many."""
+    at = frame_payload_offset(data, frame) + AT_ARGS
+    return int64(data[at : at + 4].view(np.uint32)[0])
 
 
 @njit
@@ -57,7 +66,8 @@ def bounded_cut(data, start, end, readings_max):
     while pos < end:
         frame, following = step_frame(data, pos)
         if frame >= 0:
-            count = (frame_len(data, frame) - HEAD_BYTES) // READING_BYTES
+            stride = reading_bytes(frame_values(data, frame))
+            count = (frame_len(data, frame) - HEAD_BYTES) // stride
             if total > 0 and total + count > readings_max:
                 return pos
             total += count
@@ -84,10 +94,11 @@ def count_inputs(data, start, end, swarm_ranges, first_id, end_id, lo, hi, in_st
         if frame < 0:
             continue
         at = frame_payload_offset(data, frame) + HEAD_BYTES
-        count = (frame_len(data, frame) - HEAD_BYTES) // READING_BYTES
-        ids = data[at : at + count * READING_BYTES].view(np.uint32)
+        stride = reading_bytes(frame_values(data, frame))
+        count = (frame_len(data, frame) - HEAD_BYTES) // stride
+        ids = data[at : at + count * stride].view(np.uint32)
         for k in range(count):
-            entity = int64(ids[4 * k])
+            entity = int64(ids[stride // 4 * k])
             if first_id <= entity < end_id:
                 in_start[block_of(entity, swarm_ranges) + 1] += 1
                 total += 1
@@ -107,7 +118,13 @@ def count_inputs(data, start, end, swarm_ranges, first_id, end_id, lo, hi, in_st
 def sort_inputs(
     data, start, end, swarm_ranges, first_id, end_id, blocks, in_start, cursor, local, value, active
 ):
-    """Place the counted readings: index in the block, value, activo. ``cursor``: scratch."""
+    """Place the counted readings: index in the block, values, activo. ``cursor``: scratch.
+
+    ``value`` f4[width · readings]: number a of reading j at a · readings + j, so that of readings
+    of one number it is a column; one that a frame does not have is 0.
+    """
+    readings = local.shape[0]
+    width = value.shape[0] // readings
     cursor[:] = in_start[: cursor.shape[0]]
     pos = start
     while pos < end:
@@ -115,17 +132,23 @@ def sort_inputs(
         if frame < 0:
             continue
         at = frame_payload_offset(data, frame) + HEAD_BYTES
-        count = (frame_len(data, frame) - HEAD_BYTES) // READING_BYTES
-        words = data[at : at + count * READING_BYTES].view(np.uint32)
-        values = data[at : at + count * READING_BYTES].view(np.float32)
+        args = frame_values(data, frame)
+        stride = reading_bytes(args) // 4
+        count = (frame_len(data, frame) - HEAD_BYTES) // (4 * stride)
+        words = data[at : at + 4 * count * stride].view(np.uint32)
+        values = data[at : at + 4 * count * stride].view(np.float32)
         for k in range(count):
-            entity = int64(words[4 * k])
+            first = stride * k
+            entity = int64(words[first])
             if first_id <= entity < end_id:
                 b = block_of(entity, swarm_ranges)
                 place = cursor[b]
-                local[place] = words[4 * k] - np.uint32(blocks[b, K.B_FIRST])
-                value[place] = values[4 * k + 2]
-                active[place] = uint8(1) if words[4 * k + 1] != 0 else uint8(0)
+                local[place] = words[first] - np.uint32(blocks[b, K.B_FIRST])
+                value[place] = values[first + VALUE_WORD]
+                for a in range(1, width):
+                    number = values[first + VALUE_WORD + a] if a < args else np.float32(0.0)
+                    value[a * readings + place] = number
+                active[place] = uint8(1) if words[first + 1] != 0 else uint8(0)
                 cursor[b] = place + 1
 
 

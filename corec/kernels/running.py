@@ -206,8 +206,21 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     picked = f4_at(s + scratch[K.S_PICKED], most)
     hits = u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS)
     messages = select_over(over, valor, local, picked, hits)
+    if row[K.W_ALERT_FIELDS] > 0:
+        take_fields(row, new, messages, local, s + scratch[K.S_SHOWN])
     add(dyn, D_UPDATES, ran)
     return good, mean, moment, messages
+
+
+@njit
+def take_fields(row, copy, count, local, shown):
+    """What alerts name of the entities that are listed, out of the hot copy at ``copy``."""
+    fields = row[K.W_ALERT_FIELDS]
+    for k in range(fields):
+        size = row[K.W_ALERT_SIZE + k]
+        column = copy + row[K.W_ALERT_FROM + k]
+        for j in range(count):
+            copy_memory(shown + 8 * (j * fields + k), column + size * int64(local[j]), size)
 
 
 @njit
@@ -283,7 +296,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
          s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], s + scratch[K.S_NEAR]),
+         row[K.W_FIRST_ID], s + scratch[K.S_NEAR], 4 * locals_.shape[0], s + scratch[K.S_SHOWN]),
     )  # fmt: skip
     ended = u1_at(s + scratch[K.S_ENDED], done)
     note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))

@@ -15,8 +15,8 @@ DRAWS_PER_READING: Final = 16
 BINS: Final = 16
 LANES: Final = 16
 FALLOS_MAX: Final = 2**32 - 1
-Reading = tuple[int, float, bool]
-"""Entity id, valor and activo of what came in."""
+Reading = tuple[int, Any, bool]
+"""Entity id, valor (of several values a tuple) and activo of what came in."""
 
 
 @dataclass
@@ -39,6 +39,8 @@ class Message:
     id: int
     canal: int
     valor: np.float32
+    named: tuple[tuple[str, float], ...] = ()
+    """What the processor's alerts name, as it was then."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class Block:
             if kind.silence:
                 self.entities[place].state.update(heard=self.tick, quiet=0)
             if activo:
-                self._run(place, (np.float32(valor),), number * DRAWS_PER_READING, done)
+                read = kind.reading(valor)
+                self._run(place, (read,), number * DRAWS_PER_READING, done)
         ran = {place for place, _ in done.good} | done.failed.keys()
         for place, entity in enumerate(self.entities):
             if not kind.silence or place in ran or not entity.activo or entity.state["quiet"]:
@@ -219,7 +222,8 @@ class Block:
     ) -> None:  # fmt: skip
         entity, kind = self.entities[place], self.settings.kind
         done.runs += 1
-        me = Me(kind, entity.id, self.tick, self.seed, entity.state,
+        state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
+        me = Me(kind, entity.id, self.tick, self.seed, state,
                 {**self.params, **self.means}, draws)  # fmt: skip
         try:
             with np.errstate(all="ignore"):
@@ -237,7 +241,8 @@ class Block:
         entity.ran_well = True
         done.good.append((place, valor))
         if valor > self.umbral:
-            done.messages.append(Message(self.tick, entity.id, self.settings.canal, valor))
+            named = tuple((name, float(entity.state[name])) for name in kind.alert_fields)
+            done.messages.append(Message(self.tick, entity.id, self.settings.canal, valor, named))
 
     def _repair(self, done: Tick) -> None:
         """Whose last run of this tick failed, in the order of ids."""
@@ -245,7 +250,7 @@ class Block:
             return
         sick = [place for place in sorted(done.failed) if self.entities[place].ran_well is False]
         kind, before = self.settings.kind, [entity.state for entity in self.entities]
-        own = {*kind.history, *(("heard", "quiet") if kind.silence else ())}
+        own = {*kind.history, *kind.kept, *(("heard", "quiet") if kind.silence else ())}
         healthy = [bool(entity.ran_well) and entity.activo for entity in self.entities]
         for place in sick:
             entity = self.entities[place]

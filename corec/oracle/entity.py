@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,6 +32,18 @@ class Kind:
     alerts: bool
     silence: int = 0
     on_silence: Callable[..., Any] | None = None
+    values: tuple[str, ...] = ()
+    """Names of what a reading has; none: one number."""
+    kept: tuple[str, ...] = ()
+    """Those of them that are state, too: an alert names them."""
+    alert_fields: tuple[str, ...] = ()
+
+    def reading(self, numbers: Any) -> Any:
+        """What the function is called with for a reading."""
+        if not self.values:
+            return np.float32(numbers)
+        form: Any = namedtuple("Reading", self.values)  # type: ignore[misc]  # names of a user
+        return form(*(np.float32(number) for number in numbers))
 
 
 def kind_of(processor: Any) -> Kind:
@@ -47,6 +60,9 @@ def kind_of(processor: Any) -> Kind:
         processor.alerts,
         processor.silence,
         processor.on_silence,
+        tuple(processor.values),
+        tuple(processor.kept),
+        tuple(processor.alert_fields),
     )
 
 
@@ -88,6 +104,27 @@ class History:
         for value in self.values:
             total = total + value
         return total / np.float32(len(self.values)) if self.values else total
+
+    def sum(self) -> np.float32:
+        """Of the values held, added up in float32 from the oldest on; 0 of none."""
+        total = np.float32(0.0)
+        for value in self.values:
+            total = total + value
+        return total
+
+    def min(self) -> np.float32:
+        """The least of the values held, 0 of none."""
+        least = self.values[0] if self.values else np.float32(0.0)
+        for value in self.values:
+            least = min(least, value)
+        return least
+
+    def max(self) -> np.float32:
+        """The greatest of the values held, 0 of none."""
+        most = self.values[0] if self.values else np.float32(0.0)
+        for value in self.values:
+            most = max(most, value)
+        return most
 
     def __len__(self) -> int:
         return len(self.values)

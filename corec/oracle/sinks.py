@@ -86,14 +86,19 @@ def _messages(client: redis.Redis, name: str, canal: int) -> list[Sent]:
     return found
 
 
+def _named(one: dict[str, Any]) -> tuple[int, float, tuple[tuple[str, float], ...]]:
+    identity, valor = one.pop("id"), float(np.float32(one.pop("valor")))
+    return identity, valor, tuple((name, float(np.float32(value))) for name, value in one.items())
+
+
 def _alerts(client: redis.Redis, name: str) -> dict[tuple[int, int], Any]:
     """By tick and canal: how many, and the named ones."""
-    found: dict[tuple[int, int], tuple[int, list[tuple[int, float]]]] = {}
+    found: dict[tuple[int, int], tuple[int, list[Any]]] = {}
     for fields in _entries(client, f"corec:{{{name}}}:alertas"):
         alert = json.loads(fields[b"alerta"])
         key = (alert["tick"], alert["canal"])
         n, named = found.get(key, (0, []))
-        more = [(e["id"], float(np.float32(e["valor"]))) for e in alert["entidades"]]
+        more = [_named(one) for one in alert["entidades"]]
         if alert["n"] != len(more) + alert["omitidas"]:
             raise Disagreement(f"alert {key}: n {alert['n']}, {len(more)} and {alert['omitidas']}")
         found[key] = (n + alert["n"], named + more)
@@ -191,11 +196,11 @@ def _same_messages(found: Sinks, world: World) -> None:
 
 
 def _same_alerts(found: Sinks, world: World) -> None:
-    wanted: dict[tuple[int, int], list[tuple[int, float]]] = {}
+    wanted: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
     for block in world.blocks:
         if block.settings.kind.alerts:
             for m in block.messages:
-                wanted.setdefault((m.tick, m.canal), []).append((m.id, float(m.valor)))
+                wanted.setdefault((m.tick, m.canal), []).append((m.id, float(m.valor), m.named))
     compare.keys("alerts", found.alerts, wanted)
     for key, messages in wanted.items():
         n, named = found.alerts[key]

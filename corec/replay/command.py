@@ -17,12 +17,13 @@ import typer
 from corec.config import ConfigError
 from corec.log import mask
 from corec.replay import summary as report
-from corec.replay.frames import Framer
+from corec.replay.frames import Framer, ValuesFramer
 from corec.replay.player import Pace, play
 from corec.replay.progress import ProgressView
 from corec.replay.publish import MIB, Interrupted, Limits, Publisher
 from corec.replay.schedule import Plan, make_plan, sampling_step_s
-from corec.replay.series import ReplayInputError, Series, Wanted, find_files, read_series
+from corec.replay.series import ReplayInputError, Series, Wanted, find_files
+from corec.replay.several import columns_of, read_columns
 from corec.replay.target import Choice, Target, resolve
 from corec.replay.wire import ReplayError, names_for
 
@@ -114,7 +115,10 @@ def replay(
     value: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Column of the value: name or number.", show_default=False
+            metavar="COLUMN",
+            help="Column of the value, or COLUMN,COLUMN… for each of several: name or number."
+            " (default: of several, the columns with their names)",
+            show_default=False,
         ),
     ] = None,
     dates: Annotated[
@@ -181,9 +185,12 @@ def _run(
 ) -> dict[str, Any]:
     """The whole replay; its summary."""
     target = resolve(choice, need_url=not dry_run)
-    series = [read_series(path, wanted) for path in find_files(files)]
+    columns = columns_of(wanted.value, target.values, choice.canal)
+    found = [read_columns(path, wanted, columns) for path in find_files(files)]
+    series = [one[0] for one in found]
     on_clock = (step_s or sampling_step_s(series)) if pace.speed else None
-    plan = make_plan(series, target.ranges, on_clock)
+    plans = [make_plan(of_all, target.ranges, on_clock) for of_all in zip(*found, strict=True)]
+    plan = plans[0]
     stream = names_for(target.instance_id, choice.canal, "").stream
     summary = {"instance_id": target.instance_id, "canal": choice.canal, "stream": stream}
     summary |= report.about_input(series, plan)
@@ -193,13 +200,13 @@ def _run(
         if dry_run:
             return summary | {"dry_run": True, "planned_readings": total}
         stop = threading.Event()
+        framer = Framer(plan, choice.canal) if len(plans) == 1 else ValuesFramer(plans)
         with (
             _stop_on_signals(stop),
             Publisher(
-                target.url, target.instance_id, choice.canal, limits, stop, view.tell
+                target.url, target.instance_id, choice.canal, limits, stop, view.tell, framer.field
             ) as publisher,
         ):
-            framer = Framer(plan, choice.canal)
             played = play(
                 plan, framer, pace, publisher, stop, lambda done: view.update(done.readings)
             )

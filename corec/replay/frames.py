@@ -1,5 +1,7 @@
 """The bytes of stream entries: messages end to end, packed without a Python loop.
 
+A reading of several values is an id and a float32 for each, all big endian (field ``v``).
+
 One message is 10 bytes, `struct` format `!Ibf?`:
 
     byte   0         4       5             9
@@ -9,6 +11,7 @@ One message is 10 bytes, `struct` format `!Ibf?`:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,9 +26,43 @@ FRAME_MESSAGES_MAX: Final = 16_000
 """Messages per entry: large enough that the server's cost per entry does not count."""
 
 
+class ValuesFramer:
+    """Packs readings of several values: one plan for each, of series that have the same times."""
+
+    field: Final = "v"
+
+    def __init__(self, plans: Sequence[Plan], frame_messages: int = FRAME_MESSAGES_MAX) -> None:
+        self._plans = plans
+        form = [("id", ">u4"), ("values", ">f4", (len(plans),))]
+        self._records = np.zeros(plans[0].entities, dtype=form)
+        self._records["id"] = plans[0].ids
+        self._cuts = _cuts(plans[0].entities, frame_messages)
+
+    @property
+    def frames_per_round(self) -> int:
+        return len(self._cuts)
+
+    @property
+    def message_bytes(self) -> int:
+        return self._records.dtype.itemsize
+
+    def frame(self, round_: int, number: int, readings_max: int | None = None) -> bytes:
+        """As ``Framer.frame``."""
+        begin, end = self._cuts[number]
+        records = self._records[begin:end]
+        for k, plan in enumerate(self._plans):
+            records["values"][:, k] = plan.values(round_, begin, end)
+        if self._plans[0].has_gaps:
+            records = records[~np.isnan(records["values"][:, 0])]
+        return records[:readings_max].tobytes()
+
+
 class Framer:
     """Packs one plan for one canal. Ids, canal and activo are laid down once; a frame only
     writes its values."""
+
+    field: Final = "m"
+    message_bytes: Final = MESSAGE_BYTES
 
     def __init__(self, plan: Plan, canal: int, frame_messages: int = FRAME_MESSAGES_MAX) -> None:
         self._plan = plan
@@ -33,10 +70,7 @@ class Framer:
         self._messages["id"] = plan.ids
         self._messages["canal"] = canal
         self._messages["activo"] = 1
-        self._cuts = [
-            (begin, min(begin + frame_messages, plan.entities))
-            for begin in range(0, plan.entities, frame_messages)
-        ]
+        self._cuts = _cuts(plan.entities, frame_messages)
 
     @property
     def frames_per_round(self) -> int:
@@ -52,3 +86,11 @@ class Framer:
         if self._plan.has_gaps:
             messages = messages[~np.isnan(valor)]
         return messages[:readings_max].tobytes()
+
+
+def _cuts(entities: int, frame_messages: int) -> list[tuple[int, int]]:
+    """(begin, end) of the entities of each frame of a round."""
+    return [
+        (begin, min(begin + frame_messages, entities))
+        for begin in range(0, entities, frame_messages)
+    ]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from corec.replay.frames import MESSAGE_BYTES, Framer
+from corec.replay.frames import Framer, ValuesFramer
 from corec.replay.publish import Interrupted, Publisher
 from corec.replay.schedule import Plan
 
@@ -56,7 +56,7 @@ def due_s(plan: Plan, pace: Pace, round_: int, part: float, readings: int) -> fl
 
 
 def frames_of(
-    plan: Plan, framer: Framer, pace: Pace, on_round: Callable[[int], None]
+    plan: Plan, framer: Framer | ValuesFramer, pace: Pace, on_round: Callable[[int], None]
 ) -> Iterator[tuple[float, bytes]]:
     """(when it is due in s, the frame), in order, up to the bounds of `pace`; empty frames are
     left out. `on_round` hears how many rounds have begun."""
@@ -75,13 +75,13 @@ def frames_of(
             frame = framer.frame(round_, number, left)
             if frame:
                 yield due_s(plan, pace, round_, number / per_round, readings), frame
-                readings += len(frame) // MESSAGE_BYTES
+                readings += len(frame) // framer.message_bytes
         round_ += 1
 
 
 def play(
     plan: Plan,
-    framer: Framer,
+    framer: Framer | ValuesFramer,
     pace: Pace,
     publisher: Publisher,
     stop: threading.Event,
@@ -101,7 +101,7 @@ def play(
         nonlocal batch_bytes
         if batch:
             publisher.publish(batch)
-            played.readings += batch_bytes // MESSAGE_BYTES
+            played.readings += batch_bytes // framer.message_bytes
             batch.clear()
             batch_bytes = 0
         played.seconds = time.monotonic() - began

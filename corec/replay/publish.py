@@ -69,9 +69,10 @@ class Publisher:
         limits: Limits,
         stop: threading.Event,
         tell: Callable[[str], None],
+        field: str = "m",
     ) -> None:
         self._url = url
-        self._names = names_for(instance_id, canal, uuid.uuid4().hex)
+        self._names = names_for(instance_id, canal, uuid.uuid4().hex, field)
         self._limits = limits
         self._stop = stop
         self._tell = tell

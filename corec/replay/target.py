@@ -14,10 +14,12 @@ from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.environment import REDIS_URL, read_secrets
 from corec.config.servers import secrets_in
 from corec.control.discover import NoInstance, SeveralInstances, find_instance, redis_address
+from corec.entities.errors import ProcessorError
 from corec.log import hide, mask
 from corec.project import default_config
 from corec.replay.schedule import Ranges, make_ranges, parse_map
 from corec.replay.series import ReplayInputError
+from corec.replay.several import names_of
 from corec.replay.wire import ReplayError
 
 
@@ -39,6 +41,8 @@ class Target:
     url: str = field(repr=False)
     instance_id: str
     ranges: Ranges
+    values: tuple[str, ...]
+    """Names of the values of a reading, as the config says; none: one number."""
     foreign: int
     """Ids that the config gives to another canal or to none: the instance will refuse them."""
 
@@ -65,7 +69,7 @@ def resolve(choice: Choice, need_url: bool = True) -> Target:
         ranges = own
     url = choice.url or (_url(config, path, instance_id) if need_url else "")
     foreign = _outside(ranges, own) if own is not None else 0
-    return Target(url, instance_id, ranges, foreign)
+    return Target(url, instance_id, ranges, _values(config, choice.canal), foreign)
 
 
 def _conceal(url: str) -> None:
@@ -108,6 +112,13 @@ def _canal_ranges(config: Config, canal: int) -> Ranges:
             f"--canal {canal}: no bloque of {config.instance_id} has this canal; it has {known}"
         )
     return make_ranges(pieces, f"canal {canal} of {config.instance_id}")
+
+
+def _values(config: Config | None, canal: int) -> tuple[str, ...]:
+    try:
+        return names_of(config, canal) if config is not None else ()
+    except ProcessorError as error:
+        raise ReplayInputError(f"the bloques of canal {canal}: {error}") from None
 
 
 def _outside(ranges: Ranges, own: Ranges) -> int:

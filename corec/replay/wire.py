@@ -93,11 +93,16 @@ class Names:
     position: str
     position_field: str
     marker: str
+    message_field: str = "m"
+    """Of an entry: ``m``, or ``v`` for readings of several values."""
 
 
-def names_for(instance_id: str, canal: int, token: str) -> Names:
+def names_for(instance_id: str, canal: int, token: str, message_field: str = "m") -> Names:
     prefix = f"corec:{{{instance_id}}}"
-    return Names(f"{prefix}:in:{canal}", f"{prefix}:pos", f"in:{canal}", f"{prefix}:replay:{token}")
+    return Names(
+        f"{prefix}:in:{canal}", f"{prefix}:pos", f"in:{canal}", f"{prefix}:replay:{token}",
+        message_field,
+    )  # fmt: skip
 
 
 def describe_url(url: str) -> str:
@@ -151,7 +156,7 @@ class Wire:
         earlier attempt and nothing was written; the reader's position)."""
         names = self._names
         commands: list[tuple[Any, ...]] = [("MULTI",)]
-        commands += [("XADD", names.stream, "*", "m", frame) for frame in frames]
+        commands += [("XADD", names.stream, "*", names.message_field, frame) for frame in frames]
         commands += [
             ("SET", names.marker, number, "EX", MARKER_TTL_S),
             ("EXEC",),

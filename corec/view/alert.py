@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import NamedTuple
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
 
 
 class Alert(NamedTuple):
@@ -18,6 +18,8 @@ class Alert(NamedTuple):
     """The entry of the stream that it came in; the same when it is handed over again."""
     omitted: int
     """How many more of this tick, canal and processor the entry counts and does not name."""
+    fields: Mapping[str, Any] = {}
+    """What the processor's ``alerts=(…)`` names."""
 
 
 Alerts = Generator[Alert, None, None]

@@ -34,7 +34,7 @@ def decoded(entry: str, text: bytes) -> list[Alert]:
     said = json.loads(text)
     head = (int(said["canal"]), str(said["procesador"]), entry, int(said["omitidas"]))
     return [
-        Alert(int(said["tick"]), int(one["id"]), float(one["valor"]), *head)
+        Alert(int(said["tick"]), int(one.pop("id")), float(one.pop("valor")), *head, one)
         for one in said["entidades"]
     ]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.frames import repairs_at
+from corec.frames import alert_columns, repairs_at
 from corec.plan import Plan
 from corec.view.alert import Alert, Alerts
 from corec.view.memory import zeroed
@@ -73,7 +73,7 @@ class Emitted:
             for frame in self.out.frames():
                 data = bytes(frame.payload)
                 if messages:
-                    self._sent.append(data)
+                    self._sent.append(data[: frame.b * L.MESSAGE.itemsize])
                 if self._swarm_of[frame.a] in self._alerting:
                     self._alerts.add(frame.b, frame.tick, frame.a, data)
         if self.rows.used:
@@ -106,12 +106,16 @@ class Emitted:
         """Those kept that ``group`` has not had: it has had what it asked to go on from."""
         for piece in list(self._alerts.pieces):
             first = max(piece.begin, self._positions.get(group, 0))
-            processor = self._plan.swarms[self._swarm_of[piece.block]].processor.name
-            found = np.frombuffer(piece.data, L.MESSAGE)
+            processor = self._plan.swarms[self._swarm_of[piece.block]].processor
+            count = piece.end - piece.begin
+            found = np.frombuffer(piece.data, L.MESSAGE, count)
+            named = alert_columns(piece.data, count, processor.alert_columns)
             for number in range(first, piece.end):
-                one = found[number - piece.begin]
+                place = number - piece.begin
+                one = found[place]
+                fields = {name: values[place].item() for name, values in named.items()}
                 yield Alert(
-                    piece.tick, int(one["id"]), float(one["valor"]), int(one["canal"]), processor,
-                    f"{piece.tick}-{number}", 0,
+                    piece.tick, int(one["id"]), float(one["valor"]), int(one["canal"]),
+                    processor.name, f"{piece.tick}-{number}", 0, fields,
                 )  # fmt: skip
                 self._positions[group] = number + 1

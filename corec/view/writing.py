@@ -23,33 +23,61 @@ def readings_of(plan: Plan, given: Mapping[str, Any]) -> Readings | None:
     found = [_readings(find_swarm(plan, name), value) for name, value in given.items()]
     if not sum(len(one[0]) for one in found):
         return None
-    ids, values, active = (np.concatenate(part) for part in zip(*found, strict=True))
-    return ids, values, active
+    ids, values, active = zip(*found, strict=True)
+    wide = [np.zeros((len(one), plan.width), np.float32) for one in values]
+    for room, one in zip(wide, values, strict=True):
+        room[:, : one.shape[1]] = one
+    return np.concatenate(ids), np.concatenate(wide), np.concatenate(active)
 
 
 def _readings(swarm: Swarm, given: Any) -> Readings:
+    """Values f4[n, width of the swarm's readings]."""
     where = f"readings of {swarm.id}"
     if isinstance(given, tuple):
         if len(given) not in (2, 3):
             expected = "expected (ids, values) or (ids, values, activo)"
             raise ValueError(f"{where}: found {len(given)} things, {expected}")
         ids = checked_ids(swarm, given[0])
-        values = _as_many(where, given[1], len(ids))
+        values = _numbers(swarm, where, given[1], len(ids))
         active = _as_many(where, given[2] if len(given) == 3 else True, len(ids)) != 0
     else:
-        values = _as_many(where, given, swarm.entidades)
-        there = ~np.isnan(values)
+        values = _numbers(swarm, where, given, swarm.entidades)
+        there = ~np.isnan(values).all(axis=1)
         ids, values = np.flatnonzero(there) + swarm.first_id, values[there]
         active = np.ones(len(ids), np.bool_)
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(single))
+    wrong = np.argwhere(~np.isfinite(single))
     if wrong.size:
-        k = wrong[0]
+        k, a = wrong[0]
+        what = f" as {swarm.processor.values[a]}" if swarm.processor.values else ""
         raise ValueError(
-            f"{where}: found {values[k]} for entity {ids[k]}, expected a finite float32 number"
+            f"{where}: found {values[k, a]}{what} for entity {ids[k]}, "
+            "expected a finite float32 number"
         )
     return ids.astype(np.int64), single, active.astype(np.uint8)
+
+
+def _numbers(swarm: Swarm, where: str, given: Any, n: int) -> NDArray[np.float64]:
+    """f8[n, width]: of several values a mapping of their names, or columns in their order."""
+    names = swarm.processor.values
+    if not names:
+        return _as_many(where, given, n)[:, None]
+    if isinstance(given, Mapping):
+        if given.keys() != set(names):
+            found = ", ".join(map(str, given)) or "nothing"
+            raise ValueError(f"{where}: found {found}, expected {', '.join(names)}")
+        columns = [_as_many(f"{where}: {name}", given[name], n) for name in names]
+        return np.stack(columns, axis=1)
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != (n, len(names)):
+        found = f"an array of shape {values.shape}" if values.ndim else f"{given!r}"
+        expected = f"{{{', '.join(map(repr, names))}}} or an array of shape {(n, len(names))}"
+        raise ValueError(f"{where}: found {found}, expected {expected}")
+    return values
 
 
 def _as_many(where: str, given: Any, n: int) -> NDArray[np.float64]:

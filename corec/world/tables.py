@@ -95,6 +95,9 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
             row[K.W_FIELD_OFFSET + k] = offsets[name]
             row[K.W_FIELD_SIZE + k] = size
         row[K.W_FIRST_ID] = s.first_id
+        row[K.W_ALERT_FIELDS] = len(s.processor.alert_fields)
+        for k, name in enumerate(s.processor.alert_fields):
+            row[K.W_ALERT_FROM + k], row[K.W_ALERT_SIZE + k] = offsets[name], sizes[name]
         if s.meeting is not None:
             _fill_public(row, s, s.meeting, base, offsets)
     settle(swarms, plan)
@@ -110,7 +113,8 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     blocks[:, K.B_SWARM] = plan.blocks["swarm"]
     blocks[:, K.B_INDEX] = np.arange(plan.n_blocks)
     near_bytes = max(s.meeting.bases[-1] if s.meeting else 0 for s in plan.swarms)
-    layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes)
+    named = max(len(s.processor.alert_fields) for s in plan.swarms)
+    layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named)
     offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
     scratch = np.zeros(layout["total"] + 64, np.uint8)
     return Tables(blocks, swarms, params, scratch, offsets_array, tuple(built), (world,))

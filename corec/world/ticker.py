@@ -46,6 +46,7 @@ class Ticker:
         self._in_start = np.zeros(plan.n_blocks + 1, np.int64)
         self._cursor = np.zeros(plan.n_blocks, np.int64)
         self._arrived = False
+        self._width = plan.width
         self._make_room(_READINGS_FIRST)
         self._ranges = np.array(
             [(s.first_id, s.first_id + s.entidades, s.cap, s.first_block) for s in plan.swarms],
@@ -69,7 +70,7 @@ class Ticker:
 
     def _make_room(self, readings: int) -> None:
         self._local = np.zeros(readings, np.uint32)
-        self._value = np.zeros(readings, np.float32)
+        self._value = np.zeros(readings * self._width, np.float32)
         self._active = np.zeros(readings, np.uint8)
 
     def take(self, inbox: NDArray[np.uint8], start: int, end: int) -> None:
@@ -87,13 +88,16 @@ class Ticker:
         self._arrived = True
 
     def give(self, ids: NDArray[Any], values: NDArray[Any], active: NDArray[Any]) -> None:
-        """What arrived for the tick: i8[n] ids that are all in these blocks, f4[n], u1[n], in order
-        of arrival."""
+        """What arrived for the tick: i8[n] ids that are all in these blocks, f4[n] or
+        f4[n, plan.width], u1[n], in order of arrival."""
+        given = values[:, None] if values.ndim == 1 else values
+        values = np.zeros((len(ids), self._width), np.float32)
+        values[:, : given.shape[1]] = given
         firsts = self.plan.blocks["first_id"][self.lo : self.hi]
         block = np.searchsorted(firsts, ids, "right") - 1
         order = np.argsort(block, kind="stable")  # of one entity's readings the first comes first
         self._local = (ids - firsts[block])[order].astype(np.uint32)
-        self._value = np.ascontiguousarray(values[order], np.float32)
+        self._value = np.ascontiguousarray(values[order].T, np.float32).ravel()
         self._active = np.ascontiguousarray(active[order], np.uint8)
         counts = np.bincount(block, minlength=self.hi - self.lo)
         self._in_start[self.lo] = 0

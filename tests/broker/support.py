@@ -43,6 +43,7 @@ class SwarmSpec:
     blocks: int = 2
     kind: str = "micro"
     alerts: bool = False
+    values: tuple[str, ...] = ()
 
 
 DEFAULT_SWARMS = (SwarmSpec(1, 3, "micro", alerts=True), SwarmSpec(-2, 2, "celu"))
@@ -54,8 +55,9 @@ def make_plan(specs: Sequence[SwarmSpec]) -> Plan:
     swarms, of_block, first_id = [], [], 0
     for index, spec in enumerate(specs):
         processor = SimpleNamespace(
-            name=f"proc{index}", kind=spec.kind, alerts=spec.alerts, value_name="lectura"
-        )
+            name=f"proc{index}", kind=spec.kind, alerts=spec.alerts, value_name="lectura",
+            values=spec.values, alert_columns=(),
+        )  # fmt: skip
         entities = spec.blocks * PER_BLOCK
         swarms.append(
             SimpleNamespace(

@@ -148,15 +148,20 @@ def test_frame_above_the_batch_limit() -> None:
 
 
 def test_alert_text_is_json() -> None:
+    none = np.zeros((2, 0), np.uint64)
     ids = np.array([4294967295, 0], np.uint32)
     values = np.array([0.1, -1e-30], np.float32)
-    text = alert_text(3, AlertGroup(-7, 'a"b'), 5, ids, values)
+    text = alert_text(3, AlertGroup(-7, 'a"b'), 5, ids, values, none)
     assert text == (
         b'{"tipo":"umbral","tick":3,"canal":-7,"procesador":"a\\"b","n":5,"entidades":'
         b'[{"id":4294967295,"valor":0.1},{"id":0,"valor":-1e-30}],"omitidas":3}'
     )
-    empty = alert_text(3, AlertGroup(1, "p"), 0, ids[:0], values[:0])
+    empty = alert_text(3, AlertGroup(1, "p"), 0, ids[:0], values[:0], none[:0])
     assert b'"entidades":[]' in empty
+    named = np.array([[0xFFFFFFFF, 0xAA000000_3DCCCCCD, 0x7FC00000]] * 2, np.uint64)
+    group = AlertGroup(1, "p", (("k", "i4"), ("t", "f4"), ("u", "f4")))
+    shown = alert_text(3, group, 2, ids, values, named)
+    assert b'{"id":0,"valor":-1e-30,"k":-1,"t":0.1,"u":null}' in shown
 
 
 def test_skip_oldest() -> None:

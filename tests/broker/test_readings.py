@@ -19,7 +19,7 @@ from shm.lane import Lane, lane_region_bytes
 MESSAGE = struct.Struct("!Ibf?")
 MOST = R.FRAME_READINGS_MAX
 # canal 1: 0..29, canal -2: 30..49, a gap, canal 1 again: 100..109
-SWARMS = np.array([(0, 30, 1, 0), (30, 50, -2, 1), (100, 110, 1, 0)], np.int64)
+SWARMS = np.array([(0, 30, 1, 0, 0), (30, 50, -2, 1, 0), (100, 110, 1, 0, 0)], np.int64)
 
 ids = st.one_of(st.integers(0, 120), st.integers(0, 2**32 - 1))
 canales = st.one_of(st.sampled_from([1, -2]), st.integers(-128, 127))
@@ -44,8 +44,8 @@ def judged(entity: int, canal: int, valor: float, stream: int) -> int:
 @given(messages, st.sampled_from([1, -2]))
 def test_check_against_struct(given_messages: list[tuple[int, int, float, bool]], to: int) -> None:
     packed = np.frombuffer(b"".join(MESSAGE.pack(*m) for m in given_messages), np.uint8)
-    verdict = np.full(len(given_messages), 99, np.uint8)
-    bad = R.check(packed, to, SWARMS, verdict)
+    verdict = np.zeros(len(given_messages), np.uint8)
+    bad = R.check(packed, 1, to, SWARMS, verdict)
     expected = [judged(i, c, v, to) for i, c, v, _ in given_messages]
     assert verdict.tolist() == expected
     assert bad == sum(code != R.GOOD for code in expected)
@@ -55,7 +55,7 @@ def test_check_against_struct(given_messages: list[tuple[int, int, float, bool]]
 def test_check_takes_any_bytes(raw: bytes) -> None:
     raw = raw[: len(raw) // 10 * 10]
     verdict = np.zeros(len(raw) // 10, np.uint8)
-    R.check(np.frombuffer(raw, np.uint8), 1, SWARMS, verdict)
+    R.check(np.frombuffer(raw, np.uint8), 1, 1, SWARMS, verdict)
     for k, (entity, canal, valor, _) in enumerate(MESSAGE.iter_unpack(raw)):
         assert verdict[k] == judged(entity, canal, valor, 1)
 
@@ -79,13 +79,13 @@ def test_publish_and_resume(entries: Entries, start_slack: int) -> None:
     starts = np.cumsum([0] + [len(part) // 10 for part in parts])
     packed = np.frombuffer(b"".join(parts), np.uint8)
     verdict = np.zeros(int(starts[-1]), np.uint8)
-    R.check(packed, 1, SWARMS, verdict)
+    R.check(packed, 1, 1, SWARMS, verdict)
     heads = np.array([(5, k) for k in range(len(entries))], np.int64)
     lane = Lane.create(np.zeros(lane_region_bytes(512), np.uint8), start=8 * start_slack)
     found: list[tuple[int, float, bool]] = []
     at = 0
     while True:
-        came_to = R.publish(lane.ctl, lane.data, packed, verdict, at, 1, starts, heads, MOST)
+        came_to = R.publish(lane.ctl, lane.data, packed, 1, verdict, at, 1, starts, heads, MOST)
         position = R.last_positions(lane).get(1)
         if position is not None:
             at = index_of(position, starts)
@@ -117,7 +117,7 @@ def test_last_positions_by_canal() -> None:
         packed = np.frombuffer(MESSAGE.pack(entity, canal, 1.0, True), np.uint8)
         verdict = np.zeros(1, np.uint8)
         heads = np.array([(2**40, entity)], np.int64)
-        R.publish(lane.ctl, lane.data, packed, verdict, 0, canal, np.array([0, 1]), heads, MOST)
+        R.publish(lane.ctl, lane.data, packed, 1, verdict, 0, canal, np.array([0, 1]), heads, MOST)
     assert R.last_positions(lane) == {
         1: InPosition(2**40, 4, 1, 1),
         -2: InPosition(2**40, 33, 1, 1),
@@ -131,14 +131,14 @@ def test_entry_ids_of_64_bits() -> None:
     packed = np.frombuffer(MESSAGE.pack(3, 1, 1.0, True), np.uint8)
     heads = np.array([(2**64 - 1, 2**63)], np.uint64).view(np.int64)
     one = np.zeros(1, np.uint8)
-    R.publish(lane.ctl, lane.data, packed, one, 0, 1, np.array([0, 1]), heads, MOST)
+    R.publish(lane.ctl, lane.data, packed, 1, one, 0, 1, np.array([0, 1]), heads, MOST)
     assert R.last_positions(lane) == {1: InPosition(2**64 - 1, 2**63, 1, 1)}
 
 
 @pytest.mark.parametrize("capacity", [1 << 10, 1 << 24])
 def test_frames_fit_the_lane(capacity: int) -> None:
     lane = Lane.create(np.zeros(lane_region_bytes(capacity), np.uint8))
-    room = R.frame_readings_max(lane) * R.READING_BYTES + R.HEAD_BYTES
+    room = R.frame_readings_max(lane) * L.READING.itemsize + R.HEAD_BYTES
     assert room <= lane.max_payload
     assert R.frame_readings_max(lane) <= R.FRAME_READINGS_MAX
 
@@ -151,7 +151,7 @@ def test_a_tick_takes_in_a_bounded_number(most: int) -> None:
     heads = np.array([(1, 0)], np.int64)
     verdict = np.zeros(20, np.uint8)
     lane.push(L.KIND_READINGS_FRAME, bytes(R.HEAD_BYTES), a=1)  # one that only moves the position
-    R.publish(lane.ctl, lane.data, packed, verdict, 0, 1, np.array([0, 20]), heads, most)
+    R.publish(lane.ctl, lane.data, packed, 1, verdict, 0, 1, np.array([0, 20]), heads, most)
     sizes = [frame.b for frame in lane.frames()]
     assert max(sizes) <= most
     start, taken = lane.tail, []
@@ -168,7 +168,7 @@ def test_a_frame_larger_than_the_bound_does_not_stay() -> None:
     """The bound was lowered while it waited."""
     lane = Lane.create(np.zeros(lane_region_bytes(1 << 12), np.uint8))
     for count in (20, 3):
-        size = R.HEAD_BYTES + count * R.READING_BYTES
+        size = R.HEAD_BYTES + count * L.READING.itemsize
         assert lane.push(L.KIND_READINGS_FRAME, bytes(size), a=1, b=count)
     first, second = lane.frames()
     assert bounded_cut(lane.data, lane.tail, lane.head, 5) == first.next_position

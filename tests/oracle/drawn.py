@@ -22,7 +22,7 @@ PER_LARGE_BLOCK: Final = 65_535
 SUBJECTS: Final = {
     name: kind_of(getattr(subjects, name))
     for name in ("drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
-                 "tracer", "chorus", "dicer", "sitter")
+                 "tracer", "chorus", "dicer", "sitter", "weigher")
 }  # fmt: skip
 LARGE: Final = {"fragile": 8, "listener": 16}
 """Of these also the largest blocks, and the MiB such a block takes."""
@@ -153,6 +153,12 @@ class Drawn:
         """ "micro" or "celu"."""
         return KINDS[self.swarm_of(identity)["procesador"]].kind
 
+    def full(self, reading: Reading) -> Reading:
+        """``reading`` with all the values that its entity takes: they follow from the drawn one."""
+        identity, valor, activo = reading
+        width = len(KINDS[self.swarm_of(identity)["procesador"]].values)
+        return identity, spread(valor, width) if width and activo else valor, activo
+
     def oracle(self) -> World:
         """The oracle's world of it, at tick 0."""
         return World(self.config, KINDS)
@@ -169,7 +175,12 @@ class Drawn:
         tick = world.tick + 1
         for path, value in self.changes.get(tick, {}).items():
             world.set(path, value)
-        world.run_tick(self.readings.get(tick, ()))
+        world.run_tick([self.full(reading) for reading in self.readings.get(tick, ())])
+
+
+def spread(valor: float, width: int) -> tuple[float, ...]:
+    """``width`` values of a reading, each exact in float32 where ``valor`` is."""
+    return (valor, valor, *(0.5 - k for k in range(2, width)))[:width]
 
 
 @st.composite

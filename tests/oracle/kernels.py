@@ -12,7 +12,7 @@ from corec.config.umbral import UmbralKey
 from corec.entities.processor import Processor
 from corec.entities.registry import BUILT_IN, resolve
 from corec.oracle.block import Block as Wanted
-from corec.oracle.block import Message
+from corec.oracle.block import Message, Reading
 from corec.oracle.compare import lists, same
 from corec.testing import Block as Found
 from tests.oracle import subjects
@@ -45,11 +45,18 @@ def check(drawn: Drawn, look_every: int = 1) -> None:
             found.carga = world.carga
             first = wanted.settings.first_id
             mine = [r for r in drawn.readings.get(tick, ()) if 0 <= r[0] - first < wanted.n]
-            found.tick(mine)
+            found.tick([_given(found, drawn.full(r)) for r in mine])
             if tick % look_every == 0:
                 _same_state(found, wanted)
             row = world.rows[rows + number] if len(world.rows) > rows else None
             _same_frames(found, wanted, row, tick)
+
+
+def _given(found: Found, reading: Reading) -> Reading:
+    """Who is switched off needs no values, and ``Block`` wants as many as there are."""
+    names = found.processor.values
+    identity, valor, activo = reading
+    return identity, dict.fromkeys(names, valor) if names and not activo else valor, activo
 
 
 def _made(drawn: Drawn, wanted: Wanted) -> Found:
@@ -111,6 +118,12 @@ def _same_frames(found: Found, wanted: Wanted, row: Any, tick: int) -> None:
         for m in frame.messages
     ]
     lists(f"{at} messages", sent, [_sent(m) for m in wanted.done.messages])
+    named = [
+        tuple((name, float(values[k])) for name, values in frame.fields.items())
+        for frame in frames
+        for k in range(len(frame.messages))
+    ]
+    lists(f"{at} alert fields", named, [m.named for m in wanted.done.messages])
     frames_of_rows = found.row_frames()
     repairs = [
         (int(r["id"]), int(r["donor"]), {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}[

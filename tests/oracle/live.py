@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -199,7 +200,7 @@ class Player:
             for canal, mine in self._by_canal(readings).items():
                 key = f"corec:{{{self.instance.instance_id}}}:in:{canal}"
                 while mine:
-                    part = mine[: self.dice.choice([1, 1, 7, len(mine)])]
+                    part = self._alike(mine[: self.dice.choice([1, 1, 7, len(mine)])])
                     mine = mine[len(part) :]
                     client.xadd(key, self._fields(canal, part))
         self.sent += len(readings)
@@ -217,10 +218,26 @@ class Player:
             ) from None
         self.happened.readings[self._tick() + 1] = readings
 
+    def _alike(self, part: list[Reading]) -> list[Reading]:
+        """The first of them that fit one entry."""
+
+        def form(reading: Reading) -> tuple[int, bool]:
+            values = KINDS[self.drawn.swarm_of(reading[0])["procesador"]].values
+            return len(values) if reading[2] else 0, bool(values)
+
+        return list(takewhile(lambda reading: form(reading) == form(part[0]), part))
+
     def _fields(self, canal: int, part: list[Reading]) -> Any:
         """One entry: packed messages, or for a Celu entity an id with its datum in one of the
         forms that docs/streams.md names."""
         identity, valor, activo = part[0]
+        names = KINDS[self.drawn.swarm_of(identity)["procesador"]].values
+        if names and activo:
+            full = [self.drawn.full(reading) for reading in part]
+            if len(part) > 1 or self.dice.random() < 0.5:
+                return {"v": b"".join(struct.pack(f"!I{len(v)}f", i, *v) for i, v, _ in full)}
+            datos = dict(zip(names, full[0][1], strict=True))
+            return {"id": str(identity), "datos": json.dumps(datos)}
         if len(part) > 1 or not activo or self.drawn.kind_of(identity) != "celu":
             return {"m": b"".join(MESSAGE.pack(i, canal, v, a) for i, v, a in part)}
         forms = [

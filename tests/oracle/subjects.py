@@ -178,6 +178,21 @@ def sitter(me: Any, value: Any) -> Any:
     return me.random()
 
 
+@corec.celu(
+    value={"a": "f4", "b": "f4", "c": "f4"}, state={"most": "f4", "n": ("u2", 65_000)},
+    history={"past": ("f4", 3)}, silence=4, alerts=("b", "n", "most"),
+)  # fmt: skip
+def weigher(me: Any, v: Any) -> Any:
+    """Readings of three values; its alerts name one of them and two fields."""
+    me.n = me.n + 1
+    me.past.push(v.a - v.c)
+    a, b, _ = v
+    if b > HOT:
+        raise ValueError("too hot")
+    me.most = max(me.most, me.past.max() - me.past.min()) + me.past.sum()
+    return 0.25 * abs(a) + me.random() * v[2]
+
+
 def tuned(me: Any) -> Any:
     """One of 64 levels."""
     me.level = np.floor(64.0 * me.random()) / 64.0

@@ -102,6 +102,51 @@ def test_the_summary_is_what_the_stream_holds(work: Path, server: Server) -> Non
     assert "a.csv: skipped 1 repeated_timestamp (line 14)" in err
 
 
+PAIRS = '''"""A processor of two values."""
+
+import corec
+
+
+@corec.celu(value={"t": "f4", "h": "f4"})
+def pair(me, v):
+    """The sum."""
+    return v.t + v.h
+'''
+FORM = np.dtype([("id", ">u4"), ("t", ">f4"), ("h", ">f4")])
+
+
+@pytest.mark.parametrize("columns", [[], ["--value", "temp,h"]])
+def test_columns_become_values(work: Path, server: Server, columns: list[str]) -> None:
+    """By their names, or as it is said; a row counts when each of them has a number."""
+    (work / "plugins").mkdir()
+    (work / "plugins" / "pairs.py").write_text(PAIRS)
+    path = work / "configs" / "corec_config.json"
+    config = json.loads(path.read_text())
+    config["bloques"] = [{"id": "a", "canal": 1, "entidades": 3, "procesador": "pairs:pair"}]
+    path.write_text(json.dumps(config))
+    name = "temp" if columns else "t"
+    (work / "c.csv").write_text(
+        f"timestamp,h,note,{name}\n2020-01-01 00:00:00,1,x,10\n2020-01-01 00:05:00,2,x,20\n"
+        "2020-01-01 00:10:00,,x,30\n2020-01-01 00:15:00,4,x,oops\n2020-01-01 00:20:00,5,x,50\n"
+    )
+    code, out, err = run(work, "c.csv", "--canal", 1, "--speed", 0, "--url", server.url,
+                         "--json", *columns)  # fmt: skip
+    assert code == 0, err
+    summary = json.loads(out)
+    with server.client() as client:
+        entries = [fields[b"v"] for _, fields in client.xrange("corec:{plant}:in:1")]
+    found = np.frombuffer(b"".join(entries), FORM)
+    assert summary["readings"] == len(found) == 9
+    assert sorted({(float(one["t"]), float(one["h"])) for one in found}) == [
+        (10, 1), (20, 2), (50, 5)
+    ]  # fmt: skip
+    assert found["id"].tolist() == [0, 1, 2] * 3
+    assert summary["skipped"] == {"not_a_number": 1, "empty_value": 1}
+    code, _, err = run(work, "c.csv", "--canal", 1, "--value", "h", "--dry-run")
+    assert code == 2
+    assert "--value h: found 1 columns; the entities of canal 1 take 2 values: t, h" in err
+
+
 def test_map_limit_rate_and_loop(work: Path, server: Server) -> None:
     code, out, err = run(work, "a.csv", "--canal", 1, "--map", "3:2,12", "--rate", 1000, "--loop",
                          0, "--limit", 250, "--url", server.url, "--json")  # fmt: skip

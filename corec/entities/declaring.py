@@ -1,0 +1,121 @@
+"""What can be said of a declaration without compiling it: functions, values, silence, alerts."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from corec import layout as L
+from corec.entities.errors import ProcessorError
+from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
+
+VALUE_DTYPE: Final = "f4"
+"""Of each value of a reading: as a message carries it."""
+_NOT_NAMES: Final = frozenset({"id", "datos", "valor", "activo", "tick"})
+
+
+def check_function(kind: str, function: Any, owner: str) -> str:
+    """Check what can be seen without compiling; returns the name of the value argument."""
+    if inspect.iscoroutinefunction(function):
+        raise ProcessorError(f"{owner}: it is async, a processor is a plain function")
+    if inspect.isgeneratorfunction(function):
+        raise ProcessorError(f"{owner}: it has a yield, a processor returns a number")
+    arguments = list(inspect.signature(function).parameters.values())
+    fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
+    shape = "(me)" if kind == "micro" else "(me, value)"
+    if not fixed or len(arguments) != (1 if kind == "micro" else 2):
+        shape = f"takes {shape}, this one {inspect.signature(function)}"
+        raise ProcessorError(f"{owner}: a {kind} processor {shape}")
+    return arguments[1].name if kind == "celu" else ""
+
+
+def check_silence(
+    kind: str, owner: str, silence: Any, on_silence: Any
+) -> tuple[dict[str, str], Callable[..., Any] | None]:
+    """The state fields and the function of what was declared."""
+    if silence == 0 and on_silence is None:
+        return {}, None
+    if kind == "micro":
+        raise ProcessorError(f"{owner}: silence is for @corec.celu: a micro entity runs each tick")
+    if type(silence) is not int or not 1 <= silence <= SILENCE_MAX:
+        raise ProcessorError(f"{owner}: silence={silence!r}, allowed 1 to {SILENCE_MAX} ticks")
+    on_silence = on_silence or fell_silent
+    if not inspect.isfunction(on_silence):
+        found = type(on_silence).__name__
+        raise ProcessorError(f"{owner}: on_silence is a {found}, allowed a function")
+    check_function("micro", on_silence, f"{owner}: on_silence")
+    return dict(SILENCE_STATE), on_silence
+
+
+def check_public(public: Sequence[str], fields: Mapping[str, Any], owner: str) -> None:
+    """Raise ProcessorError unless ``public`` names state fields."""
+    if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):
+        raise ProcessorError(f"{owner}: public={public!r}, allowed state fields, each once")
+
+
+def check_value(kind: str, owner: str, value: Any) -> tuple[str, ...]:
+    """The names of the values of a reading; none when it is one number without a name."""
+    if value is None:
+        return ()
+    if kind == "micro":
+        raise ProcessorError(f"{owner}: value is for @corec.celu: a micro entity takes no argument")
+    if not isinstance(value, Mapping) or not value:
+        raise ProcessorError(f'{owner}: value={value!r}, allowed {{"name": "{VALUE_DTYPE}", …}}')
+    if len(value) > L.VALUES_MAX:
+        raise ProcessorError(f"{owner}: {len(value)} values, at most {L.VALUES_MAX}")
+    for name, dtype in value.items():
+        known = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
+        if not known or name.startswith("_") or name in _NOT_NAMES:
+            raise ProcessorError(f"{owner}: {name!r} can't be the name of a value")
+        if dtype != VALUE_DTYPE:
+            found = f"value {name!r} is {dtype!r}"
+            raise ProcessorError(f"{owner}: {found}, allowed {VALUE_DTYPE!r}: as a stream has it")
+    return tuple(value)
+
+
+def check_alerts(
+    alerts: Any, state: Mapping[str, Any], values: tuple[str, ...], owner: str
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The fields an alert names, and those of them that become state: values of a reading."""
+    if isinstance(alerts, bool):
+        return (), {}
+    if isinstance(alerts, str) or not isinstance(alerts, Sequence):
+        raise ProcessorError(
+            f"{owner}: alerts={alerts!r}, allowed true, false or a tuple of fields"
+        )
+    known = (*state, *(name for name in values if name not in state))
+    for name in alerts:
+        if name not in known or list(alerts).count(name) > 1:
+            allowed = ", ".join(known) or "there are none"
+            raise ProcessorError(f"{owner}: alerts names {name!r}, allowed each once of: {allowed}")
+    if len(alerts) > L.ALERT_FIELDS_MAX:
+        raise ProcessorError(f"{owner}: {len(alerts)} alert fields, at most {L.ALERT_FIELDS_MAX}")
+    return tuple(alerts), {name: VALUE_DTYPE for name in alerts if name not in state}
+
+
+def reading_class(names: tuple[str, ...]) -> Any:
+    """What a processor is called with: a tuple of float32 with names."""
+    return namedtuple("Reading", names)
+
+
+def reading_of(form: Any, owner: str, given: Any) -> Any:
+    """``given``, a mapping or as many numbers as ``form`` (``reading_class``) has names, as one.
+
+    Raises:
+        TypeError: names are missing or unknown, or there are more or fewer numbers.
+    """
+    names = form._fields
+    if isinstance(given, Mapping):
+        if given.keys() != set(names):
+            found = ", ".join(map(str, given)) or "nothing"
+            raise TypeError(f"{owner}: found a reading of {found}, expected {', '.join(names)}")
+        given = [given[name] for name in names]
+    numbers = tuple(given) if np.ndim(given) == 1 else ()
+    if len(numbers) != len(names):
+        raise TypeError(f"{owner}: found {given!r}, expected {', '.join(names)}")
+    return form(*(np.float32(number) for number in numbers))
