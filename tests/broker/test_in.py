@@ -93,8 +93,8 @@ def test_datos(instance: Make, datos: bytes, value: float) -> None:
 GARBAGE: list[tuple[int, dict[str, Any], str]] = [
     (1, {"m": b"123456789"}, "no multiple of 10"),
     (1, {"m": b""}, "m is empty"),
-    (1, {"x": "y"}, "neither m nor id and datos"),
-    (1, {"datos": "1"}, "neither m nor id and datos"),
+    (1, {"x": "y"}, "neither m, nor v, nor id and datos"),
+    (1, {"datos": "1"}, "neither m, nor v, nor id and datos"),
     (1, {"m": message(30, 1)}, "the entity is on another canal"),
     (1, {"m": message(50, 1)}, "unknown id"),
     (1, {"m": message(2**32 - 1, 1)}, "unknown id"),
@@ -117,7 +117,7 @@ GARBAGE: list[tuple[int, dict[str, Any], str]] = [
     (-2, {"id": 30, "datos": '{"otro": 1}'}, "without valor or value or lectura"),
     (-2, {"id": 30, "datos": b"\xff\xfe\x00"}, "neither JSON"),
     (-2, {"id": 30, "datos": b""}, "neither JSON"),
-    (-2, {"reason": "mine", "source": "mine"}, "neither m nor id and datos"),
+    (-2, {"reason": "mine", "source": "mine"}, "neither m, nor v, nor id and datos"),
     (-2, {"a" * 5000: "b" * 70_000}, "cut from 70000 bytes to 65536"),
 ]
 
