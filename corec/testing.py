@@ -170,8 +170,7 @@ class Block:
         ticker.targs[K.T_TICK] = tick
         ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
         ticker.fargs[K.F_CARGA] = self.carga
-        reading = self.processor.reading
-        values = np.array([reading(r[1]) for r in given], np.float32)
+        values = np.array([self.processor.reading(r[1]) for r in given], np.float32)
         ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
         while ticker.run(0, self.out, self.rows) != 1:
             if self.keep:
@@ -190,9 +189,8 @@ class Block:
         columns, found = self.processor.alert_columns, []
         for f in self.out.frames():
             data = bytes(f.payload)
-            messages = np.frombuffer(data, L.MESSAGE, f.b)
-            named = alert_columns(data, f.b, columns)
-            found.append(Messages(f.tick, message_step(f.c), messages, named))
+            one = np.frombuffer(data, L.MESSAGE, f.b), alert_columns(data, f.b, columns)
+            found.append(Messages(f.tick, message_step(f.c), *one))
         self.out.release(self.out.head)
         return found
 
@@ -331,7 +329,7 @@ class _Plain:
         self.calls += 1
         self.values += [np.asarray(v).tolist() for v in value]
         read = {name: getattr(value[0], name) for name in self.processor.kept if value}
-        me = PlainEntity(self.processor, **{**self.state, **read}, draws=draws)
+        me = PlainEntity(self.processor, **(self.state | read), draws=draws)
         function = function or self.processor.function
         try:
             with np.errstate(all="ignore"):

@@ -14,6 +14,10 @@ from corec import layout as L
 from corec.entities.errors import ProcessorError
 from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 
+DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
+"""Numbers of Philox that one call of each method of ``me`` takes."""
+RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
+                             "entity", *DRAWS_OF})  # fmt: skip
 VALUE_DTYPE: Final = "f4"
 """Of each value of a reading: as a message carries it."""
 _NOT_NAMES: Final = frozenset({"id", "datos", "valor", "activo", "tick"})
@@ -32,6 +36,16 @@ def check_function(kind: str, function: Any, owner: str) -> str:
         shape = f"takes {shape}, this one {inspect.signature(function)}"
         raise ProcessorError(f"{owner}: a {kind} processor {shape}")
     return arguments[1].name if kind == "celu" else ""
+
+
+def check_names(names: list[str], owner: str) -> None:
+    """Raise ProcessorError for a name that can't be used, or that is there twice."""
+    for name in names:
+        hidden = name.startswith("_") or "__" in name or name in RESERVED
+        if hidden or not name.isidentifier() or keyword.iskeyword(name):
+            raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
+        if names.count(name) > 1:
+            raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
 
 
 def check_silence(

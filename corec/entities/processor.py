@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import inspect
-import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +17,12 @@ from typing import Any, Final, Literal, overload
 import numpy as np
 
 from corec import layout as L
+from corec.entities.declaring import DRAWS_OF as DRAWS_OF
+from corec.entities.declaring import RESERVED as RESERVED
 from corec.entities.declaring import (
     check_alerts,
     check_function,
+    check_names,
     check_public,
     check_silence,
     check_value,
@@ -31,10 +33,6 @@ from corec.entities.errors import ProcessorError as ProcessorError
 from corec.entities.silence import SILENCE_STATE
 
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
-DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
-"""Numbers of Philox that one call of each method of ``me`` takes."""
-RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
-                             "entity", *DRAWS_OF})  # fmt: skip
 HISTORY_LENGTH_MAX: Final = 4096
 HISTORY_COUNT: Final = "i8"
 """Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
@@ -234,15 +232,6 @@ def _history(name: str, spec: Any, owner: str) -> HistoryField:
     return HistoryField(name, spec[1])
 
 
-def _check_names(names: list[str], owner: str) -> None:
-    for name in names:
-        hidden = name.startswith("_") or "__" in name or name in RESERVED
-        if hidden or not name.isidentifier() or keyword.iskeyword(name):
-            raise ProcessorError(f"{owner}: {name!r} can't be the name of a field or parameter")
-        if names.count(name) > 1:
-            raise ProcessorError(f"{owner}: the name {name!r} is declared twice")
-
-
 def _declare(
     kind: Literal["micro", "celu"],
     function: Callable[..., Any],
@@ -276,7 +265,7 @@ def _declare(
         raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
     names = [str(name) for name in (*state, *added, *history, *params)]
     names += [f"mean_{mean}" for mean in means]
-    _check_names(names, owner)
+    check_names(names, owner)
     fields = tuple(_field(name, spec, owner) for name, spec in {**state, **added}.items())
     rings = tuple(_history(name, spec, owner) for name, spec in history.items())
     by_name = {f.name: f for f in fields}
