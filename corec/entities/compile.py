@@ -39,8 +39,9 @@ import corec.kernels.philox as philox
 import corec.kernels.stats as stats
 from corec import layout
 from corec.cache import cache_folder
+from corec.entities.declaring import DRAWS_OF
 from corec.entities.meeting import Meeting
-from corec.entities.processor import DRAWS_OF, Processor, ProcessorError
+from corec.entities.processor import Processor, ProcessorError
 from corec.entities.reasons import reason, returns_what
 
 

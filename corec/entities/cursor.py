@@ -34,9 +34,10 @@ from numba.extending import (
 )
 
 from corec import layout as L
+from corec.entities.declaring import DRAWS_OF
 from corec.entities.guard import emit_fits
 from corec.entities.meeting import Meeting
-from corec.entities.processor import DRAWS_OF, Processor, unfit_text
+from corec.entities.processor import Processor, unfit_text
 from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
 from shm.jit import intrinsic
 

@@ -17,8 +17,6 @@ from typing import Any, Final, Literal, overload
 import numpy as np
 
 from corec import layout as L
-from corec.entities.declaring import DRAWS_OF as DRAWS_OF
-from corec.entities.declaring import RESERVED as RESERVED
 from corec.entities.declaring import (
     check_alerts,
     check_function,
