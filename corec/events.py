@@ -20,7 +20,8 @@ KINDS: Final[Mapping[str, str]] = {
     REPAIR: "a failed entity was repaired: `how` it was, `donor` (its own id: reset)",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
-    "setting_changed": "`corec-ctl set`: `path`, `value`, `before`, `after_tick`",
+    "setting_changed": "`corec-ctl set`, or the configuration's `schedule` (`by`): `path`, `value`,"
+    " `before` (null: a parameter's default), `after_tick`",
     "recarga": "a reload: `aceptada`, or `motivo`; what changed",
     "actualizacion": "an upgrade: `aceptada`, or `motivo`",
     "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",

@@ -216,6 +216,11 @@ C_HOLD_REQUEST: Final = 35
 C_HOLD_RELEASE: Final = 36
 C_CARGA: Final = 37  # * float64 bits
 C_STEP_LIMIT: Final = 38  # while paused, ticks up to this one may run
+C_SETTINGS: Final = 39  # revision of what was set that counts from the next tick on, world.settings
+C_TOLD_SET: Final = 40  # the revision whose events were emitted, all before it too
+C_TOLD_SCHEDULE: Final = 41  # the tick and place in it up to which the schedule's events were
+C_TELL_HEAD: Final = 42  # where the nucleus' event lane stood when C_TELL_KEY was stored
+C_TELL_KEY: Final = 43  # the event that is being emitted
 
 # line 3: leader (worker 0)
 C_GO_TICK: Final = 48  # workers may run this tick
@@ -229,6 +234,7 @@ C_FINAL_REST: Final = 54  # … this is C_REST: the rest that C_FINAL was decide
 C_CUT: Final = 64
 C_TICK_UNIX_NS: Final = 68
 C_CUT_CARGA: Final = 72  # *
+C_CUT_SETTINGS: Final = 76  # revision of what was set
 
 # line 6: final digest, nucleus
 C_DIGEST_TICK: Final = 96
@@ -324,6 +330,9 @@ REASON_NAMES: Final = {
     REASON_SERVER_ERROR: "its server answers with an error",
 }
 
+SETTINGS_BYTES: Final = 256 << 10
+"""Of one of the two copies of what was set, JSON, at the end of control.seg (world.settings)."""
+
 KIND_CONTROL_SEGMENT: Final = "corec control"  # Segment.create(kind=...) of control.seg
 
 
@@ -335,6 +344,11 @@ def slot_base(slot: int) -> int:
 def control_words(workers: int) -> int:
     """Words of a control segment with room for ``workers`` workers."""
     return C_SLOTS + (SLOT_WORKER0 + workers) * SLOT_WORDS
+
+
+def control_bytes(workers: int) -> int:
+    """Bytes of control.seg: its words, then the two copies of what was set."""
+    return 8 * control_words(workers) + 2 * SETTINGS_BYTES
 
 
 def column_bytes(cap: int, itemsize: int) -> int:

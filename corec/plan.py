@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.config.change import NotLive, Place, changed, place_of
 from corec.config.space import Grid
-from corec.config.umbral import Limits, Umbral
+from corec.config.umbral import Limits, Umbral, limits_of
 from corec.entities.meeting import Meeting
+from corec.entities.numbers import number_faults, numbers
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
 from shm.layout import align_up, layout_hash
@@ -27,6 +30,7 @@ BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
 _DIGITS_MAX: Final = 10
 """Of a block's number in an id; more than any has, leading zeros included."""
+IN_SCHEDULE: Final = "globals.NAME, or parametros.NAME, umbral or autoreparacion.KEY of bloques.ID"
 DEFAULT_LIMITS = Umbral().limits
 
 
@@ -124,8 +128,8 @@ class Plan:
         parts = [f"{L.LAYOUT_VERSION} {seed}"]
         for s in self.swarms:
             p = s.processor
-            parts.append(f"{s.id} {s.canal} {s.entidades} {s.cap} {s.block_bytes} {s.params}")
-            parts.append(f"{p.name} {p.kind} {p.state} {p.history} {p.means}")
+            parts.append(f"{s.id} {s.canal} {s.entidades} {s.cap} {s.block_bytes}")
+            parts.append(f"{p.name} {p.kind} {p.columns} {p.history} {p.means}")
             if p.values or p.alert_fields:
                 parts.append(f"{p.values} {p.alert_fields}")
             if p.public:
@@ -207,14 +211,9 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
             allowed = allowed or "a processor that can be imported"
             faults.append(Fault(f"{where}.procesador", found, allowed))
             continue
-        try:
-            params = processor.param_values(bloque.parametros)
-        except ProcessorError as error:
-            for fault in str(error).split("; "):
-                key, _, rest = fault.partition(": ")
-                found, _, allowed = rest.removeprefix("found ").partition(", allowed ")
-                allowed = allowed or "a parameter of the processor"
-                faults.append(Fault(f"{where}.parametros.{key}", found, allowed))
+        wrong = list(number_faults(config, processor, index))
+        if wrong:
+            faults += wrong
             continue
         cap = min(bloque.per_block, bloque.entidades)
         block_bytes = bloque.max_size_mb * L.MIB
@@ -230,8 +229,9 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
         count = -(-bloque.entidades // cap)
         swarm = Swarm(
             len(swarms), bloque.id, bloque.canal, bloque.entidades, cap, block_bytes, first_block,
-            count, first_id, processor, tuple(params), bloque.repair.max_errores,
-            bloque.repair.min_fitness, bloque.umbral.limits, bloque.space,
+            count, first_id, processor, numbers(config, processor, index),
+            bloque.repair.max_errores, bloque.repair.min_fitness, bloque.umbral.limits,
+            bloque.space,
         )  # fmt: skip
         if bloque.space is not None and not processor.public:
             faults.append(
@@ -252,7 +252,71 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
         swarms.append(swarm)
     if faults:
         raise ConfigError(faults)
+    faults += _schedule_faults(config, Plan(tuple(swarms), np.concatenate(rows), offset))
+    if faults:
+        raise ConfigError(faults)
     return with_public(Plan(tuple(swarms), np.concatenate(rows), offset))
+
+
+def _schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
+    for index, entry in enumerate(config.schedule):
+        for path, value in entry.sets.items():
+            where = f"schedule[{index}].set[{json.dumps(path)}]"
+            try:
+                if not place_of(config, path).of_world:
+                    raise NotLive(f"path: found {path!r}, expected {IN_SCHEDULE}")
+                with_settings(plan, changed(config, path, value))
+            except NotLive as error:
+                found, _, allowed = str(error).removeprefix("path: found ").partition(", expected ")
+                yield Fault(where, found, allowed)
+            except ConfigError as error:
+                for fault in error.faults:
+                    yield Fault(where, fault.found, fault.allowed)
+
+
+def check_named(plan: Plan, place: Place) -> None:
+    """Raise NotLive for a parameter that the swarm's processor has not."""
+    if place.bloque is None or place.keys[0] != "parametros":
+        return
+    processor = plan.swarms[place.bloque].processor
+    known = [name for name, _ in processor.params]
+    if place.keys[1] not in known:
+        raise NotLive(
+            f"path: found {place.path!r}; {place.keys[1]}: not a parameter of {processor.name} "
+            f"(it has: {', '.join(known) or 'none'})"
+        )
+
+
+def with_setting(plan: Plan, path: str, value: Any) -> Plan:
+    """``plan`` with one setting changed that was checked before (``config.change``), its path as
+    it is kept."""
+    if path.startswith("globals."):
+        name = path.removeprefix("globals.")
+        swarms = [_with_global(swarm, name, float(value)) for swarm in plan.swarms]
+        return replace(plan, swarms=tuple(swarms))
+    ids = [s.id for s in plan.swarms if path.startswith(f"bloques.{s.id}.")]
+    name = max(ids, key=len)
+    section, _, key = path.removeprefix(f"bloques.{name}.").partition(".")
+    swarms = list(plan.swarms)
+    index = next(s.index for s in swarms if s.id == name)
+    swarm = swarms[index]
+    if section == "umbral":
+        swarms[index] = replace(swarm, umbral=limits_of(value))
+    elif section == "autoreparacion":
+        changes: dict[str, Any] = {key: float(value)}
+        swarms[index] = replace(swarm, **changes)
+    else:
+        place = [known for known, _ in swarm.processor.params].index(key)
+        params = (*swarm.params[:place], float(value), *swarm.params[place + 1 :])
+        swarms[index] = replace(swarm, params=params)
+    return replace(plan, swarms=tuple(swarms))
+
+
+def _with_global(swarm: Swarm, name: str, value: float) -> Swarm:
+    if name not in swarm.processor.globals:
+        return swarm
+    place = len(swarm.processor.params) + swarm.processor.globals.index(name)
+    return replace(swarm, params=(*swarm.params[:place], value, *swarm.params[place + 1 :]))
 
 
 def with_public(plan: Plan) -> Plan:
@@ -268,11 +332,22 @@ def with_public(plan: Plan) -> Plan:
 
 
 def with_settings(plan: Plan, config: Config) -> Plan:
-    """``plan`` with what of ``config`` may change under a living world (``config.effect``)."""
+    """``plan`` with what of ``config`` may change under a living world (``config.effect``).
+
+    Raises:
+        ConfigError: a parameter or a global that a processor can't take.
+    """
+    faults = [
+        fault
+        for swarm in plan.swarms
+        for fault in number_faults(config, swarm.processor, swarm.index)
+    ]
+    if faults:
+        raise ConfigError(faults)
     swarms = tuple(
         replace(
             swarm, max_errores=bloque.repair.max_errores, min_fitness=bloque.repair.min_fitness,
-            umbral=bloque.umbral.limits,
+            umbral=bloque.umbral.limits, params=numbers(config, swarm.processor, swarm.index),
         )
         for swarm, bloque in zip(plan.swarms, config.bloques, strict=True)
     )  # fmt: skip
@@ -309,7 +384,7 @@ def most_entities(processor: Processor, block_bytes: int) -> int:
 def block_layout_hash(swarm: Swarm) -> int:
     """What the columns of a swarm's blocks are, as 64 bits for their headers."""
     p = swarm.processor
-    return layout_hash(f"{L.BLOCK_LAYOUT} {swarm.cap} {swarm.block_bytes} {p.state} {p.history}")
+    return layout_hash(f"{L.BLOCK_LAYOUT} {swarm.cap} {swarm.block_bytes} {p.columns} {p.history}")
 
 
 def split_blocks(plan: Plan, workers: int) -> list[tuple[int, int]]:

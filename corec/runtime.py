@@ -87,6 +87,12 @@ class Runtime:
     """Who this instance is to the servers; None: it holds no lease."""
     info: dict[str, object] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
+    as_written: Config | None = None
+
+    @property
+    def written(self) -> Config:
+        """The configuration without what was set in the living world (``corec.world.settings``)."""
+        return self.as_written or self.config
 
     @property
     def control(self) -> Words:

@@ -19,6 +19,7 @@ from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.meeting import grid_of
 from corec.entities.plain import PlainEntity, PlainHistory
+from corec.entities.plain_compare import close_to, shown
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
 from corec.frames import (
@@ -91,6 +92,7 @@ class Block:
         lane_bytes: room for frames, a power of two; unless ``keep``, those nobody fetched with
             ``messages`` or ``row_frames`` are dropped when it is full.
         space: as in the config, for as many entities as it has cells.
+        globals: as in the config.
         memory: u8[Block.bytes_needed(processor)], and room for its public columns, to put the block
             into; fresh memory if left out.
 
@@ -115,6 +117,7 @@ class Block:
         lane_bytes: int = 1 << 20,
         keep: bool = False,
         space: Mapping[str, Any] | None = None,
+        globals: Mapping[str, float] | None = None,
         memory: NDArray[np.uint8] | None = None,
     ) -> None:
         if not 1 <= entities <= cap:
@@ -126,6 +129,8 @@ class Block:
             raise ValueError(str(faults[0]) if faults else "space: no field is public")
         values = processor.param_values(params or {})
         self.params = dict(zip((name for name, _ in processor.params), values, strict=True))
+        self.globals = dict(globals or {})
+        values += processor.global_values(self.globals)
         size = self.bytes_needed(processor, cap)
         place = place_block(processor, cap, size)
         assert place is not None
@@ -215,6 +220,8 @@ class Block:
             "valor": view.column("valor")[index],
         }  # fmt: skip
         state.update(self.params)
+        if self.processor.globals:
+            state["globals"] = self.globals
         state.update({f.name: view.column(f.name)[index] for f in self.processor.state})
         for k, name in enumerate(self.processor.means):
             state[f"mean_{name}"] = np.float32(view.number(L.D_MEAN0 + k))
@@ -237,6 +244,7 @@ def compare(
     params: Mapping[str, float] | None = None,
     rtol: float = 1e-4,
     space: Mapping[str, Any] | None = None,
+    globals: Mapping[str, float] | None = None,
 ) -> int:
     """Run ``processor`` compiled and as plain Python; returns how many calls were compared.
 
@@ -251,6 +259,7 @@ def compare(
             entity starting at another place.
         params: over the processor's defaults.
         space: as in the config, for as many entities as it has cells.
+        globals: as in the config.
         rtol: tolerance; Python's ``math`` computes in float64, the compiled form in float32.
 
     Raises:
@@ -258,7 +267,7 @@ def compare(
         ProcessorError: the processor can't be compiled, or its init fails.
     """
     block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0,
-                  space=space)  # fmt: skip
+                  space=space, globals=globals)  # fmt: skip
     given = [processor.reading(v) for v in values] if values is not None else []
     if processor.kind == "celu" and not given:
         drawn = np.random.default_rng(seed).normal(0.5, 0.2, (997, processor.width))
@@ -354,19 +363,19 @@ class _Plain:
             self._differ("failures", f"{failed} of {self.calls}", f"{len(self.failures)} ({said})")
         names = ["valor", *(f.name for f in self.processor.state)]
         for name in names:
-            if not _close(compiled[name], self.state[name], rtol):
+            if not close_to(compiled[name], self.state[name], rtol):
                 self._differ(name, compiled[name], self.state[name])
         for ring in self.processor.history:
             a, b = list(compiled[ring.name]), list(self.state[ring.name])
-            if len(a) != len(b) or not all(map(_close, a, b, [rtol] * len(a))):
+            if len(a) != len(b) or not all(map(close_to, a, b, [rtol] * len(a))):
                 self._differ(ring.name, [float(x) for x in a], [float(x) for x in b])
 
     def _differ(self, field: str, compiled: Any, plain: Any) -> None:
-        given = ", ".join(f"{name}={_text(value)}" for name, value in self.start.items())
+        given = ", ".join(f"{name}={shown(value)}" for name, value in self.start.items())
         fed = f" and the values {self.values}" if self.values else ""
         where = f"{self.processor.name}: entity {self.start['id']}, tick {self.start['tick']}"
         raise Difference(
-            f"{where}: {field}: compiled {_text(compiled)}, plain {_text(plain)}. "
+            f"{where}: {field}: compiled {shown(compiled)}, plain {shown(plain)}. "
             f"To step through it: PlainEntity({self.processor.function.__name__}, {given}){fed}"
         )
 
@@ -378,23 +387,10 @@ def _compare_init(block: Block, rtol: float) -> int:
         compiled = block.entity(i)
         start = {name: compiled[name] for name in ("id", "seed")} | {"tick": 0} | block.params
         start |= {f.name: f.default for f in block.processor.state}
+        if "globals" in compiled:
+            start["globals"] = compiled["globals"]
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
         plain = _Plain(block.processor, start)
         plain.run(function=block.processor.init)
         plain.check(compiled, 0, rtol)
     return block.n
-
-
-def _close(a: Any, b: Any, rtol: float) -> bool:
-    if np.asarray(a).dtype.kind != "f":
-        return bool(a == b)
-    x, y = float(a), float(b)
-    return x == y or abs(x - y) <= rtol * max(1.0, abs(x), abs(y))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping) or value is None:
-        return repr(value)
-    return repr(np.asarray(value).tolist())

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from corec.config.faults import Fault, found_text
+from corec.config.schedule import entry_faults
 from corec.config.servers import (
     DB_SCHEMES,
     DB_URL_ALLOWED,
@@ -34,6 +35,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
     return [
         *_rate_faults(raw.get("tick_hz")),
         *_bloque_faults(raw.get("bloques")),
+        *entry_faults(raw.get("schedule")),
         *_server_faults(
             "db_config", raw, ("dbname", "user", "host"), (), DB_SCHEMES, DB_URL_ALLOWED
         ),

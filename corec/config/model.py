@@ -17,6 +17,14 @@ from pydantic import (
 
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, cross_faults
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
+from corec.config.schedule import (
+    ENTRIES_MAX,
+    GLOBAL_ALLOWED,
+    GLOBALS_MAX,
+    GlobalName,
+    GlobalNumber,
+    Scheduled,
+)
 from corec.config.sections import (
     Autoreparacion,
     Checkpoint,
@@ -92,6 +100,20 @@ class Config(Section):
     )
     autoreparacion: Autoreparacion = key(
         "an object", "Repair settings, for the bloques without their own.", factory=Autoreparacion
+    )
+    globals: dict[GlobalName, GlobalNumber] = key(
+        f"an object of at most {GLOBALS_MAX} numbers by name",
+        "Numbers that every processor may read, as me.globals.NAME.",
+        item=GLOBAL_ALLOWED,
+        max_length=GLOBALS_MAX,
+        factory=dict,
+    )
+    schedule: tuple[Scheduled, ...] = key(
+        f"a list of at most {ENTRIES_MAX} objects with at or every, and set",
+        "What is set by itself, and at which ticks.",
+        (),
+        item="an object with at or every, and set",
+        max_length=ENTRIES_MAX,
     )
     modules: tuple[_Module, ...] = key(
         "a list of module names",

@@ -74,6 +74,12 @@ class Umbral(Section):
         return Limits(least, most, min(max(first, least), most))
 
 
+def limits_of(value: Any) -> Limits:
+    """The limits of an ``umbral`` as a file has it, which is known to be a right one."""
+    spelled = _spelled(value)
+    return (spelled if isinstance(spelled, Umbral) else Umbral.model_validate(spelled)).limits
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ from corec.control.protocol import ControlError
 
 CHANGE_FILE: Final = "change.json"
 RECORD_BYTES: Final = 8192
+SET_SIGNAL: Final = signal.SIGRTMIN
+"""To the supervisor, by its nucleus: take over what was set of the keys that processes read when
+they start. Its outcome is that of the change ``set``."""
 OUTCOMES_KEPT: Final = 8
 REASON_CHARS_MAX: Final = 1000
 WAIT_SECONDS_MAX: Final = 900.0

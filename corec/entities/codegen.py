@@ -52,9 +52,14 @@ def _put(processor: Processor, cap: int, copy: str, name: str, value: str) -> st
     return f"put_{dtype}({copy}, {place}, {value})"
 
 
+def _shared(processor: Processor) -> int:
+    """How many numbers it reads that are the same for a whole swarm."""
+    return len(processor.params) + len(processor.globals)
+
+
 def _scalars(processor: Processor, means: bool) -> list[str]:
     lines = [f"    p = f4_at(params, {PARAMS_MAX})"]
-    lines += [f"    p{k} = p[{k}]" for k in range(len(processor.params))]
+    lines += [f"    p{k} = p[{k}]" for k in range(_shared(processor))]
     if means and processor.means:
         lines.append(f"    m = f4_at(means, {MEANS_MAX})")
         lines += [f"    m{k} = m[{k}]" for k in range(len(processor.means))]
@@ -66,7 +71,7 @@ def _make(
     tick: str, met: list[str], kept: bool = False,
 ) -> str:  # fmt: skip
     values = ["first_id + i", f"int64({tick})", _get(processor, cap, source, "valor")]
-    values += [f"p{k}" for k in range(len(processor.params))]
+    values += [f"p{k}" for k in range(_shared(processor))]
     values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
     values += [
         f"reading.{f.name}" if kept and f.name in processor.kept

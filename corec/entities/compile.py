@@ -90,9 +90,10 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
-                processor.params, processor.means, processor.steps_max, processor.silence > 0,
-                processor.values, processor.alert_fields, processor.kept, meeting, cap,
-                numba.__version__, np.__version__, sys.version_info[:3])  # fmt: skip
+                processor.params, processor.globals, processor.means, processor.steps_max,
+                processor.silence > 0, processor.values, processor.alert_fields, processor.kept,
+                meeting, cap, numba.__version__, np.__version__,
+                sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init, processor.on_silence):
         for text in adapt.fingerprint(function):

@@ -65,6 +65,7 @@ class EntityType(types.Type):
             ("tick", types.int64),
             ("valor", types.float32),
             *((name, types.float32) for name, _ in processor.params),
+            *((f"globals.{name}", types.float32) for name in processor.globals),
             *((f"mean_{name}", types.float32) for name in processor.means),
         )
         self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
@@ -103,6 +104,14 @@ class HistoryType(types.Type):
         super().__init__(f"History({entity.name}.{ring})")
 
 
+class GlobalsType(types.Type):
+    """Numba type of ``me.globals``: the entity's pointer."""
+
+    def __init__(self, entity: EntityType) -> None:
+        self.entity = entity
+        super().__init__(f"Globals({entity.name})")
+
+
 class NeighboursType(types.IterableType):
     """Numba type of ``me.neighbours``: the entity's pointer (``near`` has what is done with it)."""
 
@@ -130,6 +139,7 @@ class _PointerModel(models.PrimitiveModel):
 register_model(EntityType)(_PointerModel)
 register_model(HistoryType)(_PointerModel)
 register_model(NeighboursType)(_PointerModel)
+register_model(GlobalsType)(_PointerModel)
 
 
 def _struct(context: Any, entity: EntityType) -> Any:
@@ -152,6 +162,8 @@ class _EntityAttributes(AttributeTemplate):
             return HistoryType(entity, name)
         if name in entity.seen:
             return entity.seen[name]
+        if name == "globals":
+            return GlobalsType(entity)
         if name == "activo":
             return types.boolean
         if name in DRAWS_OF or name == "entity":
@@ -170,12 +182,27 @@ class _EntityAttributes(AttributeTemplate):
 
 @lower_getattr_generic(EntityType)
 def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
-    if name in entity.rings or name == "neighbours":
+    if name in entity.rings or name in ("neighbours", "globals"):
         return pointer
     if name == "activo":
         return context.get_constant(types.boolean, True)  # who is not active does not run
     value = builder.load(member(context, builder, entity, pointer, name))
     return context.cast(builder, value, dict(entity.members)[name], entity.seen[name])
+
+
+@infer_getattr
+class _GlobalsAttributes(AttributeTemplate):
+    key = GlobalsType
+
+    def generic_resolve(self, found, name):
+        if f"globals.{name}" not in found.entity.seen:
+            raise TypingError(f"me.globals.{name} must be written so, in one expression")
+        return types.float32
+
+
+@lower_getattr_generic(GlobalsType)
+def _get_global(context: Any, builder: Any, found: GlobalsType, pointer: Any, name: str) -> Any:
+    return builder.load(member(context, builder, found.entity, pointer, f"globals.{name}"))
 
 
 @lower_setattr_generic(EntityType)

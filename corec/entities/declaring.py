@@ -17,7 +17,7 @@ from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""
 RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
-                             "entity", *DRAWS_OF})  # fmt: skip
+                             "entity", "globals", *DRAWS_OF})  # fmt: skip
 VALUE_DTYPE: Final = "f4"
 """Of each value of a reading: as a message carries it."""
 _NOT_NAMES: Final = frozenset({"id", "datos", "valor", "activo", "tick"})

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from corec import layout as L
+from corec.entities.fields import HistoryField
 from corec.entities.plain_near import Neighbours, Other, Seen
-from corec.entities.processor import HistoryField, Processor, unfit_text
+from corec.entities.processor import Processor, unfit_text
 from corec.kernels.draws import normal_reference, whole_reference
 from corec.kernels.philox import INV_2_24, word_reference
 
@@ -94,6 +95,20 @@ class PlainHistory:
         return self.values[index]
 
 
+class PlainGlobals:
+    """``me.globals``: numbers that are the same for all entities."""
+
+    def __init__(self, given: Mapping[str, float]) -> None:
+        self.__dict__.update({name: np.float32(value) for name, value in given.items()})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"me.globals.{name} can't be set by an entity")
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(self.__dict__) or "none"
+        raise AttributeError(f"me.globals.{name} is not one of the globals, which are: {known}")
+
+
 class PlainEntity:
     """``me`` for a processor called as an ordinary function.
 
@@ -104,6 +119,7 @@ class PlainEntity:
         others, space, origin: what it sees: the public columns of its whole swarm as the last tick
             left them (name → values in order of ids), the swarm's ``space`` as in the config, and
             the id of its first entity.
+        globals: the named numbers of the configuration.
         fields: state fields, parameters, ``mean_<field>`` and histories (a list, oldest first).
 
     Raises:
@@ -123,19 +139,21 @@ class PlainEntity:
         others: Mapping[str, Sequence[Any]] | None = None,
         space: Any = None,
         origin: int = 0,
+        globals: Mapping[str, float] | None = None,
         **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
         own.update(id=id, tick=tick, valor=np.float32(valor), activo=True)
         own.update(_seed=seed, _draw=draws)
         own["_seen"] = None if others is None else Seen(processor, space, others, origin)
+        own["globals"] = PlainGlobals(globals or {})
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
         own.update({f.name: stored(f.name, f.dtype, f.default) for f in processor.state})
         self.__dict__.update(own)
         for name, value in fields.items():
-            if name not in own or name.startswith("_"):
+            if name not in own or name.startswith("_") or name == "globals":
                 raise AttributeError(f"{processor.name} has no field or parameter {name!r}")
             ring = next((r for r in processor.history if r.name == name), None)
             if ring is not None:

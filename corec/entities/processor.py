@@ -28,12 +28,12 @@ from corec.entities.declaring import (
     reading_of,
 )
 from corec.entities.errors import ProcessorError as ProcessorError
+from corec.entities.fields import HISTORY_COUNT, HistoryField, StateField
+from corec.entities.globals_used import globals_used
 from corec.entities.silence import SILENCE_STATE
 
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 HISTORY_LENGTH_MAX: Final = 4096
-HISTORY_COUNT: Final = "i8"
-"""Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 STEPS_MAX: Final = 100_000_000
 """Loop steps of one call, unless the processor declares another number."""
@@ -44,38 +44,6 @@ def unfit_text(name: str, dtype: str) -> str:
     """What is raised when a number is stored in an integer field that can't hold it."""
     limits = np.iinfo(dtype)
     return f"a number that does not fit me.{name}, which is {dtype}: {limits.min} to {limits.max}"
-
-
-@dataclass(frozen=True)
-class StateField:
-    """One state column: NumPy ``dtype`` string and the value it starts with."""
-
-    name: str
-    dtype: str
-    default: float = 0.0
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one value."""
-        return int(np.dtype(self.dtype).itemsize)
-
-
-@dataclass(frozen=True)
-class HistoryField:
-    """A ring of the last ``length`` values of one entity (float32)."""
-
-    name: str
-    length: int
-
-    @property
-    def slots(self) -> int:
-        """Values the ring holds: the spare ones keep what a redo still has to read."""
-        return self.length + L.HISTORY_SPARE
-
-    @property
-    def count_field(self) -> str:
-        """Hidden i8 state field: values pushed so far."""
-        return f"{self.name}__n"
 
 
 @dataclass(frozen=True)
@@ -147,6 +115,16 @@ class Processor:
         """How many state fields a repair hands on: all but those that say what was read."""
         return len(self.state) - len(self.kept) - (len(SILENCE_STATE) if self.silence else 0)
 
+    @cached_property
+    def globals(self) -> tuple[str, ...]:
+        """The named numbers of the configuration that its functions read, ``me.globals.NAME``."""
+        return globals_used(self.function, self.init, self.on_silence)
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and type of each state field: what two worlds must have in common."""
+        return [(field.name, field.dtype) for field in self.state]
+
     @property
     def fields(self) -> tuple[StateField, ...]:
         """State fields in column order: the declared ones, then the history counters."""
@@ -199,6 +177,20 @@ class Processor:
         if faults:
             raise ProcessorError("; ".join(faults))
         return [float(given.get(name, default)) for name, default in self.params]
+
+    def global_values(self, given: Mapping[str, float]) -> list[float]:
+        """Those of the named numbers ``given`` that it reads, in the order of ``globals``.
+
+        Raises:
+            ProcessorError: it reads one that is not given.
+        """
+        for name in self.globals:
+            if name not in given:
+                known = ", ".join(given) or "none"
+                raise ProcessorError(
+                    f"{self.name} reads me.globals.{name}, the globals are: {known}"
+                )
+        return [float(given[name]) for name in self.globals]
 
 
 def _field(name: str, spec: Any, owner: str) -> StateField:

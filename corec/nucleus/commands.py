@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from corec import layout as L
+from corec.config.change import SHOWN
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, rate_allowed
-from corec.config.effect import effect_of
 from corec.control.protocol import ControlError, Request, brief
 from corec.control.status import committed_tick
 from corec.log import get_logger
@@ -27,6 +27,7 @@ from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
 from corec.nucleus.lease import Leases
+from corec.nucleus.setting import Setter
 from corec.nucleus.views import Views
 from corec.runtime import Runtime, float_to_word, word_to_float
 from corec.world.inspect import block, entity
@@ -45,16 +46,6 @@ _SNAPSHOT_SECONDS = 120.0
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
-def _when(path: object) -> str:
-    """How a key that can't be set takes effect."""
-    if path == "workers":
-        return "their number changes by: corec-ctl workers N"
-    try:
-        return f"this key changes {effect_of(path if isinstance(path, str) else '')}"
-    except KeyError:
-        return "there is no such key"
-
-
 class Commands:
     """The requests of one nucleus."""
 
@@ -66,6 +57,7 @@ class Commands:
         self.holder = holder
         self.leases = Leases(holder)
         self.events = checkpoints.events
+        self.settings = Setter(rt, holder, checkpoints.events)
         self.digests = Digester(rt, holder, checkpoints.aside)
         self.views = views
         self._stepping = asyncio.Lock()
@@ -214,24 +206,34 @@ class Commands:
         )
 
     async def do_set(self, args: Mapping[str, Any]) -> Any:
-        """Change ``tick_hz`` or ``carga`` of the world (not of the config file)."""
-        only(args, "path", "value")
+        """Change a key of the living world, or several after one tick (not of the config file)."""
+        only(args, "path", "value", "changes")
         self._not_while_draining()
+        if "changes" in args:
+            changes = args["changes"]
+            if not isinstance(changes, Mapping) or not changes or {"path", "value"} & set(args):
+                raise ControlError(
+                    f"changes: found {brief(changes)}, expected an object of values by path, alone",
+                    "bad_request",
+                )
+            return await self.settings.set(changes)
         path = args.get("path")
+        if path in ("tick_hz", "carga"):
+            return await self._set_word(path, args)
+        if not isinstance(path, str) or "value" not in args:
+            raise ControlError(f"path: found {brief(path)}, expected {SHOWN}", "bad_request")
+        value = args["value"]
+        return {"path": path, "value": value, **await self.settings.set({path: value})}
+
+    async def _set_word(self, path: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if path == "tick_hz":
             value = number(args, "value", 0.0, TICK_HZ_MAX, RATE_ALLOWED)
             if not rate_allowed(value):
                 raise ControlError(f"value: found {value}, expected {RATE_ALLOWED}", "bad_request")
             word = L.C_TICK_HZ
-        elif path == "carga":
-            allowed = "a number above 0 and at most 1"
-            value = number(args, "value", 5e-324, 1.0, allowed)
-            word = L.C_CARGA
         else:
-            raise ControlError(
-                f"path: found {brief(path)}, expected tick_hz or carga; {_when(path)}",
-                "bad_request",
-            )
+            value = number(args, "value", 5e-324, 1.0, "a number above 0 and at most 1")
+            word = L.C_CARGA
         before = word_to_float(self.rt.get(word))
         self.rt.set(word, float_to_word(value))
         tick = await self._takes_effect(f"{path} is set")

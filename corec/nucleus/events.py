@@ -27,9 +27,9 @@ class EventWriter:
 
     def emit(
         self, tipo: str, detalle: dict[str, Any], *, bloque: str | None = None,
-        entidad: int | None = None,
+        entidad: int | None = None, tick: int | None = None,
     ) -> bool:  # fmt: skip
-        """Publish one event of now; false when it was dropped.
+        """Publish one event of now, or of ``tick``; false when it was dropped.
 
         When the persister may have left, a stop being that far, an event is in the log alone: in
         the lane nobody would read it, and it would keep the world in memory.
@@ -39,7 +39,7 @@ class EventWriter:
             return False
         if self.dropped:
             detalle = {**detalle, "events_dropped_before": self.dropped}
-        tick = committed_tick(self.rt.get)
+        tick = committed_tick(self.rt.get) if tick is None else tick
         payload = encode(tipo, detalle, tick=tick, bloque=bloque, entidad=entidad)
         fits = len(payload) <= self.lane.max_payload
         if not fits or not self.lane.push(L.KIND_EVENT_FRAME, payload, tick=tick):

@@ -117,6 +117,7 @@ class CoreCNucleus:
         try:
             self.views.watch()
             self.errors.watch()
+            self.commands.settings.look()
         except (OSError, MemoryError) as error:
             if not self._blind:
                 log.warning("the nucleus can't look around: figures that are shown may be old",

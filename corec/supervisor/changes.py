@@ -7,6 +7,8 @@ ends the wish alone: ``step`` tells who asked, and ``Group.recover`` has everybo
 
 What changes, and in which order::
 
+    set       the nucleus has checked it, and written it into the world's settings · as reload, from
+              the sinks on
     reload    read and checked in a child · room for lanes · the sinks that it concerns start again,
               first, since ticks may wait for them · workers rest, if it concerns them · the rest
     workers   room for lanes · workers rest at a boundary · everybody starts again, blocks moved
@@ -36,9 +38,11 @@ from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.exits import EXIT_CONFIG
 from corec.supervisor.processes import Group, Member
+from corec.supervisor.signals import SET
 from corec.supervisor.telling import answer, begun, raise_event
 from corec.supervisor.upgrade import CHECK_SECONDS, check_command
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
+from corec.world import settings
 
 log = get_logger("corec.supervisor")
 
@@ -141,6 +145,8 @@ class Changes:
             self._begin("upgrade", "actualizacion", self._upgrade())
         elif number == signal.SIGUSR1:
             self._begin("reopen", "", self._reopen())
+        elif number == SET:
+            self._begin("set", "", self._set())
         else:
             more = 1 if number == signal.SIGTTIN else -1
             self._begin("workers", "trabajadores", self._resized(self.group.workers + more))
@@ -239,37 +245,52 @@ class Changes:
         """Take over what may change under a living world, or keep the old and say why."""
         self.group.forgive()
         self.hand.forgive()
-        before = self.config
+        before, entries = self.config, settings.read(self.rt)
         fresh, differs = yield from beside.work(
-            lambda: regroup.reloaded(before, self.wishes), "reading the configuration",
+            lambda: regroup.reloaded(before, self.wishes, entries), "reading the configuration",
             READ_SECONDS_MAX, self.group.forget,
         )  # fmt: skip
+        yield from self._change_over(fresh, differs)
+
+    def _set(self) -> Steps:
+        """Take over what was set of the keys that processes read when they start."""
+        entries = settings.read(self.rt)
+        yield from self._change_over(
+            self.rt.written, regroup.differing(self.config, self.rt.written, entries)
+        )
+
+    def _change_over(self, fresh: Config, differs: list[str]) -> Steps:
+        """From the configuration that the processes have to ``fresh``, as it is written."""
+        before = self.config
         if not differs:
-            log.info("reload: nothing changed")
+            log.info("nothing changed", change=self._change)
             self._done("nothing has changed")
             return
+        whole, _ = settings.effective(fresh, settings.read(self.rt))
         roles = regroup.concerned(differs)
         relog = any(path.partition(".")[0] == "log" for path in differs)
         workers = self.group.workers
         if "workers" in differs:
-            workers = worker_count(fresh)
+            workers = worker_count(whole)
             self._room_for(workers)
         if relog:
-            self._log_as(fresh)
+            self._log_as(whole)
         try:
-            yield from self._taken_over(fresh, roles, workers)
+            yield from self._taken_over(fresh, whole, roles, workers)
         except BaseException:
             self.rt.config = before
             if relog:
                 self._log_as(before)
             self.group.call_off(self._sinks(roles))
             raise
-        self.config = fresh
-        log.info("configuration reloaded", changed=differs)
+        self.config = self.rt.config
+        log.info("configuration changed", change=self._change, changed=differs)
         self._done(None, aceptada=True, claves=differs)
 
-    def _taken_over(self, fresh: Config, roles: frozenset[str], workers: int) -> Steps:
-        self.rt.config = fresh
+    def _taken_over(
+        self, fresh: Config, whole: Config, roles: frozenset[str], workers: int
+    ) -> Steps:
+        self.rt.config = whole
 
         def words() -> None:
             regroup.take_over(self.rt, fresh, self.group.tables)

@@ -57,9 +57,8 @@ class Face(Notes):
             f"{rt.plan.entidades:,} entities in {rt.plan.n_blocks:,} blocks, "
             f"{rt.get(L.C_WORKERS)} workers, from tick {world_tick(rt)}"
         )
-        for name, value in set_otherwise(rt).items():
-            said = getattr(rt.config, name)
-            self.note(f"{name} is {value:g}, as it was set; the configuration says {said:g}")
+        for name, (value, said) in set_otherwise(rt).items():
+            self.note(f"{name} is {value}, as it was set; the configuration says {said}")
         self.note(f"dashboard {rt.info['http_url']}/  metrics {rt.info['http_url']}/metrics")
 
     def status(self, rt: Runtime) -> None:

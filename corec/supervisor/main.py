@@ -221,7 +221,7 @@ class Supervisor:
         gc.enable()
         base = rt.get(L.C_BASE_TICK)
         self.keep_world = True  # whatever happens now, but for a clean end
-        changes = self.changes = Changes(self.config, self.wishes, rt, group, self._hand(group, rt))
+        changes = self.changes = Changes(rt.config, self.wishes, rt, group, self._hand(group, rt))
         drained: Drained | None = None
         try:
             group.start_all()

@@ -79,11 +79,11 @@ def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
     """
     folder = config.state_path / config.instance_id
     found, passed = survey(folder, read_head)
-    wanted = plan.fingerprint(config.seed)
+    wanted = shape(plan, config.seed)
     misfits: list[Checkpoint] = []
     chosen = None
     for one in found:
-        if one.head.get("fingerprint") != wanted:
+        if differences(one.head, wanted):
             misfits.append(one)
             continue
         whole = look(one.path, check_parts)

@@ -8,7 +8,7 @@ from typing import Final
 from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.effect import changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
-from corec.plan import with_settings
+from corec.plan import make_plan
 from corec.runtime import Runtime
 from corec.supervisor.wishes import Wishes
 from corec.world import settings
@@ -33,8 +33,11 @@ _CONCERNS: Final[dict[str, frozenset[str]]] = {
 section it stands in, and one without any is everybody's."""
 
 
-def reloaded(old: Config, wishes: Wishes) -> tuple[Config, list[str]]:
-    """The configuration file read again, and the paths of the keys that differ.
+def reloaded(
+    old: Config, wishes: Wishes, entries: settings.Entries
+) -> tuple[Config, list[str]]:  # fmt: skip
+    """The configuration file read again, as it is written, and the paths of the keys that differ
+    from ``old``, which the processes have, with what was set.
 
     Raises:
         ConfigError: it is faulty, or changes what can't change under a living world.
@@ -42,14 +45,23 @@ def reloaded(old: Config, wishes: Wishes) -> tuple[Config, list[str]]:
     assert wishes.config_path is not None
     fresh = load_config(wishes.config_path, overrides=wishes.overrides)
     check_loadable(fresh)
-    differs = list(changed(old.public_dict(), fresh.public_dict()))
+    differs = differing(old, fresh, entries)
     fixed = [path for path in differs if not is_live(path)]
     if fixed:
         raise ConfigError([
             Fault(path, "a change under a living world", f"a change {effect_of(path)}")
             for path in fixed
         ])  # fmt: skip
+    make_plan(settings.effective(fresh, entries)[0])  # its parameters, globals, schedule
     return fresh, differs
+
+
+def differing(old: Config, fresh: Config, entries: settings.Entries) -> list[str]:
+    """The paths of the keys that differ between ``old``, which the processes have, and ``fresh``,
+    both with what was set."""
+    whole, _ = settings.effective(fresh, entries)
+    was = settings.with_world(old, entries)
+    return list(changed(was.public_dict(), whole.public_dict()))
 
 
 def concerned(differs: Iterable[str]) -> frozenset[str]:
@@ -73,8 +85,7 @@ def _readers(path: str) -> frozenset[str]:
 
 
 def take_over(rt: Runtime, after: Config, tables: Tables) -> None:
-    """What of ``after``, which is ``rt.config`` now, lies in memory. The nucleus is gone meanwhile,
-    so its words have one writer; the workers are at rest where the swarms' settings change."""
-    rt.plan = with_settings(rt.plan, after)
-    settle(tables.swarms, rt.plan)
-    settings.settle(rt)
+    """What of ``after``, as it is written, lies in memory. The nucleus is gone meanwhile, so its
+    words have one writer; the workers are at rest where the swarms' settings change."""
+    settings.settle(rt, after)
+    settle(tables.swarms, tables.params, rt.plan)

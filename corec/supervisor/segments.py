@@ -58,7 +58,7 @@ def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
 def bytes_needed(plan: Plan, lanes: int) -> int:
     """Bytes of tmpfs that the instance takes."""
     lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(plan, lanes).values())
-    return plan.world_bytes + lanes_bytes + L.control_words(WORKERS_MAX) * 8 + 3 * 4096
+    return plan.world_bytes + lanes_bytes + L.control_bytes(WORKERS_MAX) + 3 * 4096
 
 
 def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
@@ -168,7 +168,7 @@ def create(
         half,
         kind="corec control",
         layout_hash=L.CONTROL_LAYOUT_HASH,
-        payload_bytes=L.control_words(WORKERS_MAX) * 8,
+        payload_bytes=L.control_bytes(WORKERS_MAX),
         epoch=epoch,
     )
     words = control.words
@@ -327,7 +327,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
         slot = rt.slot(index)
         slot.set(L.S_UP, 0)
         slot.set(L.S_STATE, L.PROC_STARTING)
-    settings.settle(rt)  # of an upgrade, too: it reads the configuration anew
+    settings.settle(rt, rt.written)  # of an upgrade, too: it reads the configuration anew
     if keep_control:
         return
     rt.set(L.C_BASE_TICK, world_tick(rt))

@@ -29,12 +29,14 @@ from corec.control.discover import (
 from corec.control.fallback import status_of
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
+from corec.control.setting import change_settings
 from corec.control.status import committed_tick
 from corec.plan import Plan, Swarm
 from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
 from corec.view.reading import Digest, Readable, Words
+from corec.view.settings import changes_of
 from corec.world.columns import Apart, read_columns
 
 TRY_SECONDS: Final = 0.03
@@ -212,17 +214,13 @@ class Attached(Readable):
 
     def set(self, path: str, value: Any = None, /, **parametros: float) -> int:
         """Change a setting of the running instance, as ``corec-ctl set``; for parameters also
-        ``set("ID", NAME=0.1)``. Returns the tick after which it counts.
+        ``set("ID", NAME=0.1)``, all of them after one tick. Returns the tick after which it counts.
 
         Raises:
             ValueError: it can't be changed live, or the value is impossible. ControlError,
             Unreachable: the instance stops, or does not answer.
         """
-        changes = {f"bloques.{path}.parametros.{name}": one for name, one in parametros.items()}
-        tick = 0
-        for one_path, one in (changes or {path: value}).items():
-            tick = int(self._ask("set", path=one_path, value=one)["after_tick"])
-        return tick
+        return change_settings(self._running(), changes_of(path, value, parametros))
 
     def snapshot(self, timeout: float = SNAPSHOT_SECONDS) -> Path:
         """Make a checkpoint, as ``corec-ctl snapshot``; its file, which ``corec.World(config,

@@ -5,28 +5,21 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, SupportsIndex
+from typing import Any, Final, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from corec.config import Config, load_config, parse_config
-from corec.config.effect import effect_of
-from corec.config.load import with_overrides
-from corec.config.model import revealed
+from corec.config.change import NotLive, changed, kept_value, place_of, value_at
 from corec.config.parse import read_json
-from corec.entities.processor import Processor, ProcessorError
-from corec.plan import Plan, with_settings
+from corec.entities.processor import Processor
+from corec.plan import Plan, check_named, with_settings
 from corec.project import HOME
+from corec.world.live import Live, Since
 
 NAME: Final = "world"
 """``instance_id`` where a dict has none: nobody else will see it."""
-_LIVE: Final = ("umbral", "umbral.min", "umbral.max", "autoreparacion.max_errores")
-_ALLOWED: Final = (
-    "carga, bloques.ID.umbral, bloques.ID.umbral.min, bloques.ID.umbral.max, "
-    "bloques.ID.autoreparacion.max_errores or bloques.ID.parametros.NAME"
-)
 
 
 def configured(
@@ -98,69 +91,68 @@ def _plain(value: Any, processors: dict[str, Processor]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def changed_by(
-    config: Config, plan: Plan, path: str, value: Any, parametros: Mapping[str, Any]
-) -> tuple[Config, Plan]:
-    """What both are after a change; nothing is changed in place.
+def changes_of(path: str, value: Any, parametros: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``set(path, value)`` or ``set(ID, NAME=value, …)`` asks for, as values by path.
 
     Raises:
-        ValueError: the key can't be changed in a living world.
-        ConfigError: the value is impossible.
+        ValueError: a value and parameters.
     """
-    if parametros:
-        if value is not None:
-            raise ValueError("set: found a value and parameters, expected one of both")
-        changes = {f"bloques.{path}.parametros.{name}": one for name, one in parametros.items()}
-    else:
-        changes = {path: value}
-    for one_path, one in changes.items():
-        config = _changed(config, one_path, _plain(one, {}))
-    plan = with_settings(plan, config)
-    swarms = []
-    for swarm, bloque in zip(plan.swarms, config.bloques, strict=True):
-        try:
-            params = tuple(swarm.processor.param_values(bloque.parametros))
-        except ProcessorError as error:
-            raise ValueError(f"bloques.{swarm.id}.parametros.{error}") from None
-        swarms.append(replace(swarm, params=params))
-    return config, replace(plan, swarms=tuple(swarms))
+    if not parametros:
+        return {path: _plain(value, {})}
+    if value is not None:
+        raise ValueError("set: found a value and parameters, expected one of both")
+    return {f"bloques.{path}.parametros.{key}": _plain(one, {}) for key, one in parametros.items()}
 
 
-def _changed(config: Config, path: str, value: Any) -> Config:
-    if path == "carga":
-        return with_overrides(config, {"carga": value if value is not None else "nothing"})
-    ids = [one.id for one in config.bloques if path.startswith(f"bloques.{one.id}.")]
-    if not ids:
-        raise ValueError(_refusal(config, path))
-    name = max(ids, key=len)
-    rest = path.removeprefix(f"bloques.{name}.")
-    section, _, key = rest.partition(".")
-    if rest not in _LIVE and not (section == "parametros" and key):
-        raise ValueError(_refusal(config, path, f"bloques[].{rest}"))
-    dumped = revealed(config.model_dump(by_alias=True, exclude_unset=True))
-    assert isinstance(dumped, dict)
-    bloques = [dict(one) for one in dumped["bloques"]]
-    index = [one.id for one in config.bloques].index(name)
-    whole = config.bloques[index].model_dump(by_alias=True)  # with what the common settings gave it
-    bloques[index][section] = _merged(whole.get(section), key, value) if key else value
-    return with_overrides(config, {"bloques": bloques})
+class Changed(NamedTuple):
+    """What ``changed_by`` makes."""
+
+    config: Config
+    plan: Plan
+    kept: dict[str, Since]
+    """What of it the entities' run reads, by the path as it is kept."""
+    events: list[dict[str, Any]]
 
 
-def _merged(section: Any, key: str, value: Any) -> dict[str, Any]:
-    """``section``, an object or an umbral that does not move, with one key changed."""
-    if not isinstance(section, Mapping):
-        section = {"min": section, "max": section}
-    return {**section, key: value}
+def changed_by(
+    config: Config, plan: Plan, live: Live, changes: Mapping[str, Any], tick: int
+) -> Changed:
+    """What is after ``changes``, which count after ``tick``; nothing is changed in place.
+
+    Raises:
+        ValueError: a key can't be changed in a living world.
+        ConfigError: a value is impossible.
+    """
+    kept: dict[str, Since] = {}
+    events = []
+    for path, value in changes.items():
+        if path == "tick_hz":
+            raise NotLive("path: found 'tick_hz'; this world ticks when run or tick is called")
+        if path == "carga":
+            now, before = value, config.carga
+        else:
+            place = place_of(config, path)
+            check_named(plan, place)
+            before = live.value(place, tick) if place.of_world else value_at(config, place)
+            before = kept[place.path].value if place.path in kept else before
+            now = kept_value(before, place, value)
+            if place.of_world:
+                kept[place.path] = Since(tick + 1, now)
+        detail = {"path": path, "value": now, "before": before, "after_tick": tick}
+        events.append(_event(tick, detail))
+        config = changed(config, path, value)
+    return Changed(config, with_settings(plan, config), kept, events)
 
 
-def _refusal(config: Config, path: str, known_as: str | None = None) -> str:
-    if path == "tick_hz":
-        when = "this world ticks when run or tick is called"
-    elif path.startswith("bloques.") and known_as is None:
-        when = "the bloques are " + ", ".join(one.id for one in config.bloques)
-    else:
-        try:
-            when = f"this key changes {effect_of(known_as or path)}"
-        except KeyError:
-            when = "there is no such key"
-    return f"path: found {path!r}, expected {_ALLOWED}; {when}"
+def firing_events(live: Live, tick: int) -> list[dict[str, Any]]:
+    """The events of what the schedule changes for ``tick``."""
+    return [
+        _event(tick, {"path": one.path, "value": one.value, "before": one.before,
+                      "after_tick": tick - 1, "by": "schedule"})
+        for one in live.firings((tick, -1), tick)
+    ]  # fmt: skip
+
+
+def _event(tick: int, detail: dict[str, Any]) -> dict[str, Any]:
+    return {"tick": tick, "tipo": "setting_changed", "bloque": None, "entidad": None,
+            "detalle": detail}  # fmt: skip

@@ -21,25 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.config import Config
+from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
-from corec.plan import Plan, Swarm, make_plan
+from corec.plan import Plan, Swarm, make_plan, with_settings
 from corec.view.alert import Alerts
 from corec.view.emitted import Emitted
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words
-from corec.view.settings import changed_by, configured
+from corec.view.settings import changed_by, changes_of, configured, firing_events
 from corec.view.writing import check_field, readings_of, spread, write_field
-from corec.world.checkpoint import CheckpointRefused
+from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
 from corec.world.digest import digest_of
+from corec.world.live import Live, Since
 from corec.world.restore import check_parts, load_checkpoint
+from corec.world.settings import effective, entries_in, since
 from corec.world.shape import differences, shape
-from corec.world.tables import make_tables, settle
+from corec.world.tables import make_tables
 from corec.world.ticker import Ticker
 
 
@@ -68,8 +71,9 @@ class World(Readable):
         if checkpoint is None:
             create_world(self._plan, self._pages(), self._tables, checked.seed, _ignore)
         else:
-            path = Path(checkpoint)
-            self._go_on_from(_restored(path, self._plan, checked.seed, self._pages()))
+            found = _restored(Path(checkpoint), self._plan, checked.seed, self._pages())
+            self._take_over(found.head)
+            self._go_on_from(found.tick)
 
     def _hold(self, config: Config, plan: Plan) -> None:
         """Zeroed memory for a world of ``plan``, and what ticks it."""
@@ -77,6 +81,9 @@ class World(Readable):
         self._memory: NDArray[np.uint8] | None = zeroed(plan.world_bytes)
         self._tables = make_tables(plan, self._memory)
         self._ticker = Ticker.of(config, plan, self._tables)
+        self._live = Live(config, plan)
+        self._given: dict[str, Since] = {}
+        self._changes: list[dict[str, Any]] = []
         self._emitted = Emitted(plan)
         self._failed = Failed(plan, self._tables)
         self._ticks = 0
@@ -87,6 +94,8 @@ class World(Readable):
         self._world()
         twin = World.__new__(World)
         twin._hold(self._config, self._plan)
+        twin._live, twin._given = Live(self._live.config, self._live.plan), dict(self._given)
+        twin._live.take(twin._given)
         copy_blocks(self._plan, self._pages(), twin._pages())
         twin._go_on_from(self._ticks)
         return twin
@@ -95,6 +104,18 @@ class World(Readable):
         """The blocks are as ``tick`` left them; what follows from them is not there yet."""
         self._ticks = tick
         show_range(self._tables.blocks, self._tables.swarms, 0, self._plan.n_blocks)
+
+    def _take_over(self, head: Mapping[str, Any]) -> None:
+        """What had been set in the world of a checkpoint, where the configuration is still as it
+        was then."""
+        value, said = head.get("settings", {}).get("carga", (None, None))
+        if value is not None and said == self._config.carga:
+            self._config = changed(self._config, "carga", value)
+        self._config, entries = effective(self._config, entries_in(head))
+        self._plan = with_settings(self._plan, self._config)
+        self._given = since(entries)
+        self._live.take(self._given)
+        self._ticker.follow(self._config)
 
     def _pages(self) -> NDArray[np.uint8]:
         if self._memory is None:
@@ -164,6 +185,8 @@ class World(Readable):
         """One tick; of the ``last`` one of a call the messages are kept."""
         self._ticker.targs[K.T_TICK] = self._ticks + 1
         self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
+        if self._live.settle(self._tables, self._ticks + 1):
+            self._changes += firing_events(self._live, self._ticks + 1)
         emitted = self._emitted
         emitted.begin()
         at = 0
@@ -179,10 +202,11 @@ class World(Readable):
         return self._emitted.messages()
 
     def events(self) -> list[dict[str, Any]]:
-        """What happened, oldest first: each repair, as in the table ``eventos``; the last million
-        of them."""
+        """What happened, oldest first: each repair, the last million of them, and each change of a
+        setting, as in the table ``eventos``."""
         self._world()
-        return self._emitted.events()
+        found = self._changes + self._emitted.events()
+        return sorted(found, key=lambda event: int(event["tick"]))
 
     def alerts(self, group: str) -> Alerts:
         """What processors with ``alerts=True`` emitted and this group has not had yet, as of an
@@ -205,10 +229,10 @@ class World(Readable):
         tick, digits = digest_of(*self._world())
         return Digest(digits, tick)
 
-    def set(self, path: str, value: Any = None, /, **parametros: float) -> None:
-        """Change a setting; it counts from the next tick on.
+    def set(self, path: str, value: Any = None, /, **parametros: float) -> int:
+        """Change a setting; it counts from the next tick on. Returns the tick after which it does.
 
-        ``set("carga", 0.5)``, ``set("bloques.ID.umbral", "nunca")``,
+        ``set("carga", 0.5)``, ``set("globals.beta", 0.2)``, ``set("bloques.ID.umbral", "nunca")``,
         ``set("bloques.ID.autoreparacion.max_errores", 0.2)``,
         ``set("bloques.ID.parametros.NAME", 0.1)``; for parameters also ``set("ID", NAME=0.1)``.
 
@@ -216,12 +240,14 @@ class World(Readable):
             ValueError: it can't be changed in a living world. ConfigError: the value is impossible.
         """
         self._world()
-        config, plan = changed_by(self._config, self._plan, path, value, parametros)
-        self._config, self._plan = config, plan
-        self._ticker.fargs[K.F_CARGA] = config.carga
-        settle(self._tables.swarms, plan)
-        for one in plan.swarms:
-            self._tables.params[one.index, : len(one.params)] = one.params
+        changes = changes_of(path, value, parametros)
+        found = changed_by(self._config, self._plan, self._live, changes, self._ticks)
+        self._config, self._plan = found.config, found.plan
+        self._given |= found.kept
+        self._changes += found.events
+        self._live.take(self._given)
+        self._ticker.follow(found.config)
+        return self._ticks
 
     def write(
         self, swarm: str | None = None, ids: Iterable[int] | None = None, **fields: Any
@@ -265,14 +291,14 @@ class World(Readable):
         return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}{wrong}>"
 
 
-def _restored(path: Path, plan: Plan, seed: int, memory: NDArray[np.uint8]) -> int:
-    """Load a checkpoint; its tick. Raises CheckpointRefused; OSError when it can't be read."""
+def _restored(path: Path, plan: Plan, seed: int, memory: NDArray[np.uint8]) -> Checkpoint:
+    """Load a checkpoint. Raises CheckpointRefused; OSError when it can't be read."""
     checkpoint = check_parts(path)
     differs = differences(checkpoint.head, shape(plan, seed))
     if differs:
         raise CheckpointRefused(f"{path}: does not fit the configuration: {'; '.join(differs)}")
     load_checkpoint(checkpoint, plan, memory)
-    return checkpoint.tick
+    return checkpoint
 
 
 def _ignore(done: int, total: int) -> None:

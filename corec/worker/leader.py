@@ -2,7 +2,8 @@
 
 The words of lines 3 to 5 of the control segment are its own. Order of its stores for tick T:
 
-    C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA of T & 3   what T takes in; T−3's values are nobody's now
+    C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA,           what T takes in; T−3's values are nobody's now
+    C_CUT_SETTINGS of T & 3
     in-position table, copy T & 1                 what the world will have applied with T
     tail of in.lane                               T−1 is committed everywhere, its readings are done
                                                   (earlier while the world is paused)

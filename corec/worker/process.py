@@ -25,6 +25,9 @@ from corec.runtime import Runtime, word_to_float
 from corec.worker import steps
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling
+from corec.world import settings
+from corec.world.live import Live
+from corec.world.settings import since
 from corec.world.tables import Tables
 from corec.world.ticker import Ticker
 from shm.atomics import spin_until_at_least
@@ -45,6 +48,8 @@ class Worker:
         self.bell = rt.doorbells[L.SLOT_WORKER0 + k]
         lo, hi = split_blocks(rt.plan, workers)[k]
         self.ticker = Ticker.of(rt.config, rt.plan, tables, lo, hi)
+        self.live = Live(rt.config, rt.plan)
+        self.revision = -1
         self.leader = Leader(rt, workers) if k == 0 else None
         self.telling = Telling(rt, tables, k)
         self.woken = asyncio.Event()
@@ -137,6 +142,11 @@ class Worker:
             ticker.take(rt.inbox.data, start, end)
         else:
             ticker.give_nothing()
+        revision = rt.get(L.C_CUT_SETTINGS + (tick & 3))
+        if revision != self.revision:
+            self.live.take(since(settings.read(rt, revision)))
+            self.revision = revision
+        self.live.settle(self.tables, tick)
         out, rows = rt.out[self.k], rt.rows[self.k]
         at = ticker.lo
         waited = computed = 0

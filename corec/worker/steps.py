@@ -66,6 +66,8 @@ def _note_cut(control: Words, tick: int, cut: int, unix_ns: int) -> None:
     store_release(control, L.C_CUT + (tick & _3), cut)
     store_release(control, L.C_TICK_UNIX_NS + (tick & _3), unix_ns)
     store_release(control, L.C_CUT_CARGA + (tick & _3), load_acquire(control, L.C_CARGA))
+    settings = load_acquire(control, L.C_SETTINGS)
+    store_release(control, L.C_CUT_SETTINGS + (tick & _3), settings)
     process_kill_point(K_AFTER_CUT)
 
 
@@ -78,7 +80,7 @@ def _let_go(control: Words, tick: int) -> None:
 
 @compiled(types.void(WORDS, types.int64, types.uint64, types.uint64))
 def note_cut(control: Words, tick: int, cut: int, unix_ns: int) -> None:
-    """What ``tick`` takes in: readings up to position ``cut``, its time and its carga."""
+    """What ``tick`` takes in: readings up to position ``cut``, its time, what was set."""
     _note_cut(control, tick, cut, unix_ns)
 
 

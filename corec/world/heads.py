@@ -20,7 +20,7 @@ from corec.world.counts import by_slot
 from corec.world.kept import survey
 from corec.world.packing import shape_of
 from corec.world.restore import check_parts
-from corec.world.settings import in_head
+from corec.world.settings import in_head, set_in_head
 
 
 class Applied(NamedTuple):
@@ -61,6 +61,7 @@ def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
         "in_positions": _in_positions(rt, tick),
         "counts": by_slot(rt),
         "settings": in_head(rt),
+        "set": set_in_head(rt),
         "lanes": {
             "in": rt.inbox.head,
             "out": [lane.head for lane in rt.out],

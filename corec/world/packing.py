@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.entities.processor import HistoryField, Processor, StateField
+from corec.entities.fields import HistoryField, StateField
+from corec.entities.processor import Processor
 from corec.kernels import snapshot as K
 from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
 
@@ -97,16 +98,18 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
             "block_bytes": s.block_bytes,
             "procesador": s.processor.name,
             "kind": s.processor.kind,
-            "state": [[f.name, f.dtype] for f in s.processor.state],
+            "state": [list(column) for column in s.processor.columns],
             "history": [[h.name, h.length] for h in s.processor.history],
             "means": list(s.processor.means),
-            "parametros": {
-                name: value for (name, _), value in zip(s.processor.params, s.params, strict=True)
-            },
         }
         | ({"public": list(s.processor.public), "space": _space(s)} if s.meeting else {})
         for s in plan.swarms
     ]
+
+
+def columns_in(shape: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``shape`` without what older versions wrote into it and decides no column."""
+    return [{name: one[name] for name in one if name != "parametros"} for one in shape]
 
 
 def _space(s: Swarm) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from corec.plan import Plan
 from corec.world.checkpoint import PLAIN, STATE, Checkpoint, CheckpointRefused, Contents, Part
 from corec.world.create import write_headers
 from corec.world.digest import Digest, WorldMoved
-from corec.world.packing import Packing, part_of_plan, plan_of, shape_of
+from corec.world.packing import Packing, columns_in, part_of_plan, plan_of, shape_of
 
 
 def check_parts(path: Path) -> Checkpoint:
@@ -44,7 +44,7 @@ def load_checkpoint(
     """
     with Contents(checkpoint.path) as contents:
         head = contents.head()
-        if head["swarms"] != shape_of(plan):
+        if columns_in(head["swarms"]) != columns_in(shape_of(plan)):
             raise contents.refuse("its blocks have other columns than those configured")
         _load_parts(contents, head, plan, world, progress)
     write_headers(plan, world)

@@ -1,12 +1,25 @@
 """What may be set while a world ticks is part of that world: it goes on so after a restart.
 
-A setting has two words: the value that counts (the nucleus', and at a start or a reload, while
-there is none, the supervisor's) and what the configuration said when that began to count (the
-supervisor's). As long as the configuration says the same, a value that was set stays; who changes
-the configuration, or its option on the command line, means that. A new world begins with it.
+``tick_hz`` and ``carga`` have two words each: the value that counts (the nucleus', and at a start
+or a reload, while there is none, the supervisor's) and what the configuration said when that began
+to count (the supervisor's). As long as the configuration says the same, a value that was set stays;
+who changes the configuration, or its option on the command line, means that. A new world begins
+with it. Order of the stores: the value, then what was configured. A start that is killed between
+the two is followed by one that finds the old word still, and does the same again.
 
-Order of the stores: the value, then what was configured. A start that is killed between the two is
-followed by one that finds the old word still, and does the same again.
+Every other key that was set is an ``Entry`` of one JSON object, of which control.seg has two
+copies at its end, each after its length; revision r, the word ``C_SETTINGS``, names copy r & 1::
+
+    nucleus   holds the world after tick T (every worker has committed T, nobody runs T + 1);
+              writes the other copy, with T + 1 as the first tick of what is new; stores
+              C_SETTINGS = r + 1; lets the world go on
+    leader    C_CUT_SETTINGS of T + 1 = C_SETTINGS, before it lets T + 1 go
+    workers   read copy C_CUT_SETTINGS & 1 when it is another revision than their last
+
+A tick that runs again after a kill finds its revision in ``C_CUT_SETTINGS``. The copy that a
+revision overwrites is that of two revisions before, and every tick of that one is committed, since
+the world was held in between. Killed before C_SETTINGS is stored, nothing was set. The supervisor
+writes it in the same way at a start or a reload, while there is no nucleus and nobody ticks.
 """
 
 from __future__ import annotations
@@ -14,9 +27,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from corec import layout as L
-from corec.config import Config
+from corec.config import Config, ConfigError
+from corec.config.change import NotLive, changed, place_of, plain, value_at
+from corec.plan import with_settings
 from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.world.live import Since
+from shm.killpoint import kill_point
+
+HEAD_BYTES: Final = 8
 
 
 class Setting(NamedTuple):
@@ -33,13 +54,122 @@ SETTINGS: Final = (
 )
 
 
-def settle(rt: Runtime) -> None:
-    """Take over what the configuration says where it is not what it said before."""
+class Entry(NamedTuple):
+    """A key that was set."""
+
+    value: Any
+    configured: Any
+    """What the configuration said then; when it says something else, that is meant."""
+    tick: int
+    """The first tick that runs with it."""
+    revision: int
+    asked: str
+    """The path as it was asked for; it may be a part of what is kept."""
+    before: Any
+
+
+Entries = dict[str, Entry]
+
+
+class TooMany(ValueError):
+    """What was set does not fit; nothing was changed."""
+
+
+def read(rt: Runtime, revision: int | None = None) -> Entries:
+    """What was set, by path as it is kept; of the revision that counts from the next tick on."""
+    if revision is None:
+        revision = rt.get(L.C_SETTINGS)
+    if revision == 0:
+        return {}
+    copy = _copy(rt, revision)
+    size = int.from_bytes(copy[:HEAD_BYTES].tobytes(), "little")
+    found = orjson.loads(copy[HEAD_BYTES : HEAD_BYTES + size].tobytes())
+    return {path: Entry(*entry) for path, entry in found.items()}
+
+
+def write(rt: Runtime, entries: Mapping[str, Entry]) -> int:
+    """All that was set, as the next revision; see above for when it may be called.
+
+    Raises:
+        TooMany: nothing was changed.
+    """
+    text = orjson.dumps({path: list(entry) for path, entry in entries.items()})
+    if len(text) > L.SETTINGS_BYTES - HEAD_BYTES:
+        raise TooMany(
+            f"found {len(text)} bytes of settings, expected at most "
+            f"{L.SETTINGS_BYTES - HEAD_BYTES}; write some into the configuration and reload"
+        )
+    revision = rt.get(L.C_SETTINGS) + 1
+    copy = _copy(rt, revision)
+    copy[HEAD_BYTES : HEAD_BYTES + len(text)] = bytearray(text)
+    copy[:HEAD_BYTES] = bytearray(len(text).to_bytes(HEAD_BYTES, "little"))
+    kill_point("settings.written")
+    rt.set(L.C_SETTINGS, revision)
+    kill_point("settings.counts")
+    return revision
+
+
+def _copy(rt: Runtime, revision: int) -> Any:
+    payload = rt.control_segment.payload
+    start = payload.size - (2 - (revision & 1)) * L.SETTINGS_BYTES
+    return payload[start : start + L.SETTINGS_BYTES]
+
+
+def of_world(path: str) -> bool:
+    """Whether the blocks' kernels read the key kept at ``path``."""
+    return path.startswith(("bloques.", "globals."))
+
+
+def since(entries: Mapping[str, Entry]) -> dict[str, Since]:
+    """What ``corec.world.live`` takes."""
+    return {path: Since(one.tick, one.value) for path, one in entries.items() if of_world(path)}
+
+
+def effective(config: Config, entries: Mapping[str, Entry]) -> tuple[Config, Entries]:
+    """``config`` with what was set, and those entries that still count: what the configuration says
+    otherwise by now, or has no more, is not among them."""
+    kept: Entries = {}
+    whole = config
+    for path, entry in entries.items():
+        try:
+            if plain(value_at(config, place_of(config, path))) != entry.configured:
+                continue
+            whole = changed(whole, path, entry.value)
+        except (NotLive, ConfigError):
+            continue  # there is no such bloque, parameter or value any more
+        kept[path] = entry
+    return whole, kept
+
+
+def with_world(config: Config, entries: Mapping[str, Entry]) -> Config:
+    """``config``, which processes were started with, and what of the blocks' was set since."""
+    for path, entry in entries.items():
+        try:
+            if place_of(config, path).of_world:
+                config = changed(config, path, entry.value)
+        except (NotLive, ConfigError):
+            continue
+    return config
+
+
+def settle(rt: Runtime, config: Config) -> None:
+    """Take over what ``config``, the configuration as it is written, says where it is not what it
+    said before; ``rt`` has it afterwards, with what was set. Nobody ticks, there is no nucleus.
+
+    Raises:
+        ConfigError: a processor can't take a parameter or a global.
+    """
     for name, word, configured in SETTINGS:
-        wanted = float_to_word(_configured(rt.config, name))
+        wanted = float_to_word(_configured(config, name))
         if rt.get(configured) != wanted:
             rt.set(word, wanted)
             rt.set(configured, wanted)
+    entries = read(rt)
+    whole, kept = effective(config, entries)
+    rt.plan = with_settings(rt.plan, whole)
+    rt.config, rt.as_written = whole, config
+    if kept != entries:
+        write(rt, kept)
 
 
 def restore(rt: Runtime, head: Mapping[str, Any]) -> None:
@@ -50,6 +180,21 @@ def restore(rt: Runtime, head: Mapping[str, Any]) -> None:
             value, said = kept[name]
             rt.set(word, float_to_word(float(value)))
             rt.set(configured, float_to_word(float(said)))
+    entries = entries_in(head)
+    if entries:
+        rt.set(L.C_SETTINGS, max(entry.revision for entry in entries.values()) - 1)
+        rt.set(L.C_TOLD_SET, write(rt, entries))
+    rt.set(L.C_TOLD_SCHEDULE, told_word(int(head["tick"]) + 1, 0) - 1)
+
+
+def entries_in(head: Mapping[str, Any]) -> Entries:
+    """What had been set in the world of a checkpoint."""
+    return {path: Entry(*entry) for path, entry in head.get("set", {}).items()}
+
+
+def told_word(tick: int, place: int) -> int:
+    """Up to which of the schedule's changes events were emitted, as one word."""
+    return tick << 16 | place
 
 
 def in_head(rt: Runtime) -> dict[str, list[float]]:
@@ -60,13 +205,19 @@ def in_head(rt: Runtime) -> dict[str, list[float]]:
     }
 
 
-def set_otherwise(rt: Runtime) -> dict[str, float]:
-    """The settings that count and are not what the configuration says."""
-    return {
-        name: word_to_float(rt.get(word))
+def set_in_head(rt: Runtime) -> dict[str, list[Any]]:
+    """The entries, as JSON data."""
+    return {path: list(entry) for path, entry in read(rt).items()}
+
+
+def set_otherwise(rt: Runtime) -> dict[str, tuple[Any, Any]]:
+    """The settings that count and are not what the configuration says: (value, configured)."""
+    found: dict[str, tuple[Any, Any]] = {
+        name: (word_to_float(rt.get(word)), word_to_float(rt.get(configured)))
         for name, word, configured in SETTINGS
         if rt.get(word) != rt.get(configured)
     }
+    return found | {path: (one.value, one.configured) for path, one in read(rt).items()}
 
 
 def _configured(config: Config, name: str) -> float:

@@ -64,7 +64,6 @@ def differences(found: Shape, wanted: Shape) -> list[str]:
     for index, (old, new) in enumerate(zip(before, after, strict=False)):
         path = f"bloques[{index}]"
         told += _unequal(f"{path}.", _keys(old), _keys(new))
-        told += _unequal(f"{path}.parametros.", old.get("parametros", {}), new["parametros"])
         name = new["procesador"]
         for kind, word in (("state", "state field"), ("history", "history")):
             was, now = dict(old.get(kind, [])), dict(new[kind])

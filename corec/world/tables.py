@@ -35,9 +35,10 @@ class Tables:
         return int(self.scratch.ctypes.data) + 63 & ~63
 
 
-def settle(swarms: NDArray[np.int64], plan: Plan) -> None:
+def settle(swarms: NDArray[np.int64], params: NDArray[np.float32], plan: Plan) -> None:
     """Write into the swarms' rows what may change between two ticks of a living world."""
     for s in plan.swarms:
+        params[s.index, : len(s.params)] = s.params
         for column, number in (
             (K.W_MAX_ERRORES, s.max_errores), (K.W_UMBRAL_MIN, s.umbral.least),
             (K.W_UMBRAL_MAX, s.umbral.most), (K.W_UMBRAL_FIRST, s.umbral.first),
@@ -81,7 +82,6 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         row[K.W_UPDATE], row[K.W_ARRIVE] = kernels.update, kernels.arrive
         row[K.W_INIT] = kernels.init
         row[K.W_SILENCE], row[K.W_SILENT] = s.processor.silence, kernels.silent
-        params[s.index, : len(s.params)] = s.params
         row[K.W_PARAMS] = params[s.index].ctypes.data
         offsets = s.processor.field_offsets(s.cap)
         row[K.W_HEARD], row[K.W_QUIET] = offsets.get(HEARD, 0), offsets.get(QUIET, 0)
@@ -100,7 +100,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
             row[K.W_ALERT_FROM + k], row[K.W_ALERT_SIZE + k] = offsets[name], sizes[name]
         if s.meeting is not None:
             _fill_public(row, s, s.meeting, base, offsets)
-    settle(swarms, plan)
+    settle(swarms, params, plan)
     blocks = np.zeros((plan.n_blocks, K.B_COLUMNS), np.int64)
     start = base + plan.blocks["offset"]
     blocks[:, K.B_BASE] = start

@@ -68,6 +68,12 @@ class Ticker:
             keep_log=config.persist.payload == "json", carga=config.carga, lo=lo, hi=hi,
         )  # fmt: skip
 
+    def follow(self, config: Config) -> None:
+        """Go on as ``config`` says, which may have changed."""
+        self.targs[K.T_EVERY] = config.persist.every_ticks
+        self.targs[K.T_NO_LOG] = config.persist.payload != "json"
+        self.fargs[K.F_CARGA] = config.carga
+
     def _make_room(self, readings: int) -> None:
         self._local = np.zeros(readings, np.uint32)
         self._value = np.zeros(readings * self._width, np.float32)

@@ -29,8 +29,6 @@ def of(*bloques: dict[str, Any], seed: int = 42) -> Any:
         ({"max_size_mb": 5, "entidades_por_bloque": 1000},
          "bloques[0].max_size_mb: found 1, configured 5"),
         ({"entidades_por_bloque": 999}, "bloques[0].entidades_por_bloque: found 1000"),
-        ({"parametros": {"phi": 0.25}}, "bloques[0].parametros.phi: found 0.5, configured 0.25"),
-        ({"parametros": {}}, "bloques[0].parametros.phi: found 0.5, configured 0.95"),
     ],
 )  # fmt: skip
 def test_each_key_of_a_swarm(change: dict[str, Any], says: str) -> None:
@@ -51,9 +49,9 @@ def test_another_processor_names_its_fields() -> None:
         of({**FIRST, "procesador": "ewma", "parametros": {}}),
     )
     assert any(one.startswith("bloques[0].procesador: found corec.processors.se") for one in told)
-    assert any("parametros.alpha: found none, configured 0.02" in one for one in told)
     assert len(told) <= DIFFERENCES_MAX + 1
 
 
 def test_what_fits_is_not_told() -> None:
     assert differences(of(FIRST), of(FIRST)) == []
+    assert differences(of(FIRST), of({**FIRST, "parametros": {}})) == []  # they may change

@@ -20,7 +20,7 @@ from corec.config.keys import allowed_sentence
 from corec.project import HOME
 
 ROOT = Path(__file__).parents[2]
-INTO = {"bloques": "bloques[].", "plugins": "plugins.*."}
+INTO = {"bloques": "bloques[].", "schedule": "schedule[].", "plugins": "plugins.*."}
 
 
 def walk(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -88,9 +88,9 @@ def test_every_key_says_when_a_change_takes_effect() -> None:
     ("path", "effect"),
     [
         ("http.port", Effect.RESTART), ("bloques[3].canal", Effect.NEW_WORLD),
-        ("bloques[0].umbral", Effect.RELOAD), ("bloques[0].umbral.inicial", Effect.NEW_WORLD),
-        ("bloques[12].autoreparacion.max_errores", Effect.RELOAD), ("tick_hz", Effect.LIVE),
-        ("bloques.sensor_swarm.umbral", Effect.RELOAD), ("bloques.a-1.canal", Effect.NEW_WORLD),
+        ("bloques[0].umbral", Effect.LIVE), ("bloques[0].umbral.inicial", Effect.NEW_WORLD),
+        ("bloques[12].autoreparacion.max_errores", Effect.LIVE), ("tick_hz", Effect.LIVE),
+        ("bloques.sensor_swarm.umbral", Effect.LIVE), ("bloques.a-1.canal", Effect.NEW_WORLD),
     ],
 )  # fmt: skip
 def test_a_key_goes_with_its_section(path: str, effect: Effect) -> None:

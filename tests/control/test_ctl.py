@@ -90,9 +90,9 @@ def test_usage_errors(instance: Running) -> None:
     assert "expected an integer from 0 to 2499" in ctl("entity", "99999999", code=2)
     assert "no block" in ctl("block", "three:00000", code=1)
     assert "found a running world" in ctl("step", code=1)
-    assert "tick_hz or carga" in ctl("set", "seed", "3", code=2)
+    assert "in a new world only" in ctl("set", "seed", "3", code=2)
     assert "corec-ctl workers N" in ctl("set", "workers", "3", code=2)
-    assert "by reload" in ctl("set", "log.level", "debug", code=2)
+    assert "by reload" in ctl("set", "log.file", "x.log", code=2)
     assert "expected 0 (as fast as possible), or" in ctl("set", "tick_hz", "1e-320", code=2)
 
 

@@ -53,11 +53,11 @@ def test_a_reload_takes_over_umbral_and_repair_and_names_what_a_bloque_keeps(mak
     before = _sensors(running.ready())
     running.until_tick(before.tick + 20)
     assert _sensors(running).mensajes == before.mensajes
-    instance.configure(_with_sensors(umbral="siempre", parametros={"mu": 0.5}))
+    instance.configure(_with_sensors(umbral="siempre", canal=9))
     os.kill(running.pid, signal.SIGHUP)
     refused = _outcome(instance, 1)
     assert refused["accepted"] is False
-    assert "bloques[0].parametros" in str(refused["reason"])
+    assert "bloques[0].canal" in str(refused["reason"])
     running.stop()
     instance.configure(_with_sensors(umbral="siempre"))
     running = instance.start()  # the same world goes on

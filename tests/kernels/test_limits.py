@@ -141,7 +141,7 @@ def test_umbral_starts_where_it_is_told_and_stays_within_its_limits() -> None:
 def change(block: Block, umbral: Umbral) -> None:
     """New limits between two ticks, as a reload brings them."""
     settled = replace(block.plan.swarms[0], umbral=umbral.limits)
-    settle(block.tables.swarms, replace(block.plan, swarms=(settled,)))
+    settle(block.tables.swarms, block.tables.params, replace(block.plan, swarms=(settled,)))
 
 
 def test_changed_limits_hold_from_the_next_tick_on() -> None:

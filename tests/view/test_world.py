@@ -63,7 +63,10 @@ def _same(found: corec.World, wanted: Oracle, repairs_before: int) -> None:
     sent = [(m["id"], m["canal"], m["valor"], m["activo"]) for m in found.messages()]
     emitted = [(m.id, m.canal, m.valor, True) for b in wanted.blocks for m in b.done.messages]
     lists(f"{tick} messages", sent, emitted)
-    repairs = [(e["entidad"], e["detalle"]["donor"], e["detalle"]["how"]) for e in found.events()]
+    repairs = [
+        (e["entidad"], e["detalle"]["donor"], e["detalle"]["how"])
+        for e in found.events() if e["tipo"] == "repair"
+    ]  # fmt: skip
     expected_repairs = [(r.id, r.donor, r.how) for r in wanted.repairs[repairs_before:]]
     lists(f"{tick} repairs", repairs[repairs_before:], expected_repairs)
 

@@ -1,0 +1,177 @@
+"""One key of a configuration changed, as an operator, a program or a schedule asks for it.
+
+A path is as an operator writes it: ``globals.beta``, ``bloques.ID.parametros.NAME``,
+``bloques.ID.umbral``, ``persist.spool_max_mb``. What may be changed under a living world is what
+``effect`` says is live; everything else is refused with how it does take effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from corec.config.effect import Effect, effect_of
+from corec.config.load import with_overrides
+from corec.config.model import Config, revealed
+
+SHOWN: Final = (
+    "tick_hz, carga, globals.NAME, bloques.ID.parametros.NAME, bloques.ID.umbral, "
+    "bloques.ID.autoreparacion.KEY, persist.KEY, streams.KEY, checkpoint.KEY or log.level"
+)
+
+
+class NotLive(ValueError):
+    """A key that can't be changed in a living world; the text says how it can be."""
+
+
+class Place(NamedTuple):
+    """A key that may be changed."""
+
+    path: str
+    """As it is kept: of an umbral always the whole of it."""
+    bloque: int | None
+    """Index in ``bloques``; None: it is none of a bloque's."""
+    keys: tuple[str, ...]
+    """The names on the way to it, in the bloque or in the configuration."""
+
+    @property
+    def of_world(self) -> bool:
+        """Whether the blocks' kernels read it: it then changes at a tick, in all blocks."""
+        return self.bloque is not None or self.keys[0] == "globals"
+
+
+def place_of(config: Config, path: object) -> Place:
+    """The key at ``path``. Raises NotLive."""
+    if not isinstance(path, str):
+        raise NotLive(f"path: found {path!r:.80}, expected {SHOWN}")
+    ids = [one.id for one in config.bloques if path.startswith(f"bloques.{one.id}.")]
+    if not ids:
+        return _top_level(config, path)
+    name = max(ids, key=len)
+    rest = path.removeprefix(f"bloques.{name}.")
+    keys = tuple(rest.split("."))
+    known = (
+        (keys[0] == "parametros" and len(keys) == 2)
+        or rest in ("umbral", "umbral.min", "umbral.max")
+        or rest in ("autoreparacion.max_errores", "autoreparacion.min_fitness")
+    )
+    if not known:
+        raise NotLive(_refusal(path, f"bloques[].{rest}"))
+    if keys[0] == "umbral":
+        path = f"bloques.{name}.umbral"
+    return Place(path, [one.id for one in config.bloques].index(name), keys)
+
+
+def _top_level(config: Config, path: str) -> Place:
+    keys = tuple(path.split("."))
+    if path.startswith("bloques."):
+        known = ", ".join(one.id for one in config.bloques)
+        raise NotLive(f"path: found {path!r}, expected {SHOWN}; the bloques are {known}")
+    try:
+        live = effect_of(path) is Effect.LIVE
+    except KeyError:
+        raise NotLive(_refusal(path, path)) from None
+    if keys[0] == "globals" and len(keys) == 2 and keys[1] not in config.globals:
+        known = ", ".join(config.globals) or "none"
+        raise NotLive(f"path: found {path!r}, expected one of the globals, which are: {known}")
+    if not live or isinstance(_found(config, keys), Mapping | BaseModel | _Missing):
+        raise NotLive(_refusal(path, path))
+    return Place(path, None, keys)
+
+
+class _Missing:
+    """There is no such key."""
+
+
+def _found(config: Config, keys: tuple[str, ...]) -> Any:
+    found: Any = config
+    for name in keys:
+        if isinstance(found, Mapping):
+            found = found.get(name, _Missing())
+        elif isinstance(found, BaseModel) and name in type(found).model_fields:
+            found = getattr(found, name)
+        else:
+            return _Missing()
+    return found
+
+
+def _refusal(path: str, known_as: str) -> str:
+    try:
+        effect = effect_of(known_as)
+        when = f"this key changes {effect}"
+        if effect is Effect.LIVE:
+            when = "name one key that is there"
+    except KeyError:
+        when = "there is no such key"
+    if path == "workers":
+        when = "their number changes by: corec-ctl workers N"
+    return f"path: found {path!r:.80}, expected {SHOWN}; {when}"
+
+
+def value_at(config: Config, place: Place) -> Any:
+    """What ``config`` has there; None for a parameter that it leaves to its default."""
+    if place.bloque is None:
+        found = _found(config, place.keys)
+        return None if isinstance(found, _Missing) else found
+    bloque = config.bloques[place.bloque]
+    if place.keys[0] == "parametros":
+        return bloque.parametros.get(place.keys[1])
+    if place.keys[0] == "autoreparacion":
+        return getattr(bloque.repair, place.keys[1])
+    return bloque.model_dump(mode="json")["umbral"]
+
+
+def plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return orjson.loads(orjson.dumps(value))
+
+
+def kept_value(before: Any, place: Place, value: Any) -> Any:
+    """``value`` as it is kept at ``place.path``: an umbral's ``min`` within the whole of it, which
+    is ``before``."""
+    if place.bloque is None or place.keys[0] != "umbral" or len(place.keys) == 1:
+        return value
+    return _merged(before, place.keys[1], value)
+
+
+def changed(config: Config, path: object, value: Any) -> Config:
+    """``config`` with one key changed, checked whole.
+
+    Raises:
+        NotLive: the key can't be changed in a living world.
+        ConfigError: the value is impossible.
+    """
+    if path in ("tick_hz", "carga"):
+        return with_overrides(config, {str(path): value if value is not None else "nothing"})
+    place = place_of(config, path)
+    if place.bloque is None:
+        return _rewritten(config, place.keys, value)
+    dumped = revealed(config.model_dump(by_alias=True, exclude_unset=True))
+    assert isinstance(dumped, dict)
+    bloques = [dict(one) for one in dumped["bloques"]]
+    section, *key = place.keys
+    whole = config.bloques[place.bloque].model_dump(by_alias=True)  # what the common settings gave
+    if key:
+        value = _merged(whole.get(section), key[0], value)
+    bloques[place.bloque][section] = value
+    return with_overrides(config, {"bloques": bloques})
+
+
+def _rewritten(config: Config, keys: tuple[str, ...], value: Any) -> Config:
+    """The whole section, since an override that is null counts as not given."""
+    section, name = keys
+    whole = _found(config, (section,))
+    data = whole.model_dump(exclude_unset=True) if isinstance(whole, BaseModel) else dict(whole)
+    return with_overrides(config, {section: {**data, name: value}})
+
+
+def _merged(section: Any, key: str, value: Any) -> dict[str, Any]:
+    """``section``, an object or an umbral that does not move, with one key changed."""
+    if not isinstance(section, Mapping):
+        section = {"min": section, "max": section}
+    return {**section, key: value}

@@ -1,0 +1,47 @@
+"""``set`` from outside: ask the nucleus, and wait for the supervisor where it has to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from corec.control.client import Client
+from corec.control.discover import Instance, is_supervisor
+from corec.control.outcome import await_change
+from corec.control.protocol import ControlError
+
+ASK_SECONDS: Final = 30.0
+WORDS: Final = ("tick_hz", "carga")
+
+
+def ask_set(instance: Instance, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change all of ``changes``, path → value, after one tick; returns when that is so.
+
+    Raises ControlError: a key that can't be set, a value that is impossible, the supervisor
+    refuses. Unreachable, OSError: nobody answers.
+    """
+    (path, value), *others = changes.items()
+    args: dict[str, Any] = {"path": path, "value": value}
+    if others:
+        args = {"changes": dict(changes)}
+    with Client(Path(instance.socket)) as client:
+        found: dict[str, Any] = client.ask("set", args, ASK_SECONDS)
+    before = found.pop("after_change", None)
+    if before is None:
+        return found
+    change = str(found.pop("change"))
+    outcome = await_change(instance.path, before, change, lambda: is_supervisor(instance))
+    if not outcome["accepted"]:
+        raise ControlError(f"refused: {outcome['reason']}", "refused")
+    return found
+
+
+def change_settings(instance: Instance, changes: Mapping[str, Any]) -> int:
+    """As ``ask_set``; the tick after which it counts. Raises ValueError for what can't be."""
+    try:
+        return int(ask_set(instance, changes)["after_tick"])
+    except ControlError as error:
+        if error.code != "bad_request":
+            raise
+        raise ValueError(str(error)) from None

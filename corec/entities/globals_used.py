@@ -1,0 +1,66 @@
+"""Which of the configuration's ``globals`` a processor's functions read, by their bytecode.
+
+Found are the texts ``me.globals.NAME``, also in the user's own functions that they call. It is
+asked for when a world is planned, not at the declaration: a helper may be written further down.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from itertools import pairwise
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+from corec.entities.users import is_users
+
+ATTRIBUTE: Final = "globals"
+
+
+def globals_used(*functions: Any) -> tuple[str, ...]:
+    """The names, in alphabetical order."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting = list(functions)
+    while waiting:
+        function = _function(waiting.pop())
+        if not isinstance(function, FunctionType) or id(function) in seen:
+            continue
+        seen.add(id(function))
+        for code in _codes(function.__code__):
+            found.update(_read_in(code))
+        waiting += _helpers(function)
+    return tuple(sorted(found))
+
+
+def _function(value: Any) -> Any:
+    """The function of a helper with Numba's own decorator, or of another processor."""
+    return getattr(value, "py_func", getattr(value, "function", value))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _read_in(code: CodeType) -> Iterator[str]:
+    for first, second in pairwise(dis.get_instructions(code)):
+        if first.opname == second.opname == "LOAD_ATTR" and first.argval == ATTRIBUTE:
+            yield str(second.argval)
+
+
+def _helpers(function: FunctionType) -> Iterator[Any]:
+    for code in _codes(function.__code__):
+        for name in code.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, ModuleType) and is_users(value.__name__):
+                yield from (_function(vars(value).get(other)) for other in code.co_names)
+            elif is_users(getattr(value, "__module__", None) or "builtins"):
+                yield value
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            continue  # not assigned yet

@@ -1,0 +1,191 @@
+"""``set``: a key of the living world changed, and the events of what changed by itself.
+
+``corec.world.settings`` has the order of the stores and what a kill leaves. Here: what may be set,
+checked whole before anything is written, and that each change is one event however often the
+nucleus dies. Before an event is pushed into the nucleus' own lane, ``C_TELL_HEAD`` says where the
+lane stands, then ``C_TELL_KEY`` which event it is; a successor that finds the lane further than
+that knows that it was pushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from corec import layout as L
+from corec.config import ConfigError
+from corec.config.change import NotLive, Place, changed, kept_value, place_of, plain, value_at
+from corec.control.outcome import SET_SIGNAL, await_change, last_change
+from corec.control.protocol import ControlError
+from corec.control.status import committed_tick
+from corec.log import get_logger
+from corec.nucleus.events import EventWriter
+from corec.nucleus.hold import Holder
+from corec.plan import check_named, with_settings
+from corec.runtime import Runtime
+from corec.world import settings
+from corec.world.live import Live
+from corec.world.settings import Entry, TooMany
+
+log = get_logger(__name__)
+
+EVENTS_PER_LOOK: Final = 200
+ANSWER_SECONDS: Final = 0.1
+OF_SCHEDULE: Final = 1 << 62
+"""In C_TELL_KEY: an event of the schedule, and not of a revision."""
+
+
+class Setter:
+    """The settings of one nucleus."""
+
+    def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
+        self.rt, self.holder, self.events = rt, holder, events
+        self._one = asyncio.Lock()
+        self._undoing: asyncio.Task[None] | None = None
+        self._believe(settings.read(rt))
+        self._look_at_key()
+        self._live = self._as_live()
+
+    def _believe(self, entries: Mapping[str, Entry]) -> None:
+        """What this process shows is what counts."""
+        self.rt.config, _ = settings.effective(self.rt.written, entries)
+        self.rt.plan = with_settings(self.rt.plan, self.rt.config)
+
+    def _as_live(self) -> Live:
+        live = Live(self.rt.written, self.rt.plan)
+        live.take(settings.since(settings.read(self.rt)))
+        return live
+
+    async def set(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change all of ``changes``, path → value, after one tick; or nothing, by ControlError."""
+        async with self._one:
+            places = self._checked(changes)
+            now = [place for place in places.values() if place.of_world]
+            async with self.holder.held():
+                tick = committed_tick(self.rt.get)
+                revision = self._write(changes, places, tick + 1)
+            self._believe(settings.read(self.rt))
+            self._live = self._as_live()
+            self._tell()
+        for path, value in changes.items():
+            log.info("set", path=path, value=value, after_tick=tick)
+        if len(now) == len(places):
+            return {"after_tick": tick}
+        before = int(last_change(self.rt.folder)["number"])
+        # after the answer is sent: the supervisor may end this process at once
+        supervisor = self.rt.get(L.C_SUPERVISOR_PID)
+        asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, supervisor, SET_SIGNAL)
+        self._undoing = asyncio.create_task(self._undo_if_refused(revision, before))
+        return {"after_tick": tick, "change": "set", "after_change": before}
+
+    def _checked(self, changes: Mapping[str, Any]) -> dict[str, Place]:
+        """Raises ControlError: a key that can't be set, a value that is impossible."""
+        config = self.rt.config
+        places: dict[str, Place] = {}
+        try:
+            for path, value in changes.items():
+                places[path] = place_of(config, path)
+                check_named(self.rt.plan, places[path])
+                config = changed(config, path, value)
+            with_settings(self.rt.plan, config)
+        except (NotLive, ConfigError) as error:
+            raise ControlError(str(error).replace("\n", "; "), "bad_request") from None
+        return places
+
+    def _write(
+        self, changes: Mapping[str, Any], places: Mapping[str, Place], first_tick: int
+    ) -> int:
+        entries = settings.read(self.rt)
+        revision = self.rt.get(L.C_SETTINGS) + 1
+        for path, value in changes.items():
+            place = places[path]
+            written = entries.get(place.path)
+            said = written.configured if written else plain(value_at(self.rt.written, place))
+            if place.of_world:
+                before = self._live.value(place, first_tick - 1)
+                if written and written.revision == revision:
+                    before = written.value  # of the same change: an umbral's min, then its max
+            else:
+                before = plain(value_at(self.rt.config, place))
+            kept = kept_value(before, place, value)
+            entries[place.path] = Entry(kept, said, first_tick, revision, path, before)
+        try:
+            return settings.write(self.rt, entries)
+        except TooMany as error:
+            raise ControlError(str(error), "refused") from None
+
+    async def _undo_if_refused(self, revision: int, before: int) -> None:
+        """The supervisor ends this nucleus when it takes the change over; when it refuses, what it
+        does not take is taken back."""
+        try:
+            found = await asyncio.to_thread(
+                await_change, self.rt.folder, before, "set", lambda: self.rt.get(L.C_STOP) == 0
+            )
+        except ControlError:
+            return  # the instance stops: the next start takes it over
+        if found["accepted"]:
+            return
+        async with self._one, self.holder.held():
+            entries = settings.read(self.rt)
+            left = {
+                path: entry for path, entry in entries.items()
+                if entry.revision != revision or place_of(self.rt.config, path).of_world
+            }  # fmt: skip
+            settings.write(self.rt, left)
+            self._believe(left)
+        log.error("a setting was taken back", reason=found["reason"])
+
+    # ------------------------------------------------------------- events
+
+    def look(self) -> None:
+        """Emit the events of what has counted since the last look."""
+        if self._one.locked():
+            return
+        self._tell()
+
+    def _tell(self) -> None:
+        told = self.rt.get(L.C_TOLD_SET)
+        if told < self.rt.get(L.C_SETTINGS):
+            entries = settings.read(self.rt)
+            news = sorted((e.revision, path) for path, e in entries.items() if e.revision > told)
+            for place, (revision, path) in enumerate(news):
+                last = place + 1 == len(news) or news[place + 1][0] > revision
+                self._tell_one(entries[path], revision if last else 0)
+        self._tell_schedule()
+
+    def _tell_one(self, entry: Entry, revision: int) -> None:
+        detail = {"path": entry.asked, "value": entry.value, "before": entry.before,
+                  "after_tick": entry.tick - 1}  # fmt: skip
+        self._once(revision, detail, entry.tick - 1)
+        if revision:
+            self.rt.set(L.C_TOLD_SET, revision)
+
+    def _tell_schedule(self) -> None:
+        told = self.rt.get(L.C_TOLD_SCHEDULE)
+        until = committed_tick(self.rt.get)
+        told_tick, told_place = told >> 16, (told & 0xFFFF) - 1
+        firings = self._live.firings((told_tick, told_place), until)
+        for number, firing in enumerate(firings, 1):
+            detail = {"path": firing.path, "value": firing.value, "before": firing.before,
+                      "after_tick": firing.tick - 1, "by": "schedule"}  # fmt: skip
+            word = settings.told_word(firing.tick, firing.place + 1)
+            self._once(OF_SCHEDULE | word, detail, firing.tick)
+            self.rt.set(L.C_TOLD_SCHEDULE, word)
+            if number == EVENTS_PER_LOOK:
+                return  # the others at the next look
+        self.rt.set(L.C_TOLD_SCHEDULE, settings.told_word(until + 1, 0))
+
+    def _once(self, key: int, detail: Mapping[str, Any], tick: int) -> None:
+        self.rt.set(L.C_TELL_HEAD, self.events.lane.head)
+        self.rt.set(L.C_TELL_KEY, key)
+        self.events.emit("setting_changed", dict(detail), tick=tick)
+
+    def _look_at_key(self) -> None:
+        """What a killed predecessor was about to emit, and whether it has."""
+        key = self.rt.get(L.C_TELL_KEY)
+        if not key or self.events.lane.head == self.rt.get(L.C_TELL_HEAD):
+            return
+        word = L.C_TOLD_SCHEDULE if key & OF_SCHEDULE else L.C_TOLD_SET
+        self.rt.set(word, max(self.rt.get(word), key & ~OF_SCHEDULE))
