@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from corec.view.world import World
 
 __all__ = ["World", "attach", "celu", "micro", "sweep"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _LATER = {
     "World": "corec.view.world", "attach": "corec.view.attached", "sweep": "corec.view.sweep",

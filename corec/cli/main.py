@@ -38,9 +38,22 @@ ConfigPath = Annotated[
 ]
 
 
-def _load(path: Path | None, overrides: dict[str, object]) -> Config:
+def _file(named: Path | None) -> Path:
+    """The configuration file that is meant; where there is none, what to do is one line."""
+    path = named or default_config()
+    if named is None and not path.exists():
+        print(
+            f"corec: found no {path} here, expected a configuration: make a project with "
+            "corec new NAME, or name a file",
+            file=sys.stderr,
+        )
+        raise typer.Exit(2)
+    return path
+
+
+def _load(path: Path, overrides: dict[str, object]) -> Config:
     try:
-        return load_config(path or default_config(), overrides=overrides)
+        return load_config(path, overrides=overrides)
     except ConfigError as error:
         for line in str(error).splitlines():
             print(f"corec: {line}", file=sys.stderr)
@@ -97,7 +110,8 @@ def run(
     sane_umask(0o077)  # whatever makes a file from now on, CoreC or a library, makes it ours alone
     protect()
     document = Document() if as_json else None
-    loaded = _load(config, overrides)
+    path = _file(config)
+    loaded = _load(path, overrides)
     try:
         configure(loaded.log.format, loaded.log.level, loaded.log_path, "supervisor")
     except OSError as error:
@@ -109,12 +123,11 @@ def run(
     if refused is not None:
         print(f"corec: {refused}", file=sys.stderr)
         raise typer.Exit(2)
-    warm(config or default_config())
+    warm(path)
     from corec.supervisor.begin import start
     from corec.supervisor.upgrade import inherited
     from corec.supervisor.wishes import Wishes
 
-    path = config or default_config()
     given = {name: value for name, value in overrides.items() if value is not None}
     wishes = Wishes(ticks, fresh, as_json, document, path, given, take_over)
     raise typer.Exit(start(loaded, wishes, inherited(os.environ)))
@@ -131,7 +144,7 @@ def check(
 ) -> None:
     """Check a configuration, processors and their parameters included; start nothing."""
     document = Document() if as_json else None
-    path = file or default_config()
+    path = _file(file)
     faults: list[dict[str, str]] = []
     found: dict[str, Any] = {}
     try:
@@ -202,9 +215,12 @@ def whole_app() -> typer.Typer:
     from corec.bench.command import bench
     from corec.chaos.command import chaos
     from corec.cli.checkpoint import app as checkpoint
+    from corec.cli.new import completion, new
     from corec.cli.worlds import export, fork
     from corec.replay.command import replay
 
+    app.command("new")(new)
+    app.command("completion")(completion)
     app.command("replay")(replay)
     app.command("export")(export)
     app.command("fork")(fork)

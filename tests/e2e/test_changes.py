@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from corec.control.outcome import last_change
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running, small_config
+from tests.support.ledger import events_of, rows_of
 from tests.support.processes import wait_until
 
 
@@ -118,3 +120,35 @@ def test_an_upgrade_starts_servers_of_its_own_again(make_embedded: Make) -> None
     summary = running.stop().summary
     assert summary["rows_persisted"] == summary["bloques"] * (summary["tick"] // 10)
     assert summary["restarts"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_processes_read_at_their_start_is_set_by_the_supervisor(
+    make: Make, pg_dsn: str
+) -> None:
+    """``persist.*``, ``streams.*``, ``log.level``: taken over as at a reload, without the file."""
+    instance = make(small_config(tick_hz=40))
+    running = instance.start("--workers", "2")
+    running.ready().until_tick(5)
+    instance.configure(small_config(tick_hz=40, seed=7))  # not read: that would be refused
+    done = instance.ctl("set", "persist.every_ticks", "3", "--json")
+    assert done.code == 0, done.err
+    after = int(json.loads(done.out)["after_tick"])
+    assert "after_change" not in done.out
+    for path, value in (("streams.maxlen", "500"), ("log.level", "debug")):
+        assert instance.ctl("set", path, value).code == 0
+    assert "allowed an integer" in instance.ctl("set", "persist.every_ticks", "0").err
+    assert "by reload" in instance.ctl("set", "log.format", "json").err
+    running.ready().until_tick(int(running.status()["tick"]) + 12)
+    running.stop()
+    instance.configure(small_config(tick_hz=40))
+    running = instance.start()  # goes on with it
+    running.ready().until_tick(int(running.status()["tick"]) + 12)
+    running.stop()
+    ticks = sorted({row["tick"] for row in rows_of(pg_dsn, "corec1") if row["tick"] > after + 30})
+    assert len(ticks) > 3
+    assert all(tick % 3 == 0 for tick in ticks)
+    told = [e["detalle"]["path"] for e in events_of(pg_dsn, "corec1")
+            if e["tipo"] == "setting_changed"]  # fmt: skip
+    assert told == ["persist.every_ticks", "streams.maxlen", "log.level"]
