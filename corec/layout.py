@@ -20,6 +20,7 @@ A block (``max_size_mb`` MiB)::
     3072   (reserved)
     4096   hot, copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
            cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2, marks u1[cap] x 2
+           genes, copy 0: f4[cap] of each gene; copy 1 the same
     log    messages since the last row                              LOG_DTYPE[log_cap]
     model  free room of the block (>= 1 MiB in a 5 MB block)
     hist   history fields, rows of (length + HISTORY_SPARE) values per entity, at the block's end
@@ -57,6 +58,7 @@ FIELDS_MAX: Final = 32
 PUBLIC_MAX: Final = 8
 VALUES_MAX: Final = 8  # of a reading
 ALERT_FIELDS_MAX: Final = 8
+GENES_MAX: Final = 32
 HISTOGRAM_BINS: Final = 16
 MODEL_BYTES_MIN: Final = MIB
 
@@ -118,6 +120,14 @@ D_SICK: Final = 29  # entities whose racha is not 0
 D_MARKS_SEL: Final = 30  # which copy of marks counts, within a tick of several steps
 D_ACC_BUDGET: Final = 31  # loop steps left to a call within a tick of several steps; 0: all
 D_MEAN0: Final = 32  # * MEANS_MAX block means, for the next tick
+D_GENES_SEL: Final = 40  # which copy of the genes counts
+D_PHASE: Final = 41  # tick << 8 | number of the last phase before it that is done
+D_REBORN: Final = 42  # entities that phases gave new state to, since tick 0
+D_GENERATION: Final = 43  # evolutions of this block since tick 0
+D_BEST: Final = 44  # * fitness of the last evolution: best, mean, worst of the finite ones
+D_MEAN_FITNESS: Final = 45  # *
+D_WORST: Final = 46  # *
+D_DIVERSITY: Final = 47  # * mean deviation of the genes, as a share of their range
 DYN_WORDS: Final = 48
 
 NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
@@ -229,12 +239,14 @@ C_OVERRUNS: Final = 50
 C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
 C_FINAL: Final = 53  # the workers that rest run no tick from this one on, if …
 C_FINAL_REST: Final = 54  # … this is C_REST: the rest that C_FINAL was decided for
+C_PHASE_NEXT: Final = 55  # the next tick that has phases before it; 0: none has
 
 # line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
 C_CUT: Final = 64
 C_TICK_UNIX_NS: Final = 68
 C_CUT_CARGA: Final = 72  # *
 C_CUT_SETTINGS: Final = 76  # revision of what was set
+C_PHASES: Final = 80  # by tick & 3: the phases before the tick, PHASE_* added
 
 # line 6: final digest, nucleus
 C_DIGEST_TICK: Final = 96
@@ -262,6 +274,7 @@ S_TICK: Final = 3  # last tick done (worker), durable (persister, broker)
 S_BUSY_NS: Final = 4  # CPU time of the ticks
 S_WAIT_SINK_NS: Final = 5  # time waiting for room in a lane
 S_ERROR: Final = 6  # 0 fine, else a reason code (REASON_*)
+S_PHASE: Final = 7  # tick << 8 | number of the last phase before it that is done (worker)
 S_SLEEPING: Final = 16  # doorbell flag, own line
 S_COUNT0: Final = 32  # counters, by role below
 S_BUCKET0: Final = 64  # tick duration histogram, workers; then sum
@@ -297,6 +310,9 @@ B_DUPLICATES: Final = 6
 B_DROPPED: Final = 7
 B_BEGUN: Final = 8  # 1: this process group has written for its world
 B_UNREAD_LOST: Final = 9  # input entries that went away unread
+
+PHASE_EVOLUTION: Final = 1
+"""Phases, in the order in which they are done before a tick; ``corec.world.phases``."""
 
 STATE_STARTING: Final = 0
 STATE_RUNNING: Final = 1

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, place_of
+from corec.config.evolucion import Evolucion
 from corec.config.space import Grid
 from corec.config.umbral import Limits, Umbral, limits_of
+from corec.entities.fitting import misfits
 from corec.entities.meeting import Meeting
 from corec.entities.numbers import number_faults, numbers
 from corec.entities.processor import Processor, ProcessorError
@@ -53,6 +55,7 @@ class Swarm:
     min_fitness: float
     umbral: Limits = DEFAULT_LIMITS
     space: Grid | None = None
+    evolucion: Evolucion | None = None
     public_off: int = 0
     """Byte offset of copy 0 of its public columns in the world's segment, behind all blocks."""
 
@@ -132,6 +135,8 @@ class Plan:
             parts.append(f"{p.name} {p.kind} {p.columns} {p.history} {p.means}")
             if p.values or p.alert_fields:
                 parts.append(f"{p.values} {p.alert_fields}")
+            if p.genes:
+                parts.append(f"{p.genes} {p.fitness}")
             if p.public:
                 parts.append(f"{p.public} {s.space}")
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
@@ -162,7 +167,8 @@ def cold_bytes(cap: int) -> int:
 
 def _room(processor: Processor, cap: int, block_bytes: int) -> tuple[int, int, int]:
     """(bytes of the hot region, bytes of the history region, bytes to spare: < 0, it won't fit)."""
-    hot = align_up(2 * processor.copy_bytes(cap) + cold_bytes(cap), L.COLUMN_ALIGN)
+    pairs = processor.copy_bytes(cap) + processor.gene_bytes(cap)
+    hot = align_up(2 * pairs + cold_bytes(cap), L.COLUMN_ALIGN)
     hist = align_up(processor.history_bytes(cap), PAGE_BYTES)
     model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
     log_min = L.LOG_DTYPE.itemsize * cap
@@ -231,16 +237,9 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
             len(swarms), bloque.id, bloque.canal, bloque.entidades, cap, block_bytes, first_block,
             count, first_id, processor, numbers(config, processor, index),
             bloque.repair.max_errores, bloque.repair.min_fitness, bloque.umbral.limits,
-            bloque.space,
+            bloque.space, bloque.evolucion,
         )  # fmt: skip
-        if bloque.space is not None and not processor.public:
-            faults.append(
-                Fault(
-                    f"{where}.space",
-                    f"a space, and {bloque.procesador} shows no field",
-                    'a processor declared with public=("…",)',
-                )
-            )
+        faults += misfits(bloque, processor, where)
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
             faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))
@@ -348,6 +347,7 @@ def with_settings(plan: Plan, config: Config) -> Plan:
         replace(
             swarm, max_errores=bloque.repair.max_errores, min_fitness=bloque.repair.min_fitness,
             umbral=bloque.umbral.limits, params=numbers(config, swarm.processor, swarm.index),
+            evolucion=bloque.evolucion,
         )
         for swarm, bloque in zip(plan.swarms, config.bloques, strict=True)
     )  # fmt: skip
@@ -384,7 +384,8 @@ def most_entities(processor: Processor, block_bytes: int) -> int:
 def block_layout_hash(swarm: Swarm) -> int:
     """What the columns of a swarm's blocks are, as 64 bits for their headers."""
     p = swarm.processor
-    return layout_hash(f"{L.BLOCK_LAYOUT} {swarm.cap} {swarm.block_bytes} {p.columns} {p.history}")
+    text = f"{L.BLOCK_LAYOUT} {swarm.cap} {swarm.block_bytes} {p.columns} {p.history}"
+    return layout_hash(text + (f" {p.genes}" if p.genes else ""))
 
 
 def split_blocks(plan: Plan, workers: int) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.config.evolucion import Evolucion
 from corec.config.space import space_faults
 from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
@@ -92,7 +93,7 @@ class Block:
         lane_bytes: room for frames, a power of two; unless ``keep``, those nobody fetched with
             ``messages`` or ``row_frames`` are dropped when it is full.
         space: as in the config, for as many entities as it has cells.
-        globals: as in the config.
+        globals, evolucion: as in the config.
         memory: u8[Block.bytes_needed(processor)], and room for its public columns, to put the block
             into; fresh memory if left out.
 
@@ -118,6 +119,7 @@ class Block:
         keep: bool = False,
         space: Mapping[str, Any] | None = None,
         globals: Mapping[str, float] | None = None,
+        evolucion: Mapping[str, Any] | None = None,
         memory: NDArray[np.uint8] | None = None,
     ) -> None:
         if not 1 <= entities <= cap:
@@ -137,6 +139,7 @@ class Block:
         swarm = Swarm(
             0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
             max_errores, 0.2, (umbral or Umbral()).limits, grid_of(space),
+            Evolucion.model_validate(evolucion) if evolucion is not None else None,
         )  # fmt: skip
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip
@@ -175,6 +178,7 @@ class Block:
         ticker.targs[K.T_TICK] = tick
         ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
         ticker.fargs[K.F_CARGA] = self.carga
+        ticker.do_phases()
         values = np.array([self.processor.reading(r[1]) for r in given], np.float32)
         ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
         while ticker.run(0, self.out, self.rows) != 1:
@@ -223,6 +227,7 @@ class Block:
         if self.processor.globals:
             state["globals"] = self.globals
         state.update({f.name: view.column(f.name)[index] for f in self.processor.state})
+        state.update({g.name: view.column(g.name)[index] for g in self.processor.genes})
         for k, name in enumerate(self.processor.means):
             state[f"mean_{name}"] = np.float32(view.number(L.D_MEAN0 + k))
         for ring in self.processor.history:
@@ -387,8 +392,8 @@ def _compare_init(block: Block, rtol: float) -> int:
         compiled = block.entity(i)
         start = {name: compiled[name] for name in ("id", "seed")} | {"tick": 0} | block.params
         start |= {f.name: f.default for f in block.processor.state}
-        if "globals" in compiled:
-            start["globals"] = compiled["globals"]
+        more = ("globals", *(g.name for g in block.processor.genes))
+        start |= {name: compiled[name] for name in more if name in compiled}
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
         plain = _Plain(block.processor, start)
         plain.run(function=block.processor.init)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from corec.config.evolucion import evolucion_faults
 from corec.config.faults import Fault, found_text
 from corec.config.schedule import entry_faults
 from corec.config.servers import (
@@ -74,6 +75,8 @@ def _bloque_faults(bloques: object) -> Iterator[Fault]:
             )
         at = ("bloques", index, "umbral")
         yield from umbral_faults(bloque.get("umbral"), at, f"bloques[{index}].umbral")
+        at = ("bloques", index, "evolucion")
+        yield from evolucion_faults(bloque.get("evolucion"), at, f"bloques[{index}].evolucion")
         count = bloque.get("entidades")
         yield from space_faults(bloque.get("space"), count, f"bloques[{index}].space")
         if isinstance(count, int) and 1 <= count <= ENTITIES_MAX:

@@ -26,6 +26,7 @@ _TABLE: Final = {
     "bloques[].umbral": Effect.LIVE,
     "bloques[].umbral.inicial": Effect.NEW_WORLD,
     "bloques[].autoreparacion": Effect.LIVE,
+    "bloques[].evolucion": Effect.RELOAD,
     "bloques[].parametros": Effect.LIVE,
     "globals": Effect.LIVE,
     "schedule": Effect.RELOAD,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from corec.config.evolucion import Evolucion
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import Autoreparacion
 from corec.config.space import Grid
@@ -101,6 +102,12 @@ class BloqueConfig(Section):
     space: Grid | None = key(
         "null or an object with kind",
         "Where the entities stand, and so which are neighbours of each other.",
+        None,
+    )
+
+    evolucion: Evolucion | None = key(
+        "null or an object with cada, of a processor with genes",
+        "How the entities' genes evolve.",
         None,
     )
 

@@ -20,14 +20,14 @@ from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_M
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead", "told", "pub", "origin", "near",
+    "ahead", "told", "pub", "origin", "near", "genes",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
     "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
-    "pub", "origin", "near", "plane", "shown",
+    "pub", "origin", "near", "plane", "shown", "genes",
 )  # fmt: skip
-INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told")
+INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told", "genes")
 
 STRETCH = 256
 """Entities between two requests for memory that comes next, a multiple of four. As many lines of
@@ -60,6 +60,7 @@ def _shared(processor: Processor) -> int:
 def _scalars(processor: Processor, means: bool) -> list[str]:
     lines = [f"    p = f4_at(params, {PARAMS_MAX})"]
     lines += [f"    p{k} = p[{k}]" for k in range(_shared(processor))]
+    lines += ["    g = pointer(genes)"] if processor.genes else []
     if means and processor.means:
         lines.append(f"    m = f4_at(means, {MEANS_MAX})")
         lines += [f"    m{k} = m[{k}]" for k in range(len(processor.means))]
@@ -73,6 +74,7 @@ def _make(
     values = ["first_id + i", f"int64({tick})", _get(processor, cap, source, "valor")]
     values += [f"p{k}" for k in range(_shared(processor))]
     values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
+    values += [f"get_f4(g, {at} + 4 * i)" for at in processor.gene_offsets(cap).values()]
     values += [
         f"reading.{f.name}" if kept and f.name in processor.kept
         else _get(processor, cap, source, f.name)

@@ -25,6 +25,7 @@ import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
 import corec.entities.drawing as drawing
+import corec.entities.genes as genes
 import corec.entities.guard as guard
 import corec.entities.maths as maths
 import corec.entities.meeting as meetings
@@ -84,7 +85,7 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, calling, codegen, cursor, drawing, guard, maths, meetings, near, others,
+    own = (adapt, calling, codegen, cursor, drawing, genes, guard, maths, meetings, near, others,
            steps, told, address, draws, elementary, philox, stats, layout,
            sys.modules[__name__])  # fmt: skip
     for module in own:
@@ -92,7 +93,7 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
     declared = (processor.name, processor.kind, processor.state, processor.history,
                 processor.params, processor.globals, processor.means, processor.steps_max,
                 processor.silence > 0, processor.values, processor.alert_fields, processor.kept,
-                meeting, cap, numba.__version__, np.__version__,
+                processor.genes, meeting, cap, numba.__version__, np.__version__,
                 sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init, processor.on_silence):

@@ -67,6 +67,7 @@ class EntityType(types.Type):
             *((name, types.float32) for name, _ in processor.params),
             *((f"globals.{name}", types.float32) for name in processor.globals),
             *((f"mean_{name}", types.float32) for name in processor.means),
+            *((gene.name, types.float32) for gene in processor.genes),
         )
         self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
         self.dtypes = {f.name: f.dtype for f in processor.state}
@@ -210,7 +211,10 @@ def _set(context: Any, builder: Any, signature: Any, args: Any, name: str) -> No
     entity, given = signature.args
     kinds = dict(entity.writable)
     if name not in kinds:
-        raise TypingError(f"me.{name} can't be set: it is not a declared state field")
+        why = "not a declared state field"
+        if any(gene.name == name for gene in entity.processor.genes):
+            why = "a gene, which evolution alone writes"
+        raise TypingError(f"me.{name} can't be set: it is {why}")
     given = types.unliteral(given)
     if isinstance(kinds[name], types.Integer):
         text = unfit_text(name, entity.dtypes[name])

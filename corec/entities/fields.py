@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from corec import layout as L
+from corec.entities.errors import ProcessorError
 
+FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
+HISTORY_LENGTH_MAX: Final = 4096
 HISTORY_COUNT: Final = "i8"
 """Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
 
@@ -43,3 +46,34 @@ class HistoryField:
     def count_field(self) -> str:
         """Hidden i8 state field: values pushed so far."""
         return f"{self.name}__n"
+
+
+def field_of(name: str, spec: Any, owner: str) -> StateField:
+    """A state field as it was declared. Raises ProcessorError."""
+    parts = (spec, 0) if isinstance(spec, str) else spec
+    if not isinstance(parts, tuple) or len(parts) != 2 or parts[0] not in FIELD_DTYPES:
+        raise ProcessorError(
+            f"{owner}: state {name!r} is {spec!r}, allowed: a type or (type, initial value), "
+            f"type one of {', '.join(FIELD_DTYPES)}"
+        )
+    dtype, default = parts
+    try:
+        value = np.array(default).item()
+        with np.errstate(all="raise"):
+            held = np.array(value).astype(dtype)
+        fits = bool(np.isfinite(held)) and (held.dtype.kind == "f" or held.item() == value)
+    except (TypeError, ValueError, FloatingPointError, OverflowError):
+        fits = False
+    if not fits:
+        raise ProcessorError(f"{owner}: state {name!r} starts as {default!r}, which {dtype} can't")
+    return StateField(name, dtype, held.item())
+
+
+def history_of(name: str, spec: Any, owner: str) -> HistoryField:
+    """A history as it was declared. Raises ProcessorError."""
+    known = isinstance(spec, tuple) and len(spec) == 2 and spec[0] == "f4"
+    if not known or type(spec[1]) is not int or not 1 <= spec[1] <= HISTORY_LENGTH_MAX:
+        raise ProcessorError(
+            f"{owner}: history {name!r} is {spec!r}, allowed ('f4', 1 to {HISTORY_LENGTH_MAX})"
+        )
+    return HistoryField(name, spec[1])

@@ -120,7 +120,8 @@ class PlainEntity:
             left them (name → values in order of ids), the swarm's ``space`` as in the config, and
             the id of its first entity.
         globals: the named numbers of the configuration.
-        fields: state fields, parameters, ``mean_<field>`` and histories (a list, oldest first).
+        fields: state fields, genes (the middle of their range if left out), parameters,
+            ``mean_<field>`` and histories (a list, oldest first).
 
     Raises:
         AttributeError: for a name the processor did not declare, or one it may only read.
@@ -149,6 +150,8 @@ class PlainEntity:
         own["globals"] = PlainGlobals(globals or {})
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
+        own.update({g.name: np.float32(0.5) * (np.float32(g.low) + np.float32(g.high))
+                    for g in processor.genes})  # fmt: skip
         own.update({ring.name: PlainHistory(ring) for ring in processor.history})
         own.update({f.name: stored(f.name, f.dtype, f.default) for f in processor.state})
         self.__dict__.update(own)

@@ -28,12 +28,11 @@ from corec.entities.declaring import (
     reading_of,
 )
 from corec.entities.errors import ProcessorError as ProcessorError
-from corec.entities.fields import HISTORY_COUNT, HistoryField, StateField
+from corec.entities.fields import HISTORY_COUNT, HistoryField, StateField, field_of, history_of
+from corec.entities.genes import Gene, declared_fitness, declared_genes
 from corec.entities.globals_used import globals_used
 from corec.entities.silence import SILENCE_STATE
 
-FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
-HISTORY_LENGTH_MAX: Final = 4096
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 STEPS_MAX: Final = 100_000_000
 """Loop steps of one call, unless the processor declares another number."""
@@ -71,6 +70,9 @@ class Processor:
     """State fields that an alert names."""
     kept: tuple[str, ...] = ()
     """Values that are state, too, because an alert names them."""
+    genes: tuple[Gene, ...] = ()
+    fitness: str = "valor"
+    """What evolution selects by: ``valor`` or a state field."""
 
     def __call__(self, *args: Any) -> Any:
         """Run the plain form: ``processor(me)`` or ``processor(me, value)``; of several values a
@@ -144,6 +146,14 @@ class Processor:
         """Bytes of one copy of the hot columns."""
         return L.column_bytes(cap, 4) + sum(L.column_bytes(cap, f.itemsize) for f in self.fields)
 
+    def gene_offsets(self, cap: int) -> dict[str, int]:
+        """Byte offset of each gene's column in one copy of the genes."""
+        return {g.name: k * L.column_bytes(cap, 4) for k, g in enumerate(self.genes)}
+
+    def gene_bytes(self, cap: int) -> int:
+        """Bytes of one copy of the genes."""
+        return len(self.genes) * L.column_bytes(cap, 4)
+
     def history_offsets(self, cap: int) -> dict[str, int]:
         """Byte offset of each history table (rows of ``slots`` float32) in the history area."""
         offsets: dict[str, int] = {}
@@ -193,35 +203,6 @@ class Processor:
         return [float(given[name]) for name in self.globals]
 
 
-def _field(name: str, spec: Any, owner: str) -> StateField:
-    parts = (spec, 0) if isinstance(spec, str) else spec
-    if not isinstance(parts, tuple) or len(parts) != 2 or parts[0] not in FIELD_DTYPES:
-        raise ProcessorError(
-            f"{owner}: state {name!r} is {spec!r}, allowed: a type or (type, initial value), "
-            f"type one of {', '.join(FIELD_DTYPES)}"
-        )
-    dtype, default = parts
-    try:
-        value = np.array(default).item()
-        with np.errstate(all="raise"):
-            held = np.array(value).astype(dtype)
-        fits = bool(np.isfinite(held)) and (held.dtype.kind == "f" or held.item() == value)
-    except (TypeError, ValueError, FloatingPointError, OverflowError):
-        fits = False
-    if not fits:
-        raise ProcessorError(f"{owner}: state {name!r} starts as {default!r}, which {dtype} can't")
-    return StateField(name, dtype, held.item())
-
-
-def _history(name: str, spec: Any, owner: str) -> HistoryField:
-    known = isinstance(spec, tuple) and len(spec) == 2 and spec[0] == "f4"
-    if not known or type(spec[1]) is not int or not 1 <= spec[1] <= HISTORY_LENGTH_MAX:
-        raise ProcessorError(
-            f"{owner}: history {name!r} is {spec!r}, allowed ('f4', 1 to {HISTORY_LENGTH_MAX})"
-        )
-    return HistoryField(name, spec[1])
-
-
 def _declare(
     kind: Literal["micro", "celu"],
     function: Callable[..., Any],
@@ -237,6 +218,8 @@ def _declare(
     on_silence: Callable[..., Any] | None,
     public: Sequence[str],
     value: Mapping[str, str] | None,
+    genes: Mapping[str, Any],
+    fitness: str | None,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -253,21 +236,24 @@ def _declare(
     added = {**kept, **added}
     if isinstance(means, str):
         raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
-    names = [str(name) for name in (*state, *added, *history, *params)]
+    names = [str(name) for name in (*state, *added, *history, *params, *genes)]
     names += [f"mean_{mean}" for mean in means]
     check_names(names, owner)
-    fields = tuple(_field(name, spec, owner) for name, spec in {**state, **added}.items())
-    rings = tuple(_history(name, spec, owner) for name, spec in history.items())
+    fields = tuple(field_of(name, spec, owner) for name, spec in {**state, **added}.items())
+    rings = tuple(history_of(name, spec, owner) for name, spec in history.items())
     by_name = {f.name: f for f in fields}
     for mean in means:
         if mean not in by_name or by_name[mean].dtype != "f4":
             raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
     check_public(public, by_name, owner)
+    heritable = declared_genes(genes, owner)
+    selected = declared_fitness(fitness, by_name, heritable, owner)
     limits = (
         ("state fields", len(fields) + len(rings), L.FIELDS_MAX),
         ("params", len(params), L.PARAMS_MAX),
         ("means", len(means), L.MEANS_MAX),
         ("public fields", len(public), L.PUBLIC_MAX),
+        ("genes", len(heritable), L.GENES_MAX),
     )
     for what, count, most in limits:
         if count > most:
@@ -281,7 +267,7 @@ def _declare(
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
         tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
-        values, alert_fields, tuple(kept),
+        values, alert_fields, tuple(kept), heritable, selected,
     )  # fmt: skip
 
 
@@ -300,6 +286,8 @@ def micro(
     alerts: bool | Sequence[str] = False,
     steps_max: int = STEPS_MAX,
     public: Sequence[str] = (),
+    genes: Mapping[str, tuple[float, float, float]] | None = None,
+    fitness: str | None = None,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -319,6 +307,9 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
             the alert.
         steps_max: loop steps of one call, after which the entity fails (docs/entities.md).
         public: state fields that others of the swarm may read (``corec.entities.meeting``).
+        genes: name → (low, high, sigma): read as ``me.name``, drawn at the start, written by
+            evolution alone (docs/evolution.md).
+        fitness: the state field that evolution selects by; left out: what is returned.
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -344,6 +335,8 @@ def celu(
     on_silence: Callable[..., Any] | None = None,
     public: Sequence[str] = (),
     value: Mapping[str, str] | None = None,
+    genes: Mapping[str, tuple[float, float, float]] | None = None,
+    fitness: str | None = None,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -368,7 +361,7 @@ def _decorator(
         allowed = ", ".join(_ARGUMENTS)
         raise ProcessorError(f"@corec.{kind}: found {', '.join(unknown)}, allowed {allowed}")
     arguments = {**_ARGUMENTS, **{k: v for k, v in given.items() if v is not None}}
-    for name in ("state", "history", "params"):
+    for name in ("state", "history", "params", "genes"):
         if not isinstance(arguments[name], Mapping):
             found = type(arguments[name]).__name__
             raise ProcessorError(f"@corec.{kind}: {name} is a {found}, allowed a dict")
@@ -382,4 +375,5 @@ def _decorator(
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
     "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
+    "genes": {}, "fitness": None,
 }  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, njit, uint64
 
+from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, u8_at
-from corec.layout import D_STEP, DYN_WORDS, OFF_COMMIT, OFF_DYN, STEP_IN_WORD
+from corec.layout import D_GENES_SEL, D_STEP, DYN_WORDS, OFF_COMMIT, OFF_DYN, STEP_IN_WORD
 from shm.atomics import store_release
 from shm.compiled_killpoint import process_kill_point
 from shm.killpoint import register
@@ -39,6 +40,12 @@ def set_f(words, k, value):
 def add(words, k, value):
     """Add a count to word ``k``."""
     words[k] = words[k] + uint64(value)
+
+
+@njit(inline="always")
+def genes_of(block, row, dyn):
+    """Address of the copy of the genes that counts."""
+    return block[K.B_HOT] + row[K.W_GENES_OFF] + int64(dyn[D_GENES_SEL]) * row[K.W_GENES_BYTES]
 
 
 @njit

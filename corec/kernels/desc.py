@@ -55,7 +55,11 @@ W_PUBLIC_SIZE: Final = W_PUBLIC_TO + L.PUBLIC_MAX  # bytes of a value
 W_ALERT_FIELDS: Final = W_PUBLIC_SIZE + L.PUBLIC_MAX  # number of fields that an alert names
 W_ALERT_FROM: Final = W_ALERT_FIELDS + 1  # ALERT_FIELDS_MAX offsets in a hot copy
 W_ALERT_SIZE: Final = W_ALERT_FROM + L.ALERT_FIELDS_MAX  # bytes of a value
-W_COLUMNS: Final = W_ALERT_SIZE + L.ALERT_FIELDS_MAX
+W_GENES: Final = W_ALERT_SIZE + L.ALERT_FIELDS_MAX  # number of genes
+W_GENES_OFF: Final = W_GENES + 1  # offset of copy 0 of the genes from hot copy 0
+W_GENES_BYTES: Final = W_GENES_OFF + 1  # of one copy
+W_GENES_TABLE: Final = W_GENES_BYTES + 1  # address of f32[3 · genes]: low, high, sigma of each
+W_COLUMNS: Final = W_GENES_TABLE + 1
 
 # int64 arguments of a tick
 T_TICK: Final = 0

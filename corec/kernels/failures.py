@@ -25,6 +25,7 @@ from corec.kernels.block_words import (
     COLD_RACHA,
     add,
     cold_offset,
+    genes_of,
     own_cold,
 )
 from corec.kernels.frames import REPAIR_BYTES, write_repair
@@ -173,12 +174,12 @@ def copy_entity(copy, row, i, j, count):
 
 
 @njit
-def reset_entity(block, row, new, targs, i):
+def reset_entity(block, row, new, dyn, targs, i):
     """Give entity ``i`` the state it started with."""
     call_kernel(
         row[K.W_INIT],
         (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1,
-         0),
+         0, genes_of(block, row, dyn)),
     )  # fmt: skip
     if row[K.W_SILENCE] > 0:
         i8_at(new + row[K.W_HEARD], block[K.B_N])[i] = targs[K.T_TICK]
@@ -221,7 +222,7 @@ def repair(block, row, new, dyn, cold, held, run, ok, out, targs):
         if donor >= 0:
             copy_entity(new, row, i, donor, row[K.W_STATE_FIELDS])
         else:
-            reset_entity(block, row, new, targs, i)
+            reset_entity(block, row, new, dyn, targs, i)
             racha[i] = uint8(NO_RUN)
         write_repair(
             out + REPAIR_BYTES * count, block[K.B_FIRST] + i,

@@ -2,7 +2,8 @@
 
 Two kinds of records, one per block, every part padded to 8 bytes:
 
-    state     commit word, dynamic words, valor, the fields, activo, fallos, racha, the message log:
+    state     commit word, dynamic words, valor, the fields, activo, fallos, racha, the genes, the
+              message log:
               only the copies that count
     history   per ring: u64 number of values; if not 0: i8[n] values pushed so far, u4[n] how many
               of the last ones follow, f4[…] these values, oldest first, entity by entity
@@ -19,8 +20,9 @@ committed, so s is out of the window then, too.  So the rounds laid over each ot
 the last one made while the world is held, are the windows of the tick of that hold, whatever was
 pushed while they were made.
 
-A repair that resets an entity sets its counter back to 0: the block's count of repairs tells, and
-the next round takes its windows whole.  Whoever else sets counters back must count a repair.
+A repair that resets an entity, or a phase that gives it new state, sets its counter back to 0: the
+block's counts of repairs and of reborn entities tell, and the next round takes its windows whole.
+Whoever else sets counters back must count it in one of them.
 """
 
 from __future__ import annotations
@@ -41,14 +43,17 @@ from corec.kernels.address import (
     u4_at,
     u8_at,
 )
-from corec.kernels.block_words import COLD_ACTIVO, COLD_FALLOS, COLD_RACHA, cold_offset
+from corec.kernels.block_words import COLD_ACTIVO, COLD_FALLOS, COLD_MARKS, COLD_RACHA
+from corec.kernels.block_words import cold_offset as cold_offset
 from corec.kernels.frames import LOG_BYTES
 from corec.kernels.whole import TRIES_MAX
 from corec.layout import (
     D_ACTIVO_SEL,
     D_FALLOS_SEL,
+    D_GENES_SEL,
     D_HOT_SEL,
     D_LOG_N,
+    D_REBORN,
     D_REPAIRS,
     DYN_WORDS,
     FIELDS_MAX,
@@ -79,7 +84,9 @@ Z_RING_HIST: Final = Z_SIZE + FIELDS_MAX + 1  # offset in the history area
 Z_RING_LENGTH: Final = Z_RING_HIST + FIELDS_MAX
 Z_RING_SLOTS: Final = Z_RING_LENGTH + FIELDS_MAX
 Z_RING_COUNT: Final = Z_RING_SLOTS + FIELDS_MAX  # offset of its counter column in a hot copy
-Z_COLUMNS: Final = Z_RING_COUNT + FIELDS_MAX
+Z_GENES: Final = Z_RING_COUNT + FIELDS_MAX
+Z_GENES_BYTES: Final = Z_GENES + 1  # of one copy: a column of float32 for each gene
+Z_COLUMNS: Final = Z_GENES_BYTES + 1
 
 NO_ROOM: Final = -1
 MOVED: Final = -2
@@ -104,7 +111,7 @@ def state_bytes(row, n, log_n):
     total = 8 + DYN_WORDS * 8 + 2 * pad8(n) + pad8(4 * n) + LOG_BYTES * log_n
     for f in range(row[Z_FIELDS]):
         total += pad8(n * row[Z_SIZE + f])
-    return total
+    return total + row[Z_GENES] * pad8(4 * n)
 
 
 @njit(types.int64(_TABLE, _TABLE, _I64, _I64), cache=True, nogil=True)
@@ -127,6 +134,12 @@ def cold_address(block, row, column, sel):
     return block[S_HOT] + 2 * row[Z_COPY] + cold_offset(row[Z_CAP], column, sel)
 
 
+@njit
+def genes_address(block, row, sel):
+    """Where a copy of the genes of a block begins: behind the cold pairs."""
+    return cold_address(block, row, COLD_MARKS, 2) + sel * row[Z_GENES_BYTES]
+
+
 @njit(types.int64(_TABLE, _TABLE, _I64, _I64), cache=True, nogil=True)
 def touch_state(blocks, swarms, lo, hi):
     """Read a byte of every page ``save_state`` may read: a first touch costs a page fault."""
@@ -134,7 +147,7 @@ def touch_state(blocks, swarms, lo, hi):
     for b in range(lo, hi):
         block = blocks[b]
         row = swarms[block[S_SWARM]]
-        end = cold_address(block, row, COLD_RACHA, 2)
+        end = genes_address(block, row, 2)
         for at in range(block[S_HOT], end, 4096):
             total += int64(load_u1(at))
         end = block[S_LOG] + 8 * block[S_LOG_CAP]
@@ -181,6 +194,10 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
         at += pad8(4 * n)
         copy_memory(at, cold_address(block, row, COLD_RACHA, sel), n)
         at += pad8(n)
+        genes = genes_address(block, row, int64(dyn[D_GENES_SEL]))
+        for g in range(row[Z_GENES]):
+            copy_memory(at, genes + g * (row[Z_GENES_BYTES] // row[Z_GENES]), 4 * n)
+            at += pad8(4 * n)
         copy_memory(at, block[S_LOG], LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
         fence_seq_cst()
@@ -205,7 +222,7 @@ def load_state(blocks, swarms, lo, hi, source, size):
         log_n = int64(dyn[D_LOG_N])
         if log_n < 0 or log_n > block[S_LOG_CAP] or at + state_bytes(row, n, log_n) > end:
             return MALFORMED
-        for k in (D_HOT_SEL, D_ACTIVO_SEL, D_FALLOS_SEL):
+        for k in (D_HOT_SEL, D_ACTIVO_SEL, D_FALLOS_SEL, D_GENES_SEL):
             if dyn[k] > uint64(1):
                 return MALFORMED
         copy = block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE
@@ -223,6 +240,10 @@ def load_state(blocks, swarms, lo, hi, source, size):
         at += pad8(4 * n)
         copy_memory(cold_address(block, row, COLD_RACHA, sel), at, n)
         at += pad8(n)
+        genes = genes_address(block, row, int64(dyn[D_GENES_SEL]))
+        for g in range(row[Z_GENES]):
+            copy_memory(genes + g * (row[Z_GENES_BYTES] // row[Z_GENES]), at, 4 * n)
+            at += pad8(4 * n)
         copy_memory(block[S_LOG], at, LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
         store_release(u8_at(block[S_BASE], OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
@@ -238,7 +259,7 @@ def read_counters(block, row, fresh):
         word = load_acquire(words, OFF_COMMIT // 8)
         dyn = u8_at(block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE, DYN_WORDS)
         hot = block[S_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
-        repairs = int64(dyn[D_REPAIRS])
+        repairs = int64(dyn[D_REPAIRS]) + int64(dyn[D_REBORN])
         for r in range(row[Z_RINGS]):
             copy_memory(fresh + 8 * n * r, hot + row[Z_RING_COUNT + r], 8 * n)
         fence_seq_cst()

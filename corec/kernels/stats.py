@@ -42,7 +42,7 @@ def sum_where(column, marks):
 
 
 @njit(error_model="numpy")
-def _spread(column, marks, shift):
+def spread(column, marks, shift):
     """Σ d and Σ d² over the same x, d = x − ``shift``."""
     at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
     s = new_lanes()
@@ -54,7 +54,7 @@ def _spread(column, marks, shift):
 
 @njit(error_model="numpy")
 def _look(column, marks, everyone, shift, umbral, over):
-    """``_spread``, and marks in ``over`` (u8[n]) of the x > ``umbral``."""
+    """``spread``, and marks in ``over`` (u8[n]) of the x > ``umbral``."""
     at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
     to = over.ctypes.data
     s = new_lanes()
@@ -89,7 +89,7 @@ def moments(valor, good, count, umbral, over):
     lost = s * s / total
     if lost > _FAR * q:
         shift = sum_where(valor, good) / total
-        s, q = _spread(valor, good, shift)
+        s, q = spread(valor, good, shift)
         return shift, q - s * s / total
     return shift + s / total, q - lost
 

@@ -7,7 +7,7 @@ from numba import int64, njit, types, uint8, uint64
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, get_f, set_f
+from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, genes_of, get_f, set_f
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from corec.kernels.stats import count_marks
@@ -33,10 +33,11 @@ def init_range(blocks, swarms, lo, hi, seed, told):
         block = blocks[b]
         row = swarms[block[K.B_SWARM]]
         n = block[K.B_N]
+        dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
         faults += call_kernel(
             row[K.W_INIT],
             (block[K.B_HOT], block[K.B_HIST], block[K.B_FIRST], int64(seed), row[K.W_PARAMS], 0, n,
-             told),
+             told, genes_of(block, row, dyn)),
         )  # fmt: skip
         cold = block[K.B_HOT] + row[K.W_COLD]
         activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, 0), n)
@@ -44,7 +45,6 @@ def init_range(blocks, swarms, lo, hi, seed, told):
         for i in range(n):
             activo[i] = 1
             racha[i] = uint8(L.NO_RUN)
-        dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
         set_f(dyn, L.D_UMBRAL, get_f(row, K.W_UMBRAL_FIRST))
         set_f(dyn, L.D_FITNESS, 1.0)
         dyn[L.D_ACTIVAS] = uint64(n)

@@ -10,10 +10,11 @@ from typing import Any, Final
 import numpy as np
 
 from corec.oracle.entity import Kind, Me, State, stored
+from corec.oracle.evolution import first_genes
+from corec.oracle.stats import folded, of_places, of_runs
 
 DRAWS_PER_READING: Final = 16
 BINS: Final = 16
-LANES: Final = 16
 FALLOS_MAX: Final = 2**32 - 1
 Reading = tuple[int, Any, bool]
 """Entity id, valor (of several values a tuple) and activo of what came in."""
@@ -29,6 +30,7 @@ class Entity:
     fallos: int = 0
     running_failures: int = 0
     ran_well: bool | None = None
+    genes: dict[str, np.float32] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Settings:
     kind: Kind
     params: Mapping[str, float]
     max_errores: float = 0.05
+    evolucion: Mapping[str, Any] | None = None
     umbral: Any = None  # None, a number, "siempre", "nunca", or {"min", "max", "inicial"}
     log_cap: int = 65_536
 
@@ -145,28 +148,30 @@ class Block:
         self.params = {name: np.float32(v) for name, v in settings.params.items()}
         self.entities = [Entity(i, {}) for i in self.ids]
         for entity in self.entities:
-            entity.state = self.initial(entity.id)
+            entity.genes = first_genes(seed, entity.id, settings.kind.genes)
+            entity.state = self.initial(entity)
+        self.generation = 0
         self.max_errores = settings.max_errores
         self.least, self.most, first = limits_of(settings.umbral)
         self.umbral, self.fitness = np.float32(first), 1.0
         self.media = self.desviacion = 0.0
         self.errores = 0
-        self.means = self._means()
+        self.take_means()
         self.updates = self.failures = self.repaired = 0
         self.done = Tick()
         self.messages: list[Message] = []
         self._begin_row()
 
-    def initial(self, identity: int) -> State:
-        """The state entity ``identity`` starts with, and goes back to."""
-        kind = self.settings.kind
+    def initial(self, entity: Entity) -> State:
+        """The state an entity starts with, and goes back to."""
+        kind, identity = self.settings.kind, entity.id
         state: State = {"valor": np.float32(0.0)}
         state.update({name: stored(*spec) for name, spec in kind.state.items()})
         state.update({name: [] for name in kind.history})
         if kind.init is None:
             return state
         zero = {f"mean_{name}": np.float32(0.0) for name in kind.means}
-        me = Me(kind, identity, 0, self.seed, state, {**self.params, **zero})
+        me = Me(kind, identity, 0, self.seed, state, {**self.params, **zero, **entity.genes})
         with np.errstate(all="ignore"):
             valor = np.float32(kind.init(me))
         return {"valor": valor, **me.fields()}
@@ -182,7 +187,7 @@ class Block:
             self._celu(readings, done)
         self._close(carga, done)
         self._repair(done)
-        self.means = self._means()
+        self.take_means()
         self._count(done)
         return done
 
@@ -224,7 +229,7 @@ class Block:
         done.runs += 1
         state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
         me = Me(kind, entity.id, self.tick, self.seed, state,
-                {**self.params, **self.means}, draws)  # fmt: skip
+                {**self.params, **self.means, **entity.genes}, draws)  # fmt: skip
         try:
             with np.errstate(all="ignore"):
                 valor = np.float32((function or kind.function)(me, *value))
@@ -257,7 +262,7 @@ class Block:
             order = [(place + k) % self.n for k in range(1, self.n)]
             donor = next((other for other in order if healthy[other]), None)
             if donor is None or entity.running_failures >= 2:
-                entity.state = self.initial(entity.id)
+                entity.state = self.initial(entity)
                 entity.state.update({"heard": self.tick} if kind.silence else {})
                 entity.running_failures, entity.ran_well = 0, None
                 donor, how = place, "reset"
@@ -291,7 +296,7 @@ class Block:
         self.since["reparadas"] += len(done.repairs)
         self.log += done.messages
 
-    def _means(self) -> dict[str, np.float32]:
+    def take_means(self) -> None:
         """What ``me.mean_x`` is in the next tick."""
         found = {}
         for name in self.settings.kind.means:
@@ -302,7 +307,7 @@ class Block:
             ]
             total = folded(values)
             found[f"mean_{name}"] = np.float32(total / len(values) if values else 0.0)
-        return found
+        self.means: dict[str, np.float32] = found
 
     @property
     def ids(self) -> range:
@@ -331,53 +336,6 @@ class Block:
         self.since = {"errores": 0, "reparadas": 0}
         self.log: list[Message] = []
         self.row_tick = self.tick
-
-
-def folded(terms: Sequence[tuple[int, float]]) -> float:
-    """The sum of (place, term): a lane for each place modulo 16, and the lanes folded."""
-    lanes = [0.0] * LANES
-    for place, term in terms:
-        lanes[place % LANES] += term
-    half = LANES // 2
-    while half:
-        for k in range(half):
-            lanes[k] += lanes[k + half]
-        half //= 2
-    return lanes[0]
-
-
-def of_places(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
-    """media and desviacion of a Micro block: about the first value, or about the mean."""
-    g, first = len(good), float(good[0][1])
-    s, q = _moments(good, first)
-    if s * s / g <= 0.9375 * q:
-        media = first + s / g
-    else:
-        media = folded([(place, float(x)) for place, x in good]) / g
-        s, q = _moments(good, media)
-    return media, _root((q - s * s / g) / (g - 1) if g > 1 else 0.0)
-
-
-def _moments(good: Sequence[tuple[int, np.float32]], about: float) -> tuple[float, float]:
-    away = [(place, float(x) - about) for place, x in good]
-    return folded(away), folded([(place, d * d) for place, d in away])
-
-
-def of_runs(good: Sequence[tuple[int, np.float32]]) -> tuple[float, float]:
-    """media and desviacion of a Celu block: one pass (Youngs and Cramer 1971)."""
-    total = moment = 0.0
-    for k, (_, value) in enumerate(good, 1):
-        x = float(value)
-        total += x
-        if k > 1:
-            away = k * x - total
-            moment += away * away / (k * (k - 1))
-    count = len(good)
-    return total / count, _root(moment / (count - 1) if count > 1 else 0.0)
-
-
-def _root(variance: float) -> float:
-    return math.sqrt(variance) if variance > 0.0 else 0.0
 
 
 def histogram(values: Sequence[np.float32]) -> Histogram:

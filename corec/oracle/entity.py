@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +37,8 @@ class Kind:
     kept: tuple[str, ...] = ()
     """Those of them that are state, too: an alert names them."""
     alert_fields: tuple[str, ...] = ()
+    genes: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    fitness: str = "valor"
 
     def reading(self, numbers: Any) -> Any:
         """What the function is called with for a reading."""
@@ -63,6 +65,8 @@ def kind_of(processor: Any) -> Kind:
         tuple(processor.values),
         tuple(processor.kept),
         tuple(processor.alert_fields),
+        {g.name: (g.low, g.high, g.sigma) for g in processor.genes},
+        processor.fitness,
     )
 
 

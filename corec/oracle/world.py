@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings, limits_of
 from corec.oracle.entity import Kind
+from corec.oracle.evolution import evolve
 
 DEFAULT_SEED: Final = 42
 DEFAULT_EVERY: Final = 10
@@ -31,7 +32,7 @@ def log_cap(kind: Kind, cap: int, max_size_mb: int) -> int:
     fields = [int(dtype[1]) for dtype, _ in kind.state.values()] + [8] * len(kind.history)
     copy = up(4 * cap, 64) + sum(up(cap * size, 64) for size in fields)
     hist = up(sum(up(cap * 4 * (n + 8), 64) for n in kind.history.values()), 4096)
-    cold = 2 * (3 * up(cap, 64) + up(4 * cap, 64))
+    cold = 2 * (3 * up(cap, 64) + up(4 * cap, 64) + len(kind.genes) * up(4 * cap, 64))
     model = 1_048_576 if max_size_mb >= 5 else 0
     log = 4096 + 2 * copy + cold
     size = max_size_mb * 1_048_576
@@ -59,7 +60,8 @@ def blocks_of(
             found.append(Settings(
                 f"{bloque['id']}:{number:05d}", int(bloque["canal"]), first_id, n, kind,
                 {**kind.params, **bloque.get("parametros", {})},
-                float(repair.get("max_errores", DEFAULT_MAX_ERRORES)), bloque.get("umbral"), log,
+                float(repair.get("max_errores", DEFAULT_MAX_ERRORES)),
+                umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
             ))  # fmt: skip
             first_id += n
     return found
@@ -90,6 +92,7 @@ class World:
         """One tick; ``readings`` in order of arrival, each for an entity that exists."""
         self.tick += 1
         self.messages_in += len(readings)
+        self._evolve()
         for block in self.blocks:
             first, n = block.settings.first_id, block.n
             mine = [r for r in readings if first <= r[0] < first + n]
@@ -97,6 +100,17 @@ class World:
             self.repairs += done.repairs
             if self.tick % self.every_ticks == 0:
                 self.rows.append(block.take_row(self.carga, self.payload))
+
+    def _evolve(self) -> None:
+        """What happens between the last tick and this one."""
+        after = self.tick - 1
+        swarms: dict[str, list[Block]] = {}
+        for block in self.blocks:
+            swarms.setdefault(block.settings.name.partition(":")[0], []).append(block)
+        for blocks in swarms.values():
+            rules = blocks[0].settings.evolucion
+            if rules is not None and after > 0 and after % int(rules["cada"]) == 0:
+                evolve(blocks, rules, after)
 
     def set(self, path: str, value: Any) -> None:
         """A change that takes effect with the next tick: ``carga``, ``bloques.ID.umbral``,

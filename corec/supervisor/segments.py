@@ -326,6 +326,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
     for index in range(L.SLOT_WORKER0 + rt.lanes):
         slot = rt.slot(index)
         slot.set(L.S_UP, 0)
+        slot.set(L.S_PHASE, 0)
         slot.set(L.S_STATE, L.PROC_STARTING)
     settings.settle(rt, rt.written)  # of an upgrade, too: it reads the configuration anew
     if keep_control:

@@ -187,6 +187,7 @@ class World(Readable):
         self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
         if self._live.settle(self._tables, self._ticks + 1):
             self._changes += firing_events(self._live, self._ticks + 1)
+        self._ticker.do_phases()
         emitted = self._emitted
         emitted.begin()
         at = 0

@@ -2,12 +2,14 @@
 
 The words of lines 3 to 5 of the control segment are its own. Order of its stores for tick T:
 
-    C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA,           what T takes in; T−3's values are nobody's now
-    C_CUT_SETTINGS of T & 3
+    C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA,           what T takes in, what was set, what precedes it
+    C_CUT_SETTINGS, C_PHASES of T & 3             (``corec.world.phases``); T−3's are nobody's now
     in-position table, copy T & 1                 what the world will have applied with T
     tail of in.lane                               T−1 is committed everywhere, its readings are done
                                                   (earlier while the world is paused)
     C_GO_TICK = T (release)                       from here on nothing above may change for T
+    C_PHASE_NEXT                                  for the leader alone: which tick ``go_if_plain``
+                                                  must leave to ``go``; a successor finds it anew
 
 A kill before the last store leaves T undecided: the successor decides it anew, perhaps with more
 readings. After it T is decided for good. Which of the two tables counts is said by C_GO_TICK & 1
@@ -28,6 +30,7 @@ from corec.kernels.inputs import bounded_cut, note_positions
 from corec.runtime import Runtime, word_to_float
 from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
+from corec.world.phases import next_with_phases, phases_before
 from shm.atomics import spin_until_all_at_least
 from shm.killpoint import kill_point
 
@@ -88,6 +91,7 @@ class Leader:
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK for k in range(workers)]
         self.done_words = np.array(slots, np.int64)
         self.pacer = Pacer(self._since_last_tick())
+        self._find_phases(rt.get(L.C_GO_TICK) + 1)
         self.held_since = 0.0
         self.paced = False
 
@@ -146,14 +150,20 @@ class Leader:
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
         cut = bounded_cut(rt.inbox.data, before, rt.inbox.head, rt.config.streams.readings_per_tick)
-        note_cut(self.control, tick, cut, time.time_ns())
+        phases = phases_before(rt.plan, tick)
+        note_cut(self.control, tick, cut, time.time_ns(), phases)
         # the copy of T holds T−2's table: nothing to do if no reading came in either tick
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
             note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
             kill_point("leader.after_positions")
         self._release(before)
         let_go(self.control, tick)
+        if phases:
+            self._find_phases(tick + 1)
         self._ring()
+
+    def _find_phases(self, tick: int) -> None:
+        self.rt.set(L.C_PHASE_NEXT, next_with_phases(self.rt.plan, tick))
 
     def _release(self, until: int) -> None:
         """Give the inbox's room up to ``until`` back; every worker has committed what took it."""

@@ -3,6 +3,8 @@
 Own words: its slot in the control segment, its two lanes (producer end), its blocks. Worker 0 owns
 the leader's words as well. ``S_TICK = T`` is stored after the last block's commit of T; a kill
 between the two makes the successor run T over blocks that have all committed it: nothing happens.
+``S_PHASE`` likewise, behind the last block of a phase before T; ``corec.world.phases`` says what it
+means to the others.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import numpy as np
 import uvloop
 
 from corec import layout as L
@@ -27,13 +30,17 @@ from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling
 from corec.world import settings
 from corec.world.live import Live
+from corec.world.phases import numbers_of
 from corec.world.settings import since
 from corec.world.tables import Tables
 from corec.world.ticker import Ticker
-from shm.atomics import spin_until_at_least
+from shm.atomics import spin_until_all_at_least, spin_until_at_least
+from shm.killpoint import kill_point, register
 
 PAGE_BYTES: Final = 4096
 WAKE_SECONDS_MAX: Final = 0.05
+register("phase.before_done")
+register("phase.all_done")
 GIVE_WAY_SECONDS: Final = 0.005
 """So often the event loop gets a turn between ticks that wait for nothing."""
 
@@ -51,6 +58,9 @@ class Worker:
         self.live = Live(rt.config, rt.plan)
         self.revision = -1
         self.leader = Leader(rt, workers) if k == 0 else None
+        self.workers = workers
+        slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_PHASE for k in range(workers)]
+        self.phase_words = np.array(slots, np.int64)
         self.telling = Telling(rt, tables, k)
         self.woken = asyncio.Event()
         self.waiting = False
@@ -137,7 +147,10 @@ class Worker:
         rt, ticker = self.rt, self.ticker
         started = time.monotonic_ns()
         used = time.thread_time_ns()
-        if steps.begin(rt.control, tick, ticker.targs, ticker.fargs):
+        begun = steps.begin(rt.control, tick, ticker.targs, ticker.fargs)
+        if begun & steps.PHASES and not await self._phases(tick):
+            return False
+        if begun & steps.READINGS:
             start, end = rt.get(L.C_CUT + (tick - 1 & 3)), rt.get(L.C_CUT + (tick & 3))
             ticker.take(rt.inbox.data, start, end)
         else:
@@ -173,6 +186,28 @@ class Worker:
         if ring:
             self._ring(ring)
         return True
+
+    async def _phases(self, tick: int) -> bool:
+        """The phases before ``tick``; false: not all of them, since the world stops at once."""
+        rt = self.rt
+        spins = SPINS_FLAT_OUT if word_to_float(rt.get(L.C_TICK_HZ)) <= 0.0 else 0
+        for number in numbers_of(rt.get(L.C_PHASES + (tick & 3))):
+            self.ticker.phases.run(number, self.ticker.targs)
+            kill_point("phase.before_done")
+            mark = tick << 8 | number
+            self.slot.set(L.S_PHASE, mark)
+            for k in range(self.workers):
+                if k != self.k:
+                    rt.doorbells[L.SLOT_WORKER0 + k].ring()
+            while not spin_until_all_at_least(rt.control, self.phase_words, mark, spins):
+                if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
+                    return False
+                await self._sleep(partial(self._all_did, mark), WAKE_SECONDS_MAX)
+            kill_point("phase.all_done")
+        return True
+
+    def _all_did(self, mark: int) -> bool:
+        return bool(spin_until_all_at_least(self.rt.control, self.phase_words, mark, 0))
 
     def _ring(self, whom: int) -> None:
         bells = self.rt.doorbells

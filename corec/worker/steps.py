@@ -48,6 +48,10 @@ PAUSED: Final = 4
 REST: Final = 5
 """Not before the workers have rested."""
 
+READINGS: Final = 1
+PHASES: Final = 2
+"""What ``begin`` finds for a tick, added."""
+
 RING_BROKER: Final = 1
 RING_PERSISTER: Final = 2
 RING_LEADER: Final = 4
@@ -62,12 +66,13 @@ _get_f: Any = get_f
 
 
 @inlined
-def _note_cut(control: Words, tick: int, cut: int, unix_ns: int) -> None:
+def _note_cut(control: Words, tick: int, cut: int, unix_ns: int, phases: int) -> None:
     store_release(control, L.C_CUT + (tick & _3), cut)
     store_release(control, L.C_TICK_UNIX_NS + (tick & _3), unix_ns)
     store_release(control, L.C_CUT_CARGA + (tick & _3), load_acquire(control, L.C_CARGA))
     settings = load_acquire(control, L.C_SETTINGS)
     store_release(control, L.C_CUT_SETTINGS + (tick & _3), settings)
+    store_release(control, L.C_PHASES + (tick & _3), _UINT64(phases))
     process_kill_point(K_AFTER_CUT)
 
 
@@ -78,10 +83,11 @@ def _let_go(control: Words, tick: int) -> None:
     process_kill_point(K_AFTER_GO)
 
 
-@compiled(types.void(WORDS, types.int64, types.uint64, types.uint64))
-def note_cut(control: Words, tick: int, cut: int, unix_ns: int) -> None:
-    """What ``tick`` takes in: readings up to position ``cut``, its time, what was set."""
-    _note_cut(control, tick, cut, unix_ns)
+@compiled(types.void(WORDS, types.int64, types.uint64, types.uint64, types.int64))
+def note_cut(control: Words, tick: int, cut: int, unix_ns: int, phases: int) -> None:
+    """What ``tick`` takes in: readings up to position ``cut``, its time, what was set; and what
+    precedes it (``PHASE_*``, added)."""
+    _note_cut(control, tick, cut, unix_ns, phases)
 
 
 @compiled(types.void(WORDS, types.int64))
@@ -154,6 +160,8 @@ def go_if_plain(
         return WENT  # a predecessor decided it, and some have run it so: it stays as it is
     if _may_go(control, tick, False) != GO:
         return NOT_NOW
+    if load_acquire(control, L.C_PHASE_NEXT) == _UINT64(tick):
+        return NOT_NOW
     for k in range(done.size):
         while load_acquire(control, done[k]) < _UINT64(tick - 1):
             if spins <= 0:
@@ -167,7 +175,7 @@ def go_if_plain(
     earlier = load_acquire(control, L.C_CUT + ((tick - 2) & _3))
     if cut != before or before != earlier or before != load_acquire(inbox, LANE_TAIL):
         return NOT_NOW
-    _note_cut(control, tick, cut, unix_ns)
+    _note_cut(control, tick, cut, unix_ns, 0)
     _let_go(control, tick)
     for k in range(1, done.size):
         if sleeper_waits(control, done[k] - L.S_TICK + L.S_SLEEPING):
@@ -191,14 +199,16 @@ def went(control: Words, tick: int, spins: int) -> bool:
     return True
 
 
-@compiled(types.boolean(WORDS, types.int64, INDICES, _FLOATS))
-def begin(control: Words, tick: int, targs: Indices, fargs: npt.NDArray[np.float64]) -> bool:
-    """Fill in what differs from tick to tick; whether readings are to be sorted for it."""
+@compiled(types.int64(WORDS, types.int64, INDICES, _FLOATS))
+def begin(control: Words, tick: int, targs: Indices, fargs: npt.NDArray[np.float64]) -> int:
+    """Fill in what differs from tick to tick; whether readings are to be sorted for it, and whether
+    phases precede it."""
     targs[K.T_TICK] = tick
     targs[K.T_UNIX_NS] = np.int64(load_acquire(control, L.C_TICK_UNIX_NS + (tick & _3)))
     fargs[K.F_CARGA] = _get_f(control, L.C_CUT_CARGA + (tick & _3))
     start = load_acquire(control, L.C_CUT + ((tick - 1) & _3))
-    return start != load_acquire(control, L.C_CUT + (tick & _3))
+    found = READINGS if start != load_acquire(control, L.C_CUT + (tick & _3)) else 0
+    return found + (PHASES if load_acquire(control, L.C_PHASES + (tick & _3)) else 0)
 
 
 @inlined

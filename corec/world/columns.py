@@ -34,6 +34,7 @@ def column_names(swarm: Swarm) -> tuple[list[str], list[str]]:
     """What can be read of each entity of ``swarm``: its columns, and its histories."""
     processor = swarm.processor
     names = ["valor", "activo", "fallos", *(field.name for field in processor.state)]
+    names += [gene.name for gene in processor.genes]
     return names, [ring.name for ring in processor.history]
 
 

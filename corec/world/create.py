@@ -69,6 +69,10 @@ def create_world(
         ProcessorError: an ``init`` function failed (raised, or returned a non-finite value).
     """
     write_headers(plan, world)
+    if any(swarm.processor.genes for swarm in plan.swarms):
+        from corec.kernels.genes import draw_genes  # compiled for those worlds alone
+
+        draw_genes(tables.blocks, tables.swarms, 0, plan.n_blocks, np.uint64(seed))
     done = 0
     told = np.zeros(WORDS, np.int64)
     for lo in range(0, plan.n_blocks, CHUNK_BLOCKS):

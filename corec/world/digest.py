@@ -1,8 +1,9 @@
 """The digest: BLAKE2b-128 over the committed state of all entities at one tick, in id order.
 
-Per block, in order of ids: valor, the state fields, activo, fallos, racha, and of each history how
-many values are held and the values, oldest first. Ids, canal and counts enter as the block's
-header. Equal digests mean bit-identical entities; which worker ticked a block does not enter.
+Per block, in order of ids: valor, the state fields, the genes, activo, fallos, racha, and of each
+history how many values are held and the values, oldest first. Ids, canal and counts enter as the
+block's header. Equal digests mean bit-identical entities; which worker ticked a block does not
+enter.
 
 It is one hash over all of it in one order, a second for each gigabyte, so it is never taken of a
 world that is held: a running world's is that of a snapshot (``corec.world.snapshot``).
@@ -55,6 +56,8 @@ class Digest:
         update(view.column("valor").data)
         for field in view.swarm.processor.state:
             update(view.column(field.name).data)
+        for gene in view.swarm.processor.genes:
+            update(view.column(gene.name).data)
         update(view.activo.data)
         update(view.fallos.data)
         update(view.racha.data)

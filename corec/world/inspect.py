@@ -45,6 +45,8 @@ def entity(plan: Plan, words: NDArray[np.uint64], entity_id: int) -> dict[str, A
             "procesador": processor.name,
             "estado": state,
         }
+        if processor.genes:
+            found["genes"] = {g.name: view.column(g.name)[i].item() for g in processor.genes}
         if view.commit_word() == view.word:
             return found
     raise RuntimeError(f"entity {entity_id}: its block never held still")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.fields import HistoryField, StateField
+from corec.entities.genes import Gene
 from corec.entities.processor import Processor
 from corec.kernels import snapshot as K
 from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
@@ -56,6 +57,8 @@ def _swarm_row(row: NDArray[np.int64], swarm: Swarm) -> None:
     row[K.Z_FIELDS] = len(sizes)
     row[K.Z_OFFSET : K.Z_OFFSET + len(sizes)] = list(offsets.values())
     row[K.Z_SIZE : K.Z_SIZE + len(sizes)] = sizes
+    row[K.Z_GENES] = len(processor.genes)
+    row[K.Z_GENES_BYTES] = processor.gene_bytes(cap)
     row[K.Z_RINGS] = len(processor.history)
     places = processor.history_offsets(cap)
     for k, ring in enumerate(processor.history):
@@ -102,6 +105,7 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
             "history": [[h.name, h.length] for h in s.processor.history],
             "means": list(s.processor.means),
         }
+        | ({"genes": _genes(s), "fitness": s.processor.fitness} if s.processor.genes else {})
         | ({"public": list(s.processor.public), "space": _space(s)} if s.meeting else {})
         for s in plan.swarms
     ]
@@ -114,6 +118,10 @@ def columns_in(shape: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _space(s: Swarm) -> dict[str, Any] | None:
     return s.space.model_dump() if s.space is not None else None
+
+
+def _genes(s: Swarm) -> list[list[Any]]:
+    return [[g.name, g.low, g.high, g.sigma] for g in s.processor.genes]
 
 
 def _no_function(*_: Any) -> None:
@@ -133,8 +141,10 @@ def plan_of(shape: list[dict[str, Any]]) -> Plan:
         state = tuple(StateField(str(name), str(dtype)) for name, dtype in s["state"])
         rings = tuple(HistoryField(str(name), int(length)) for name, length in s["history"])
         processor = Processor(
-            str(s["procesador"]), s["kind"], _no_function, None, state, rings, (), (), False, ""
-        )
+            str(s["procesador"]), s["kind"], _no_function, None, state, rings, (), (), False, "",
+            genes=tuple(Gene(str(name), *map(float, of)) for name, *of in s.get("genes", [])),
+            fitness=str(s.get("fitness", "valor")),
+        )  # fmt: skip
         cap, size, n = int(s["cap"]), int(s["block_bytes"]), int(s["entidades"])
         count = -(-n // cap)
         canal = int(s["canal"])

@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 def place_of(swarm: Swarm, name: str) -> Place:
-    """``valor``, a state field, ``activo``, ``fallos`` or ``racha``. Raises KeyError."""
+    """``valor``, a state field, a gene, ``activo``, ``fallos`` or ``racha``. Raises KeyError."""
     processor, cap = swarm.processor, swarm.cap
     cold = 2 * processor.copy_bytes(cap)
     one, four = L.column_bytes(cap, 1), L.column_bytes(cap, 4)
@@ -53,6 +53,10 @@ def place_of(swarm: Swarm, name: str) -> Place:
         return Place("u4", cold + 2 * one, four, L.D_FALLOS_SEL)
     if name == "racha":
         return Place("u1", cold + 2 * one + 2 * four, one, L.D_FALLOS_SEL)
+    genes = processor.gene_offsets(cap)
+    if name in genes:
+        offset = cold + 2 * (3 * one + four) + genes[name]
+        return Place("f4", offset, processor.gene_bytes(cap), L.D_GENES_SEL)
     dtypes = {"valor": "f4"} | {f.name: f.dtype for f in processor.fields}
     offset = processor.field_offsets(cap)[name]
     return Place(dtypes[name], offset, processor.copy_bytes(cap), L.D_HOT_SEL)

@@ -14,7 +14,7 @@ from corec.entities.compile import Kernels, compile_processor
 from corec.entities.meeting import Meeting
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
-from corec.plan import Plan, Swarm
+from corec.plan import Plan, Swarm, cold_bytes
 
 
 @dataclass
@@ -58,6 +58,16 @@ def _fill_public(
         row[K.W_PUBLIC_SIZE + k] = meeting.sizes[k]
 
 
+def _fill_genes(row: NDArray[np.int64], s: Swarm) -> NDArray[np.float32]:
+    """Where the genes lie; the table of their limits, which the row points to."""
+    table = np.array([(g.low, g.high, g.sigma) for g in s.processor.genes], np.float32)
+    row[K.W_GENES] = len(table)
+    row[K.W_GENES_OFF] = 2 * s.processor.copy_bytes(s.cap) + cold_bytes(s.cap)
+    row[K.W_GENES_BYTES] = s.processor.gene_bytes(s.cap)
+    row[K.W_GENES_TABLE] = table.ctypes.data
+    return table
+
+
 def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     """Compile (or load) every processor of ``plan`` and lay out the tables.
 
@@ -69,6 +79,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     swarms = np.zeros((len(plan.swarms), K.W_COLUMNS), np.int64)
     params = np.zeros((len(plan.swarms), L.PARAMS_MAX), np.float32)
     built = []
+    built_genes: list[NDArray[np.float32]] = []
     base = int(world.ctypes.data)
     for s in plan.swarms:
         kernels = compile_processor(s.processor, s.cap, s.meeting)
@@ -98,8 +109,12 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         row[K.W_ALERT_FIELDS] = len(s.processor.alert_fields)
         for k, name in enumerate(s.processor.alert_fields):
             row[K.W_ALERT_FROM + k], row[K.W_ALERT_SIZE + k] = offsets[name], sizes[name]
+        if s.processor.genes:
+            built_genes.append(_fill_genes(row, s))
         if s.meeting is not None:
             _fill_public(row, s, s.meeting, base, offsets)
+    if built_genes:
+        import corec.kernels.evolution  # noqa: F401 - compiled before anybody forks
     settle(swarms, params, plan)
     blocks = np.zeros((plan.n_blocks, K.B_COLUMNS), np.int64)
     start = base + plan.blocks["offset"]
@@ -117,4 +132,5 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named)
     offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
     scratch = np.zeros(layout["total"] + 64, np.uint8)
-    return Tables(blocks, swarms, params, scratch, offsets_array, tuple(built), (world,))
+    return Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),
+                  (world, *built_genes))  # fmt: skip

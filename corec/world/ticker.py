@@ -20,6 +20,7 @@ from corec.kernels import desc as K
 from corec.kernels.block import tick_range
 from corec.kernels.inputs import count_inputs, sort_inputs
 from corec.plan import Plan
+from corec.world.phases import Phases, numbers_of, phases_before
 from corec.world.tables import Tables
 from shm.lane import Lane
 
@@ -43,6 +44,7 @@ class Ticker:
         self.targs[K.T_NO_LOG] = not keep_log
         self.targs[K.T_SCRATCH] = tables.scratch_address
         self.fargs = np.full(K.F_COLUMNS, carga, np.float64)
+        self.phases = Phases(plan, tables, self.lo, self.hi)
         self._in_start = np.zeros(plan.n_blocks + 1, np.int64)
         self._cursor = np.zeros(plan.n_blocks, np.int64)
         self._arrived = False
@@ -115,6 +117,11 @@ class Ticker:
         if self._arrived:
             self._in_start[self.lo : self.hi + 1] = 0
             self._arrived = False
+
+    def do_phases(self) -> None:
+        """The phases before the tick of ``targs``, in a process that ticks all of the world."""
+        for number in numbers_of(phases_before(self.plan, int(self.targs[K.T_TICK]))):
+            self.phases.run(number, self.targs)
 
     def run(self, at: int, out: Lane, rows: Lane) -> int:
         """Tick the blocks ``at … hi−1`` as ``targs`` and ``fargs`` say; the block to go on with:

@@ -17,7 +17,8 @@ from corec.config import parse_config
 from corec.config.space import NEIGHBOURS_MAX, ROWS_MAX
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.compile import compile_processor
-from corec.entities.processor import FIELD_DTYPES, HISTORY_LENGTH_MAX, ProcessorError, micro
+from corec.entities.fields import FIELD_DTYPES, HISTORY_LENGTH_MAX
+from corec.entities.processor import ProcessorError, micro
 from corec.entities.registry import BUILT_IN, resolve
 from corec.plan import BLOCK_ENTITIES_MAX, cold_bytes, make_plan
 from corec.testing import compare

@@ -40,6 +40,14 @@ def test_the_state_as_a_table() -> None:
     assert "replaced" in text
 
 
+def test_genes_that_evolve() -> None:
+    scores = [float(line.split()[2]) for line in _output("evolving.py").splitlines()]
+    assert len(scores) == 4
+    assert scores == sorted(scores)
+    assert scores[0] < -20.0
+    assert scores[-1] > -0.1
+
+
 def test_a_threshold_out_of_a_sweep(tmp_path: Path) -> None:
     text = _output("sweep.py", tmp_path)
     shares = [float(line.split()[2].rstrip("%")) for line in text.splitlines()]

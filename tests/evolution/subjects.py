@@ -1,0 +1,49 @@
+"""Processors with genes, in float32 arithmetic that the documents fix to the bit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import corec
+
+GENES = {"a": (-1.0, 1.0, 0.25), "b": (0.0, 8.0, 1.0), "c": (3.0, 3.0, 0.5)}
+
+
+def begin(me: Any) -> Any:
+    """Knows its genes."""
+    me.born = me.a + me.random()
+    return 0.25 * me.b
+
+
+@corec.micro(
+    state={"score": "f4", "born": "f4", "age": ("u2", 1)}, history={"past": ("f4", 3)},
+    params={"mode": 0.0}, means=("born",), genes=GENES, fitness="score", init=begin,
+)  # fmt: skip
+def subject(me: Any) -> Any:
+    """Its fitness is what ``mode`` says: of its genes, alike, partly or wholly no number."""
+    me.age = me.age + 1
+    me.past.push(me.a)
+    me.score = me.a * me.b - 0.125 * me.b + me.past.mean()
+    if me.mode == 1.0:
+        me.score = 0.5
+    if me.mode == 2.0 and me.id % 3 != 0:
+        me.score = math.nan
+    if me.mode == 3.0:
+        me.score = math.nan
+    if me.mode == 4.0:
+        me.score = math.inf if me.id % 5 == 0 else -math.inf
+    if me.random() < 0.05:
+        return math.nan
+    return me.born + 0.01 * me.mean_born
+
+
+@corec.celu(
+    state={"total": "i4"}, genes={"weight": (-4.0, 4.0, 0.5)}, fitness="total", silence=3,
+    history={"last": ("f4", 2)},
+)  # fmt: skip
+def listener(me: Any, value: Any) -> Any:
+    """Its fitness is a whole number, of what it heard."""
+    me.last.push(value)
+    me.total = me.total + int(8.0 * me.weight * value)
+    return me.weight * value

@@ -1,0 +1,144 @@
+"""Evolution against the oracle, which was written from docs/rules.md: bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import corec
+from corec.oracle.entity import kind_of
+from corec.oracle.world import World as Oracle
+from corec.world.read import BlockView
+from tests.evolution.subjects import listener, subject
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile two processors
+
+CAP = 7
+METHODS = st.one_of(
+    st.fixed_dictionaries({"metodo": st.just("torneo"), "tamano": st.integers(1, 5)}),
+    st.fixed_dictionaries({"metodo": st.just("truncamiento"), "tamano": st.floats(0.01, 1.0)}),
+    st.just({"metodo": "ruleta"}),
+)
+SCOPES: Any = st.one_of(
+    st.just({"alcance": "enjambre"}),
+    st.just({}),
+    st.fixed_dictionaries(
+        {
+            "migracion": st.fixed_dictionaries(
+                {
+                    "cada": st.integers(1, 2),
+                    "cuantos": st.integers(1, 9),
+                    "topologia": st.sampled_from(["anillo", "completa", "azar"]),
+                }
+            )
+        }
+    ),
+)
+RULES = st.builds(
+    lambda *parts: {key: value for part in parts for key, value in part.items()},
+    st.fixed_dictionaries(
+        {
+            "cada": st.integers(1, 3),
+            "elite": st.one_of(st.integers(0, 9), st.floats(0.01, 0.99)),
+            "cruce": st.sampled_from(["uniforme", "mezcla", "un_punto", "ninguno"]),
+            "prob_cruce": st.floats(0.0, 1.0),
+            "mutacion": st.floats(0.0, 1.0),
+            "estado": st.sampled_from(["inicial", "heredado"]),
+        }
+    ),
+    METHODS,
+    SCOPES,
+)
+
+
+def worlds(
+    procesador: Any, rules: dict[str, Any], entidades: int, cap: int, seed: int, **more: Any
+) -> tuple[corec.World, Oracle]:
+    """The same world twice."""
+    bloque = {"id": "s", "canal": 1, "entidades": entidades, "entidades_por_bloque": cap,
+              "evolucion": rules, **more}  # fmt: skip
+    config = {"bloques": [bloque | {"procesador": procesador}], "seed": seed}
+    world = corec.World(config)
+    return world, Oracle({**config, "bloques": [bloque | {"procesador": "one"}]},
+                         {"one": kind_of(procesador)})  # fmt: skip
+
+
+def assert_same(world: corec.World, oracle: Oracle, processor: Any, exactly: str = "") -> None:
+    """Every entity's genes, state, histories and counts."""
+    plan, words = world._world()
+    for index, block in enumerate(oracle.blocks):
+        view = BlockView(plan, words, index)
+        names = ["valor", *(f.name for f in processor.state)]
+        for k, entity in enumerate(block.entities):
+            found = {name: view.column(name)[k] for name in names}
+            wanted = {name: entity.state[name] for name in names}
+            genes = {g.name: view.column(g.name)[k] for g in processor.genes}
+            where = (block.tick, entity.id, exactly)
+            assert {n: v.tobytes() for n, v in genes.items()} == {
+                n: np.float32(v).tobytes() for n, v in entity.genes.items()
+            }, (where, genes, entity.genes)
+            for name in names:
+                assert np.array_equal(found[name], wanted[name], equal_nan=True), (where, name)
+            assert view.fallos[k] == entity.fallos, where
+        for ring in processor.history:
+            values, held = view.history(ring.name)
+            for k, entity in enumerate(block.entities):
+                past = values[k][ring.length - int(held[k]) :]
+                assert past.tolist() == [float(x) for x in entity.state[ring.name]]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    RULES, st.integers(CAP, 4 * CAP), st.integers(0, 2**64 - 1), st.integers(0, 4),
+    st.sets(st.integers(0, 4 * CAP - 1)),
+)  # fmt: skip
+def test_like_the_oracle(
+    rules: dict[str, Any], entidades: int, seed: int, mode: int, asleep: set[int]
+) -> None:
+    world, oracle = worlds(
+        subject, rules, entidades, CAP, seed, parametros={"mode": float(mode)},
+        autoreparacion={"max_errores": 0.2},
+    )  # fmt: skip
+    off = [i for i in sorted(asleep) if i < entidades]
+    with world:
+        for tick in range(1, 6):
+            readings = [(i, 0.5, False) for i in off] if tick == 2 else []
+            oracle.run_tick(readings)
+            if readings:
+                world.tick({"s": (off, [0.5] * len(off), [False] * len(off))})
+            else:
+                world.tick()
+            assert_same(world, oracle, subject)
+
+
+@settings(max_examples=6, deadline=None)
+@given(RULES, st.integers(0, 2**32), st.lists(st.integers(0, 20), max_size=30))
+def test_of_entities_that_hear(rules: dict[str, Any], seed: int, heard: list[int]) -> None:
+    """A Celu block's tick of several steps goes on behind the evolution."""
+    world, oracle = worlds(listener, rules, 3 * CAP, CAP, seed)
+    with world:
+        for tick in range(1, 7):
+            ids = [(i + tick) % (3 * CAP) for i in heard]
+            values = [0.25 * (1 + i % 4) for i in ids]
+            oracle.run_tick([(i, v, True) for i, v in zip(ids, values, strict=True)])
+            world.tick({"s": (ids, values)} if ids else None)
+            assert_same(world, oracle, listener)
+
+
+@pytest.mark.parametrize("entidades", [1, 65_535])
+def test_the_smallest_and_the_largest_island(entidades: int) -> None:
+    """Of the largest all but a few stay: the oracle takes its time for a child."""
+    rules = {"cada": 1, "elite": max(0, entidades - 20), "metodo": "truncamiento", "tamano": 0.3}
+    world, oracle = worlds(subject, rules, entidades, entidades, 7, max_size_mb=16)
+    with world:
+        for _ in range(2):
+            oracle.run_tick()
+            world.tick()
+        world_scores = world.frame("s", columns=["a", "b", "score"])
+    block = oracle.blocks[0]
+    for name in ("a", "b"):
+        assert world_scores[name].tolist() == [float(e.genes[name]) for e in block.entities]
