@@ -224,10 +224,9 @@ class Block:
             "valor": view.column("valor")[index],
         }  # fmt: skip
         state.update(self.params)
-        if self.processor.globals:
-            state["globals"] = self.globals
-        state.update({f.name: view.column(f.name)[index] for f in self.processor.state})
-        state.update({g.name: view.column(g.name)[index] for g in self.processor.genes})
+        state |= {"globals": self.globals} if self.processor.globals else {}
+        for one in (*self.processor.state, *self.processor.genes):
+            state[one.name] = view.column(one.name)[index]
         for k, name in enumerate(self.processor.means):
             state[f"mean_{name}"] = np.float32(view.number(L.D_MEAN0 + k))
         for ring in self.processor.history:

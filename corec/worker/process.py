@@ -148,8 +148,6 @@ class Worker:
         started = time.monotonic_ns()
         used = time.thread_time_ns()
         begun = steps.begin(rt.control, tick, ticker.targs, ticker.fargs)
-        if begun & steps.PHASES and not await self._phases(tick):
-            return False
         if begun & steps.READINGS:
             start, end = rt.get(L.C_CUT + (tick - 1 & 3)), rt.get(L.C_CUT + (tick & 3))
             ticker.take(rt.inbox.data, start, end)
@@ -160,6 +158,8 @@ class Worker:
             self.live.take(since(settings.read(rt, revision)))
             self.revision = revision
         self.live.settle(self.tables, tick)
+        if begun & steps.PHASES and not await self._phases(tick):
+            return False
         out, rows = rt.out[self.k], rt.rows[self.k]
         at = ticker.lo
         waited = computed = 0
