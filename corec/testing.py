@@ -225,8 +225,8 @@ class Block:
         }  # fmt: skip
         state.update(self.params)
         state |= {"globals": self.globals} if self.processor.globals else {}
-        for one in (*self.processor.state, *self.processor.genes):
-            state[one.name] = view.column(one.name)[index]
+        names = [f.name for f in self.processor.state] + [g.name for g in self.processor.genes]
+        state.update({name: view.column(name)[index] for name in names})
         for k, name in enumerate(self.processor.means):
             state[f"mean_{name}"] = np.float32(view.number(L.D_MEAN0 + k))
         for ring in self.processor.history:
