@@ -22,7 +22,8 @@ at least, so a tick has fewer steps than an inbox lane has readings: 31 bits hol
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,3 +136,23 @@ def log_at(has_row: int, repairs: int) -> int:
 def row_payload_bytes(has_row: int, repairs: int, entries: int) -> int:
     """Bytes of the payload of a row frame."""
     return log_at(has_row, repairs) + _LOG_BYTES * entries
+
+
+class Messages(NamedTuple):
+    """One frame of messages as the broker sees it."""
+
+    tick: int
+    step: int
+    messages: NDArray[Any]  # MESSAGE[], 10 bytes each
+    fields: Mapping[str, NDArray[Any]]  # what the processor's alerts name of each
+
+
+class Rows(NamedTuple):
+    """One frame for the persister: a row (or None), repairs, the messages since the last row."""
+
+    tick: int
+    step: int
+    unix_ns: int  # time of the tick, ns since 1970
+    row: NDArray[Any] | None  # ROW[1]
+    repairs: NDArray[Any]  # REPAIR[]
+    log: NDArray[Any]  # LOG_DTYPE[]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,18 @@ from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, place_of
 from corec.config.evolucion import Evolucion
-from corec.config.space import Grid
+from corec.config.space import Space
 from corec.config.umbral import Limits, Umbral, limits_of
 from corec.entities.fitting import misfits
-from corec.entities.meeting import Meeting
+from corec.entities.meeting import Meeting, Shown, meeting_of
 from corec.entities.numbers import number_faults, numbers
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
-from shm.layout import align_up, layout_hash
+from corec.graph.source import Source, source_of
+from corec.placing import most_entities, place_block
+from corec.sight import sight_faults, with_sight
+from shm.layout import layout_hash
 
-PAGE_BYTES = 4096
-BLOCK_ENTITIES_MAX = 65_535  # the message log numbers them in 16 bits
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
 _DIGITS_MAX: Final = 10
@@ -54,8 +55,11 @@ class Swarm:
     max_errores: float
     min_fitness: float
     umbral: Limits = DEFAULT_LIMITS
-    space: Grid | None = None
+    space: Space | None = None
     evolucion: Evolucion | None = None
+    source: Source | None = None
+    """Where a graph's links come from; ``seen``: what is seen of other swarms on its plane."""
+    seen: tuple[Shown, ...] = ()
     public_off: int = 0
     """Byte offset of copy 0 of its public columns in the world's segment, behind all blocks."""
 
@@ -64,21 +68,7 @@ class Swarm:
         """How its entities see each other; None: they don't."""
         if not self.processor.public:
             return None
-        dtypes = {f.name: f.dtype for f in self.processor.state}
-        fields = tuple((name, dtypes[name]) for name in self.processor.public)
-        return Meeting(self.entidades, fields, self.space)
-
-
-class BlockPlace(NamedTuple):
-    """Offsets inside one block, bytes."""
-
-    hot: int
-    cold: int  # from hot
-    log: int
-    log_cap: int
-    model: int
-    model_bytes: int
-    hist: int
+        return meeting_of(self.entidades, self.processor.shown, self.space, self.seen)
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,9 @@ class Plan:
             if p.genes:
                 parts.append(f"{p.genes} {p.fitness}")
             if p.public:
-                parts.append(f"{p.public} {s.space}")
+                parts.append(f"{p.public} {s.space} {p.see}")
+            if s.source is not None:
+                parts.append(s.source.mark)
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
@@ -158,41 +150,6 @@ BLOCK_ROW = np.dtype(
         ("hist", "<i8"),
     ]
 )
-
-
-def cold_bytes(cap: int) -> int:
-    """Bytes of the cold pairs: activo, fallos, racha, marks, two copies each."""
-    return 2 * (3 * L.column_bytes(cap, 1) + L.column_bytes(cap, 4))
-
-
-def _room(processor: Processor, cap: int, block_bytes: int) -> tuple[int, int, int]:
-    """(bytes of the hot region, bytes of the history region, bytes to spare: < 0, it won't fit)."""
-    pairs = processor.copy_bytes(cap) + processor.gene_bytes(cap)
-    hot = align_up(2 * pairs + cold_bytes(cap), L.COLUMN_ALIGN)
-    hist = align_up(processor.history_bytes(cap), PAGE_BYTES)
-    model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
-    log_min = L.LOG_DTYPE.itemsize * cap
-    return hot, hist, block_bytes - L.BLOCK_HOT_BASE - hot - hist - log_min - model_min
-
-
-def place_block(processor: Processor, cap: int, block_bytes: int) -> BlockPlace | None:
-    """Where everything lies in one block; None when it does not fit.
-
-    The log begins a page where there is room for it, so that the messages between two rows of an
-    ordinary block lie in one page: a step then touches the page of the words, the pages of the hot
-    columns and this one, all of them neighbours in the page table.
-    """
-    hot_bytes, hist_bytes, spare = _room(processor, cap, block_bytes)
-    if spare < 0 or cap > BLOCK_ENTITIES_MAX:
-        return None
-    log = L.BLOCK_HOT_BASE + hot_bytes
-    log += min(-log % PAGE_BYTES, spare // L.COLUMN_ALIGN * L.COLUMN_ALIGN)
-    hist = block_bytes - hist_bytes
-    model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0
-    log_cap = min(L.LOG_CAP_MAX, (hist - model_min - log) // L.LOG_DTYPE.itemsize)
-    model = align_up(log + log_cap * L.LOG_DTYPE.itemsize, L.COLUMN_ALIGN)
-    cold = 2 * processor.copy_bytes(cap)
-    return BlockPlace(L.BLOCK_HOT_BASE, cold, log, log_cap, model, max(0, hist - model), hist)
 
 
 def make_plan(config: Config, processors: Mapping[str, Processor] | None = None) -> Plan:
@@ -238,8 +195,10 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
             count, first_id, processor, numbers(config, processor, index),
             bloque.repair.max_errores, bloque.repair.min_fitness, bloque.umbral.limits,
             bloque.space, bloque.evolucion,
+            source_of(bloque.space, bloque.entidades, config.seed, config.base_dir, where),
         )  # fmt: skip
         faults += misfits(bloque, processor, where)
+        faults += sight_faults(swarm, bloque.procesador)
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
             faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))
@@ -249,6 +208,8 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
         first_id += bloque.entidades
         first_block += count
         swarms.append(swarm)
+    if not faults:
+        swarms = with_sight(swarms, faults)
     if faults:
         raise ConfigError(faults)
     faults += _schedule_faults(config, Plan(tuple(swarms), np.concatenate(rows), offset))
@@ -367,18 +328,6 @@ def _block_rows(swarm: Swarm, offset: int) -> NDArray[Any]:
     for name in ("hot", "log", "log_cap", "model", "model_bytes", "hist"):
         rows[name] = getattr(place, name)
     return rows
-
-
-def most_entities(processor: Processor, block_bytes: int) -> int:
-    """The largest block of ``processor`` that fits into ``block_bytes``."""
-    low, high = 0, BLOCK_ENTITIES_MAX
-    while low < high:
-        middle = (low + high + 1) // 2
-        if place_block(processor, middle, block_bytes) is None:
-            high = middle - 1
-        else:
-            low = middle
-    return low
 
 
 def block_layout_hash(swarm: Swarm) -> int:

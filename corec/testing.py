@@ -8,23 +8,26 @@ process or server. ``compare`` runs both side by side and says where they differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config.evolucion import Evolucion
-from corec.config.space import space_faults
 from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
-from corec.entities.meeting import grid_of
+from corec.entities.meeting import space_of
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.plain_compare import close_to, shown
+from corec.entities.plain_near import settled
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
 from corec.frames import (
     TIME_BYTES,
+    Messages,
+    Rows,
     alert_columns,
     log_at,
     message_step,
@@ -32,8 +35,11 @@ from corec.frames import (
     row_entries,
     row_step,
 )
+from corec.graph.source import source_of
 from corec.kernels import desc as K
-from corec.plan import BLOCK_ROW, Plan, Swarm, place_block, with_public
+from corec.placing import place_block
+from corec.plan import BLOCK_ROW, Plan, Swarm, with_public
+from corec.sight import alone_fault
 from corec.world.create import create_world
 from corec.world.read import BlockView
 from corec.world.tables import make_tables
@@ -48,26 +54,6 @@ READINGS_PER_TICK: Final = 2
 
 class LaneFull(RuntimeError):
     """The frames of this tick did not fit; release some and call ``tick`` again."""
-
-
-class Messages(NamedTuple):
-    """One frame of messages as the broker sees it."""
-
-    tick: int
-    step: int
-    messages: NDArray[Any]  # layout.MESSAGE[], 10 bytes each
-    fields: Mapping[str, NDArray[Any]]  # what the processor's alerts name of each
-
-
-class Rows(NamedTuple):
-    """One frame for the persister: a row (or None), repairs, the messages since the last row."""
-
-    tick: int
-    step: int
-    unix_ns: int  # time of the tick, ns since 1970
-    row: NDArray[Any] | None  # layout.ROW[1]
-    repairs: NDArray[Any]  # layout.REPAIR[]
-    log: NDArray[Any]  # layout.LOG_DTYPE[]
 
 
 class Difference(AssertionError):
@@ -126,9 +112,8 @@ class Block:
             raise ValueError(f"entities: found {entities}, allowed 1 to cap, which is {cap}")
         self.processor, self.n, self.seed, self.carga = processor, entities, seed, carga
         self.first_id, self.keep, self.space = first_id, keep, space
-        faults = list(space_faults(space, entities, "space"))
-        if faults or (space is not None and not processor.public):
-            raise ValueError(str(faults[0]) if faults else "space: no field is public")
+        if fault := alone_fault(processor, space, entities):
+            raise ValueError(fault)
         values = processor.param_values(params or {})
         self.params = dict(zip((name for name, _ in processor.params), values, strict=True))
         self.globals = dict(globals or {})
@@ -138,8 +123,9 @@ class Block:
         assert place is not None
         swarm = Swarm(
             0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
-            max_errores, 0.2, (umbral or Umbral()).limits, grid_of(space),
+            max_errores, 0.2, (umbral or Umbral()).limits, space_of(space),
             Evolucion.model_validate(evolucion) if evolucion is not None else None,
+            source_of(space_of(space), entities, seed, Path.cwd(), "block"),
         )  # fmt: skip
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip
@@ -235,6 +221,7 @@ class Block:
         if self.processor.public:
             public = {name: view.column(name).tolist() for name in self.processor.public}
             state.update(others=public, space=self.space, origin=self.first_id)
+            state["links"] = source.links if (source := self.plan.swarms[0].source) else None
         return state
 
 
@@ -291,7 +278,7 @@ def compare(
         failed = block.view.fallos - fallos
         for i in range(entities):
             mine = [(n, v) for n, (e, v) in enumerate(arriving) if e == i]
-            plain = _Plain(processor, before[i])
+            plain = _Plain(processor, before[i], space)
             if processor.kind == "celu":
                 for place, value in mine:
                     plain.hear(tick)
@@ -314,7 +301,7 @@ def _compare_silence(block: Block, rtol: float) -> int:
     block.tick()
     after, failed = [block.entity(i) for i in range(block.n)], block.view.fallos - fallos
     for i in range(block.n):
-        plain = _Plain(block.processor, before[i])
+        plain = _Plain(block.processor, before[i], block.space)
         plain.state[QUIET] = 1
         plain.run(function=block.processor.on_silence)
         plain.check(after[i], int(failed[i]), rtol)
@@ -324,8 +311,8 @@ def _compare_silence(block: Block, rtol: float) -> int:
 class _Plain:
     """One entity in plain Python through one tick."""
 
-    def __init__(self, processor: Processor, state: Mapping[str, Any]) -> None:
-        self.processor = processor
+    def __init__(self, processor: Processor, state: Mapping[str, Any], space: Any) -> None:
+        self.processor, self.space = processor, space
         self.start, self.state = state, dict(state)
         self.failures: list[str] = []
         self.values: list[Any] = []
@@ -353,9 +340,10 @@ class _Plain:
         if not np.isfinite(valor):
             self.failures.append(f"it returns {valor}")
             return
-        self.state["valor"] = valor
-        for field in self.processor.state:
-            self.state[field.name] = getattr(me, field.name)
+        if (state := settled(self.space, self.processor, me)) is None:
+            self.failures.append("its position is no number")
+            return
+        self.state.update(state, valor=valor)
         for ring in self.processor.history:
             history: PlainHistory = getattr(me, ring.name)
             self.state[ring.name] = list(history.values)
@@ -394,7 +382,7 @@ def _compare_init(block: Block, rtol: float) -> int:
         more = ("globals", *(g.name for g in block.processor.genes))
         start |= {name: compiled[name] for name in more if name in compiled}
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
-        plain = _Plain(block.processor, start)
+        plain = _Plain(block.processor, start, block.space)
         plain.run(function=block.processor.init)
         plain.check(compiled, 0, rtol)
     return block.n

@@ -21,7 +21,7 @@ from corec.config.servers import (
     REDIS_URL_ALLOWED,
     known_url,
 )
-from corec.config.space import space_faults
+from corec.config.space_faults import space_faults
 from corec.config.swarm import ENTITIES_MAX
 from corec.config.umbral import umbral_faults
 

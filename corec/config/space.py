@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
-from corec.config.faults import Fault
+from pydantic import PlainValidator, WithJsonSchema
+
 from corec.config.keys import Section, key
 
 SIDE_MAX: Final = 2**32
 RADIUS_MAX: Final = 500
 NEIGHBOURS_MAX: Final = 1024
 ROWS_MAX: Final = 63
-_SIDES: Final = ("width", "height", "depth")
+SIZE_MAX: Final = 1e9
+AXES: Final = ("x", "y", "z")
+FILES: Final = (".csv", ".parquet", ".npz")
 
 
-class Grid(Section):
-    """One entity in each cell, row by row, layer by layer."""
+def _edges(value: object) -> str | dict[str, Any]:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): one for name, one in value.items()}
+    raise ValueError("no edges")
 
-    kind: Literal["grid"] = key('"grid"', "Cells of one entity each.")
-    width: int = key(
-        f"an integer from 1 to {SIDE_MAX}", "Cells of a row.", strict=True, ge=1, le=SIDE_MAX
+
+def _size(value: object) -> float | tuple[float, ...]:
+    if isinstance(value, list | tuple) and 2 <= len(value) <= len(AXES):
+        return tuple(map(_length, value))
+    return _length(value)
+
+
+def _length(value: object) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and 0 < value <= SIZE_MAX:  # type: ignore[operator]  # it is a number
+        return value  # type: ignore[return-value]  # likewise
+    raise ValueError("no length")
+
+
+Edges = Annotated[
+    str | dict[str, Any], PlainValidator(_edges), WithJsonSchema({"type": ["string", "object"]})
+]
+Size = Annotated[
+    float | tuple[float, ...],
+    PlainValidator(_size),
+    WithJsonSchema({"type": ["number", "array"], "items": {"type": "number"}}),
+]
+Radius = Annotated[
+    float, PlainValidator(_length), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
+
+
+class Space(Section):
+    """A grid of cells, one entity each; a graph of links; or a plane on which entities move."""
+
+    kind: Literal["grid", "graph", "plane"] = key(
+        '"grid", "graph" or "plane"',
+        "Cells of one entity each, links between entities, or positions that entities change.",
+    )
+    width: int | None = key(
+        f"an integer from 1 to {SIDE_MAX}; a grid needs it",
+        "Of a grid: cells of a row.",
+        None,
+        strict=True,
+        ge=1,
+        le=SIDE_MAX,
     )
     height: int | None = key(
         f"null (one row) or an integer from 1 to {SIDE_MAX}",
-        "Rows.",
+        "Of a grid: rows.",
         None,
         strict=True,
         ge=1,
@@ -32,7 +77,7 @@ class Grid(Section):
     )
     depth: int | None = key(
         f"null (one layer) or an integer from 1 to {SIDE_MAX}, beside a height",
-        "Layers.",
+        "Of a grid: layers.",
         None,
         strict=True,
         ge=1,
@@ -40,32 +85,67 @@ class Grid(Section):
     )
     wrap: bool = key(
         "true (what leaves on one side comes back on the other) or false",
-        "Whether the grid has no edge.",
+        "Whether a grid or a plane has no edge.",
         True,
         strict=True,
     )
     neighbourhood: Literal["moore", "von_neumann"] = key(
         '"moore" (up to radius steps along each axis) or "von_neumann" (up to radius steps in all)',
-        "Which cells about one are its neighbours.",
+        "Of a grid: which cells about one are its neighbours.",
         "moore",
     )
-    radius: int = key(
-        f"an integer from 1 to {RADIUS_MAX}, at most {NEIGHBOURS_MAX} neighbours",
-        "How far neighbours are.",
+    radius: Radius = key(
+        f"in a grid an integer from 1 to {RADIUS_MAX}, at most {NEIGHBOURS_MAX} neighbours; on a"
+        " plane a number above 0, at most half of its size",
+        "How far neighbours are, in a grid or on a plane.",
         1,
+    )
+    edges: Edges | None = key(
+        f"the name of a file ({', '.join(FILES)}) or an object with generator; a graph needs it",
+        "Of a graph: its edges, pairs of entities counted from 0.",
+        None,
+    )
+    directed: bool = key(
+        "true (an edge a, b lets a see b) or false (each the other)",
+        "Of a graph: whether edges count in one direction.",
+        False,
         strict=True,
-        ge=1,
-        le=RADIUS_MAX,
+    )
+    weights: bool = key(
+        "true or false",
+        "Of a graph: whether the file has a third column, read as other.weight.",
+        False,
+        strict=True,
+    )
+    position: tuple[str, ...] | None = key(
+        "a list of 2 or 3 public f4 fields; a plane needs it",
+        "Of a plane: the fields that say where an entity is.",
+        None,
+        item="the name of a public f4 field",
+        min_length=2,
+        max_length=len(AXES),
+    )
+    size: Size | None = key(
+        f"a number above 0, at most {SIZE_MAX:.0f}, or a list of one for each axis;"
+        " a plane needs it",
+        "Of a plane: how long its sides are; positions are from 0 to below that.",
+        None,
+        item="a number above 0",
     )
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Width, height, depth, as many as there are."""
+        """Width, height, depth of a grid, as many as there are."""
         return tuple(side for side in (self.width, self.height, self.depth) if side is not None)
 
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """How long each side of a plane is."""
+        if self.position is None or self.size is None:
+            return ()
+        if isinstance(self.size, tuple):
+            return tuple(map(float, self.size))
+        return (float(self.size),) * len(self.position)
 
 
 def neighbours_of(axes: int, radius: int, neighbourhood: str) -> list[tuple[int, ...]]:
@@ -75,38 +155,3 @@ def neighbours_of(axes: int, radius: int, neighbourhood: str) -> list[tuple[int,
         found = [(*step, d) for step in found for d in range(-radius, radius + 1)]
     near = neighbourhood != "von_neumann"
     return [s for s in found if any(s) and (near or sum(map(abs, s)) <= radius)]
-
-
-def space_faults(space: object, entidades: object, where: str) -> Iterator[Fault]:
-    """What does not go together in the ``space`` of a bloque, which need not be valid otherwise."""
-    if not isinstance(space, Mapping) or space.get("kind") != "grid":
-        return
-    given: dict[str, Any] = {n: space[n] for n in _SIDES if space.get(n) is not None}
-    if not all(map(_whole, given.values())) or "width" not in given:
-        return
-    if "depth" in given and "height" not in given:
-        yield Fault(f"{where}.depth", str(given["depth"]), "a depth beside a height")
-        return
-    cells = 1
-    for side in given.values():
-        cells *= side
-    text = " · ".join(str(side) for side in given.values())
-    if _whole(entidades) and cells != entidades:
-        yield Fault(where, f"{text} = {cells} cells", f"as many as entidades, {entidades}")
-    radius = space.get("radius", 1)
-    if not _whole(radius) or radius > RADIUS_MAX:
-        return
-    least = 2 * radius + 1 if space.get("wrap", True) is True else radius + 1
-    for name, side in given.items():
-        if side < least:
-            yield Fault(f"{where}.radius", f"{radius} in a {name} of {side}",
-                        f"a {name} of at least {least}, or a smaller radius")  # fmt: skip
-            return
-    rows = (2 * radius + 1) ** (len(given) - 1)
-    fits = rows <= ROWS_MAX  # before all of a large one are listed
-    if fits:
-        steps = neighbours_of(len(given), radius, str(space.get("neighbourhood", "moore")))
-        fits = len(steps) <= NEIGHBOURS_MAX
-    if not fits:
-        yield Fault(f"{where}.radius", f"{radius} in {len(given)} dimensions",
-                    f"at most {NEIGHBOURS_MAX} neighbours in {ROWS_MAX} rows")  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from corec.config.evolucion import Evolucion
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import Autoreparacion
-from corec.config.space import Grid
+from corec.config.space import Space
 from corec.config.umbral import Umbral, UmbralKey
 
 ENTITIES_MAX = 2**32
@@ -99,7 +99,7 @@ class BloqueConfig(Section):
         factory=dict,
     )
 
-    space: Grid | None = key(
+    space: Space | None = key(
         "null or an object with kind",
         "Where the entities stand, and so which are neighbours of each other.",
         None,

@@ -11,6 +11,7 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 
 from __future__ import annotations
 
+from corec.entities import seeing
 from corec.entities.meeting import STRETCH as STRETCH_GRID
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
@@ -28,6 +29,9 @@ ARRIVE_ARGS = (
     "pub", "origin", "near", "plane", "shown", "genes",
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told", "genes")
+
+_WELL = "outcome[0] and (valor - valor) == float32(0.0)"
+_IMPORTS_STATS = "from corec.kernels.stats import count_marks"
 
 STRETCH = 256
 """Entities between two requests for memory that comes next, a multiple of four. As many lines of
@@ -90,42 +94,17 @@ def _make(
     return "make((" + ", ".join(values) + ",))"
 
 
-def _after(processor: Processor) -> list[tuple[str, str]]:
-    pairs = [(f.name, f"me.{f.name}") for f in processor.state]
+def _after(processor: Processor, meeting: Meeting | None) -> list[tuple[str, str]]:
+    stored, _ = seeing.held(meeting)
+    pairs = [(f.name, stored.get(f.name, f"me.{f.name}")) for f in processor.state]
     return pairs + [(r.count_field, f"read_{r.count_field}(me)") for r in processor.history]
-
-
-def _met(meeting: Meeting | None, cell: str, x: str) -> list[str]:
-    """The hidden members of ``me`` that let it see others: ``cell`` in the stretch, ``x``."""
-    if meeting is None:
-        return []
-    return ["w", "origin", *(["q", cell, x, "there"] if meeting.grid else [])]
-
-
-def _meet(meeting: Meeting | None) -> list[str]:
-    """Where others are seen, before the first entity."""
-    if meeting is None:
-        return []
-    return ["    w = pointer(pub)", *(["    q = pointer(near)"] if meeting.grid else [])]
-
-
-def _see(meeting: Meeting | None, first: str, take: str, indent: str) -> list[str]:
-    """Bring the cells about ``take`` cells of a row, from entity ``first`` of the block on."""
-    if meeting is None or meeting.grid is None:
-        return []
-    return [
-        f"{indent}cell = first_id + {first} - origin",
-        f"{indent}x0 = cell % {meeting.grid.width}",
-        *([f"{indent}take = {take}"] if take != "1" else []),
-        f"{indent}there = near_rows(near, pub, cell, x0, {'take' if take != '1' else '1'})",
-    ]
 
 
 def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | None) -> list[str]:
     drawn = (cap + 7) // 4 * 16  # bytes of one draw of all entities, in whole groups of four
     draws = [f"get_u4(r, {k * drawn} + 4 * (shift + i))" for k in range(predraws)]
     lines = [f"    n = min(n, {cap})", "    a = pointer(cur)", "    b = pointer(new)"]
-    lines += [*_scalars(processor, means=True), *_meet(meeting)]
+    lines += [*_scalars(processor, means=True), *seeing.meet(meeting)]
     if predraws:
         lines += [
             "    r = pointer(rnd)",
@@ -154,7 +133,8 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
         draw = f"uint64({k}), uint64(seed)"
         lines.append(f"        fill_random(u4_at({place}, words), first, uint64(tick), {draw})")
     lines += _entities(processor, cap, draws, meeting)
-    alone = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", _met(meeting, "0", "x0"))
+    met = seeing.met(meeting, "0", "x0")
+    alone = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     lines += [
         f"    good = u1_at(ok, {cap})[:n]",
         f"    running = u1_at(run, {cap})[:n]",
@@ -162,7 +142,7 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
         "    failed = count_marks(running) - fine if fine < n else 0",
         "    if failed > 0:",  # one of them once more, by turns: to tell what it raised
         "        i = nth_failed(running, good, tick % failed)",
-        *_see(meeting, "i", "1", "        "),
+        *seeing.see(meeting, "i", "1", "        "),
         "        me = " + alone,
         "        tell(told, tick, first_id + i, checked(me, True, budget))",
         "    return fine",
@@ -176,7 +156,7 @@ def _entities(
     """The loop over the entities of a stretch; on a grid, over one part of a row after the other:
     in each the neighbours lie at constant distances."""
     grid = meeting is not None and meeting.grid is not None
-    met = _met(meeting, "k", "x0 + k")
+    met = seeing.met(meeting, "k", "x0 + k")
     make = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     body = [
         f"i = {'part' if grid else 'lo'} + k",
@@ -184,9 +164,10 @@ def _entities(
         "outcome = checked(me, running[k] != 0, budget)",
         "valor = outcome[1]",
         "budget = outcome[2]",
-        "fine = outcome[0] & ((valor - valor) == float32(0.0)) & (running[k] != 0)",
+        " & ".join(["fine = outcome[0]", "((valor - valor) == float32(0.0))", "(running[k] != 0)",
+                    *seeing.held(meeting)[1]]),
     ]
-    for name, value in [("valor", "valor"), *_after(processor)]:
+    for name, value in [("valor", "valor"), *_after(processor, meeting)]:
         kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
         body.append(_put(processor, cap, "b", name, kept))
     body.append("good[k] = fine")
@@ -197,7 +178,9 @@ def _entities(
     return [
         "        part = lo",
         "        while part < lo + count:",
-        *_see(meeting, "part", f"min(lo + count - part, {meeting.grid.width} - x0)", " " * 12),
+        *seeing.see(
+            meeting, "part", f"min(lo + count - part, {meeting.grid.width} - x0)", " " * 12
+        ),
         "            running = u1_at(run + part, take)",
         "            good = u1_at(ok + part, take)",
         "            for k in range(take):",
@@ -230,10 +213,10 @@ def _arrive(
 ) -> list[str]:
     """The loop over readings; ``silent``: over entities that had none for so long."""
     lines = ["    a = pointer(cur)", "    b = pointer(new)"]
-    lines += [*_scalars(processor, means=True), *_meet(meeting)]
+    lines += [*_scalars(processor, means=True), *seeing.meet(meeting)]
     read = bool(processor.values) and not silent
     call = "checked_silence(me" if silent else f"checked(me, {'reading' if read else 'values[j]'}"
-    width = len(processor.alert_fields)
+    width, met = len(processor.alert_fields), seeing.met(meeting, "0", "x0")
     dtypes = {f.name: f.dtype for f in processor.state}
     lines += [
         "    locals_ = u4_at(local, count)",
@@ -268,17 +251,18 @@ def _arrive(
         ]
     lines += [
         f"        draw = uint32({0 if silent else f'(ordinal + j) * {DRAWS_PER_READING}'})",
-        *_see(meeting, "i", "1", "        "),
+        *seeing.see(meeting, "i", "1", "        "),
         *(["        reading = Reading(" + ", ".join(_numbers(processor)) + ")"] if read else []),
         "        me = "
-        + _make(processor, cap, "b", [], "draw", True, "tick", _met(meeting, "0", "x0"), read),
+        + _make(processor, cap, "b", [], "draw", True, "tick", met, read),
         f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
         "        runs += 1",
-        "        if outcome[0] and (valor - valor) == float32(0.0):",
+        f"        if {' and '.join([_WELL, *seeing.held(meeting)[1]])}:",
         "            " + _put(processor, cap, "b", "valor", "valor"),
-        *("            " + _put(processor, cap, "b", name, v) for name, v in _after(processor)),
+        *(f"            {_put(processor, cap, 'b', name, v)}"
+          for name, v in _after(processor, meeting)),
         f"            how[j] = {K.ENDED_WELL}",
         "            x = float64(valor)",
         "            good += 1.0",
@@ -309,11 +293,16 @@ def _arrive(
     return lines
 
 
-def _init(processor: Processor, cap: int) -> list[str]:
+def _init(processor: Processor, cap: int, meeting: Meeting | None) -> list[str]:
     lines = ["    b = pointer(new)", *_scalars(processor, means=False), "    faults = 0"]
     lines.append(f"    budget = int64({processor.steps_max})")
     lines.append("    for i in range(lo, hi):")
+    stored, finite = seeing.held(meeting)
     starts = [("valor", "float32(0.0)"), *((f.name, repr(f.default)) for f in processor.fields)]
+    starts = [
+        (name, stored[name].replace(f"me.{name}", f"float32({value})") if name in stored else value)
+        for name, value in starts
+    ]
     lines += ["        " + _put(processor, cap, "b", name, value) for name, value in starts]
     if processor.init is not None:
         lines += [
@@ -322,10 +311,11 @@ def _init(processor: Processor, cap: int) -> list[str]:
             "        outcome = checked_init(me, True, budget)",
             "        valor = outcome[1]",
             "        budget = outcome[2]",
-            "        if outcome[0] and (valor - valor) == float32(0.0):",
+            f"        if {' and '.join([_WELL, *finite])}:",
             "            " + _put(processor, cap, "b", "valor", "valor"),
             *(
-                "            " + _put(processor, cap, "b", f.name, f"me.{f.name}")
+                "            "
+                + _put(processor, cap, "b", f.name, stored.get(f.name, f"me.{f.name}"))
                 for f in processor.state
             ),
             "        else:",
@@ -362,14 +352,15 @@ def kernel_source(
         "from corec.kernels.address import GET, PUT, f4_at, f8_at, fetch, pick, pointer",
         "from corec.kernels.address import u1_at, u4_at",
         "from corec.kernels.philox import fill_random",
-        "from corec.kernels.stats import count_marks",
+        _IMPORTS_STATS,
         "",
         f'_parts = parts("{key}")',
         "make, make_init = _parts.make, _parts.make_init",
         "checked, checked_init = _parts.checked, _parts.checked_init",
         "checked_silence = _parts.checked_silence",
     ]
-    dtypes = sorted({"f4", "u4", *(field.dtype for field in processor.fields)})
+    links = {"i8"} if meeting is not None and meeting.graph is not None else set()
+    dtypes = sorted({"f4", "u4", *links, *(field.dtype for field in processor.fields)})
     lines += [f'get_{d}, put_{d} = GET["{d}"], PUT["{d}"]' for d in dtypes]
     if processor.values:
         lines.append("Reading = _parts.reading")
@@ -379,11 +370,15 @@ def kernel_source(
     ]
     if meeting is not None and meeting.grid is not None:
         lines.append("near_rows = _parts.near_rows")
+    if links:
+        lines.insert(lines.index(_IMPORTS_STATS), "from corec.kernels.address import i8_at")
+    if meeting is not None and meeting.plane is not None:
+        lines.insert(lines.index(_IMPORTS_STATS), "from corec.kernels.plane import held, wrapped")
     if processor.kind == "micro":
         lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws, meeting))
     else:
         lines += _function("arrive", ARRIVE_ARGS, _arrive(processor, cap, meeting))
     if processor.silence:
         lines += _function("silent", ARRIVE_ARGS, _arrive(processor, cap, meeting, silent=True))
-    lines += _function("init", INIT_ARGS, _init(processor, cap))
+    lines += _function("init", INIT_ARGS, _init(processor, cap, meeting))
     return "\n".join(lines) + "\n"

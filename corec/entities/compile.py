@@ -21,22 +21,26 @@ import numpy as np
 from numba.core import types
 
 import corec.entities.adapt as adapt
+import corec.entities.aggregates as aggregates
 import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
 import corec.entities.drawing as drawing
 import corec.entities.genes as genes
 import corec.entities.guard as guard
+import corec.entities.linked as linked
 import corec.entities.maths as maths
 import corec.entities.meeting as meetings
 import corec.entities.near as near
 import corec.entities.others as others
+import corec.entities.seeing as seeing
 import corec.entities.steps as steps
 import corec.entities.told as told
 import corec.kernels.address as address
 import corec.kernels.draws as draws
 import corec.kernels.elementary as elementary
 import corec.kernels.philox as philox
+import corec.kernels.plane as plane
 import corec.kernels.stats as stats
 from corec import layout
 from corec.cache import cache_folder
@@ -85,9 +89,9 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, calling, codegen, cursor, drawing, genes, guard, maths, meetings, near, others,
-           steps, told, address, draws, elementary, philox, stats, layout,
-           sys.modules[__name__])  # fmt: skip
+    own = (adapt, aggregates, calling, codegen, cursor, drawing, genes, guard, linked, maths,
+           meetings, near, others, seeing, steps, told, address, draws, elementary, philox,
+           plane, stats, layout, sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,

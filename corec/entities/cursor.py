@@ -81,6 +81,12 @@ class EntityType(types.Type):
             hidden += [(f"{name}__n0", types.int64)]
         if meeting is not None and not init:
             hidden += [("_pub", types.voidptr), ("_origin", types.int64)]
+            if meeting.graph is not None:
+                hidden += [("_links", types.voidptr), ("_lo", types.int64), ("_hi", types.int64)]
+                hidden += [("_weights", types.voidptr)] if meeting.graph.weights else []
+            if meeting.plane is not None:
+                hidden += [("_near", types.int64), ("_place", types.int64)]
+                hidden += [(f"_count{k}", types.int64) for k in range(len(meeting.plane.shown))]
             if meeting.grid is not None:
                 hidden += [("_near", types.voidptr), ("_cell", types.int64)]
                 hidden += [("_x", types.int64), ("_rows", types.int64)]
@@ -114,16 +120,18 @@ class GlobalsType(types.Type):
 
 
 class NeighboursType(types.IterableType):
-    """Numba type of ``me.neighbours``: the entity's pointer (``near`` has what is done with it)."""
+    """Numba type of ``me.neighbours``: the entity's pointer (``aggregates`` has what is done with
+    it). ``target``: of which swarm they are, the own first."""
 
-    def __init__(self, entity: EntityType) -> None:
-        self.entity = entity
-        super().__init__(f"Neighbours({entity.name})")
+    def __init__(self, entity: EntityType, target: int = 0) -> None:
+        self.entity, self.target = entity, target
+        super().__init__(f"Neighbours({entity.name}, {target})")
 
     @property
-    def trips(self) -> int:
-        """How many there are, at most."""
-        return len(self.entity.meeting.steps) if self.entity.meeting else 0
+    def trips(self) -> int | None:
+        """How many there are at most; None: that is not known when it is compiled."""
+        meeting = self.entity.meeting
+        return len(meeting.steps) if meeting is not None and meeting.grid is not None else None
 
     @property
     def iterator_type(self) -> Any:
@@ -172,7 +180,7 @@ class _EntityAttributes(AttributeTemplate):
         if name == "neighbours":
             if entity.init:
                 why = "in init: there was no tick before"
-            elif entity.meeting is None or entity.meeting.grid is None:
+            elif entity.meeting is None or not entity.meeting.spatial:
                 why = "without a space in its bloque and public fields"
             else:
                 return NeighboursType(entity)

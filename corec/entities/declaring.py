@@ -16,6 +16,9 @@ from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""
+BETWEEN: Final = frozenset({"weight", "dx", "dy", "dz", "distance2"})
+"""What is read of another entity and is between the two: no public field's name."""
+SEE_MAX: Final = 8
 RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
                              "entity", "globals", *DRAWS_OF})  # fmt: skip
 VALUE_DTYPE: Final = "f4"
@@ -66,10 +69,17 @@ def check_silence(
     return dict(SILENCE_STATE), on_silence
 
 
-def check_public(public: Sequence[str], fields: Mapping[str, Any], owner: str) -> None:
-    """Raise ProcessorError unless ``public`` names state fields."""
+def check_public(public: Any, see: Any, fields: Mapping[str, Any], owner: str) -> None:
+    """Raise ProcessorError unless ``public`` names state fields, and ``see`` other bloques."""
     if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):
         raise ProcessorError(f"{owner}: public={public!r}, allowed state fields, each once")
+    if taken := sorted(BETWEEN & set(public)):
+        allowed = f"another name: other.{taken[0]} is what lies between"
+        raise ProcessorError(f"{owner}: public={taken[0]!r}, allowed {allowed}")
+    names = isinstance(see, list | tuple) and all(isinstance(name, str) for name in see)
+    if not names or len(set(see)) < len(see) or len(see) > SEE_MAX or (see and not public):
+        allowed = f"a list of up to {SEE_MAX} bloques, each once, beside public fields"
+        raise ProcessorError(f"{owner}: see={see!r}, allowed {allowed}")
 
 
 def check_value(kind: str, owner: str, value: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How entities of one swarm see each other: public columns, and the cells of a grid. Arithmetic.
+"""How entities see each other: public columns, and cells, links or a plane. Arithmetic.
 
 The public columns of a swarm lie behind all blocks of the world, two copies of each, one after the
 other; a copy has one column per public field, over all the swarm's entities in order of ids::
@@ -11,10 +11,17 @@ For a grid, the kernel copies the cells about a stretch of one row of cells (``S
 into scratch memory before it runs the stretch: for each public field, for each row of cells that
 has neighbours, the stretch and ``radius`` cells on either side. There every neighbour of every cell
 lies at a constant distance, edges included, and the loop over the entities becomes vectors.
+
+On a graph the links (``corec.graph.links``) say who is near; on a plane the positions of the last
+tick do, sorted into cells (``corec.kernels.plane``), together with all that is public: a *record*
+of an entity is its position, its place in the swarm, and its other public fields::
+
+    position f32[axes]    place u32    fields of 8 bytes, of 4, 2 and 1, each aligned
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,11 +30,63 @@ from typing import Any, Final
 import numpy as np
 
 from corec import layout as L
-from corec.config.space import Grid, neighbours_of
+from corec.config.space import Space, neighbours_of
 
 STRETCH: Final = 1024
 """Cells of a row that the kernel runs at once, at most."""
+CELLS_PER_ENTITY: Final = 2
+WIDER: Final = 1.0001
+"""A cell of a plane is wider than the radius by that: no rounding puts a neighbour two away."""
 Step = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What of a graph decides the machine code."""
+
+    weights: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A swarm on a plane, as its entities are seen there: its public fields, and which of them
+    are its position."""
+
+    name: str
+    fields: tuple[tuple[str, str], ...]
+    position: tuple[int, ...]
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Byte offset in a record of each public field, then of the place, then its length."""
+        at = 4 * len(self.position)
+        found = {field: 4 * axis for axis, field in enumerate(self.position)}
+        found[len(self.fields)] = at
+        at += 4
+        sizes = {k: int(np.dtype(dtype).itemsize) for k, (_, dtype) in enumerate(self.fields)}
+        for field in sorted(sizes, key=lambda k: -sizes[k]):
+            if field not in found:
+                at += -at % sizes[field]
+                found[field] = at
+                at += sizes[field]
+        places = [found[k] for k in range(len(self.fields) + 1)]
+        return (*places, at + -at % max(4, *sizes.values()))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What of a plane decides the machine code. ``shown``: the swarms whose entities are seen,
+    the own first; the radius does not: it lies in memory."""
+
+    size: tuple[float, ...]
+    wrap: bool
+    shown: tuple[Shown, ...]
+
+    @property
+    def position(self) -> tuple[str, ...]:
+        """The names of the fields that are the position."""
+        own = self.shown[0]
+        return tuple(own.fields[k][0] for k in own.position)
 
 
 @dataclass(frozen=True)
@@ -37,7 +96,14 @@ class Meeting:
     entidades: int
     fields: tuple[tuple[str, str], ...]
     """(name, dtype) of each public field."""
-    grid: Grid | None = None
+    grid: Space | None = None
+    graph: Graph | None = None
+    plane: Plane | None = None
+
+    @property
+    def spatial(self) -> bool:
+        """Whether entities have neighbours."""
+        return not (self.grid is None and self.graph is None and self.plane is None)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -68,8 +134,13 @@ class Meeting:
         if self.grid is None:
             return ()
         axes = len(self.grid.sides)
-        found = neighbours_of(axes, self.grid.radius, self.grid.neighbourhood)
+        found = neighbours_of(axes, self.radius, self.grid.neighbourhood)
         return tuple((*(0,) * (3 - axes), *step) for step in found)  # type: ignore[misc]  # three
+
+    @property
+    def radius(self) -> int:
+        """Of a grid, in cells."""
+        return int(self.grid.radius) if self.grid is not None else 0
 
     @cached_property
     def rows(self) -> tuple[tuple[int, int], ...]:
@@ -79,7 +150,7 @@ class Meeting:
     @cached_property
     def strides(self) -> tuple[int, ...]:
         """Bytes between two rows of scratch memory, per field."""
-        cells = STRETCH + 2 * (self.grid.radius if self.grid else 0)
+        cells = STRETCH + 2 * self.radius
         return tuple(L.column_bytes(cells, size) for size in self.sizes)
 
     @cached_property
@@ -96,7 +167,7 @@ class Meeting:
         dz, dy, dx = step
         row = self.rows.index((dz, dy))
         at = self.bases[field] + row * self.strides[field]
-        return at + (dx + self.grid.radius) * self.sizes[field]
+        return at + (dx + self.radius) * self.sizes[field]
 
     def neighbours(self, cell: int) -> list[int]:
         """The cells that are neighbours of ``cell``, in order: the reference."""
@@ -114,6 +185,39 @@ class Meeting:
         return found
 
 
-def grid_of(space: Mapping[str, Any] | Grid | None) -> Grid | None:
+def space_of(space: Mapping[str, Any] | Space | None) -> Space | None:
     """A ``space`` as in the config, checked."""
-    return space if isinstance(space, Grid) or space is None else Grid.model_validate(dict(space))
+    return space if isinstance(space, Space) or space is None else Space.model_validate(dict(space))
+
+
+def cells_of(space: Space, entidades: int) -> tuple[int, ...]:
+    """How many cells there are along each axis of a plane, for so many entities."""
+    most = math.ceil((CELLS_PER_ENTITY * entidades) ** (1.0 / len(space.sizes)))
+    wide = float(np.float32(space.radius)) * WIDER
+    return tuple(max(1, min(int(float(np.float32(side)) / wide), most)) for side in space.sizes)
+
+
+def reach_of(radius: float, side: float, cells: int) -> int:
+    """How many cells away neighbours may be along an axis of ``side`` that has so many."""
+    return max(1, math.ceil(float(np.float32(radius)) * WIDER * cells / float(np.float32(side))))
+
+
+def shown_of(name: str, fields: tuple[tuple[str, str], ...], space: Space) -> Shown:
+    """A swarm on a plane. Raises ValueError: a field of its position is not public."""
+    names = [field for field, _ in fields]
+    return Shown(name, fields, tuple(names.index(field) for field in space.position or ()))
+
+
+def meeting_of(
+    entidades: int, fields: tuple[tuple[str, str], ...], space: Space | None,
+    others: tuple[Shown, ...] = (),
+) -> Meeting:  # fmt: skip
+    """How ``entidades`` entities with these public fields meet in ``space``; ``others``: what they
+    see of other swarms on their plane."""
+    kind = space.kind if space is not None else None
+    if space is None or kind == "grid":
+        return Meeting(entidades, fields, space)
+    if kind == "graph":
+        return Meeting(entidades, fields, graph=Graph(space.weights))
+    plane = Plane(space.sizes, space.wrap, (shown_of("", fields, space), *others))
+    return Meeting(entidades, fields, plane=plane)

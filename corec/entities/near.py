@@ -1,4 +1,4 @@
-"""``me.neighbours`` in compiled code: loads at known distances.
+"""``me.neighbours`` of a grid in compiled code: loads at known distances (``linked`` has the rest).
 
 A neighbour's field lies in scratch memory at a constant distance from the entity's own place in the
 stretch that runs (``meeting``), so an aggregate is a line of loads without a loop or a branch, and
@@ -10,15 +10,13 @@ Order: the steps of ``Meeting.steps``, row by row; sums are taken in it, from 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import float32, float64, int64, njit, types
+from numba import int64, njit, types
 from numba.core import cgutils
-from numba.core.errors import TypingError
-from numba.extending import overload_method
 
 from corec.entities.cursor import EntityType, NeighboursType, member, wide
 from corec.entities.meeting import Meeting
@@ -35,7 +33,7 @@ def rows_filler(meeting: Meeting) -> Any:
     grid = meeting.grid
     assert grid is not None
     width, height, depth = (*grid.sides, 1, 1)[:3]
-    radius, wrap, fields = grid.radius, grid.wrap, len(meeting.fields)
+    radius, wrap, fields = meeting.radius, grid.wrap, len(meeting.fields)
     steps = np.array(meeting.rows, np.int64)
     sizes, offsets = np.array(meeting.sizes, np.int64), np.array(meeting.offsets, np.int64)
     bases, strides = np.array(meeting.bases, np.int64), np.array(meeting.strides, np.int64)
@@ -127,25 +125,14 @@ def _frozen(builder: Any, value: Any) -> Any:
     return instruction
 
 
-def _field(near: NeighboursType, field: Any, what: str) -> int:
-    meeting = near.entity.meeting
-    names = ", ".join(name for name, _ in meeting.fields) if meeting else ""
-    name = getattr(field, "literal_value", None)
-    found = meeting.index(name) if meeting and isinstance(name, str) else None
-    if found is None:
-        text = repr(name) if name is not None else "no constant text"
-        raise TypingError(f"me.neighbours.{what} takes a public field ({names}), found {text}")
-    return found
-
-
-def _column(entity: EntityType, field: int) -> Any:
+def column_of(entity: EntityType, field: int) -> Any:
     assert entity.meeting is not None
     return COLUMN_TYPES[entity.meeting.fields[field][1]]
 
 
-def _summed(near: NeighboursType, field: int) -> Any:
+def summed(near: NeighboursType, field: int) -> Any:
     """Intrinsic: the sum. Of short whole numbers in as few bits as hold it: more lanes."""
-    column: Any = _column(near.entity, field)
+    column: Any = column_of(near.entity, field)
     kind = wide(column)
     assert near.entity.meeting is not None
     bits = 64 if isinstance(column, types.Float) else column.bitwidth
@@ -173,7 +160,7 @@ def _summed(near: NeighboursType, field: int) -> Any:
     return total
 
 
-def _counted(near: NeighboursType) -> Any:
+def counted(near: NeighboursType) -> Any:
     @intrinsic
     def count(typing_context: Any, neighbours: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -189,9 +176,9 @@ def _counted(near: NeighboursType) -> Any:
     return count
 
 
-def _extreme(near: NeighboursType, field: int, sign: str) -> Any:
+def extreme(near: NeighboursType, field: int, sign: str) -> Any:
     """Intrinsic: the first of the least (``<``) or largest (``>``), 0 when there is none."""
-    column = _column(near.entity, field)
+    column = column_of(near.entity, field)
 
     @intrinsic
     def extreme(typing_context: Any, neighbours: Any) -> Any:
@@ -215,9 +202,9 @@ def _extreme(near: NeighboursType, field: int, sign: str) -> Any:
     return extreme
 
 
-def _equal(near: NeighboursType, field: int, wanted: Any) -> Any:
+def equal(near: NeighboursType, field: int, wanted: Any) -> Any:
     """Intrinsic: how many neighbours have that number there, by NumPy's rules of comparison."""
-    column = wide(_column(near.entity, field))
+    column = wide(column_of(near.entity, field))
     whole = all(isinstance(kind, types.Integer | types.Boolean) for kind in (column, wanted))
     single = all(kind == types.float32 for kind in (column, wanted))
     kind = types.int64 if whole else types.float32 if single else types.float64
@@ -230,7 +217,7 @@ def _equal(near: NeighboursType, field: int, wanted: Any) -> Any:
             small = ir.IntType(32)
             found: Any = small(0)
             for exists, value in cells.values(field):
-                mine = context.cast(builder, value, _column(near.entity, field), kind)
+                mine = context.cast(builder, value, column_of(near.entity, field), kind)
                 compare = builder.icmp_signed if whole else builder.fcmp_ordered
                 same = compare("==", mine, given)
                 same = same if exists is None else builder.and_(exists, same)
@@ -240,70 +227,3 @@ def _equal(near: NeighboursType, field: int, wanted: Any) -> Any:
         return types.int64(neighbours, number), generate
 
     return equal
-
-
-@overload_method(NeighboursType, "count")
-def _count(near: Any) -> Callable[..., Any]:
-    count = _counted(near)
-
-    def counted(near: Any) -> Any:
-        return count(near)
-
-    return counted
-
-
-@overload_method(NeighboursType, "sum", prefer_literal=True)
-def _sum(near: Any, field: Any) -> Callable[..., Any]:
-    total = _summed(near, _field(near, field, "sum"))
-
-    def summed(near: Any, field: Any) -> Any:
-        return total(near)
-
-    return summed
-
-
-@overload_method(NeighboursType, "mean", prefer_literal=True)
-def _mean(near: Any, field: Any) -> Callable[..., Any]:
-    place = _field(near, field, "mean")
-    total, count = _summed(near, place), _counted(near)
-    real = float64 if _column(near.entity, place) == types.float64 else float32
-
-    def mean(near: Any, field: Any) -> Any:
-        number = count(near)
-        return real(total(near)) / real(max(number, int64(1)))
-
-    return mean
-
-
-@overload_method(NeighboursType, "min", prefer_literal=True)
-def _min(near: Any, field: Any) -> Callable[..., Any]:
-    least = _extreme(near, _field(near, field, "min"), "<")
-
-    def minimum(near: Any, field: Any) -> Any:
-        return least(near)
-
-    return minimum
-
-
-@overload_method(NeighboursType, "max", prefer_literal=True)
-def _max(near: Any, field: Any) -> Callable[..., Any]:
-    most = _extreme(near, _field(near, field, "max"), ">")
-
-    def maximum(near: Any, field: Any) -> Any:
-        return most(near)
-
-    return maximum
-
-
-@overload_method(NeighboursType, "count_equal", prefer_literal=True)
-def _count_equal(near: Any, field: Any, value: Any) -> Callable[..., Any]:
-    given = types.unliteral(value)
-    place = _field(near, field, "count_equal")
-    if not isinstance(given, types.Integer | types.Boolean | types.Float):
-        raise TypingError(f"me.neighbours.count_equal takes a number, found {given}")
-    equal = _equal(near, place, given)
-
-    def counted(near: Any, field: Any, value: Any) -> Any:
-        return equal(near, value)
-
-    return counted

@@ -19,6 +19,7 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, models, overload_method, register_model
 
 from corec.entities.cursor import EntityType, NeighboursType, hidden_reader, member, wide
+from corec.entities.linked import Listed, ends_of, extras_of, fields_of
 from corec.entities.near import Cells, table
 from corec.kernels.address import COLUMN_TYPES
 from shm.jit import intrinsic
@@ -27,11 +28,23 @@ _I64 = ir.IntType(64)
 
 
 class OtherType(types.Type):
-    """Numba type of another entity: (``me``, a number): of a neighbour, or of any one by its id."""
+    """Numba type of another entity: (``me``, a number): of a neighbour (``target``: in which of the
+    swarms that are seen), or of any one by its id."""
 
-    def __init__(self, entity: EntityType, near: bool) -> None:
-        self.entity, self.near = entity, near
-        super().__init__(f"Other({entity.name}, {near})")
+    def __init__(self, entity: EntityType, near: bool, target: int = 0) -> None:
+        self.entity, self.near, self.target = entity, near, target
+        super().__init__(f"Other({entity.name}, {near}, {target})")
+
+    @property
+    def listed(self) -> bool:
+        """Whether it stands in a list of neighbours, of a graph or a plane."""
+        meeting = self.entity.meeting
+        return self.near and meeting is not None and meeting.grid is None
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """(name, dtype) of what is seen of it."""
+        return fields_of(NeighboursType(self.entity, self.target))
 
 
 class NeighboursIterator(
@@ -41,7 +54,8 @@ class NeighboursIterator(
 
     def __init__(self, near: NeighboursType) -> None:
         self.entity = near.entity
-        super().__init__(f"iter({near.name})", OtherType(near.entity, True))
+        self.target = near.target
+        super().__init__(f"iter({near.name})", OtherType(near.entity, True, near.target))
 
 
 @register_model(OtherType)
@@ -54,6 +68,7 @@ class _OtherModel(models.StructModel):
 class _IteratorModel(models.StructModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         members = [("me", types.voidptr), ("place", types.EphemeralPointer(types.int64))]
+        members += [("end", types.int64)]  # of a list
         super().__init__(dmm, fe_type, members)
 
 
@@ -67,6 +82,16 @@ def _getiter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     made = context.make_helper(builder, signature.return_type)
     made.me = args[0]
     made.place = cgutils.alloca_once_value(builder, _I64(0))
+    near = signature.args[0]
+    if near.trips is None:
+        first, last = ends_of(near)
+
+        def ends(near: Any) -> Any:
+            return first(near), last(near)
+
+        both = context.compile_internal(builder, ends, types.UniTuple(types.int64, 2)(near), args)
+        builder.store(builder.extract_value(both, 0), made.place)
+        made.end = builder.extract_value(both, 1)
     return made._getvalue()
 
 
@@ -77,7 +102,7 @@ def _iternext(context: Any, builder: Any, signature: Any, args: Any, result: Any
     iterator = context.make_helper(builder, kind, value=args[0])
     meeting = kind.entity.meeting
     steps = meeting.steps
-    if not meeting.grid.wrap:
+    if meeting.grid is not None and not meeting.grid.wrap:
         cells = Cells(context, builder, kind.entity, iterator.me)
         row_of = [meeting.rows.index((dz, dy)) for dz, dy, _ in steps]
         start = builder.append_basic_block("near.look")
@@ -97,7 +122,8 @@ def _iternext(context: Any, builder: Any, signature: Any, args: Any, result: Any
         builder.branch(start)
         builder.position_at_end(found)
     place = builder.load(iterator.place)
-    valid = builder.icmp_signed("<", place, _I64(len(steps)))
+    end = _I64(len(steps)) if meeting.grid is not None else iterator.end
+    valid = builder.icmp_signed("<", place, end)
     result.set_valid(valid)
     with builder.if_then(valid):
         other = context.make_helper(builder, kind.yield_type)
@@ -114,11 +140,14 @@ class _OtherAttributes(AttributeTemplate):
         meeting = other.entity.meeting
         if name == "id":
             return types.int64
-        place = meeting.index(name)
-        if place is None:
-            names = ", ".join(field for field, _ in meeting.fields)
+        extras = extras_of(other.entity) if other.listed else ()
+        if name in extras:
+            return types.float32
+        dtypes = dict(other.fields) if other.near else dict(meeting.fields)
+        if name not in dtypes:
+            names = ", ".join((*dtypes, *extras))
             raise TypingError(f"me.{name} can't be seen of another entity: public are id, {names}")
-        return wide(COLUMN_TYPES[meeting.fields[place][1]])
+        return wide(COLUMN_TYPES[dtypes[name]])
 
 
 @lower_getattr_generic(OtherType)
@@ -126,6 +155,8 @@ def _other(context: Any, builder: Any, kind: OtherType, value: Any, name: str) -
     other = context.make_helper(builder, kind, value=value)
     entity, meeting = kind.entity, kind.entity.meeting
     assert meeting is not None
+    if kind.listed:
+        return _listed(context, builder, kind, other, name)
     if name == "id":
         return _other_id(context, builder, kind, other)
     field = meeting.index(name)
@@ -142,6 +173,17 @@ def _other(context: Any, builder: Any, kind: OtherType, value: Any, name: str) -
         data = context.get_value_type(column).as_pointer()
         loaded = builder.load(builder.bitcast(builder.gep(pub, [at], inbounds=True), data))
     return context.cast(builder, loaded, column, wide(column))
+
+
+def _listed(context: Any, builder: Any, kind: OtherType, other: Any, name: str) -> Any:
+    one = Listed(context, builder, kind.entity, kind.target, other.me, other.place)
+    if name == "id":
+        return builder.add(one.origin(), one.place())
+    if name in extras_of(kind.entity):
+        return one.extra(name)
+    field = [field for field, _ in kind.fields].index(name)
+    column = COLUMN_TYPES[kind.fields[field][1]]
+    return context.cast(builder, one.value(field, column), column, wide(column))
 
 
 def _other_id(context: Any, builder: Any, kind: OtherType, other: Any) -> Any:

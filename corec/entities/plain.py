@@ -17,6 +17,7 @@ from corec import layout as L
 from corec.entities.fields import HistoryField
 from corec.entities.plain_near import Neighbours, Other, Seen
 from corec.entities.processor import Processor, unfit_text
+from corec.graph.links import Links
 from corec.kernels.draws import normal_reference, whole_reference
 from corec.kernels.philox import INV_2_24, word_reference
 
@@ -120,6 +121,8 @@ class PlainEntity:
             left them (name → values in order of ids), the swarm's ``space`` as in the config, and
             the id of its first entity.
         globals: the named numbers of the configuration.
+        links, seen: of a graph, its links, if they are not to be read; on a plane, other swarms
+            (name → ``corec.entities.plain_near.Seen``).
         fields: state fields, genes (the middle of their range if left out), parameters,
             ``mean_<field>`` and histories (a list, oldest first).
 
@@ -141,12 +144,15 @@ class PlainEntity:
         space: Any = None,
         origin: int = 0,
         globals: Mapping[str, float] | None = None,
+        links: Links | None = None,
+        seen: Mapping[str, Seen] | None = None,
         **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
         own.update(id=id, tick=tick, valor=np.float32(valor), activo=True)
         own.update(_seed=seed, _draw=draws)
-        own["_seen"] = None if others is None else Seen(processor, space, others, origin)
+        given = (processor, space, others or {}, origin, links, seen)
+        own["_seen"] = None if others is None else Seen(*given)
         own["globals"] = PlainGlobals(globals or {})
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})

@@ -1,18 +1,26 @@
-"""``me.neighbours`` and ``me.entity(id)`` in plain Python: the reference of the compiled form."""
+"""``me.neighbours`` and ``me.entity(id)`` in plain Python: the reference of the compiled form.
+
+On a plane everything is taken in float32, operation by operation, as ``kernels.plane`` does.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corec.entities.meeting import Meeting, grid_of
+from corec.entities.meeting import cells_of, meeting_of, reach_of, space_of
 from corec.entities.processor import Processor
+from corec.graph.links import Links
+from corec.graph.source import Source
 
 
 class Other:
-    """What an entity sees of another one: its id and its public fields, of the last tick."""
+    """What an entity sees of another one: its id and its public fields, of the last tick; of a
+    neighbour also what lies between the two."""
 
     id: int
 
@@ -27,8 +35,17 @@ class Other:
 class Neighbours:
     """``me.neighbours``, in the order of the space."""
 
-    def __init__(self, others: Sequence[Other], dtypes: Mapping[str, str]) -> None:
-        self._others, self._dtypes = others, dtypes
+    def __init__(
+        self, others: Sequence[Other], dtypes: Mapping[str, str],
+        of: Callable[[str], Neighbours] | None = None,
+    ) -> None:  # fmt: skip
+        self._others, self._dtypes, self._of = others, dtypes, of
+
+    def of(self, swarm: str) -> Neighbours:
+        """Those of another swarm on the same plane, one of the processor's ``see``."""
+        if self._of is None:
+            raise AttributeError(f"{swarm!r} is no swarm that is seen")
+        return self._of(swarm)
 
     def __iter__(self) -> Iterator[Other]:
         return iter(self._others)
@@ -42,9 +59,9 @@ class Neighbours:
         kind = np.dtype(self._dtypes[field])
         return kind.type(0) if kind.kind == "f" else 0
 
-    def count(self) -> int:
+    def count(self, swarm: str | None = None) -> int:
         """How many there are: fewer at the edge of a grid that has one."""
-        return len(self._others)
+        return len(self._others) if swarm is None else self.of(swarm).count()
 
     def sum(self, field: str) -> Any:
         """Added one after the other, from 0."""
@@ -79,11 +96,21 @@ class Neighbours:
 
 
 class Seen:
-    """What the last tick left of the public fields of a whole swarm, for one of its entities."""
+    """What the last tick left of the public fields of a whole swarm, for those who look.
+
+    Args:
+        processor: the swarm's.
+        space: its ``space`` as in the config.
+        others: field → values of all its entities in order of ids.
+        origin: id of the first.
+        links: of a graph; read from where ``space`` says if left out.
+        seen: on a plane, name → other swarms.
+    """
 
     def __init__(
-        self, processor: Processor, space: Any, others: Mapping[str, Sequence[Any]], origin: int
-    ) -> None:
+        self, processor: Processor, space: Any, others: Mapping[str, Sequence[Any]],
+        origin: int = 0, links: Links | None = None, seen: Mapping[str, Seen] | None = None,
+    ) -> None:  # fmt: skip
         dtypes = {f.name: f.dtype for f in processor.state if f.name in processor.public}
         missing = [name for name in processor.public if name not in others]
         if missing:
@@ -91,20 +118,120 @@ class Seen:
         self._columns = {name: np.asarray(others[name], dtype) for name, dtype in dtypes.items()}
         self._count = len(next(iter(self._columns.values())))
         self._dtypes, self._origin = dtypes, origin
-        fields = tuple((name, dtypes[name]) for name in processor.public)
-        self._meeting = Meeting(self._count, fields, grid_of(space))
+        self.space = space_of(space)
+        if self.space is not None and self.space.kind == "graph" and links is None:
+            links = Source(self.space, self._count, 42, Path.cwd(), "space.edges").links
+        self._links, self._seen = links, dict(seen or {})
+        self._meeting = meeting_of(self._count, processor.shown, self.space)
+        self._cells: dict[tuple[int, ...], list[int]] = {}
+        if self._meeting.plane is not None:
+            for place in range(self._count):
+                self._cells.setdefault(self._cell(self.at(place)), []).append(place)
 
-    def entity(self, id: int) -> Other:
+    def entity(self, id: int, **between: Any) -> Other:
         """Raises IndexError: the swarm has none of this id."""
         place = int(id) - self._origin
         if not 0 <= place < self._count:
             raise IndexError("me.entity(id): its swarm has no such entity")
         values = {name: column[place] for name, column in self._columns.items()}
-        return Other(int(id), {n: v if v.dtype.kind == "f" else int(v) for n, v in values.items()})
+        fields = {n: v if v.dtype.kind == "f" else int(v) for n, v in values.items()}
+        return Other(int(id), {**fields, **between})
 
     def neighbours(self, id: int) -> Neighbours:
         """Those of the entity ``id``."""
-        if self._meeting.grid is None:
+        place = id - self._origin
+        if self._meeting.grid is not None:
+            found = [self.entity(self._origin + k) for k in self._meeting.neighbours(place)]
+        elif self._links is not None:
+            found = list(self._linked(place, self._links))
+        elif self._meeting.plane is not None:
+            return self._around(self, place)
+        else:
             raise ValueError("me.neighbours needs a space: PlainEntity(…, space={…})")
-        cells = self._meeting.neighbours(id - self._origin)
-        return Neighbours([self.entity(self._origin + cell) for cell in cells], self._dtypes)
+        return Neighbours(found, self._dtypes)
+
+    def _linked(self, place: int, links: Links) -> Iterator[Other]:
+        weights = links.weights_of(place)
+        for k, other in enumerate(links.of(place).tolist()):
+            between = {} if weights is None else {"weight": weights[k]}
+            yield self.entity(self._origin + other, **between)
+
+    def at(self, place: int) -> tuple[np.float32, ...]:
+        """The position of one on a plane."""
+        assert self.space is not None
+        return tuple(self._columns[name][place] for name in self.space.position or ())
+
+    def _cell(self, position: Sequence[np.float32]) -> tuple[int, ...]:
+        assert self.space is not None
+        found = []
+        counts = cells_of(self.space, self._count)
+        for value, side, count in zip(position, self.space.sizes, counts, strict=True):
+            at = value * (np.float32(count) / np.float32(side))
+            found.append(0 if not at >= 0 else int(at) if at < np.float32(count) else count - 1)
+        return tuple(found)
+
+    def _around(self, other: Seen, place: int) -> Neighbours:
+        """Who of ``other`` is near one of this swarm."""
+        space = self.space
+        assert space is not None
+        assert other.space is not None
+        mine, most = self.at(place), np.float32(space.radius) * np.float32(space.radius)
+        axes, counts = [], cells_of(other.space, other._count)
+        for centre, side, count in zip(other._cell(mine), space.sizes, counts, strict=True):
+            reach = reach_of(space.radius, side, count)
+            cells = range(centre - reach, centre + reach + 1)
+            if not space.wrap:
+                axes.append([cell for cell in cells if 0 <= cell < count])
+            elif not axes and len(cells) >= count:
+                axes.append(list(range(count)))  # a whole row
+            else:
+                axes.append([cell % count for cell in cells[:count]])
+        found = []
+        for outer in itertools.product(*reversed(axes)):
+            for k in other._cells.get(tuple(reversed(outer)), ()):
+                if other is self and k == place:
+                    continue
+                deltas, square = self._apart(mine, other.at(k))
+                if square <= most:
+                    names = zip(("dx", "dy", "dz"), deltas, strict=False)
+                    one = other.entity(other._origin + k, **dict(names), distance2=square)
+                    found.append(one)
+        return Neighbours(found, other._dtypes, lambda name: self._around(self._seen[name], place))
+
+    def _apart(
+        self, mine: Sequence[np.float32], theirs: Sequence[np.float32]
+    ) -> tuple[list[np.float32], np.float32]:
+        assert self.space is not None
+        deltas, total = [], np.float32(0.0)
+        for a, b, length in zip(theirs, mine, self.space.sizes, strict=True):
+            side = np.float32(length)
+            d, half = a - b, side * np.float32(0.5)
+            if self.space.wrap:
+                d = d - side if d > half else d + side if d < -half else d
+            deltas.append(d)
+            total = total + d * d
+        return deltas, total
+
+
+def held(space: Any, name: str, value: np.float32) -> np.float32:
+    """What field ``name`` holds once ``value`` was stored in it: a position stays on its plane."""
+    known = space_of(space)
+    if known is None or known.kind != "plane" or name not in (known.position or ()):
+        return value
+    side = np.float32(known.sizes[(known.position or ()).index(name)])
+    zero = np.float32(0.0)
+    if not known.wrap:
+        return min(max(value, zero), side)
+    if zero <= value < side:
+        return value
+    turned = value - side * np.floor(value / side)
+    return turned if zero <= turned < side else zero
+
+
+def settled(space: Any, processor: Processor, me: Any) -> dict[str, Any] | None:
+    """The state that ``me`` has after its call, positions on their plane; None: one is no number,
+    which fails the entity."""
+    known = space_of(space)
+    if known is not None and not all(np.isfinite(getattr(me, n)) for n in known.position or ()):
+        return None
+    return {f.name: held(known, f.name, getattr(me, f.name)) for f in processor.state}

@@ -73,6 +73,14 @@ class Processor:
     genes: tuple[Gene, ...] = ()
     fitness: str = "valor"
     """What evolution selects by: ``valor`` or a state field."""
+    see: tuple[str, ...] = ()
+    """Bloques on the same plane whose entities it sees."""
+
+    @property
+    def shown(self) -> tuple[tuple[str, str], ...]:
+        """(name, dtype) of each public field."""
+        dtypes = {f.name: f.dtype for f in self.state}
+        return tuple((name, dtypes[name]) for name in self.public)
 
     def __call__(self, *args: Any) -> Any:
         """Run the plain form: ``processor(me)`` or ``processor(me, value)``; of several values a
@@ -220,6 +228,7 @@ def _declare(
     value: Mapping[str, str] | None,
     genes: Mapping[str, Any],
     fitness: str | None,
+    see: Sequence[str],
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -245,7 +254,7 @@ def _declare(
     for mean in means:
         if mean not in by_name or by_name[mean].dtype != "f4":
             raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
-    check_public(public, by_name, owner)
+    check_public(public, see, by_name, owner)
     heritable = declared_genes(genes, owner)
     selected = declared_fitness(fitness, by_name, heritable, owner)
     limits = (
@@ -267,7 +276,7 @@ def _declare(
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
         tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
-        values, alert_fields, tuple(kept), heritable, selected,
+        values, alert_fields, tuple(kept), heritable, selected, tuple(see),
     )  # fmt: skip
 
 
@@ -288,6 +297,7 @@ def micro(
     public: Sequence[str] = (),
     genes: Mapping[str, tuple[float, float, float]] | None = None,
     fitness: str | None = None,
+    see: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -310,6 +320,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
         genes: name → (low, high, sigma): read as ``me.name``, drawn at the start, written by
             evolution alone (docs/evolution.md).
         fitness: the state field that evolution selects by; left out: what is returned.
+        see: other bloques on the same plane: ``me.neighbours.of("wolf")``.
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -375,5 +386,5 @@ def _decorator(
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
     "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
-    "genes": {}, "fitness": None,
+    "genes": {}, "fitness": None, "see": (),
 }  # fmt: skip

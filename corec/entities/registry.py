@@ -15,6 +15,8 @@ BUILT_IN: Final = {
     "sir": "corec.processors.sir:sir",
     "life": "corec.processors.life:life",
     "forest_fire": "corec.processors.forest_fire:forest_fire",
+    "sir_graph": "corec.processors.sir_graph:sir_graph",
+    "boids": "corec.processors.boids:boids",
     "detector": "corec.processors.detector:detector",
     "ewma": "corec.processors.ewma:ewma",
     "spot": "corec.processors.spot:spot",

@@ -76,16 +76,19 @@ def emit_used_up(builder: Any) -> Any:
     return builder.icmp_signed("<", builder.load(_word(builder, _LEFT)), _I64(0))
 
 
-def emit_charge(builder: Any, steps: int, fail: Any) -> None:
-    """Take ``steps`` from what is left; ``fail()`` emits the way out of the function."""
-    left = builder.sub(builder.load(_word(builder, _LEFT)), _I64(steps))
+def emit_charge(builder: Any, steps: Any, fail: Any) -> None:
+    """Take ``steps`` (a number, or an i64) from what is left; ``fail()`` emits the way out of the
+    function."""
+    price = _I64(steps) if isinstance(steps, int) else steps
+    left = builder.sub(builder.load(_word(builder, _LEFT)), price)
     builder.store(left, _word(builder, _LEFT))
     with builder.if_then(builder.icmp_signed("<", left, _I64(0)), likely=False):
         reserve = builder.load(_word(builder, _RESERVE))
         spent = builder.icmp_signed("<=", reserve, _I64(0))
         with builder.if_then(spent, likely=False):
             fail()
-        most = _I64(max(SLICE, steps))
+        dear = builder.icmp_signed(">", price, _I64(SLICE))
+        most = builder.select(dear, price, _I64(SLICE))
         taken = builder.select(builder.icmp_signed("<", reserve, most), reserve, most)
         builder.store(builder.add(left, taken), _word(builder, _LEFT))
         builder.store(builder.sub(reserve, taken), _word(builder, _RESERVE))

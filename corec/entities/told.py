@@ -104,7 +104,8 @@ def read(record: NDArray[np.int64], sites: tuple[CodeType, ...]) -> Failure | No
     entity, tick, code = int(record[1]), int(record[0]) - 1, int(record[2])
     if not code:
         number = record[5:6].view(np.float64)[0]
-        return Failure(entity, tick, "NonFinite", f"it returns {number}", "", 0, "")
+        text = "its position is no number" if np.isfinite(number) else f"it returns {number}"
+        return Failure(entity, tick, "NonFinite", text, "", 0, "")
     if code == CAUGHT:
         text = "it ran out of loop steps, and a `try` of its own went on"
         return Failure(entity, tick, "TooManySteps", text, "", 0, "")

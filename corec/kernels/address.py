@@ -114,6 +114,9 @@ load_u4 = _loader(types.uint32)
 store_u4 = _storer(types.uint32)
 load_u1 = _loader(types.uint8)
 store_u1 = _storer(types.uint8)
+load_u2 = _loader(types.uint16)
+store_u2 = _storer(types.uint16)
+load_f8 = _loader(types.float64)
 
 
 def _unaligned_storer(kind: Any, big: bool) -> Any:

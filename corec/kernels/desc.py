@@ -59,7 +59,8 @@ W_GENES: Final = W_ALERT_SIZE + L.ALERT_FIELDS_MAX  # number of genes
 W_GENES_OFF: Final = W_GENES + 1  # offset of copy 0 of the genes from hot copy 0
 W_GENES_BYTES: Final = W_GENES_OFF + 1  # of one copy
 W_GENES_TABLE: Final = W_GENES_BYTES + 1  # address of f32[3 · genes]: low, high, sigma of each
-W_COLUMNS: Final = W_GENES_TABLE + 1
+W_NEAR: Final = W_GENES_TABLE + 1  # address of what says who is near (``world.near``)
+W_COLUMNS: Final = W_NEAR + 1
 
 # int64 arguments of a tick
 T_TICK: Final = 0

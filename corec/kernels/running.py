@@ -203,7 +203,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
          targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
          after[K.B_HOT] + sel * size, told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], s + scratch[K.S_NEAR], genes_of(block, row, dyn)),
+         row[K.W_FIRST_ID], row[K.W_NEAR], genes_of(block, row, dyn)),
     )  # fmt: skip
     dyn[D_HOT_SEL] = uint64(1 - sel)
     fetch_words(after)
@@ -304,7 +304,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
          s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], s + scratch[K.S_NEAR], 4 * locals_.shape[0], s + scratch[K.S_SHOWN],
+         row[K.W_FIRST_ID], row[K.W_NEAR], 4 * locals_.shape[0], s + scratch[K.S_SHOWN],
          genes_of(block, row, dyn)),
     )  # fmt: skip
     ended = u1_at(s + scratch[K.S_ENDED], done)

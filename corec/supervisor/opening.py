@@ -35,11 +35,17 @@ COMPILE_SECONDS_MAX: Final = 3600.0
 
 
 def compile_processors(plan: Plan) -> None:
-    """Compile what the blocks run, or load it from the cache, before anything is started.
+    """Compile what the blocks run, or load it from the cache, and read the links of graphs, before
+    anything is started.
 
     Raises:
-        ConfigError: a processor can't be compiled; each is named by its key.
+        ConfigError: a processor can't be compiled, or a file of edges can't be used; each is named
+            by its key.
     """
+    for source in (swarm.source for swarm in plan.swarms if swarm.source is not None):
+        began = time.monotonic()
+        log.info("links", where=source.where, links=source.links.count,
+                 seconds=round(time.monotonic() - began, 1))  # fmt: skip
     missing = [s for s in plan.swarms if not is_compiled(s.processor, s.cap, s.meeting)]
     if missing:
         _compile_apart(missing)

@@ -108,6 +108,14 @@ def spread(
     return swarm, found
 
 
+def _room(swarm: Swarm, name: str) -> tuple[np.float32, bool] | None:
+    """How long the plane is along a field that is a position, and whether that is 0 again."""
+    plane = swarm.meeting.plane if swarm.meeting is not None else None
+    if plane is None or name not in plane.position:
+        return None
+    return np.float32(plane.size[plane.position.index(name)]), plane.wrap
+
+
 def check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
     """``n`` values of the field's type. Raises ValueError."""
     fields = ["valor", "activo", *(field.name for field in swarm.processor.state)]
@@ -125,6 +133,9 @@ def check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
         held = values.astype(dtype)
         if dtype.kind == "f":
             wrong, allowed = ~np.isfinite(held), "a finite number"
+            if (room := _room(swarm, name)) is not None:
+                below = held < room[0] if room[1] else held <= room[0]
+                wrong, allowed = ~((held >= 0) & below), f"a number from 0 to {room[0]:g}"
         else:
             wrong, allowed = held != values, f"a whole number of type {dtype}"
     if wrong.any():

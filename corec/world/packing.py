@@ -16,7 +16,8 @@ from corec.entities.fields import HistoryField, StateField
 from corec.entities.genes import Gene
 from corec.entities.processor import Processor
 from corec.kernels import snapshot as K
-from corec.plan import BLOCK_ROW, Plan, Swarm, place_block
+from corec.placing import place_block
+from corec.plan import BLOCK_ROW, Plan, Swarm
 
 CHUNK_BYTES: Final = 16 * L.MIB
 
@@ -117,7 +118,10 @@ def columns_in(shape: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _space(s: Swarm) -> dict[str, Any] | None:
-    return s.space.model_dump() if s.space is not None else None
+    if s.space is None:
+        return None
+    mark = {"mark": s.source.mark} if s.source is not None else {}
+    return {**s.space.model_dump(mode="json", exclude_defaults=True), **mark}
 
 
 def _genes(s: Swarm) -> list[list[Any]]:

@@ -14,7 +14,9 @@ from corec.entities.compile import Kernels, compile_processor
 from corec.entities.meeting import Meeting
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
-from corec.plan import Plan, Swarm, cold_bytes
+from corec.placing import cold_bytes
+from corec.plan import Plan, Swarm
+from corec.world.near import Planes, fill_near
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Tables:
     scratch_offsets: NDArray[np.int64]
     kernels: tuple[Kernels, ...]
     keep: tuple[Any, ...]
+    planes: Planes | None = None
+    """What is sorted anew before each tick; None: the world has no plane."""
 
     @property
     def scratch_address(self) -> int:
@@ -74,7 +78,8 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     ``world`` is the payload of the world segment, u8[plan.world_bytes], mapped in this process.
 
     Raises:
-        ProcessorError: a processor can't be compiled.
+        ProcessorError: a processor can't be compiled. ConfigError: the links of a graph can't be
+            read, if nobody has done that before.
     """
     swarms = np.zeros((len(plan.swarms), K.W_COLUMNS), np.int64)
     params = np.zeros((len(plan.swarms), L.PARAMS_MAX), np.float32)
@@ -132,5 +137,8 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named)
     offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
     scratch = np.zeros(layout["total"] + 64, np.uint8)
-    return Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),
-                  (world, *built_genes))  # fmt: skip
+    tables = Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),
+                    (world, *built_genes))  # fmt: skip
+    swarms[:, K.W_NEAR] = tables.scratch_address + layout["near"]
+    tables.planes = fill_near(plan, swarms)
+    return tables

@@ -126,6 +126,8 @@ class Ticker:
     def run(self, at: int, out: Lane, rows: Lane) -> int:
         """Tick the blocks ``at … hi−1`` as ``targs`` and ``fargs`` say; the block to go on with:
         ``hi`` when all are done, else one whose frames found no room in a lane."""
+        if self.tables.planes is not None:
+            self.tables.planes.ready(int(self.targs[K.T_TICK]))
         return int(
             tick_range(
                 self.tables.blocks, self.tables.swarms, at, self.hi, self.targs, self.fargs,

@@ -20,7 +20,8 @@ from corec.entities.compile import compile_processor
 from corec.entities.fields import FIELD_DTYPES, HISTORY_LENGTH_MAX
 from corec.entities.processor import ProcessorError, micro
 from corec.entities.registry import BUILT_IN, resolve
-from corec.plan import BLOCK_ENTITIES_MAX, cold_bytes, make_plan
+from corec.placing import BLOCK_ENTITIES_MAX, cold_bytes
+from corec.plan import make_plan
 from corec.testing import compare
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from corec import layout as L
 from corec.bench import nab
 from corec.bench.detectors import CHOSEN_ON, run
 from corec.entities.registry import resolve
-from corec.plan import place_block
+from corec.placing import place_block
 from corec.processors import detector, gate, rate, seasonal, spot, stuck
 from corec.testing import Block, compare
 from tests.docs.documents import ROOT, blocks

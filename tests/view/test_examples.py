@@ -55,3 +55,17 @@ def test_a_threshold_out_of_a_sweep(tmp_path: Path) -> None:
     assert shares[0] < 10.0 < 70.0 < shares[-1]
     assert _output("sweep.py", tmp_path) == text
     assert (tmp_path / "threshold.jsonl").read_bytes().count(b"\n") == 51
+
+
+def test_entities_that_meet() -> None:
+    alive = [float(line.split()[2]) for line in _output("life.py").splitlines()]
+    assert len(alive) == 5
+    assert 0.03 < alive[-1] < alive[0] < 0.3
+    together = [float(line.split()[2].rstrip("%")) for line in _output("boids.py").splitlines()]
+    assert len(together) == 4
+    assert together[0] < 10.0 < 60.0 < together[-1]
+    weeks = [line.replace(",", "").split() for line in _output("epidemic.py").splitlines()]
+    ill, were = ([int(week[k]) for week in weeks] for k in (2, 4))
+    assert max(ill) > 10 * ill[0] > 0
+    assert were == sorted(were)
+    assert were[-1] > 50_000

@@ -1,0 +1,60 @@
+"""The lines of a kernel's text by which an entity sees others (``codegen`` has the rest)."""
+
+from __future__ import annotations
+
+from corec.entities.meeting import Meeting
+from corec.graph.links import H_STARTS, H_WEIGHT, H_WHO, HEAD_WORDS
+
+
+def met(meeting: Meeting | None, cell: str, x: str) -> list[str]:
+    """The hidden members of ``me`` that let it see others: ``cell`` in the stretch, ``x``."""
+    if meeting is None:
+        return []
+    if meeting.graph is not None:
+        weights = ["weights"] if meeting.graph.weights else []
+        ends = ["get_i8(starts, 8 * (base + i))", "get_i8(starts, 8 * (base + i) + 8)"]
+        return ["w", "origin", "links", *ends, *weights]
+    if meeting.plane is not None:
+        return ["w", "origin", "near", "base + i", *["-1"] * len(meeting.plane.shown)]
+    return ["w", "origin", *(["q", cell, x, "there"] if meeting.grid else [])]
+
+
+def meet(meeting: Meeting | None) -> list[str]:
+    """Where others are seen, before the first entity."""
+    if meeting is None:
+        return []
+    lines = ["    w = pointer(pub)"]
+    if meeting.grid is not None:
+        lines.append("    q = pointer(near)")
+    elif meeting.spatial:
+        lines.append("    base = first_id - origin")
+    if meeting.graph is not None:
+        lines.append(f"    head = i8_at(near, {HEAD_WORDS})")
+        for name, word in (("starts", H_STARTS), ("links", H_WHO), ("weights", H_WEIGHT)):
+            lines.append(f"    {name} = pointer(near + head[{word}])")
+    return lines
+
+
+def held(meeting: Meeting | None) -> tuple[dict[str, str], list[str]]:
+    """Of a plane: what is stored into the fields of the position, and what must hold for that."""
+    if meeting is None or meeting.plane is None:
+        return {}, []
+    hold = "wrapped" if meeting.plane.wrap else "held"
+    names = meeting.plane.position
+    stored = {
+        name: f"{hold}(me.{name}, float32({size!r}))"
+        for name, size in zip(names, meeting.plane.size, strict=True)
+    }
+    return stored, [f"((me.{name} - me.{name}) == float32(0.0))" for name in names]
+
+
+def see(meeting: Meeting | None, first: str, take: str, indent: str) -> list[str]:
+    """Bring the cells about ``take`` cells of a row, from entity ``first`` of the block on."""
+    if meeting is None or meeting.grid is None:
+        return []
+    return [
+        f"{indent}cell = first_id + {first} - origin",
+        f"{indent}x0 = cell % {meeting.grid.width}",
+        *([f"{indent}take = {take}"] if take != "1" else []),
+        f"{indent}there = near_rows(near, pub, cell, x0, {'take' if take != '1' else '1'})",
+    ]

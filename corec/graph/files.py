@@ -1,0 +1,167 @@
+"""Edges out of a file: ``.csv``, ``.npz`` or, where pyarrow is installed, ``.parquet``.
+
+    csv      source, target[, weight], a line each; a first line of names is passed over, as are
+             empty lines and those with #; separated by commas, semicolons, tabs or blanks
+    npz      arrays source and target of whole numbers, and weight
+    parquet  columns of these names, or the first two or three
+
+What is wrong is told with its line (of a CSV) or its row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.graph.links import Doubled, Links, links_of
+
+NAMES: Final = ("source", "target", "weight")
+_TYPES: Final = (np.int64, np.int64, np.float32)
+Columns = list[NDArray[Any]]
+
+
+class BadEdges(ValueError):
+    """A file of edges that can't be used."""
+
+    def __init__(self, found: str, allowed: str) -> None:
+        self.found, self.allowed = found, allowed
+        super().__init__(f"found {found}, allowed {allowed}")
+
+
+def read_links(path: Path, n: int, weights: bool, directed: bool) -> Links:
+    """The graph of ``n`` entities in the file at ``path``.
+
+    Raises:
+        BadEdges: it is no such file, an edge leads nowhere or to itself, or has two weights.
+    """
+    read = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}[path.suffix.lower()]
+    try:
+        columns, place = read(path, 3 if weights else 2)
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise BadEdges(f"{path}: {why}", "a file of edges that can be read") from None
+    source, target = columns[0], columns[1]
+    if source.size == 0:
+        raise BadEdges(f"no edge in {path.name}", "at least one")
+    wrong = (source < 0) | (source >= n) | (target < 0) | (target >= n) | (source == target)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        a, b = int(source[row]), int(target[row])
+        allowed = "two different ones" if a == b else f"entities from 0 to {n - 1}"
+        raise BadEdges(f"{a},{b} in {place(row)} of {path.name}", allowed)
+    weight = columns[2] if weights else None
+    if weight is not None and not np.isfinite(weight).all():
+        row = int(np.argmin(np.isfinite(weight)))
+        raise BadEdges(f"weight {weight[row]} in {place(row)} of {path.name}", "a finite number")
+    try:
+        return links_of(n, source, target, weight, directed)
+    except Doubled as error:
+        edge = f"{int(source[error.row])},{int(target[error.row])}"
+        found = f"{edge} in {place(error.row)} of {path.name} and in {place(error.first)}"
+        raise BadEdges(found, "each edge once, where edges have weights") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, text) of the lines that hold something."""
+    with path.open("r", encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            text = line.partition("#")[0].strip()
+            if text:
+                yield number, text
+
+
+def _parts(text: str) -> tuple[str | None, list[str]]:
+    mark = next((mark for mark in ",;\t" if mark in text), None)
+    return mark, [part.strip() for part in text.split(mark)]
+
+
+def _numbers(text: str, count: int) -> bool:
+    parts = _parts(text)[1]
+    try:
+        [kind(part) for kind, part in zip((int, int, float), parts[:count], strict=False)]
+    except ValueError:
+        return False
+    return len(parts) >= count
+
+
+def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
+    first = next(_lines(path), None)
+    if first is None:
+        return [np.zeros(0, kind) for kind in _TYPES[:count]], str
+    skipped = 0 if _numbers(first[1], 2) or not _parts(first[1])[1][0][:1].isalpha() else first[0]
+
+    def place(row: int) -> str:
+        lines = (number for number, _ in _lines(path) if number > skipped)
+        return f"line {next(number for k, number in enumerate(lines) if k == row)}"
+
+    row_type = np.dtype(list(zip(NAMES[:count], _TYPES[:count], strict=True)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it holds nothing: it is told later
+            table = np.loadtxt(
+                path, row_type, delimiter=_parts(first[1])[0], skiprows=skipped,
+                usecols=range(count), ndmin=1, encoding="utf-8-sig",
+            )  # fmt: skip
+    except (ValueError, OverflowError):
+        for number, text in _lines(path):
+            if number > skipped and not _numbers(text, count):
+                allowed = ",".join(NAMES[:count])
+                shown = repr(text[:40])
+                raise BadEdges(f"{shown} in line {number} of {path.name}", allowed) from None
+        raise BadEdges(f"{path.name}, which is no table of numbers", "a CSV file") from None
+    return [np.ascontiguousarray(table[name]) for name in NAMES[:count]], place
+
+
+def _row(row: int) -> str:
+    return f"row {row}"
+
+
+def _npz(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            found = {name: held[name] for name in NAMES[:count] if name in held}
+    except (ValueError, zipfile.BadZipFile, EOFError):
+        raise BadEdges(f"{path.name}, which is no npz file", "what numpy.savez writes") from None
+    return _columns(path, found, count), _row
+
+
+def _parquet(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
+    try:
+        reader: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        found = f"{path.name}, and no reader of Parquet"
+        raise BadEdges(found, "a .csv or .npz file, or pyarrow installed") from None
+    try:
+        table = reader.read_table(path)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001  # pyarrow raises whatever it trips over
+        raise BadEdges(f"{path.name}: {type(error).__name__}", "a Parquet file") from None
+    names = list(table.column_names)
+    chosen = NAMES[:count] if set(NAMES[:count]) <= set(names) else names[:count]
+    columns = {n: table.column(c).to_numpy() for n, c in zip(NAMES, chosen, strict=False)}
+    return _columns(path, columns, count), _row
+
+
+def _columns(path: Path, found: dict[str, NDArray[Any]], count: int) -> Columns:
+    columns: Columns = []
+    for name, kind in zip(NAMES[:count], _TYPES, strict=False):
+        column = found.get(name)
+        size = columns[0].size if columns else None
+        if column is None or column.ndim != 1 or size not in (None, column.size):
+            raise BadEdges(
+                f"no column {name} in {path.name}, or one of another length",
+                f"{', '.join(NAMES[:count])}, a number for each edge",
+            )
+        if column.dtype.kind not in ("iu" if kind is np.int64 else "iuf"):
+            wanted = "whole numbers" if kind is np.int64 else "numbers"
+            raise BadEdges(f"{name} of type {column.dtype} in {path.name}", wanted)
+        columns.append(np.ascontiguousarray(column, kind))
+    return columns

@@ -1,0 +1,186 @@
+"""Who is near whom on a plane: the positions of the last tick, sorted into cells.
+
+Theory. ``cells.index_swarm`` reads the public columns that tick T − 1 left, which nobody writes in
+tick T (``corec.kernels.public``), and writes memory of its own process alone: cells and records are
+derived, every process makes them for itself, once before its first block of T, and gets the same
+bytes whatever the number of workers. A redo of T makes them again. So there is nothing to adopt, to
+keep or to kill in between; what it costs is that each worker sorts all entities of the plane.
+
+A cell is at least as wide as the radius, so that whatever is near lies in the cells around one's
+own; within a cell entities stand in order of their places, since the sort is stable. Its records
+hold all that is public of an entity, so that a search reads a few stretches of memory one after the
+other: the cells of a row follow each other.
+
+Positions are float32, distances are taken in float32 in the order of the axes, no two operations
+fused: the same bits on every CPU. One that is not finite lies in the first cell and near to nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import float32, int64, njit, uint32
+
+from corec.kernels.address import (
+    GET,
+    f4_at,
+    i8_at,
+    load_f4,
+    load_f8,
+    load_u4,
+    u4_at,
+)
+
+# row of a swarm's index, int64
+X_PUBLIC: Final = 0  # address of copy 0 of its public columns
+X_PUBLIC_BYTES: Final = 1
+X_N: Final = 2
+X_AXES: Final = 3
+X_CELLS: Final = 4  # cells along each of three axes
+X_INVERSE: Final = 7  # float32[3] as float64 bits: cells by length
+X_RECORDS: Final = 10  # address
+X_STRIDE: Final = 11  # bytes of a record
+X_STARTS: Final = 12  # address of u32[cells + 1]
+X_PLACE: Final = 13  # offset of the place in a record
+X_FIELDS: Final = 14
+X_ALIVE: Final = 15  # offset of a u1 column in a copy, 0 of who is not to be seen; −1: all are
+X_FROM: Final = 16  # of each public field, offset in a copy …
+X_TO: Final = X_FROM + 9  # … in a record …
+X_SIZE: Final = X_TO + 9  # … and bytes; the position's axes are the first
+X_COLUMNS: Final = X_SIZE + 9
+
+# row of what a swarm sees of another (or of its own, the first), int64
+V_INDEX: Final = 0  # address of that swarm's index
+V_RECORDS: Final = 1
+V_RADIUS: Final = 2  # float32 as float64 bits
+V_REACH: Final = 3  # cells along each axis
+V_WHO: Final = 6  # address of u32[]: which records were found
+V_DELTA: Final = 7  # addresses of float32[]: how far along each axis
+V_DISTANCE2: Final = 10
+V_ORIGIN: Final = 11  # id of that swarm's first entity
+V_COLUMNS: Final = 12
+
+get_f4 = GET["f4"]
+
+
+@njit(forceinline=True)
+def wrapped(value, size):
+    """``value`` on a ring of ``size``: in [0, size)."""
+    turned = value - size * np.floor(value / size)
+    inside = (value >= float32(0.0)) & (value < size)
+    fits = (turned >= float32(0.0)) & (turned < size)
+    return value if inside else (turned if fits else float32(0.0))
+
+
+@njit(forceinline=True)
+def held(value, size):
+    """``value`` between the edges 0 and ``size``."""
+    return min(max(value, float32(0.0)), size)
+
+
+@njit(forceinline=True)
+def cell_of(value, inverse, cells):
+    """The cell along one axis."""
+    at = value * inverse
+    if not at >= float32(0.0):  # NaN, too
+        return int64(0)
+    return int64(at) if at < float32(cells) else cells - 1
+
+
+def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_at: int,
+           own: bool) -> Any:  # fmt: skip
+    """Compiled (pub, row, place) → how many are near: they stand in the lists of ``row``.
+
+    ``offsets``: of the position's columns of the one who looks, in a copy of its public columns;
+    ``place_at``: of the place in a record of those looked for. ``own``: they are of one swarm.
+    """
+    axes = len(offsets)
+    x_at, y_at, z_at = (*offsets, 0)[:3]
+    wide, high, deep = (float32(s) for s in (*size, 1.0)[:3])
+    three = axes == 3
+
+    @njit(forceinline=True)
+    def apart(a, b, side):
+        d = a - b
+        if wrap:
+            half = side * float32(0.5)
+            d = d - side if d > half else (d + side if d < -half else d)
+        return d
+
+    @njit(forceinline=True)
+    def line(k, centre, reach, cells):
+        """The k-th cell along an axis, −1: there is none."""
+        at = centre - reach + k
+        if wrap:
+            return at + cells if at < 0 else (at - cells if at >= cells else at)
+        return at if at >= 0 and at < cells else int64(-1)
+
+    @njit(error_model="numpy")
+    def find(pub, row, place):
+        v = i8_at(row, V_COLUMNS)
+        index = i8_at(v[V_INDEX], X_COLUMNS)
+        inverse = v[V_INDEX] + 8 * X_INVERSE
+        nx, ny, nz = index[X_CELLS], index[X_CELLS + 1], index[X_CELLS + 2]
+        rx, ry, rz = v[V_REACH], v[V_REACH + 1], v[V_REACH + 2]
+        px, py = get_f4(pub, x_at + 4 * place), get_f4(pub, y_at + 4 * place)
+        pz = get_f4(pub, z_at + 4 * place) if three else float32(0.0)
+        cx = cell_of(px, float32(load_f8(inverse)), nx)
+        cy = cell_of(py, float32(load_f8(inverse + 8)), ny)
+        cz = cell_of(pz, float32(load_f8(inverse + 16)), nz) if three else int64(0)
+        radius = float32(load_f8(row + 8 * V_RADIUS))
+        most = radius * radius
+        records, stride = index[X_RECORDS], index[X_STRIDE]
+        starts = index[X_STARTS]
+        room = index[X_N] + 1
+        who = u4_at(v[V_WHO], room)
+        dx, dy = f4_at(v[V_DELTA], room), f4_at(v[V_DELTA + 1], room)
+        dz = f4_at(v[V_DELTA + 2], room)
+        squares = f4_at(v[V_DISTANCE2], room)
+        lines_y = min(2 * ry + 1, ny) if wrap else 2 * ry + 1
+        lines_z = (min(2 * rz + 1, nz) if wrap else 2 * rz + 1) if three else 1
+        first, last = cx - rx, cx + rx + 1
+        turn_first, turn_last = int64(0), int64(0)  # a second stretch of the row, where it wraps
+        if wrap and last - first < nx:
+            if first < 0:
+                first, last, turn_last = first + nx, nx, last
+            elif last > nx:
+                last, turn_last = nx, last - nx
+        else:
+            first, last = max(first, int64(0)), min(last, nx)
+            if wrap:
+                first, last = int64(0), nx
+        count = 0
+        for kz in range(lines_z):
+            z = line(kz, cz, rz, nz) if three else int64(0)
+            if z < 0:
+                continue
+            for ky in range(lines_y):
+                y = line(ky, cy, ry, ny)
+                if y < 0:
+                    continue
+                base = starts + 4 * ((z * ny + y) * nx)
+                for part in range(2):
+                    lo, hi = (first, last) if part == 0 else (turn_first, turn_last)
+                    if hi <= lo:
+                        continue
+                    for p in range(int64(load_u4(base + 4 * lo)), int64(load_u4(base + 4 * hi))):
+                        record = records + p * stride
+                        ax = apart(load_f4(record), px, wide)
+                        ay = apart(load_f4(record + 4), py, high)
+                        square = ax * ax + ay * ay
+                        az = float32(0.0)
+                        if three:
+                            az = apart(load_f4(record + 8), pz, deep)
+                            square = square + az * az
+                        who[count], dx[count], dy[count] = uint32(p), ax, ay
+                        if three:
+                            dz[count] = az
+                        squares[count] = square
+                        found = square <= most
+                        if own:
+                            found = found & (int64(load_u4(record + place_at)) != place)
+                        count += int64(found)
+        return count
+
+    return find
