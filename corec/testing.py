@@ -21,7 +21,7 @@ from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.meeting import space_of
 from corec.entities.plain import PlainEntity, PlainHistory
 from corec.entities.plain_compare import close_to, shown
-from corec.entities.plain_near import settled
+from corec.entities.plain_near import Seen, settled
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
 from corec.frames import (
@@ -219,9 +219,10 @@ class Block:
             values, held = view.history(ring.name)
             state[ring.name] = values[index][ring.length - int(held[index]) :]
         if self.processor.public:
-            public = {name: view.column(name).tolist() for name in self.processor.public}
-            state.update(others=public, space=self.space, origin=self.first_id)
-            state["links"] = source.links if (source := self.plan.swarms[0].source) else None
+            others: Any = {name: view.column(name).tolist() for name in self.processor.public}
+            if (source := self.plan.swarms[0].source) is not None:
+                others = Seen(self.processor, self.space, others, self.first_id, source.links)
+            state.update(others=others, space=self.space, origin=self.first_id)
         return state
 
 

@@ -17,7 +17,6 @@ from corec import layout as L
 from corec.entities.fields import HistoryField
 from corec.entities.plain_near import Neighbours, Other, Seen
 from corec.entities.processor import Processor, unfit_text
-from corec.graph.links import Links
 from corec.kernels.draws import normal_reference, whole_reference
 from corec.kernels.philox import INV_2_24, word_reference
 
@@ -119,10 +118,9 @@ class PlainEntity:
         valor: the entity's last value.
         others, space, origin: what it sees: the public columns of its whole swarm as the last tick
             left them (name → values in order of ids), the swarm's ``space`` as in the config, and
-            the id of its first entity.
+            the id of its first entity. Or ``others`` alone, a ``corec.entities.plain_near.Seen``,
+            which has all of that, and on a plane the other swarms.
         globals: the named numbers of the configuration.
-        links, seen: of a graph, its links, if they are not to be read; on a plane, other swarms
-            (name → ``corec.entities.plain_near.Seen``).
         fields: state fields, genes (the middle of their range if left out), parameters,
             ``mean_<field>`` and histories (a list, oldest first).
 
@@ -140,19 +138,18 @@ class PlainEntity:
         seed: int = 42,
         draws: int = 0,
         valor: float = 0.0,
-        others: Mapping[str, Sequence[Any]] | None = None,
+        others: Mapping[str, Sequence[Any]] | Seen | None = None,
         space: Any = None,
         origin: int = 0,
         globals: Mapping[str, float] | None = None,
-        links: Links | None = None,
-        seen: Mapping[str, Seen] | None = None,
         **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
         own.update(id=id, tick=tick, valor=np.float32(valor), activo=True)
         own.update(_seed=seed, _draw=draws)
-        given = (processor, space, others or {}, origin, links, seen)
-        own["_seen"] = None if others is None else Seen(*given)
+        if others is not None and not isinstance(others, Seen):
+            others = Seen(processor, space, others, origin)
+        own["_seen"] = others
         own["globals"] = PlainGlobals(globals or {})
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})

@@ -304,7 +304,7 @@ def bloque(space: Any, procesador: str = "test:wrong", entidades: int = 10) -> d
         ({"width": 5, "height": 2}, "space.radius: found 1 in a height of 2, allowed a height of"),
         ({"width": 10, "depth": 1}, "space.depth: found 1, allowed a depth beside a height"),
         ({"width": 0}, "space.width"),
-        ({"width": 10, "kind": "graph"}, "space.kind"),
+        ({"width": 10, "kind": "hex"}, "space.kind"),
         ({"width": 10, "neighbourhood": "hex"}, "space.neighbourhood"),
         ({"width": 10, "colour": 1}, "space.colour"),
     ],

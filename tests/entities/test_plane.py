@@ -190,12 +190,13 @@ def test_swarms_see_each_other_as_in_plain_python_with_any_number_of_workers() -
             ("hare", hare, PREY["space"], 0), ("wolf", wolf, HUNTER["space"], 120),
         )
     }  # fmt: skip
+    others = {f: columns["hare"][f].tolist() for f in hare.public}
+    prey = Seen(hare, PREY["space"], others, seen=seen)
     world.run(1)
     after = world.frame("hare")
     for i in range(0, 120, 7):
         state = {f.name: np.asarray(columns["hare"][f.name])[i] for f in hare.state}
-        others = {f: columns["hare"][f].tolist() for f in hare.public}
-        me = PlainEntity(hare, id=i, tick=5, others=others, space=PREY["space"], seen=seen, **state)
+        me = PlainEntity(hare, id=i, tick=5, others=prey, **state)
         assert hare(me) == after["valor"][i]
         assert (me.fear, me.who) == (after["fear"][i], after["who"][i])
 
