@@ -38,6 +38,7 @@ from corec.entities.declaring import DRAWS_OF
 from corec.entities.guard import emit_fits
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor, unfit_text
+from corec.entities.seeing import members
 from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
 from shm.jit import intrinsic
 
@@ -80,16 +81,7 @@ class EntityType(types.Type):
             hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.int64)]
             hidden += [(f"{name}__n0", types.int64)]
         if meeting is not None and not init:
-            hidden += [("_pub", types.voidptr), ("_origin", types.int64)]
-            if meeting.graph is not None:
-                hidden += [("_links", types.voidptr), ("_lo", types.int64), ("_hi", types.int64)]
-                hidden += [("_weights", types.voidptr)] if meeting.graph.weights else []
-            if meeting.plane is not None:
-                hidden += [("_near", types.int64), ("_place", types.int64)]
-                hidden += [(f"_count{k}", types.int64) for k in range(len(meeting.plane.shown))]
-            if meeting.grid is not None:
-                hidden += [("_near", types.voidptr), ("_cell", types.int64)]
-                hidden += [("_x", types.int64), ("_rows", types.int64)]
+            hidden += members(meeting)
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
         text = repr((init, predraws, self.members, processor.history, meeting))

@@ -1,9 +1,29 @@
-"""The lines of a kernel's text by which an entity sees others (``codegen`` has the rest)."""
+"""By what an entity sees others: hidden members of ``me``, and the lines of a kernel's text that
+fill them (``codegen`` has the rest)."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from numba import types
+
 from corec.entities.meeting import Meeting
 from corec.graph.links import H_STARTS, H_WEIGHT, H_WHO, HEAD_WORDS
+
+
+def members(meeting: Meeting) -> list[tuple[str, Any]]:
+    """(name, Numba type) of the hidden members, in the order in which ``met`` fills them."""
+    word, pointer = types.int64, types.voidptr
+    found = [("_pub", pointer), ("_origin", word)]
+    if meeting.graph is not None:
+        found += [("_links", pointer), ("_lo", word), ("_hi", word)]
+        found += [("_weights", pointer)] if meeting.graph.weights else []
+    if meeting.plane is not None:
+        found += [("_near", word), ("_place", word)]
+        found += [(f"_count{k}", word) for k in range(len(meeting.plane.shown))]
+    if meeting.grid is not None:
+        found += [("_near", pointer), ("_cell", word), ("_x", word), ("_rows", word)]
+    return found
 
 
 def met(meeting: Meeting | None, cell: str, x: str) -> list[str]:

@@ -15,8 +15,10 @@ import pytest
 from corec import layout as L
 from corec.config import parse_config
 from corec.config.space import NEIGHBOURS_MAX, ROWS_MAX
+from corec.config.space_faults import EDGES_MAX, GENERATED_MAX
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.compile import compile_processor
+from corec.entities.declaring import SEE_MAX
 from corec.entities.fields import FIELD_DTYPES, HISTORY_LENGTH_MAX
 from corec.entities.processor import ProcessorError, micro
 from corec.entities.registry import BUILT_IN, resolve
@@ -116,7 +118,10 @@ def test_limits_and_sizes_are_the_codes_own() -> None:
     assert rows["params, means"] == f"{L.PARAMS_MAX}, {L.MEANS_MAX}"
     assert rows["public fields"] == str(L.PUBLIC_MAX)
     limits = f"{NEIGHBOURS_MAX}, {ROWS_MAX}"
-    assert rows["neighbours, and rows of cells that hold some"] == limits
+    assert rows["neighbours in a grid, and rows of cells that hold some"] == limits
+    edges = f"{EDGES_MAX:,}; {GENERATED_MAX:,}"
+    assert rows["edges of a graph that is made; entities of it"] == edges
+    assert rows["other bloques that a processor sees"] == str(SEE_MAX)
     assert rows["length of a history"] == str(HISTORY_LENGTH_MAX)
     assert rows["pushes to one history in one call"] == str(L.PUSHES_PER_CALL_MAX)
     assert rows["entities in a block"].startswith(f"{BLOCK_ENTITIES_MAX:,},")
