@@ -23,7 +23,7 @@ from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
-from corec.plan import check_named, with_settings
+from corec.plan_live import check_named, with_settings
 from corec.runtime import Runtime
 from corec.world import settings
 from corec.world.live import Live

@@ -14,7 +14,8 @@ from corec.config import Config, load_config, parse_config
 from corec.config.change import NotLive, changed, kept_value, place_of, value_at
 from corec.config.parse import read_json
 from corec.entities.processor import Processor
-from corec.plan import Plan, check_named, with_settings
+from corec.plan import Plan
+from corec.plan_live import check_named, with_settings
 from corec.project import HOME
 from corec.world.live import Live, Since
 

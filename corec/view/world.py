@@ -26,7 +26,8 @@ from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
-from corec.plan import Plan, Swarm, make_plan, with_settings
+from corec.plan import Plan, Swarm, make_plan
+from corec.plan_live import with_settings
 from corec.view.alert import Alerts
 from corec.view.emitted import Emitted
 from corec.view.interrupt import ctrl_c_waits

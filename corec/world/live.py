@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from corec.config import Config
 from corec.config.change import Place, kept_value, place_of, plain, value_at
-from corec.plan import Plan, with_setting
+from corec.plan import Plan
+from corec.plan_live import with_setting
 from corec.world.tables import Tables, settle
 
 NEVER: Final = 1 << 62

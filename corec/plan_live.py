@@ -1,0 +1,103 @@
+"""What of a plan may change while its world lives: parameters, globals, umbral, repair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from corec.config import Config, ConfigError, Fault
+from corec.config.change import NotLive, Place, changed, place_of
+from corec.config.umbral import limits_of
+from corec.entities.numbers import number_faults, numbers
+
+if TYPE_CHECKING:
+    from corec.plan import Plan, Swarm
+
+IN_SCHEDULE: Final = "globals.NAME, or parametros.NAME, umbral or autoreparacion.KEY of bloques.ID"
+
+
+def with_settings(plan: Plan, config: Config) -> Plan:
+    """``plan`` with what of ``config`` may change under a living world (``config.effect``).
+
+    Raises:
+        ConfigError: a parameter or a global that a processor can't take.
+    """
+    faults = [
+        fault
+        for swarm in plan.swarms
+        for fault in number_faults(config, swarm.processor, swarm.index)
+    ]
+    if faults:
+        raise ConfigError(faults)
+    swarms = tuple(
+        replace(
+            swarm, max_errores=bloque.repair.max_errores, min_fitness=bloque.repair.min_fitness,
+            umbral=bloque.umbral.limits, params=numbers(config, swarm.processor, swarm.index),
+            evolucion=bloque.evolucion,
+        )
+        for swarm, bloque in zip(plan.swarms, config.bloques, strict=True)
+    )  # fmt: skip
+    return replace(plan, swarms=swarms)
+
+
+def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
+    for index, entry in enumerate(config.schedule):
+        for path, value in entry.sets.items():
+            where = f"schedule[{index}].set[{json.dumps(path)}]"
+            try:
+                if not place_of(config, path).of_world:
+                    raise NotLive(f"path: found {path!r}, expected {IN_SCHEDULE}")
+                with_settings(plan, changed(config, path, value))
+            except NotLive as error:
+                found, _, allowed = str(error).removeprefix("path: found ").partition(", expected ")
+                yield Fault(where, found, allowed)
+            except ConfigError as error:
+                for fault in error.faults:
+                    yield Fault(where, fault.found, fault.allowed)
+
+
+def check_named(plan: Plan, place: Place) -> None:
+    """Raise NotLive for a parameter that the swarm's processor has not."""
+    if place.bloque is None or place.keys[0] != "parametros":
+        return
+    processor = plan.swarms[place.bloque].processor
+    known = [name for name, _ in processor.params]
+    if place.keys[1] not in known:
+        raise NotLive(
+            f"path: found {place.path!r}; {place.keys[1]}: not a parameter of {processor.name} "
+            f"(it has: {', '.join(known) or 'none'})"
+        )
+
+
+def with_setting(plan: Plan, path: str, value: Any) -> Plan:
+    """``plan`` with one setting changed that was checked before (``config.change``), its path as
+    it is kept."""
+    if path.startswith("globals."):
+        name = path.removeprefix("globals.")
+        swarms = [_with_global(swarm, name, float(value)) for swarm in plan.swarms]
+        return replace(plan, swarms=tuple(swarms))
+    ids = [s.id for s in plan.swarms if path.startswith(f"bloques.{s.id}.")]
+    name = max(ids, key=len)
+    section, _, key = path.removeprefix(f"bloques.{name}.").partition(".")
+    swarms = list(plan.swarms)
+    index = next(s.index for s in swarms if s.id == name)
+    swarm = swarms[index]
+    if section == "umbral":
+        swarms[index] = replace(swarm, umbral=limits_of(value))
+    elif section == "autoreparacion":
+        changes: dict[str, Any] = {key: float(value)}
+        swarms[index] = replace(swarm, **changes)
+    else:
+        place = [known for known, _ in swarm.processor.params].index(key)
+        params = (*swarm.params[:place], float(value), *swarm.params[place + 1 :])
+        swarms[index] = replace(swarm, params=params)
+    return replace(plan, swarms=tuple(swarms))
+
+
+def _with_global(swarm: Swarm, name: str, value: float) -> Swarm:
+    if name not in swarm.processor.globals:
+        return swarm
+    place = len(swarm.processor.params) + swarm.processor.globals.index(name)
+    return replace(swarm, params=(*swarm.params[:place], value, *swarm.params[place + 1 :]))
