@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.config import Config, ConfigError, Fault
+from corec.config import BloqueConfig, Config, ConfigError, Fault
 from corec.config.evolucion import Evolucion
 from corec.config.space import Space
 from corec.config.umbral import Limits, Umbral
@@ -35,9 +35,18 @@ _DIGITS_MAX: Final = 10
 DEFAULT_LIMITS = Umbral().limits
 
 
+class Part(NamedTuple):
+    """Entities of a bloque that came at once: all it had at first, or those it grew by."""
+
+    bloque: str
+    entidades: int
+    cap: int
+
+
 @dataclass(frozen=True)
 class Swarm:
-    """One bloque of the config: a swarm of equal blocks."""
+    """One bloque of the config, or what it grew by at once: equal blocks, ids in a row. A bloque
+    that has grown is several, each with its own ``index``, all with its ``id`` and ``bloque``."""
 
     index: int
     id: str
@@ -60,6 +69,15 @@ class Swarm:
     seen: tuple[Shown, ...] = ()
     public_off: int = 0
     """Byte offset of copy 0 of its public columns in the world's segment, behind all blocks."""
+    bloque: int = 0
+    """Its place in the configuration's ``bloques``."""
+    first_number: int = 0
+    """Number of its first block among those of its bloque."""
+
+    @property
+    def end_id(self) -> int:
+        """The id behind its last."""
+        return self.first_id + self.entidades
 
     @cached_property
     def meeting(self) -> Meeting | None:
@@ -76,6 +94,17 @@ class Plan:
     swarms: tuple[Swarm, ...]
     blocks: NDArray[Any]
     world_bytes: int
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What ``make_plan`` takes to make the same again."""
+        return tuple(Part(s.id, s.entidades, s.cap) for s in self.swarms)
+
+    @property
+    def blocks_bytes(self) -> int:
+        """Bytes of all blocks, which come first in the world's segment."""
+        last = self.swarms[-1]
+        return int(self.blocks["offset"][-1]) + last.block_bytes
 
     @property
     def n_blocks(self) -> int:
@@ -95,7 +124,7 @@ class Plan:
     def block_id(self, index: int) -> str:
         """``<swarm>:<00000>`` of block ``index``."""
         swarm = self.swarms[int(self.blocks["swarm"][index])]
-        return f"{swarm.id}:{index - swarm.first_block:05d}"
+        return f"{swarm.id}:{swarm.first_number + index - swarm.first_block:05d}"
 
     def block_index(self, block_id: str) -> int | None:
         """The index of ``<swarm>:<00000>``, None when there is no such block."""
@@ -103,8 +132,9 @@ class Plan:
         if not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS_MAX):
             return None
         for swarm in self.swarms:
-            if swarm.id == name and int(number) < swarm.blocks:
-                return swarm.first_block + int(number)
+            place = int(number) - swarm.first_number
+            if swarm.id == name and 0 <= place < swarm.blocks:
+                return swarm.first_block + place
         return None
 
     def block_of(self, entity: int) -> int | None:
@@ -150,10 +180,15 @@ BLOCK_ROW = np.dtype(
 )
 
 
-def make_plan(config: Config, processors: Mapping[str, Processor] | None = None) -> Plan:
+def make_plan(
+    config: Config, processors: Mapping[str, Processor] | None = None,
+    parts: Sequence[Part] = (), *, grow: bool = True,
+) -> Plan:  # fmt: skip
     """The plan for ``config``, processors resolved and their parameters checked.
 
-    ``processors``: of these names, instead of what can be imported.
+    ``processors``: of these names, instead of what can be imported. ``parts``: those of a world
+    that is there; they stay where they are, and what ``config`` has more comes after all of them
+    (not at all without ``grow``).
 
     Raises:
         ConfigError: a processor is missing, its parameters or its size are impossible.
@@ -161,59 +196,88 @@ def make_plan(config: Config, processors: Mapping[str, Processor] | None = None)
     faults: list[Fault] = []
     swarms: list[Swarm] = []
     rows: list[NDArray[Any]] = []
-    first_id = first_block = offset = 0
+    kinds = {}
     for index, bloque in enumerate(config.bloques):
-        where = f"bloques[{index}]"
         try:
-            given = (processors or {}).get(bloque.procesador)
-            processor = given or resolve(bloque.procesador, config.plugin_folders)
-        except ProcessorError as error:
-            found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
-            allowed = allowed or "a processor that can be imported"
-            faults.append(Fault(f"{where}.procesador", found, allowed))
+            kinds[bloque.id] = index, _processor(config, index, processors or {})
+        except ConfigError as error:
+            faults += error.faults
+    first_id = first_block = offset = 0
+    for part in [*parts, *(_more(config, parts) if grow else ())]:
+        if part.bloque not in kinds:
+            continue  # it has its faults already
+        index, processor = kinds[part.bloque]
+        bloque = config.bloques[index]
+        if (fault := _misfit(processor, bloque, index, part.cap)) is not None:
+            faults.append(fault)
             continue
-        wrong = list(number_faults(config, processor, index))
-        if wrong:
-            faults += wrong
-            continue
-        cap = min(bloque.per_block, bloque.entidades)
-        block_bytes = bloque.max_size_mb * L.MIB
-        if place_block(processor, cap, block_bytes) is None:
-            faults.append(
-                Fault(
-                    f"{where}.entidades_por_bloque",
-                    f"{cap} entities of {bloque.procesador} in {bloque.max_size_mb} MB",
-                    f"at most {most_entities(processor, block_bytes)}",
-                )
-            )
-            continue
-        count = -(-bloque.entidades // cap)
+        count = -(-part.entidades // part.cap)
         swarm = Swarm(
-            len(swarms), bloque.id, bloque.canal, bloque.entidades, cap, block_bytes, first_block,
-            count, first_id, processor, numbers(config, processor, index),
-            bloque.repair.max_errores, bloque.repair.min_fitness, bloque.umbral.limits,
-            bloque.space, bloque.evolucion,
-            source_of(bloque.space, bloque.entidades, config.seed, config.base_dir, where),
+            len(swarms), bloque.id, bloque.canal, part.entidades, part.cap,
+            bloque.max_size_mb * L.MIB, first_block, count, first_id, processor,
+            numbers(config, processor, index), bloque.repair.max_errores,
+            bloque.repair.min_fitness, bloque.umbral.limits, bloque.space, bloque.evolucion,
+            source_of(
+                bloque.space, part.entidades, config.seed, config.base_dir, f"bloques[{index}]"
+            ),
+            bloque=index, first_number=sum(s.blocks for s in swarms if s.bloque == index),
         )  # fmt: skip
-        faults += misfits(bloque, processor, where)
         faults += sight_faults(swarm, bloque.procesador)
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
             faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))
             break
         rows.append(_block_rows(swarm, offset))
-        offset += count * block_bytes
-        first_id += bloque.entidades
+        offset += count * swarm.block_bytes
+        first_id += part.entidades
         first_block += count
         swarms.append(swarm)
     if not faults:
         swarms = with_sight(swarms, faults)
     if faults:
         raise ConfigError(faults)
-    faults += schedule_faults(config, Plan(tuple(swarms), np.concatenate(rows), offset))
+    plan = Plan(tuple(swarms), np.concatenate(rows), offset)
+    faults += schedule_faults(config, plan)
     if faults:
         raise ConfigError(faults)
-    return with_public(Plan(tuple(swarms), np.concatenate(rows), offset))
+    return with_public(plan)
+
+
+def _processor(config: Config, index: int, processors: Mapping[str, Processor]) -> Processor:
+    """What a bloque's entities run, checked against the bloque. Raises ConfigError."""
+    bloque, where = config.bloques[index], f"bloques[{index}]"
+    try:
+        given = processors.get(bloque.procesador)
+        processor = given or resolve(bloque.procesador, config.plugin_folders)
+    except ProcessorError as error:
+        found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
+        allowed = allowed or "a processor that can be imported"
+        raise ConfigError([Fault(f"{where}.procesador", found, allowed)]) from None
+    faults = [*number_faults(config, processor, index)] or [*misfits(bloque, processor, where)]
+    if faults:
+        raise ConfigError(faults)
+    return processor
+
+
+def _misfit(processor: Processor, bloque: BloqueConfig, index: int, cap: int) -> Fault | None:
+    block_bytes = bloque.max_size_mb * L.MIB
+    if place_block(processor, cap, block_bytes) is not None:
+        return None
+    return Fault(
+        f"bloques[{index}].entidades_por_bloque",
+        f"{cap} entities of {bloque.procesador} in {bloque.max_size_mb} MB",
+        f"at most {most_entities(processor, block_bytes)}",
+    )
+
+
+def _more(config: Config, parts: Sequence[Part]) -> Iterator[Part]:
+    """What ``config`` has and ``parts`` have not, in its order."""
+    for bloque in config.bloques:
+        mine = [part for part in parts if part.bloque == bloque.id]
+        added = bloque.entidades - sum(part.entidades for part in mine)
+        if added > 0:
+            full = mine and mine[0].cap == bloque.per_block  # its blocks are compiled already
+            yield Part(bloque.id, added, bloque.per_block if full else min(bloque.per_block, added))
 
 
 def with_public(plan: Plan) -> Plan:

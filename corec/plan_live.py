@@ -27,19 +27,22 @@ def with_settings(plan: Plan, config: Config) -> Plan:
     faults = [
         fault
         for swarm in plan.swarms
-        for fault in number_faults(config, swarm.processor, swarm.index)
+        if not swarm.first_number
+        for fault in number_faults(config, swarm.processor, swarm.bloque)
     ]
     if faults:
         raise ConfigError(faults)
-    swarms = tuple(
-        replace(
-            swarm, max_errores=bloque.repair.max_errores, min_fitness=bloque.repair.min_fitness,
-            umbral=bloque.umbral.limits, params=numbers(config, swarm.processor, swarm.index),
-            evolucion=bloque.evolucion,
-        )
-        for swarm, bloque in zip(plan.swarms, config.bloques, strict=True)
-    )  # fmt: skip
-    return replace(plan, swarms=swarms)
+    swarms = []
+    for swarm in plan.swarms:
+        bloque = config.bloques[swarm.bloque]
+        swarms.append(
+            replace(
+                swarm, max_errores=bloque.repair.max_errores,
+                min_fitness=bloque.repair.min_fitness, umbral=bloque.umbral.limits,
+                params=numbers(config, swarm.processor, swarm.bloque), evolucion=bloque.evolucion,
+            )
+        )  # fmt: skip
+    return replace(plan, swarms=tuple(swarms))
 
 
 def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
@@ -62,7 +65,7 @@ def check_named(plan: Plan, place: Place) -> None:
     """Raise NotLive for a parameter that the swarm's processor has not."""
     if place.bloque is None or place.keys[0] != "parametros":
         return
-    processor = plan.swarms[place.bloque].processor
+    processor = next(s for s in plan.swarms if s.bloque == place.bloque).processor
     known = [name for name, _ in processor.params]
     if place.keys[1] not in known:
         raise NotLive(
@@ -81,19 +84,21 @@ def with_setting(plan: Plan, path: str, value: Any) -> Plan:
     ids = [s.id for s in plan.swarms if path.startswith(f"bloques.{s.id}.")]
     name = max(ids, key=len)
     section, _, key = path.removeprefix(f"bloques.{name}.").partition(".")
-    swarms = list(plan.swarms)
-    index = next(s.index for s in swarms if s.id == name)
-    swarm = swarms[index]
-    if section == "umbral":
-        swarms[index] = replace(swarm, umbral=limits_of(value))
-    elif section == "autoreparacion":
-        changes: dict[str, Any] = {key: float(value)}
-        swarms[index] = replace(swarm, **changes)
-    else:
-        place = [known for known, _ in swarm.processor.params].index(key)
-        params = (*swarm.params[:place], float(value), *swarm.params[place + 1 :])
-        swarms[index] = replace(swarm, params=params)
+    swarms = [
+        _with(swarm, section, key, value) if swarm.id == name else swarm for swarm in plan.swarms
+    ]
     return replace(plan, swarms=tuple(swarms))
+
+
+def _with(swarm: Swarm, section: str, key: str, value: Any) -> Swarm:
+    if section == "umbral":
+        return replace(swarm, umbral=limits_of(value))
+    if section == "autoreparacion":
+        changes: dict[str, Any] = {key: float(value)}
+        return replace(swarm, **changes)
+    place = [known for known, _ in swarm.processor.params].index(key)
+    params = (*swarm.params[:place], float(value), *swarm.params[place + 1 :])
+    return replace(swarm, params=params)
 
 
 def _with_global(swarm: Swarm, name: str, value: float) -> Swarm:

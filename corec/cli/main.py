@@ -153,9 +153,11 @@ def check(
         from corec.control.folders import instance_folder
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
-        from corec.supervisor.opening import compile_processors
+        from corec.supervisor.growing import plan_in_memory
+        from corec.supervisor.opening import compile_processors, set_in_memory
         from corec.supervisor.segments import bytes_needed, check_layout, check_room
         from corec.supervisor.wishes import worker_count
+        from corec.world.settings import effective
         from shm.segment import SegmentRefused
 
         check_loadable(loaded)
@@ -170,7 +172,8 @@ def check(
 
             import_all(loaded)
             try:
-                check_layout(loaded, folder, plan)
+                whole, _ = effective(loaded, set_in_memory(folder))
+                check_layout(whole, folder, plan_in_memory(whole, make_plan(whole), folder))
             except (SegmentRefused, FileNotFoundError) as error:
                 allowed = "a world this code can adopt; stop the instance and start it again"
                 raise ConfigError([Fault("bloques", str(error), allowed)]) from None

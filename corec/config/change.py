@@ -40,7 +40,13 @@ class Place(NamedTuple):
     @property
     def of_world(self) -> bool:
         """Whether the blocks' kernels read it: it then changes at a tick, in all blocks."""
-        return self.bloque is not None or self.keys[0] == "globals"
+        of_bloque = self.bloque is not None and not self.grows
+        return of_bloque or self.keys[0] == "globals"
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is the number of a bloque's entities."""
+        return self.bloque is not None and self.keys == ("entidades",)
 
 
 def place_of(config: Config, path: object) -> Place:
@@ -56,7 +62,7 @@ def place_of(config: Config, path: object) -> Place:
     known = (
         (keys[0] == "parametros" and len(keys) == 2)
         or rest in ("umbral", "umbral.min", "umbral.max")
-        or rest in ("autoreparacion.max_errores", "autoreparacion.min_fitness")
+        or rest in ("autoreparacion.max_errores", "autoreparacion.min_fitness", "entidades")
     )
     if not known:
         raise NotLive(_refusal(path, f"bloques[].{rest}"))
@@ -119,6 +125,8 @@ def value_at(config: Config, place: Place) -> Any:
     bloque = config.bloques[place.bloque]
     if place.keys[0] == "parametros":
         return bloque.parametros.get(place.keys[1])
+    if place.grows:
+        return bloque.entidades
     if place.keys[0] == "autoreparacion":
         return getattr(bloque.repair, place.keys[1])
     return bloque.model_dump(mode="json")["umbral"]

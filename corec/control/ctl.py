@@ -24,13 +24,13 @@ from corec.control.asking import (
     ConfigOption,
     InstanceOption,
     JsonOption,
-    as_value,
     ask,
     explained,
     fail,
     output,
     waiting,
 )
+from corec.control.changing import grow, set_value
 from corec.control.client import Unreachable
 from corec.control.discover import (
     Instance,
@@ -44,7 +44,6 @@ from corec.control.outcome import await_change, last_change
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
-from corec.control.setting import ask_set
 from corec.private import sane_umask
 from corec.terminal import make_valid, speak_any_encoding
 
@@ -255,27 +254,8 @@ def step(
         output(data, as_json, show.pairs)
 
 
-@app.command("set")
-def set_value(
-    path: Annotated[
-        str,
-        typer.Argument(metavar="PATH", help="Such as carga, globals.beta, bloques.ID.umbral."),
-    ],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="A number, or JSON.")],
-    instance: InstanceOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Change a setting of the living world; holds until the configuration says something new.
-
-    tick_hz, carga, globals.NAME, bloques.ID.parametros.NAME, bloques.ID.umbral,
-    bloques.ID.autoreparacion.KEY, persist.KEY, streams.KEY, checkpoint.KEY, log.level.
-    """
-    with explained():
-        found = find_instance(instance, config)
-        with waiting(f"{path}: the instance takes it over…", quiet=as_json):
-            done = ask_set(found, {path: as_value(value)})
-        output(done, as_json, show.pairs)
+app.command("set")(set_value)
+app.command("grow")(grow)
 
 
 @app.command()

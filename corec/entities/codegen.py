@@ -164,8 +164,14 @@ def _entities(
         "outcome = checked(me, running[k] != 0, budget)",
         "valor = outcome[1]",
         "budget = outcome[2]",
-        " & ".join(["fine = outcome[0]", "((valor - valor) == float32(0.0))", "(running[k] != 0)",
-                    *seeing.held(meeting)[1]]),
+        " & ".join(
+            [
+                "fine = outcome[0]",
+                "((valor - valor) == float32(0.0))",
+                "(running[k] != 0)",
+                *seeing.held(meeting)[1],
+            ]
+        ),
     ]
     for name, value in [("valor", "valor"), *_after(processor, meeting)]:
         kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
@@ -253,16 +259,17 @@ def _arrive(
         f"        draw = uint32({0 if silent else f'(ordinal + j) * {DRAWS_PER_READING}'})",
         *seeing.see(meeting, "i", "1", "        "),
         *(["        reading = Reading(" + ", ".join(_numbers(processor)) + ")"] if read else []),
-        "        me = "
-        + _make(processor, cap, "b", [], "draw", True, "tick", met, read),
+        "        me = " + _make(processor, cap, "b", [], "draw", True, "tick", met, read),
         f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
         "        runs += 1",
         f"        if {' and '.join([_WELL, *seeing.held(meeting)[1]])}:",
         "            " + _put(processor, cap, "b", "valor", "valor"),
-        *(f"            {_put(processor, cap, 'b', name, v)}"
-          for name, v in _after(processor, meeting)),
+        *(
+            f"            {_put(processor, cap, 'b', name, v)}"
+            for name, v in _after(processor, meeting)
+        ),
         f"            how[j] = {K.ENDED_WELL}",
         "            x = float64(valor)",
         "            good += 1.0",

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from corec import layout as L
-from corec.config import ConfigError
+from corec.config import Config, ConfigError
 from corec.config.change import NotLive, Place, changed, kept_value, place_of, plain, value_at
 from corec.control.outcome import SET_SIGNAL, await_change, last_change
 from corec.control.protocol import ControlError
@@ -23,11 +23,13 @@ from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
+from corec.plan import make_plan
 from corec.plan_live import check_named, with_settings
 from corec.runtime import Runtime
 from corec.world import settings
 from corec.world.live import Live
 from corec.world.settings import Entry, TooMany
+from corec.world.shape import differences, shape
 
 log = get_logger(__name__)
 
@@ -88,8 +90,14 @@ class Setter:
             for path, value in changes.items():
                 places[path] = place_of(config, path)
                 check_named(self.rt.plan, places[path])
-                config = changed(config, path, value)
+                before, config = config, changed(config, path, value)
+                if places[path].grows:
+                    _check_more(before, config, places[path])
             with_settings(self.rt.plan, config)
+            if any(place.grows for place in places.values()):
+                found, wanted = (shape(p, config.seed) for p in (self.rt.plan, make_plan(config)))
+                if told := differences(found, wanted, growing=True):
+                    raise NotLive("; ".join(told))
         except (NotLive, ConfigError) as error:
             raise ControlError(str(error).replace("\n", "; "), "bad_request") from None
         return places
@@ -189,3 +197,13 @@ class Setter:
             return
         word = L.C_TOLD_SCHEDULE if key & OF_SCHEDULE else L.C_TOLD_SET
         self.rt.set(word, max(self.rt.get(word), key & ~OF_SCHEDULE))
+
+
+def _check_more(before: Config, after: Config, place: Place) -> None:
+    assert place.bloque is not None
+    old, new = before.bloques[place.bloque], after.bloques[place.bloque]
+    if new.entidades <= old.entidades:
+        raise NotLive(
+            f"value: found {new.entidades}, expected more than the {old.entidades} entities that "
+            f"{old.id} has; fewer take a new world"
+        )

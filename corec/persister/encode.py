@@ -128,7 +128,8 @@ class Encoder:
         names = [swarm.id.encode() for swarm in plan.swarms]
         self._names = np.frombuffer(b"".join(names), np.uint8)
         self._name_ends = np.cumsum([0, *map(len, names)], dtype=np.int64)
-        self._first_block = np.array([swarm.first_block for swarm in plan.swarms], np.int64)
+        first = [swarm.first_block - swarm.first_number for swarm in plan.swarms]
+        self._first_block = np.array(first, np.int64)  # where its number 0 would be
         # a block's number has at least five digits, and more than twenty no number has
         self._tuple_max = _TEMPLATE.size + len(self._instance) + 8 + max(map(len, names)) + 21
 

@@ -33,16 +33,21 @@ from corec.control.outcome import ChangeFile, shortened
 from corec.control.status import reason_text
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
+from corec.plan import Plan
 from corec.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.exits import EXIT_CONFIG
+from corec.supervisor.growing import CannotGrow, grow, larger
+from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
+from corec.supervisor.segments import world_tick
 from corec.supervisor.signals import SET
 from corec.supervisor.telling import answer, begun, raise_event
 from corec.supervisor.upgrade import CHECK_SECONDS, check_command
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 from corec.world import settings
+from corec.world.shape import shape
 
 log = get_logger("corec.supervisor")
 
@@ -90,10 +95,13 @@ class Changes:
         """A signal that changes the living instance."""
         self._waiting.append(number)
 
-    def adopt(self, workers: int) -> None:
-        """An adopted world may come from another number of workers: it finishes the tick it is in
-        with those, and changes over at the boundary."""
-        if workers != self.group.workers:
+    def adopt(self, workers: int, grown: Plan | None) -> None:
+        """An adopted world may come from another number of workers, or be one that is to have more
+        entities: it finishes the tick it is in as it is, and changes over at the boundary."""
+        if grown is not None:
+            self._room_for(workers)
+            self._begin("start", "", self._grown(grown, workers))
+        elif workers != self.group.workers:
             self._begin("start", "trabajadores", self._resized(workers))
 
     def step(self) -> bool:
@@ -152,7 +160,8 @@ class Changes:
             self._begin("workers", "trabajadores", self._resized(self.group.workers + more))
 
     def _refuse(self, error: Exception) -> None:
-        expected = isinstance(error, (Refused, Failed, ConfigError, OSError, EmbeddedServerError))
+        told = (Refused, Failed, CannotGrow, ConfigError, OSError, EmbeddedServerError)
+        expected = isinstance(error, told)
         reason = str(error) or repr(error)
         if not expected:
             log.error("a change failed for a reason that was not foreseen", exc_info=error)
@@ -246,9 +255,10 @@ class Changes:
         self.group.forgive()
         self.hand.forgive()
         before, entries = self.config, settings.read(self.rt)
+        found = shape(self.rt.plan, before.seed)
         fresh, differs = yield from beside.work(
-            lambda: regroup.reloaded(before, self.wishes, entries), "reading the configuration",
-            READ_SECONDS_MAX, self.group.forget,
+            lambda: regroup.reloaded(before, self.wishes, entries, found),
+            "reading the configuration", READ_SECONDS_MAX, self.group.forget,
         )  # fmt: skip
         yield from self._change_over(fresh, differs)
 
@@ -273,10 +283,13 @@ class Changes:
         if "workers" in differs:
             workers = worker_count(whole)
             self._room_for(workers)
+        grown = larger(whole, self.rt.plan)
+        if grown is not None:
+            yield from self._compiled(grown)
         if relog:
             self._log_as(whole)
         try:
-            yield from self._taken_over(fresh, whole, roles, workers)
+            yield from self._taken_over(fresh, whole, roles, workers, grown)
         except BaseException:
             self.rt.config = before
             if relog:
@@ -288,11 +301,14 @@ class Changes:
         self._done(None, aceptada=True, claves=differs)
 
     def _taken_over(
-        self, fresh: Config, whole: Config, roles: frozenset[str], workers: int
-    ) -> Steps:
+        self, fresh: Config, whole: Config, roles: frozenset[str], workers: int,
+        grown: Plan | None,
+    ) -> Steps:  # fmt: skip
         self.rt.config = whole
 
         def words() -> None:
+            if grown is not None:
+                self._grow(grown)
             regroup.take_over(self.rt, fresh, self.group.tables)
 
         sinks = self._sinks(roles)
@@ -307,6 +323,22 @@ class Changes:
         words()
         for member in nucleus:
             self.group.start(member)
+
+    def _compiled(self, plan: Plan) -> Steps:
+        """Until what the entities of ``plan`` run is compiled, by a process beside the ticks."""
+        yield from beside.work(
+            lambda: compile_processors(plan), "compiling", COMPILE_SECONDS_MAX, self.group.forget
+        )
+
+    def _grow(self, plan: Plan) -> None:
+        before = self.rt.plan.entidades
+        self.group.tables = grow(self.rt, self.group.tables, plan)
+        log.info("the world has grown", before=before, now=plan.entidades, tick=world_tick(self.rt))
+
+    def _grown(self, plan: Plan, workers: int) -> Steps:
+        yield from self._compiled(plan)
+        yield from self._regrouped(workers, lambda: self._grow(plan))
+        self._done(None)
 
     def _sinks(self, roles: frozenset[str]) -> list[Member]:
         return [m for m in self.group.members if m.role in roles & {"persister", "broker"}]

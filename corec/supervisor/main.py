@@ -43,7 +43,7 @@ from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFai
 from corec.supervisor.face import Face
 from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
-from corec.supervisor.opening import compile_processors, fitting_checkpoint, open_world
+from corec.supervisor.opening import find_world, open_world
 from corec.supervisor.processes import Group, Member, retire_inherited
 from corec.supervisor.servers import ServerUnreachable
 from corec.supervisor.signals import Signals
@@ -106,21 +106,22 @@ class Supervisor:
         self.begun.close()
 
     def _run_locked(self, plan: Plan) -> int:
-        compile_processors(plan)
         remove_leftovers(self.folder)
         self.answers = ChangeFile(self.folder)
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)
         adopting = self.keep_world and not self.wishes.fresh
         workers = worker_count(self.config)
-        checkpoint = None
+        world = find_world(
+            self.config, plan, self.folder, adopting=adopting, fresh=self.wishes.fresh,
+            growing="scale" not in self.wishes.overrides,  # that is for a trial, not for a life
+        )  # fmt: skip
+        plan = world.plan
         moved = self.wishes.fresh and aside.must_be_moved(self.config, plan, self.folder)
         if not adopting:
-            if not self.wishes.fresh:
-                checkpoint = fitting_checkpoint(self.config, plan)
             leaving = () if moved else self.folder.glob("*.*")
             held = sum(path.stat().st_size for path in leaving if path.is_file())
-            segments.check_room(plan, workers, self.folder, held)
+            segments.check_room(world.grown or plan, workers, self.folder, held)
         http = self.config.http
         try:
             self.listener = (
@@ -138,9 +139,8 @@ class Supervisor:
                 self.keep_world = False
                 segments.remove(self.folder)
             rt, tables = open_world(
-                self.config, plan, self.folder, self.face, workers,
-                adopting=adopting, checkpoint=checkpoint, meanwhile=self.servers.advance,
-                fresh=self.wishes.fresh,
+                self.config, world, self.folder, self.face, workers,
+                adopting=adopting, meanwhile=self.servers.advance, fresh=self.wishes.fresh,
             )  # fmt: skip
             self.servers.start()
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
@@ -161,7 +161,7 @@ class Supervisor:
             self.limit = rt.get(L.C_LIMIT_TICK)
             workers = min(self.inherited.workers, plan.n_blocks)
         self._announce(rt)
-        return self._live(rt, group, workers)
+        return self._live(rt, group, workers, world.grown if adopting else None)
 
     def _identity(self) -> Owner:
         try:
@@ -214,7 +214,7 @@ class Supervisor:
         )
         self.face.started(rt)
 
-    def _live(self, rt: Runtime, group: Group, workers: int) -> int:
+    def _live(self, rt: Runtime, group: Group, workers: int, grown: Plan | None) -> int:
         signals = self.signals = Signals()
         # Not collected first: freeing leaves holes in the pages that the children share.
         gc.freeze()
@@ -228,7 +228,7 @@ class Supervisor:
             if self.inherited is None:
                 group.all_started()
             rt.set(L.C_STATE, L.STATE_RUNNING)
-            changes.adopt(workers)
+            changes.adopt(workers, grown)
             self.notifier.ready(f"ticking from {base}")
             if self.inherited is not None:
                 answer(self.answers, "upgrade", None)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.entities.compile import compile_processor, is_compiled
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
-from corec.plan import Plan, Swarm
+from corec.plan import Plan, Swarm, make_plan
 from corec.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
 from corec.supervisor.exits import EXIT_CONFIG, StartFailed
 from corec.supervisor.face import Face
+from corec.supervisor.growing import CannotGrow, grow, larger, plan_in_memory
 from corec.world.checkpoint import (
     Checkpoint,
     CheckpointRefused,
@@ -25,10 +27,12 @@ from corec.world.checkpoint import (
     set_aside_bad,
 )
 from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
+from corec.world.packing import parts_of
 from corec.world.restore import check_parts
+from corec.world.settings import Entries, effective, entries_in, read_in
 from corec.world.shape import Shape, differences, read_shape, shape
 from corec.world.tables import Tables
-from shm.segment import SegmentNoSpace, SegmentRefused
+from shm.segment import Segment, SegmentNoSpace, SegmentRefused
 
 log = get_logger("corec.supervisor")
 COMPILE_SECONDS_MAX: Final = 3600.0
@@ -74,9 +78,9 @@ def _compile_apart(swarms: Sequence[Swarm]) -> None:
             time.sleep(0.01)
 
 
-def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
+def fitting_checkpoint(config: Config, plan: Plan, *, growing: bool = True) -> Checkpoint | None:
     """The sound checkpoint made last that fits; None when there is none. What is passed over is
-    told, and set aside if it is damaged.
+    told, and set aside if it is damaged. ``growing``: the configuration may have more.
 
     Raises:
         StartFailed: there are some, and none can be used: damaged, unreadable, or of another world
@@ -85,11 +89,10 @@ def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
     """
     folder = config.state_path / config.instance_id
     found, passed = survey(folder, read_head)
-    wanted = shape(plan, config.seed)
     misfits: list[Checkpoint] = []
     chosen = None
     for one in found:
-        if differences(one.head, wanted):
+        if differences(one.head, _wanted(config, plan, one.head), growing=growing):
             misfits.append(one)
             continue
         whole = look(one.path, check_parts)
@@ -100,7 +103,9 @@ def fitting_checkpoint(config: Config, plan: Plan) -> Checkpoint | None:
     refused = [one for one in passed if one.kind != ODD]
     if chosen is None and misfits:
         what = f"checkpoint {misfits[0].path}"
-        raise StartFailed(EXIT_CONFIG, _misfit(config, plan, what, misfits[0].head))
+        wanted = _wanted(config, plan, misfits[0].head)
+        differs = differences(misfits[0].head, wanted, growing=growing)
+        raise StartFailed(EXIT_CONFIG, _misfit(differs, what))
     if chosen is None and refused:
         raise StartFailed(EXIT_CONFIG, f"{refused[0].why}; --fresh begins a new world")
     _tell_passed_over(passed, misfits, chosen)
@@ -125,8 +130,62 @@ def _tell_passed_over(
                     tick=tick)  # fmt: skip
 
 
-def _misfit(config: Config, plan: Plan, what: str, found: Shape | None) -> str:
-    differs = differences(found, shape(plan, config.seed)) if found is not None else []
+def _wanted(config: Config, plan: Plan, head: Mapping[str, Any]) -> Shape:
+    """What a world must be to go on, with the entities it was given while it lived."""
+    entries = entries_in(head)
+    return shape(make_plan(effective(config, entries)[0]) if entries else plan, config.seed)
+
+
+class World(NamedTuple):
+    """The world that an instance goes on with, before it is opened."""
+
+    plan: Plan
+    """Of what is there; of a new world all of it."""
+    grown: Plan | None
+    """With what the configuration has more; None: nothing."""
+    checkpoint: Checkpoint | None
+
+
+def find_world(
+    config: Config, plan: Plan, folder: Path, *, adopting: bool, fresh: bool, growing: bool
+) -> World:
+    """``plan``: that of a new world of ``config``; ``growing``: one that is there may have less.
+
+    Raises:
+        StartFailed: see ``fitting_checkpoint``. ConfigError: what it would grow by is impossible.
+    """
+    checkpoint = None
+    there = plan
+    if fresh:
+        compile_processors(plan)
+        return World(plan, None, None)
+    if adopting:
+        config, _ = effective(config, set_in_memory(folder))
+        there = plan_in_memory(config, make_plan(config), folder, growing=growing)
+    elif (checkpoint := fitting_checkpoint(config, plan, growing=growing)) is not None:
+        config, _ = effective(config, entries_in(checkpoint.head))
+        there = make_plan(config, parts=parts_of(checkpoint.head["swarms"]), grow=False)
+    grown = larger(config, there)
+    compile_processors(grown or there)
+    return World(there, grown, checkpoint)
+
+
+def set_in_memory(folder: Path) -> Entries:
+    """What was set in the world that lies in ``folder``."""
+    path = folder / segments.CONTROL
+    try:
+        control = Segment.attach(
+            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False
+        )
+    except (OSError, SegmentRefused):
+        return {}  # adopting it says what is wrong
+    try:
+        return read_in(control)
+    finally:
+        control.close()
+
+
+def _misfit(differs: list[str], what: str) -> str:
     return (
         f"the world in {what} does not fit the config "
         f"({'; '.join(differs) or 'what differs is not known'}); "
@@ -138,8 +197,9 @@ def _refused(config: Config, plan: Plan, folder: Path, error: SegmentRefused) ->
     """Why the world in memory is not taken; nothing of it was changed."""
     if error.path.name == segments.WORLD and error.found.startswith("layout"):
         found = read_shape(folder)
-        if found is None or differences(found, shape(plan, config.seed)):
-            return _misfit(config, plan, str(folder), found)
+        differs = differences(found, shape(plan, config.seed)) if found is not None else []
+        if found is None or differs:
+            return _misfit(differs, str(folder))
     return (
         f"the world in {folder} is damaged, or not of this version: {error.path.name}: found "
         f"{error.found}, expected {error.expected}; nothing was changed; put the right file back, "
@@ -148,27 +208,37 @@ def _refused(config: Config, plan: Plan, folder: Path, error: SegmentRefused) ->
 
 
 def open_world(
-    config: Config, plan: Plan, folder: Path, face: Face, workers: int, *,
-    adopting: bool, checkpoint: Checkpoint | None, meanwhile: Callable[[], None],
-    fresh: bool = False,
+    config: Config, world: World, folder: Path, face: Face, workers: int, *,
+    adopting: bool, meanwhile: Callable[[], None], fresh: bool = False,
 ) -> tuple[Runtime, Tables]:  # fmt: skip
-    """Adopt, restore or create the world; ``meanwhile`` is called now and then.
+    """Adopt, restore or create the world; ``meanwhile`` is called now and then. A restored one has
+    grown then, an adopted one has not.
 
     Raises:
         StartFailed: it does not fit, is damaged, or finds no room; the text says which.
     """
+    plan = world.plan
     try:
         if adopting:
             face.note("adopting the world in memory")
             return segments.adopt(config, folder, plan)
-        what = "restoring the world" if checkpoint else "creating the world"
+        what = "restoring the world" if world.checkpoint else "creating the world"
         with face.progress(what, plan.entidades) as progress:
 
             def told(done: int, total: int) -> None:
                 meanwhile()
                 progress(done, total)
 
-            return segments.create(config, folder, workers, checkpoint, plan, told, fresh=fresh)
+            made = segments.create(
+                config, folder, workers, world.checkpoint, plan, told, fresh=fresh,
+                largest=world.grown,
+            )  # fmt: skip
+        if world.grown is None:
+            return made
+        face.note(f"growing from {plan.entidades:,} to {world.grown.entidades:,} entities")
+        return made[0], grow(*made, world.grown)
+    except CannotGrow as error:
+        raise StartFailed(EXIT_CONFIG, f"bloques: {error}") from None
     except SegmentNoSpace as error:
         raise StartFailed(
             EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from corec.config import Config, ConfigError, Fault, load_config
-from corec.config.effect import changed, effect_of, is_live
+from corec.config.effect import Effect, changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
 from corec.plan import make_plan
 from corec.runtime import Runtime
 from corec.supervisor.wishes import Wishes
 from corec.world import settings
+from corec.world.shape import Shape, differences, shape
 from corec.world.tables import Tables, settle
 
 EVERYBODY: Final = frozenset({"nucleus", "persister", "broker", "worker"})
@@ -34,10 +35,10 @@ section it stands in, and one without any is everybody's."""
 
 
 def reloaded(
-    old: Config, wishes: Wishes, entries: settings.Entries
+    old: Config, wishes: Wishes, entries: settings.Entries, found: Shape
 ) -> tuple[Config, list[str]]:  # fmt: skip
     """The configuration file read again, as it is written, and the paths of the keys that differ
-    from ``old``, which the processes have, with what was set.
+    from ``old``, which the processes have, with what was set. ``found``: the world's shape.
 
     Raises:
         ConfigError: it is faulty, or changes what can't change under a living world.
@@ -46,13 +47,20 @@ def reloaded(
     fresh = load_config(wishes.config_path, overrides=wishes.overrides)
     check_loadable(fresh)
     differs = differing(old, fresh, entries)
+    plan = make_plan(settings.effective(fresh, entries)[0])  # its parameters, globals, schedule
     fixed = [path for path in differs if not is_live(path)]
+    # of bloques that differ in number: there may be more behind the last
+    growing = [path for path in fixed if path == "bloques" or effect_of(path) is Effect.GROW]
+    if growing:
+        fixed = [path for path in fixed if path not in growing]
+        told = differences(found, shape(plan, fresh.seed), growing=True)
+        if told:
+            raise ConfigError([Fault("bloques", "; ".join(told), f"a change {Effect.GROW}")])
     if fixed:
         raise ConfigError([
             Fault(path, "a change under a living world", f"a change {effect_of(path)}")
             for path in fixed
         ])  # fmt: skip
-    make_plan(settings.effective(fresh, entries)[0])  # its parameters, globals, schedule
     return fresh, differs
 
 

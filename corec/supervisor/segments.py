@@ -134,9 +134,10 @@ def _runtime(
 
 def create(
     config: Config, folder: Path, workers: int, checkpoint: Checkpoint | None,
-    plan: Plan, progress: Progress, *, fresh: bool = False,
+    plan: Plan, progress: Progress, *, fresh: bool = False, largest: Plan | None = None,
 ) -> tuple[Runtime, Tables]:  # fmt: skip
-    """A new world at tick 0, or the one in ``checkpoint``. ``control.seg`` is made last.
+    """A new world at tick 0, or the one in ``checkpoint``. ``control.seg`` is made last. Its lanes
+    are large enough for ``largest``, too.
 
     Raises:
         SegmentNoSpace: the tmpfs is full. CheckpointRefused, ProcessorError: as they say.
@@ -160,7 +161,7 @@ def create(
     starts = _lane_starts(checkpoint)
     lanes = {
         name: _create_lane(folder, name, capacity, epoch, starts.get(name, 0))
-        for name, capacity in lane_files(plan, workers).items()
+        for name, capacity in lane_files(largest or plan, workers).items()
     }
     write_shape(folder, plan, config.seed)
     half = folder / f"{CONTROL}.new"
@@ -202,6 +203,13 @@ def create(
     return rt, tables
 
 
+def world_words(rt: Runtime) -> None:
+    """What the control words say of the plan: at an adoption, and when a world has grown."""
+    rt.set(L.C_BLOCKS, rt.plan.n_blocks)
+    rt.set(L.C_ENTIDADES, rt.plan.entidades)
+    rt.set(L.C_CONFIG_HASH, rt.plan.fingerprint(rt.config.seed))
+
+
 def adoptable(folder: Path) -> bool:
     """Whether a whole world lies in ``folder``: its control segment is there (it is made last)."""
     return (folder / CONTROL).exists()
@@ -216,6 +224,7 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
     """
     control, world, lanes = _attach_all(config, folder, plan)
     runtime = _runtime(config, plan, folder, control, world, lanes, int(control.words[L.C_LANES]))
+    world_words(runtime)
     return runtime, make_tables(plan, world.payload)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -127,6 +127,9 @@ class Attached(Readable):
             f"{self.instance_id}: the columns could not be copied within {HOLD_SECONDS[-1]:g} s, "
             "for which the world was held; ask for fewer columns or ids"
         )
+
+    def _still(self) -> AbstractContextManager[Any]:
+        return self._held(HOLD_SECONDS[-1])
 
     @contextmanager
     def _held(self, seconds: float) -> Iterator[int]:

@@ -27,7 +27,7 @@ class Mapped:
     def __init__(self, folder: Path) -> None:
         control_path = folder / CONTROL_FILE
         try:
-            self.inode = control_path.stat().st_ino
+            self.inodes = _inodes(folder)
             self.control = Segment.attach(
                 control_path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
                 writable=False,
@@ -50,7 +50,7 @@ class Mapped:
     def is_still(self, folder: Path) -> bool:
         """Whether the instance in ``folder`` has this memory and no other by now."""
         try:
-            return (folder / CONTROL_FILE).stat().st_ino == self.inode
+            return _inodes(folder) == self.inodes
         except FileNotFoundError:
             return False
 
@@ -63,6 +63,11 @@ class Mapped:
         del self.words
         self.control.close()
         self.world.close()
+
+
+def _inodes(folder: Path) -> tuple[int, int]:
+    """Of both files: a restart makes both anew, growing the world's."""
+    return (folder / CONTROL_FILE).stat().st_ino, (folder / WORLD_FILE).stat().st_ino
 
 
 def _as_words(segment: Segment) -> Words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Readable(ABC):
     @property
     def swarms(self) -> list[str]:
         """The names of the swarms, in the order of their ids."""
-        return [swarm.id for swarm in self._world()[0].swarms]
+        return list(dict.fromkeys(swarm.id for swarm in self._world()[0].swarms))
 
     def frame(
         self, swarm: str | None = None, columns: Sequence[str] | None = None,
@@ -77,7 +78,24 @@ class Readable(ABC):
             have = ", ".join(["id", *plain, *histories])
             found = columns if isinstance(columns, str) else unknown[0]
             raise ValueError(f"columns: found {found!r}, expected a list of some of: {have}")
-        chosen = None if ids is None else checked_ids(one, ids)
+        parts = [part for part in plan.swarms if part.bloque == one.bloque]
+        if len(parts) == 1:
+            return self._frame(one, wanted, None if ids is None else checked_ids(parts, ids))
+        with self._still():
+            if ids is None:
+                return joined([self._frame(part, wanted, None) for part in parts])
+            chosen = checked_ids(parts, ids)
+            frames = []
+            for part in parts:
+                mine = chosen[(chosen >= part.first_id) & (chosen < part.end_id)]
+                frames.append(self._frame(part, wanted, mine))
+        return joined(frames, chosen)
+
+    def _still(self) -> AbstractContextManager[Any]:
+        """No tick ends inside."""
+        return nullcontext()
+
+    def _frame(self, one: Swarm, wanted: list[str], chosen: NDArray[np.int64] | None) -> Frame:
         blocks = np.arange(one.blocks)
         if chosen is not None:
             touched = np.unique((chosen - one.first_id) // one.cap)
@@ -157,27 +175,43 @@ class Readable(ABC):
 
 def find_swarm(plan: Plan, name: str | None) -> Swarm:
     """The swarm of that name, or the only one. Raises ValueError."""
-    names = ", ".join(swarm.id for swarm in plan.swarms)
+    known = list(dict.fromkeys(swarm.id for swarm in plan.swarms))
+    names = ", ".join(known)
     if name is None:
-        if len(plan.swarms) > 1:
+        if len(known) > 1:
             raise ValueError(f"swarm: found none, expected one of {names}")
         return plan.swarms[0]
     for swarm in plan.swarms:
         if swarm.id == name:
-            return swarm
+            return swarm  # the first part of one that has grown
     raise ValueError(f"swarm: found {name!r}, expected one of {names}")
 
 
-def checked_ids(swarm: Swarm, ids: Iterable[int]) -> NDArray[np.int64]:
-    """``ids`` as i8[n], all of ``swarm``. Raises ValueError."""
+def checked_ids(parts: Sequence[Swarm], ids: Iterable[int]) -> NDArray[np.int64]:
+    """``ids`` as i8[n], all of the bloque with these parts. Raises ValueError."""
     given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise ValueError(f"ids: found {given.dtype} of {given.ndim} dimensions, expected whole ids")
     found = given.astype(np.int64)
-    end = swarm.first_id + swarm.entidades
-    wrong = found[(found < swarm.first_id) | (found >= end)]
-    if wrong.size:
-        raise ValueError(
-            f"ids: found {wrong[0]}, expected ids of {swarm.id}: {swarm.first_id} to {end - 1}"
-        )
+    there = np.zeros(len(found), np.bool_)
+    for part in parts:
+        there |= (found >= part.first_id) & (found < part.end_id)
+    if not there.all():
+        ranges = " and ".join(f"{part.first_id} to {part.end_id - 1}" for part in parts)
+        raise ValueError(f"ids: found {found[~there][0]}, expected ids of {parts[0].id}: {ranges}")
     return found
+
+
+def joined(frames: list[Frame], order: NDArray[np.int64] | None = None) -> Frame:
+    """The frames of a bloque's parts as one; in ``order``, ids, if that is given."""
+    numbers = np.concatenate([frame.ids for frame in frames])
+    places: Any = slice(None)
+    if order is not None:
+        by_id = np.argsort(numbers, kind="stable")
+        places = by_id[np.searchsorted(numbers[by_id], order)]
+    whole = Frame(frames[0].swarm, frames[0].tick, numbers[places], {})
+    whole.put({
+        name: np.concatenate([frame[name] for frame in frames])[places]
+        for name in frames[0].columns
+    })  # fmt: skip
+    return whole

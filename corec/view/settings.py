@@ -133,6 +133,8 @@ def changed_by(
             now, before = value, config.carga
         else:
             place = place_of(config, path)
+            if place.grows:
+                raise NotLive(f"path: found {path!r}; a World does not grow, an instance does")
             check_named(plan, place)
             before = live.value(place, tick) if place.of_world else value_at(config, place)
             before = kept[place.path].value if place.path in kept else before

@@ -24,6 +24,7 @@ from corec.config import Config
 from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
+from corec.entities.processor import Processor
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
 from corec.plan import Plan, Swarm, make_plan
@@ -40,6 +41,7 @@ from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
 from corec.world.digest import digest_of
 from corec.world.live import Live, Since
+from corec.world.packing import parts_of
 from corec.world.restore import check_parts, load_checkpoint
 from corec.world.settings import effective, entries_in, since
 from corec.world.shape import differences, shape
@@ -68,11 +70,13 @@ class World(Readable):
         changes: Mapping[str, Any] | None = None, checkpoint: str | Path | None = None,
     ) -> None:  # fmt: skip
         checked, processors = configured(config, seed, changes)
-        self._hold(checked, make_plan(checked, processors))
         if checkpoint is None:
+            self._hold(checked, make_plan(checked, processors))
             create_world(self._plan, self._pages(), self._tables, checked.seed, _ignore)
         else:
-            found = _restored(Path(checkpoint), self._plan, checked.seed, self._pages())
+            found = check_parts(Path(checkpoint))
+            self._hold(checked, _plan_of(found, checked, processors))
+            load_checkpoint(found, self._plan, self._pages())
             self._take_over(found.head)
             self._go_on_from(found.tick)
 
@@ -293,14 +297,14 @@ class World(Readable):
         return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}{wrong}>"
 
 
-def _restored(path: Path, plan: Plan, seed: int, memory: NDArray[np.uint8]) -> Checkpoint:
-    """Load a checkpoint. Raises CheckpointRefused; OSError when it can't be read."""
-    checkpoint = check_parts(path)
-    differs = differences(checkpoint.head, shape(plan, seed))
+def _plan_of(found: Checkpoint, config: Config, processors: Mapping[str, Processor]) -> Plan:
+    """The plan of the world in a checkpoint. Raises CheckpointRefused: it is not ``config``'s."""
+    whole, _ = effective(config, entries_in(found.head))
+    differs = differences(found.head, shape(make_plan(whole, processors), config.seed))
     if differs:
-        raise CheckpointRefused(f"{path}: does not fit the configuration: {'; '.join(differs)}")
-    load_checkpoint(checkpoint, plan, memory)
-    return checkpoint
+        told = "; ".join(differs)
+        raise CheckpointRefused(f"{found.path}: does not fit the configuration: {told}")
+    return make_plan(whole, processors, parts_of(found.head["swarms"]), grow=False)
 
 
 def _ignore(done: int, total: int) -> None:

@@ -20,7 +20,7 @@ Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
 def readings_of(plan: Plan, given: Mapping[str, Any]) -> Readings | None:
     """Ids, values and ``activo`` of all readings of a tick, each entity's in order of arrival; None
     when there are none. Raises ValueError."""
-    found = [_readings(find_swarm(plan, name), value) for name, value in given.items()]
+    found = [_readings(parts_of(plan, name), value) for name, value in given.items()]
     if not sum(len(one[0]) for one in found):
         return None
     ids, values, active = zip(*found, strict=True)
@@ -30,20 +30,28 @@ def readings_of(plan: Plan, given: Mapping[str, Any]) -> Readings | None:
     return np.concatenate(ids), np.concatenate(wide), np.concatenate(active)
 
 
-def _readings(swarm: Swarm, given: Any) -> Readings:
+def parts_of(plan: Plan, name: str | None) -> list[Swarm]:
+    """The bloque of that name, or the only one, as its parts. Raises ValueError."""
+    one = find_swarm(plan, name)
+    return [part for part in plan.swarms if part.bloque == one.bloque]
+
+
+def _readings(parts: list[Swarm], given: Any) -> Readings:
     """Values f4[n, width of the swarm's readings]."""
+    swarm = parts[0]
+    everybody = np.concatenate([np.arange(part.first_id, part.end_id) for part in parts])
     where = f"readings of {swarm.id}"
     if isinstance(given, tuple):
         if len(given) not in (2, 3):
             expected = "expected (ids, values) or (ids, values, activo)"
             raise ValueError(f"{where}: found {len(given)} things, {expected}")
-        ids = checked_ids(swarm, given[0])
+        ids = checked_ids(parts, given[0])
         values = _numbers(swarm, where, given[1], len(ids))
         active = _as_many(where, given[2] if len(given) == 3 else True, len(ids)) != 0
     else:
-        values = _numbers(swarm, where, given, swarm.entidades)
+        values = _numbers(swarm, where, given, len(everybody))
         there = ~np.isnan(values).all(axis=1)
-        ids, values = np.flatnonzero(there) + swarm.first_id, values[there]
+        ids, values = everybody[there], values[there]
         active = np.ones(len(ids), np.bool_)
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
@@ -98,10 +106,11 @@ def spread(
     plan: Plan, name: str | None, ids: Iterable[int] | None
 ) -> tuple[Swarm, NDArray[np.int64]]:
     """The swarm, and the ids that are written. Raises ValueError."""
-    swarm = find_swarm(plan, name)
+    parts = parts_of(plan, name)
+    swarm = parts[0]
     if ids is None:
-        return swarm, np.arange(swarm.first_id, swarm.first_id + swarm.entidades)
-    found = checked_ids(swarm, ids)
+        return swarm, np.concatenate([np.arange(part.first_id, part.end_id) for part in parts])
+    found = checked_ids(parts, ids)
     numbers, counts = np.unique(found, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"ids: found {numbers[counts > 1][0]} twice, expected each once")
@@ -149,13 +158,14 @@ def write_field(
     entities: NDArray[np.int64], values: NDArray[Any],
 ) -> None:  # fmt: skip
     """Store checked values into the copies that count, and what the blocks say of them."""
-    number = (entities - swarm.first_id) // swarm.cap
+    firsts = plan.blocks["first_id"]
+    number = np.searchsorted(firsts, entities, "right") - 1
     order = np.argsort(number, kind="stable")
     touched, starts = np.unique(number[order], return_index=True)
-    local = (entities - swarm.first_id)[order] % swarm.cap
+    local = (entities - firsts[number])[order]
     ends = [*starts[1:].tolist(), len(order)]
     for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
-        view = BlockView(plan, words, swarm.first_block + block)
+        view = BlockView(plan, words, block)
         view.column(name)[local[start:end]] = values[order[start:end]]
         if name == "activo" or name in (*swarm.processor.means, *swarm.processor.public):
             settle_edited(tables.blocks, tables.swarms, view.index)

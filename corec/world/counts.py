@@ -109,6 +109,11 @@ def carry_over(rt: Runtime, workers: int) -> None:
     _store(rt, by_slot(rt), workers)
 
 
+def go_on_from(rt: Runtime, counters: list[dict[str, int]]) -> None:
+    """The world has blocks that it had not when ``by_slot`` gave ``counters``; nobody ticks."""
+    _store(rt, counters, rt.get(L.C_WORKERS))
+
+
 def begin(rt: Runtime, head: dict[str, Any] | None) -> None:
     """Counters of a world that was just made, before anybody may adopt it.
 

@@ -120,15 +120,18 @@ def totals(rt: Runtime) -> dict[str, Any]:
     """Counts since tick 0 over all blocks, and the means per swarm."""
     dyn = dynamic_words(rt.plan, rt.world.words)
     numbers = dyn.view(np.float64)
+    bloque = np.array([s.bloque for s in rt.plan.swarms])[rt.plan.blocks["swarm"]]
     swarms = []
     for s in rt.plan.swarms:
-        mine = slice(s.first_block, s.first_block + s.blocks)
+        if s.first_number:
+            continue  # what a bloque has grown by counts with it
+        mine = bloque == s.bloque
         swarms.append(
             {
                 "id": s.id,
                 "canal": s.canal,
-                "entidades": s.entidades,
-                "bloques": s.blocks,
+                "entidades": int(rt.plan.blocks["entidades"][mine].sum()),
+                "bloques": int(mine.sum()),
                 "activas": int(dyn[mine, L.D_ACTIVAS].sum()),
                 "fitness": float(numbers[mine, L.D_FITNESS].mean()),
                 "umbral": float(numbers[mine, L.D_UMBRAL].mean()),

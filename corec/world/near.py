@@ -74,9 +74,7 @@ def _bits(number: float) -> int:
     return int(np.float64(np.float32(number)).view(np.int64))
 
 
-def _index_row(
-    s: Swarm, plane: Plane, row: NDArray[np.int64], planes: Planes
-) -> NDArray[np.int64]:
+def _index_row(s: Swarm, plane: Plane, row: NDArray[np.int64], planes: Planes) -> NDArray[np.int64]:
     meeting, own = s.meeting, plane.shown[0]
     assert meeting is not None
     assert s.space is not None

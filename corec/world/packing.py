@@ -17,7 +17,7 @@ from corec.entities.genes import Gene
 from corec.entities.processor import Processor
 from corec.kernels import snapshot as K
 from corec.placing import place_block
-from corec.plan import BLOCK_ROW, Plan, Swarm
+from corec.plan import BLOCK_ROW, Part, Plan, Swarm
 
 CHUNK_BYTES: Final = 16 * L.MIB
 
@@ -112,6 +112,12 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
+def parts_of(shape: list[dict[str, Any]]) -> tuple[Part, ...]:
+    """The parts of a world of ``shape``, for ``make_plan``. Raises KeyError, TypeError, ValueError:
+    it makes no sense."""
+    return tuple(Part(str(s["id"]), int(s["entidades"]), int(s["cap"])) for s in shape)
+
+
 def columns_in(shape: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """``shape`` without what older versions wrote into it and decides no column."""
     return [{name: one[name] for name in one if name != "parametros"} for one in shape]
@@ -152,9 +158,12 @@ def plan_of(shape: list[dict[str, Any]]) -> Plan:
         cap, size, n = int(s["cap"]), int(s["block_bytes"]), int(s["entidades"])
         count = -(-n // cap)
         canal = int(s["canal"])
+        same = [one for one in swarms if one.id == str(s["id"])]
+        bloque = same[0].bloque if same else len({one.bloque for one in swarms})
         swarms.append(
             Swarm(index, str(s["id"]), canal, n, cap, size, first_block, count, first_id,
-                  processor, (), 0.0, 0.0)
+                  processor, (), 0.0, 0.0, bloque=bloque,
+                  first_number=sum(one.blocks for one in same))
         )  # fmt: skip
         for number in range(count):
             place = place_block(processor, cap, size)

@@ -36,6 +36,7 @@ from corec.plan_live import with_settings
 from corec.runtime import Runtime, float_to_word, word_to_float
 from corec.world.live import Since
 from shm.killpoint import kill_point
+from shm.segment import Segment
 
 HEAD_BYTES: Final = 8
 
@@ -77,11 +78,16 @@ class TooMany(ValueError):
 
 def read(rt: Runtime, revision: int | None = None) -> Entries:
     """What was set, by path as it is kept; of the revision that counts from the next tick on."""
+    return read_in(rt.control_segment, revision)
+
+
+def read_in(control: Segment, revision: int | None = None) -> Entries:
+    """``read`` of a control segment."""
     if revision is None:
-        revision = rt.get(L.C_SETTINGS)
+        revision = int(control.words[L.C_SETTINGS])
     if revision == 0:
         return {}
-    copy = _copy(rt, revision)
+    copy = _copy(control, revision)
     size = int.from_bytes(copy[:HEAD_BYTES].tobytes(), "little")
     found = orjson.loads(copy[HEAD_BYTES : HEAD_BYTES + size].tobytes())
     return {path: Entry(*entry) for path, entry in found.items()}
@@ -100,7 +106,7 @@ def write(rt: Runtime, entries: Mapping[str, Entry]) -> int:
             f"{L.SETTINGS_BYTES - HEAD_BYTES}; write some into the configuration and reload"
         )
     revision = rt.get(L.C_SETTINGS) + 1
-    copy = _copy(rt, revision)
+    copy = _copy(rt.control_segment, revision)
     copy[HEAD_BYTES : HEAD_BYTES + len(text)] = bytearray(text)
     copy[:HEAD_BYTES] = bytearray(len(text).to_bytes(HEAD_BYTES, "little"))
     kill_point("settings.written")
@@ -109,15 +115,15 @@ def write(rt: Runtime, entries: Mapping[str, Entry]) -> int:
     return revision
 
 
-def _copy(rt: Runtime, revision: int) -> Any:
-    payload = rt.control_segment.payload
+def _copy(control: Segment, revision: int) -> Any:
+    payload = control.payload
     start = payload.size - (2 - (revision & 1)) * L.SETTINGS_BYTES
     return payload[start : start + L.SETTINGS_BYTES]
 
 
 def of_world(path: str) -> bool:
     """Whether the blocks' kernels read the key kept at ``path``."""
-    return path.startswith(("bloques.", "globals."))
+    return path.startswith(("bloques.", "globals.")) and not path.endswith(".entidades")
 
 
 def since(entries: Mapping[str, Entry]) -> dict[str, Since]:

@@ -34,13 +34,14 @@ def shape(plan: Plan, seed: int) -> Shape:
     return {"seed": seed, "swarms": shape_of(plan)}
 
 
-def write_shape(folder: Path, plan: Plan, seed: int) -> None:
-    """Write it into the runtime folder (mode 0600)."""
+def write_shape(folder: Path, plan: Plan, seed: int, before: Shape | None = None) -> None:
+    """Write it into the runtime folder (mode 0600). ``before``: what it was until now, for a world
+    that is just about to grow."""
     path = folder / SHAPE_FILE
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(shape(plan, seed), file)
+        json.dump(shape(plan, seed) | ({"before": before} if before else {}), file)
     fresh.replace(path)
 
 
@@ -53,17 +54,23 @@ def read_shape(folder: Path) -> Shape | None:
     return found if isinstance(found, dict) and isinstance(found.get("swarms"), list) else None
 
 
-def differences(found: Shape, wanted: Shape) -> list[str]:
-    """What of a world is not as the configuration wants it, in the configuration's words."""
+def differences(found: Shape, wanted: Shape, *, growing: bool = False) -> list[str]:
+    """What of a world is not as the configuration wants it, in the configuration's words.
+
+    ``growing``: a bloque may have more entities, and there may be more bloques behind the last.
+    """
     told = _unequal("", {"seed": found.get("seed")}, {"seed": wanted["seed"]})
-    before, after = found["swarms"], wanted["swarms"]
-    if len(before) != len(after):
+    before, after = _whole(found["swarms"]), _whole(wanted["swarms"])
+    if len(before) > len(after) or (len(before) != len(after) and not growing):
         names = [", ".join(str(one.get("id")) for one in swarms) for swarms in (before, after)]
         found_text = f"found {len(before)} ({names[0]})"
         told.append(f"bloques: {found_text}, configured {len(after)} ({names[1]})")
     for index, (old, new) in enumerate(zip(before, after, strict=False)):
         path = f"bloques[{index}]"
-        told += _unequal(f"{path}.", _keys(old), _keys(new))
+        was, now = _keys(old), _keys(new)
+        if growing and old.get("id") == new.get("id"):
+            _may_grow(old, new, was, now)
+        told += _unequal(f"{path}.", was, now)
         name = new["procesador"]
         for kind, word in (("state", "state field"), ("history", "history")):
             was, now = dict(old.get(kind, [])), dict(new[kind])
@@ -74,6 +81,32 @@ def differences(found: Shape, wanted: Shape) -> list[str]:
         )
     more = len(told) - DIFFERENCES_MAX
     return told[:DIFFERENCES_MAX] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _whole(swarms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One for each bloque: all its parts together, in the columns of the first."""
+    found: dict[Any, dict[str, Any]] = {}
+    for one in swarms:
+        whole = {**one, "entidades": 0, "first": one.get("entidades")}
+        first = found.setdefault(one.get("id"), whole)
+        first["entidades"] += int(one.get("entidades", 0))
+    return list(found.values())
+
+
+def _may_grow(
+    old: dict[str, Any], new: dict[str, Any], was: dict[str, Any], now: dict[str, Any]
+) -> None:
+    """Leave out what differs because of more entities alone."""
+    more = int(new["entidades"]) - int(old["entidades"])
+    if more <= 0:
+        return
+    name = "entidades"
+    if "public" in new or "genes" in new:
+        now[name] = f"{now[name]}: entities that see each other or evolve can't become more"
+        return
+    del was[name], now[name]
+    if old.get("cap") == old["first"]:  # one block that was not full: its cap is what it held
+        del was["entidades_por_bloque"], now["entidades_por_bloque"]
 
 
 def _keys(swarm: dict[str, Any]) -> dict[str, Any]:

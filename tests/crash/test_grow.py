@@ -1,0 +1,152 @@
+"""A world that grows: by command, by reload, at a start; ids stay, and kills do not show.
+
+Held against ``corec.World`` of the configuration before: whatever was there goes on as if nothing
+had been added, bit for bit (no entity of these sees another).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corec
+from tests.crash.test_set import Play
+from tests.crash.worlds import armed, spared
+from tests.e2e.conftest import Make
+from tests.support.instance import Instance
+from tests.support.processes import wait_until
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(400)]
+
+SIZE = {"entidades_por_bloque": 50}
+FIRST = {"id": "town", "canal": 1, "entidades": 120, **SIZE}
+SECOND = {"id": "other", "canal": 2, "entidades": 60, **SIZE}
+THIRD = {"id": "third", "canal": 3, "entidades": 50, **SIZE}
+
+
+def config(*bloques: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "instance_id": "corec1", "http": {"port": 0}, "persist": {"every_ticks": 4},
+        "streams": {"batch_ms": 2}, "checkpoint": {"every_seconds": 0}, "bloques": list(bloques),
+    }  # fmt: skip
+
+
+class Growing(Play):
+    """An instance that is stepped, and grows."""
+
+    def started(self, *bloques: dict[str, Any]) -> None:
+        self.one.configure(config(*bloques))
+        self._begin(self.one)
+
+    def state(self, name: str) -> dict[int, tuple[int, float]]:
+        """id → (tick, valor) of all of a bloque."""
+        with corec.attach("corec1") as found:
+            frame = found.frame(name, ["valor"])
+            return {int(i): (frame.tick, float(v))
+                    for i, v in zip(frame.ids, frame["valor"], strict=True)}  # fmt: skip
+
+    def number(self) -> tuple[int, int]:
+        status = self.ask("status")
+        return int(status["entidades"]), int(status["bloques"])
+
+
+def expected(one: Instance, tick: int) -> dict[str, np.ndarray[Any, Any]]:
+    """What was there at first, at ``tick``."""
+    with corec.World(config(FIRST, SECOND)) as world:
+        world.run(tick)
+        return {name: world.frame(name, ["valor"])["valor"] for name in ("town", "other")}
+
+
+def check_old(play: Growing) -> None:
+    town, other = play.state("town"), play.state("other")
+    tick = play.tick()
+    wanted = expected(play.one, tick)
+    assert [town[i] for i in range(120)] == [(tick, float(v)) for v in wanted["town"]]
+    assert [other[i] for i in range(120, 180)] == [(tick, float(v)) for v in wanted["other"]]
+
+
+def test_it_grows_by_command_reload_and_start(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make(config(FIRST, SECOND))
+    monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
+    play = Growing(one)
+    play.until(6)
+    grown = one.ctl("grow", "town", "200", "--json")
+    assert grown.code == 0, grown.err
+    assert json.loads(grown.out)["entidades"] == 200
+    play.run.ready(60.0)
+    assert play.number() == (260, 7)
+    town = play.state("town")
+    assert sorted(town) == [*range(120), *range(180, 260)]
+    assert len({tick for tick, _ in town.values()}) == 1
+    check_old(play)
+    assert "expected more than the 200" in one.ctl("grow", "town", "200").err
+    play.until(10)
+    check_old(play)
+    assert play.ask("block", id="town:00003")["entidades"] == 50
+    assert play.ask("entity", id=259)["bloque"] == "town:00004"
+
+    one.configure(config({**FIRST, "entidades": 200}, {**SECOND, "entidades": 100}, THIRD))
+    assert one.ctl("reload").code == 0
+    play.run.ready(60.0)
+    assert play.number() == (350, 9)
+    assert sorted(play.state("other")) == [*range(120, 180), *range(260, 300)]
+    assert sorted(play.state("third")) == [*range(300, 350)]
+    play.until(14)
+    check_old(play)
+    one.configure(config({**FIRST, "entidades": 150}, {**SECOND, "entidades": 100}, THIRD))
+    refused = one.ctl("reload")
+    assert refused.code == 1
+    assert "found 200, configured 150" in refused.err
+
+    now = ({**FIRST, "entidades": 230}, {**SECOND, "entidades": 100}, THIRD)
+    one.configure(config(*now))
+    play.again(kill=True)  # adopted, and grown at the boundary
+    wait_until(lambda: play.number()[0] == 380, "it has grown", 60.0)
+    check_old(play)
+    digest = play.ask("digest")
+    assert play.run.stop().code == 0
+    play._begin(one)  # from the checkpoint, as it was
+    assert play.number()[0] == 380
+    check_old(play)
+    path = one.ctl("snapshot", "--json")
+    assert path.code == 0, path.err
+    assert play.tick() >= digest["tick"]
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with corec.World(one.config_path, checkpoint=json.loads(path.out)["path"]) as world:
+        world.run(3)
+        play.until(world.ticks)
+        assert world.digest() == play.ask("digest")["digest"]
+        assert sorted(world.frame("town").ids) == sorted(play.state("town"))
+    assert play.run.stop().code == 0
+    play.started({**FIRST, "entidades": 240}, {**SECOND, "entidades": 100}, THIRD)
+    assert play.number()[0] == 390  # grown from the checkpoint
+    check_old(play)
+    assert play.run.stop().code == 0
+    one.configure(config(SECOND, FIRST))
+    assert one.run("--ticks", "1").code == 2
+
+
+@pytest.mark.parametrize("point", ["grow.before_rename", "grow.after_rename"])
+def test_a_supervisor_that_dies_growing(
+    make: Make, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    one = make(config(FIRST, SECOND))
+    monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
+    play = Growing(armed(one, [point]))
+    play.until(5)
+    one.ctl("grow", "town", "200", "--json")
+    play.run.process.wait(60.0)
+    wait_until(lambda: not one.processes(), "its processes end", 10.0)
+    assert Path(one.folder / "world.seg").exists()
+    spared(one)
+    play._begin(one)
+    wait_until(lambda: play.number()[0] == 260, "it has grown", 60.0)
+    play.until(play.tick() + 3)
+    check_old(play)
+    assert play.run.stop().code == 0
