@@ -10,14 +10,16 @@ from corec.entities.processor import celu, micro  # noqa: E402  # the cache is c
 
 if TYPE_CHECKING:
     from corec.view.attached import attach
+    from corec.view.designs import latin_hypercube
     from corec.view.sweep import sweep
     from corec.view.world import World
 
-__all__ = ["World", "attach", "celu", "micro", "sweep"]
+__all__ = ["World", "attach", "celu", "latin_hypercube", "micro", "sweep"]
 __version__ = "0.2.0.dev0"
 
 _LATER = {
     "World": "corec.view.world", "attach": "corec.view.attached", "sweep": "corec.view.sweep",
+    "latin_hypercube": "corec.view.designs",
 }  # fmt: skip
 """Names of this package whose modules are imported when they are first asked for."""
 

@@ -219,6 +219,7 @@ def whole_app() -> typer.Typer:
     from corec.chaos.command import chaos
     from corec.cli.checkpoint import app as checkpoint
     from corec.cli.new import completion, new
+    from corec.cli.sweeps import sweep
     from corec.cli.worlds import export, fork
     from corec.replay.command import replay
 
@@ -227,6 +228,7 @@ def whole_app() -> typer.Typer:
     app.command("replay")(replay)
     app.command("export")(export)
     app.command("fork")(fork)
+    app.command("sweep")(sweep)
     app.command("bench")(bench)
     app.command("chaos")(chaos)
     app.add_typer(checkpoint, name="checkpoint")

@@ -29,13 +29,14 @@ FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn every expected failure into its lines and its exit code."""
     from corec.config import ConfigError
     from corec.control.client import Unreachable
     from corec.control.discover import NoInstance, SeveralInstances
     from corec.control.protocol import ControlError
     from corec.entities.processor import ProcessorError
+    from corec.view.sweep import RunFailed
     from corec.world.checkpoint import CheckpointRefused
 
     code = FAILED
@@ -47,7 +48,8 @@ def _explained() -> Iterator[None]:
     except (ConfigError, ValueError, SeveralInstances, ImportError) as error:
         said, code = str(error), USAGE
     except (
-        CheckpointRefused, ControlError, MemoryError, ProcessorError, Unreachable, OSError
+        CheckpointRefused, ControlError, MemoryError, ProcessorError, RunFailed, Unreachable,
+        OSError,
     ) as error:  # fmt: skip
         said = str(error)
     for line in said.splitlines():
@@ -69,7 +71,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the state of all entities of a bloque at one tick to a file, whole or not at all."""
-    with _explained():
+    with explained():
         if out.suffix not in (".parquet", ".csv"):
             raise ValueError(f"OUT: found {out}, expected a name that ends in .parquet or .csv")
         from corec.view.attached import attach
@@ -100,7 +102,7 @@ def fork(
     as_json: JsonOption = False,
 ) -> None:
     """What if: go on from a checkpoint in this process, with other settings; say what becomes."""
-    with _explained():
+    with explained():
         from corec.view.attached import attach
         from corec.view.world import World
 

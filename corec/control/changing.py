@@ -18,7 +18,7 @@ from corec.control.asking import (
     waiting,
 )
 from corec.control.discover import find_instance
-from corec.control.setting import ask_set
+from corec.control.setting import ask_grow, ask_set
 
 
 def set_value(
@@ -56,5 +56,5 @@ def grow(
     with explained():
         found = find_instance(instance, config)
         with waiting(f"{bloque} grows to {entidades:,} entities…", quiet=as_json):
-            done = ask_set(found, {f"bloques.{bloque}.entidades": entidades})
+            done = ask_grow(found, bloque, entidades)
         output({"bloque": bloque, "entidades": entidades, **done}, as_json, show.pairs)

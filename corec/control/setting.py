@@ -25,8 +25,17 @@ def ask_set(instance: Instance, changes: Mapping[str, Any]) -> dict[str, Any]:
     args: dict[str, Any] = {"path": path, "value": value}
     if others:
         args = {"changes": dict(changes)}
+    return _followed(instance, "set", args)
+
+
+def ask_grow(instance: Instance, bloque: str, entidades: int) -> dict[str, Any]:
+    """Give a bloque more entities, so many in all; returns and raises as ``ask_set``."""
+    return _followed(instance, "grow", {"bloque": bloque, "entidades": entidades})
+
+
+def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
     with Client(Path(instance.socket)) as client:
-        found: dict[str, Any] = client.ask("set", args, ASK_SECONDS)
+        found: dict[str, Any] = client.ask(op, args, ASK_SECONDS)
     before = found.pop("after_change", None)
     if before is None:
         return found

@@ -225,6 +225,13 @@ class Commands:
         value = args["value"]
         return {"path": path, "value": value, **await self.settings.set({path: value})}
 
+    async def do_grow(self, args: Mapping[str, Any]) -> Any:
+        """Give a bloque more entities, ``entidades`` in all."""
+        only(args, "bloque", "entidades")
+        self._not_while_draining()
+        wanted = integer(args, "entidades", 1, 1 << 32, None)
+        return await self.settings.set({f"bloques.{args.get('bloque')}.entidades": wanted})
+
     async def _set_word(self, path: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if path == "tick_hz":
             value = number(args, "value", 0.0, TICK_HZ_MAX, RATE_ALLOWED)

@@ -24,7 +24,7 @@ def test_every_request_is_a_command() -> None:
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a Group
     # these ask the servers, the control segment or the supervisor, not the nucleus
     readers = {"hold", "release"}  # of ``corec.attach``
-    assert requests - readers == commands - {"top", "sql", "redis", "reload", "upgrade", "grow"}
+    assert requests - readers == commands - {"top", "sql", "redis", "reload", "upgrade"}
     assert {name for name in readers if f"`{name} {{" not in TEXT} == set()
 
 

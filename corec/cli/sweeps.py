@@ -1,0 +1,38 @@
+"""``corec sweep FILE``: many worlds with different parameters and seeds, one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corec.cli.worlds import JsonOption, explained
+
+
+def sweep(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="JSON: config, over or latin, seeds, ticks, collect."),
+    ],
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Worlds at once; one for each core.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a world for each point and seed on all cores; the same command goes on after a kill."""
+    with explained():
+        from corec.view.designs import read_sweep
+        from corec.view.sweep import sweep as swept
+
+        wanted = read_sweep(file)
+        kept = wanted.out.with_name(f"{wanted.out.name}.runs")
+        table = swept(
+            wanted.config, over=wanted.over, seeds=wanted.seeds, ticks=wanted.ticks,
+            every=wanted.every, collect=wanted.collect, processes=processes, path=kept,
+        )  # fmt: skip
+        (table.to_parquet if wanted.out.suffix == ".parquet" else table.to_csv)(wanted.out)
+        kept.unlink(missing_ok=True)
+        found = {"file": str(wanted.out), "rows": len(table), "columns": table.columns}
+        print(json.dumps(found) if as_json else f"{wanted.out}: {len(table):,} rows")
