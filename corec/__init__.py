@@ -9,17 +9,21 @@ _prepare()
 from corec.entities.processor import celu, micro  # noqa: E402  # the cache is chosen before Numba
 
 if TYPE_CHECKING:
+    from corec.notices import GiveUp, Notice, task
     from corec.view.attached import attach
     from corec.view.designs import latin_hypercube
     from corec.view.sweep import sweep
     from corec.view.world import World
 
-__all__ = ["World", "attach", "celu", "latin_hypercube", "micro", "sweep"]
+__all__ = [
+    "GiveUp", "Notice", "World", "attach", "celu", "latin_hypercube", "micro", "sweep", "task",
+]  # fmt: skip
 __version__ = "0.2.0.dev0"
 
 _LATER = {
     "World": "corec.view.world", "attach": "corec.view.attached", "sweep": "corec.view.sweep",
     "latin_hypercube": "corec.view.designs",
+    "task": "corec.notices", "Notice": "corec.notices", "GiveUp": "corec.notices",
 }  # fmt: skip
 """Names of this package whose modules are imported when they are first asked for."""
 

@@ -217,6 +217,7 @@ C_COUNTED: Final = 23  # see corec.world.counts
 C_REST: Final = 24  # counts up: odd while the workers are to leave at a tick boundary
 C_HZ_CONFIGURED: Final = 25  # * what the configuration says, while C_TICK_HZ may be set otherwise
 C_CARGA_CONFIGURED: Final = 26  # * likewise for C_CARGA
+C_ACTS: Final = 27  # 1: there is a process that follows alerts
 
 # line 2: nucleus
 C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
@@ -264,7 +265,8 @@ SLOT_SUPERVISOR: Final = 0
 SLOT_NUCLEUS: Final = 1
 SLOT_PERSISTER: Final = 2
 SLOT_BROKER: Final = 3
-SLOT_WORKER0: Final = 4
+SLOT_TASKS: Final = 4
+SLOT_WORKER0: Final = 5
 
 # words of a slot, writer: its process (line 0..), except line 7 (supervisor)
 S_PID: Final = 0
@@ -310,6 +312,14 @@ B_DUPLICATES: Final = 6
 B_DROPPED: Final = 7
 B_BEGUN: Final = 8  # 1: this process group has written for its world
 B_UNREAD_LOST: Final = 9  # input entries that went away unread
+
+# counters of the tasks
+T_RAISED: Final = 0  # alerts raised, this world
+T_OPEN: Final = 1  # alerts that are not cleared
+T_DONE: Final = 2  # since this process began, as what follows
+T_RETRIED: Final = 3
+T_FAILED: Final = 4  # for good
+T_WAITING: Final = 5  # notices taken and not done
 
 PHASE_EVOLUTION: Final = 1
 """Phases, in the order in which they are done before a tick; ``corec.world.phases``."""
@@ -379,7 +389,9 @@ def _table(*prefixes: str) -> str:
 
 
 _FRAMES: Final = (MESSAGE, ROW, REPAIR, LOG_DTYPE, READINGS_HEAD, READING)
-CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {_table('C_', 'S_', 'SLOT', 'P_', 'B_')}")
+CONTROL_LAYOUT_HASH: Final = layout_hash(
+    f"corec control {_table('C_', 'S_', 'SLOT', 'P_', 'B_', 'T_')}"
+)
 LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {_table('KIND_')} {[t.descr for t in _FRAMES]}")
 BLOCK_LAYOUT: Final = f"{_table('D_', 'OFF_', 'BLOCK_HOT')} {BLOCK_STATIC.descr} {LOG_DTYPE.descr}"
 """What ``plan.block_layout_hash`` says of every block, whatever its columns."""

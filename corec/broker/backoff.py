@@ -10,11 +10,11 @@ MOST_SECONDS: Final = 5.0
 
 
 class Backoff:
-    """0.1 s, doubled at each failure up to 5 s, times a random factor of 0.5 to 1."""
+    """0.1 s, doubled at each failure up to ``most_seconds``, times a random factor of 0.5 to 1."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, most_seconds: float = MOST_SECONDS) -> None:
         self._random = random.Random(seed)
-        self._seconds = FIRST_SECONDS
+        self._seconds, self._most = FIRST_SECONDS, most_seconds
 
     def reset(self) -> None:
         """After a success."""
@@ -23,5 +23,5 @@ class Backoff:
     def next_seconds(self) -> float:
         """How long to wait before the next attempt."""
         wait = self._seconds * self._random.uniform(0.5, 1.0)
-        self._seconds = min(MOST_SECONDS, self._seconds * 2)
+        self._seconds = min(self._most, self._seconds * 2)
         return wait

@@ -44,7 +44,7 @@ Words = NDArray[np.uint64]
 
 MESSAGE_BYTES: Final = MESSAGE.itemsize
 NO_TICK: Final = (1 << 63) - 1
-ALERT_KEEP: Final = 100
+ALERT_KEEP: Final = 10_000
 """Entities an alert names; the rest is counted."""
 
 # columns of the lane table, one row per lane

@@ -42,6 +42,8 @@ _TABLE: Final = {
     "carga": Effect.LIVE,
     "persist": Effect.LIVE,
     "streams": Effect.LIVE,
+    "alertas": Effect.RESTART,
+    "tasks": Effect.RESTART,
     "http": Effect.RESTART,
     "state_dir": Effect.NEW_WORLD,
     "runtime_dir": Effect.RESTART,

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from corec.config.acting import Alertas, TaskConfig
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, cross_faults
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.schedule import (
@@ -158,6 +159,18 @@ class Config(Section):
     )
     persist: Persist = key("an object", "Rows in PostgreSQL.", factory=Persist)
     streams: Streams = key("an object", "Messages in Redis Streams.", factory=Streams)
+    alertas: Alertas | None = key(
+        "null (with tasks: its defaults) or an object",
+        "Keep the table alertas: each alert once, from being raised to being cleared.",
+        None,
+    )
+    tasks: tuple[TaskConfig, ...] = key(
+        "a list of objects",
+        "What is run when something happens to an alert.",
+        (),
+        item="an object",
+        max_length=64,
+    )
     http: Http = key("an object", "The HTTP server.", factory=Http)
     state_dir: str = key(
         "a path of 1 to 4096 characters",
@@ -213,6 +226,11 @@ class Config(Section):
     def redis(self) -> RedisConfig:
         """``redis_config``, for short."""
         return self.redis_config
+
+    @property
+    def acts(self) -> bool:
+        """Whether alerts are followed, which takes a process of its own."""
+        return self.alertas is not None or bool(self.tasks)
 
     @property
     def entidades(self) -> int:

@@ -18,7 +18,7 @@ from rich.live import Live
 
 import corec
 from corec.command_line import ENTITY_MAX, NUMBER_MAX, AnywhereGroup, version_option
-from corec.control import console, show
+from corec.control import acting, console, show
 from corec.control.asking import (
     EXIT_FAILED,
     ConfigOption,
@@ -360,6 +360,9 @@ def doctor(
         output(data, as_json, lambda data: show.rows(data["checks"]))
         if not data["ok"]:
             raise typer.Exit(EXIT_FAILED)
+
+
+acting.add_to(app)
 
 
 def app_main() -> None:

@@ -152,6 +152,23 @@ def _errors(found: list[dict[str, Any]]) -> Table:
     )  # fmt: skip
 
 
+def tasks(data: Mapping[str, Any]) -> RenderableType:
+    """Tasks, and those that failed for good."""
+    listed = rows(
+        [{**one, "when": ", ".join(one["when"])} for one in data["tasks"]],
+        {"name": "task", "run": "run", "canal": "canal", "when": "when", "workers": "processes",
+         "pending": "pending"},
+    )  # fmt: skip
+    if not data["failed"]:
+        return listed
+    failed = rows(
+        [{**one, "aviso": one["aviso"]["key"]} for one in data["failed"]],
+        {"timestamp": "failed at", "tarea": "task", "aviso": "notice", "intentos": "attempts",
+         "error": "error"},
+    )  # fmt: skip
+    return Group(listed, Text(), failed)
+
+
 def processes(data: list[dict[str, Any]]) -> Table:
     """The processes of one instance."""
     return rows(

@@ -44,13 +44,14 @@ class About:
     source: str
 
 
-def processes(workers: int) -> list[Process]:
-    """Every process but the supervisor."""
+def processes(workers: int, acts: bool = False) -> list[Process]:
+    """Every process but the supervisor; ``acts``: one that follows alerts among them."""
     singles = [
         Process("nucleus", 0, L.SLOT_NUCLEUS),
         Process("persister", 0, L.SLOT_PERSISTER),
         Process("broker", 0, L.SLOT_BROKER),
     ]
+    singles += [Process("tasks", 0, L.SLOT_TASKS)] if acts else []
     return singles + [Process("worker", k, L.SLOT_WORKER0 + k) for k in range(workers)]
 
 
@@ -135,7 +136,7 @@ def instance_state(get: Get) -> str:
         return L.STATE_NAMES[code]
     if get(L.C_PAUSED):
         return "paused"
-    for one in processes(get(L.C_WORKERS)):
+    for one in processes(get(L.C_WORKERS), bool(get(L.C_ACTS))):
         if process_state(get, one.slot) in ("down", "frozen", "parked"):
             return "degraded"
         if slot_word(get, one.slot, L.S_ERROR):
@@ -175,7 +176,7 @@ def _process_row(get: Get, one: Process, cpu: dict[int, float]) -> dict[str, Any
 
 def build_status(get: Get, about: About, cpu: CpuSampler) -> dict[str, Any]:
     """Everything that the control segment and /proc tell, as JSON data."""
-    members = processes(get(L.C_WORKERS))
+    members = processes(get(L.C_WORKERS), bool(get(L.C_ACTS)))
     percent = cpu.sample([slot_word(get, one.slot, L.S_PID) for one in members])
     limit = get(L.C_LIMIT_TICK)
     started = get(L.C_START_MONO_NS)

@@ -85,6 +85,14 @@ METRICS: dict[str, Described] = {
     "corec_input_lost_entries_total": Described(
         "counter", (), "Input entries trimmed or deleted before they were read."
     ),
+    "corec_alerts_raised_total": Described(
+        "counter", (), "Alerts raised (with alertas or tasks in the configuration)."
+    ),
+    "corec_alerts_open": Described("gauge", (), "Alerts raised and not cleared."),
+    "corec_tasks_done_total": Described("counter", (), "Tasks that went well."),
+    "corec_task_retries_total": Described("counter", (), "Calls of tasks that failed and wait."),
+    "corec_tasks_failed_total": Described("counter", (), "Tasks that failed for good."),
+    "corec_tasks_waiting": Described("gauge", (), "Notices taken by tasks and not done yet."),
     "corec_sink_up": Described("gauge", ("sink",), "1 while the server can be reached."),
     "corec_process_restarts_total": Described(
         "counter", ("role", "index"), "Restarts of a process by the supervisor."

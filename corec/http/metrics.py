@@ -55,6 +55,15 @@ _SLOTS = (
     ("persister", L.SLOT_PERSISTER),
     ("broker", L.SLOT_BROKER),
 )
+_ACTING = (("tasks", L.SLOT_TASKS),)
+_ACTED = (
+    ("corec_alerts_raised_total", L.T_RAISED),
+    ("corec_alerts_open", L.T_OPEN),
+    ("corec_tasks_done_total", L.T_DONE),
+    ("corec_task_retries_total", L.T_RETRIED),
+    ("corec_tasks_failed_total", L.T_FAILED),
+    ("corec_tasks_waiting", L.T_WAITING),
+)
 _BY_WORKER = (
     ("corec_entity_updates_total", "entity_updates"),
     ("corec_entity_failures_total", "failures"),
@@ -88,6 +97,7 @@ class InstanceCollector(Collector):
         self._world(found)
         self._lanes(found)
         self._sinks(found)
+        self._acting(found)
         self._processes(found)
         for name, described in METRICS.items():
             if described.kind == "histogram":
@@ -168,8 +178,14 @@ class InstanceCollector(Collector):
             for canal, count in {**canales, **counts}.items():
                 found[f"corec_messages_{way}_total"].append(((canal,), count))
 
+    def _acting(self, found: dict[str, list[Sample]]) -> None:
+        slot = self.rt.slot(L.SLOT_TASKS)
+        for name, word in _ACTED if self.rt.get(L.C_ACTS) else ():
+            found[name].append(((), slot.get(L.S_COUNT0 + word)))
+
     def _processes(self, found: dict[str, list[Sample]]) -> None:
-        members = [(role, "0", self.rt.slot(slot)) for role, slot in _SLOTS]
+        single = _SLOTS + (_ACTING if self.rt.get(L.C_ACTS) else ())
+        members = [(role, "0", self.rt.slot(slot)) for role, slot in single]
         members += [("worker", worker, slot) for worker, slot in self._worker_slots()]
         for role, index, slot in members:
             up = slot.get(L.S_UP)

@@ -64,7 +64,7 @@ class ModuloAuditoria(ModuloBase):
 
     def _look_at_processes(self) -> None:
         get = self.nucleus.rt.get
-        for one in processes(get(L.C_WORKERS)):
+        for one in processes(get(L.C_WORKERS), bool(get(L.C_ACTS))):
             name = f"{one.role} {one.index}"
             frozen = process_state(get, one.slot) == "frozen"
             if frozen and name not in self._frozen:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Final
 
 from corec.config import Config, ConfigError, Fault
 from corec.modules.base import ModuloBase
+from corec.notices import TaskError, load_task
 
 BUILT_IN: Final = {"auditoria": "corec.modules.auditoria:ModuloAuditoria"}
 ELSEWHERE: Final = frozenset({"registro", "ejecucion", "sincronizacion"})
@@ -17,6 +19,7 @@ _ALLOWED: Final = (
     f"{', '.join(sorted(ELSEWHERE | BUILT_IN.keys()))}, or package.module:Class of your own, "
     "derived from corec.modules.base.ModuloBase"
 )
+_TASK: Final = "webhook, command, or package.module:attribute of a function with @corec.task"
 
 
 class NotLoadable(Exception):
@@ -63,6 +66,14 @@ def _faults(config: Config) -> Iterator[Fault]:
             load_class(name, config)
         except NotLoadable as error:
             yield Fault(f"modules[{index}]", f'"{name}": {error}', _ALLOWED)
+    for index, one in enumerate(config.tasks):
+        try:
+            load_task(one.run, config.plugin_folders)
+        except TaskError as error:
+            yield Fault(f"tasks[{index}].run", f'"{one.run}": {error}', _TASK)
+        if one.secret_file and not os.access(config.absolute(one.secret_file), os.R_OK):
+            where = f"tasks[{index}].secret_file"
+            yield Fault(where, f'"{one.secret_file}", which can\'t be read', "a file")
     for name, plugin in config.plugins.items():
         if plugin.enabled:
             yield Fault(

@@ -62,7 +62,9 @@ class Views:
         self.pace.look(now, tick, as_float(get(L.C_TICK_HZ)), still=still)
         if now - self._sampled_at >= _SAMPLE_SECONDS:
             self._sampled_at = now
-            slots = [one.slot for one in processes(self.rt.get(L.C_WORKERS))]
+            slots = [
+                one.slot for one in processes(self.rt.get(L.C_WORKERS), bool(self.rt.get(L.C_ACTS)))
+            ]
             self._cpu.sample([self.rt.slot(slot).get(L.S_PID) for slot in slots])
             self.totals.read()
 
@@ -107,7 +109,7 @@ class Views:
     def _measure(self) -> dict[str, Any]:
         get = self.rt.get
         pids = {"supervisor": get(L.C_SUPERVISOR_PID)}
-        for one in processes(get(L.C_WORKERS)):
+        for one in processes(get(L.C_WORKERS), bool(get(L.C_ACTS))):
             pids[f"{one.role} {one.index}"] = self.rt.slot(one.slot).get(L.S_PID)
         by_process = {name: shares_of(pid) for name, pid in pids.items()}
         segments = sum(segment.size for segment in self.rt.segments)

@@ -1,7 +1,8 @@
 """A stop: stage by stage, never for long, and always with a world that can be gone on with.
 
     ticks    the workers leave at a tick boundary, input ends
-    sinks    persister and broker empty the lanes and leave
+    sinks    persister and broker empty the lanes and leave; so do the tasks, whose rest waits in
+             their stream
     nucleus  the digest and the checkpoint
 
 A stage ends early when it has stood still for ``STILL_SECONDS`` (a server that is away, refuses or
@@ -47,7 +48,7 @@ class Stage:
 
 
 TICKS: Final = Stage(L.STOP_TICKS, ("worker",))
-SINKS: Final = Stage(L.STOP_SINKS, ("persister", "broker"))
+SINKS: Final = Stage(L.STOP_SINKS, ("persister", "broker", "tasks"))
 NUCLEUS: Final = Stage(L.STOP_NUCLEUS, ("nucleus",))
 
 

@@ -33,6 +33,7 @@ from corec.supervisor.beside import exit_text
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.supervisor.restarts import Restarts
 from corec.supervisor.sighting import Sightings
+from corec.tasks.process import run as run_tasks
 from corec.worker.process import run as run_worker
 from corec.world.tables import Tables
 from shm.killpoint import arm_life
@@ -43,6 +44,8 @@ RETIRE_SECONDS_MAX: Final = 10.0
 PAUSED_SECONDS: Final = 3.0
 """Between two looks lie a quarter of a second and a few forks."""
 ROLES: Final = {L.SLOT_NUCLEUS: "nucleus", L.SLOT_PERSISTER: "persister", L.SLOT_BROKER: "broker"}
+ACTING: Final = {L.SLOT_TASKS: "tasks"}
+"""Only where the configuration says what becomes of an alert."""
 
 
 @dataclass
@@ -86,6 +89,8 @@ def _main(group: Group, member: Member, parent: int) -> None:
             code = run_persister(rt)
         elif member.role == "broker":
             code = run_broker(rt)
+        elif member.role == "tasks":
+            code = run_tasks(rt)
         else:
             code = run_nucleus(rt)
     except BaseException:  # the process ends here, and says why
@@ -105,7 +110,9 @@ class Group:
         self.resting = False
         self._looked = time.monotonic()
         self._grace_from = 0.0
-        self.members = [Member(slot, role, 0, None) for slot, role in ROLES.items()]
+        self.roles = ROLES | (ACTING if rt.config.acts else {})
+        rt.set(L.C_ACTS, int(rt.config.acts))
+        self.members = [Member(slot, role, 0, None) for slot, role in self.roles.items()]
         self.reform(workers)
         self.sightings = Sightings(rt)
         self.context = multiprocess.get_context("fork")
@@ -114,7 +121,7 @@ class Group:
         """Be a group with ``workers`` workers; nobody runs. Who stays keeps its history."""
         cpus = sorted(os.sched_getaffinity(0))
         kept = {m.slot: m for m in self.members}
-        self.members = [kept[slot] for slot in ROLES]
+        self.members = [kept[slot] for slot in self.roles]
         for k in range(workers):
             slot = L.SLOT_WORKER0 + k
             fresh = Member(slot, "worker", k, {cpus[k % len(cpus)]})

@@ -15,7 +15,7 @@ from corec.world import settings
 from corec.world.shape import Shape, differences, shape
 from corec.world.tables import Tables, settle
 
-EVERYBODY: Final = frozenset({"nucleus", "persister", "broker", "worker"})
+EVERYBODY: Final = frozenset({"nucleus", "persister", "broker", "worker", "tasks"})
 _NOBODY_ELSE: Final[frozenset[str]] = frozenset()
 _CONCERNS: Final[dict[str, frozenset[str]]] = {
     "$schema": _NOBODY_ELSE,

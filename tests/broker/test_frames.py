@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from corec import layout as L
 from corec.broker import frames as F
 from corec.broker.bounds import Bounds
+from corec.broker.frames import ALERT_KEEP
 from corec.broker.outgoing import ENTRY_BYTES_MAX, AlertGroup, Batch, Outgoing, alert_text
 from corec.broker.positions import Keys, Part
 from corec.broker.state import SinkState
@@ -145,6 +147,15 @@ def test_frame_above_the_batch_limit() -> None:
     assert batch.messages == 500
     assert batch.more
     assert out.take(1, 1).messages == 5
+
+
+def test_an_alert_names_so_many_and_counts_the_rest() -> None:
+    out = make(1, capacity=1 << 20, limit=1 << 20)
+    push(out, 0, 1, 0, 0, ALERT_KEEP - 1)
+    push(out, 0, 1, 1, 0, 2)
+    ((_, text),) = out.take(1, 1).alerts
+    said = json.loads(text)
+    assert (said["n"], len(said["entidades"]), said["omitidas"]) == (ALERT_KEEP + 1, ALERT_KEEP, 1)
 
 
 def test_alert_text_is_json() -> None:

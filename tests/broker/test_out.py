@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from corec import layout as L
-from corec.broker.frames import ALERT_KEEP
 from corec.child import TAKEN_OVER
 from corec.embedded import EmbeddedValkey
 from tests.broker.support import Instance, SwarmSpec
@@ -59,9 +58,9 @@ def test_alerts(instance: Make) -> None:
     alert = json.loads(fields[b"alerta"])
     entities = alert.pop("entidades")
     assert alert == {
-        "tipo": "umbral", "tick": 1, "canal": 1, "procesador": "proc0", "n": 120, "omitidas": 20
+        "tipo": "umbral", "tick": 1, "canal": 1, "procesador": "proc0", "n": 120, "omitidas": 0
     }  # fmt: skip
-    assert len(entities) == ALERT_KEEP
+    assert len(entities) == 120
     assert entities[1] == {"id": 1, "valor": pytest.approx(1 + 1 / 65_536, rel=1e-6)}
     assert one.count(L.B_ALERTS) == 1
 

@@ -20,7 +20,9 @@ from corec.config.keys import allowed_sentence
 from corec.project import HOME
 
 ROOT = Path(__file__).parents[2]
-INTO = {"bloques": "bloques[].", "schedule": "schedule[].", "plugins": "plugins.*."}
+INTO = {
+    "bloques": "bloques[].", "schedule": "schedule[].", "plugins": "plugins.*.", "tasks": "tasks[].",
+}  # fmt: skip
 
 
 def walk(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -151,7 +151,7 @@ def test_a_misspelt_key_gets_the_nearest_one() -> None:
         " db_config.port, redis_config.port, http.port"
     )
     (line,) = lines(small(canal=3))
-    assert line.endswith("allowed in another place: bloques[].canal")
+    assert line.endswith("allowed in another place: bloques[].canal, tasks[].canal")
     (line,) = lines(bloque(tick_hz=3))
     assert line.endswith("found an unknown key, allowed in another place: tick_hz")
     (line,) = lines(small(checkpoint={"zzz": 1}))

@@ -11,6 +11,8 @@ from corec.control.ctl import app
 from corec.http import app as http_app
 from corec.nucleus.commands import Commands
 
+OWN = {"top", "sql", "redis", "reload", "upgrade", "alerts", "tasks"}
+"""Commands that ask the servers, the control segment or the supervisor, not the nucleus."""
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -22,9 +24,8 @@ def test_every_command_is_documented() -> None:
 def test_every_request_is_a_command() -> None:
     requests = {name.removeprefix("do_") for name in dir(Commands) if name.startswith("do_")}
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a Group
-    # these ask the servers, the control segment or the supervisor, not the nucleus
     readers = {"hold", "release"}  # of ``corec.attach``
-    assert requests - readers == commands - {"top", "sql", "redis", "reload", "upgrade"}
+    assert requests - readers == commands - OWN
     assert {name for name in readers if f"`{name} {{" not in TEXT} == set()
 
 

@@ -1,0 +1,157 @@
+"""``alertas`` and ``tasks``: what becomes of an alert after it was emitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from corec.config.faults import Fault
+from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
+
+_RUN: Final = r"^(webhook|command|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*)$"
+Event = Literal["raised", "cleared", "acknowledged"]
+_Word = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+
+
+class Alertas(Section):
+    """The life of an alert (docs/tasks.md)."""
+
+    clear_after_ticks: int = key(
+        "an integer from 1 to 1000000000",
+        "An alert is cleared when its entity emitted no message for so many ticks.",
+        600,
+        strict=True,
+        ge=1,
+        le=1_000_000_000,
+    )
+
+
+class TaskConfig(Section):
+    """One entry of ``tasks``: what is run when something happens to an alert."""
+
+    on: Literal["alertas"] = key('"alertas"', "What starts it.", "alertas")
+    run: str = key(
+        '"webhook", "command" or package.module:attribute of a function with @corec.task',
+        "What is run.",
+        pattern=_RUN,
+        max_length=255,
+    )
+    name: str | None = key(
+        f"null (made of run and canal) or a name of its own: {SAFE_NAME_ALLOWED}",
+        "What it is called by corec-ctl tasks and in the streams; another name is another task.",
+        None,
+        pattern=SAFE_NAME,
+    )
+    canal: int | None = key(
+        "null (every canal) or an integer from -128 to 127",
+        "Only alerts of this canal.",
+        None,
+        strict=True,
+        ge=-128,
+        le=127,
+    )
+    when: tuple[Event, ...] = key(
+        'a list of at least one of "raised", "cleared", "acknowledged"',
+        "What of an alert's life starts it.",
+        ("raised",),
+        item='"raised", "cleared" or "acknowledged"',
+        min_length=1,
+    )
+    workers: int = key(
+        "an integer from 1 to 64",
+        "Processes that run it; each runs one call at a time, of an async task and of webhook 16.",
+        1,
+        strict=True,
+        ge=1,
+        le=64,
+    )
+    timeout_seconds: float = key(
+        "a number greater than 0, at most 3600",
+        "How long one call may take.",
+        30.0,
+        strict=True,
+        gt=0,
+        le=3600,
+    )
+    retries: int = key(
+        "an integer from 0 to 1000",
+        "How often a call that failed is made again, after a pause that doubles from 0.1 s to 60 s;"
+        " then it is in tareas_fallidas.",
+        10,
+        strict=True,
+        ge=0,
+        le=1000,
+    )
+    per_second: float = key(
+        "0 (no limit) or a number up to 100000",
+        "Calls a second at most.",
+        0.0,
+        strict=True,
+        ge=0,
+        le=100_000,
+    )
+    url: str | None = key(
+        "an http:// or https:// address",
+        "webhook: where the notice is posted.",
+        None,
+        pattern=r"^https?://[^\s\x00]+$",
+        max_length=4096,
+    )
+    secret_file: str | None = key(
+        "a path of 1 to 4096 characters",
+        "webhook: file with the key that signs the body.",
+        None,
+        min_length=1,
+        max_length=4096,
+        pattern=r"^[^\x00]*$",
+    )
+    command: tuple[_Word, ...] = key(
+        "a list of words",
+        "command: the program and its arguments; the notice is on its standard input.",
+        (),
+        item="a word",
+        max_length=256,
+    )
+
+    @property
+    def title(self) -> str:
+        """Its name, given or made."""
+        if self.name is not None:
+            return self.name
+        canal = "" if self.canal is None else f".{self.canal}"
+        return f"{self.run.replace(':', '.')}{canal}"[:64]
+
+
+def task_faults(tasks: object) -> Iterator[Fault]:
+    """Faults between the keys of each entry, and between entries; ``tasks`` as it was written."""
+    if not isinstance(tasks, (list, tuple)):
+        return
+    titles: dict[str, int] = {}
+    for index, one in enumerate(tasks):
+        if not isinstance(one, dict) or not isinstance(one.get("run"), str):
+            continue
+        where, run = f"tasks[{index}]", one["run"]
+        yield from _own_keys(where, run, one)
+        name, canal = one.get("name"), one.get("canal")
+        if not isinstance(name, (str, type(None))) or not isinstance(canal, (int, type(None))):
+            continue
+        made = run.replace(":", ".") + ("" if canal is None else f".{canal}")
+        title = name or made[:64]
+        if title in titles:
+            allowed = "another name for each"
+            yield Fault(f"{where}.name", f'"{title}", as of tasks[{titles[title]}]', allowed)
+        titles.setdefault(title, index)
+
+
+def _own_keys(where: str, run: str, one: dict[str, Any]) -> Iterator[Fault]:
+    for own, names, needed in (
+        ("webhook", ("url", "secret_file"), "url"),
+        ("command", ("command",), "command"),
+    ):
+        if run == own and not one.get(needed):
+            yield Fault(f"{where}.{needed}", "nothing", f"it is needed with run: {own}")
+        for name in names:
+            if run != own and one.get(name):
+                yield Fault(f"{where}.{name}", f"it is there with run: {run}", f"with run: {own}")

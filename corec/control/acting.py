@@ -1,0 +1,146 @@
+"""``corec-ctl alerts`` and ``tasks``: what was raised, who is told of it, what could not be told.
+
+Read from the instance's own servers; an acknowledgement is an entry of ``…:acuses``, which the
+process ``tasks`` takes in.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import psycopg
+import redis
+import typer
+
+from corec.command_line import NUMBER_MAX
+from corec.config import load_config
+from corec.control import console, show
+from corec.control.asking import (
+    EXIT_FAILED,
+    ConfigOption,
+    InstanceOption,
+    JsonOption,
+    explained,
+    fail,
+    output,
+    waiting,
+)
+from corec.control.discover import Instance, find_instance
+
+ACK_SECONDS: Final = 10.0
+ALERT_COLUMNS: Final = {
+    "id": "alert", "estado": "state", "entidad": "entity", "canal": "canal", "desde": "since tick",
+    "ultimo": "last tick", "veces": "ticks", "valor": "valor", "campos": "fields", "acuse": "by",
+}  # fmt: skip
+_ALERTS: Final = """
+    SELECT id, estado, canal, procesador, entidad, "timestamp", desde, ultimo, hasta, veces, valor,
+           campos, acuse
+      FROM alertas WHERE instance_id = %s AND (%s OR estado <> 'cleared')
+     ORDER BY "timestamp" DESC, id LIMIT %s
+"""
+_FAILED: Final = """
+    SELECT entrada, "timestamp", tarea, run, aviso, intentos, error
+      FROM tareas_fallidas WHERE instance_id = %s ORDER BY "timestamp" DESC, entrada LIMIT %s
+"""
+
+
+def _rows(instance: Instance, query: str, *words: Any) -> list[dict[str, Any]]:
+    """What ``query`` finds; nothing in a database that no alert was followed in yet."""
+    with console.database(instance) as connection:
+        try:
+            cursor = connection.execute(query, (instance.instance_id, *words))
+        except psycopg.errors.UndefinedTable:
+            return []
+        names = [column.name for column in cursor.description or ()]
+        found = [dict(zip(names, row, strict=True)) for row in cursor]
+    return [{**one, "timestamp": one["timestamp"].isoformat()} for one in found]
+
+
+def _acknowledge(instance: Instance, alerts: list[str], who: str, *, quiet: bool) -> list[str]:
+    """Ask for it, and wait until the table says so; those that it did not come to."""
+    key = f"corec:{{{instance.instance_id}}}:acuses"
+    with console.streams(instance) as client:
+        for alert in alerts:
+            client.xadd(key, {"id": alert, "quien": who}, maxlen=100_000)
+    deadline = time.monotonic() + ACK_SECONDS
+    with waiting("the instance takes it in…", quiet=quiet):
+        while True:
+            query = 'SELECT id, "timestamp" FROM alertas WHERE instance_id = %s AND id = ANY (%s)'
+            done = _rows(instance, f"{query} AND acuse IS NOT NULL", alerts)
+            left = sorted(set(alerts) - {one["id"] for one in done})
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.1)
+
+
+def alerts(
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    every: Annotated[bool, typer.Option("--all", help="Those that are cleared, too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=NUMBER_MAX, help="How many at most.")] = 100,
+    ack: Annotated[
+        list[str] | None,
+        typer.Option("--ack", metavar="ALERT", help="Say that somebody takes care of it."),
+    ] = None,
+    ack_all: Annotated[bool, typer.Option("--ack-all", help="Of all that are shown.")] = False,
+    who: Annotated[
+        str | None, typer.Option("--by", help="Who does. (default: this user)", show_default=False)
+    ] = None,
+) -> None:
+    """List the alerts that are open, latest first, or acknowledge them."""
+    with explained():
+        found = find_instance(instance, config)
+        wanted = list(ack or ())
+        if ack_all:
+            listed = _rows(found, _ALERTS, False, limit)
+            wanted += [one["id"] for one in listed if one["estado"] == "raised"]
+        name = who or getpass.getuser()
+        left = _acknowledge(found, wanted, name, quiet=as_json) if wanted else []
+        rows = _rows(found, _ALERTS, every or bool(left), limit)
+        output({"alerts": rows}, as_json, lambda data: show.rows(data["alerts"], ALERT_COLUMNS))
+        if left:
+            fail(f"not acknowledged: {', '.join(left)}: no such open alert", EXIT_FAILED)
+
+
+def _pending(client: Any, key: str, group: str) -> int:
+    try:
+        return int(client.xpending(key, group)["pending"])
+    except redis.ResponseError:
+        return 0  # no group yet: nothing was raised
+
+
+def tasks(
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    limit: Annotated[
+        int, typer.Option(min=0, max=NUMBER_MAX, help="Failed ones to list at most.")
+    ] = 20,
+) -> None:
+    """Show the tasks: how much waits, and what failed for good, latest first."""
+    with explained():
+        found = find_instance(instance, config)
+        path = found.config_path
+        declared = load_config(Path(path)).tasks if path else ()
+        key = f"corec:{{{found.instance_id}}}:avisos"
+        with console.streams(found) as client:
+            rows = [
+                {
+                    "name": one.title, "run": one.run, "canal": one.canal, "when": list(one.when),
+                    "workers": one.workers,
+                    "pending": _pending(client, key, f"tarea:{one.title}"),
+                }
+                for one in declared
+            ]  # fmt: skip
+        failed = _rows(found, _FAILED, limit)
+        output({"tasks": rows, "failed": failed}, as_json, show.tasks)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register both commands."""
+    app.command()(alerts)
+    app.command()(tasks)

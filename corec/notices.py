@@ -1,0 +1,129 @@
+"""What a user writes to act on an alert: a plain function, sync or ``async``, outside of any tick.
+
+A task gets a ``Notice`` and may take as long as its ``timeout_seconds``. What it returns goes back
+into the world as readings: a mapping with ``id`` and ``valor`` (or the names of several values), or
+a list of them. What it raises is tried again later, but for ``GiveUp``. Who runs it, and how often
+at most, is said in ``corec.tasks``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, overload
+
+EVENTS: Final = ("raised", "cleared", "acknowledged")
+"""What happens to an alert that a task may be started by."""
+BUILT_IN: Final = {
+    "webhook": "corec.tasks.webhook:webhook",
+    "command": "corec.tasks.command:command",
+}
+
+
+class TaskError(Exception):
+    """There is no such task, or it can't be imported; the text says why."""
+
+
+class GiveUp(Exception):
+    """To be raised by a task: this is not to be tried again."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What happened to an alert."""
+
+    id: str
+    """Of the alert: the world's epoch, the tick in which it was raised, the entity."""
+    event: str
+    """One of EVENTS."""
+    tick: int
+    entity: int
+    canal: int
+    procesador: str
+    valor: float | None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What the processor's ``alerts=(…)`` names, of the latest message."""
+    count: int = 1
+    """Ticks with a message so far."""
+
+    @property
+    def key(self) -> str:
+        """Of this event of this alert: the same whenever it is handed over again."""
+        return f"{self.id}:{self.event}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "fields": dict(self.fields), "key": self.key}
+
+    @staticmethod
+    def from_dict(said: Mapping[str, Any]) -> Notice:
+        """What ``as_dict`` made. Raises KeyError, TypeError."""
+        return Notice(**{name: value for name, value in said.items() if name != "key"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """A declared task."""
+
+    name: str
+    function: Callable[..., Any]
+    is_async: bool
+    takes_options: bool = False
+    """A built-in one, which is called with its entry of the configuration, too."""
+
+    def __call__(self, *args: Any) -> Any:
+        """The function itself."""
+        return self.function(*args)
+
+
+@overload
+def task(function: Callable[..., Any], /) -> Task: ...
+
+
+@overload
+def task() -> Callable[[Callable[..., Any]], Task]: ...
+
+
+def task(function: Callable[..., Any] | None = None, /) -> Any:
+    """Declare a task: ``def f(notice)`` or ``async def f(notice)``, see ``Notice``.
+
+    Raises:
+        TypeError: it is no function of one argument.
+    """
+    if function is None:
+        return task
+    if not inspect.isfunction(function):
+        raise TypeError(f"@corec.task goes on a function, found a {type(function).__name__}")
+    name = f"{function.__module__}:{function.__qualname__}"
+    arguments = list(inspect.signature(function).parameters.values())
+    fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
+    if not fixed or len(arguments) != 1:
+        raise TypeError(f"{name}: a task takes (notice), this one {inspect.signature(function)}")
+    return Task(name, function, inspect.iscoroutinefunction(function))
+
+
+def load_task(name: str, search: Iterable[Path] = ()) -> Task:
+    """The task called ``name``: a built-in one, or ``package.module:attribute``.
+
+    ``search`` are folders in which modules are looked for beside ``sys.path``.
+
+    Raises:
+        TaskError: naming what is missing, or what its import raised.
+    """
+    module, colon, attribute = BUILT_IN.get(name, name).partition(":")
+    if not colon or not module or not attribute:
+        raise TaskError(f"no task of this name is built in; there are {', '.join(BUILT_IN)}")
+    for folder in search:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"{type(error).__name__}: {error}") from error
+    if not isinstance(found, Task):
+        raise TaskError(f"it is a {type(found).__name__}, no function with @corec.task")
+    return found

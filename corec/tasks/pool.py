@@ -1,0 +1,139 @@
+"""The processes of one task: jobs go to whoever is free; who dies or hangs is replaced.
+
+A job whose process died, or took too long, failed like one whose function raised: the caller tries
+it again. A plain function can't be interrupted, so its process is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from corec.broker.backoff import Backoff
+from corec.log import get_logger
+from corec.notices import Notice, Task
+from corec.tasks.child import LINE_MAX, at_once
+
+log = get_logger("corec.tasks")
+GRACE_SECONDS: Final = 2.0
+"""Over the time-out that the call itself knows, before its process is killed."""
+_KEPT_OUT: Final = ("POSTGRES_", "REDIS_", "PG", "COREC_DB_URL", "COREC_REDIS_URL", "CREDENTIALS_")
+
+
+class CallFailed(Exception):
+    """A call went wrong; the text says how."""
+
+    def __init__(self, text: str, *, give_up: bool = False) -> None:
+        super().__init__(text)
+        self.give_up = give_up
+
+
+class _Process:
+    """One child and the jobs it has."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.jobs: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        try:
+            while line := await self.process.stdout.readline():
+                said = orjson.loads(line)
+                job = self.jobs.pop(said["number"], None)
+                if job is not None and not job.done():
+                    job.set_result(said)
+        finally:
+            code = await self.process.wait()
+            for job in self.jobs.values():
+                if not job.done():
+                    job.set_exception(CallFailed(f"its process ended ({code})"))
+            self.jobs.clear()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+
+class Pool:
+    """The processes of ``task``; ``options`` is its entry of the configuration."""
+
+    def __init__(
+        self, task: Task, run: str, options: Mapping[str, Any], folders: tuple[Path, ...]
+    ) -> None:
+        self._run, self._options, self._folders = run, dict(options), folders
+        self._each = at_once(task)
+        self._count = int(options["workers"])
+        self._members: list[_Process] = []
+        self._numbers = itertools.count(1)
+        self._making = asyncio.Lock()
+        self._backoff = Backoff()
+        self.places = self._each * self._count
+        self._free = asyncio.Semaphore(self.places)
+
+    async def call(self, notice: Notice) -> Any:
+        """What the function returned for ``notice``. Raises CallFailed."""
+        async with self._free:
+            member = await self._member()
+            number = next(self._numbers)
+            job: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            member.jobs[number] = job
+            line = orjson.dumps(
+                {"number": number, "notice": notice.as_dict(), "options": self._options}
+            )
+            seconds = float(self._options["timeout_seconds"]) + GRACE_SECONDS
+            try:
+                assert member.process.stdin is not None
+                member.process.stdin.write(line + b"\n")
+                async with asyncio.timeout(seconds):
+                    said = await job
+            except TimeoutError:
+                member.kill()
+                raise CallFailed(f"no end after {seconds - GRACE_SECONDS:g} s") from None
+            finally:
+                member.jobs.pop(number, None)
+        if said["ok"]:
+            self._backoff.reset()
+            return said["returned"]
+        raise CallFailed(said["error"], give_up=said["give_up"])
+
+    async def _member(self) -> _Process:
+        """Who has the fewest jobs, of as many as there are to be."""
+        async with self._making:
+            self._members = [m for m in self._members if m.process.returncode is None
+                             and not m.reading.done()]  # fmt: skip
+            idle = min(self._members, key=lambda m: len(m.jobs), default=None)
+            if idle is not None and (not idle.jobs or len(self._members) == self._count):
+                return idle
+            try:
+                self._members.append(_Process(await self._start()))
+            except OSError as error:
+                await asyncio.sleep(self._backoff.next_seconds())
+                raise CallFailed(f"no process can be made: {error.strerror}") from None
+            return self._members[-1]
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(_KEPT_OUT)}
+        folders = [str(folder) for folder in self._folders]
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "corec.tasks.child", str(os.getpid()), self._run, *folders,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=kept,
+            limit=LINE_MAX,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Kill everybody."""
+        for member in self._members:
+            member.kill()
+        for member in self._members:
+            with contextlib.suppress(Exception):
+                await member.reading

@@ -1,0 +1,286 @@
+"""The process ``tasks``: follows alerts through their life, and runs what is to be done about them.
+
+One loop. ``_follow`` reads the streams of alerts and acknowledgements, decides (``life``), writes
+PostgreSQL (``store``), then publishes the notices. A ``Runner`` for each task of the configuration
+takes them from there. ``_watch`` beats, and leaves when the instance stops or the supervisor is
+gone. What is not done then is pending in its stream, and is done after the next start.
+
+It alone writes the words of its slot. No tick waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+import psycopg
+import uvloop
+
+from corec import layout as L
+from corec.broker.backoff import Backoff
+from corec.broker.link import Link, SinkAway
+from corec.config.acting import Alertas
+from corec.log import get_logger
+from corec.notices import load_task
+from corec.persister.faults import reason_of, text_of
+from corec.persister.writer import connect
+from corec.runtime import Runtime
+from corec.tasks.life import Life
+from corec.tasks.pool import Pool
+from corec.tasks.runner import Counts, Runner
+from corec.tasks.store import Moved, Stand, Store
+from corec.tasks.streams import Command, Names, letter_of, messages_of
+from shm.killpoint import kill_point
+
+log = get_logger("corec.tasks")
+BEAT_SECONDS: Final = 0.1
+IDLE_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 5.0
+FORGET_SECONDS: Final = 3600.0
+ENTRIES: Final = 100
+NOTICES: Final = 500
+_ID_KNOWN: Final = "equal or smaller"
+
+
+def run(rt: Runtime) -> int:
+    """Serve until told to stop; the exit code: 0 stopped, 1 the supervisor died."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Acting(rt).main())
+
+
+class Acting:
+    """The state of the process."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self.rt, self.slot = rt, rt.slot(L.SLOT_TASKS)
+        self.parent = os.getppid()
+        self.names = Names(rt.config.instance_id)
+        self.counts = Counts()
+        self.clear_after = (rt.config.alertas or Alertas()).clear_after_ticks
+        self.link = self._link()
+        self.stand = Stand()
+        self.letter = b"0-0"
+        self.rewound = False
+        """The stream of alerts is to be read from its beginning."""
+        self.runners = [self._runner(index) for index in range(len(rt.config.tasks))]
+
+    def _link(self) -> Link:
+        return Link(self.rt.redis_url, self.names.pos, self.rt.config.redis.cluster)
+
+    def _runner(self, index: int) -> Runner:
+        config = self.rt.config
+        one = config.tasks[index]
+        options = one.model_dump(mode="json")
+        if one.secret_file is not None:
+            options["secret_file"] = str(config.absolute(one.secret_file))
+        pool = Pool(load_task(one.run, config.plugin_folders), one.run, options,
+                    config.plugin_folders)  # fmt: skip
+        return Runner(one, pool, self.rt.plan, self.names, self._link, self.counts)
+
+    async def main(self) -> int:
+        """Work until the instance stops, or the supervisor is gone."""
+        self.slot.set(L.S_STATE, L.PROC_STARTING)
+        follow = asyncio.create_task(self._always())
+        watch = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({follow, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not watch.done():
+                follow.result()  # it never ends but by what it raises
+            return watch.result()
+        finally:
+            for task in (follow, watch):
+                task.cancel()
+            await asyncio.gather(follow, watch, return_exceptions=True)
+            self.slot.set(L.S_STATE, L.PROC_DRAINED)
+
+    async def _watch(self) -> int:
+        while True:
+            self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
+            for word, value in (
+                (L.T_DONE, self.counts.done), (L.T_RETRIED, self.counts.retried),
+                (L.T_FAILED, self.counts.failed), (L.T_WAITING, self.counts.waiting),
+            ):  # fmt: skip
+                self.slot.set(L.S_COUNT0 + word, value)
+            if self.rt.get(L.C_STOP) >= L.STOP_SINKS:
+                return 0
+            if os.getppid() != self.parent:
+                return 1
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _always(self) -> None:
+        """Follow the alerts; servers may go and come."""
+        backoff, running = Backoff(), None
+        try:
+            while True:
+                try:
+                    await self.link.connect()
+                    for runner in self.runners:
+                        await runner.make_group(self.link)
+                    if running is None:
+                        running = asyncio.gather(*(runner.run() for runner in self.runners))
+                    await self._connected(backoff, running)
+                except (psycopg.Error, OSError) as error:
+                    self._waits(reason_of(error), text_of(error, self.rt.db_conninfo))
+                except SinkAway as error:
+                    self._waits(error.reason, str(error))
+                except Moved:
+                    log.warning("another process wrote the alerts of this world: reading them anew")
+                await asyncio.sleep(backoff.next_seconds())
+        finally:
+            if running is not None:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+            for runner in self.runners:
+                await runner.close()
+
+    def _waits(self, reason: int, text: str) -> None:
+        self.slot.set(L.S_ERROR, reason)
+        if self.slot.get(L.S_STATE) != L.PROC_WAITING_SINK:
+            log.warning("alerts wait for a server", reason=text)
+        self.slot.set(L.S_STATE, L.PROC_WAITING_SINK)
+
+    async def _connected(self, backoff: Backoff, running: Any) -> None:
+        """One connection's life; raises what ended it."""
+        embedded = self.rt.config.db.embedded
+        connection = await connect(self.rt.db_conninfo, embedded=embedded)
+        try:
+            store = Store(connection, self.rt.config.instance_id, self.rt.epoch)
+            await store.prepare()
+            life, self.stand = await store.load(self.clear_after)
+            looked = forgot = 0.0
+            while not running.done() or not self.runners:
+                now = time.monotonic()
+                if now - looked > LOOK_SECONDS:
+                    looked = now
+                    await self._look()
+                retention = self.rt.config.persist.retention_seconds
+                if retention is not None and now - forgot > FORGET_SECONDS:
+                    forgot = now
+                    await store.forget(retention)
+                busy = await self._follow(store, life)
+                backoff.reset()
+                self.slot.set(L.S_ERROR, 0)
+                self.slot.set(L.S_STATE, L.PROC_READY)
+                if not busy:
+                    await asyncio.sleep(IDLE_SECONDS)
+            running.result()
+        finally:
+            await connection.close()
+
+    async def _follow(self, store: Store, life: Life) -> bool:
+        """What came since the last look, all the way to the notices; whether there was anything."""
+        behind = "0-0" if self.rewound else self.stand.entry
+        self.rewound = False
+        commands: list[Command] = [
+            ("HMGET", self.names.pos, "epoch", "out_tick"),
+            ("XREAD", "COUNT", ENTRIES, "STREAMS", self.names.alerts, self.names.acks,
+             self.names.failed, behind, self.stand.ack, self.letter),
+        ]  # fmt: skip
+        (epoch, out_tick), found = await self.link.checked(commands)
+        if epoch is None or int(epoch) != self.rt.epoch:
+            return False  # the broker has not begun this world's streams yet
+        by_name = {bytes(name).decode(): entries for name, entries in (found or {}).items()}
+        alerts, acks = by_name.get(self.names.alerts, []), by_name.get(self.names.acks, [])
+        before = self.stand
+        for entry, fields in alerts:
+            self._message(life, bytes(entry), fields)
+        for _, fields in acks:
+            _acknowledge(life, fields)
+        if len(alerts) < ENTRIES and out_tick is not None:
+            life.passed(int(out_tick))
+        after = Stand(
+            alerts[-1][0].decode() if alerts else before.entry,
+            acks[-1][0].decode() if acks else before.ack,
+            life.tick, before.notice + len(life.notices), before.raised + life.raised,
+        )  # fmt: skip
+        if after != before or life.changed:
+            kill_point("tasks.before_write")
+            await store.write(life, before, after)
+            kill_point("tasks.after_write")
+            self.stand, life.raised = after, 0
+            life.written()
+        self.slot.set(L.S_COUNT0 + L.T_RAISED, after.raised)
+        self.slot.set(L.S_COUNT0 + L.T_OPEN, len(life.open))
+        sent = await self._publish(store) if after.notice else 0
+        letters = by_name.get(self.names.failed, [])
+        if letters:
+            await store.failed([*_letters(letters)])
+            self.letter = bytes(letters[-1][0])
+        return bool(alerts or acks or letters or sent)
+
+    def _message(self, life: Life, entry: bytes, fields: Sequence[bytes]) -> None:
+        try:
+            text = dict(zip(fields[::2], fields[1::2], strict=True))[b"alerta"]
+            found = messages_of(int(entry.partition(b"-")[0]), text)
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("found no alert in the stream", entry=entry.decode(), error=repr(error))
+            return
+        for one in found:
+            life.message(one)
+
+    async def _publish(self, store: Store) -> int:
+        """Bring the notices from their table to their stream, each under its number."""
+        notices = await store.notices(NOTICES)
+        if not notices:
+            return 0
+        kill_point("tasks.before_publish")
+        replies = await self.link.call(
+            [
+                ("XADD", self.names.notices, f"{number}-0", "aviso", orjson.dumps(one.as_dict()))
+                for number, one in notices
+            ]
+        )
+        for reply in replies:
+            if isinstance(reply, Exception) and _ID_KNOWN not in str(reply):
+                raise SinkAway(L.REASON_SERVER_ERROR, str(reply))
+        kill_point("tasks.after_publish")
+        await store.sent(notices[-1][0])
+        return len(notices)
+
+    async def _look(self) -> None:
+        """Trim what every task is through with; notice a stream that lost what it had."""
+        commands: list[Command] = [("XINFO", "STREAM", self.names.alerts)]
+        commands += [("XPENDING", self.names.notices, one.group) for one in self.runners]
+        commands.append(("XINFO", "GROUPS", self.names.notices))
+        info, *pending, groups = await self.link.call(commands)
+        if isinstance(info, dict):
+            last = info.get(b"last-generated-id", b"0-0").decode()
+            if _order(last) < _order(self.stand.entry):
+                log.warning("the stream of alerts lost its end: it is read anew", last=last)
+                self.rewound = True
+            gone = info.get(b"max-deleted-entry-id", b"0-0").decode()
+            if _order(self.stand.entry) < _order(gone):
+                log.error("alerts were trimmed before they were read: raise streams.maxlen",
+                          up_to=gone)  # fmt: skip
+        if not isinstance(groups, list):
+            return
+        needed = [_order(group[b"last-delivered-id"].decode()) for group in groups]
+        needed += [_order(one[1].decode()) for one in pending if isinstance(one, list) and one[0]]
+        if needed:
+            oldest = min(needed)
+            await self.link.call(
+                [("XTRIM", self.names.notices, "MINID", "~", f"{oldest[0]}-{oldest[1]}")]
+            )
+
+
+def _order(entry: str) -> tuple[int, int]:
+    ms, _, seq = entry.partition("-")
+    return int(ms), int(seq)
+
+
+def _acknowledge(life: Life, fields: Sequence[bytes]) -> None:
+    said = dict(zip(fields[::2], fields[1::2], strict=True))
+    alert, who = (said.get(name, b"").decode("utf-8", "replace") for name in (b"id", b"quien"))
+    if not life.acknowledge(alert, who):
+        log.info("an acknowledgement changed nothing", alert=alert[:200], who=who[:200])
+
+
+def _letters(entries: Sequence[Any]) -> Any:
+    for entry, fields in entries:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            yield letter_of(bytes(entry), fields)

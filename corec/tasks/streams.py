@@ -1,0 +1,126 @@
+"""The streams about tasks: names, what an entry says, and the script that ends a notice once."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from corec.broker.positions import Keys
+from corec.notices import Notice
+from corec.plan import Plan
+from corec.tasks.life import Message
+
+Command = tuple[Any, ...]
+_MESSAGE: Final = struct.Struct("!Ibf?")
+
+END_NOTICE: Final = """
+if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+local at = 3
+for k = 2, #KEYS do
+  local n = tonumber(ARGV[at])
+  redis.call('XADD', KEYS[k], '*', unpack(ARGV, at + 1, at + n))
+  at = at + 1 + n
+end
+return 1
+"""
+"""KEYS: the stream of notices, then one stream for each entry to be added. ARGV: group, id, then
+for each entry how many words, and the words. It adds them only if the notice was not ended."""
+
+
+class Names:
+    """The keys of one instance, in its hash slot."""
+
+    def __init__(self, instance_id: str) -> None:
+        keys = Keys(instance_id)
+        prefix = keys.alerts.removesuffix("alertas")
+        self.keys, self.alerts, self.pos = keys, keys.alerts, keys.pos
+        self.notices = f"{prefix}avisos"
+        self.acks = f"{prefix}acuses"
+        self.failed = f"{prefix}tareas_fallidas"
+
+
+def group_of(title: str) -> str:
+    """The consumer group of a task."""
+    return f"tarea:{title}"
+
+
+def messages_of(ms: int, text: bytes) -> list[Message]:
+    """The messages in an entry of ``…:alertas``. Raises ValueError, KeyError, TypeError."""
+    said = orjson.loads(text)
+    head = (int(said["canal"]), str(said["procesador"]))
+    found = []
+    for one in said["entidades"]:
+        entity, valor = int(one.pop("id")), one.pop("valor")
+        found.append(Message(int(said["tick"]), entity, *head, valor, one, ms))
+    return found
+
+
+def notice_of(fields: Sequence[bytes]) -> Notice:
+    """The notice in an entry of ``…:avisos``. Raises ValueError, KeyError, TypeError."""
+    return Notice.from_dict(
+        orjson.loads(dict(zip(fields[::2], fields[1::2], strict=True))[b"aviso"])
+    )
+
+
+def letter_of(entry: bytes, fields: Sequence[bytes]) -> tuple[Any, ...]:
+    """The row of ``tareas_fallidas``, without the instance, of an entry. Raises as above."""
+    said = orjson.loads(dict(zip(fields[::2], fields[1::2], strict=True))[b"tarea"])
+    at = datetime.fromtimestamp(int(entry.partition(b"-")[0]) / 1000, UTC)
+    return (
+        entry.decode(), at, str(said["tarea"]), str(said["run"]),
+        orjson.dumps(said["aviso"]).decode(), int(said["intentos"]), str(said["error"]),
+    )  # fmt: skip
+
+
+def failure(title: str, run: str, notice: Notice, attempts: int, error: str) -> list[Any]:
+    """The words of an entry of ``…:tareas_fallidas``."""
+    said = {"tarea": title, "run": run, "aviso": notice.as_dict(), "intentos": attempts,
+            "error": error}  # fmt: skip
+    return ["tarea", orjson.dumps(said)]
+
+
+def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[Any]]]:
+    """What a task returned as entries of in-streams: (key, words).
+
+    Raises:
+        ValueError: it is none of what docs/tasks.md allows.
+    """
+    if returned is None:
+        return []
+    found = []
+    for one in [returned] if isinstance(returned, Mapping) else returned:
+        if not isinstance(one, Mapping) or type(one.get("id")) is not int:
+            raise ValueError(f"found {one!r}, expected a mapping with id and valor")
+        entity = one["id"]
+        swarm = next(
+            (s for s in plan.swarms if s.first_id <= entity < s.first_id + s.entidades), None
+        )
+        if swarm is None:
+            raise ValueError(f"found an answer for entity {entity}, which there is not")
+        names_in = swarm.processor.values or ("valor",)
+        values = {name: one.get(name) for name in names_in}
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"found {name} = {value!r} for entity {entity}, expected a number")
+        key = names.keys.incoming(swarm.canal)
+        if swarm.processor.kind == "micro":
+            packed = _MESSAGE.pack(entity, swarm.canal, values["valor"], one.get("activo", True))
+            found.append((key, ["m", packed]))
+        else:
+            found.append((key, ["id", str(entity), "datos", orjson.dumps(values)]))
+    return found
+
+
+def end_notice(
+    names: Names, title: str, entry: bytes, entries: Sequence[tuple[str, list[Any]]]
+) -> Command:
+    """The command that acknowledges a notice, and adds what follows from it: once."""
+    keys = [names.notices, *(key for key, _ in entries)]
+    words: list[Any] = [group_of(title), entry]
+    for _, one in entries:
+        words += [len(one), *one]
+    return ("EVAL", END_NOTICE, len(keys), *keys, *words)

@@ -1,0 +1,155 @@
+"""The life of alerts, against the rule of docs/tasks.md applied to each entity's ticks alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corec.notices import GiveUp, Notice, TaskError, load_task
+from corec.tasks.command import Failed, execute
+from corec.tasks.life import CLEARED, Life, Message
+from corec.tasks.webhook import NotTaken, post, signature
+from tests.tasks.receiver import Receiver
+
+CLEAR = 5
+NOTICE = Notice("00000000000000ff-7-3", "raised", 7, 3, 1, "thermostat", 0.9, {"t": 31.5})
+
+
+def message(tick: int, entity: int) -> Message:
+    """One message."""
+    return Message(tick, entity, 1, "p", 0.5, {"t": float(tick)})
+
+
+def wanted(ticks: list[int], now: int) -> list[tuple[int, int, int, int | None]]:
+    """(first, last, ticks, cleared) of each alert of an entity at tick ``now``."""
+    found: list[list[int]] = []
+    for tick in sorted(set(ticks)):
+        if found and tick - found[-1][-1] <= CLEAR:
+            found[-1].append(tick)
+        else:
+            found.append([tick])
+    over = [one[-1] + CLEAR if now - one[-1] > CLEAR else None for one in found]
+    return [(one[0], one[-1], len(one), end) for one, end in zip(found, over, strict=True)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3)), max_size=80), st.data())
+def test_against_the_rule(pairs: list[tuple[int, int]], data: st.DataObject) -> None:
+    """However the messages are cut into batches, read twice, or taken up after a kill."""
+    pairs.sort()
+    life, table = Life(7, CLEAR, {}), {}
+    notices: list[Notice] = []
+    at = 0
+    while at < len(pairs):
+        end = data.draw(st.integers(at + 1, len(pairs)))
+        again = data.draw(st.integers(0, at))
+        for tick, entity in pairs[again if data.draw(st.booleans()) else at : end]:
+            life.message(message(tick, entity))
+        if data.draw(st.booleans()):
+            life.passed(pairs[end - 1][0])
+        table.update(life.changed)
+        notices += life.notices
+        still = {e: a for (e, _), a in table.items() if a.cleared is None}
+        assert still == life.open
+        life.written()
+        if data.draw(st.booleans()):
+            life = Life(7, CLEAR, still, life.tick)  # begun anew from the table
+        at = end
+    life.passed(61)
+    table.update(life.changed)
+    notices += life.notices
+    for entity in range(4):
+        mine = sorted((a for (e, _), a in table.items() if e == entity), key=lambda a: a.first)
+        ticks = [tick for tick, who in pairs if who == entity]
+        assert [(a.first, a.last, a.count, a.cleared) for a in mine] == wanted(ticks, 61)
+        said = [(n.event, n.id) for n in notices if n.entity == entity]
+        assert said == [
+            (event, life.alert_id(a))
+            for a in mine
+            for event in ("raised", "cleared")[: 2 if a.cleared is not None else 1]
+        ]
+
+
+def test_at_the_limit_and_one_beyond() -> None:
+    life = Life(1, CLEAR, {})
+    for tick in (1, 1 + CLEAR, 1 + 2 * CLEAR + 1):
+        life.message(message(tick, 0))
+    assert [n.event for n in life.notices] == ["raised", "cleared", "raised"]
+    life.passed(1 + 2 * CLEAR + 1 + CLEAR)
+    assert 0 in life.open
+    life.passed(1 + 2 * CLEAR + 1 + CLEAR + 1)
+    assert life.changed[0, 2 * CLEAR + 2].state == CLEARED
+
+
+def test_an_acknowledged_alert_goes_on_and_is_told_once() -> None:
+    life = Life(2**64 - 1, CLEAR, {})
+    life.message(message(1, 3))
+    name = life.alert_id(life.open[3])
+    assert life.acknowledge(name, "me")
+    assert not life.acknowledge(name, "you")
+    assert not life.acknowledge(name.replace("-1-", "-2-"), "me")
+    assert not life.acknowledge("", "me")
+    life.message(message(2, 3))
+    assert (life.open[3].acknowledged, life.open[3].count) == ("me", 2)
+    assert [n.event for n in life.notices] == ["raised", "acknowledged"]
+
+
+def options(url: str, **changes: Any) -> dict[str, Any]:
+    return {"url": url, "secret_file": None, "timeout_seconds": 0.2, **changes}
+
+
+@pytest.mark.parametrize(
+    ("status", "raises"),
+    [(200, None), (204, None), (301, GiveUp), (400, GiveUp), (404, GiveUp), (408, NotTaken),
+     (425, NotTaken), (429, NotTaken), (500, NotTaken), (503, NotTaken)],
+)  # fmt: skip
+def test_webhook_tries_again_what_may_pass(status: int, raises: type[Exception] | None) -> None:
+    with Receiver.serving() as (receiver, url):
+        receiver.status = status
+        if raises is None:
+            post(NOTICE, options(url))
+            assert receiver.bodies == {NOTICE.key: NOTICE.as_dict()}
+            return
+        with pytest.raises(raises, match=f"HTTP {status}"):
+            post(NOTICE, options(url))
+
+
+def test_webhook_signs(tmp_path: Any) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(" s3cret\n")
+    with Receiver.serving() as (receiver, url):
+        post(NOTICE, options(url, secret_file=str(secret)))
+    said = receiver.headers[0]["X-Corec-Signature"]
+    seconds = int(said.partition(",")[0].removeprefix("t="))
+    assert said == signature(b"s3cret", seconds, receiver.raw[0])
+    assert signature(b"k", 1, b"{}") == (
+        "t=1,v1=3dd49b2593d0f9a349e9e71c4bde3e2b862c2be4003fe9b4ba81332029310158"
+    )
+
+
+def test_webhook_without_anybody() -> None:
+    with Receiver.serving() as (_, url):
+        pass
+    with pytest.raises(OSError, match="refused"):
+        post(NOTICE, options(url))
+
+
+def test_command() -> None:
+    python = ["sh", "-c", 'test -n "$COREC_NOTICE" && cat']
+    said = execute(NOTICE, {"command": python, "timeout_seconds": 5})
+    assert said == orjson.loads(orjson.dumps(NOTICE.as_dict()))
+    with pytest.raises(Failed, match="exit 3: no"):
+        execute(NOTICE, {"command": ["sh", "-c", "echo no >&2; exit 3"], "timeout_seconds": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("hook", "no task of this name"), ("corec.notices:nothing", "AttributeError"),
+     ("corec.nothing:f", "ModuleNotFoundError"), ("corec.notices:GiveUp", "it is a type")],
+)  # fmt: skip
+def test_what_is_no_task(name: str, words: str) -> None:
+    with pytest.raises(TaskError, match=words):
+        load_task(name)
