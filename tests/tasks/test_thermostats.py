@@ -112,10 +112,10 @@ def table(dsn: str) -> list[dict[str, Any]]:
         return connection.execute("SELECT * FROM alertas WHERE instance_id = 'plant'").fetchall()
 
 
-def restarts(run: Running) -> int:
-    """Of the tasks' process."""
+def restarts(run: Running) -> tuple[int, str]:
+    """Of the tasks' process, and how it is."""
     (found,) = (one for one in run.status()["processes"] if one["role"] == "tasks")
-    return int(found["restarts"])
+    return int(found["restarts"]), str(found["state"])
 
 
 def ctl(one: Instance, *words: str) -> tuple[int, Any]:
@@ -156,7 +156,7 @@ def test_each_alert_is_told_once(
             packed = b"".join(struct.pack("!I2f", *room) for room in rooms + bad)
             client.xadd("corec:{plant}:in:1", {"v": packed})
             run.until_tick(run.status()["tick"] + 5)
-        wait_until(lambda: restarts(run) == 4, "it has died at each point", 60.0)
+        wait_until(lambda: restarts(run) == (4, "ready"), "it has died at each point", 60.0)
         os.kill(run.pid_of("tasks"), signal.SIGKILL)
         wait_until(lambda: len(messages(client)) >= 80, "everybody fell silent", 60.0)
         run.ask("pause")
@@ -167,7 +167,7 @@ def test_each_alert_is_told_once(
             return len(raised) == wanted and raised <= receiver.taken.keys()
 
         wait_until(told, "each is told", 90.0)
-        assert restarts(run) == 5
+        assert restarts(run) == (5, "ready")
         rows = table(pg_dsn)
         found: dict[int, list[tuple[int, int, int]]] = {}
         for row in sorted(rows, key=lambda row: row["desde"]):
