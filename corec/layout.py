@@ -133,8 +133,7 @@ DYN_WORDS: Final = 48
 NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
 RACHA_MAX: Final = 254
 
-KIND_MICRO: Final = 0
-KIND_CELU: Final = 1
+KIND_MICRO, KIND_CELU = range(2)
 
 LOG_DTYPE: Final = np.dtype([("tick", "<u8"), ("local", "<u4"), ("valor", "<f4")])
 """A message since the last row: the tick that emitted it, index in the block, its valor."""
@@ -189,8 +188,7 @@ READINGS_HEAD: Final = np.dtype(
     ]
 )
 READING: Final = np.dtype([("id", "<u4"), ("activo", "<u4"), ("valor", "<f4"), ("pad", "<u4")])
-"""Of one value. Of several, ``pad`` is the second, and the others follow in whole words of 8 bytes:
-``frames.reading_bytes``."""
+# of one value; of several, ``pad`` is the second, and more follow: ``frames.reading_bytes``
 
 # ---------------------------------------------------------------- control segment
 WORDS_PER_LINE: Final = 16  # 128 bytes: one line has one writer
@@ -313,22 +311,14 @@ B_DROPPED: Final = 7
 B_BEGUN: Final = 8  # 1: this process group has written for its world
 B_UNREAD_LOST: Final = 9  # input entries that went away unread
 
-# counters of the tasks
-T_RAISED: Final = 0  # alerts raised, this world
-T_OPEN: Final = 1  # alerts that are not cleared
-T_DONE: Final = 2  # since this process began, as what follows
-T_RETRIED: Final = 3
-T_FAILED: Final = 4  # for good
-T_WAITING: Final = 5  # notices taken and not done
+# counters of the tasks: alerts raised (this world) and not cleared; since this process began, tasks
+# done, tried again, failed for good; notices taken and not done
+T_RAISED, T_OPEN, T_DONE, T_RETRIED, T_FAILED, T_WAITING = range(6)
 
 PHASE_EVOLUTION: Final = 1
 """Phases, in the order in which they are done before a tick; ``corec.world.phases``."""
 
-STATE_STARTING: Final = 0
-STATE_RUNNING: Final = 1
-STATE_PAUSED: Final = 2
-STATE_DEGRADED: Final = 3
-STATE_DRAINING: Final = 4
+STATE_STARTING, STATE_RUNNING, STATE_PAUSED, STATE_DEGRADED, STATE_DRAINING = range(5)
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 
 STOP_NO: Final = 0
@@ -389,9 +379,8 @@ def _table(*prefixes: str) -> str:
 
 
 _FRAMES: Final = (MESSAGE, ROW, REPAIR, LOG_DTYPE, READINGS_HEAD, READING)
-CONTROL_LAYOUT_HASH: Final = layout_hash(
-    f"corec control {_table('C_', 'S_', 'SLOT', 'P_', 'B_', 'T_')}"
-)
+_CONTROL: Final = _table('C_', 'S_', 'SLOT', 'P_', 'B_', 'T_')
+CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {_CONTROL}")
 LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {_table('KIND_')} {[t.descr for t in _FRAMES]}")
 BLOCK_LAYOUT: Final = f"{_table('D_', 'OFF_', 'BLOCK_HOT')} {BLOCK_STATIC.descr} {LOG_DTYPE.descr}"
 """What ``plan.block_layout_hash`` says of every block, whatever its columns."""

@@ -20,9 +20,7 @@ from corec.config.keys import allowed_sentence
 from corec.project import HOME
 
 ROOT = Path(__file__).parents[2]
-INTO = {
-    "bloques": "bloques[].", "schedule": "schedule[].", "plugins": "plugins.*.", "tasks": "tasks[].",
-}  # fmt: skip
+INTO = {"plugins": "plugins.*."} | {name: f"{name}[]." for name in ("bloques", "schedule", "tasks")}
 
 
 def walk(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
