@@ -84,6 +84,10 @@ def run(
         bool,
         typer.Option("--fresh", help="Set world and checkpoints aside, begin at tick 0."),
     ] = False,
+    migrate: Annotated[
+        bool,
+        typer.Option("--migrate", help="Let the values of fields go that a processor has no more."),
+    ] = False,
     tick_hz: Annotated[float | None, typer.Option(help="Ticks per second; 0 = flat out.")] = None,
     workers: Annotated[
         str | None, typer.Option(help="Number of workers, or auto: one per CPU.")
@@ -129,7 +133,7 @@ def run(
     from corec.supervisor.wishes import Wishes
 
     given = {name: value for name, value in overrides.items() if value is not None}
-    wishes = Wishes(ticks, fresh, as_json, document, path, given, take_over)
+    wishes = Wishes(ticks, fresh, as_json, document, path, given, take_over, migrate)
     raise typer.Exit(start(loaded, wishes, inherited(os.environ)))
 
 
@@ -154,7 +158,7 @@ def check(
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
         from corec.supervisor.growing import plan_in_memory
-        from corec.supervisor.opening import compile_processors, set_in_memory
+        from corec.supervisor.opening import compile_processors, next_start, set_in_memory
         from corec.supervisor.segments import bytes_needed, check_layout, check_room
         from corec.supervisor.wishes import worker_count
         from corec.world.settings import effective
@@ -182,6 +186,7 @@ def check(
             "bloques": plan.n_blocks,
             "bytes": bytes_needed(plan, worker_count(loaded)),
             "ignored": list(loaded.ignored),
+            "next_start": [] if adopt else next_start(loaded, plan, folder),
         }
     except ConfigError as error:
         faults = [{"path": f.path, "found": f.found, "allowed": f.allowed} for f in error.faults]
@@ -203,6 +208,8 @@ def check(
         )
         for key in found["ignored"]:
             print(f"  {key}: has no effect here")
+        for text in found["next_start"]:
+            print(f"  the next start: {text}")
     raise typer.Exit(2 if faults else 0)
 
 

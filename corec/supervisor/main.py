@@ -115,6 +115,7 @@ class Supervisor:
         world = find_world(
             self.config, plan, self.folder, adopting=adopting, fresh=self.wishes.fresh,
             growing="scale" not in self.wishes.overrides,  # that is for a trial, not for a life
+            migrating=self.wishes.migrate,
         )  # fmt: skip
         plan = world.plan
         moved = self.wishes.fresh and aside.must_be_moved(self.config, plan, self.folder)

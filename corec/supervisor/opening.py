@@ -27,6 +27,7 @@ from corec.world.checkpoint import (
     set_aside_bad,
 )
 from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
+from corec.world.migrate import migration
 from corec.world.packing import parts_of
 from corec.world.restore import check_parts
 from corec.world.settings import Entries, effective, entries_in, read_in
@@ -92,7 +93,7 @@ def fitting_checkpoint(config: Config, plan: Plan, *, growing: bool = True) -> C
     misfits: list[Checkpoint] = []
     chosen = None
     for one in found:
-        if differences(one.head, _wanted(config, plan, one.head), growing=growing):
+        if differences(one.head, _wanted(config, plan, one.head), growing=growing, migrating=True):
             misfits.append(one)
             continue
         whole = look(one.path, check_parts)
@@ -104,7 +105,7 @@ def fitting_checkpoint(config: Config, plan: Plan, *, growing: bool = True) -> C
     if chosen is None and misfits:
         what = f"checkpoint {misfits[0].path}"
         wanted = _wanted(config, plan, misfits[0].head)
-        differs = differences(misfits[0].head, wanted, growing=growing)
+        differs = differences(misfits[0].head, wanted, growing=growing, migrating=True)
         raise StartFailed(EXIT_CONFIG, _misfit(differs, what))
     if chosen is None and refused:
         raise StartFailed(EXIT_CONFIG, f"{refused[0].why}; --fresh begins a new world")
@@ -147,9 +148,11 @@ class World(NamedTuple):
 
 
 def find_world(
-    config: Config, plan: Plan, folder: Path, *, adopting: bool, fresh: bool, growing: bool
-) -> World:
-    """``plan``: that of a new world of ``config``; ``growing``: one that is there may have less.
+    config: Config, plan: Plan, folder: Path, *, adopting: bool, fresh: bool, growing: bool,
+    migrating: bool = False,
+) -> World:  # fmt: skip
+    """``plan``: that of a new world of ``config``; ``growing``: one that is there may have less;
+    ``migrating``: values of fields that are gone may go.
 
     Raises:
         StartFailed: see ``fitting_checkpoint``. ConfigError: what it would grow by is impossible.
@@ -166,8 +169,35 @@ def find_world(
         config, _ = effective(config, entries_in(checkpoint.head))
         there = make_plan(config, parts=parts_of(checkpoint.head["swarms"]), grow=False)
     grown = larger(config, there)
+    if checkpoint is not None:
+        changes = migration(checkpoint.head, shape(there, config.seed))
+        if not migrating and any(change.loses for change in changes):
+            told = "; ".join(change.text for change in changes if change.loses)
+            raise StartFailed(
+                EXIT_CONFIG, f"values of checkpoint {checkpoint.path} would be lost: {told}; "
+                "--migrate starts without them, --fresh begins a new world",
+            )  # fmt: skip
+        for change in changes:
+            log.warning("the world's fields change", what=change.text)
     compile_processors(grown or there)
     return World(there, grown, checkpoint)
+
+
+def next_start(config: Config, plan: Plan, folder: Path) -> list[str]:
+    """What the next start would change of the world that is there, a line each; nothing when it
+    would find none, or refuse it."""
+    if segments.adoptable(folder):
+        return []
+    found, _ = survey(config.state_path / config.instance_id, read_head)
+    for one in found:
+        wanted = _wanted(config, plan, one.head)
+        if differences(one.head, wanted, growing=True, migrating=True):
+            continue
+        changes = migration(one.head, wanted)
+        return [
+            change.text + (" (it takes --migrate)" if change.loses else "") for change in changes
+        ] + [f"{text}: it grows" for text in differences(one.head, wanted, migrating=True)]
+    return []
 
 
 def set_in_memory(folder: Path) -> Entries:

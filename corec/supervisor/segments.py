@@ -26,6 +26,8 @@ from corec.world import counts, settings
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
+from corec.world.migrate import load_migrated
+from corec.world.packing import columns_in, shape_of
 from corec.world.restore import load_checkpoint
 from corec.world.shape import WORLD_FILE, WORLD_KIND, world_layout_hash, write_shape
 from corec.world.tables import Tables, make_tables
@@ -153,7 +155,11 @@ def create(
     )
     tables = make_tables(plan, world.payload)
     if checkpoint:
-        load_checkpoint(checkpoint, plan, world.payload, progress)
+        if columns_in(checkpoint.head["swarms"]) == columns_in(shape_of(plan)):
+            load_checkpoint(checkpoint, plan, world.payload, progress)
+        else:
+            create_world(plan, world.payload, tables, config.seed, progress)
+            load_migrated(checkpoint, plan, tables, world.payload)
         show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
         progress(plan.entidades, plan.entidades)
     else:

@@ -27,6 +27,8 @@ class Wishes:
     overrides: dict[str, object] = field(default_factory=dict)
     take_over: bool = False
     """Take the servers from another live instance of this instance_id."""
+    migrate: bool = False
+    """Start without the values of fields that are gone."""
 
 
 def worker_count(config: Config) -> int:

@@ -116,13 +116,25 @@ class BlockView:
         """u8[n]: failed runs since the last good one, L.NO_RUN before the first run."""
         return self.column("racha")
 
-    def history(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(f32[n, length] oldest first and padded with 0 in front, int64[n] how many are held)."""
+    @property
+    def log(self) -> NDArray[Any]:
+        """LOG_DTYPE[log_cap]: the messages since the last row come first."""
+        start = self._start + int(self._place["log"])
+        size = int(self._place["log_cap"]) * L.LOG_DTYPE.itemsize
+        return self._bytes[start : start + size].view(L.LOG_DTYPE)
+
+    def ring(self, name: str) -> NDArray[np.float32]:
+        """f32[n, slots]: a history as it lies there."""
         processor, cap = self.swarm.processor, self.swarm.cap
         ring = next(r for r in processor.history if r.name == name)
         start = self._start + int(self._place["hist"]) + processor.history_offsets(cap)[name]
         table = self._bytes[start : start + self.n * ring.slots * 4].view("f4")
-        rows = table.reshape(self.n, ring.slots)
+        return table.reshape(self.n, ring.slots)
+
+    def history(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(f32[n, length] oldest first and padded with 0 in front, int64[n] how many are held)."""
+        ring = next(r for r in self.swarm.processor.history if r.name == name)
+        rows = self.ring(name)
         values = np.empty((self.n, ring.length), np.float32)
         held = np.empty(self.n, np.int64)
         gather_windows(rows, self.column(ring.count_field), values, held)

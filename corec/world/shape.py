@@ -54,13 +54,16 @@ def read_shape(folder: Path) -> Shape | None:
     return found if isinstance(found, dict) and isinstance(found.get("swarms"), list) else None
 
 
-def differences(found: Shape, wanted: Shape, *, growing: bool = False) -> list[str]:
+def differences(
+    found: Shape, wanted: Shape, *, growing: bool = False, migrating: bool = False
+) -> list[str]:
     """What of a world is not as the configuration wants it, in the configuration's words.
 
     ``growing``: a bloque may have more entities, and there may be more bloques behind the last.
+    ``migrating``: a processor of the same name may have other fields (``corec.world.migrate``).
     """
     told = _unequal("", {"seed": found.get("seed")}, {"seed": wanted["seed"]})
-    before, after = _whole(found["swarms"]), _whole(wanted["swarms"])
+    before, after = whole_swarms(found["swarms"]), whole_swarms(wanted["swarms"])
     if len(before) > len(after) or (len(before) != len(after) and not growing):
         names = [", ".join(str(one.get("id")) for one in swarms) for swarms in (before, after)]
         found_text = f"found {len(before)} ({names[0]})"
@@ -72,6 +75,8 @@ def differences(found: Shape, wanted: Shape, *, growing: bool = False) -> list[s
             _may_grow(old, new, was, now)
         told += _unequal(f"{path}.", was, now)
         name = new["procesador"]
+        if migrating and (old.get("procesador"), old.get("kind")) == (name, new["kind"]):
+            continue
         for kind, word in (("state", "state field"), ("history", "history")):
             was, now = dict(old.get(kind, [])), dict(new[kind])
             told += _unequal(f"{path}: {word} of {name}: ", was, now)
@@ -83,7 +88,7 @@ def differences(found: Shape, wanted: Shape, *, growing: bool = False) -> list[s
     return told[:DIFFERENCES_MAX] + ([f"and {more} more"] if more > 0 else [])
 
 
-def _whole(swarms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def whole_swarms(swarms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One for each bloque: all its parts together, in the columns of the first."""
     found: dict[Any, dict[str, Any]] = {}
     for one in swarms:

@@ -1,0 +1,117 @@
+"""A checkpoint whose processors have other fields by now: what stays, what begins, what goes.
+
+A field that has the same name and type keeps its values, and so does a history of the same length,
+a gene of the same name. A new one begins as in a new entity: at its default, or what ``init`` sets.
+One that is gone, or has another type, loses its values: who starts the world has to say that this
+is meant (``--migrate``). All else of an entity and of a block goes on: valor, activo, failures,
+umbral, fitness, counts, the messages since the last row.
+
+The world is filled before anybody ticks; a kill leaves the checkpoint, and the next start begins
+anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.kernels.whole import settle_edited
+from corec.plan import Plan, Swarm
+from corec.world.checkpoint import Checkpoint
+from corec.world.read import BlockView
+from corec.world.restore import load_to_read
+from corec.world.shape import Shape, whole_swarms
+from corec.world.tables import Tables
+
+_SELECTORS: Final = (
+    L.D_HOT_SEL, L.D_ACTIVO_SEL, L.D_FALLOS_SEL, L.D_MARKS_SEL, L.D_GENES_SEL,
+)  # fmt: skip
+_KINDS: Final = (("state", "state field"), ("history", "history"), ("genes", "gene"))
+
+
+class Change(NamedTuple):
+    """What becomes of one field of a bloque."""
+
+    text: str
+    loses: bool
+
+
+def migration(found: Shape, wanted: Shape) -> list[Change]:
+    """What of the fields of ``found`` is not as in ``wanted``, which it fits otherwise."""
+    changes: list[Change | None] = []
+    pairs = zip(whole_swarms(found["swarms"]), whole_swarms(wanted["swarms"]), strict=False)
+    for index, (old, new) in enumerate(pairs):
+        for kind, word in _KINDS:
+            where = f"bloques[{index}]: {word} of {new['procesador']}: "
+            was, now = _types(kind, old), _types(kind, new)
+            names = [*was, *(name for name in now if name not in was)]
+            changes += [_change(where + name, was.get(name), now.get(name)) for name in names]
+    return [change for change in changes if change is not None]
+
+
+def _types(kind: str, swarm: dict[str, Any]) -> dict[str, str]:
+    found = {str(name): str(what[0]) for name, *what in swarm.get(kind, [])}
+    return dict.fromkeys(found, "gene") if kind == "genes" else found
+
+
+def _change(where: str, was: str | None, now: str | None) -> Change | None:
+    if was == now:
+        return None
+    if was is None:
+        return Change(f"{where} is new ({now}), and begins as in a new entity", False)
+    if now is None:
+        return Change(f"{where} ({was}) goes, and its values with it", True)
+    return Change(f"{where} is {now} and was {was}: its values go", True)
+
+
+def load_migrated(checkpoint: Checkpoint, plan: Plan, tables: Tables, world: NDArray[Any]) -> None:
+    """Write what ``checkpoint`` has into the new world of ``plan`` in ``world`` (u8), made by
+    ``create_world``.
+
+    Raises:
+        CheckpointRefused: damaged.
+    """
+    old, memory = load_to_read(checkpoint, _zeroed)
+    before, words = memory.view(np.uint64), world.view(np.uint64)
+    for index in range(plan.n_blocks):
+        _write(plan, words, BlockView(old, before, index), BlockView(plan, words, index))
+        settle_edited(tables.blocks, tables.swarms, index)
+
+
+def _zeroed(size: int) -> NDArray[np.uint8]:
+    return np.zeros(-(-size // 8), np.uint64).view(np.uint8)[:size]
+
+
+def _write(plan: Plan, words: NDArray[np.uint64], old: BlockView, new: BlockView) -> None:
+    for name in ("valor", "activo", "fallos", "racha", *_same(old.swarm, new.swarm)):
+        new.column(name)[:] = old.column(name)
+    for name in _same_rings(old.swarm, new.swarm):
+        new.ring(name)[:] = old.ring(name)
+    dyn = old.dyn.copy()
+    dyn[list(_SELECTORS)] = 0  # a new world's first copies count
+    kept = min(int(dyn[L.D_LOG_N]), len(new.log))
+    new.log[:kept] = old.log[:kept]
+    dyn[L.D_LOG_OMITTED] += dyn[L.D_LOG_N] - np.uint64(kept)
+    dyn[L.D_LOG_N] = kept
+    start = int(plan.blocks["offset"][new.index])
+    place = (start + L.OFF_DYN[0]) // 8
+    words[place : place + L.DYN_WORDS] = dyn
+    words[(start + L.OFF_COMMIT) // 8] = old.tick << 16
+
+
+def _same_rings(old: Swarm, new: Swarm) -> list[str]:
+    lengths = {ring.name: ring.length for ring in old.processor.history}
+    return [r.name for r in new.processor.history if lengths.get(r.name) == r.length]
+
+
+def _same(old: Swarm, new: Swarm) -> list[str]:
+    """The columns that both have: state fields, counts of histories, genes."""
+    types = dict(old.processor.columns)
+    fields = [name for name, dtype in new.processor.columns if types.get(name) == dtype]
+    rings = set(_same_rings(old, new))
+    counts = [ring.count_field for ring in new.processor.history if ring.name in rings]
+    genes = {gene.name for gene in old.processor.genes}
+    return [*fields, *counts, *(g.name for g in new.processor.genes if g.name in genes)]
