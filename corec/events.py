@@ -14,10 +14,16 @@ from typing import Any, Final
 import orjson
 
 REPAIR: Final = "repair"
+GENERATION: Final = "generation"
+LINEAGE: Final = "lineage"
 ROWS_LOST: Final = "filas_perdidas"
 
 KINDS: Final[Mapping[str, str]] = {
     REPAIR: "a failed entity was repaired: `how` it was, `donor` (its own id: reset)",
+    GENERATION: "a block evolved after this tick: `generacion`, `mejor`, `media`, `peor`, "
+    "`diversidad`, `activas`, `hijos`, `mejor_id` with its `genes`; the view `generaciones`",
+    LINEAGE: "a child of an evolution: `madre`, `padre` (null: one parent), `how`, `generacion`, "
+    "`genes`; the view `linaje`",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or the configuration's `schedule` (`by`): `path`, `value`,"

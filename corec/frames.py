@@ -15,6 +15,13 @@ Plain functions, for compiled code as well (``shm.jit.shared``); all numbers are
                          payload: ROW, or only its first field (the time of the tick, ns since 1970)
                          when there is no row; REPAIR[b]; LOG_DTYPE[entries]
 
+    KIND_GENERATION_FRAME  a = block  b = LINEAGE records  c = row_word(step, 0)
+                         payload: GENERATION; the genes of the best, float32; then of each record
+                         LINEAGE and its genes; genes in whole words of 8 bytes
+
+A frame of a generation is published in tick T and speaks of tick T − 1, behind all of whose rows it
+comes: its key is (T − 1, PHASE_BLOCK + block, step).
+
 ``step`` counts the steps of one block in one tick (see ``kernels.block``); a consumer drops a frame
 whose (tick, block, step) is not greater than that of the frame before it. A step takes one reading
 at least, so a tick has fewer steps than an inbox lane has readings: 31 bits hold them all.
@@ -31,6 +38,8 @@ from numpy.typing import NDArray
 from corec import layout as L
 from shm.jit import shared
 
+PHASE_BLOCK: Final = 1 << 24
+"""Above the number of any block."""
 STEP_MAX: Final = (1 << 31) - 1
 TIME_BYTES: Final = 8
 _CANAL_BITS: Final = 8
@@ -41,6 +50,8 @@ _MESSAGE_BYTES: Final = L.MESSAGE.itemsize
 _ROW_BYTES: Final = L.ROW.itemsize
 _REPAIR_BYTES: Final = L.REPAIR.itemsize
 _LOG_BYTES: Final = L.LOG_DTYPE.itemsize
+_GENERATION_BYTES: Final = L.GENERATION.itemsize
+_LINEAGE_BYTES: Final = L.LINEAGE.itemsize
 
 assert 1 << _CANAL_BITS == L.CANALES
 assert L.LOG_CAP_MAX <= _ENTRIES_MASK
@@ -156,3 +167,15 @@ class Rows(NamedTuple):
     row: NDArray[Any] | None  # ROW[1]
     repairs: NDArray[Any]  # REPAIR[]
     log: NDArray[Any]  # LOG_DTYPE[]
+
+
+@shared
+def genes_bytes(genes: int) -> int:
+    """Bytes that so many genes take in a frame of a generation."""
+    return (4 * genes + 7) & -8
+
+
+@shared
+def generation_bytes(genes: int, records: int) -> int:
+    """Bytes of the payload of a frame of a generation."""
+    return _GENERATION_BYTES + genes_bytes(genes) + records * (_LINEAGE_BYTES + genes_bytes(genes))

@@ -36,6 +36,8 @@ from typing import Final
 
 import numpy as np
 
+from corec.generation_layout import GENERATION as GENERATION
+from corec.generation_layout import LINEAGE as LINEAGE
 from shm.layout import align_up, layout_hash
 
 LAYOUT_VERSION: Final = 3
@@ -143,6 +145,7 @@ KIND_PADDING: Final = 0
 KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[], alert fields
 KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
+KIND_GENERATION_FRAME: Final = 5  # GENERATION, genes of the best, LINEAGE[] with genes
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
 
 ROW_HAS_ROW: Final = 1
@@ -314,10 +317,7 @@ B_UNREAD_LOST: Final = 9  # input entries that went away unread
 # counters of the tasks: alerts raised (this world) and not cleared; since this process began, tasks
 # done, tried again, failed for good; notices taken and not done
 T_RAISED, T_OPEN, T_DONE, T_RETRIED, T_FAILED, T_WAITING = range(6)
-
-PHASE_EVOLUTION: Final = 1
-"""Phases, in the order in which they are done before a tick; ``corec.world.phases``."""
-
+PHASE_EVOLUTION: Final = 1  # bits of C_PHASES, see ``corec.world.phases``
 STATE_STARTING, STATE_RUNNING, STATE_PAUSED, STATE_DEGRADED, STATE_DRAINING = range(5)
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 
@@ -378,7 +378,7 @@ def _table(*prefixes: str) -> str:
     return f"{LAYOUT_VERSION} {sorted(found.items())}"
 
 
-_FRAMES: Final = (MESSAGE, ROW, REPAIR, LOG_DTYPE, READINGS_HEAD, READING)
+_FRAMES: Final = (MESSAGE, ROW, GENERATION, LINEAGE, REPAIR, LOG_DTYPE, READINGS_HEAD, READING)
 _CONTROL: Final = _table('C_', 'S_', 'SLOT', 'P_', 'B_', 'T_')
 CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {_CONTROL}")
 LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {_table('KIND_')} {[t.descr for t in _FRAMES]}")

@@ -164,7 +164,7 @@ class Block:
         ticker.targs[K.T_TICK] = tick
         ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
         ticker.fargs[K.F_CARGA] = self.carga
-        ticker.do_phases()
+        ticker.do_phases(self.rows, lambda: self.rows.release(self.rows.head))
         values = np.array([self.processor.reading(r[1]) for r in given], np.float32)
         ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
         while ticker.run(0, self.out, self.rows) != 1:
@@ -192,7 +192,7 @@ class Block:
     def row_frames(self) -> list[Rows]:
         """The frames for the persister published since the last call."""
         found = []
-        for f in self.rows.frames():
+        for f in (one for one in self.rows.frames() if one.kind == L.KIND_ROW_FRAME):
             data, has_row = bytes(f.payload), f.flags & L.ROW_HAS_ROW
             row = np.frombuffer(data, L.ROW, 1) if has_row else None
             unix_ns = int.from_bytes(data[:TIME_BYTES], "little")

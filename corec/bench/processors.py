@@ -32,3 +32,15 @@ def keeper(me: Any, value: Any) -> Any:
         for k in range(4):
             me.values.push(me.random() + k)
     return 0.0
+
+
+@micro(
+    genes={f"g{k}": (-5.0, 5.0, 0.3) for k in range(10)}, state={"score": "f4"}, fitness="score"
+)
+def sphere(me: Any) -> Any:
+    """Ten genes; the nearer to 0 the better."""
+    me.score = -(
+        me.g0 * me.g0 + me.g1 * me.g1 + me.g2 * me.g2 + me.g3 * me.g3 + me.g4 * me.g4
+        + me.g5 * me.g5 + me.g6 * me.g6 + me.g7 * me.g7 + me.g8 * me.g8 + me.g9 * me.g9
+    )  # fmt: skip
+    return 0.0

@@ -95,7 +95,7 @@ class BenchWorld:
         ticker = self.ticker
         ticker.targs[K.T_TICK] = self.tick_number
         ticker.targs[K.T_UNIX_NS] = time.time_ns()
-        ticker.do_phases()
+        ticker.do_phases(self.rows, lambda: self.rows.release(self.rows.head))
         at, end = 0, self.plan.n_blocks
         while at < end:
             stopped = ticker.run(at, self.out, self.rows)

@@ -130,6 +130,24 @@ class Evolucion(Section):
         "inicial",
     )
 
+    generaciones: int = key(
+        f"an integer from 0 to {_EVERY_MAX}",
+        "Of the first generation of each block and of every so many a row of figures is written;"
+        " 0: of none.",
+        1,
+        strict=True,
+        ge=0,
+        le=_EVERY_MAX,
+    )
+    linaje: float = key(
+        "a number from 0 to 1",
+        "Share of the children, drawn by chance, whose mother, father and genes are written.",
+        0.0,
+        strict=True,
+        ge=0.0,
+        le=1.0,
+    )
+
     @property
     def size(self) -> int | float:
         """``tamano`` as it holds: 2 in a tournament, a half of the best, 0 of a wheel."""

@@ -39,6 +39,7 @@ from corec.control.discover import (
     read_instance,
     signal_supervisor,
 )
+from corec.control.evolving import evolution
 from corec.control.fallback import MemoryUnreadable, status_of
 from corec.control.outcome import await_change, last_change
 from corec.control.patient import ask_again
@@ -343,6 +344,9 @@ def errors(
     """Show what processors raised: each kind with its line, its entity, its tick, how often."""
     with explained():
         output(ask(find_instance(instance, config), "errors"), as_json, show.errors)
+
+
+app.command()(evolution)
 
 
 @app.command()

@@ -169,6 +169,14 @@ def tasks(data: Mapping[str, Any]) -> RenderableType:
     return Group(listed, Text(), failed)
 
 
+def evolution(data: Mapping[str, Any]) -> RenderableType:
+    """How swarms with genes evolve."""
+    if not data["swarms"]:
+        return Text("no swarm has genes")
+    names = ("mejor", "media", "peor", "diversidad", "hijos", "cada")
+    return rows(data["swarms"], {"id": "swarm", "generacion": "generation"} | {n: n for n in names})
+
+
 def processes(data: list[dict[str, Any]]) -> Table:
     """The processes of one instance."""
     return rows(

@@ -106,4 +106,15 @@ METRICS: dict[str, Described] = {
     ),
     "corec_swarm_fitness": Described("gauge", ("swarm",), "Mean fitness of a swarm's blocks."),
     "corec_swarm_umbral": Described("gauge", ("swarm",), "Mean umbral of a swarm's blocks."),
+    "corec_evolution_generation": Described(
+        "gauge", ("swarm",), "Evolutions of a swarm with genes since tick 0."
+    ),
+    "corec_evolution_best": Described("gauge", ("swarm",), "Best fitness before the last one."),
+    "corec_evolution_mean": Described("gauge", ("swarm",), "Mean fitness before the last one."),
+    "corec_evolution_diversity": Described(
+        "gauge", ("swarm",), "Mean deviation of the genes before it, as a share of their range."
+    ),
+    "corec_evolution_children_total": Described(
+        "counter", ("swarm",), "Children and migrants since tick 0."
+    ),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -71,6 +71,12 @@ _BY_WORKER = (
 )
 
 Sample = tuple[tuple[str, ...], float]
+
+
+_EVOLUTION: Final = (
+    ("corec_evolution_best", "mejor"), ("corec_evolution_mean", "media"),
+    ("corec_evolution_diversity", "diversidad"), ("corec_evolution_children_total", "hijos"),
+)  # fmt: skip
 
 
 class InstanceCollector(Collector):
@@ -145,6 +151,11 @@ class InstanceCollector(Collector):
         for swarm in totals.get("swarms", []):
             found["corec_swarm_fitness"].append(((swarm["id"],), swarm["fitness"]))
             found["corec_swarm_umbral"].append(((swarm["id"],), swarm["umbral"]))
+        for one in totals.get("evolution", []):
+            found["corec_evolution_generation"].append(((one["id"],), one["generacion"]))
+            for name, key in _EVOLUTION:
+                if one[key] is not None:
+                    found[name].append(((one["id"],), one[key]))
 
     def _lanes(self, found: dict[str, list[Sample]]) -> None:
         rt = self.rt

@@ -11,6 +11,7 @@ Order of the stores of one block, and what a SIGKILL leaves after each:
     other copy of the genes       not named by any committed word: the redo writes it again
     [K evolution.genes_written]
     other hot copy, racha, marks  likewise
+    frame in the rows lane        ``generations``
     public columns of T − 1       read by nobody before all have done the phase; the redo writes
                                   the same bytes again
     other copy of dynamic words   [K block.before_commit] not named yet
@@ -50,6 +51,7 @@ from corec.kernels.block_words import (
     own_cold,
 )
 from corec.kernels.failures import keep_marks, racha_of
+from corec.kernels.generations import tell
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from shm.compiled_killpoint import process_kill_point
@@ -65,11 +67,15 @@ def find_parents(row, rule, work, pos, home, hot, at, hots, places):
     who = u4_at(work[E.A_WHO], 1)
     cap = row[K.W_CAP]
     genes, hot_of = i8_at(work[E.A_GENES], 1), i8_at(work[E.A_HOT], 1)
-    for k in range(pos.shape[0]):
-        one = int64(who[pos[k]])
-        if home != 0:
-            at[k], hots[k], places[k] = home + 4 * one, hot, one
-        else:
+    if home != 0:
+        for k in range(pos.shape[0]):
+            at[k] = home + 4 * int64(who[pos[k]])
+        if rule[E.E_INHERITS] != 0:
+            for k in range(pos.shape[0]):
+                hots[k], places[k] = hot, int64(who[pos[k]])
+    else:
+        for k in range(pos.shape[0]):
+            one = int64(who[pos[k]])
             number = one // cap
             place = one - number * cap
             at[k], hots[k], places[k] = genes[number] + 4 * place, hot_of[number], place
@@ -77,7 +83,8 @@ def find_parents(row, rule, work, pos, home, hot, at, hots, places):
 
 @njit
 def breed(block, row, rule, after, seed, m, standing_, work, first, count, home, hot, new):
-    """Genes of the children that stand from ``first`` to ``count`` in the list of kids."""
+    """Genes of the children that stand from ``first`` to ``count`` in the list of kids; how many
+    words their parents took."""
     _, size, total = standing_
     cap, genes = work[E.A_STRIDE], row[K.W_GENES]
     kids = u4_at(work[E.A_KIDS], cap)[first:count]
@@ -103,7 +110,9 @@ def breed(block, row, rule, after, seed, m, standing_, work, first, count, home,
     V.cross(at, father_at, kids, number, genes, table, gap, new, gap, words, cap, 2 * each,
             (rule[E.E_CRUCE], rule[E.E_CROSSES_BELOW]))  # fmt: skip
     V.mutate(kids, number, block[K.B_FIRST], after, seed, genes, table, new, gap, words, cap,
-             2 * each, rule[E.E_MUTATES_BELOW], u4_at(work[E.A_LIST], cap))  # fmt: skip
+             2 * each, rule[E.E_MUTATES_BELOW], u4_at(work[E.A_LIST], cap),
+             u1_at(work[E.A_MARKS], cap), f4_at(work[E.A_FITNESS], cap))  # fmt: skip
+    return 2 * each
 
 
 @njit
@@ -154,16 +163,18 @@ def unrun(row, dyn, cold, role, n):
 
 
 @njit
-def evolve_block(blocks, swarms, rule, b, mark, tick, seed, m, standing_, home_at, work):
-    """One block, whose words before the phase are at ``home_at`` and which has not done it."""
+def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, work, rows):
+    """One block, whose words before the phase are at ``home_at`` and which has not done it; false:
+    its frame finds no room, and nothing is committed."""
     block, row = blocks[b], swarms[blocks[b, K.B_SWARM]]
+    tick, seed = targs[K.T_TICK], targs[K.T_SEED]
     n, after, base = block[K.B_N], tick - 1, block[K.B_BASE]
     copy_memory(work[E.A_DYN], home_at, 8 * L.DYN_WORDS)
     dyn = u8_at(work[E.A_DYN], L.DYN_WORDS)
     word = u8_at(base, L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
     step = int64(dyn[L.D_STEP])
     begin_tick(dyn, tick)
-    islands.figures(block, row, rule, home_at, dyn, f4_at(work[E.A_FITNESS], n))
+    best, active = islands.figures(block, row, rule, home_at, dyn, f4_at(work[E.A_FITNESS], n))
     role = u1_at(work[E.A_ROLE], n)
     for i in range(n):
         role[i] = 0
@@ -188,19 +199,22 @@ def evolve_block(blocks, swarms, rule, b, mark, tick, seed, m, standing_, home_a
             kids[count] = uint32(i)
             count += 1
     cold = block[K.B_HOT] + row[K.W_COLD]
+    sel, chosen = int64(dyn[L.D_HOT_SEL]), int64(dyn[L.D_GENES_SEL])
+    pair = block[K.B_HOT] + row[K.W_GENES_OFF]
+    genes = pair + chosen * row[K.W_GENES_BYTES]
+    new_genes = pair + (1 - chosen) * row[K.W_GENES_BYTES]
+    crossed_at = 0
     if count > 0:
-        sel, chosen = int64(dyn[L.D_HOT_SEL]), int64(dyn[L.D_GENES_SEL])
-        pair = block[K.B_HOT] + row[K.W_GENES_OFF]
-        genes = pair + chosen * row[K.W_GENES_BYTES]
-        new_genes = pair + (1 - chosen) * row[K.W_GENES_BYTES]
         copy_memory(new_genes, genes, row[K.W_GENES_BYTES])
         hot = block[K.B_HOT] + sel * row[K.W_COPY_BYTES]
         new = block[K.B_HOT] + (1 - sel) * row[K.W_COPY_BYTES]
         if migrants > 0:
             bring(row, migrants, work, new_genes)
         if count > migrants:
-            breed(block, row, rule, after, seed, m, standing_, work, migrants, count,
-                  0 if whole else genes, hot, new_genes)  # fmt: skip
+            crossed_at = breed(
+                block, row, rule, after, seed, m, standing_, work, migrants, count,
+                0 if whole else genes, hot, new_genes,
+            )  # fmt: skip
         process_kill_point(K_GENES_WRITTEN)
         copy_memory(new, hot, row[K.W_COPY_BYTES])
         new_state(block, row, rule, after, seed, role, count, work, new, new_genes)
@@ -209,6 +223,9 @@ def evolve_block(blocks, swarms, rule, b, mark, tick, seed, m, standing_, home_a
         add(dyn, L.D_REBORN, count)
     dyn[L.D_GENERATION] = uint64(generation)
     dyn[L.D_PHASE] = uint64(mark)
+    if not tell(rows, block, row, rule, dyn, step + 1, targs, best, active, genes, new_genes, count,
+                migrants, crossed_at, work):  # fmt: skip
+        return False
     if row[K.W_KIND] == L.KIND_CELU:
         marks = u1_at(work[E.A_MARKS], n)
         for i in range(n):
@@ -219,6 +236,7 @@ def evolve_block(blocks, swarms, rule, b, mark, tick, seed, m, standing_, home_a
     if row[K.W_PUBLIC_FIELDS] > 0:
         show(block, row, dyn, after)
     commit(base, int64(word & uint64(1)), step + 1, after, dyn)
+    return True
 
 
 @njit
@@ -232,16 +250,20 @@ def bring(row, migrants, work, new):
 
 
 @njit(
-    types.void(
+    types.int64(
         types.int64[:, ::1], types.int64[:, ::1], types.int64[:, ::1], types.int64, types.int64,
-        types.int64[::1], types.int64[::1], types.int64,
+        types.int64[::1], types.int64[::1], types.int64, types.uint64[::1], types.uint8[::1],
     ),
     cache=True, nogil=True, error_model="numpy",
 )  # fmt: skip
-def evolve_range(blocks, swarms, rules, lo, hi, targs, work, number):
+def evolve_range(
+    blocks, swarms, rules, lo, hi, targs, work, number, rows_ctl, rows_data
+):  # fmt: skip
     """The phase ``number`` before the tick of ``targs``, of the blocks ``lo … hi−1``: of those
-    whose swarm evolves then. Blocks that have done it stay as they are."""
-    tick, seed = targs[K.T_TICK], targs[K.T_SEED]
+    whose swarm evolves then. Blocks that have done it stay as they are. Returns the block to go on
+    with: ``hi`` when all have done it, else one whose frame finds no room in the lane."""
+    tick = targs[K.T_TICK]
+    rows = (rows_ctl, rows_data)
     mark = tick << 8 | number
     gathered, m = int64(-1), 0
     standing_ = (islands.MOST, int64(0), 0.0)
@@ -270,4 +292,6 @@ def evolve_range(blocks, swarms, rules, lo, hi, targs, work, number):
                 spare, fittest = u8_at(work[E.A_SPARE], most), u4_at(work[E.A_FITTEST], most)
                 upto = f8_at(work[E.A_UPTO], most)
                 standing_ = islands.standing(rule, m, island, rank, spare, fittest, upto)
-        evolve_block(blocks, swarms, rule, b, mark, tick, seed, m, standing_, at, work)
+        if not evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, at, work, rows):
+            return b
+    return hi

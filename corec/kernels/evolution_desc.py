@@ -26,7 +26,9 @@ E_FITNESS_OFF: Final = 14  # offset in a hot copy
 E_FITNESS_CODE: Final = 15  # type: place in ``V.FITNESS_CODES``
 E_FIRST_BLOCK: Final = 16
 E_BLOCKS: Final = 17
-E_COLUMNS: Final = 18
+E_TOLD: Final = 18  # a row of every so many generations; 0: of none
+E_LISTED_BELOW: Final = 19  # ⌈share of the children that are listed · 2³²⌉
+E_COLUMNS: Final = 20
 
 RING: Final = 0
 FULL: Final = 1
@@ -61,4 +63,5 @@ A_LIST: Final = 24  # u4[cap]
 A_DYN: Final = 25
 A_MARKS: Final = 26  # u1[cap]
 A_STRIDE: Final = 27  # cap itself: of the largest block
-A_COLUMNS: Final = 28
+A_MIGRANT_ID: Final = 28  # u4[cap]
+A_COLUMNS: Final = 29

@@ -11,9 +11,19 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import float32, float64, int64, njit, uint32, uint64
+from numba import float32, float64, int64, njit, uint8, uint32, uint64
 
-from corec.kernels.address import f4_at, f8_at, i8_at, load_f4, store_f4, u1_at, u4_at
+from corec.kernels.address import (
+    f4_at,
+    f8_at,
+    i8_at,
+    load_f4,
+    store_f4,
+    trailing_zeros,
+    u1_at,
+    u4_at,
+    u8_at,
+)
 from corec.kernels.draws import normal_of
 from corec.kernels.genes import four_words, uniform_of
 from corec.layout import column_bytes
@@ -207,25 +217,55 @@ def cross(
 
 
 @njit
+def decided(decides, count, below, kids, marks, listed):
+    """The kids whose word is below ``below`` into ``listed``; how many. ``marks`` u1[count]: most
+    eights hold none or one, and those that do are found without looking at each."""
+    last = uint32(below - 1)
+    for k in range(count):
+        marks[k] = uint8(decides[k] <= last)
+    found = 0
+    eights = count >> 3
+    words = u8_at(marks.ctypes.data, eights)
+    for w in range(eights):
+        eight = words[w]
+        while eight != uint64(0):
+            listed[found] = kids[(w << 3) + (trailing_zeros(eight) >> 3)]
+            found += 1
+            eight &= eight - uint64(1)
+    for k in range(eights << 3, count):
+        if marks[k] != 0:
+            listed[found] = kids[k]
+            found += 1
+    return found
+
+
+@njit
+def normals(listed, count, first_id, group, after, seed, out):
+    """A normal number for each of ``listed``; a loop of its own becomes vectors."""
+    for m in range(count):
+        drawn = four_words(first_id + int64(listed[m]), group, after, seed)
+        out[m] = normal_of(uint32(drawn[0]), uint32(drawn[1]))
+
+
+@njit
 def mutate(
     kids, count, first_id, after, seed, genes, table, new, new_gap, words, stride, at_word,
-    below, listed,
+    below, listed, marks, z,
 ):  # fmt: skip
-    """Normal numbers onto the genes that a word below ``below`` says; ``listed`` u4[count]."""
+    """Normal numbers onto the genes that a word below ``below`` says; ``listed``, ``marks`` and
+    ``z`` (f4) have room for ``count``."""
+    if below == 0:
+        return
     base = words.ctypes.data + 4 * at_word * stride
     for j in range(genes):
-        decides = u4_at(base + 4 * (2 + j) * stride, count)
         column = new + j * new_gap
         low, high, sigma = table[3 * j], table[3 * j + 1], table[3 * j + 2]
-        found = 0
-        for k in range(count):
-            listed[found] = kids[k]
-            found += int64(uint64(decides[k]) < uint64(below))
+        decides = u4_at(base + 4 * (2 + j) * stride, count)
+        found = decided(decides, count, below, kids, marks, listed)
+        normals(listed, found, first_id, NORMAL_GROUP + j, after, seed, z)
         for m in range(found):
             i = int64(listed[m])
-            drawn = four_words(first_id + i, NORMAL_GROUP + j, after, seed)
-            z = normal_of(uint32(drawn[0]), uint32(drawn[1]))
-            x = load_f4(column + 4 * i) + sigma * z
+            x = load_f4(column + 4 * i) + sigma * z[m]
             store_f4(column + 4 * i, min(max(x, low), high))
 
 

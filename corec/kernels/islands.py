@@ -55,6 +55,14 @@ def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
     dyn = u8_at(at, L.DYN_WORDS)
     hot = block[K.B_HOT] + int64(dyn[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
     V.fitness_into(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
+    if int64(dyn[L.D_ACTIVAS]) == n:  # without a branch it becomes vectors
+        for i in range(n):
+            island[m + i] = fitness[i]
+            key[m + i] = V.key_of(fitness[i])
+        for i in range(n):
+            rank[m + i] = uint64(key[m + i]) << uint64(32) | (_LOW - uint64(m + i))
+            who[m + i] = uint32(shift + i)
+        return m + n
     active = active_of(block, row, dyn)
     for i in range(n):
         if active[i] != 0:
@@ -67,22 +75,36 @@ def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
 
 
 @njit
+def first_with(fitness, active, key):
+    """The first active one whose fitness sorts as ``key``."""
+    i = 0
+    while active[i] == 0 or V.key_of(fitness[i]) != key:
+        i += 1
+    return i
+
+
+@njit
 def figures(block, row, rule, at, dyn, fitness):
-    """Best, mean, worst and diversity of a block before the phase, into ``dyn``."""
+    """Best, mean, worst and diversity of a block before the phase, into ``dyn``; who is the best,
+    −1 without any finite fitness, and how many are active."""
     n, before = block[K.B_N], u8_at(at, L.DYN_WORDS)
     hot = block[K.B_HOT] + int64(before[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
     V.fitness_into(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
     active = active_of(block, row, before)
-    best, worst, m = float32(-np.inf), float32(np.inf), 0
+    m = int64(before[L.D_ACTIVAS])
+    best, worst = uint32(0), uint32(0xFFFFFFFF)  # as integers: that becomes vectors
     for i in range(n):
         x = fitness[i]
-        if active[i] != 0:
-            m += 1
-            if (x - x) == float32(0.0):
-                best, worst = max(best, x), min(worst, x)
+        counts = (active[i] != 0) & ((x - x) == float32(0.0))
+        best = max(best, V.key_of(x) if counts else uint32(0))
+        worst = min(worst, V.key_of(x) if counts else uint32(0xFFFFFFFF))
     some = best >= worst
-    set_f(dyn, L.D_BEST, float64(best) if some else np.nan)
-    set_f(dyn, L.D_WORST, float64(worst) if some else np.nan)
+    who, least = -1, -1
+    if some:
+        who = first_with(fitness, active, best)
+        least = first_with(fitness, active, worst)
+    set_f(dyn, L.D_BEST, float64(fitness[who]) if some else np.nan)
+    set_f(dyn, L.D_WORST, float64(fitness[least]) if some else np.nan)
     set_f(dyn, L.D_MEAN_FITNESS, mean_where(fitness, active) if some else np.nan)
     count = row[K.W_GENES]
     table = f4_at(row[K.W_GENES_TABLE], 3 * count)
@@ -97,6 +119,7 @@ def figures(block, row, rule, at, dyn, fitness):
                 variance = (q - s * s / float64(m)) / float64(m)
                 total += math.sqrt(variance) / (high - low) if variance > 0.0 else 0.0
     set_f(dyn, L.D_DIVERSITY, total / float64(wide) if wide > 0 else 0.0)
+    return who, m
 
 
 @njit
@@ -153,6 +176,7 @@ def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, wor
     key, other_rank = u4_at(work[E.A_OTHER_KEY], cap), u8_at(work[E.A_OTHER_RANK], cap)
     other_who = u4_at(work[E.A_OTHER_WHO], cap)
     kids, from_at = u4_at(work[E.A_KIDS], cap), i8_at(work[E.A_MOTHER_AT], cap)
+    from_id = u4_at(work[E.A_MIGRANT_ID], cap)
     from_hot, from_place = i8_at(work[E.A_MOTHER_HOT], cap), i8_at(work[E.A_MOTHER_PLACE], cap)
     gathered, size, taken, best = int64(-1), 0, 0, MOST
     home, hot, worst, found = int64(0), int64(0), uint64(0), 0
@@ -177,6 +201,7 @@ def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, wor
         role[target] = uint8(MIGRANT)
         kids[found], from_at[found] = uint32(target), home + 4 * place
         from_hot[found], from_place[found] = hot, place
+        from_id[found] = uint32(blocks[rule[E.E_FIRST_BLOCK] + source, K.B_FIRST] + place)
         found += 1
     return found
 

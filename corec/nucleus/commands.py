@@ -30,6 +30,7 @@ from corec.nucleus.lease import Leases
 from corec.nucleus.setting import Setter
 from corec.nucleus.views import Views
 from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.world.evolved import evolution
 from corec.world.inspect import block, entity
 from corec.world.snapshot import Abandoned
 
@@ -118,6 +119,10 @@ class Commands:
         limit = integer(args, "limit", 1, _BLOCKS_PER_ANSWER, 100)
         wanted = range(offset, min(total, offset + limit))
         return {"total": total, "offset": offset, "blocks": [block(self.rt, i) for i in wanted]}
+
+    async def do_evolution(self, args: Mapping[str, Any]) -> Any:
+        only(args)
+        return {"swarms": evolution(self.rt.plan, self.rt.world.words)}
 
     async def do_pause(self, args: Mapping[str, Any]) -> Any:
         only(args)

@@ -17,7 +17,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.persister.bulk import Bulk, Walked, bulk_of
-from corec.persister.gaps import KIND_GAP_FRAME, lost_key, row_key
+from corec.persister.gaps import KEYED, KIND_GAP_FRAME, lost_key, row_key
 from corec.persister.stream import Stream
 from shm.lane import Frame
 
@@ -65,7 +65,7 @@ class Batch:
     @property
     def event_frames(self) -> list[Frame]:
         """The event frames of all lanes, lane by lane, and the gaps: each becomes an event."""
-        kinds = (L.KIND_EVENT_FRAME, KIND_GAP_FRAME)
+        kinds = (L.KIND_EVENT_FRAME, L.KIND_GENERATION_FRAME, KIND_GAP_FRAME)
         return [f for p in self.pieces for f in p.frames if f.kind in kinds]
 
 
@@ -82,13 +82,13 @@ def take(lane: str, frames: Iterable[Frame], mark: Mark) -> Piece:
     duplicates = 0
     for frame in frames:
         position = frame.next_position
-        if frame.kind == L.KIND_ROW_FRAME:
+        if frame.kind in KEYED:
             key = row_key(frame)
             if key <= last:
                 duplicates += 1
                 continue
             last = key
-            rows += frame.flags & L.ROW_HAS_ROW
+            rows += has_row(frame)
         elif frame.kind == KIND_GAP_FRAME:
             last = max(last, lost_key(frame) or last)
         taken.append(frame)
@@ -113,6 +113,8 @@ class There(NamedTuple):
     """(block, tick)."""
     repairs: Counter[tuple[int, int, int]]
     """(block, tick, entity) → how many."""
+    generations: AbstractSet[tuple[str, int]] = frozenset()
+    """(id of the block, tick) of those that are told of."""
 
 
 def without(piece: Piece, there: There, overlap_tick: int) -> Piece:

@@ -33,7 +33,6 @@ from corec.persister.text import (
     write_tuples,
 )
 from corec.plan import Plan
-from shm.lane import Frame
 
 log = get_logger(__name__)
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -252,19 +251,6 @@ def parse_event(payload: bytes | memoryview) -> Event:
         if not 0 <= number < 2**63:
             raise ValueError(f"event: found {number}, expected 0 to 2**63 - 1")
     return event
-
-
-def parse_events(frames: Iterable[Frame]) -> tuple[list[Event], int]:
-    """The events in frames, and how many of them make no sense; those are logged."""
-    events: list[Event] = []
-    bad = 0
-    for frame in frames:
-        try:
-            events.append(parse_event(frame.payload))
-        except (ValueError, KeyError, TypeError, orjson.JSONEncodeError) as error:
-            bad += 1
-            log.error("an event makes no sense and is dropped", error=str(error))
-    return events, bad
 
 
 def _without_nul(value: Any) -> Any:

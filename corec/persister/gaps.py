@@ -12,13 +12,17 @@ from typing import Final
 
 from corec import layout as L
 from corec.events import ROWS_LOST, encode
-from corec.frames import row_step, row_word
+from corec.frames import PHASE_BLOCK, row_step, row_word
 from corec.persister.spool_format import WHY, WHY_CORRUPT, Extent
 from shm.lane import Frame
 
 KIND_GAP_FRAME: Final = 0xFFFF
 """Frame kind of a gap; a = block + 1 and c = row_word of the last lost row (a = 0: unknown),
 flags = 1: damaged."""
+
+
+KEYED: Final = (L.KIND_ROW_FRAME, L.KIND_GENERATION_FRAME)
+"""Frames that may be published twice, told by their key."""
 
 
 def gap_frame(extent: Extent, position: int) -> Frame:
@@ -53,7 +57,9 @@ def gap_frame(extent: Extent, position: int) -> Frame:
 
 
 def row_key(frame: Frame) -> tuple[int, int, int]:
-    """(tick, block, step) of a row frame."""
+    """(tick, block, step) of a row frame, or of one of a generation."""
+    if frame.kind == L.KIND_GENERATION_FRAME:
+        return frame.tick - 1, PHASE_BLOCK + frame.a, row_step(frame.c)
     return frame.tick, frame.a, row_step(frame.c)
 
 
@@ -73,13 +79,16 @@ def count_frames(
     """Rows and events in frames, less duplicates of what is up to ``key``; and the new key."""
     rows = events = 0
     for frame in frames:
-        if frame.kind == L.KIND_ROW_FRAME:
+        if frame.kind in KEYED:
             mine = row_key(frame)
             if mine <= key:
                 continue
             key = mine
-            rows += frame.flags & L.ROW_HAS_ROW
             events += frame.b
+            if frame.kind == L.KIND_ROW_FRAME:
+                rows += frame.flags & L.ROW_HAS_ROW
+            else:
+                events += 1
         elif frame.kind == L.KIND_EVENT_FRAME:
             events += 1
     return rows, events, key

@@ -32,10 +32,11 @@ from corec.log import get_logger
 from corec.persister.ahead import Batches
 from corec.persister.batch import worth_writing
 from corec.persister.bell import rung
-from corec.persister.encode import Encoder, parse_events
+from corec.persister.encode import Encoder
 from corec.persister.faults import Backoff, ForeignSchema, reason_of, text_of
 from corec.persister.gaps import newly_lost
 from corec.persister.generation import Generation
+from corec.persister.generations import parse_frames
 from corec.persister.offsets import ROWS_PREFIX, Fenced, PositionMoved
 from corec.persister.owner import Lease
 from corec.persister.shown import Shown, broker_left
@@ -315,7 +316,7 @@ class Persister:
         async with self.spool.lock:
             batch = self.batches.take(self.sources, writer, waiting)
             self.generation.on_the_way = {p.lane: p.mark.position for p in batch.pieces}
-        events, bad = parse_events(batch.event_frames)
+        events, bad = parse_frames(batch.event_frames, self.rt.plan)
         self.busy_since = time.monotonic()
         written = await writer.write(batch, events)
         kill_point("persist.before_release")

@@ -23,6 +23,7 @@ from psycopg import sql
 from corec.log import get_logger
 from corec.persister import periods
 from corec.persister.faults import ForeignSchema
+from corec.persister.views import ensure_views
 
 log = get_logger("corec.persister")
 Connection = psycopg.AsyncConnection[Any]
@@ -191,7 +192,9 @@ async def ensure_schema(connection: Connection, *, ours: bool = False) -> str:
             if all(name in found for name in BASE):
                 await _add(connection, found)
         found = await _found(connection)
-    return judge_schema(found)
+    schema = judge_schema(found)
+    await ensure_views(connection, schema, LOCK_DDL)
+    return schema
 
 
 def _of(table: str) -> Iterator[str]:

@@ -29,12 +29,12 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from corec import layout as L
-from corec.events import REPAIR
+from corec.events import GENERATION, LINEAGE, REPAIR
 from corec.libpq import shielded
 from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
 from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event
+from corec.persister.gaps import KEYED
 from corec.persister.offsets import LaneNow, PositionMoved, Stored, Takeover, plan_takeover
 from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
@@ -96,6 +96,10 @@ _REPAIRS_THERE: Final = """
     SELECT bloque, tick, entidad, count(*) FROM eventos
      WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = %s
      GROUP BY 1, 2, 3
+"""
+_GENERATIONS_THERE: Final = """
+    SELECT bloque, tick FROM eventos
+     WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = %s
 """
 _REPLACE: Final = """
     INSERT INTO corec_offsets (instance_id, lane, epoch, made, position, tick, block, step, count,
@@ -300,6 +304,7 @@ class Writer:
             if there is not None:
                 pieces = [without(p, there, self._lanes[p.lane].overlap_tick) for p in pieces]
                 bulks = [piece.columns() for piece in pieces]
+                events = [event for event in events if not _told(event, there)]
             repairs = [self._encoder.repairs(bulk) for bulk in bulks]
             written = [*itertools.chain(*repairs), *events]
             rows = sum(len(bulk.rows) for bulk in bulks)
@@ -364,7 +369,7 @@ class Writer:
             frame
             for piece in pieces
             for frame in piece.frames
-            if frame.kind == L.KIND_ROW_FRAME and frame.tick <= self._lanes[piece.lane].overlap_tick
+            if frame.kind in KEYED and frame.tick <= self._lanes[piece.lane].overlap_tick
         ]
         if not suspects:
             return None
@@ -378,7 +383,14 @@ class Writer:
         repairs = {
             (blocks[name], tick, entity): n for name, tick, entity, n in await cursor.fetchall()
         }
-        return There(rows, Counter(repairs))
+        told = (values[0], values[1], values[2] - 1, values[3], GENERATION)
+        cursor = await execute(_GENERATIONS_THERE, told)
+        return There(rows, Counter(repairs), {(name, tick) async for name, tick in cursor})
+
+
+def _told(event: Event, there: There) -> bool:
+    """Whether an event is of a generation that the tables have already."""
+    return event.tipo in (GENERATION, LINEAGE) and (event.bloque, event.tick) in there.generations
 
 
 def hours(unix_ns: npt.NDArray[np.uint64]) -> list[datetime]:

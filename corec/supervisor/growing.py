@@ -35,7 +35,7 @@ from corec.plan import Plan, make_plan
 from corec.runtime import Runtime
 from corec.supervisor import segments
 from corec.world import counts
-from corec.world.create import write_headers
+from corec.world.create import first_genes, write_headers
 from corec.world.lanes import rows_lane_bytes
 from corec.world.packing import parts_of
 from corec.world.read import BlockView
@@ -140,6 +140,7 @@ def _filled(rt: Runtime, plan: Plan, world: Segment, tick: int) -> Tables:
     write_headers(plan, world.payload)
     told = np.zeros(WORDS, np.int64)
     seed = np.uint64(rt.config.seed)
+    first_genes(plan, tables, first, int(seed))
     if init_range(tables.blocks, tables.swarms, first, plan.n_blocks, seed, told.ctypes.data):
         raise CannotGrow("the init of a processor fails for some of the new entities")
     words = world.payload.view(np.uint64)

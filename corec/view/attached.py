@@ -42,6 +42,8 @@ from corec.world.columns import Apart, read_columns
 TRY_SECONDS: Final = 0.03
 """So long a gap between two ticks is waited for, before the world is held."""
 LOOK_SECONDS: Final = 0.0003
+BIRTHS_MAX: Final = 1_000_000
+"""So many of the last births does ``lineage`` look through."""
 HOLD_SECONDS: Final = (0.25, 1.0)
 ASK_SECONDS: Final = 30.0
 DIGEST_SECONDS: Final = 300.0
@@ -209,6 +211,9 @@ class Attached(Readable):
         """
         reader = Reader(console.streams, self._running, group, consumer, not from_now)
         return reader.read(timeout)
+
+    def _told(self, tipo: str) -> list[dict[str, Any]]:
+        return self.events(tipo, limit=BIRTHS_MAX)
 
     def errors(self) -> list[dict[str, Any]]:
         """What processors raised, as ``corec-ctl errors --json``, the latest kind first."""

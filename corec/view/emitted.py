@@ -10,18 +10,22 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.frames import alert_columns, repairs_at
+from corec.persister.generations import told_of
 from corec.plan import Plan
 from corec.view.alert import Alert, Alerts
 from corec.view.memory import zeroed
 from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
-from shm.lane import Lane, lane_region_bytes
+from shm.lane import Frame, Lane, lane_region_bytes
 
 KEPT_MAX: Final = 1_000_000
 """Repairs that are kept, and alerts; the oldest go first, frame by frame."""
+GENERATIONS_MAX: Final = 10_000
+"""Of blocks, that are kept; the oldest go first."""
 HOW: Final = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
 MESSAGE: Final = np.dtype([("id", "u4"), ("canal", "i1"), ("valor", "f4"), ("activo", "?")])
 
@@ -61,6 +65,7 @@ class Emitted:
         self._swarm_of = plan.blocks["swarm"].tolist()
         self._sent: list[bytes] = []
         self._repairs, self._alerts = _Kept(), _Kept()
+        self._generations: deque[Frame] = deque(maxlen=GENERATIONS_MAX)
         self._positions: dict[str, int] = {}
 
     def begin(self) -> None:
@@ -78,7 +83,10 @@ class Emitted:
                     self._alerts.add(frame.b, frame.tick, frame.a, data)
         if self.rows.used:
             for frame in self.rows.frames():
-                if frame.b:
+                if frame.kind == L.KIND_GENERATION_FRAME:
+                    kept = frame._replace(payload=memoryview(bytes(frame.payload)))
+                    self._generations.append(kept)
+                elif frame.b:
                     at = repairs_at(frame.flags & L.ROW_HAS_ROW)
                     data = bytes(frame.payload[at : at + frame.b * L.REPAIR.itemsize])
                     self._repairs.add(frame.b, frame.tick, frame.a, data)
@@ -100,6 +108,15 @@ class Emitted:
              "entidad": entity, "detalle": {"how": HOW[how], "donor": donor}}
             for piece in self._repairs.pieces
             for entity, donor, how, _ in np.frombuffer(piece.data, L.REPAIR).tolist()
+        ]  # fmt: skip
+
+    def generations(self) -> list[dict[str, Any]]:
+        """The generations and births that are kept, oldest first, as ``events``."""
+        return [
+            {"tick": one.tick, "tipo": one.tipo, "bloque": one.bloque, "entidad": one.entidad,
+             "detalle": orjson.loads(one.detalle)}
+            for frame in self._generations
+            for one in told_of(frame, self._plan)
         ]  # fmt: skip
 
     def alerts(self, group: str) -> Alerts:

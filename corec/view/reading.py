@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.events import LINEAGE
 from corec.plan import Plan, Swarm
 from corec.view.frame import Frame, table_html
 from corec.world.columns import column_names
+from corec.world.evolved import ancestors, evolution
 from corec.world.inspect import blocks as all_blocks
 from corec.world.inspect import entity as one_entity
 
@@ -142,6 +144,23 @@ class Readable(ABC):
             values = values[np.isfinite(values)]
             found[name] = float(values.mean(dtype=np.float64)) if values.size else float("nan")
         return found
+
+    def evolution(self) -> list[dict[str, Any]]:
+        """How swarms with genes evolve, as ``corec-ctl evolution``."""
+        return evolution(*self._world())
+
+    def lineage(self, entity: int) -> list[dict[str, Any]]:
+        """The entity's birth, its mother's, and so on, as far as they are known: dicts with hijo,
+        madre, padre, generacion, how, genes. Births are told of with ``evolucion.linaje``."""
+        return ancestors(self._births(entity), entity)
+
+    def _births(self, entity: int) -> Iterable[Mapping[str, Any]]:
+        """Births that are known, those of ``entity`` and its ancestors among them."""
+        return ({"hijo": event["entidad"], **event["detalle"]} for event in self._told(LINEAGE))
+
+    def _told(self, tipo: str) -> list[dict[str, Any]]:
+        """Every event of a kind that is known here."""
+        return []
 
     def blocks(self) -> list[dict[str, Any]]:
         """Every block: id, canal, umbral, fitness, media, desviacion, errores, mensajes, tick …"""

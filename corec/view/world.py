@@ -192,9 +192,9 @@ class World(Readable):
         self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
         if self._live.settle(self._tables, self._ticks + 1):
             self._changes += firing_events(self._live, self._ticks + 1)
-        self._ticker.do_phases()
         emitted = self._emitted
         emitted.begin()
+        self._ticker.do_phases(emitted.rows, lambda: emitted.take(messages=False))
         at = 0
         while at < self._plan.n_blocks:
             at = self._ticker.run(at, emitted.out, emitted.rows)
@@ -208,11 +208,14 @@ class World(Readable):
         return self._emitted.messages()
 
     def events(self) -> list[dict[str, Any]]:
-        """What happened, oldest first: each repair, the last million of them, and each change of a
-        setting, as in the table ``eventos``."""
+        """What happened, oldest first: each repair, the last million of them, each change of a
+        setting, and what blocks told of their last generations, as in the table ``eventos``."""
         self._world()
-        found = self._changes + self._emitted.events()
+        found = self._changes + self._emitted.events() + self._emitted.generations()
         return sorted(found, key=lambda event: int(event["tick"]))
+
+    def _told(self, tipo: str) -> list[dict[str, Any]]:
+        return [event for event in self.events() if event["tipo"] == tipo]
 
     def alerts(self, group: str) -> Alerts:
         """What processors with ``alerts=True`` emitted and this group has not had yet, as of an

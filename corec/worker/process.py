@@ -192,7 +192,15 @@ class Worker:
         rt = self.rt
         spins = SPINS_FLAT_OUT if word_to_float(rt.get(L.C_TICK_HZ)) <= 0.0 else 0
         for number in numbers_of(rt.get(L.C_PHASES + (tick & 3))):
-            self.ticker.phases.run(number, self.ticker.targs)
+            at, rows = self.ticker.lo, rt.rows[self.k]
+            while True:
+                at = self.ticker.phases.run(number, at, self.ticker.targs, rows)
+                self._got_on()
+                if at >= self.ticker.hi:
+                    break
+                await self._wait_for_room()
+                if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
+                    return False
             kill_point("phase.before_done")
             mark = tick << 8 | number
             self.slot.set(L.S_PHASE, mark)

@@ -56,6 +56,14 @@ def copy_blocks(plan: Plan, world: NDArray[np.uint8], to: NDArray[np.uint8]) -> 
         to[hist:end] = world[hist:end]
 
 
+def first_genes(plan: Plan, tables: Tables, first: int, seed: int) -> None:
+    """Genes of the blocks from ``first`` on, before their initial state, which may read them."""
+    if any(swarm.processor.genes for swarm in plan.swarms):
+        from corec.kernels.genes import draw_genes  # compiled for those worlds alone
+
+        draw_genes(tables.blocks, tables.swarms, first, plan.n_blocks, np.uint64(seed))
+
+
 def create_world(
     plan: Plan,
     world: np.ndarray[tuple[int], np.dtype[np.uint8]],
@@ -69,10 +77,7 @@ def create_world(
         ProcessorError: an ``init`` function failed (raised, or returned a non-finite value).
     """
     write_headers(plan, world)
-    if any(swarm.processor.genes for swarm in plan.swarms):
-        from corec.kernels.genes import draw_genes  # compiled for those worlds alone
-
-        draw_genes(tables.blocks, tables.swarms, 0, plan.n_blocks, np.uint64(seed))
+    first_genes(plan, tables, 0, seed)
     done = 0
     told = np.zeros(WORDS, np.int64)
     for lo in range(0, plan.n_blocks, CHUNK_BLOCKS):

@@ -12,6 +12,7 @@ from corec.kernels.whole import TRIES_MAX
 from corec.plan import Plan, split_blocks
 from corec.runtime import Runtime
 from corec.world.counts import BY_WORKER
+from corec.world.evolved import evolution
 from corec.world.read import BlockView, dynamic_words
 
 
@@ -138,5 +139,6 @@ def totals(rt: Runtime) -> dict[str, Any]:
                 "failures": int(dyn[mine, L.D_FAILURES].sum()),
             }
         )
+    evolved = evolution(rt.plan, rt.world.words, dyn)
     counts = {name: int(dyn[:, word].sum()) for name, word in _COUNTS.items()}
-    return {**counts, "swarms": swarms}
+    return {**counts, "swarms": swarms, "evolution": evolved}

@@ -36,6 +36,7 @@ from corec import layout as L
 from corec.plan import Plan, Swarm
 from corec.world.read import place_of
 from corec.world.tables import Tables
+from shm.lane import Lane
 
 NUMBERS: Final = {L.PHASE_EVOLUTION: 1}
 """Phase → its number in D_PHASE and S_PHASE: the order in which they are done."""
@@ -65,23 +66,27 @@ def numbers_of(phases: int) -> list[int]:
 
 
 class Phases:
-    """The phases of the blocks ``lo … hi−1`` of one process."""
+    """The phases of the blocks of one process, which end before ``hi``."""
 
-    def __init__(self, plan: Plan, tables: Tables, lo: int, hi: int) -> None:
-        self._plan, self._tables, self._lo, self._hi = plan, tables, lo, hi
+    def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
+        self._plan, self._tables, self._hi = plan, tables, hi
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
 
-    def run(self, number: int, targs: NDArray[np.int64]) -> None:
-        """The phase ``number`` before the tick of ``targs``."""
+    def run(self, number: int, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
+        """The phase ``number`` before the tick of ``targs``, of the blocks ``at … hi−1``; the block
+        to go on with: ``hi`` when all are done, else one whose frame found no room in ``rows``."""
         from corec.kernels.evolution import evolve_range  # for worlds with genes alone
 
         if self._work is None:
             self._make_room()
         tables = self._tables
-        evolve_range(
-            tables.blocks, tables.swarms, self._rules, self._lo, self._hi, targs, self._work, number
-        )
+        return int(
+            evolve_range(
+                tables.blocks, tables.swarms, self._rules, at, self._hi, targs, self._work, number,
+                rows.ctl, rows.data,
+            )
+        )  # fmt: skip
 
     def _make_room(self) -> None:
         from corec.kernels import evolution_desc as E
@@ -102,7 +107,7 @@ class Phases:
             E.A_OTHER_RANK: 8 * cap, E.A_OTHER_WHO: 4 * cap, E.A_OTHER_ISLAND: 4 * cap,
             E.A_START: 8 * (blocks + 1), E.A_GENES: 8 * blocks, E.A_HOT: 8 * blocks,
             E.A_KIDS: 4 * cap, E.A_ROLE: cap, E.A_WORDS: 4 * words * cap, E.A_LIST: 4 * cap,
-            E.A_DYN: 8 * L.DYN_WORDS, E.A_MARKS: cap,
+            E.A_DYN: 8 * L.DYN_WORDS, E.A_MARKS: cap, E.A_MIGRANT_ID: 4 * cap,
             **dict.fromkeys(range(E.A_MOTHER, E.A_MOTHER_PLACE + 1), 8 * cap),
         }  # fmt: skip
         work = np.zeros(E.A_COLUMNS, np.int64)
@@ -147,6 +152,7 @@ def _fill_rule(row: NDArray[np.int64], swarm: Swarm) -> None:
         row[E.E_MIGRATION], row[E.E_MIGRANTS] = rules.migracion.cada, rules.migracion.cuantos
         row[E.E_TOPOLOGY] = {"anillo": E.RING, "completa": E.FULL,
                              "azar": E.RANDOM}[rules.migracion.topologia]  # fmt: skip
+    row[E.E_TOLD], row[E.E_LISTED_BELOW] = rules.generaciones, _below(rules.linaje)
     row[E.E_INHERITS] = rules.estado == "heredado"
     place = place_of(swarm, swarm.processor.fitness)
     row[E.E_FITNESS_OFF], row[E.E_FITNESS_CODE] = place.offset, V.FITNESS_CODES.index(place.dtype)

@@ -10,6 +10,7 @@ is made again with the same tick and the same readings and goes on where the blo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Ticker:
         self.targs[K.T_NO_LOG] = not keep_log
         self.targs[K.T_SCRATCH] = tables.scratch_address
         self.fargs = np.full(K.F_COLUMNS, carga, np.float64)
-        self.phases = Phases(plan, tables, self.lo, self.hi)
+        self.phases = Phases(plan, tables, self.hi)
         self._in_start = np.zeros(plan.n_blocks + 1, np.int64)
         self._cursor = np.zeros(plan.n_blocks, np.int64)
         self._arrived = False
@@ -118,10 +119,14 @@ class Ticker:
             self._in_start[self.lo : self.hi + 1] = 0
             self._arrived = False
 
-    def do_phases(self) -> None:
-        """The phases before the tick of ``targs``, in a process that ticks all of the world."""
+    def do_phases(self, rows: Lane, make_room: Callable[[], None]) -> None:
+        """The phases before the tick of ``targs``, in a process that ticks all of the world;
+        ``make_room`` empties ``rows``."""
         for number in numbers_of(phases_before(self.plan, int(self.targs[K.T_TICK]))):
-            self.phases.run(number, self.targs)
+            at = self.phases.run(number, self.lo, self.targs, rows)
+            while at < self.hi:
+                make_room()
+                at = self.phases.run(number, at, self.targs, rows)
 
     def run(self, at: int, out: Lane, rows: Lane) -> int:
         """Tick the blocks ``at … hi−1`` as ``targs`` and ``fargs`` say; the block to go on with:

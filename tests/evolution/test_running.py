@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 import corec
 from tests.crash.worlds import armed, deaths_expected, killed, spared
@@ -24,20 +28,23 @@ DEATHS = {
     "flat": ("0", (
         "worker@evolution.genes_written:5", "worker@block.before_commit:9",
         "worker 0@phase.before_done:2", "worker 1@phase.all_done:3", "worker@block.after_commit:14",
+        "persister@persist.before_commit:1", "persister@persist.after_commit:1",
     )),
     "paced": ("60", (
         "worker@evolution.genes_written:8", "worker 0@phase.all_done:2",
         "worker 1@phase.before_done:1", "worker 0@leader.after_cut:3", "worker 0@leader.after_go:4",
-        "worker@block.after_commit:3",
+        "worker@block.after_commit:3", "worker@lane.publish.after:4",
+        "persister@persist.after_copy:1", "persister@persist.before_release:1",
     )),
 }  # fmt: skip
 
 
 def config() -> dict[str, Any]:
     """Islands with migrants, a swarm that is one island, and one that does not evolve."""
-    islands = {"cada": 2, "estado": "heredado",
+    islands = {"cada": 2, "estado": "heredado", "linaje": 0.5,
                "migracion": {"cada": 2, "cuantos": 3, "topologia": "azar"}}  # fmt: skip
-    whole = {"cada": 3, "alcance": "enjambre", "metodo": "truncamiento", "elite": 0.2}
+    whole = {"cada": 3, "alcance": "enjambre", "metodo": "truncamiento", "elite": 0.2,
+             "generaciones": 2}
     swarm = {"canal": 1, "entidades": 50, "entidades_por_bloque": 7,
              "procesador": "evolving_subjects:subject"}  # fmt: skip
     return {
@@ -62,15 +69,47 @@ def one(make: Make) -> Instance:
     return made
 
 
-def wanted(one: Instance) -> str:
-    """The digest of a world in this process."""
+class Wanted(NamedTuple):
+    """Of a world in this process: its digest, and what was told of generations and births."""
+
+    digest: str
+    told: list[tuple[Any, ...]]
+
+
+def wanted(one: Instance) -> Wanted:
+    """What a world in this process becomes."""
     with corec.World(one.config_path) as world:
         world.run(TICKS)
-        return str(world.digest())
+        kinds = ("generation", "lineage")
+        events = [_row(e) for e in world.events() if e["tipo"] in kinds]
+        tree = world.lineage(events[-1][3] or 0)
+        assert all(a["madre"] == b["hijo"] for a, b in pairwise(tree))
+        return Wanted(str(world.digest()), sorted(events, key=str))
+
+
+def _row(event: dict[str, Any]) -> tuple[Any, ...]:
+    detail = json.dumps(event["detalle"], sort_keys=True)
+    return event["tick"], event["tipo"], event["bloque"], event["entidad"], detail
+
+
+def told(dsn: str) -> list[tuple[Any, ...]]:
+    """What the tables hold of generations and births."""
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        found = connection.execute(
+            "SELECT tick, tipo, bloque, entidad, detalle FROM eventos"
+            " WHERE instance_id = 'corec1' AND tipo IN ('generation', 'lineage')"
+        ).fetchall()
+        counted = connection.execute(
+            "SELECT (SELECT count(*) FROM generaciones WHERE instance_id = 'corec1') AS rows,"
+            " (SELECT count(*) FROM linaje WHERE instance_id = 'corec1' AND madre >= 0) AS births"
+        ).fetchone()
+    assert counted is not None
+    assert counted["rows"] + counted["births"] == len(found)
+    return sorted(map(_row, found), key=str)
 
 
 def test_workers_pace_and_a_stop_half_way_do_not_show(one: Instance) -> None:
-    digest = wanted(one)
+    digest, _ = wanted(one)
     for workers in ("1", "2", "5"):
         ended = one.run("--fresh", "--ticks", str(TICKS), "--tick-hz", "0", "--workers", workers)
         assert ended.summary["digest"] == digest
@@ -83,13 +122,13 @@ def test_workers_pace_and_a_stop_half_way_do_not_show(one: Instance) -> None:
 
 
 @pytest.mark.parametrize("name", DEATHS)
-def test_workers_die_in_the_middle(one: Instance, name: str) -> None:
+def test_workers_die_in_the_middle(one: Instance, pg_dsn: str, name: str) -> None:
     hz, deaths = DEATHS[name]
-    digest = wanted(one)
+    digest, events = wanted(one)
     ended = armed(one, deaths).run("--ticks", str(TICKS), "--tick-hz", hz, "--workers", "2")
     assert Counter(killed(ended)) == deaths_expected(deaths, 2)
     assert ended.summary["digest"] == digest
-    spared(one)
+    assert told(pg_dsn) == events
 
 
 def test_a_world_is_adopted_in_the_middle_of_a_phase(one: Instance) -> None:
