@@ -238,6 +238,23 @@ def _copy(
     return n_alerts
 
 
+@inlined
+def _enter(row: Table, lane: Table, data: Bytes, at: int) -> int:
+    """Note the frame at ``at`` in ``row`` and as the last one of its ``lane``; its canal."""
+    count = frame_b(data, at)
+    canal = message_canal(frame_c(data, at))
+    row[ROW_ADDRESS] = lane[LANE_DATA] + frame_payload_offset(data, at)
+    row[ROW_BYTES] = MESSAGE_BYTES * count
+    row[ROW_CANAL] = canal
+    row[ROW_BLOCK] = frame_a(data, at)
+    row[ROW_FIELDS] = alert_fields_in(frame_len(data, at), count)
+    lane[LANE_LAST_TICK] = frame_tick(data, at)
+    lane[LANE_LAST_BLOCK] = frame_a(data, at)
+    lane[LANE_LAST_STEP] = message_step(frame_c(data, at))
+    lane[LANE_LAST_COUNT] = count
+    return canal
+
+
 @compiled(
     types.void(
         _TABLE, types.int64, types.int64, INDICES, INDICES, _GROUPS, _TABLE, BYTES, types.int64,
@@ -307,7 +324,6 @@ def collect(
             data = _bytes(lanes[k, LANE_DATA], lanes[k, LANE_CAPACITY])
             at, following = lane_next(ctl, data, lanes[k, LANE_POS])
             while at >= 0 and frame_tick(data, at) <= tick:
-                payload = frame_len(data, at)
                 length = MESSAGE_BYTES * frame_b(data, at)
                 block = frame_a(data, at)
                 step = message_step(frame_c(data, at))
@@ -319,21 +335,12 @@ def collect(
                     results[R_CUT] = CUT_INSIDE
                     break
                 else:
-                    canal = message_canal(frame_c(data, at))
-                    rows[n_rows, ROW_ADDRESS] = lanes[k, LANE_DATA] + frame_payload_offset(data, at)
-                    rows[n_rows, ROW_BYTES] = length
-                    rows[n_rows, ROW_CANAL] = canal
-                    rows[n_rows, ROW_BLOCK] = block
-                    rows[n_rows, ROW_FIELDS] = alert_fields_in(payload, frame_b(data, at))
+                    canal = _enter(rows[n_rows], lanes[k], data, at)
                     n_rows += 1
                     size += length
                     counts[canal] += length
                     sent_tick[block] = tick
                     sent_step[block] = step
-                    lanes[k, LANE_LAST_TICK] = tick
-                    lanes[k, LANE_LAST_BLOCK] = block
-                    lanes[k, LANE_LAST_STEP] = step
-                    lanes[k, LANE_LAST_COUNT] = frame_b(data, at)
                 lanes[k, LANE_POS] = following
                 at, following = lane_next(ctl, data, following)
             if results[R_CUT] == CUT_INSIDE:

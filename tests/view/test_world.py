@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -310,14 +311,22 @@ def test_what_a_processor_raises_is_told() -> None:
 
 def test_ctrl_c_ends_a_run_between_two_ticks() -> None:
     with corec.World(town()) as world:
-        before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        # a shell's background jobs ignore it; and no timer of the process: it is the test's limit
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        press = (threading.main_thread().ident, signal.SIGINT)
+        finger = threading.Timer(0.05, signal.pthread_kill, press)
+
+        def run() -> None:
+            finger.start()
+            world.run(10**9)
+
         try:
             with pytest.raises(KeyboardInterrupt):
-                world.run(10**9)
+                run()
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         finally:
-            signal.signal(signal.SIGALRM, before)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            finger.join()
+            signal.signal(signal.SIGINT, before)
         with corec.World(town()) as again:
             again.run(world.ticks)
             assert again.digest() == world.digest()
