@@ -130,7 +130,8 @@ D_BEST: Final = 44  # * fitness of the last evolution: best, mean, worst of the 
 D_MEAN_FITNESS: Final = 45  # *
 D_WORST: Final = 46  # *
 D_DIVERSITY: Final = 47  # * mean deviation of the genes, as a share of their range
-DYN_WORDS: Final = 48
+D_BIRTHS, D_DEATHS, D_NO_ROOM = 48, 49, 50  # since tick 0; the last: who found no free place
+DYN_WORDS: Final = 52
 
 NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
 RACHA_MAX: Final = 254
@@ -393,8 +394,7 @@ assert MESSAGE.itemsize == 10
 assert READINGS_HEAD.itemsize % 8 == 0
 assert READING.itemsize == 16
 assert ROW.itemsize % 8 == 0
-assert REPAIR.itemsize == 16
-assert LOG_DTYPE.itemsize == 16
+assert REPAIR.itemsize == LOG_DTYPE.itemsize == 16
 assert C_SLOTS % WORDS_PER_LINE == 0
 assert SLOT_WORDS % WORDS_PER_LINE == 0
 assert S_CARRY[1] + S_CARRY[1] - S_CARRY[0] <= SLOT_WORDS

@@ -67,6 +67,8 @@ class Swarm:
     source: Source | None = None
     """Where a graph's links come from; ``seen``: what is seen of other swarms on its plane."""
     seen: tuple[Shown, ...] = ()
+    first_living: int | None = None
+    """How many live at first, of ``entidades`` places; None: all."""
     public_off: int = 0
     """Byte offset of copy 0 of its public columns in the world's segment, behind all blocks."""
     bloque: int = 0
@@ -78,6 +80,11 @@ class Swarm:
     def end_id(self) -> int:
         """The id behind its last."""
         return self.first_id + self.entidades
+
+    @property
+    def living(self) -> int:
+        """How many live at first."""
+        return self.entidades if self.first_living is None else self.first_living
 
     @cached_property
     def meeting(self) -> Meeting | None:
@@ -155,6 +162,8 @@ class Plan:
                 parts.append(f"{p.values} {p.alert_fields}")
             if p.genes:
                 parts.append(f"{p.genes} {p.fitness}")
+            if p.mortal:
+                parts.append("mortal")
             if p.public:
                 parts.append(f"{p.public} {s.space} {p.see}")
             if s.source is not None:
@@ -220,6 +229,7 @@ def make_plan(
             source_of(
                 bloque.space, part.entidades, config.seed, config.base_dir, f"bloques[{index}]"
             ),
+            first_living=part.entidades * bloque.entidades // bloque.places,
             bloque=index, first_number=sum(s.blocks for s in swarms if s.bloque == index),
         )  # fmt: skip
         faults += sight_faults(swarm, bloque.procesador)
@@ -274,7 +284,7 @@ def _more(config: Config, parts: Sequence[Part]) -> Iterator[Part]:
     """What ``config`` has and ``parts`` have not, in its order."""
     for bloque in config.bloques:
         mine = [part for part in parts if part.bloque == bloque.id]
-        added = bloque.entidades - sum(part.entidades for part in mine)
+        added = bloque.places - sum(part.entidades for part in mine)
         if added > 0:
             full = mine and mine[0].cap == bloque.per_block  # its blocks are compiled already
             yield Part(bloque.id, added, bloque.per_block if full else min(bloque.per_block, added))

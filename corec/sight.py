@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def sight_faults(swarm: Swarm, procesador: str) -> list[Fault]:
     """What of a swarm's space its processor does not go with."""
     where, space, processor = f"bloques[{swarm.index}].space", swarm.space, swarm.processor
+    if swarm.living < swarm.entidades and not processor.mortal:
+        found = f"more than entidades, and nobody of {procesador} is born"
+        allowed = "a processor declared with mortal=True"
+        return [Fault(f"bloques[{swarm.index}].capacidad", found, allowed)]
     if space is not None and not processor.public:
         found = f"a space, and {procesador} shows no field"
         return [Fault(where, found, 'a processor declared with public=("…",)')]

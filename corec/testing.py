@@ -18,9 +18,10 @@ from corec import layout as L
 from corec.config.evolucion import Evolucion
 from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
+from corec.entities.fields import VIVO
 from corec.entities.meeting import space_of
 from corec.entities.plain import PlainEntity, PlainHistory
-from corec.entities.plain_compare import close_to, shown
+from corec.entities.plain_compare import close_to, settle_births, shown
 from corec.entities.plain_near import Seen, settled
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
@@ -80,6 +81,7 @@ class Block:
             ``messages`` or ``row_frames`` are dropped when it is full.
         space: as in the config, for as many entities as it has cells.
         globals, evolucion: as in the config.
+        living: of mortals, how many of them live at first, the other places being free.
         memory: u8[Block.bytes_needed(processor)], and room for its public columns, to put the block
             into; fresh memory if left out.
 
@@ -106,6 +108,7 @@ class Block:
         space: Mapping[str, Any] | None = None,
         globals: Mapping[str, float] | None = None,
         evolucion: Mapping[str, Any] | None = None,
+        living: int | None = None,
         memory: NDArray[np.uint8] | None = None,
     ) -> None:
         if not 1 <= entities <= cap:
@@ -125,7 +128,7 @@ class Block:
             0, "block", canal, entities, cap, size, 0, 1, first_id, processor, tuple(values),
             max_errores, 0.2, (umbral or Umbral()).limits, space_of(space),
             Evolucion.model_validate(evolucion) if evolucion is not None else None,
-            source_of(space_of(space), entities, seed, Path.cwd(), "block"),
+            source_of(space_of(space), entities, seed, Path.cwd(), "block"), (), living,
         )  # fmt: skip
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip
@@ -237,6 +240,7 @@ def compare(
     rtol: float = 1e-4,
     space: Mapping[str, Any] | None = None,
     globals: Mapping[str, float] | None = None,
+    living: int | None = None,
 ) -> int:
     """Run ``processor`` compiled and as plain Python; returns how many calls were compared.
 
@@ -250,8 +254,7 @@ def compare(
             a ``celu`` (normally distributed ones if left out), one for a ``micro`` (none), each
             entity starting at another place.
         params: over the processor's defaults.
-        space: as in the config, for as many entities as it has cells.
-        globals: as in the config.
+        space, globals, living: as of a ``Block``.
         rtol: tolerance; Python's ``math`` computes in float64, the compiled form in float32.
 
     Raises:
@@ -259,7 +262,7 @@ def compare(
         ProcessorError: the processor can't be compiled, or its init fails.
     """
     block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0,
-                  space=space, globals=globals)  # fmt: skip
+                  space=space, globals=globals, living=living)  # fmt: skip
     given = [processor.reading(v) for v in values] if values is not None else []
     if processor.kind == "celu" and not given:
         drawn = np.random.default_rng(seed).normal(0.5, 0.2, (997, processor.width))
@@ -277,6 +280,7 @@ def compare(
         block.tick(arriving)
         after = [block.entity(i) for i in range(entities)]
         failed = block.view.fallos - fallos
+        plains: list[_Plain] = []
         for i in range(entities):
             mine = [(n, v) for n, (e, v) in enumerate(arriving) if e == i]
             plain = _Plain(processor, before[i], space)
@@ -286,9 +290,13 @@ def compare(
                     plain.run(value, draws=place * DRAWS_PER_READING)
             else:
                 plain.state["valor"] = np.float32(mine[-1][1]) if mine else before[i]["valor"]
-                plain.run()
+                if plain.state.get(VIVO, 1):
+                    plain.run()
             calls += plain.calls
-            plain.check(after[i], int(failed[i]), rtol)
+            plains.append(plain)
+        reborn = settle_births(processor, plains, before, space)
+        for i, plain in enumerate(plains):
+            plain.check(after[i], 0 if i in reborn else int(failed[i]), rtol)
     return calls + (_compare_silence(block, rtol) if processor.silence else 0)
 
 
@@ -316,6 +324,7 @@ class _Plain:
         self.processor, self.space = processor, space
         self.start, self.state = state, dict(state)
         self.failures: list[str] = []
+        self.born: list[dict[str, Any]] = []
         self.values: list[Any] = []
         self.calls = 0
 
@@ -345,6 +354,7 @@ class _Plain:
             self.failures.append("its position is no number")
             return
         self.state.update(state, valor=valor)
+        self.born += me.born
         for ring in self.processor.history:
             history: PlainHistory = getattr(me, ring.name)
             self.state[ring.name] = list(history.values)
@@ -380,10 +390,11 @@ def _compare_init(block: Block, rtol: float) -> int:
         compiled = block.entity(i)
         start = {name: compiled[name] for name in ("id", "seed")} | {"tick": 0} | block.params
         start |= {f.name: f.default for f in block.processor.state}
-        more = ("globals", *(g.name for g in block.processor.genes))
-        start |= {name: compiled[name] for name in more if name in compiled}
+        start |= {n: compiled[n] for n in ("globals", *(g.name for g in block.processor.genes))
+                  if n in compiled}  # fmt: skip
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
         plain = _Plain(block.processor, start, block.space)
         plain.run(function=block.processor.init)
+        plain.state.update({name: compiled[name] for name in (VIVO,) if name in compiled})
         plain.check(compiled, 0, rtol)
     return block.n

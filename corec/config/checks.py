@@ -79,7 +79,11 @@ def _bloque_faults(bloques: object) -> Iterator[Fault]:
         yield from umbral_faults(bloque.get("umbral"), at, f"bloques[{index}].umbral")
         at = ("bloques", index, "evolucion")
         yield from evolucion_faults(bloque.get("evolucion"), at, f"bloques[{index}].evolucion")
-        count = bloque.get("entidades")
+        count, places = bloque.get("entidades"), bloque.get("capacidad")
+        if isinstance(places, int) and isinstance(count, int):
+            if places < count:
+                yield Fault(f"bloques[{index}].capacidad", str(places), f"at least {count}")
+            count = places
         yield from space_faults(bloque.get("space"), count, f"bloques[{index}].space")
         if isinstance(count, int) and 1 <= count <= ENTITIES_MAX:
             total += count

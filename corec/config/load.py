@@ -145,4 +145,8 @@ def _scaled(bloque: object, scale: float) -> object:
         return bloque
     if not 1 <= count <= 2**32:
         return bloque
-    return {**bloque, "entidades": max(1, round(count * Fraction(str(scale))))}
+    scaled = {**bloque, "entidades": max(1, round(count * Fraction(str(scale))))}
+    places = bloque.get("capacidad")
+    if isinstance(places, int) and not isinstance(places, bool) and count <= places <= 2**32:
+        scaled["capacidad"] = max(scaled["entidades"], round(places * Fraction(str(scale))))
+    return scaled

@@ -235,7 +235,7 @@ class Config(Section):
     @property
     def entidades(self) -> int:
         """Entities in all bloques together."""
-        return sum(bloque.entidades for bloque in self.bloques)
+        return sum(bloque.places for bloque in self.bloques)
 
     @property
     def block_count(self) -> int:

@@ -111,6 +111,20 @@ class BloqueConfig(Section):
         None,
     )
 
+    capacidad: int | None = key(
+        f"null (entidades) or an integer from entidades to {ENTITIES_MAX}",
+        "How many places there are, free ones for births among them; ids are places.",
+        None,
+        strict=True,
+        ge=1,
+        le=ENTITIES_MAX,
+    )
+
+    @property
+    def places(self) -> int:
+        """How many ids the swarm has: living entities and free places."""
+        return self.entidades if self.capacidad is None else self.capacidad
+
     @property
     def per_block(self) -> int:
         """Entities in one block: as written, or ``750 + 250 · max_size_mb``."""
@@ -121,7 +135,7 @@ class BloqueConfig(Section):
     @property
     def block_count(self) -> int:
         """How many blocks the swarm has; the last may be partly filled."""
-        return -(-self.entidades // self.per_block)
+        return -(-self.places // self.per_block)
 
     @property
     def repair(self) -> Autoreparacion:

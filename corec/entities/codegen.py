@@ -11,7 +11,7 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 
 from __future__ import annotations
 
-from corec.entities import seeing
+from corec.entities import lives, seeing
 from corec.entities.meeting import STRETCH as STRETCH_GRID
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
@@ -21,7 +21,7 @@ from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_M
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead", "told", "pub", "origin", "near", "genes",
+    "ahead", "told", "pub", "origin", "near", "genes", "births",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
@@ -91,6 +91,7 @@ def _make(
         count = _get(processor, cap, source, ring.count_field)
         values += [row, count, count]
     values += met
+    values += ["births"] if processor.mortal and mean else []
     return "make((" + ", ".join(values) + ",))"
 
 
@@ -105,6 +106,7 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
     draws = [f"get_u4(r, {k * drawn} + 4 * (shift + i))" for k in range(predraws)]
     lines = [f"    n = min(n, {cap})", "    a = pointer(cur)", "    b = pointer(new)"]
     lines += [*_scalars(processor, means=True), *seeing.meet(meeting)]
+    lines += lives.lines_before(processor)
     if predraws:
         lines += [
             "    r = pointer(rnd)",
@@ -135,6 +137,10 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
     lines += _entities(processor, cap, draws, meeting)
     met = seeing.met(meeting, "0", "x0")
     alone = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
+    lines += lives.settlement(
+        processor, lambda name, value: _put(processor, cap, "b", name, value),
+        lambda name: _get(processor, cap, "a", name), seeing.held(meeting)[0],
+    )  # fmt: skip
     lines += [
         f"    good = u1_at(ok, {cap})[:n]",
         f"    running = u1_at(run, {cap})[:n]",
@@ -160,6 +166,7 @@ def _entities(
     make = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     body = [
         f"i = {'part' if grid else 'lo'} + k",
+        *(["asked = births_of(births)"] if processor.mortal else []),
         "me = " + make,
         "outcome = checked(me, running[k] != 0, budget)",
         "valor = outcome[1]",
@@ -177,6 +184,8 @@ def _entities(
         kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
         body.append(_put(processor, cap, "b", name, kept))
     body.append("good[k] = fine")
+    if processor.mortal:
+        body += ["if not fine:", "    take_back(births, asked)"]
     if not grid:
         return ["        for k in range(count):", *(f"            {line}" for line in body)]
     assert meeting is not None
@@ -357,7 +366,7 @@ def kernel_source(
         "from corec.entities.steps import beat",
         "from corec.entities.told import nth_failed, tell",
         "from corec.kernels.address import GET, PUT, f4_at, f8_at, fetch, pick, pointer",
-        "from corec.kernels.address import u1_at, u4_at",
+        "from corec.kernels.address import i8_at, u1_at, u4_at",
         "from corec.kernels.philox import fill_random",
         _IMPORTS_STATS,
         "",
@@ -377,8 +386,8 @@ def kernel_source(
     ]
     if meeting is not None and meeting.grid is not None:
         lines.append("near_rows = _parts.near_rows")
-    if links:
-        lines.insert(lines.index(_IMPORTS_STATS), "from corec.kernels.address import i8_at")
+    if processor.mortal:
+        lines.insert(lines.index(_IMPORTS_STATS), lives.IMPORTS)
     if meeting is not None and meeting.plane is not None:
         lines.insert(lines.index(_IMPORTS_STATS), "from corec.kernels.plane import held, wrapped")
     if processor.kind == "micro":

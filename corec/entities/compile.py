@@ -29,6 +29,7 @@ import corec.entities.drawing as drawing
 import corec.entities.genes as genes
 import corec.entities.guard as guard
 import corec.entities.linked as linked
+import corec.entities.lives as lives
 import corec.entities.maths as maths
 import corec.entities.meeting as meetings
 import corec.entities.near as near
@@ -89,7 +90,7 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, aggregates, calling, codegen, cursor, drawing, genes, guard, linked, maths,
+    own = (adapt, aggregates, calling, codegen, cursor, drawing, genes, guard, linked, lives, maths,
            meetings, near, others, seeing, steps, told, address, draws, elementary, philox,
            plane, stats, layout, sys.modules[__name__])  # fmt: skip
     for module in own:

@@ -82,6 +82,8 @@ class EntityType(types.Type):
             hidden += [(f"{name}__n0", types.int64)]
         if meeting is not None and not init:
             hidden += members(meeting)
+        if processor.mortal and not init:
+            hidden += [("_births", types.int64)]
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
         text = repr((init, predraws, self.members, processor.history, meeting))
@@ -167,7 +169,7 @@ class _EntityAttributes(AttributeTemplate):
             return GlobalsType(entity)
         if name == "activo":
             return types.boolean
-        if name in DRAWS_OF or name == "entity":
+        if name in DRAWS_OF or name in ("entity", "die", "spawn"):
             return None
         if name == "neighbours":
             if entity.init:

@@ -12,15 +12,19 @@ import numpy as np
 
 from corec import layout as L
 from corec.entities.errors import ProcessorError
+from corec.entities.fields import LIVES_STATE, VIVO
 from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+STEPS_MAX_LIMIT: Final = 1 << 40
 BETWEEN: Final = frozenset({"weight", "dx", "dy", "dz", "distance2"})
 """What is read of another entity and is between the two: no public field's name."""
 SEE_MAX: Final = 8
 RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
-                             "entity", "globals", *DRAWS_OF})  # fmt: skip
+                             "entity", "globals", "die", "spawn", *DRAWS_OF,
+                             *LIVES_STATE})  # fmt: skip
 VALUE_DTYPE: Final = "f4"
 """Of each value of a reading: as a message carries it."""
 _NOT_NAMES: Final = frozenset({"id", "datos", "valor", "activo", "tick"})
@@ -69,8 +73,41 @@ def check_silence(
     return dict(SILENCE_STATE), on_silence
 
 
-def check_public(public: Any, see: Any, fields: Mapping[str, Any], owner: str) -> None:
-    """Raise ProcessorError unless ``public`` names state fields, and ``see`` other bloques."""
+def check_mortal(mortal: Any, kind: str, genes: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The state fields that come with ``mortal``."""
+    if not isinstance(mortal, bool):
+        raise ProcessorError(f"{owner}: mortal={mortal!r}, allowed True or False")
+    if mortal and (kind != "micro" or genes):
+        what = "genes" if genes else "@corec.celu"
+        allowed = "for @corec.micro without genes"
+        raise ProcessorError(f"{owner}: mortal beside {what}, allowed {allowed}")
+    return dict(LIVES_STATE) if mortal else {}
+
+
+def check_means(means: Any, fields: Mapping[str, Any], owner: str) -> None:
+    """Raise ProcessorError unless ``means`` names state fields of type f4."""
+    if isinstance(means, str):
+        raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
+    for mean in means:
+        if mean not in fields or fields[mean].dtype != "f4":
+            raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
+
+
+def check_numbers(params: Mapping[str, Any], steps_max: Any, owner: str) -> None:
+    """Raise ProcessorError unless the defaults of ``params`` are numbers, and the steps some."""
+    for key, default in params.items():
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if not number or not abs(default) <= FLOAT32_MAX:
+            raise ProcessorError(f"{owner}: params {key!r} is {default!r}, allowed a finite number")
+    if type(steps_max) is not int or not 1 <= steps_max <= STEPS_MAX_LIMIT:
+        raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
+
+
+def check_public(
+    public: Any, see: Any, fields: Mapping[str, Any], owner: str
+) -> tuple[str, ...]:
+    """What is shown: ``public``, and of mortals who lives. Raises ProcessorError unless these are
+    state fields, and ``see`` names other bloques."""
     if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):
         raise ProcessorError(f"{owner}: public={public!r}, allowed state fields, each once")
     if taken := sorted(BETWEEN & set(public)):
@@ -80,6 +117,8 @@ def check_public(public: Any, see: Any, fields: Mapping[str, Any], owner: str) -
     if not names or len(set(see)) < len(see) or len(see) > SEE_MAX or (see and not public):
         allowed = f"a list of up to {SEE_MAX} bloques, each once, beside public fields"
         raise ProcessorError(f"{owner}: see={see!r}, allowed {allowed}")
+    lives = [VIVO] if public and VIVO in fields and VIVO not in public else []
+    return (*public, *lives)
 
 
 def check_value(kind: str, owner: str, value: Any) -> tuple[str, ...]:

@@ -16,6 +16,12 @@ HISTORY_COUNT: Final = "i8"
 """Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
 
 
+VIVO: Final = "vivo"
+"""1 for an entity that lives, 0 for a place that is free."""
+LIVES_STATE: Final = {VIVO: ("u1", 1), "generacion": "u4"}
+"""The state fields that ``mortal`` adds, the last ones; ``generacion`` counts a place's births."""
+
+
 @dataclass(frozen=True)
 class StateField:
     """One state column: NumPy ``dtype`` string and the value it starts with."""

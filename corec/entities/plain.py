@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from corec import layout as L
-from corec.entities.fields import HistoryField
+from corec.entities.fields import LIVES_STATE, HistoryField
 from corec.entities.plain_near import Neighbours, Other, Seen
 from corec.entities.processor import Processor, unfit_text
 from corec.kernels.draws import normal_reference, whole_reference
@@ -150,6 +150,7 @@ class PlainEntity:
         if others is not None and not isinstance(others, Seen):
             others = Seen(processor, space, others, origin)
         own["_seen"] = others
+        own["born"] = []
         own["globals"] = PlainGlobals(globals or {})
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
@@ -190,6 +191,22 @@ class PlainEntity:
     def entity(self, id: int) -> Other:
         """Any entity of its swarm, as the last tick left it; IndexError: there is none."""
         return self._sees().entity(operator.index(id))
+
+    def die(self) -> None:
+        """It lives no longer, once this call is over; its place is free from the next tick on."""
+        if "vivo" not in self._dtypes:
+            raise AttributeError("me.die needs @corec.micro(mortal=True)")
+        self.vivo = 0
+
+    def spawn(self, **fields: float) -> None:
+        """A child with these fields, for a free place of its block at the end of the tick."""
+        dtypes = self._dtypes
+        if "vivo" not in dtypes:
+            raise AttributeError("me.spawn needs @corec.micro(mortal=True)")
+        for name in fields:
+            if name not in dtypes or name in LIVES_STATE:
+                raise TypeError(f"me.spawn takes state fields, found {name!r}")
+        self.__dict__["born"].append({n: stored(n, dtypes[n], v) for n, v in fields.items()})
 
     def _word(self) -> int:
         own = self.__dict__

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from corec.entities.fields import VIVO
+from corec.entities.plain_near import held
+from corec.entities.processor import Processor
 
 
 def close_to(a: Any, b: Any, rtol: float) -> bool:
@@ -23,3 +27,21 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping) or value is None:
         return repr(value)
     return repr(np.asarray(value).tolist())
+
+
+def settle_births(
+    processor: Processor, plains: Sequence[Any], before: Sequence[Mapping[str, Any]], space: Any
+) -> list[int]:
+    """Give each child that ``plains`` have ``born`` the lowest place of the block that was free
+    before the tick, in order of their mothers; who finds none is not born. Returns the places."""
+    if not processor.mortal:
+        return []
+    free = [place for place, state in enumerate(before) if not state[VIVO]]
+    born = [child for plain in plains for child in plain.born]
+    for child, place in zip(born, free, strict=False):
+        state = plains[place].state
+        state.update({f.name: np.dtype(f.dtype).type(f.default) for f in processor.state})
+        state.update({ring.name: [] for ring in processor.history}, valor=np.float32(0.0))
+        state.update({name: held(space, name, value) for name, value in child.items()})
+        state["generacion"] = before[place]["generacion"] + 1
+    return free[: len(born)]

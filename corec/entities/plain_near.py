@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from corec.entities.fields import VIVO
 from corec.entities.meeting import cells_of, meeting_of, reach_of, space_of
 from corec.entities.processor import Processor
 from corec.graph.links import Links
@@ -125,7 +126,8 @@ class Seen:
         self._meeting = meeting_of(self._count, processor.shown, self.space)
         self._cells: dict[tuple[int, ...], list[int]] = {}
         if self._meeting.plane is not None:
-            for place in range(self._count):
+            lives = self._columns.get(VIVO, np.ones(self._count, np.uint8))
+            for place in np.flatnonzero(lives).tolist():
                 self._cells.setdefault(self._cell(self.at(place)), []).append(place)
 
     def entity(self, id: int, **between: Any) -> Other:

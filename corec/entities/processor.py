@@ -18,9 +18,13 @@ import numpy as np
 
 from corec import layout as L
 from corec.entities.declaring import (
+    FLOAT32_MAX,
     check_alerts,
     check_function,
+    check_means,
+    check_mortal,
     check_names,
+    check_numbers,
     check_public,
     check_silence,
     check_value,
@@ -28,15 +32,20 @@ from corec.entities.declaring import (
     reading_of,
 )
 from corec.entities.errors import ProcessorError as ProcessorError
-from corec.entities.fields import HISTORY_COUNT, HistoryField, StateField, field_of, history_of
+from corec.entities.fields import (
+    HISTORY_COUNT,
+    LIVES_STATE,
+    HistoryField,
+    StateField,
+    field_of,
+    history_of,
+)
 from corec.entities.genes import Gene, declared_fitness, declared_genes
 from corec.entities.globals_used import globals_used
 from corec.entities.silence import SILENCE_STATE
 
-FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 STEPS_MAX: Final = 100_000_000
 """Loop steps of one call, unless the processor declares another number."""
-STEPS_MAX_LIMIT: Final = 1 << 40
 
 
 def unfit_text(name: str, dtype: str) -> str:
@@ -75,6 +84,8 @@ class Processor:
     """What evolution selects by: ``valor`` or a state field."""
     see: tuple[str, ...] = ()
     """Bloques on the same plane whose entities it sees."""
+    mortal: bool = False
+    """Whether entities may be born and die."""
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
@@ -123,7 +134,8 @@ class Processor:
     @property
     def own_state(self) -> int:
         """How many state fields a repair hands on: all but those that say what was read."""
-        return len(self.state) - len(self.kept) - (len(SILENCE_STATE) if self.silence else 0)
+        added = len(SILENCE_STATE) if self.silence else 0
+        return len(self.state) - len(self.kept) - added - (len(LIVES_STATE) if self.mortal else 0)
 
     @cached_property
     def globals(self) -> tuple[str, ...]:
@@ -229,6 +241,7 @@ def _declare(
     genes: Mapping[str, Any],
     fitness: str | None,
     see: Sequence[str],
+    mortal: bool,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -242,19 +255,17 @@ def _declare(
     values = check_value(kind, owner, value)
     alert_fields, kept = check_alerts(alerts, state, values, owner)
     added, on_silence = check_silence(kind, owner, silence, on_silence)
-    added = {**kept, **added}
-    if isinstance(means, str):
-        raise ProcessorError(f"{owner}: means={means!r}, allowed a list or tuple of field names")
-    names = [str(name) for name in (*state, *added, *history, *params, *genes)]
+    lives = check_mortal(mortal, kind, genes, owner)
+    added = {**kept, **added, **lives}
+    silent = [name for name in added if name not in lives]
+    names = [str(name) for name in (*state, *silent, *history, *params, *genes)]
     names += [f"mean_{mean}" for mean in means]
     check_names(names, owner)
     fields = tuple(field_of(name, spec, owner) for name, spec in {**state, **added}.items())
     rings = tuple(history_of(name, spec, owner) for name, spec in history.items())
     by_name = {f.name: f for f in fields}
-    for mean in means:
-        if mean not in by_name or by_name[mean].dtype != "f4":
-            raise ProcessorError(f"{owner}: means={mean!r} must name a state field of type f4")
-    check_public(public, see, by_name, owner)
+    check_means(means, by_name, owner)
+    public = check_public(public, see, by_name, owner)
     heritable = declared_genes(genes, owner)
     selected = declared_fitness(fitness, by_name, heritable, owner)
     limits = (
@@ -267,16 +278,11 @@ def _declare(
     for what, count, most in limits:
         if count > most:
             raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
-    for key, default in params.items():
-        number = isinstance(default, int | float) and not isinstance(default, bool)
-        if not number or not abs(default) <= FLOAT32_MAX:
-            raise ProcessorError(f"{owner}: params {key!r} is {default!r}, allowed a finite number")
-    if type(steps_max) is not int or not 1 <= steps_max <= STEPS_MAX_LIMIT:
-        raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
+    check_numbers(params, steps_max, owner)
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
         tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
-        values, alert_fields, tuple(kept), heritable, selected, tuple(see),
+        values, alert_fields, tuple(kept), heritable, selected, tuple(see), mortal,
     )  # fmt: skip
 
 
@@ -298,6 +304,7 @@ def micro(
     genes: Mapping[str, tuple[float, float, float]] | None = None,
     fitness: str | None = None,
     see: Sequence[str] = (),
+    mortal: bool = False,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -321,6 +328,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
             evolution alone (docs/evolution.md).
         fitness: the state field that evolution selects by; left out: what is returned.
         see: other bloques on the same plane: ``me.neighbours.of("wolf")``.
+        mortal: ``me.die()``, ``me.spawn(field=…)``; ``vivo`` and ``generacion`` are state then.
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -387,4 +395,5 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
     "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
     "genes": {}, "fitness": None, "see": (),
+    "mortal": False,
 }  # fmt: skip

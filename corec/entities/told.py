@@ -7,7 +7,7 @@ record into words, with the line of the user's file.
     word 0   tick + 1 (0: nothing there)
          1   id of the entity
          2   status code, ``guard.where``; 0: nothing was raised, what it returned is not finite;
-             CAUGHT: it ran out of steps, and went on
+             CAUGHT: it ran out of steps, and went on; NO_ROOM: a child of it found no place
          3   address of the pickle (exception class, constant arguments), part of the machine code
          4   its size
          5   bits of the number returned, as a float64
@@ -31,6 +31,7 @@ from corec.kernels.address import f8_at, i8_at
 
 WORDS = 8
 CAUGHT = 1
+NO_ROOM = -1
 PICKLE_BYTES_MAX = 1 << 20
 
 
@@ -54,6 +55,15 @@ def tell(told, tick, entity, outcome):
     words[3] = outcome[4]
     words[4] = outcome[5]
     f8_at(told, WORDS)[5] = float64(outcome[1])
+    words[0] = tick + 1
+
+
+@njit
+def tell_no_room(told, tick, births):
+    """Note at ``told`` that births of this step found no free place (``entities.lives``)."""
+    words = i8_at(told, WORDS)
+    words[1] = i8_at(births, 3)[2]
+    words[2] = NO_ROOM
     words[0] = tick + 1
 
 
@@ -106,6 +116,9 @@ def read(record: NDArray[np.int64], sites: tuple[CodeType, ...]) -> Failure | No
         number = record[5:6].view(np.float64)[0]
         text = "its position is no number" if np.isfinite(number) else f"it returns {number}"
         return Failure(entity, tick, "NonFinite", text, "", 0, "")
+    if code == NO_ROOM:
+        text = "me.spawn finds no free place in the block"
+        return Failure(entity, tick, "NoRoom", text, "", 0, "")
     if code == CAUGHT:
         text = "it ran out of loop steps, and a `try` of its own went on"
         return Failure(entity, tick, "TooManySteps", text, "", 0, "")

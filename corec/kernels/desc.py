@@ -60,7 +60,10 @@ W_GENES_OFF: Final = W_GENES + 1  # offset of copy 0 of the genes from hot copy 
 W_GENES_BYTES: Final = W_GENES_OFF + 1  # of one copy
 W_GENES_TABLE: Final = W_GENES_BYTES + 1  # address of f32[3 · genes]: low, high, sigma of each
 W_NEAR: Final = W_GENES_TABLE + 1  # address of what says who is near (``world.near``)
-W_COLUMNS: Final = W_NEAR + 1
+W_VIVO: Final = W_NEAR + 1  # offset in a copy: u1[n], who lives; −1: nobody is born or dies
+W_GENERACION: Final = W_VIVO + 1  # u4[n]
+W_BIRTHS: Final = W_GENERACION + 1  # address of the births of a step, ``entities.lives``
+W_COLUMNS: Final = W_BIRTHS + 1
 
 # int64 arguments of a tick
 T_TICK: Final = 0

@@ -17,7 +17,17 @@ from __future__ import annotations
 from numba import int64, njit, uint8, uint32, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, copy_memory, i8_at, load_u1, store_u1, u1_at, u4_at
+from corec.kernels.address import (
+    call_kernel,
+    copy_memory,
+    i8_at,
+    load_u1,
+    load_u4,
+    store_u1,
+    store_u4,
+    u1_at,
+    u4_at,
+)
 from corec.kernels.block_words import (
     COLD_ACTIVO,
     COLD_FALLOS,
@@ -176,11 +186,14 @@ def copy_entity(copy, row, i, j, count):
 @njit
 def reset_entity(block, row, new, dyn, targs, i):
     """Give entity ``i`` the state it started with."""
+    age = load_u4(new + row[K.W_GENERACION] + 4 * i) if row[K.W_VIVO] >= 0 else uint32(0)
     call_kernel(
         row[K.W_INIT],
         (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1,
          0, genes_of(block, row, dyn)),
     )  # fmt: skip
+    if row[K.W_VIVO] >= 0:  # whose place it is stays
+        store_u4(new + row[K.W_GENERACION] + 4 * i, age)
     if row[K.W_SILENCE] > 0:
         i8_at(new + row[K.W_HEARD], block[K.B_N])[i] = targs[K.T_TICK]
 

@@ -35,6 +35,7 @@ from corec.kernels.failures import (
     note_runs,
 )
 from corec.kernels.frames import select_over
+from corec.kernels.lives import living_only, settle_lives
 from corec.kernels.stats import count_marks, mean_where, moments
 from corec.layout import (
     D_ACC_BUDGET,
@@ -44,6 +45,7 @@ from corec.layout import (
     D_ACC_SUM,
     D_ACTIVAS,
     D_ACTIVO_SEL,
+    D_FALLOS_SEL,
     D_HOT_SEL,
     D_IN_DONE,
     D_IN_TICK,
@@ -75,6 +77,8 @@ def input_step(block, row, dyn, cold, tick, inputs, lo, hi):
         i = int64(locals_[j])
         valor[i] = values[j]
         activo[i] = actives[j]
+    if row[K.W_VIVO] >= 0:  # a free place is nobody's to switch on
+        living_only(row, new, activo)
     activas = 0
     for i in range(n):
         activas += int64(activo[i])
@@ -196,6 +200,9 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     over = u1_at(s + scratch[K.S_OVER], n)
     umbral = float32(umbral_of(row, dyn))
     ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
+    held = int64(dyn[D_FALLOS_SEL])
+    if row[K.W_VIVO] >= 0:
+        ran = living_only(row, block[K.B_HOT] + sel * size, run)
     fill_means(row, dyn, s + scratch[K.S_MEANS])
     good = call_kernel(
         row[K.W_UPDATE],
@@ -203,13 +210,16 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
          targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
          after[K.B_HOT] + sel * size, told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], row[K.W_NEAR], genes_of(block, row, dyn)),
+         row[K.W_FIRST_ID], row[K.W_NEAR], genes_of(block, row, dyn),
+         row[K.W_BIRTHS]),
     )  # fmt: skip
     dyn[D_HOT_SEL] = uint64(1 - sel)
     fetch_words(after)
     valor = f4_at(new, n)
     mean, moment = moments(valor, ok, good, umbral, over)
     note_runs(row, dyn, cold, run, ok, ran - good)
+    if row[K.W_VIVO] >= 0:
+        settle_lives(block, row, dyn, cold, block[K.B_HOT] + sel * size, new, held)
     local = u4_at(s + scratch[K.S_LOCAL], most)
     picked = f4_at(s + scratch[K.S_PICKED], most)
     hits = u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS)

@@ -104,8 +104,8 @@ def _canal_ranges(config: Config, canal: int) -> Ranges:
     pieces, first = [], 0
     for bloque in config.bloques:
         if bloque.canal == canal:
-            pieces.append((first, bloque.entidades))
-        first += bloque.entidades
+            pieces.append((first, bloque.places))
+        first += bloque.places
     if not pieces:
         known = ", ".join(str(one) for one in sorted({b.canal for b in config.bloques}))
         raise ReplayInputError(

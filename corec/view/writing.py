@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.entities.fields import VIVO
 from corec.kernels.whole import settle_edited
 from corec.plan import Plan, Swarm
 from corec.view.reading import Words, checked_ids, find_swarm
@@ -167,5 +168,7 @@ def write_field(
     for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
         view = BlockView(plan, words, block)
         view.column(name)[local[start:end]] = values[order[start:end]]
-        if name == "activo" or name in (*swarm.processor.means, *swarm.processor.public):
+        if name == VIVO and swarm.processor.mortal:
+            view.activo[local[start:end]] = values[order[start:end]] != 0
+        if name in ("activo", VIVO) or name in (*swarm.processor.means, *swarm.processor.public):
             settle_edited(tables.blocks, tables.swarms, view.index)

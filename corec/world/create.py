@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.entities.fields import VIVO
 from corec.entities.processor import ProcessorError
 from corec.entities.told import WORDS, read
 from corec.kernels.public import show_range
-from corec.kernels.whole import init_range
+from corec.kernels.whole import init_range, settle_edited
 from corec.plan import Plan, block_layout_hash
 from corec.world.read import BlockView
 from corec.world.tables import Tables
@@ -86,9 +87,25 @@ def create_world(
         faults = int(init_range(*arguments))
         if faults:
             raise ProcessorError(_init_text(plan, tables, told, faults))
+        for index in range(lo, hi):
+            _leave_free(plan, world, tables, index)
         done += int(plan.blocks["entidades"][lo:hi].sum())
         progress(done, plan.entidades)
     show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
+
+
+def _leave_free(plan: Plan, world: NDArray[np.uint8], tables: Tables, index: int) -> None:
+    """Of a block of mortals: some places are free at first, evenly spread over the swarm."""
+    swarm = plan.swarms[int(plan.blocks["swarm"][index])]
+    if not swarm.processor.mortal or swarm.living == swarm.entidades:
+        return
+    view = BlockView(plan, world.view(np.uint64), index)
+    first = int(plan.blocks["first_id"][index]) - swarm.first_id
+    place = np.arange(first, first + view.activo.size + 1) * swarm.living // swarm.entidades
+    lives = np.diff(place) > 0
+    view.column(VIVO)[:] = lives
+    view.activo[:] = lives
+    settle_edited(tables.blocks, tables.swarms, index)
 
 
 def _init_text(plan: Plan, tables: Tables, told: NDArray[np.int64], faults: int) -> str:

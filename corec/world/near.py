@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.entities.fields import VIVO
 from corec.entities.meeting import Plane, cells_of, reach_of
 from corec.kernels import desc as K
 from corec.kernels import plane as P
@@ -86,7 +87,9 @@ def _index_row(s: Swarm, plane: Plane, row: NDArray[np.int64], planes: Planes) -
     for axis, (count, side) in enumerate(zip(cells, plane.size, strict=True)):
         x[P.X_INVERSE + axis] = _bits(float(np.float32(count) / np.float32(side)))
     stride, place = own.places[-1], own.places[len(own.fields)]
-    x[P.X_STRIDE], x[P.X_PLACE], x[P.X_ALIVE] = stride, place, -1
+    alive = meeting.index(VIVO)
+    x[P.X_STRIDE], x[P.X_PLACE] = stride, place
+    x[P.X_ALIVE] = -1 if alive is None else meeting.offsets[alive]
     x[P.X_RECORDS] = planes.zeros(s.entidades * stride + 8, np.uint8).ctypes.data
     x[P.X_STARTS] = planes.zeros(math.prod(cells) + 2, np.uint32).ctypes.data
     fields = [*own.position, *(k for k in range(len(own.fields)) if k not in own.position)]

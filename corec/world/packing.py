@@ -108,6 +108,7 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
         }
         | ({"genes": _genes(s), "fitness": s.processor.fitness} if s.processor.genes else {})
         | ({"public": list(s.processor.public), "space": _space(s)} if s.meeting else {})
+        | ({"mortal": True} if s.processor.mortal else {})
         for s in plan.swarms
     ]
 

@@ -106,8 +106,9 @@ def _may_grow(
     if more <= 0:
         return
     name = "entidades"
-    if "public" in new or "genes" in new:
-        now[name] = f"{now[name]}: entities that see each other or evolve can't become more"
+    if any(key in new for key in ("public", "genes", "mortal")):
+        what = "that see each other, evolve or are mortal"
+        now[name] = f"{now[name]}: entities {what} can't become more"
         return
     del was[name], now[name]
     if old.get("cap") == old["first"]:  # one block that was not full: its cap is what it held

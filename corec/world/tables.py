@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.compile import Kernels, compile_processor
+from corec.entities.fields import VIVO
+from corec.entities.lives import BIRTHS_ROOM, births_bytes
 from corec.entities.meeting import Meeting
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
@@ -111,6 +113,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
             row[K.W_FIELD_OFFSET + k] = offsets[name]
             row[K.W_FIELD_SIZE + k] = size
         row[K.W_FIRST_ID] = s.first_id
+        row[K.W_VIVO], row[K.W_GENERACION] = offsets.get(VIVO, -1), offsets.get("generacion", 0)
         row[K.W_ALERT_FIELDS] = len(s.processor.alert_fields)
         for k, name in enumerate(s.processor.alert_fields):
             row[K.W_ALERT_FROM + k], row[K.W_ALERT_SIZE + k] = offsets[name], sizes[name]
@@ -139,6 +142,13 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     scratch = np.zeros(layout["total"] + 64, np.uint8)
     tables = Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),
                     (world, *built_genes))  # fmt: skip
+    for s in plan.swarms:
+        if s.processor.mortal:
+            size = births_bytes(s.processor, s.cap)
+            births = np.zeros(size // 8, np.int64)
+            births[BIRTHS_ROOM] = s.cap
+            swarms[s.index, K.W_BIRTHS] = births.ctypes.data
+            tables.keep = (*tables.keep, births)
     swarms[:, K.W_NEAR] = tables.scratch_address + layout["near"]
     tables.planes = fill_near(plan, swarms)
     return tables

@@ -115,7 +115,7 @@ def test_the_error_shown_is_the_one_that_comes() -> None:
 def test_limits_and_sizes_are_the_codes_own() -> None:
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]*) \|$", TEXT, re.MULTILINE))
     assert rows["state fields and histories together"] == str(L.FIELDS_MAX)
-    assert rows["params, means"] == f"{L.PARAMS_MAX}, {L.MEANS_MAX}"
+    assert rows["params and globals together, means"] == f"{L.PARAMS_MAX}, {L.MEANS_MAX}"
     assert rows["public fields"] == str(L.PUBLIC_MAX)
     limits = f"{NEIGHBOURS_MAX}, {ROWS_MAX}"
     assert rows["neighbours in a grid, and rows of cells that hold some"] == limits

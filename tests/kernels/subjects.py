@@ -45,6 +45,22 @@ def neighbour(me: Any) -> Any:
     return me.x * 0.5 + 0.125 * me.random()
 
 
+@micro(state={"x": "f4", "count": ("u4", 3)}, params={"gain": 0.5}, init=_start, mortal=True)
+def mortal(me: Any) -> Any:
+    """As ``worker``, and some die and have children."""
+    me.count = me.count + 1
+    me.x = me.gain * me.x + me.random()
+    if me.random() < 0.2:
+        me.die()
+    elif me.random() < 0.3:
+        me.spawn(x=me.x, count=me.count)
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    if me.valor < -HOT:
+        return me.x / 0.0
+    return me.x * 0.5 + 0.125 * me.random()
+
+
 @celu(
     state={"total": "f4", "count": "u4"},
     history={"last": ("f4", 5)},

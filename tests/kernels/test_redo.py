@@ -22,7 +22,7 @@ from corec.frames import message_step, row_step
 from corec.testing import Block, LaneFull
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes
-from tests.kernels.subjects import listener, neighbour, worker
+from tests.kernels.subjects import listener, mortal, neighbour, worker
 
 LANE = 1 << 19
 TICKS = 5
@@ -48,7 +48,7 @@ def shared_block(processor: Processor, n: int) -> Block:
     memory = shared(Block.bytes_needed(processor) + public)
     block = Block(
         processor, entities=n, every_ticks=2, max_errores=0.02, keep=True, memory=memory,
-        space=space,
+        space=space, living=n - 10 if processor.mortal else None,
     )  # fmt: skip
     block.out = Lane.create(shared(lane_region_bytes(LANE)))
     block.rows = Lane.create(shared(lane_region_bytes(LANE)))
@@ -124,7 +124,9 @@ def killed_at(block: Block, processor: Processor, point: str, passes: int) -> bo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processor", [worker, listener, neighbour], ids=KINDS)
+@pytest.mark.parametrize(
+    "processor", [worker, listener, neighbour, mortal], ids=[*KINDS, "mortal"]
+)
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point: str) -> None:
     n = 40
@@ -136,6 +138,7 @@ def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point
     assert expected[1]
     assert any(len(payload) > L.ROW.itemsize for _, _, payload in expected[2])
     assert int(whole.view.dyn[L.D_REPAIRS]) > 2
+    assert (int(whole.view.dyn[L.D_BIRTHS]) > 2) == processor.mortal
     kills = 0
     while True:
         block = shared_block(processor, n)
