@@ -45,16 +45,14 @@ def set_value(
 
 def grow(
     bloque: Annotated[str, typer.Argument(metavar="BLOQUE", help="Its id.")],
-    entidades: Annotated[
-        int, typer.Argument(metavar="N", min=1, max=ENTITY_MAX, help="How many it is to have.")
-    ],
+    more: Annotated[int, typer.Argument(metavar="N", min=1, max=ENTITY_MAX, help="How many more.")],
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a bloque more entities, N in all; new ids come after all that exist, no id moves."""
+    """Give a bloque N more entities; their ids come after all that exist, and no id moves."""
     with explained():
         found = find_instance(instance, config)
-        with waiting(f"{bloque} grows to {entidades:,} entities…", quiet=as_json):
-            done = ask_grow(found, bloque, entidades)
-        output({"bloque": bloque, "entidades": entidades, **done}, as_json, show.pairs)
+        with waiting(f"{bloque} grows by {more:,} entities…", quiet=as_json):
+            done = ask_grow(found, bloque, more)
+        output(done, as_json, show.pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +28,10 @@ def ask_set(instance: Instance, changes: Mapping[str, Any]) -> dict[str, Any]:
     return _followed(instance, "set", args)
 
 
-def ask_grow(instance: Instance, bloque: str, entidades: int) -> dict[str, Any]:
-    """Give a bloque more entities, so many in all; returns and raises as ``ask_set``."""
-    return _followed(instance, "grow", {"bloque": bloque, "entidades": entidades})
+def ask_grow(instance: Instance, bloque: str, more: int) -> dict[str, Any]:
+    """Give a bloque so many more entities; returns, with how many it has, and raises as
+    ``ask_set``."""
+    return _followed(instance, "grow", {"bloque": bloque, "more": more})
 
 
 def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,8 +49,17 @@ def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str,
 
 def change_settings(instance: Instance, changes: Mapping[str, Any]) -> int:
     """As ``ask_set``; the tick after which it counts. Raises ValueError for what can't be."""
+    return _tick_of(lambda: ask_set(instance, changes))
+
+
+def grow(instance: Instance, bloque: str, more: int) -> int:
+    """As ``ask_grow``; the tick after which they are there. Raises ValueError for what can't be."""
+    return _tick_of(lambda: ask_grow(instance, bloque, more))
+
+
+def _tick_of(ask: Callable[[], Mapping[str, Any]]) -> int:
     try:
-        return int(ask_set(instance, changes)["after_tick"])
+        return int(ask()["after_tick"])
     except ControlError as error:
         if error.code != "bad_request":
             raise

@@ -231,11 +231,20 @@ class Commands:
         return {"path": path, "value": value, **await self.settings.set({path: value})}
 
     async def do_grow(self, args: Mapping[str, Any]) -> Any:
-        """Give a bloque more entities, ``entidades`` in all."""
-        only(args, "bloque", "entidades")
+        """Give a bloque so many more entities; ``entidades`` of the answer is how many it has."""
+        only(args, "bloque", "more")
         self._not_while_draining()
-        wanted = integer(args, "entidades", 1, 1 << 32, None)
-        return await self.settings.set({f"bloques.{args.get('bloque')}.entidades": wanted})
+        more = integer(args, "more", 1, 1 << 32, None)
+        names = {one.id: one.entidades for one in self.rt.config.bloques}
+        name = args.get("bloque")
+        if not isinstance(name, str) or name not in names:
+            known = ", ".join(names)
+            raise ControlError(
+                f"bloque: found {brief(name)}, expected one of {known}", "bad_request"
+            )
+        total = names[name] + more
+        done = await self.settings.set({f"bloques.{name}.entidades": total})
+        return {"bloque": name, "entidades": total, **done}
 
     async def _set_word(self, path: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if path == "tick_hz":

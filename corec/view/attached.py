@@ -8,6 +8,7 @@ is. Each call looks first whether the instance still runs, and maps anew what a 
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -29,7 +30,7 @@ from corec.control.discover import (
 from corec.control.fallback import status_of
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
-from corec.control.setting import change_settings
+from corec.control.setting import change_settings, grow
 from corec.control.status import committed_tick
 from corec.plan import Plan, Swarm
 from corec.view.alert import Alerts
@@ -229,6 +230,16 @@ class Attached(Readable):
             Unreachable: the instance stops, or does not answer.
         """
         return change_settings(self._running(), changes_of(path, value, parametros))
+
+    def grow(self, swarm: str, more: int) -> int:
+        """Give a bloque so many more entities, as ``corec-ctl grow``: their ids come after all that
+        exist. Returns the tick after which they are there.
+
+        Raises:
+            ValueError: there is no such bloque, or its entities can't become more. ControlError,
+            Unreachable: there is no room, the instance stops, or does not answer.
+        """
+        return grow(self._running(), swarm, operator.index(more))
 
     def snapshot(self, timeout: float = SNAPSHOT_SECONDS) -> Path:
         """Make a checkpoint, as ``corec-ctl snapshot``; its file, which ``corec.World(config,

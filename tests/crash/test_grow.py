@@ -69,14 +69,12 @@ def check_old(play: Growing) -> None:
     assert [other[i] for i in range(120, 180)] == [(tick, float(v)) for v in wanted["other"]]
 
 
-def test_it_grows_by_command_reload_and_start(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_grows_by_command_reload_and_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     one = make(config(FIRST, SECOND))
     monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
     play = Growing(one)
     play.until(6)
-    grown = one.ctl("grow", "town", "200", "--json")
+    grown = one.ctl("grow", "town", "80", "--json")
     assert grown.code == 0, grown.err
     assert json.loads(grown.out)["entidades"] == 200
     play.run.ready(60.0)
@@ -85,7 +83,11 @@ def test_it_grows_by_command_reload_and_start(
     assert sorted(town) == [*range(120), *range(180, 260)]
     assert len({tick for tick, _ in town.values()}) == 1
     check_old(play)
-    assert "expected more than the 200" in one.ctl("grow", "town", "200").err
+    fewer = one.ctl("set", "bloques.town.entidades", "200")
+    assert (fewer.code, "expected more than the 200" in fewer.err) == (2, True)
+    assert "expected one of town, other" in one.ctl("grow", "nobody", "1").err
+    with corec.attach("corec1") as found, pytest.raises(ValueError, match="expected one of town"):
+        found.grow("nobody", 1)
     play.until(10)
     check_old(play)
     assert play.ask("block", id="town:00003")["entidades"] == 50
@@ -140,7 +142,7 @@ def test_a_supervisor_that_dies_growing(
     monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
     play = Growing(armed(one, [point]))
     play.until(5)
-    one.ctl("grow", "town", "200", "--json")
+    one.ctl("grow", "town", "80", "--json")
     play.run.process.wait(60.0)
     wait_until(lambda: not one.processes(), "its processes end", 10.0)
     assert Path(one.folder / "world.seg").exists()
