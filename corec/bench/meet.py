@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.bench import linked
 from corec.bench.results import Check, Table
 from corec.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.bench.world import BenchWorld
@@ -105,7 +106,7 @@ def measure(effort: Effort) -> list[Table]:
             for name, tick, ours in rivals
         ]  # fmt: skip
         table.rows += interleave(contenders, effort.rounds)
-    return [table]
+    return [table, *linked.measure(effort)]
 
 
 def _same_life() -> Check:

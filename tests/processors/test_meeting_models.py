@@ -1,4 +1,4 @@
-"""The models whose entities meet on graphs and planes, against others' arithmetic."""
+"""The models whose entities meet, against others' arithmetic: docs/models.md says which."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 import corec
 from corec.graph.generators import generated
 from corec.graph.links import Links, links_of
+from corec.kernels.whole import settle_edited
 from corec.processors.boids import boids
+from corec.processors.diffusion import diffusion
+from corec.processors.wolf_sheep import wolf
 from corec.testing import Block
+from tests.entities.split import SplitWorld
 
 pytestmark = pytest.mark.slow
 N, SEEDS = 400, 40
@@ -91,3 +95,82 @@ def test_a_flock_flies_as_every_pair_of_it_says_and_comes_together() -> None:
     for _ in range(400):
         block.tick()
     assert together() > 0.8
+
+
+def test_heat_flows_as_its_waves_decay() -> None:
+    """A wave of a periodic grid is one of the scheme's own: each tick it keeps the same share."""
+    wide, high, rate, ticks = 20, 10, 0.2, 15
+    space = {"kind": "grid", "width": wide, "height": high, "neighbourhood": "von_neumann"}
+    block = Block(diffusion, entities=wide * high, params={"rate": rate}, space=space)
+    waves = [np.sin(np.pi * k / n) ** 2 for k, n in ((2, wide), (1, high))]
+    y, x = np.divmod(np.arange(wide * high), wide)
+    wave = np.cos(2 * np.pi * (2 * x / wide + y / high))
+    block.view.column("u")[:] = 0.5 + 0.25 * wave
+    settle_edited(block.tables.blocks, block.tables.swarms, 0)
+    for _ in range(ticks):
+        block.tick()
+    kept = (1.0 - 4.0 * rate * sum(waves)) ** ticks
+    assert 0.01 < kept < 0.5
+    assert np.abs(block.view.column("u") - (0.5 + 0.25 * kept * wave)).max() < 1e-5
+
+
+@pytest.mark.parametrize(("temperature", "above"), [(1.8, False), (4.0, True)])
+def test_spins_agree_as_onsager_says(temperature: float, above: bool) -> None:
+    side = 60
+    space = {"kind": "grid", "width": side, "height": side, "neighbourhood": "von_neumann"}
+    bloque = {"id": "spins", "canal": 1, "entidades": side * side, "procesador": "ising",
+              "parametros": {"temperature": temperature, "width": side}, "space": space,
+              "umbral": "nunca"}  # fmt: skip
+    with corec.World({"bloques": [bloque]}) as world:
+        world.run(400)
+        means = []
+        for _ in range(60):
+            world.run(10)
+            means.append(abs(world.means("spins", ["spin"])["spin"]))
+    expected = 0.0 if above else (1.0 - np.sinh(2.0 / temperature) ** -4.0) ** 0.125
+    assert abs(np.mean(means) - expected) < (0.05 if above else 0.005)
+
+
+MEADOW = {"kind": "plane", "position": ["x", "y"], "size": 50.0, "radius": 1.5}
+LIVING: list[dict[str, Any]] = [
+    {"id": "grass", "canal": 1, "entidades": 2500, "procesador": "grass", "space": MEADOW},
+    {"id": "sheep", "canal": 2, "entidades": 600, "capacidad": 4000, "procesador": "sheep",
+     "space": MEADOW},
+    {"id": "wolf", "canal": 3, "entidades": 80, "capacidad": 1000, "procesador": "wolf",
+     "space": MEADOW},
+]  # fmt: skip
+
+
+def test_who_eats_is_who_was_named_and_nobody_dies_out() -> None:
+    food = dict(wolf.params)["food"]
+    caught = 0
+    with corec.World({"bloques": LIVING}) as world:
+        for _ in range(60):
+            before = {name: world.frame(name) for name in ("sheep", "wolf")}
+            named = np.asarray(before["sheep"]["eater"])[np.asarray(before["sheep"]["vivo"]) == 1]
+            world.run(1)
+            sheep, wolves = world.frame("sheep"), world.frame("wolf")
+            prey = np.flatnonzero((np.asarray(before["sheep"]["eater"]) >= 0)
+                                  & (np.asarray(before["sheep"]["vivo"]) == 1))  # fmt: skip
+            assert (np.asarray(sheep["vivo"])[prey] == 0).all(), "who was caught dies"
+            caught += prey.size
+            energy = np.asarray(before["wolf"]["energy"]).astype(np.float64)
+            meals = np.array([(named == one).sum() for one in np.asarray(wolves["id"])])
+            full = energy + food * meals - 1.0
+            lived = (np.asarray(before["wolf"]["vivo"]) == 1) & (np.asarray(wolves["vivo"]) == 1)
+            after = np.asarray(wolves["energy"])[lived]
+            whole = np.abs(after - full[lived]) < 1e-3
+            half = np.abs(after - 0.5 * full[lived]) < 1e-3
+            assert (whole | half).all()
+            assert whole.sum() > 0.8 * whole.size
+        assert caught > 100
+        world.run(240)
+        sheep_left, wolves_left = (int(np.asarray(world.frame(n)["vivo"]).sum())
+                                   for n in ("sheep", "wolf"))  # fmt: skip
+        assert sheep_left > 200
+        assert wolves_left > 20
+        assert not world.errors()
+        digest = world.digest()
+    found = {SplitWorld(LIVING, {}, k).run(20) for k in (1, 3)}
+    assert len(found) == 1
+    assert digest.tick == 300

@@ -69,3 +69,11 @@ def test_entities_that_meet() -> None:
     assert max(ill) > 10 * ill[0] > 0
     assert were == sorted(were)
     assert were[-1] > 50_000
+
+
+def test_wolves_sheep_and_grass() -> None:
+    rows = [line.split() for line in _output("wolf_sheep.py").splitlines()]
+    sheep, wolves = ([int(row[k]) for row in rows] for k in (2, 4))
+    assert len(rows) == 10
+    assert min(sheep) > 100
+    assert min(wolves) > 10
