@@ -380,7 +380,7 @@ def _table(*prefixes: str) -> str:
 
 
 _FRAMES: Final = (MESSAGE, ROW, GENERATION, LINEAGE, REPAIR, LOG_DTYPE, READINGS_HEAD, READING)
-_CONTROL: Final = _table('C_', 'S_', 'SLOT', 'P_', 'B_', 'T_')
+_CONTROL: Final = _table("C_", "S_", "SLOT", "P_", "B_", "T_")
 CONTROL_LAYOUT_HASH: Final = layout_hash(f"corec control {_CONTROL}")
 LANE_LAYOUT_HASH: Final = layout_hash(f"corec lane {_table('KIND_')} {[t.descr for t in _FRAMES]}")
 BLOCK_LAYOUT: Final = f"{_table('D_', 'OFF_', 'BLOCK_HOT')} {BLOCK_STATIC.descr} {LOG_DTYPE.descr}"

@@ -34,9 +34,7 @@ def keeper(me: Any, value: Any) -> Any:
     return 0.0
 
 
-@micro(
-    genes={f"g{k}": (-5.0, 5.0, 0.3) for k in range(10)}, state={"score": "f4"}, fitness="score"
-)
+@micro(genes={f"g{k}": (-5.0, 5.0, 0.3) for k in range(10)}, state={"score": "f4"}, fitness="score")
 def sphere(me: Any) -> Any:
     """Ten genes; the nearer to 0 the better."""
     me.score = -(

@@ -59,6 +59,11 @@ class TaskConfig(Section):
         item='"raised", "cleared" or "acknowledged"',
         min_length=1,
     )
+    pool: Literal["own", "celery"] = key(
+        '"own" or "celery" (celery -A corec.core.celery_app worker, here or elsewhere)',
+        "Whose processes run it.",
+        "own",
+    )
     workers: int = key(
         "an integer from 1 to 64",
         "Processes that run it; each runs one call at a time, of an async task and of webhook 16.",

@@ -95,6 +95,13 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
         return _plain(client.execute_command(*(to_bytes(word) for word in words)))
 
 
+def redis_url(instance: Instance) -> str:
+    """Where its Redis or Valkey is, password included. Raises ConfigError as ``database``."""
+    config = _config(instance)
+    external = config is not None and not config.redis.embedded
+    return config.redis.connection_url() if config and external else redis_address(instance)
+
+
 @contextmanager
 def streams(instance: Instance) -> Iterator[Any]:
     """A client of the instance's Redis or Valkey (a ``redis.Redis`` or ``redis.RedisCluster``).
@@ -105,9 +112,7 @@ def streams(instance: Instance) -> Iterator[Any]:
     """
     import redis  # as for ``database``
 
-    config = _config(instance)
-    external = config is not None and not config.redis.embedded
-    url = config.redis.connection_url() if config and external else redis_address(instance)
+    url = redis_url(instance)
     cluster = url.startswith(("redis+cluster://", "rediss+cluster://"))
     kind = redis.RedisCluster if cluster else redis.Redis
     try:

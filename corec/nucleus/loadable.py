@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Final
 
 from corec.config import Config, ConfigError, Fault
@@ -71,6 +72,9 @@ def _faults(config: Config) -> Iterator[Fault]:
             load_task(one.run, config.plugin_folders)
         except TaskError as error:
             yield Fault(f"tasks[{index}].run", f'"{one.run}": {error}', _TASK)
+        if one.pool == "celery" and find_spec("celery") is None:
+            missing = '"celery", and Celery is not installed'
+            yield Fault(f"tasks[{index}].pool", missing, "pip install 'corec[celery]', or \"own\"")
         if one.secret_file and not os.access(config.absolute(one.secret_file), os.R_OK):
             where = f"tasks[{index}].secret_file"
             yield Fault(where, f'"{one.secret_file}", which can\'t be read', "a file")

@@ -36,7 +36,8 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"[:ERROR_MAX]
 
 
-async def _call(task: Task, job: dict[str, Any], threads: ThreadPoolExecutor) -> dict[str, Any]:
+async def call_task(task: Task, job: dict[str, Any], threads: ThreadPoolExecutor) -> dict[str, Any]:
+    """What comes of one call: ``ok`` and what it returned, or the error and whether to give up."""
     notice = Notice.from_dict(job["notice"])
     words: tuple[Any, ...] = (notice, job["options"]) if task.takes_options else (notice,)
     try:
@@ -75,7 +76,7 @@ async def _serve(task: Task, answers: BinaryIO) -> None:
     with ThreadPoolExecutor(at_once(task)) as threads:
 
         async def run(job: dict[str, Any]) -> None:
-            answer(await _call(task, job, threads))
+            answer(await call_task(task, job, threads))
 
         while line := await reader.readline():
             one = asyncio.create_task(run(orjson.loads(line)))

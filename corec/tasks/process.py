@@ -30,6 +30,7 @@ from corec.notices import load_task
 from corec.persister.faults import reason_of, text_of
 from corec.persister.writer import connect
 from corec.runtime import Runtime
+from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.life import Life
 from corec.tasks.pool import Pool
 from corec.tasks.runner import Counts, Runner
@@ -78,8 +79,13 @@ class Acting:
         options = one.model_dump(mode="json")
         if one.secret_file is not None:
             options["secret_file"] = str(config.absolute(one.secret_file))
-        pool = Pool(load_task(one.run, config.plugin_folders), one.run, options,
-                    config.plugin_folders)  # fmt: skip
+        folders = config.plugin_folders
+        pool: Pool | Elsewhere
+        if one.pool == "celery":
+            pool = Elsewhere(one.run, options, folders, self.rt.redis_url, config.instance_id,
+                             self._link)  # fmt: skip
+        else:
+            pool = Pool(load_task(one.run, folders), one.run, options, folders)
         return Runner(one, pool, self.rt.plan, self.names, self._link, self.counts)
 
     async def main(self) -> int:

@@ -20,6 +20,7 @@ from corec.config.acting import TaskConfig
 from corec.log import get_logger
 from corec.notices import Notice
 from corec.plan import Plan
+from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.pool import CallFailed, Pool
 from corec.tasks.streams import Command, Names, answers_of, end_notice, failure, group_of, notice_of
 
@@ -41,7 +42,7 @@ class Runner:
     """Runs one task until it is cancelled."""
 
     def __init__(
-        self, config: TaskConfig, pool: Pool, plan: Plan, names: Names,
+        self, config: TaskConfig, pool: Pool | Elsewhere, plan: Plan, names: Names,
         link: Callable[[], Link], counts: Counts,
     ) -> None:  # fmt: skip
         self.config, self.title, self._pool, self._plan = config, config.title, pool, plan

@@ -110,7 +110,7 @@ def test_compose_is_one() -> None:
     yaml: Any = pytest.importorskip("yaml")
     said = yaml.safe_load(COMPOSE)
     for name, service in said["services"].items():
-        assert ("healthcheck" in service) != (name in {"corec", "worker"}), name  # the image's own
+        assert ("healthcheck" in service) != (name == "corec"), name  # the image's own
         assert set(service.get("secrets", ())) <= said["secrets"].keys()
         for volume in service.get("volumes", ()):
             source = volume.partition(":")[0]

@@ -1,0 +1,1 @@
+"""What the original keeps here: the Celery application."""

@@ -1,0 +1,124 @@
+"""Tasks that Celery runs: its worker is killed in the middle, a task ends its process, and each
+alert is answered once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.e2e.conftest import compiled, make
+from tests.support.instance import REPO, Instance
+from tests.support.processes import wait_until
+from tests.tasks.test_thermostats import PER_BLOCK, config, ctl, entries, table
+
+__all__ = ["compiled", "make"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+SLOW = '''"""Tasks for Celery."""
+
+import os
+import pathlib
+
+import corec
+
+HERE = pathlib.Path(__file__).parent
+
+
+@corec.task
+def answer(notice):
+    """Says that it began, and answers."""
+    with open(HERE / "calls", "a") as file:
+        file.write(notice.key + "\\\\n")
+    return {"id": notice.entity + 1, "t": 20.0, "h": 10.0}
+
+
+@corec.task
+def poison(notice):
+    """Takes its process along."""
+    os._exit(3)
+'''.replace("\\\\n", "\\n")
+
+
+@contextmanager
+def worker(one: Instance) -> Iterator[subprocess.Popen[bytes]]:
+    """As it is typed, in a session of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker",
+         "--loglevel=info", "--concurrency", "1", "--without-mingle", "--without-gossip"],
+        env={**one.environment, "PYTHONPATH": str(REPO)}, cwd=one.home, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_without_celery_or_instance_it_is_one_line(tmp_path: Path) -> None:
+    environment = {**os.environ, "COREC_RUNTIME_BASE": str(tmp_path / "nothing-runs"),
+                   "PYTHONPATH": str(REPO)}  # fmt: skip
+    for name in ("COREC_REDIS_URL", "COREC_INSTANCE"):
+        environment.pop(name, None)
+    hide = "import sys; sys.modules['celery'] = None; import corec.core.celery_app"
+    for code, words in (
+        (hide, "Celery is not installed: pip install 'corec[celery]'"),
+        ("import corec.core.celery_app", "or name COREC_INSTANCE and COREC_REDIS_URL"),
+    ):
+        if code != hide and importlib.util.find_spec("celery") is None:
+            continue
+        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path,
+                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert words in line
+
+
+def test_each_answer_comes_once(make: Any, tmp_path: Path, pg_dsn: str, valkey_url: str) -> None:
+    pytest.importorskip("celery")
+    wanted = config("http://127.0.0.1:1/", tmp_path)
+    wanted["alertas"]["clear_after_ticks"] = 1_000_000
+    base = {"canal": 1, "pool": "celery", "timeout_seconds": 2.0, "retries": 1}
+    wanted["tasks"] = [{**base, "run": "slow:answer", "retries": 100},
+                       {**base, "run": "slow:poison", "when": ["acknowledged"]}]  # fmt: skip
+    one = make(wanted)
+    plugins = one.home / "plugins"
+    plugins.mkdir(exist_ok=True)
+    (plugins / "thermostats.py").write_text((REPO / "examples" / "thermostats.py").read_text())
+    (plugins / "slow.py").write_text(SLOW)
+    calls = plugins / "calls"
+    run = one.start("--fresh", "--workers", "1").ready(seconds=150.0)
+    with redis.Redis.from_url(valkey_url) as client:
+        packed = b"".join(struct.pack("!I2f", i, 40.0, 1.0) for i in range(0, PER_BLOCK, 4)) * 3
+        client.xadd("corec:{plant}:in:1", {"v": packed})
+        wait_until(lambda: len(table(pg_dsn)) == PER_BLOCK // 4, "they are raised", 60.0)
+        with worker(one):
+            wait_until(lambda: calls.exists(), "a worker has begun", 60.0)
+        run.ask("pause")
+        with worker(one):
+
+            def answered() -> bool:
+                found = entries(client, "corec:{plant}:in:1")
+                return len([f for f in found if b"id" in f]) >= len(table(pg_dsn))
+
+            wait_until(answered, "all are answered", 120.0)
+            alert = table(pg_dsn)[0]["id"]
+            assert ctl(one, "alerts", "--ack", alert)[0] == 0
+            wait_until(lambda: ctl(one, "tasks")[1]["failed"], "poison is given up", 60.0)
+        answers = [int(f[b"id"]) for f in entries(client, "corec:{plant}:in:1") if b"id" in f]
+        assert sorted(answers) == sorted(row["entidad"] + 1 for row in table(pg_dsn))
+        (failed,) = ctl(one, "tasks")[1]["failed"]
+        assert (failed["tarea"], failed["intentos"]) == ("slow.poison.1", 2)
+        assert json.loads(json.dumps(failed["aviso"]))["event"] == "acknowledged"
+    assert run.stop().code == 0
