@@ -16,6 +16,7 @@ import orjson
 REPAIR: Final = "repair"
 GENERATION: Final = "generation"
 LINEAGE: Final = "lineage"
+FUSION: Final = "fusion"
 ROWS_LOST: Final = "filas_perdidas"
 
 KINDS: Final[Mapping[str, str]] = {
@@ -24,6 +25,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`diversidad`, `activas`, `hijos`, `mejor_id` with its `genes`; the view `generaciones`",
     LINEAGE: "a child of an evolution: `madre`, `padre` (null: one parent), `how`, `generacion`, "
     "`genes`; the view `linaje`",
+    FUSION: "a weak block took over the state of a strong one of its kind: `donor`, `fitness`, "
+    "`donor_fitness`",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or the configuration's `schedule` (`by`): `path`, `value`,"

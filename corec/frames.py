@@ -19,8 +19,10 @@ Plain functions, for compiled code as well (``shm.jit.shared``); all numbers are
                          payload: GENERATION; the genes of the best, float32; then of each record
                          LINEAGE and its genes; genes in whole words of 8 bytes
 
-A frame of a generation is published in tick T and speaks of tick T − 1, behind all of whose rows it
-comes: its key is (T − 1, PHASE_BLOCK + block, step).
+    KIND_FUSION_FRAME    a = block   b = 0   c = row_word(step, 0)   payload: ``world.fusion.FRAME``
+
+A frame of a phase is published in tick T and speaks of tick T − 1, behind all of whose rows it
+comes: its key is (T − 1, number of the phase · PHASE_BLOCK + block, step).
 
 ``step`` counts the steps of one block in one tick (see ``kernels.block``); a consumer drops a frame
 whose (tick, block, step) is not greater than that of the frame before it. A step takes one reading

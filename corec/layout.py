@@ -146,7 +146,7 @@ KIND_PADDING: Final = 0
 KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[], alert fields
 KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
-KIND_GENERATION_FRAME: Final = 5  # GENERATION, genes of the best, LINEAGE[] with genes
+KIND_GENERATION_FRAME, KIND_FUSION_FRAME = 5, 6  # ``corec.frames``, ``corec.world.fusion``
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
 
 ROW_HAS_ROW: Final = 1
@@ -318,7 +318,7 @@ B_UNREAD_LOST: Final = 9  # input entries that went away unread
 # counters of the tasks: alerts raised (this world) and not cleared; since this process began, tasks
 # done, tried again, failed for good; notices taken and not done
 T_RAISED, T_OPEN, T_DONE, T_RETRIED, T_FAILED, T_WAITING = range(6)
-PHASE_EVOLUTION: Final = 1  # bits of C_PHASES, see ``corec.world.phases``
+PHASE_EVOLUTION, PHASE_FUSION = 1, 2  # bits of C_PHASES, see ``corec.world.phases``
 STATE_STARTING, STATE_RUNNING, STATE_PAUSED, STATE_DEGRADED, STATE_DRAINING = range(5)
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 

@@ -75,6 +75,8 @@ class Swarm:
     """Its place in the configuration's ``bloques``."""
     first_number: int = 0
     """Number of its first block among those of its bloque."""
+    fuses: bool = False
+    """Whether its weak blocks are fused with strong ones (``corec.world.fusion``)."""
 
     @property
     def end_id(self) -> int:
@@ -230,7 +232,8 @@ def make_plan(
                 bloque.space, part.entidades, config.seed, config.base_dir, f"bloques[{index}]"
             ),
             first_living=part.entidades * bloque.entidades // bloque.places,
-            bloque=index, first_number=sum(s.blocks for s in swarms if s.bloque == index),
+            fuses="sincronizacion" in config.modules, bloque=index,
+            first_number=sum(s.blocks for s in swarms if s.bloque == index),
         )  # fmt: skip
         faults += sight_faults(swarm, bloque.procesador)
         if first_block + count > BLOCKS_MAX:

@@ -40,6 +40,7 @@ def with_settings(plan: Plan, config: Config) -> Plan:
                 swarm, max_errores=bloque.repair.max_errores,
                 min_fitness=bloque.repair.min_fitness, umbral=bloque.umbral.limits,
                 params=numbers(config, swarm.processor, swarm.bloque), evolucion=bloque.evolucion,
+                fuses="sincronizacion" in config.modules,
             )
         )  # fmt: skip
     return replace(plan, swarms=tuple(swarms))

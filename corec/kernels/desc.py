@@ -63,7 +63,8 @@ W_NEAR: Final = W_GENES_TABLE + 1  # address of what says who is near (``world.n
 W_VIVO: Final = W_NEAR + 1  # offset in a copy: u1[n], who lives; −1: nobody is born or dies
 W_GENERACION: Final = W_VIVO + 1  # u4[n]
 W_BIRTHS: Final = W_GENERACION + 1  # address of the births of a step, ``entities.lives``
-W_COLUMNS: Final = W_BIRTHS + 1
+W_MIN_FITNESS: Final = W_BIRTHS + 1  # float64 bits: below it a block is weak
+W_COLUMNS: Final = W_MIN_FITNESS + 1
 
 # int64 arguments of a tick
 T_TICK: Final = 0

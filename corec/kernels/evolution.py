@@ -116,7 +116,7 @@ def breed(block, row, rule, after, seed, m, standing_, work, first, count, home,
 
 
 @njit
-def new_state(block, row, rule, after, seed, role, count, work, new, genes):
+def new_state(block, row, rule, after, seed, role, count, work, hot, new, genes):
     """The state of everybody who is new: as at the start, or the mother's."""
     n = block[K.B_N]
     if rule[E.E_INHERITS] == 0:
@@ -133,6 +133,11 @@ def new_state(block, row, rule, after, seed, role, count, work, new, genes):
                 (new, block[K.B_HIST], block[K.B_FIRST], seed, row[K.W_PARAMS], i, end, 0, genes),
             )  # fmt: skip
             i = end
+        if row[K.W_VIVO] >= 0:  # whose place it is stays
+            old = u4_at(hot + row[K.W_GENERACION], n)
+            now = u4_at(new + row[K.W_GENERACION], n)
+            for i in range(n):
+                now[i] = old[i]
         if row[K.W_SILENCE] > 0:
             heard = i8_at(new + row[K.W_HEARD], n)
             for i in range(n):
@@ -217,7 +222,7 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
             )  # fmt: skip
         process_kill_point(K_GENES_WRITTEN)
         copy_memory(new, hot, row[K.W_COPY_BYTES])
-        new_state(block, row, rule, after, seed, role, count, work, new, new_genes)
+        new_state(block, row, rule, after, seed, role, count, work, hot, new, new_genes)
         dyn[L.D_HOT_SEL], dyn[L.D_GENES_SEL] = uint64(1 - sel), uint64(1 - chosen)
         unrun(row, dyn, cold, role, n)
         add(dyn, L.D_REBORN, count)

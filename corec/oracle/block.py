@@ -100,6 +100,8 @@ class Settings:
     params: Mapping[str, float]
     max_errores: float = 0.05
     evolucion: Mapping[str, Any] | None = None
+    min_fitness: float = 0.2
+    fuses_with: tuple[Any, ...] = ()
     umbral: Any = None  # None, a number, "siempre", "nunca", or {"min", "max", "inicial"}
     log_cap: int = 65_536
 
@@ -151,7 +153,7 @@ class Block:
             entity.genes = first_genes(seed, entity.id, settings.kind.genes)
             entity.state = self.initial(entity)
         self.generation = 0
-        self.max_errores = settings.max_errores
+        self.max_errores, self.min_fitness = settings.max_errores, settings.min_fitness
         self.least, self.most, first = limits_of(settings.umbral)
         self.umbral, self.fitness = np.float32(first), 1.0
         self.media = self.desviacion = 0.0

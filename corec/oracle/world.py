@@ -8,10 +8,12 @@ from typing import Any, Final
 from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings, limits_of
 from corec.oracle.entity import Kind
 from corec.oracle.evolution import evolve
+from corec.oracle.fusion import EVERY, fuse
 
 DEFAULT_SEED: Final = 42
 DEFAULT_EVERY: Final = 10
 DEFAULT_MAX_ERRORES: Final = 0.05
+DEFAULT_MIN_FITNESS: Final = 0.2
 
 
 def per_block(config: Mapping[str, Any], bloque: Mapping[str, Any]) -> int:
@@ -62,6 +64,8 @@ def blocks_of(
                 {**kind.params, **bloque.get("parametros", {})},
                 float(repair.get("max_errores", DEFAULT_MAX_ERRORES)),
                 umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
+                min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
+                fuses_with=(bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
             ))  # fmt: skip
             first_id += n
     return found
@@ -83,6 +87,7 @@ class World:
         persist = config.get("persist", {})
         self.every_ticks = int(persist.get("every_ticks", DEFAULT_EVERY))
         self.payload = persist.get("payload", "json")
+        self.fuses = "sincronizacion" in config.get("modules", ("sincronizacion",))
         self.tick = 0
         self.messages_in = 0
         self.rows: list[Row] = []
@@ -93,6 +98,8 @@ class World:
         self.tick += 1
         self.messages_in += len(readings)
         self._evolve()
+        if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
+            fuse(self.blocks)
         for block in self.blocks:
             first, n = block.settings.first_id, block.n
             mine = [r for r in readings if first <= r[0] < first + n]

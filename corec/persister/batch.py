@@ -17,7 +17,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.persister.bulk import Bulk, Walked, bulk_of
-from corec.persister.gaps import KEYED, KIND_GAP_FRAME, lost_key, row_key
+from corec.persister.gaps import KEYED, KIND_GAP_FRAME, OF_PHASES, lost_key, row_key
 from corec.persister.stream import Stream
 from shm.lane import Frame
 
@@ -65,7 +65,7 @@ class Batch:
     @property
     def event_frames(self) -> list[Frame]:
         """The event frames of all lanes, lane by lane, and the gaps: each becomes an event."""
-        kinds = (L.KIND_EVENT_FRAME, L.KIND_GENERATION_FRAME, KIND_GAP_FRAME)
+        kinds = (L.KIND_EVENT_FRAME, *OF_PHASES, KIND_GAP_FRAME)
         return [f for p in self.pieces for f in p.frames if f.kind in kinds]
 
 
@@ -113,8 +113,8 @@ class There(NamedTuple):
     """(block, tick)."""
     repairs: Counter[tuple[int, int, int]]
     """(block, tick, entity) → how many."""
-    generations: AbstractSet[tuple[str, int]] = frozenset()
-    """(id of the block, tick) of those that are told of."""
+    phases: AbstractSet[tuple[str, int, str]] = frozenset()
+    """(id of the block, tick, kind of event) of what phases did and is told of."""
 
 
 def without(piece: Piece, there: There, overlap_tick: int) -> Piece:

@@ -21,7 +21,9 @@ KIND_GAP_FRAME: Final = 0xFFFF
 flags = 1: damaged."""
 
 
-KEYED: Final = (L.KIND_ROW_FRAME, L.KIND_GENERATION_FRAME)
+OF_PHASES: Final = {L.KIND_GENERATION_FRAME: 1, L.KIND_FUSION_FRAME: 2}
+"""Kind of frame → number of its phase (``corec.world.phases``)."""
+KEYED: Final = (L.KIND_ROW_FRAME, *OF_PHASES)
 """Frames that may be published twice, told by their key."""
 
 
@@ -57,9 +59,9 @@ def gap_frame(extent: Extent, position: int) -> Frame:
 
 
 def row_key(frame: Frame) -> tuple[int, int, int]:
-    """(tick, block, step) of a row frame, or of one of a generation."""
-    if frame.kind == L.KIND_GENERATION_FRAME:
-        return frame.tick - 1, PHASE_BLOCK + frame.a, row_step(frame.c)
+    """(tick, block, step) of a row frame, or of one of a phase."""
+    if frame.kind in OF_PHASES:
+        return frame.tick - 1, OF_PHASES[frame.kind] * PHASE_BLOCK + frame.a, row_step(frame.c)
     return frame.tick, frame.a, row_step(frame.c)
 
 

@@ -15,12 +15,14 @@ import numpy as np
 import orjson
 
 from corec import layout as L
-from corec.events import GENERATION, LINEAGE
+from corec.events import FUSION, GENERATION, LINEAGE
 from corec.frames import generation_bytes, genes_bytes
 from corec.generation_layout import BORN_CHILD, BORN_MIGRANT
 from corec.log import get_logger
 from corec.persister.encode import Event, parse_event
+from corec.persister.gaps import OF_PHASES
 from corec.plan import Plan, Swarm
+from corec.world.fusion import FRAME
 from shm.lane import Frame
 
 log = get_logger(__name__)
@@ -33,7 +35,7 @@ def parse_frames(frames: Iterable[Frame], plan: Plan) -> tuple[list[Event], int]
     bad = 0
     for frame in frames:
         try:
-            if frame.kind == L.KIND_GENERATION_FRAME:
+            if frame.kind in OF_PHASES:
                 events += told_of(frame, plan)
             else:
                 events.append(parse_event(frame.payload))
@@ -44,10 +46,12 @@ def parse_frames(frames: Iterable[Frame], plan: Plan) -> tuple[list[Event], int]
 
 
 def told_of(frame: Frame, plan: Plan) -> list[Event]:
-    """The events of one generation of a block.
+    """The events of one generation or fusion of a block.
 
     Raises ValueError, IndexError for a frame that does not fit ``plan`` or its own header.
     """
+    if frame.kind == L.KIND_FUSION_FRAME:
+        return [_fusion(frame, plan)]
     swarm = plan.swarms[int(plan.blocks["swarm"][frame.a])]
     count, bloque, tick = len(swarm.processor.genes), plan.block_id(frame.a), frame.tick - 1
     data = bytes(frame.payload)
@@ -76,6 +80,15 @@ def told_of(frame: Frame, plan: Plan) -> list[Event]:
         found.append(Event(unix_ns, tick, LINEAGE, bloque, child, orjson.dumps(body)))
         at += genes_bytes(count)
     return found
+
+
+def _fusion(frame: Frame, plan: Plan) -> Event:
+    if len(frame.payload) != FRAME.size:
+        raise ValueError(f"fusion: found {len(frame.payload)} bytes, expected {FRAME.size}")
+    unix_ns, donor, _, fitness, donors = FRAME.unpack(frame.payload)
+    body = {"donor": plan.block_id(donor), "fitness": fitness, "donor_fitness": donors}
+    bloque = plan.block_id(frame.a)
+    return Event(unix_ns, frame.tick - 1, FUSION, bloque, None, orjson.dumps(body))
 
 
 def _number(value: np.float64) -> float | None:

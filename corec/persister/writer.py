@@ -29,7 +29,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from corec.events import GENERATION, LINEAGE, REPAIR
+from corec.events import FUSION, GENERATION, LINEAGE, REPAIR
 from corec.libpq import shielded
 from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
@@ -97,9 +97,9 @@ _REPAIRS_THERE: Final = """
      WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = %s
      GROUP BY 1, 2, 3
 """
-_GENERATIONS_THERE: Final = """
-    SELECT bloque, tick FROM eventos
-     WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = %s
+_PHASES_THERE: Final = """
+    SELECT bloque, tick, tipo FROM eventos
+     WHERE instance_id = %s AND bloque = ANY (%s) AND tick BETWEEN %s AND %s AND tipo = ANY (%s)
 """
 _REPLACE: Final = """
     INSERT INTO corec_offsets (instance_id, lane, epoch, made, position, tick, block, step, count,
@@ -383,14 +383,15 @@ class Writer:
         repairs = {
             (blocks[name], tick, entity): n for name, tick, entity, n in await cursor.fetchall()
         }
-        told = (values[0], values[1], values[2] - 1, values[3], GENERATION)
-        cursor = await execute(_GENERATIONS_THERE, told)
-        return There(rows, Counter(repairs), {(name, tick) async for name, tick in cursor})
+        told = (values[0], values[1], values[2] - 1, values[3], [GENERATION, FUSION])
+        cursor = await execute(_PHASES_THERE, told)
+        return There(rows, Counter(repairs), set(await cursor.fetchall()))
 
 
 def _told(event: Event, there: There) -> bool:
-    """Whether an event is of a generation that the tables have already."""
-    return event.tipo in (GENERATION, LINEAGE) and (event.bloque, event.tick) in there.generations
+    """Whether an event is of a phase of its block that the tables have already."""
+    kind = GENERATION if event.tipo == LINEAGE else event.tipo
+    return (event.bloque, event.tick, kind) in there.phases
 
 
 def hours(unix_ns: npt.NDArray[np.uint64]) -> list[datetime]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.frames import alert_columns, repairs_at
+from corec.persister.gaps import OF_PHASES
 from corec.persister.generations import told_of
 from corec.plan import Plan
 from corec.view.alert import Alert, Alerts
@@ -83,7 +84,7 @@ class Emitted:
                     self._alerts.add(frame.b, frame.tick, frame.a, data)
         if self.rows.used:
             for frame in self.rows.frames():
-                if frame.kind == L.KIND_GENERATION_FRAME:
+                if frame.kind in OF_PHASES:
                     kept = frame._replace(payload=memoryview(bytes(frame.payload)))
                     self._generations.append(kept)
                 elif frame.b:

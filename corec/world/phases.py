@@ -34,18 +34,27 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.plan import Plan, Swarm
+from corec.world.fusion import FUSION_EVERY, Fusion
 from corec.world.read import place_of
 from corec.world.tables import Tables
 from shm.lane import Lane
 
-NUMBERS: Final = {L.PHASE_EVOLUTION: 1}
+EVOLUTION: Final = 1
+FUSION: Final = 2
+NUMBERS: Final = {L.PHASE_EVOLUTION: EVOLUTION, L.PHASE_FUSION: FUSION}
 """Phase → its number in D_PHASE and S_PHASE: the order in which they are done."""
 
 
 def phases_before(plan: Plan, tick: int) -> int:
     """The phases before ``tick``, added."""
     due = any(s.evolucion is not None and _evolves(s, tick) for s in plan.swarms)
-    return L.PHASE_EVOLUTION if due else 0
+    fuses = tick > 1 and (tick - 1) % FUSION_EVERY == 0 and _may_fuse(plan)
+    return (L.PHASE_EVOLUTION if due else 0) + (L.PHASE_FUSION if fuses else 0)
+
+
+def _may_fuse(plan: Plan) -> bool:
+    """Whether there is more than one block to fuse."""
+    return plan.n_blocks > 1 and any(s.fuses and s.min_fitness > 0.0 for s in plan.swarms)
 
 
 def _evolves(swarm: Swarm, tick: int) -> bool:
@@ -56,6 +65,7 @@ def _evolves(swarm: Swarm, tick: int) -> bool:
 def next_with_phases(plan: Plan, tick: int) -> int:
     """The first tick from ``tick`` on that has a phase before it; 0: none ever has."""
     every = [s.evolucion.cada for s in plan.swarms if s.evolucion is not None]
+    every += [FUSION_EVERY] if _may_fuse(plan) else []
     before = max(tick - 1, 1)
     return min((-(-before // cada) * cada + 1 for cada in every), default=0)
 
@@ -72,10 +82,14 @@ class Phases:
         self._plan, self._tables, self._hi = plan, tables, hi
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
+        self._fusion: Fusion | None = None
 
     def run(self, number: int, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
         """The phase ``number`` before the tick of ``targs``, of the blocks ``at … hi−1``; the block
         to go on with: ``hi`` when all are done, else one whose frame found no room in ``rows``."""
+        if number == FUSION:
+            self._fusion = self._fusion or Fusion(self._plan, self._tables, self._hi)
+            return self._fusion.run(number, at, targs, rows)
         from corec.kernels.evolution import evolve_range  # for worlds with genes alone
 
         if self._work is None:

@@ -48,6 +48,7 @@ def settle(swarms: NDArray[np.int64], params: NDArray[np.float32], plan: Plan) -
         for column, number in (
             (K.W_MAX_ERRORES, s.max_errores), (K.W_UMBRAL_MIN, s.umbral.least),
             (K.W_UMBRAL_MAX, s.umbral.most), (K.W_UMBRAL_FIRST, s.umbral.first),
+            (K.W_MIN_FITNESS, s.min_fitness),
         ):  # fmt: skip
             swarms[s.index, column] = np.float64(number).view(np.int64)
 

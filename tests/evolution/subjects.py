@@ -47,3 +47,13 @@ def listener(me: Any, value: Any) -> Any:
     me.last.push(value)
     me.total = me.total + int(8.0 * me.weight * value)
     return me.weight * value
+
+
+@corec.micro(state={"level": ("f4", 0.5)}, history={"past": ("f4", 2)})
+def moody(me: Any) -> Any:
+    """Some fail for a hundred ticks."""
+    me.level = 0.9 * me.level + me.random() - 0.45
+    me.past.push(me.level)
+    if me.tick <= 100 and me.id >= 7 and me.id < 14:
+        return math.nan
+    return me.level
