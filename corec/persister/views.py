@@ -2,6 +2,10 @@
 
 Made by whoever comes first, beside the tables and under the same lock. A table or view of that name
 that is there already stays as it is; a role that may make none goes on without.
+
+They read ``eventos`` through a function, whose text PostgreSQL looks at when it is called: a view
+of the table itself would keep anybody from dropping or replacing it. A plain SQL function is put
+into the query that calls it, so conditions reach the table and its indexes all the same.
 """
 
 from __future__ import annotations
@@ -15,6 +19,17 @@ from corec.log import get_logger
 
 log = get_logger("corec.persister")
 
+FUNCTION: Final = "corec_eventos_de"
+_FUNCTION: Final = """
+    CREATE FUNCTION {}(kind text) RETURNS TABLE (
+        instance_id text, "timestamp" timestamptz, tick bigint, bloque text, entidad bigint,
+        detalle jsonb
+    ) LANGUAGE sql STABLE AS {}
+"""
+_BODY: Final = """
+    SELECT e.instance_id, e."timestamp", e.tick, e.bloque, e.entidad, e.detalle
+      FROM {} AS e WHERE e.tipo = kind
+"""
 VIEWS: Final = {
     "generaciones": """
         CREATE VIEW {} AS
@@ -24,7 +39,7 @@ VIEWS: Final = {
                (detalle->>'peor')::float8 AS peor, (detalle->>'diversidad')::float8 AS diversidad,
                (detalle->>'activas')::bigint AS activas, (detalle->>'hijos')::bigint AS hijos,
                (detalle->>'mejor_id')::bigint AS mejor_id, detalle->'genes' AS genes
-          FROM {} WHERE tipo = 'generation'
+          FROM {}('generation')
     """,
     "linaje": """
         CREATE VIEW {} AS
@@ -32,7 +47,7 @@ VIEWS: Final = {
                (detalle->>'madre')::bigint AS madre, (detalle->>'padre')::bigint AS padre,
                (detalle->>'generacion')::bigint AS generacion, detalle->>'how' AS how,
                detalle->'genes' AS genes
-          FROM {} WHERE tipo = 'lineage'
+          FROM {}('lineage')
     """,
 }
 
@@ -47,9 +62,23 @@ async def ensure_views(connection: psycopg.AsyncConnection[Any], schema: str, lo
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
-                places = sql.Identifier(schema, name), sql.Identifier(schema, "eventos")
+                await _function(connection, schema)
+                places = sql.Identifier(schema, name), sql.Identifier(schema, FUNCTION)
                 await connection.execute(sql.SQL(VIEWS[name]).format(*places))
         except psycopg.errors.InsufficientPrivilege as error:
             log.warning("a view can't be made", view=name, error=str(error).strip())
         except psycopg.errors.DuplicateTable:
             continue  # somebody else was first
+
+
+async def _function(connection: psycopg.AsyncConnection[Any], schema: str) -> None:
+    """What both views call, unless it is there."""
+    name = sql.Identifier(schema, FUNCTION)
+    cursor = await connection.execute(
+        "SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = %s AND p.proname = %s",
+        (schema, FUNCTION),
+    )
+    if await cursor.fetchone() is None:
+        body = sql.SQL(_BODY).format(sql.Identifier(schema, "eventos")).as_string(connection)
+        await connection.execute(sql.SQL(_FUNCTION).format(name, sql.Literal(body)))
