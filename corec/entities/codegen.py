@@ -165,7 +165,7 @@ def _entities(
     met = seeing.met(meeting, "k", "x0 + k")
     make = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     body = [
-        f"i = {'part' if grid else 'lo'} + k",
+        f"i = {'part' if grid else 'lo'} + k", *seeing.bring(meeting),
         *(["asked = births_of(births)"] if processor.mortal else []),
         "me = " + make,
         "outcome = checked(me, running[k] != 0, budget)",
@@ -384,7 +384,7 @@ def kernel_source(
         f'read_{ring.count_field} = _parts.readers["{ring.count_field}"]'
         for ring in processor.history
     ]
-    if meeting is not None and meeting.grid is not None:
+    if meeting is not None and meeting.spatial and meeting.graph is None:
         lines.append("near_rows = _parts.near_rows")
     if processor.mortal:
         lines.insert(lines.index(_IMPORTS_STATS), lives.IMPORTS)

@@ -159,7 +159,7 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
         calling.checked_call(silent, entity) if silent else None,
         {ring.count_field: cursor.hidden_reader(entity, ring.count_field)
          for ring in processor.history},
-        near.rows_filler(meeting) if meeting is not None and meeting.grid is not None else None,
+        _bringer(meeting),
         processor.reading_form if processor.values else None,
     )  # fmt: skip
     try:
@@ -196,6 +196,17 @@ def _value_type(processor: Processor) -> Any:
         named: Any = types.NamedUniTuple
         return named(types.float32, processor.width, processor.reading_form)
     return types.float32
+
+
+def _bringer(meeting: Meeting | None) -> Any:
+    """Compiled: brings what is seen of others near to the core, cells or records."""
+    if meeting is None or meeting.graph is not None or not meeting.spatial:
+        return None
+    if meeting.plane is None:
+        return near.rows_filler(meeting)
+    own = meeting.plane.shown[0]
+    offsets = tuple(meeting.offsets[field] for field in own.position)
+    return plane.fetcher(offsets, own.places[-1])
 
 
 def _why(function: Any, dispatcher: Any, arguments: tuple[Any, ...]) -> str | None:

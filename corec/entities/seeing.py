@@ -68,6 +68,13 @@ def held(meeting: Meeting | None) -> tuple[dict[str, str], list[str]]:
     return stored, [f"((me.{name} - me.{name}) == float32(0.0))" for name in names]
 
 
+def bring(meeting: Meeting | None) -> list[str]:
+    """Of a plane: ask for what the entities that come next will read."""
+    if meeting is None or meeting.plane is None:
+        return []
+    return [f"near_rows(w, near, base + i, {meeting.entidades})"]
+
+
 def see(meeting: Meeting | None, first: str, take: str, indent: str) -> list[str]:
     """Bring the cells about ``take`` cells of a row, from entity ``first`` of the block on."""
     if meeting is None or meeting.grid is None:
