@@ -67,8 +67,9 @@ def test_the_readme_shows_commands() -> None:
 
 
 def test_the_first_entity_is_the_file_that_is_shipped() -> None:
-    (shown,) = [block for block in blocks(README, "python") if "@corec" in block.text]
-    assert shown.text == (ROOT / "plugins" / "my_first.py").read_text(encoding="utf-8")
+    first, second = [block for block in blocks(README, "python") if "@corec" in block.text]
+    assert first.text == (ROOT / "plugins" / "my_first.py").read_text(encoding="utf-8")
+    assert second.text == (ROOT / "examples" / "life.py").read_text(encoding="utf-8")
 
 
 def test_the_first_configuration_finds_the_first_entity(tmp_path: Path) -> None:

@@ -208,13 +208,13 @@ def chorus(me: Any, value: Any) -> Any:
     return me.level + me.random()
 
 
-@corec.micro(state={"x": "f4", "k": "i8", "die": "i4", "wave": "f4"}, params={"width": 0.25})
+@corec.micro(state={"x": "f4", "k": "i8", "face": "i4", "wave": "f4"}, params={"width": 0.25})
 def dicer(me: Any) -> Any:
     """Normal and whole numbers, one range as wide as can be; raises where the range is none."""
     me.x = 0.5 * me.x + me.width * me.normal()
-    me.die = me.randint(1, 6)
+    me.face = me.randint(1, 6)
     me.k = me.randint(-(2**62) * 2, 2**62 + me.id)
     me.wave = math.sin(me.x)
-    if me.activo and me.die == 6:
-        return me.randint(me.die, 5)
+    if me.activo and me.face == 6:
+        return me.randint(me.face, 5)
     return 0.5 + 0.25 * me.wave
