@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -26,6 +26,8 @@ import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
 import corec.entities.drawing as drawing
+import corec.entities.fingerprint as fingerprints
+import corec.entities.foreign as foreign
 import corec.entities.genes as genes
 import corec.entities.guard as guard
 import corec.entities.linked as linked
@@ -34,9 +36,11 @@ import corec.entities.maths as maths
 import corec.entities.meeting as meetings
 import corec.entities.near as near
 import corec.entities.others as others
+import corec.entities.references as references
 import corec.entities.seeing as seeing
 import corec.entities.steps as steps
 import corec.entities.told as told
+import corec.entities.users as users
 import corec.kernels.address as address
 import corec.kernels.draws as draws
 import corec.kernels.elementary as elementary
@@ -90,9 +94,10 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, aggregates, calling, codegen, cursor, drawing, genes, guard, linked, lives, maths,
-           meetings, near, others, seeing, steps, told, address, draws, elementary, philox,
-           plane, stats, layout, sys.modules[__name__])  # fmt: skip
+    own = (adapt, aggregates, calling, codegen, cursor, drawing, fingerprints, foreign, genes,
+           guard, linked, lives, maths, meetings, near, others, references, seeing, steps, told,
+           users, address, draws, elementary, philox, plane, stats, layout,
+           sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
@@ -102,9 +107,21 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
                 sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init, processor.on_silence):
-        for text in adapt.fingerprint(function):
-            digest.update(text.encode() + b"\0")
+        for text in fingerprints.fingerprint(function):
+            digest.update(text.encode(errors="surrogatepass") + b"\0")
     return digest.hexdigest()
+
+
+def code_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
+    """Over everything of ``processor`` and of this program that decides what a world does: its
+    machine code, all of its declaration, and the code of CoreC that compiled code may contain."""
+    functions = ("function", "init", "on_silence")  # whose text is an address; the key has them
+    declared = [
+        (each.name, getattr(processor, each.name))
+        for each in fields(processor)
+        if each.name not in functions
+    ]
+    return f"{cache_folder().name} {kernel_key(processor, cap, meeting)} {declared!r}"
 
 
 def _predraws(processor: Processor) -> int:
@@ -112,7 +129,8 @@ def _predraws(processor: Processor) -> int:
     if processor.kind != "micro":
         return 0
     shown = sum(
-        number * adapt.count_calls(processor.function, name) for name, number in DRAWS_OF.items()
+        number * references.count_calls(processor.function, name)
+        for name, number in DRAWS_OF.items()
     )
     return min(cursor.PREDRAWS_MAX, shown)
 

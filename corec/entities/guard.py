@@ -32,6 +32,7 @@ from numba.core.ir_utils import find_const, get_definition, guard
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
 from corec.entities import steps
+from corec.entities.foreign import refuse_foreign
 from corec.entities.processor import ProcessorError
 from corec.kernels import elementary
 
@@ -206,6 +207,7 @@ class _Lower(lowering.Lower):
         self.context.error_model = _ErrorModel(self.context.call_conv)
         self.held: set[str] = set()
         self._label_of = {id(block): label for label, block in self.blocks.items()}
+        refuse_foreign(self.blocks.values(), self.fndesc.typemap)
         self._find_loops()
         function.__corec_steps__ = self.free_steps
 

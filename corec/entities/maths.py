@@ -8,16 +8,19 @@ exchange, so they give the same bits.
 
 from __future__ import annotations
 
+import enum
 import math
 import types as python_types
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import types
 from numba.extending import overload
 
+from corec.entities.errors import ProcessorError
 from corec.kernels import elementary as E
 
 Function = Callable[..., Any]
@@ -77,6 +80,18 @@ def _plain(ours: Function, theirs: Function) -> Function:
     return function
 
 
+def with_items(value: tuple[Any, ...], of: Function) -> tuple[Any, ...]:
+    """``value`` with ``of(item)`` for each item; a named tuple stays one."""
+    if type(value) is not tuple and not hasattr(value, "_make"):
+        return value  # such as sys.version_info
+    items = [of(item) for item in value]
+    if all(new is old for new, old in zip(items, value, strict=True)):
+        return value
+    made: Any = getattr(type(value), "_make", tuple)
+    found: tuple[Any, ...] = made(items)
+    return found
+
+
 class Maths:
     """The exchanged modules, functions and constants; see ``maths``."""
 
@@ -84,6 +99,7 @@ class Maths:
         self._wide = wide
         self._functions: dict[Any, Function] = {}
         self._modules: dict[python_types.ModuleType, python_types.ModuleType] = {}
+        self._enums: WeakKeyDictionary[enum.EnumMeta, Any] = WeakKeyDictionary()
         for ours, library in _OURS:
             for theirs in library:
                 if compiled:
@@ -107,13 +123,35 @@ class Maths:
         if type(value) is float:
             with np.errstate(over="ignore"):
                 return np.float64(value) if self._wide else np.float32(value)
-        if type(value) is tuple:
-            return tuple(self.of(item) for item in value)
+        if isinstance(value, tuple):
+            return with_items(value, self.of)
+        if isinstance(value, enum.EnumMeta):
+            return self._enum(value)
+        if isinstance(value, enum.Enum):
+            kind = self._enum(type(value))
+            return value if kind is type(value) else kind[value.name]
         if isinstance(value, python_types.ModuleType):
             return self._modules.get(value, value)
         if isinstance(value, python_types.BuiltinFunctionType | np.ufunc):
             return self._functions.get(value, value)
         return value
+
+    def _enum(self, kind: enum.EnumMeta) -> Any:
+        """``kind`` with its constants exchanged, always the same one; itself if it has none."""
+        if kind not in self._enums:
+            members: dict[str, Any] = dict(kind.__members__)
+            given = {name: member.value for name, member in members.items()}
+            values = {name: self.of(value) for name, value in given.items()}
+            self._enums[kind] = None
+            if kind.__mro__[1] is enum.Enum and any(values[n] is not given[n] for n in given):
+                made = cast("Any", enum.Enum)(kind.__qualname__, values, module=kind.__module__)
+                if len(made) < len(kind):
+                    raise ProcessorError(
+                        f"{kind.__qualname__}: found members that are one number as float32, "
+                        "expected different ones; make them constants"
+                    )
+                self._enums[kind] = made
+        return self._enums[kind] or kind
 
     def code(self, code: python_types.CodeType) -> python_types.CodeType:
         """``code`` and the code inside it with its constants exchanged."""

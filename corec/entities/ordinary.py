@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from corec.entities.maths import maths
+from corec.entities.maths import maths, with_items
 from corec.entities.users import is_users
 
 Function = Callable[..., Any]
@@ -45,6 +45,8 @@ def _exchanged(value: Any, wide: bool) -> Any:
         return plain_form(value, wide)
     if isinstance(value, types.ModuleType) and is_users(value.__name__):
         return _Module(value, wide)
+    if isinstance(value, tuple):
+        return with_items(value, lambda item: _exchanged(item, wide))
     return maths(wide, compiled=False).of(value)
 
 
@@ -59,10 +61,12 @@ def plain_form(function: Function, wide: bool) -> Function:
     cells = function.__closure__
     clone = types.FunctionType(
         exchange.code(function.__code__), _Scope(function.__globals__, wide), function.__name__,
-        exchange.of(function.__defaults__), cells and tuple(types.CellType() for _ in cells),
+        _exchanged(function.__defaults__, wide), cells and tuple(types.CellType() for _ in cells),
     )  # fmt: skip
     clone.__dict__.update(function.__dict__)
-    clone.__kwdefaults__ = function.__kwdefaults__
+    clone.__kwdefaults__ = function.__kwdefaults__ and {
+        name: _exchanged(value, wide) for name, value in function.__kwdefaults__.items()
+    }
     _MADE[wide][function] = clone
     for mine, its in zip(clone.__closure__ or (), cells or (), strict=True):
         try:

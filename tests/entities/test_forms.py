@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 import linecache
 import math
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
 import pytest
 
 import corec
-from corec.entities.processor import Processor
+from corec.entities.processor import Processor, ProcessorError
 from corec.testing import Block, Difference, PlainEntity, compare
 from tests.entities import subjects
 
@@ -43,6 +45,42 @@ def test_failures_are_among_what_agrees() -> None:
 def test_values_and_params_are_passed_on() -> None:
     assert compare(subjects.gathering, values=[0.5, 0.25, 3.0, -1.0, 0.5], params={"gain": 0.5})
     assert compare(subjects.fading, ticks=3, values=[0.1], params={"limit": 5.0}, seed=2**64 - 1)
+
+
+class Rates(enum.Enum):
+    """Constants as some like to hold them."""
+
+    SLOW = 0.95
+    FAST = 0.1
+
+
+Named = namedtuple("Named", "rate pair")
+NAMED = Named(0.95, (0.1, Rates.SLOW))
+DEEP = (0.95, (Rates.FAST, Named(0.1, 0.7)))
+
+
+def by_default(x: Any, given: Any = DEEP) -> Any:
+    """A default in a default."""
+    return x * given[1][1].rate + given[0] * x * given[1][0].value
+
+
+def test_a_constant_adopts_the_type_of_what_it_meets_in_whatever_it_lies() -> None:
+    inner = (NAMED, Rates.FAST)
+
+    def reads(me: Any) -> Any:
+        me.x = NAMED.rate * me.x + NAMED.pair[0] * NAMED.pair[1].value
+        me.x = Rates.SLOW.value * me.x + inner[0].rate * inner[1].value
+        return by_default(me.x)
+
+    assert compare(corec.micro(state={"x": ("f4", 0.3)})(reads), ticks=5, entities=4, rtol=0)
+
+    def unlike(me: Any) -> Any:
+        return Close.A.value * me.x
+
+    Close = enum.Enum("Close", {"A": 0.1, "B": 0.1 + 1e-12})
+    with pytest.raises(ProcessorError, match="Close: found members that are one number as float32"):
+        compare(corec.micro(state={"x": "f4"})(unlike))
+    assert compare(corec.micro(state={"x": "f8"})(unlike), ticks=1, entities=1)
 
 
 def test_a_processor_without_source_or_name() -> None:

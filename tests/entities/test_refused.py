@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
+from types import ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
+from numpy.random import exponential, normal, rand
 
 import corec
 from corec.entities.compile import compile_processor
@@ -102,6 +106,69 @@ def numpy_random(me: Any) -> Any:
     return np.random.rand()
 
 
+def aliased_random(me: Any) -> Any:
+    return rand()
+
+
+def random_by_argument(me: Any) -> Any:
+    return drawn_with(normal)
+
+
+def drawn_with(draw: Any) -> Any:
+    return draw(0.0, 1.0)
+
+
+def random_of_a_module(me: Any) -> Any:
+    return tools.inner.np.random.rand()
+
+
+def random_mapped(me: Any) -> Any:
+    total = 0.0
+    for x in map(exponential, [1.0]):
+        total += x
+    return total
+
+
+def jitted_random(me: Any) -> Any:
+    return HELPERS[0](1.0)
+
+
+@numba.njit
+def jitted(x: Any) -> Any:
+    return x * rand()
+
+
+@numba.vectorize
+def vectorized(x: Any) -> Any:
+    return x * 2.0
+
+
+def calls_vectorized(me: Any) -> Any:
+    return vectorized(me.x)
+
+
+def calls_c(me: Any) -> Any:
+    return float(LIBC_RAND())
+
+
+def hashes(me: Any) -> Any:
+    return float(hash("a"))
+
+
+def in_python(me: Any) -> Any:
+    with numba.objmode(x="float64"):
+        x = random.random()
+    return x * 2.0
+
+
+LIBC_RAND = ctypes.CDLL(None).rand
+LIBC_RAND.restype, LIBC_RAND.argtypes = ctypes.c_int, ()
+HELPERS = (jitted,)
+tools = ModuleType("user_tools")
+vars(tools).update(inner=ModuleType("user_inner"))
+vars(tools.inner).update(np=np, random=random)
+
+
 def formats(me: Any) -> Any:
     if me.x > 1.0:
         raise ValueError(f"too much in {me.id}")
@@ -142,7 +209,16 @@ REFUSED = [
     (no_such_function, "module 'math' has no attribute 'nosuch'"),
     (adds_text, r"add\(number, 'a'\) is not supported in compiled code \(test_refused.py, line"),
     (foreign_random, r"it uses random: draw with me\.random\(\), which a seed repeats"),
-    (numpy_random, r"it uses np\.random: draw with me\.random\(\)"),
+    (numpy_random, r"it uses numpy\.random: draw with me\.random\(\)"),
+    (aliased_random, r"it uses numpy\.random\.rand: draw with me\.random\(\)"),
+    (random_by_argument, r"it uses numpy\.random\.normal: draw"),
+    (random_of_a_module, r"it uses numpy\.random: draw"),
+    (random_mapped, r"it uses numpy\.random\.exponential: draw"),
+    (jitted_random, r"it uses numpy\.random\.rand: draw"),
+    (calls_vectorized, r"vectorized is not supported: its machine code is not made by CoreC"),
+    (calls_c, r"is not supported: its machine code is not made by CoreC"),
+    (hashes, r"hash\(\) is not supported"),
+    (in_python, "`with` is not supported"),
     (formats, "text made at run time is not supported: an exception takes constants or numbers"),
     (iterates, r"loop over a history with `for k in range\(len\(me\.past\)\)`"),
 ]
@@ -159,6 +235,16 @@ def test_the_reason_is_one_clear_line(function: Any, message: str) -> None:
     assert "\n" not in text
     assert len(text) < 300
     assert "Entity<" not in text
+
+
+def draws_of_its_own(me: Any) -> Any:
+    return me.random() * 0.0 + tools.inner.GAIN
+
+
+def test_a_module_that_has_random_numbers_may_be_read() -> None:
+    vars(tools.inner).update(GAIN=2.0)
+    declare = corec.micro(state={"x": "f4"})
+    compile_processor(declare(draws_of_its_own), 16)
 
 
 def test_init_is_refused_likewise() -> None:
