@@ -16,7 +16,8 @@ from typing import IO, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.entities.compile import kernel_key
+from corec import __version__
+from corec.entities.compile import code_key
 from corec.plan import Plan
 from corec.view.reading import find_swarm
 from corec.world.columns import column_names
@@ -167,8 +168,11 @@ def _head(mark: str) -> bytes:
     return json.dumps({"sweep": mark}).encode()
 
 
-def mark_of(plan: Plan, raw: Any, runs: list[Run], *rest: Any) -> str:
-    """What makes a sweep the same: configuration, code, runs, and what else is given."""
-    code = [kernel_key(one.processor, one.cap, one.meeting) for one in plan.swarms]
-    text = json.dumps([raw, code, runs, rest], default=str, sort_keys=True)
+def mark_of(plans: Iterable[Plan], raw: Any, runs: list[Run], *rest: Any) -> str:
+    """What makes a sweep the same: configuration, code, runs, and what else is given. ``plans``:
+    of every configuration that is run; each may have other processors, graphs and blocks."""
+    swarms = [one for plan in plans for one in plan.swarms]
+    code = [code_key(one.processor, one.cap, one.meeting) for one in swarms]
+    graphs = [one.source.mark if one.source else None for one in swarms]
+    text = json.dumps([__version__, raw, code, graphs, runs, rest], default=str, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -79,15 +79,17 @@ def sweep(
         compile_processor(swarm.processor, swarm.cap, swarm.meeting)  # the workers inherit it
     measures = measures_of(plan, collect)
     checked: list[dict[str, Any]] = []
+    plans = [plan]
     for run in runs:
         if run.changes not in checked:
-            make_plan(*configured(config, run.seed, run.changes))  # which compiles nothing
+            # which compiles nothing
+            plans.append(make_plan(*configured(config, run.seed, run.changes)))
             checked.append(run.changes)
     when = [t for t in range(1, ticks + 1) if every and t % every == 0]
     when = when if when and when[-1] == ticks else [*when, ticks]
     kept = None
     if path is not None:
-        kept = Kept(Path(path), mark_of(plan, base.public_dict(), runs, when, measures))
+        kept = Kept(Path(path), mark_of(plans, base.public_dict(), runs, when, measures))
     try:
         done = dict(kept.done) if kept else {}
         left = [run for run in runs if run.number not in done]

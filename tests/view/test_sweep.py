@@ -15,7 +15,10 @@ import pytest
 
 import corec
 from corec.config import ConfigError
+from corec.plan import make_plan
 from corec.view.frame import Table
+from corec.view.runs import mark_of
+from corec.view.settings import configured
 from corec.view.sweep import RunFailed
 from tests.support.instance import REPO
 from tests.support.processes import wait_until
@@ -81,6 +84,39 @@ def test_finished_runs_are_not_done_again(tmp_path: Path) -> None:
     for other in ({"ticks": 13}, {"seeds": [3, 8]}, {"collect": {"town": "max(valor)"}}):
         with pytest.raises(ValueError, match="found another sweep's runs"):
             swept(path=path, **other)
+
+
+def test_runs_of_other_code_are_refused(tmp_path: Path) -> None:
+    """Of a processor that is named in ``over`` alone; of a number that no machine code has."""
+
+    def marked(quiet: int, constant: float) -> str:
+        plans = []
+        for value in (1.0, constant):
+
+            def function(me: Any, value: Any, constant: float = value) -> Any:
+                return constant
+
+            processor = corec.celu(silence=quiet)(function)
+            config, named = configured(town(procesador=processor, parametros={}), None)
+            plans.append(make_plan(config, named))
+        return mark_of(plans, {}, [])
+
+    assert marked(5, 2.0) == marked(5, 2.0)
+    assert len({marked(5, 2.0), marked(50, 2.0), marked(5, 3.0)}) == 3
+    for entry in (5, 50):
+        config = town(procesador=corec.celu(silence=entry)(still), parametros={})
+        given: dict[str, Any] = {"over": {"carga": [1.0]}, "ticks": 8, "processes": 1}
+        given |= {"collect": {"town": ["sum(quiet)"]}, "path": tmp_path / "runs.jsonl"}
+        if entry == 5:
+            assert corec.sweep(config, **given)["town.sum(quiet)"].tolist() == [100.0]
+        else:
+            with pytest.raises(ValueError, match="found another sweep's runs"):
+                corec.sweep(config, **given)
+
+
+def still(me: Any, value: Any) -> Any:
+    """Gives nothing."""
+    return 0.0
 
 
 PROGRAM = """
