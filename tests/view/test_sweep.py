@@ -92,11 +92,7 @@ def test_runs_of_other_code_are_refused(tmp_path: Path) -> None:
     def marked(quiet: int, constant: float) -> str:
         plans = []
         for value in (1.0, constant):
-
-            def function(me: Any, value: Any, constant: float = value) -> Any:
-                return constant
-
-            processor = corec.celu(silence=quiet)(function)
+            processor = corec.celu(silence=quiet)(giving(value))
             config, named = configured(town(procesador=processor, parametros={}), None)
             plans.append(make_plan(config, named))
         return mark_of(plans, {}, [])
@@ -104,7 +100,7 @@ def test_runs_of_other_code_are_refused(tmp_path: Path) -> None:
     assert marked(5, 2.0) == marked(5, 2.0)
     assert len({marked(5, 2.0), marked(50, 2.0), marked(5, 3.0)}) == 3
     for entry in (5, 50):
-        config = town(procesador=corec.celu(silence=entry)(still), parametros={})
+        config = town(procesador=corec.celu(silence=entry)(giving(0.0)), parametros={})
         given: dict[str, Any] = {"over": {"carga": [1.0]}, "ticks": 8, "processes": 1}
         given |= {"collect": {"town": ["sum(quiet)"]}, "path": tmp_path / "runs.jsonl"}
         if entry == 5:
@@ -114,9 +110,13 @@ def test_runs_of_other_code_are_refused(tmp_path: Path) -> None:
                 corec.sweep(config, **given)
 
 
-def still(me: Any, value: Any) -> Any:
-    """Gives nothing."""
-    return 0.0
+def giving(constant: float) -> Callable[[Any, Any], Any]:
+    """A function that gives ``constant``."""
+
+    def function(me: Any, value: Any) -> Any:
+        return constant
+
+    return function
 
 
 PROGRAM = """
