@@ -88,6 +88,14 @@ def alert_fields_at(messages: int) -> int:
 
 
 @shared
+def messages_bytes(messages: int, fields: int) -> int:
+    """Bytes of the payload of a frame of messages, each with so many fields of its alert."""
+    if fields == 0:
+        return _MESSAGE_BYTES * messages
+    return alert_fields_at(messages) + 8 * fields * messages
+
+
+@shared
 def alert_fields_in(payload_bytes: int, messages: int) -> int:
     """How many fields of each message lie behind the ``messages`` of a frame."""
     return max(0, payload_bytes - alert_fields_at(messages)) // (8 * max(messages, 1))

@@ -42,10 +42,10 @@ from corec.placing import place_block
 from corec.plan import BLOCK_ROW, Plan, Swarm, with_public
 from corec.sight import alone_fault
 from corec.world.create import create_world
+from corec.world.lanes import own_lanes
 from corec.world.read import BlockView
 from corec.world.tables import make_tables
 from corec.world.ticker import Ticker
-from shm.lane import Lane, lane_region_bytes
 
 __all__ = ["Block", "Difference", "LaneFull", "Messages", "PlainEntity", "Rows", "compare"]
 
@@ -61,10 +61,6 @@ class Difference(AssertionError):
     """The compiled and the plain form of a processor do not agree; the text says where."""
 
 
-def _region(size: int) -> NDArray[np.uint8]:
-    return np.zeros(size // 8, np.uint64).view(np.uint8)
-
-
 class Block:
     """One block of ``entities`` entities in ordinary memory, at tick 0.
 
@@ -77,8 +73,8 @@ class Block:
         max_errores: share of failures above which the block repairs itself.
         umbral: as in the config, ``corec.config.umbral.Umbral``.
         first_id: id of the first entity.
-        lane_bytes: room for frames, a power of two; unless ``keep``, those nobody fetched with
-            ``messages`` or ``row_frames`` are dropped when it is full.
+        lane_bytes: room for frames, a power of two (more, if the largest frame needs it); unless
+            ``keep``, those nobody fetched (``messages``, ``row_frames``) go when it is full.
         space: as in the config, for as many entities as it has cells.
         globals, evolucion: as in the config.
         living: of mortals, how many of them live at first, the other places being free.
@@ -133,11 +129,11 @@ class Block:
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip
         self.plan = with_public(Plan((swarm,), np.array([row], BLOCK_ROW), size))
-        self.memory = _region(self.plan.world_bytes) if memory is None else memory
+        size = self.plan.world_bytes // 8
+        self.memory = np.zeros(size, np.uint64).view(np.uint8) if memory is None else memory
         self.tables = make_tables(self.plan, self.memory)
         create_world(self.plan, self.memory, self.tables, seed, lambda done, total: None)
-        self.out = Lane.create(_region(lane_region_bytes(lane_bytes)))
-        self.rows = Lane.create(_region(lane_region_bytes(lane_bytes)))
+        self.out, self.rows = own_lanes(self.plan, lane_bytes)
         self.ticker = Ticker(self.plan, self.tables, seed, every_ticks=every_ticks)
 
     @staticmethod

@@ -23,13 +23,13 @@ from corec.kernels import desc as K
 from corec.plan import make_plan
 from corec.world.create import create_world
 from corec.world.digest import digest_of
+from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.read import BlockView, dynamic_words
 from corec.world.tables import make_tables
 from corec.world.ticker import Ticker
 from shm.lane import Lane, lane_region_bytes
 
 TMPFS = "/dev/shm"
-LANE_BYTES = 1 << 23
 """As the server's."""
 
 
@@ -74,7 +74,8 @@ class BenchWorld:
         self.memory = tmpfs_memory(self.plan.world_bytes)
         self.tables = make_tables(self.plan, self.memory)
         create_world(self.plan, self.memory, self.tables, parsed.seed, lambda done, total: None)
-        self.out, self.rows = _lane(LANE_BYTES), _lane(LANE_BYTES)
+        self.out = _lane(out_lane_bytes(self.plan))
+        self.rows = _lane(rows_lane_bytes(self.plan))
         self.ticker = Ticker.of(parsed, self.plan, self.tables)
         self.tick_number = 0
         self._arrive(readings_per_entity)

@@ -12,6 +12,7 @@ from corec.frames import (
     alert_fields_at,
     log_at,
     message_word,
+    messages_bytes,
     repairs_at,
     row_payload_bytes,
     row_word,
@@ -55,7 +56,6 @@ from corec.layout import (
     KIND_MESSAGES_FRAME,
     KIND_ROW_FRAME,
     LOG_DTYPE,
-    MESSAGE,
     REPAIR,
     ROW,
     ROW_HAS_ROW,
@@ -64,7 +64,6 @@ from shm.compiled_killpoint import process_kill_point
 from shm.layout import LANE_HEAD
 from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
 
-MESSAGE_BYTES = MESSAGE.itemsize
 ROW_BYTES = ROW.itemsize
 REPAIR_BYTES = REPAIR.itemsize
 LOG_BYTES = LOG_DTYPE.itemsize
@@ -232,9 +231,7 @@ def emit(
     if has_row + repairs > 0:
         rows_len = row_payload_bytes(has_row, repairs, log_n)
     fields = row[K.W_ALERT_FIELDS]
-    out_len = MESSAGE_BYTES * emitted
-    if fields > 0:
-        out_len = alert_fields_at(emitted) + 8 * fields * emitted
+    out_len = messages_bytes(emitted, fields)
     if emitted > 0:
         out_pos = lane_reserve(out_ctl, out_data, out_len)
         if out_pos < 0:

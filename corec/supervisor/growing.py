@@ -36,7 +36,7 @@ from corec.runtime import Runtime
 from corec.supervisor import segments
 from corec.world import counts
 from corec.world.create import first_genes, write_headers
-from corec.world.lanes import rows_lane_bytes
+from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.packing import parts_of
 from corec.world.read import BlockView
 from corec.world.shape import (
@@ -95,13 +95,13 @@ def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
     """Let the world of ``rt`` become that of ``plan``; the tables for it.
 
     Raises:
-        CannotGrow: the lanes are too small for its rows. SegmentNoSpace: no room for both worlds.
+        CannotGrow: the lanes are too small for its frames. SegmentNoSpace: no room for both worlds.
     """
-    capacity = min(lane.capacity for lane in rt.rows)
-    if rows_lane_bytes(plan) > capacity:
+    out, rows = (min(lane.capacity for lane in lanes) for lanes in (rt.out, rt.rows))
+    if out_lane_bytes(plan) > out or rows_lane_bytes(plan) > rows:
         raise CannotGrow(
-            "the rows of the new blocks need larger lanes than this instance has; stop it and "
-            "start it again"
+            "the rows or messages of the new blocks need larger lanes than this instance has; "
+            "stop it and start it again"
         )
     old, before = rt.plan, counts.by_slot(rt)
     tick = segments.world_tick(rt)

@@ -25,7 +25,7 @@ from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts, settings
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
-from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
+from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import load_migrated
 from corec.world.packing import columns_in, shape_of
 from corec.world.restore import load_checkpoint
@@ -49,9 +49,9 @@ def world_hash(plan: Plan, seed: int) -> int:
 
 def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
     """File name → capacity of every lane of an instance with ``lanes`` worker lanes."""
-    rows_bytes = rows_lane_bytes(plan)
+    out_bytes, rows_bytes = out_lane_bytes(plan), rows_lane_bytes(plan)
     files = {"in.lane": IN_LANE_BYTES}
-    files |= {f"out-{k}.lane": OUT_LANE_BYTES for k in range(lanes)}
+    files |= {f"out-{k}.lane": out_bytes for k in range(lanes)}
     files |= {f"rows-{k}.lane": rows_bytes for k in range(lanes)}
     files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_ROLES}
     return files
@@ -245,12 +245,13 @@ def _attach_all(
     epoch = control.epoch
     world = _attach(folder / WORLD, WORLD_KIND, world_hash(plan, config.seed), epoch)
     lanes = {}
-    for name in lane_files(plan, count):
+    for name, capacity in lane_files(plan, count).items():
         lanes[name] = _attach(folder / name, "corec lane", L.LANE_LAYOUT_HASH, epoch)
         try:
             Lane.attach(lanes[name].payload)
         except ValueError as error:
             raise SegmentRefused(folder / name, str(error), "a lane that makes sense") from None
+        _check_capacity(folder / name, lanes[name], capacity)
     return control, world, lanes
 
 
@@ -263,6 +264,13 @@ def _attach(path: Path, kind: str, wanted: int, epoch: int | None) -> Segment:
     if epoch is not None and found.epoch != epoch:
         raise SegmentRefused(path, f"epoch {found.epoch}", f"epoch {epoch}, as in {CONTROL}")
     return found
+
+
+def _check_capacity(path: Path, lane: Segment, capacity: int) -> None:
+    """Refuse a lane (made by an older version) that the largest frame would not fit into."""
+    if lane.payload.size < lane_region_bytes(capacity):
+        found = f"a lane of {lane.payload.size / L.MIB:.1f} MiB"
+        raise SegmentRefused(path, found, f"{capacity / L.MIB:.0f} MiB, for the largest frame")
 
 
 def fits(config: Config, folder: Path, plan: Plan) -> bool:
@@ -301,7 +309,7 @@ def more_lanes(rt: Runtime, workers: int) -> None:
         SegmentNoSpace: the tmpfs is full; everything is as it was.
     """
     for k in range(rt.lanes, workers):
-        out = _create_lane(rt.folder, f"out-{k}.lane", OUT_LANE_BYTES, rt.epoch, 0)
+        out = _create_lane(rt.folder, f"out-{k}.lane", out_lane_bytes(rt.plan), rt.epoch, 0)
         try:
             capacity = rows_lane_bytes(rt.plan)
             rows = _create_lane(rt.folder, f"rows-{k}.lane", capacity, rt.epoch, 0)
@@ -370,12 +378,19 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
     Raises:
         SegmentRefused: with the file, what was found and what this code expects.
     """
-    for name, kind, wanted in (
-        (CONTROL, "corec control", L.CONTROL_LAYOUT_HASH),
-        (WORLD, WORLD_KIND, world_hash(plan, config.seed)),
-        ("in.lane", "corec lane", L.LANE_LAYOUT_HASH),
-    ):
-        Segment.attach(folder / name, kind=kind, layout_hash=wanted, writable=False).close()
+    kind, hash_of = "corec control", L.CONTROL_LAYOUT_HASH
+    control = Segment.attach(folder / CONTROL, kind=kind, layout_hash=hash_of, writable=False)
+    count = int(control.words[L.C_LANES])
+    control.close()
+    kind, hash_of = WORLD_KIND, world_hash(plan, config.seed)
+    Segment.attach(folder / WORLD, kind=kind, layout_hash=hash_of, writable=False).close()
+    kind, hash_of = "corec lane", L.LANE_LAYOUT_HASH
+    for name, capacity in lane_files(plan, count).items():
+        lane = Segment.attach(folder / name, kind=kind, layout_hash=hash_of, writable=False)
+        try:
+            _check_capacity(folder / name, lane, capacity)
+        finally:
+            lane.close()
 
 
 def remove(folder: Path) -> None:

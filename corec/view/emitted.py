@@ -19,9 +19,8 @@ from corec.persister.gaps import OF_PHASES
 from corec.persister.generations import told_of
 from corec.plan import Plan
 from corec.view.alert import Alert, Alerts
-from corec.view.memory import zeroed
-from corec.world.lanes import OUT_LANE_BYTES, rows_lane_bytes
-from shm.lane import Frame, Lane, lane_region_bytes
+from corec.world.lanes import own_lanes
+from shm.lane import Frame
 
 KEPT_MAX: Final = 1_000_000
 """Repairs that are kept, and alerts; the oldest go first, frame by frame."""
@@ -60,8 +59,7 @@ class Emitted:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.out = Lane.create(zeroed(lane_region_bytes(OUT_LANE_BYTES)))
-        self.rows = Lane.create(zeroed(lane_region_bytes(rows_lane_bytes(plan))))
+        self.out, self.rows = own_lanes(plan)
         self._alerting = {s.index for s in plan.swarms if s.processor.alerts}
         self._swarm_of = plan.blocks["swarm"].tolist()
         self._sent: list[bytes] = []
