@@ -26,7 +26,6 @@ from numba.core import callconv, cgutils, ir, lowering, types
 from numba.core.analysis import compute_cfg_from_blocks
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
-from numba.core.cpu import CPUContext
 from numba.core.errors import TypingError
 from numba.core.ir_utils import find_const, get_definition, guard
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
@@ -34,6 +33,7 @@ from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 from corec.entities import steps
 from corec.entities.foreign import refuse_foreign
 from corec.entities.processor import ProcessorError
+from corec.entities.shifts import SHIFTS, ShiftContext
 from corec.kernels import elementary
 
 FREE_STEPS_MAX: Final = 1024
@@ -124,7 +124,7 @@ class _ErrorModel(callconv.NumpyErrorModel):
         return True
 
 
-class _Context(CPUContext):
+class _Context(ShiftContext):
     """The target context of one guarded function (a copy of Numba's own, made for it)."""
 
     lower: Any
@@ -135,7 +135,7 @@ class _Context(CPUContext):
 
     def subtarget(self, **kws: Any) -> Any:
         other = super().subtarget(**kws)
-        other.__class__ = CPUContext  # of a function of Numba's own that is compiled on the way
+        other.__class__ = ShiftContext  # of a function of Numba's own, compiled on the way
         return other
 
     def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
@@ -318,6 +318,8 @@ class _Lower(lowering.Lower):
             elif op in _POWERS:
                 text = "integers to negative integer powers are not allowed"
                 self._refuse(expr, kinds, ">=", ValueError, text)
+            elif op in SHIFTS:
+                self._refuse(expr, kinds, ">=", ValueError, "negative shift count")
         if op in _POWERS and kinds == [types.float32, types.float32] and resty == types.float32:
             values = [self.loadvar(side.name) for side in (expr.lhs, expr.rhs)]
             signature = types.float32(*kinds)
@@ -326,8 +328,13 @@ class _Lower(lowering.Lower):
 
     def _refuse(self, expr: Any, kinds: list[Any], good: str, kind: Any, text: str) -> None:
         """Raise unless the right side of ``expr`` is ``good`` beside 0."""
-        value = self.loadvar(expr.rhs.name)
-        whole = self.context.cast(self.builder, value, types.unliteral(kinds[1]), types.int64)
+        self._refuse_value(expr.rhs.name, kinds[1], good, kind, text)
+
+    def _refuse_value(self, name: str, given: Any, good: str, kind: Any, text: str) -> None:
+        if good == ">=" and not getattr(given, "signed", False):
+            return
+        value = self.loadvar(name)
+        whole = self.context.cast(self.builder, value, types.unliteral(given), types.int64)
         fine = self.builder.icmp_signed(good, whole, whole.type(0))
         _raise_unless(self.context, self.builder, fine, kind, text)
 
@@ -343,6 +350,11 @@ class _Lower(lowering.Lower):
                 value = self.loadvar(expr.args[0].name)
                 text = f"a number that does not fit into {wanted.bitwidth} bits"
                 emit_fits(self.context, self.builder, value, given, wanted, text)
+        if called in SHIFTS and len(expr.args) == 2:
+            kinds = [self.typeof(argument.name) for argument in expr.args]
+            if all(isinstance(kind, types.Integer | types.Boolean) for kind in kinds):
+                text = "negative shift count"
+                self._refuse_value(expr.args[1].name, kinds[1], ">=", ValueError, text)
         return super().lower_call(resty, expr)
 
     def lower_getitem(self, resty: Any, expr: Any, value: Any, index: Any, signature: Any) -> Any:
