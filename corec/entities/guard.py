@@ -314,23 +314,20 @@ class _Lower(lowering.Lower):
         kinds = [self.typeof(expr.lhs.name), self.typeof(expr.rhs.name)]
         if all(isinstance(kind, types.Integer | types.Boolean) for kind in kinds):
             if op in _DIVISIONS:
-                self._refuse(expr, kinds, "!=", ZeroDivisionError, "division by zero")
+                self._refuse(expr.rhs.name, kinds[1], "!=", ZeroDivisionError, "division by zero")
             elif op in _POWERS:
                 text = "integers to negative integer powers are not allowed"
-                self._refuse(expr, kinds, ">=", ValueError, text)
+                self._refuse(expr.rhs.name, kinds[1], ">=", ValueError, text)
             elif op in SHIFTS:
-                self._refuse(expr, kinds, ">=", ValueError, "negative shift count")
+                self._refuse(expr.rhs.name, kinds[1], ">=", ValueError, "negative shift count")
         if op in _POWERS and kinds == [types.float32, types.float32] and resty == types.float32:
             values = [self.loadvar(side.name) for side in (expr.lhs, expr.rhs)]
             signature = types.float32(*kinds)
             return self.context.compile_internal(self.builder, _power, signature, values)
         return super().lower_binop(resty, expr, op)
 
-    def _refuse(self, expr: Any, kinds: list[Any], good: str, kind: Any, text: str) -> None:
-        """Raise unless the right side of ``expr`` is ``good`` beside 0."""
-        self._refuse_value(expr.rhs.name, kinds[1], good, kind, text)
-
-    def _refuse_value(self, name: str, given: Any, good: str, kind: Any, text: str) -> None:
+    def _refuse(self, name: str, given: Any, good: str, kind: Any, text: str) -> None:
+        """Raise unless the whole number ``name``, of type ``given``, is ``good`` beside 0."""
         if good == ">=" and not getattr(given, "signed", False):
             return
         value = self.loadvar(name)
@@ -354,7 +351,7 @@ class _Lower(lowering.Lower):
             kinds = [self.typeof(argument.name) for argument in expr.args]
             if all(isinstance(kind, types.Integer | types.Boolean) for kind in kinds):
                 text = "negative shift count"
-                self._refuse_value(expr.args[1].name, kinds[1], ">=", ValueError, text)
+                self._refuse(expr.args[1].name, kinds[1], ">=", ValueError, text)
         return super().lower_call(resty, expr)
 
     def lower_getitem(self, resty: Any, expr: Any, value: Any, index: Any, signature: Any) -> Any:

@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -87,12 +88,9 @@ def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
 
 def _create_lane(folder: Path, name: str, capacity: int, epoch: int, start: int) -> Segment:
     segment = Segment.create(
-        folder / name,
-        kind="corec lane",
-        layout_hash=L.LANE_LAYOUT_HASH,
-        payload_bytes=lane_region_bytes(capacity),
-        epoch=epoch,
-    )
+        folder / name, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH,
+        payload_bytes=lane_region_bytes(capacity), epoch=epoch,
+    )  # fmt: skip
     Lane.create(segment.payload, start=start)
     return segment
 
@@ -147,12 +145,9 @@ def create(
     epoch = int(checkpoint.head["epoch"]) if checkpoint else secrets.randbelow(2**63 - 1) + 1
     tick = checkpoint.tick if checkpoint else 0
     world = Segment.create(
-        folder / WORLD,
-        kind=WORLD_KIND,
-        layout_hash=world_hash(plan, config.seed),
-        payload_bytes=plan.world_bytes,
-        epoch=epoch,
-    )
+        folder / WORLD, kind=WORLD_KIND, layout_hash=world_hash(plan, config.seed),
+        payload_bytes=plan.world_bytes, epoch=epoch,
+    )  # fmt: skip
     tables = make_tables(plan, world.payload)
     if checkpoint:
         if columns_in(checkpoint.head["swarms"]) == columns_in(shape_of(plan)):
@@ -378,19 +373,16 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
     Raises:
         SegmentRefused: with the file, what was found and what this code expects.
     """
-    kind, hash_of = "corec control", L.CONTROL_LAYOUT_HASH
-    control = Segment.attach(folder / CONTROL, kind=kind, layout_hash=hash_of, writable=False)
-    count = int(control.words[L.C_LANES])
-    control.close()
-    kind, hash_of = WORLD_KIND, world_hash(plan, config.seed)
-    Segment.attach(folder / WORLD, kind=kind, layout_hash=hash_of, writable=False).close()
-    kind, hash_of = "corec lane", L.LANE_LAYOUT_HASH
-    for name, capacity in lane_files(plan, count).items():
-        lane = Segment.attach(folder / name, kind=kind, layout_hash=hash_of, writable=False)
-        try:
-            _check_capacity(folder / name, lane, capacity)
-        finally:
-            lane.close()
+
+    def look(name: str, kind: str, wanted: int) -> closing[Segment]:
+        return closing(Segment.attach(folder / name, kind=kind, layout_hash=wanted, writable=False))
+
+    with look(CONTROL, "corec control", L.CONTROL_LAYOUT_HASH) as control:
+        count = int(control.words[L.C_LANES])
+    with look(WORLD, WORLD_KIND, world_hash(plan, config.seed)):
+        for name, capacity in lane_files(plan, count).items():
+            with look(name, "corec lane", L.LANE_LAYOUT_HASH) as lane:
+                _check_capacity(folder / name, lane, capacity)
 
 
 def remove(folder: Path) -> None:
