@@ -25,6 +25,7 @@ import corec.entities.aggregates as aggregates
 import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.cursor as cursor
+import corec.entities.divisions as divisions
 import corec.entities.drawing as drawing
 import corec.entities.fingerprint as fingerprints
 import corec.entities.foreign as foreign
@@ -38,6 +39,7 @@ import corec.entities.near as near
 import corec.entities.others as others
 import corec.entities.references as references
 import corec.entities.seeing as seeing
+import corec.entities.shifts as shifts
 import corec.entities.steps as steps
 import corec.entities.told as told
 import corec.entities.users as users
@@ -94,9 +96,9 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, aggregates, calling, codegen, cursor, drawing, fingerprints, foreign, genes,
-           guard, linked, lives, maths, meetings, near, others, references, seeing, steps, told,
-           users, address, draws, elementary, philox, plane, stats, layout,
+    own = (adapt, aggregates, calling, codegen, cursor, divisions, drawing, fingerprints, foreign,
+           genes, guard, linked, lives, maths, meetings, near, others, references, seeing, shifts,
+           steps, told, users, address, draws, elementary, philox, plane, stats, layout,
            sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())

@@ -31,9 +31,10 @@ from numba.core.ir_utils import find_const, get_definition, guard
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
 from corec.entities import steps
+from corec.entities.divisions import DivisionContext
 from corec.entities.foreign import refuse_foreign
 from corec.entities.processor import ProcessorError
-from corec.entities.shifts import SHIFTS, ShiftContext
+from corec.entities.shifts import SHIFTS
 from corec.kernels import elementary
 
 FREE_STEPS_MAX: Final = 1024
@@ -124,7 +125,7 @@ class _ErrorModel(callconv.NumpyErrorModel):
         return True
 
 
-class _Context(ShiftContext):
+class _Context(DivisionContext):
     """The target context of one guarded function (a copy of Numba's own, made for it)."""
 
     lower: Any
@@ -135,7 +136,7 @@ class _Context(ShiftContext):
 
     def subtarget(self, **kws: Any) -> Any:
         other = super().subtarget(**kws)
-        other.__class__ = ShiftContext  # of a function of Numba's own, compiled on the way
+        other.__class__ = DivisionContext  # of a function of Numba's own, compiled on the way
         return other
 
     def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
