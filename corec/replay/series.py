@@ -15,7 +15,7 @@ import glob
 import itertools
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,8 +121,67 @@ class Series:
         return len(self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A file's column of values and its times, row by row, before any row is chosen."""
+
+    name: str
+    lines: npt.NDArray[np.int64]
+    """Number of each row's line, rising."""
+    times_s: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    reasons: list[str]
+    """Why a row has no time or no number of its own; "": it has both."""
+    short: list[int]
+    """Lines with too few cells; they are none of the rows."""
+    skipped: Skipped
+    """What is none of the rows."""
+    decided: Decided
+
+    def faulty(self) -> dict[int, str]:
+        """Line → reason of what can't be played, whatever is around it."""
+        found = zip(self.lines.tolist(), self.reasons, strict=True)
+        return dict.fromkeys(self.short, COLUMNS) | {line: why for line, why in found if why}
+
+    def series(self, faulty: Mapping[int, str], newest_first: bool) -> Series:
+        """The rows that are played, oldest first; the others are counted.
+
+        ``faulty``: lines that can't be played for what another column has there, with the reason.
+        Which row of a time comes first is asked of those alone that can be played.
+        """
+        kept = array("q")
+        newest_s = -math.inf
+        skipped = Skipped(
+            dict(self.skipped.counts), {k: [*v] for k, v in self.skipped.lines.items()}
+        )
+        rows = range(self.lines.size)
+        for k in reversed(rows) if newest_first else rows:
+            line, time_s = int(self.lines[k]), float(self.times_s[k])
+            reason = faulty.get(line) or self.reasons[k]
+            if not reason and time_s <= newest_s:
+                reason = REPEATED if time_s == newest_s else BACKWARDS
+            if reason:
+                skipped.add(reason, line)
+                continue
+            newest_s = time_s
+            kept.append(k)
+        at = np.array(kept, np.int64)
+        values = self.values[at].astype(np.float32)
+        return Series(self.name, self.times_s[at], values, skipped, self.decided)
+
+
 def parse_series(lines: Iterable[str], name: str, wanted: Wanted = ANYTHING) -> Series:
     """Read rows from text lines (with or without line ends).
+
+    Raises:
+        ReplayInputError: it is in doubt which column or format is meant, or no CSV at all.
+    """
+    found = parse_column(lines, name, wanted)
+    return found.series({}, found.decided.newest_first)
+
+
+def parse_column(lines: Iterable[str], name: str, wanted: Wanted = ANYTHING) -> Column:
+    """One column of text lines, every row of it.
 
     Raises:
         ReplayInputError: it is in doubt which column or format is meant, or no CSV at all.
@@ -150,14 +209,15 @@ def _usable_rows(found: Iterable[Row], skipped: Skipped) -> Iterable[Row]:
 
 def _read(
     body: Iterable[Row], columns: Columns, name: str, wanted: Wanted, skipped: Skipped
-) -> Series:
+) -> Column:
     """Both columns in every format they allow, then those that read most."""
-    line_numbers = array("q")
+    line_numbers, short = array("q"), []
     times, values = cells.Readings(), cells.Readings()
     empty = bytearray()
     for row in body:
         if len(row.cells) <= columns.last:
             skipped.add(COLUMNS, row.line)
+            short.append(row.line)
             continue
         line_numbers.append(row.line)
         times.add(cells.times(columns.time_text(row.cells)))
@@ -171,55 +231,33 @@ def _read(
         at, unit = cells.unix_seconds(at)
         shown_format = f"{time_format}, {unit}"
     value = values.column(number_format)
-    read = np.isfinite(at)
-    steps = np.diff(at[read])
+    steps = np.diff(at[np.isfinite(at)])
     newest_first = int((steps < 0).sum()) > int((steps > 0).sum())
-    order = np.arange(at.size)[::-1] if newest_first else np.arange(at.size)
-    raw = _Raw(np.array(line_numbers, np.int64), at, value, np.array(empty, np.bool_))
-    kept = _keep(raw, order, values.read(number_format), skipped)
+    reasons = [
+        _reason(*row)
+        for row in zip(
+            at.tolist(), value.tolist(), empty, values.read(number_format).tolist(), strict=True
+        )
+    ]
     decided = Decided(
         columns.describe_time(), shown_format, columns.name(columns.value), number_format,
         newest_first,
     )  # fmt: skip
-    return Series(name, at[kept], value[kept].astype(np.float32), skipped, decided)
+    lines = np.array(line_numbers, np.int64)
+    return Column(name, lines, at, value, reasons, short, skipped, decided)
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """Every row: line number, unix seconds (NaN: none), value (NaN: none or NaN), empty cell."""
-
-    lines: npt.NDArray[np.int64]
-    times_s: npt.NDArray[np.float64]
-    values: npt.NDArray[np.float64]
-    empty: npt.NDArray[np.bool_]
-
-
-def _keep(
-    raw: _Raw, order: npt.NDArray[np.int64], is_number: npt.NDArray[np.bool_], skipped: Skipped
-) -> npt.NDArray[np.int64]:
-    """Indices of the rows that are played, oldest first; the others are counted."""
-    kept = array("q")
-    newest_s = -math.inf
-    for k in order.tolist():
-        time_s, value = float(raw.times_s[k]), float(raw.values[k])
-        if not math.isfinite(time_s):
-            reason = TIMESTAMP
-        elif raw.empty[k]:
-            reason = EMPTY
-        elif not is_number[k]:
-            reason = NUMBER
-        elif not math.isfinite(value):
-            reason = INFINITE
-        elif abs(value) > FLOAT32_MAX:
-            reason = OVERFLOW
-        elif time_s <= newest_s:
-            reason = REPEATED if time_s == newest_s else BACKWARDS
-        else:
-            newest_s = time_s
-            kept.append(k)
-            continue
-        skipped.add(reason, int(raw.lines[k]))
-    return np.array(kept, np.int64)
+def _reason(time_s: float, value: float, empty: int, is_number: bool) -> str:
+    """Why a row can't be played, whatever is around it; "": it can."""
+    if not math.isfinite(time_s):
+        return TIMESTAMP
+    if empty:
+        return EMPTY
+    if not is_number:
+        return NUMBER
+    if not math.isfinite(value):
+        return INFINITE
+    return OVERFLOW if abs(value) > FLOAT32_MAX else ""
 
 
 def _time_format(times: cells.Readings, name: str, wanted: Wanted) -> str:
@@ -272,17 +310,25 @@ def read_series(path: Path, wanted: Wanted = ANYTHING) -> Series:
     Raises:
         ReplayInputError: naming the file: it cannot be read, holds no usable row, or is in doubt.
     """
+    found = read_column(path, wanted)
+    return played(path, found.series({}, found.decided.newest_first))
+
+
+def read_column(path: Path, wanted: Wanted) -> Column:
+    """Read one column of a CSV file. Raises ReplayInputError: it cannot be read, or is in doubt."""
     try:
         with opened(path) as lines:
-            series = parse_series(lines, str(path), wanted)
+            return parse_column(lines, str(path), wanted)
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ReplayInputError(f"{path}: cannot be read: {reason}") from error
+
+
+def played(path: Path, series: Series, expected: str = "lines of timestamp,value") -> Series:
+    """``series``. Raises ReplayInputError when it has no row."""
     if not len(series):
         why = series.skipped.describe() or "the file is empty"
-        raise ReplayInputError(
-            f"{path}: no usable row; expected lines of timestamp,value; found {why}"
-        )
+        raise ReplayInputError(f"{path}: no usable row; expected {expected}; found {why}")
     return series
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
-
-import numpy as np
 
 from corec.config import Config
 from corec.entities.registry import resolve
-from corec.replay.series import ReplayInputError, Series, Wanted, read_series
-
-_OF_VALUES = frozenset({"empty_value", "not_a_number", "not_finite", "float32_overflow"})
+from corec.replay.series import (
+    ReplayInputError,
+    Series,
+    Wanted,
+    played,
+    read_column,
+    read_series,
+)
 
 
 def names_of(config: Config, canal: int) -> tuple[str, ...]:
@@ -50,25 +52,19 @@ def columns_of(value: str | None, names: tuple[str, ...], canal: int) -> list[st
 
 
 def read_columns(path: Path, wanted: Wanted, columns: Sequence[str | None]) -> list[Series]:
-    """One series for each column, all of the same times: of rows in which each has a number.
+    """One series for each column, all of the same rows: those in which each has a number.
 
-    The first one tells what was skipped, for whichever column.
+    The columns meet row by row, before it is asked which row of a time is the first: joined by
+    time, values of different rows would make a reading that no row has. Each series tells what was
+    skipped for whichever column, every row once.
     """
-    series = [read_series(path, replace(wanted, value=column)) for column in columns]
-    if len(series) == 1:
-        return series
-    times = reduce(np.intersect1d, [one.times_s for one in series])
-    if not len(times):
-        named = ", ".join(map(str, columns))
-        raise ReplayInputError(f"{path}: no row has a number in each of the columns {named}")
-    first = series[0]
-    for other in series[1:]:
-        for reason in _OF_VALUES & other.skipped.counts.keys():
-            for line in other.skipped.lines[reason]:
-                first.skipped.add(reason, line)
-            rest = other.skipped.counts[reason] - len(other.skipped.lines[reason])
-            first.skipped.counts[reason] += rest
-    return [
-        replace(one, times_s=times, values=one.values[np.isin(one.times_s, times)])
-        for one in series
-    ]
+    if len(columns) == 1:
+        return [read_series(path, replace(wanted, value=columns[0]))]
+    found = [read_column(path, replace(wanted, value=column)) for column in columns]
+    faulty: dict[int, str] = {}
+    for one in reversed(found):  # the first column's reason counts
+        faulty |= one.faulty()
+    newest_first = found[0].decided.newest_first
+    series = [one.series(faulty, newest_first) for one in found]
+    named = ", ".join(map(str, columns))
+    return [played(path, one, f"a number in each of the columns {named}") for one in series]
