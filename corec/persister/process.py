@@ -4,10 +4,10 @@ Theory.  It alone consumes the rows and event lanes and alone writes the words o
 task does the work: connect, take over, then again and again look at the lanes, write one
 transaction, release what became durable.  Another (``_watch``) beats, sees the stop word and a dead
 parent, and never waits for anything.  A third (``spooler``) moves frames to the disk while the
-database does not take them.  A thread makes COPY streams, one batch ahead (``ahead``).  Nothing is
-released before it is known to be durable, by its COMMIT or on disk, so a kill anywhere only makes
-the successor read ``corec_offsets`` and the spool's files (``offsets``, ``writer``, ``spool``).
-When the spool is full too, the workers wait.
+database does not take them.  Threads make events, and COPY streams one batch ahead (``ahead``).
+Nothing is released before it is known to be durable, by its COMMIT or on disk, so a kill anywhere
+only makes the successor read ``corec_offsets`` and the spool's files (``offsets``, ``writer``,
+``spool``).  When the spool is full too, the workers wait.
 
 The order is: what older lanes left in the spool, the spool, the lanes.
 
@@ -316,7 +316,7 @@ class Persister:
         async with self.spool.lock:
             batch = self.batches.take(self.sources, writer, waiting)
             self.generation.on_the_way = {p.lane: p.mark.position for p in batch.pieces}
-        events, bad = parse_frames(batch.event_frames, self.rt.plan)
+        events, bad = await asyncio.to_thread(parse_frames, batch.event_frames, self.rt.plan)
         self.busy_since = time.monotonic()
         written = await writer.write(batch, events)
         kill_point("persist.before_release")

@@ -239,18 +239,24 @@ def piece_of(source: Source, mark: Mark, limit: int, overlap_tick: int) -> Piece
     found = source.walked(mark, limit, overlap_tick)
     if found is not None:
         return take_walked(source.name, found, mark)
-    frames = _few_repairs(source.frames(mark.position, limit))
+    frames = _few_events(source.frames(mark.position, limit))
     return take(source.name, map(_kept, frames), mark)
 
 
-def _few_repairs(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The first of ``frames`` that have ``FIXES_MAX`` repairs together; one at least."""
-    repairs = 0
+def _few_events(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The first of ``frames`` that become ``FIXES_MAX`` events together; one at least."""
+    events = 0
     for k, frame in enumerate(frames):
-        repairs += frame.b if frame.kind == L.KIND_ROW_FRAME else 0
-        if k and repairs > FIXES_MAX:
+        events += _events_in(frame)
+        if k and events > FIXES_MAX:
             return
         yield frame
+
+
+def _events_in(frame: Frame) -> int:
+    if frame.kind == L.KIND_ROW_FRAME:
+        return frame.b  # repairs
+    return 1 + (frame.b if frame.kind == L.KIND_GENERATION_FRAME else 0)  # births
 
 
 def _kept(frame: Frame) -> Frame:

@@ -44,8 +44,9 @@ ROW_HEAD: Final = 3
 FIX_HEAD: Final = 3
 """Of a repair beside REPAIR: tick, block, the time of the tick (ns since 1970)."""
 FIXES_MAX: Final = 1 << 16
-"""Repairs in one piece, unless its first frame has more: each becomes an event, of eight times its
-bytes and at the cost of some rows, so a transaction of nothing else would take many seconds."""
+"""Repairs in one piece (or events of any kind, where frames are taken one by one: ``source``),
+unless its first frame has more: each becomes an event, of eight times its bytes and at the cost of
+some rows, so a transaction of nothing else would take many seconds."""
 LOG_WORDS: Final = L.LOG_DTYPE.itemsize // 8
 assert L.ROW.itemsize % 8 == L.REPAIR.itemsize % 8 == L.LOG_DTYPE.itemsize % 8 == 0
 

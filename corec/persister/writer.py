@@ -305,7 +305,7 @@ class Writer:
                 pieces = [without(p, there, self._lanes[p.lane].overlap_tick) for p in pieces]
                 bulks = [piece.columns() for piece in pieces]
                 events = [event for event in events if not _told(event, there)]
-            repairs = [self._encoder.repairs(bulk) for bulk in bulks]
+            repairs = await asyncio.to_thread(lambda: [*map(self._encoder.repairs, bulks)])
             written = [*itertools.chain(*repairs), *events]
             rows = sum(len(bulk.rows) for bulk in bulks)
             kill_point("persist.before_copy")

@@ -228,6 +228,22 @@ def test_a_piece_has_a_bounded_number_of_repairs() -> None:
     assert sizes == [2 * half, 1, more, 1]
 
 
+def test_a_piece_has_a_bounded_number_of_births() -> None:
+    """Each becomes an event, as a repair does; what its frames hold is not looked at."""
+    lane = Lane.create(np.zeros(lane_region_bytes(1 << 23), np.uint8))
+    half, more = FIXES_MAX // 2, FIXES_MAX + 1
+    for tick, births in enumerate([half - 1, half - 1, 0, more, 0], 1):
+        lane.push(L.KIND_GENERATION_FRAME, b"", b=births, tick=tick, c=row_word(0, 0))
+    lane.push(L.KIND_ROW_FRAME, body(np.random.default_rng(3), False, half, 0), b=half, tick=7)
+    lane.push(L.KIND_GENERATION_FRAME, b"", b=half, tick=8, c=row_word(0, 0))
+    source, mark, taken = LaneSource("rows-0", lane, 1), START, []
+    while lane.head > mark.position:
+        piece = piece_of(source, mark, 1 << 23, -1)
+        taken.append([frame.b for frame in piece.frames])
+        mark = piece.mark
+    assert taken == [[half - 1, half - 1], [0], [more], [0, half], [half]]
+
+
 def test_many_rows_are_cut_into_pieces() -> None:
     """More than one piece of the stream, and rows without a payload."""
     lane = Lane.create(np.zeros(lane_region_bytes(1 << 20), np.uint8))
