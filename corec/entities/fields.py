@@ -65,9 +65,10 @@ def field_of(name: str, spec: Any, owner: str) -> StateField:
     dtype, default = parts
     try:
         value = np.array(default).item()
-        with np.errstate(all="raise"):
+        with np.errstate(all="raise", under="ignore"):  # a subnormal number is one
             held = np.array(value).astype(dtype)
-        fits = bool(np.isfinite(held)) and (held.dtype.kind == "f" or held.item() == value)
+        same = held.item() == value or (held.dtype.kind == "f" and held.item() != 0.0)
+        fits = bool(np.isfinite(held)) and same
     except (TypeError, ValueError, FloatingPointError, OverflowError):
         fits = False
     if not fits:

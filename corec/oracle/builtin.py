@@ -29,7 +29,7 @@ def sensor(me: Any) -> Any:
 def ewma(me: Any, value: Any) -> Any:
     """How far a reading lies from what came before."""
     me.values.push(value)
-    me.seen = me.seen + 1
+    me.seen = min(me.seen + 1, 2**32 - 1)
     if me.seen == 1:
         me.mean = value
         return 0.0

@@ -13,9 +13,12 @@ The last 200 readings are kept.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from corec.entities.processor import celu
+
+SEEN_MAX: Final = 2**32 - 1
+"""Counted no further: there is no more to warm up."""
 
 
 @celu(
@@ -27,7 +30,7 @@ from corec.entities.processor import celu
 def ewma(me: Any, value: Any) -> Any:
     """Score one reading: ``valor`` in [0, 1), 0.5 at ``z0`` standard deviations."""
     me.values.push(value)
-    me.seen = me.seen + 1
+    me.seen = min(me.seen + 1, SEEN_MAX)
     if me.seen == 1:
         me.mean = value
         return 0.0

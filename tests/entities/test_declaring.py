@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import corec
 from corec import layout as L
 from corec.config import ConfigError, parse_config
+from corec.entities.fields import field_of
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import BUILT_IN, resolve
 from corec.plan import make_plan
@@ -139,3 +141,14 @@ def test_a_block_holds_no_more_than_its_message_log_can_number() -> None:
     assert make_plan(config(65_535)).n_blocks == 2
     with pytest.raises(ConfigError, match=r"65536 entities of sensor in 64 MB.* at most 65535"):
         make_plan(config(65_536))
+
+
+@pytest.mark.parametrize("least", [1e-40, -1.4e-45, 1.1754942e-38, 0.0, -0.0])
+def test_a_subnormal_number_is_an_initial_value(least: float) -> None:
+    assert field_of("x", ("f4", least), "p").default == np.float32(least)
+
+
+@pytest.mark.parametrize("beyond", [1e-46, -1e-300, 1e39])
+def test_a_number_that_nothing_is_left_of_is_none(beyond: float) -> None:
+    with pytest.raises(ProcessorError, match="starts as"):
+        field_of("x", ("f4", beyond), "p")

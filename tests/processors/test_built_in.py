@@ -149,6 +149,14 @@ def test_sir_says_each_new_case_once() -> None:
     assert cases == np.count_nonzero(block.view.column("fase")) - start
 
 
+def test_ewma_goes_on_after_as_many_readings_as_its_counter_holds() -> None:
+    block = Block(ewma, entities=1, max_errores=1.0)
+    block.view.column("seen")[:] = 2**32 - 2
+    for _ in range(3):
+        block.tick([(0, 1.0)])
+        assert (int(block.view.column("seen")[0]), int(block.view.fallos[0])) == (2**32 - 1, 0)
+
+
 def test_ewma_finds_a_spike_and_stays_quiet_otherwise() -> None:
     rng = np.random.default_rng(5)
     block = Block(ewma, entities=50)
