@@ -118,7 +118,8 @@ class Config(Section):
     )
     modules: tuple[_Module, ...] = key(
         "a list of module names",
-        "Modules of the nucleus to run; accents make no difference.",
+        "Modules to run; accents make no difference. registro and ejecucion are names of the "
+        "original that run nothing yet.",
         _MODULES,
         item="a module name",
     )

@@ -107,8 +107,7 @@ MUTANTS: Final = (
     _one("who is off falls silent", "kernels/running.py",
          "(quiet[i] == 0) & (activo[i] != 0)", "(quiet[i] == 0)", SILENCE),
     _one("a repair hands on when one was heard", "entities/processor.py",
-         "return len(self.state) - (len(SILENCE_STATE) if self.silence else 0)",
-         "return len(self.state)", SILENCE),
+         "added = len(SILENCE_STATE) if self.silence else 0", "added = 0", SILENCE),
     _one("readings draw closer to each other", "entities/codegen.py",
          "DRAWS_PER_READING = 16", "DRAWS_PER_READING = 15"),
 )  # fmt: skip
