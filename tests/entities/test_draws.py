@@ -23,10 +23,10 @@ TOP: Final = 2**32 - 1
 MIDDLE: Final = 2**62
 
 
-@corec.micro(state={"x": "f4", "die": "i8", "same": "i8", "any": "i8", "upper": "i8", "on": "u1"})
+@corec.micro(state={"x": "f4", "face": "i8", "same": "i8", "any": "i8", "upper": "i8", "on": "u1"})
 def draws(me: Any) -> Any:
     me.x = me.normal()
-    me.die = me.randint(1, 6)
+    me.face = me.randint(1, 6)
     me.same = me.randint(-7, -7)
     me.any = me.randint(-MIDDLE * 2, MIDDLE + (MIDDLE - 1))
     me.upper = me.randint(MIDDLE, MIDDLE + 1)
@@ -34,10 +34,10 @@ def draws(me: Any) -> Any:
     return me.random()
 
 
-@corec.celu(state={"x": "f4", "die": "i8"})
+@corec.celu(state={"x": "f4", "face": "i8"})
 def listens(me: Any, value: Any) -> Any:
     me.x = me.normal() + value
-    me.die = me.randint(0, me.id)
+    me.face = me.randint(0, me.id)
     return 0.5
 
 
@@ -76,7 +76,7 @@ def test_the_numbers_are_made_of_two_words_as_documented() -> None:
         word = [word_reference(3 + i, 1, k, 9) for k in range(11)]
         assert block.view.column("x")[i] == normal_reference(word[0], word[1])
         pair = word[2] * 2**32 + word[3]
-        assert block.view.column("die")[i] == 1 + math.floor(Fraction(pair * 6, 2**64))
+        assert block.view.column("face")[i] == 1 + math.floor(Fraction(pair * 6, 2**64))
         assert block.view.column("same")[i] == -7
         assert block.view.column("any")[i] == LEAST + word[6] * 2**32 + word[7]
         assert block.view.column("on")[i] == 1
@@ -102,7 +102,7 @@ def test_a_normal_number_is_bounded_and_finite() -> None:
 
 def test_moments() -> None:
     block = Block(draws, entities=1000, seed=5)
-    found: dict[str, list[Any]] = {"x": [], "die": []}
+    found: dict[str, list[Any]] = {"x": [], "face": []}
     for _ in range(40):
         block.tick()
         for name, columns in found.items():
@@ -113,7 +113,7 @@ def test_moments() -> None:
     spread = [1.0, 2.0, 15.0, 96.0]  # variances of x, x², x³, x⁴
     for moment, wanted, variance in zip(moments, (0.0, 1.0, 0.0, 3.0), spread, strict=True):
         assert abs(moment - wanted) < 5.0 * math.sqrt(variance / n)
-    counts = np.bincount(np.concatenate(found["die"]), minlength=7)[1:]
+    counts = np.bincount(np.concatenate(found["face"]), minlength=7)[1:]
     assert ((counts - n / 6) ** 2 / (n / 6)).sum() < 25.0  # of χ² with 5 degrees: 1 in 7000
 
 
