@@ -344,7 +344,9 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
     for index in range(L.SLOT_WORKER0 + rt.lanes):
         slot = rt.slot(index)
         slot.set(L.S_UP, 0)
-        slot.set(L.S_PHASE, 0)
+        # a worker that has done T passed the phases before it, and does not do them again: another
+        # that was killed within T waits for it
+        slot.set(L.S_PHASE, slot.get(L.S_TICK) << 8 | 0xFF)
         slot.set(L.S_STATE, L.PROC_STARTING)
     settings.settle(rt, rt.written)  # of an upgrade, too: it reads the configuration anew
     if keep_control:

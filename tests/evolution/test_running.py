@@ -18,7 +18,7 @@ import corec
 from tests.crash.worlds import armed, deaths_expected, killed, spared
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance
-from tests.support.processes import wait_until
+from tests.support.processes import is_running, wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -141,6 +141,29 @@ def test_a_world_is_adopted_in_the_middle_of_a_phase(one: Instance) -> None:
     running.process.wait(10)
     wait_until(lambda: not one.processes(), "its children leave", 2.0)
     summary = spared(one).run("--ticks", "9", "--tick-hz", "0", "--workers", "3").summary
+    with corec.World(one.config_path) as world:
+        world.run(summary["tick"])
+        assert world.digest() == summary["digest"]
+
+
+def test_a_world_is_adopted_where_one_worker_has_done_the_tick_behind_a_phase(
+    one: Instance,
+) -> None:
+    """One died past the barrier; who finished the tick does not come to the barrier again."""
+    armed(one, ("worker 1@phase.all_done:300",))
+    running = one.start("--tick-hz", "60", "--workers", "2").ready()
+    fast, slow = (running.pid_of("worker", k) for k in (0, 1))
+    running.signal(signal.SIGSTOP)  # nobody replaces who dies
+    wait_until(lambda: not is_running(slow), "a worker died behind a phase", 60.0)
+
+    def ticks() -> dict[int, int]:
+        return {p["pid"]: p["tick"] for p in running.status()["processes"] if p["role"] == "worker"}
+
+    wait_until(lambda: ticks()[fast] == ticks()[slow] + 1, "the other one ends the tick")
+    running.signal(signal.SIGKILL)
+    running.process.wait(10)
+    wait_until(lambda: not one.processes(), "its children leave", 2.0)
+    summary = spared(one).run("--ticks", "9", "--tick-hz", "0").summary
     with corec.World(one.config_path) as world:
         world.run(summary["tick"])
         assert world.digest() == summary["digest"]
