@@ -29,6 +29,7 @@ SLOW = '''"""Tasks for Celery."""
 
 import os
 import pathlib
+import threading
 
 import corec
 
@@ -37,9 +38,12 @@ HERE = pathlib.Path(__file__).parent
 
 @corec.task
 def answer(notice):
-    """Says that it began, and answers."""
+    """Says that it began, and answers; the first one keeps its worker until that is killed."""
+    first = not (HERE / "calls").exists()
     with open(HERE / "calls", "a") as file:
         file.write(notice.key + "\\\\n")
+    if first:
+        threading.Event().wait(60.0)
     return {"id": notice.entity + 1, "t": 20.0, "h": 10.0}
 
 
@@ -103,9 +107,9 @@ def test_each_answer_comes_once(make: Any, tmp_path: Path, pg_dsn: str, valkey_u
         packed = b"".join(struct.pack("!I2f", i, 40.0, 1.0) for i in range(0, PER_BLOCK, 4)) * 3
         client.xadd("corec:{plant}:in:1", {"v": packed})
         wait_until(lambda: len(table(pg_dsn)) == PER_BLOCK // 4, "they are raised", 60.0)
+        run.ask("pause")  # nobody else falls silent meanwhile
         with worker(one):
             wait_until(lambda: calls.exists(), "a worker has begun", 60.0)
-        run.ask("pause")
         with worker(one):
 
             def answered() -> bool:
