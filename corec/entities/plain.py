@@ -62,10 +62,7 @@ class PlainHistory:
 
     def mean(self) -> np.float32:
         """Mean of the values held, 0 when there are none (float32 accumulation)."""
-        total = np.float32(0.0)
-        for value in self.values:
-            total = total + value
-        return total / np.float32(len(self.values)) if self.values else total
+        return self.sum() / np.float32(len(self.values)) if self.values else np.float32(0.0)
 
     def sum(self) -> np.float32:
         """Of the values held, added up in float32 from the oldest on; 0 of none."""
