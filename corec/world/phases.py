@@ -80,6 +80,8 @@ class Phases:
 
     def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
         self._plan, self._tables, self._hi = plan, tables, hi
+        self.ever = next_with_phases(plan, 1) > 0
+        """Whether any tick has a phase before it."""
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
         self._fusion: Fusion | None = None

@@ -122,6 +122,8 @@ class Ticker:
     def do_phases(self, rows: Lane, make_room: Callable[[], None]) -> None:
         """The phases before the tick of ``targs``, in a process that ticks all of the world;
         ``make_room`` empties ``rows``."""
+        if not self.phases.ever:
+            return
         for number in numbers_of(phases_before(self.plan, int(self.targs[K.T_TICK]))):
             at = self.phases.run(number, self.lo, self.targs, rows)
             while at < self.hi:
