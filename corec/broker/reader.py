@@ -18,9 +18,9 @@ import time
 from typing import Any, Final
 
 from corec import layout as L
+from corec.backoff import Backoff
 from corec.broker import readings as R
 from corec.broker.applied import applied_positions
-from corec.broker.backoff import Backoff
 from corec.broker.bounds import Bounds
 from corec.broker.dead import DeadLetter
 from corec.broker.held_back import HeldBack

@@ -25,9 +25,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from corec import layout as L
+from corec.backoff import Backoff
 from corec.broker import frames as F
 from corec.broker.applied import applied_by_complete
-from corec.broker.backoff import Backoff
 from corec.broker.bounds import Bounds
 from corec.broker.events import Events
 from corec.broker.link import Command, SinkAway

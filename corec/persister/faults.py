@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import random
-
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from corec import layout as L
-
-BACKOFF_MIN_S = 0.1
-BACKOFF_MAX_S = 5.0
 
 # logins, rights, and tables that are not what they were (42): none of it passes by itself
 _REFUSED_STATES = ("28", "3D", "42", "53300")
@@ -57,21 +52,3 @@ def text_of(error: BaseException, conninfo: str) -> str:
     if isinstance(error, psycopg.errors.LockNotAvailable):
         text += "; somebody holds a lock on CoreC's tables: pg_locks says who"
     return text.replace(str(password), "***") if password else text
-
-
-class Backoff:
-    """Waiting times between attempts: doubled from 0.1 to 5 s, each 50 to 100 % of that."""
-
-    def __init__(self, random_source: random.Random | None = None) -> None:
-        self._random = random_source or random.Random()
-        self._next_s = BACKOFF_MIN_S
-
-    def reset(self) -> None:
-        """Start again at the shortest time."""
-        self._next_s = BACKOFF_MIN_S
-
-    def next_s(self) -> float:
-        """Seconds to wait before the next attempt."""
-        wait = self._next_s * self._random.uniform(0.5, 1.0)
-        self._next_s = min(BACKOFF_MAX_S, 2 * self._next_s)
-        return wait

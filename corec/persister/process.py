@@ -27,13 +27,14 @@ import psycopg
 import uvloop
 
 from corec import layout as L
+from corec.backoff import Backoff
 from corec.child import TAKEN_OVER
 from corec.log import get_logger
 from corec.persister.ahead import Batches
 from corec.persister.batch import worth_writing
 from corec.persister.bell import rung
 from corec.persister.encode import Encoder
-from corec.persister.faults import Backoff, ForeignSchema, reason_of, text_of
+from corec.persister.faults import ForeignSchema, reason_of, text_of
 from corec.persister.gaps import newly_lost
 from corec.persister.generation import Generation
 from corec.persister.generations import parse_frames
@@ -198,7 +199,7 @@ class Persister:
             patience_s = STOP_PATIENCE_S if reason == L.REASON_UNREACHABLE else 0.0
         if self._may_leave_the_rest(patience_s):
             return 0
-        await self._pause(self.backoff.next_s())
+        await self._pause(self.backoff.next_seconds())
         return None
 
     async def _pause(self, seconds: float) -> None:

@@ -7,7 +7,6 @@ happens, batches arrive in order and each exactly once (see `wire`).
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 import uuid
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from corec.backoff import Backoff
 from corec.replay.lead import ENTRY_OVERHEAD_BYTES, Lead, StreamId
 from corec.replay.wire import Outage, Position, ReplayError, Wire, names_for
 
@@ -23,7 +23,6 @@ T = TypeVar("T")
 MIB = 1 << 20
 POLL_S = 0.005
 STALL_NOTICE_S = 10.0
-BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 
 
@@ -222,7 +221,7 @@ class Publisher:
     def _over_outages(self, action: Callable[[Wire], T]) -> T:
         """Run `action`, on a new connection after each outage."""
         began: float | None = None
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff(most_seconds=BACKOFF_MAX_S)
         while True:
             try:
                 if self._wire is None:
@@ -238,8 +237,7 @@ class Publisher:
                     self._tell(f"{outage}; trying again for {self._limits.retry_s:g} s")
                 if now - began > self._limits.retry_s:
                     raise ReplayError(f"{outage} (for {now - began:.0f} s)") from None
-                self._pause(backoff_s * random.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                self._pause(backoff.next_seconds())
             else:
                 if began is not None:
                     self._tell(f"the server is back after {time.monotonic() - began:.1f} s")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from corec.broker.backoff import Backoff
+from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway
 from corec.log import get_logger
 from corec.notices import Notice

@@ -22,7 +22,7 @@ import psycopg
 import uvloop
 
 from corec import layout as L
-from corec.broker.backoff import Backoff
+from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway
 from corec.config.acting import Alertas
 from corec.log import get_logger

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import redis.exceptions as X
 
-from corec.broker.backoff import Backoff
+from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway
 from corec.config.acting import TaskConfig
 from corec.log import get_logger

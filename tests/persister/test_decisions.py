@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +26,7 @@ from corec.persister.batch import (
     without,
     worth_writing,
 )
-from corec.persister.faults import BACKOFF_MAX_S, Backoff, reason_of, text_of
+from corec.persister.faults import reason_of, text_of
 from corec.persister.gaps import row_key
 from corec.persister.offsets import Fenced, LaneNow, Stored, plan_takeover
 from corec.persister.periods import Span, Unit
@@ -285,12 +284,3 @@ def test_texts_hold_no_password() -> None:
     error = psycopg.OperationalError("cannot use\n  'hunter2' here")
     assert text_of(error, "host=a password=hunter2") == "cannot use '***' here"
     assert "hunter2" not in text_of(ValueError('"hunter2"'), "postgresql://u:hunter2@[bad")
-
-
-def test_backoff_grows_to_its_limit() -> None:
-    backoff = Backoff(random.Random(1))
-    waits = [backoff.next_s() for _ in range(12)]
-    assert waits[0] <= 0.1
-    assert all(BACKOFF_MAX_S / 2 <= wait <= BACKOFF_MAX_S for wait in waits[6:])
-    backoff.reset()
-    assert backoff.next_s() <= 0.1

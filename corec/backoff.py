@@ -1,4 +1,4 @@
-"""Jittered exponential back-off between attempts to use a server."""
+"""Jittered exponential back-off between attempts to use a server: the one that all of CoreC has."""
 
 from __future__ import annotations
 
