@@ -7,9 +7,8 @@ parent, and never waits for anything.  A third (``spooler``) moves frames to the
 database does not take them.  Threads make events, and COPY streams one batch ahead (``ahead``).
 Nothing is released before it is known to be durable, by its COMMIT or on disk, so a kill anywhere
 only makes the successor read ``corec_offsets`` and the spool's files (``offsets``, ``writer``,
-``spool``).  When the spool is full too, the workers wait.
-
-The order is: what older lanes left in the spool, the spool, the lanes.
+``spool``).  When the spool is full too, the workers wait.  The order is: what older lanes left in
+the spool, the spool, the lanes.
 
 ``S_TICK`` = T says that every row and repair of ticks <= T is committed (or in a gap that is).
 """
