@@ -1,4 +1,5 @@
-"""What a user writes to act on an alert: a plain function, sync or ``async``, outside of any tick.
+"""What a user writes to act on alerts and messages: a plain function, sync or ``async``, outside of
+any tick.
 
 A task gets a ``Notice`` and may take as long as its ``timeout_seconds``. What it returns goes back
 into the world as readings: a mapping with ``id`` and ``valor`` (or the names of several values), or
@@ -18,6 +19,8 @@ from typing import Any, Final, overload
 
 EVENTS: Final = ("raised", "cleared", "acknowledged")
 """What happens to an alert that a task may be started by."""
+MESSAGE: Final = "message"
+"""The event of a task that is started by messages."""
 BUILT_IN: Final = {
     "webhook": "corec.tasks.webhook:webhook",
     "command": "corec.tasks.command:command",
@@ -34,12 +37,13 @@ class GiveUp(Exception):
 
 @dataclass(frozen=True)
 class Notice:
-    """What happened to an alert."""
+    """What happened to an alert, or a message."""
 
     id: str
-    """Of the alert: the world's epoch, the tick in which it was raised, the entity."""
+    """The world's epoch, the tick in which the alert was raised or the message emitted, the entity;
+    of a tick's second message of an entity, and of further ones, also the how manieth it is."""
     event: str
-    """One of EVENTS."""
+    """One of EVENTS, or MESSAGE."""
     tick: int
     entity: int
     canal: int
@@ -48,11 +52,11 @@ class Notice:
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What the processor's ``alerts=(…)`` names, of the latest message."""
     count: int = 1
-    """Ticks with a message so far."""
+    """Ticks with a message so far; of a message, the how manieth of its entity and tick it is."""
 
     @property
     def key(self) -> str:
-        """Of this event of this alert: the same whenever it is handed over again."""
+        """Of this event: the same whenever it is handed over again."""
         return f"{self.id}:{self.event}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``alertas`` and ``tasks``: what becomes of an alert after it was emitted."""
+"""``alertas`` and ``tasks``: what becomes of an alert, or of a message, after it was emitted."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ class Alertas(Section):
 
 
 class TaskConfig(Section):
-    """One entry of ``tasks``: what is run when something happens to an alert."""
+    """One entry of ``tasks``: what is run when something happens to an alert, or is emitted."""
 
-    on: Literal["alertas"] = key('"alertas"', "What starts it.", "alertas")
+    on: Literal["alertas", "mensajes"] = key(
+        '"alertas" or "mensajes"',
+        "What starts it: what happens to an alert, or each message of the out-streams.",
+        "alertas",
+    )
     run: str = key(
         '"webhook", "command" or package.module:attribute of a function with @corec.task',
         "What is run.",
@@ -46,16 +50,17 @@ class TaskConfig(Section):
     )
     canal: int | None = key(
         "null (every canal) or an integer from -128 to 127",
-        "Only alerts of this canal.",
+        "Only alerts, or messages, of this canal.",
         None,
         strict=True,
         ge=-128,
         le=127,
     )
-    when: tuple[Event, ...] = key(
-        'a list of at least one of "raised", "cleared", "acknowledged"',
+    when: tuple[Event, ...] | None = key(
+        'null (with on: alertas "raised") or a list of at least one of "raised", "cleared", '
+        '"acknowledged"',
         "What of an alert's life starts it.",
-        ("raised",),
+        None,
         item='"raised", "cleared" or "acknowledged"',
         min_length=1,
     )
@@ -121,6 +126,11 @@ class TaskConfig(Section):
     )
 
     @property
+    def events(self) -> tuple[str, ...]:
+        """What happens to alerts that starts it."""
+        return () if self.on == "mensajes" else self.when or ("raised",)
+
+    @property
     def title(self) -> str:
         """Its name, given or made."""
         if self.name is not None:
@@ -139,6 +149,9 @@ def task_faults(tasks: object) -> Iterator[Fault]:
             continue
         where, run = f"tasks[{index}]", one["run"]
         yield from _own_keys(where, run, one)
+        if one.get("on") == "mensajes" and one.get("when") is not None:
+            found = "it is there with on: mensajes, a message having no life"
+            yield Fault(f"{where}.when", found, "with on: alertas")
         name, canal = one.get("name"), one.get("canal")
         if not isinstance(name, (str, type(None))) or not isinstance(canal, (int, type(None))):
             continue

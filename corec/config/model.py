@@ -167,7 +167,7 @@ class Config(Section):
     )
     tasks: tuple[TaskConfig, ...] = key(
         "a list of objects",
-        "What is run when something happens to an alert.",
+        "What is run when something happens to an alert, or when something is emitted.",
         (),
         item="an object",
         max_length=64,

@@ -6,6 +6,7 @@ process ``tasks`` takes in.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 
 from corec.command_line import NUMBER_MAX
 from corec.config import load_config
+from corec.config.acting import TaskConfig
 from corec.control import console, show
 from corec.control.asking import (
     EXIT_FAILED,
@@ -106,11 +108,16 @@ def alerts(
             fail(f"not acknowledged: {', '.join(left)}: no such open alert", EXIT_FAILED)
 
 
-def _pending(client: Any, key: str, group: str) -> int:
-    try:
-        return int(client.xpending(key, group)["pending"])
-    except redis.ResponseError:
-        return 0  # no group yet: nothing was raised
+def _pending(client: Any, prefix: str, one: TaskConfig, canales: set[int]) -> int:
+    """Entries that were taken and are not done, of all streams that start the task."""
+    names = ["avisos"]
+    if one.on == "mensajes":
+        names = [f"out:{canal}" for canal in canales if one.canal in (None, canal)]
+    count = 0
+    for name in names:
+        with contextlib.suppress(redis.ResponseError):  # no group yet: nothing came
+            count += int(client.xpending(prefix + name, f"tarea:{one.title}")["pending"])
+    return count
 
 
 def tasks(
@@ -125,14 +132,16 @@ def tasks(
     with explained():
         found = find_instance(instance, config)
         path = found.config_path
-        declared = load_config(Path(path)).tasks if path else ()
-        key = f"corec:{{{found.instance_id}}}:avisos"
+        read = load_config(Path(path)) if path else None
+        declared, bloques = (read.tasks, read.bloques) if read else ((), ())
+        canales = {bloque.canal for bloque in bloques}
+        prefix = f"corec:{{{found.instance_id}}}:"
         with console.streams(found) as client:
             rows = [
                 {
-                    "name": one.title, "run": one.run, "canal": one.canal, "when": list(one.when),
-                    "workers": one.workers,
-                    "pending": _pending(client, key, f"tarea:{one.title}"),
+                    "name": one.title, "on": one.on, "run": one.run, "canal": one.canal,
+                    "when": list(one.events), "workers": one.workers,
+                    "pending": _pending(client, prefix, one, canales),
                 }
                 for one in declared
             ]  # fmt: skip

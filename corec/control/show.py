@@ -156,8 +156,8 @@ def tasks(data: Mapping[str, Any]) -> RenderableType:
     """Tasks, and those that failed for good."""
     listed = rows(
         [{**one, "when": ", ".join(one["when"])} for one in data["tasks"]],
-        {"name": "task", "run": "run", "canal": "canal", "when": "when", "workers": "processes",
-         "pending": "pending"},
+        {"name": "task", "on": "on", "run": "run", "canal": "canal", "when": "when",
+         "workers": "processes", "pending": "pending"},
     )  # fmt: skip
     if not data["failed"]:
         return listed

@@ -1,9 +1,11 @@
-"""The process ``tasks``: follows alerts through their life, and runs what is to be done about them.
+"""The process ``tasks``: follows alerts through their life, and runs what is to be done about them,
+and about messages.
 
 One loop. ``_follow`` reads the streams of alerts and acknowledgements, decides (``life``), writes
 PostgreSQL (``store``), then publishes the notices. A ``Runner`` for each task of the configuration
-takes them from there. ``_watch`` beats, and leaves when the instance stops or the supervisor is
-gone. What is not done then is pending in its stream, and is done after the next start.
+takes them from there, and one for each out-stream of a task ``on: mensajes``. ``_watch`` beats, and
+leaves when the instance stops or the supervisor is gone. What is not done then is pending in its
+stream, and is done after the next start.
 
 It alone writes the words of its slot. No tick waits for it.
 """
@@ -23,7 +25,7 @@ import uvloop
 
 from corec import layout as L
 from corec.backoff import Backoff
-from corec.broker.link import Link, SinkAway
+from corec.broker.link import Link, SinkAway, sort_error
 from corec.config.acting import Alertas
 from corec.log import get_logger
 from corec.notices import load_task
@@ -33,9 +35,11 @@ from corec.runtime import Runtime
 from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.life import Life
 from corec.tasks.pool import Pool
-from corec.tasks.runner import Counts, Runner
+from corec.tasks.runner import Counts, Pace, Runner
+from corec.tasks.source import OfAlerts, OfMessages, Source
 from corec.tasks.store import Moved, Stand, Store
-from corec.tasks.streams import Command, Names, letter_of, messages_of
+from corec.tasks.streams import Command, Names, letter_of, messages_of, unread
+from corec.tasks.trimmed import Read, order
 from shm.killpoint import kill_point
 
 log = get_logger("corec.tasks")
@@ -66,15 +70,18 @@ class Acting:
         self.link = self._link()
         self.stand = Stand()
         self.letter = b"0-0"
+        self.read = Read("0-0")
+        """The stream of alerts."""
         self.rewound = False
-        """The stream of alerts is to be read from its beginning."""
-        self.runners = [self._runner(index) for index in range(len(rt.config.tasks))]
+        """It is to be read from its beginning."""
+        self.runners = [one for index in range(len(rt.config.tasks)) for one in self._of(index)]
 
     def _link(self) -> Link:
         return Link(self.rt.redis_url, self.names.pos, self.rt.config.redis.cluster)
 
-    def _runner(self, index: int) -> Runner:
-        config = self.rt.config
+    def _of(self, index: int) -> list[Runner]:
+        """The runners of one task, which share its processes and its pace."""
+        config, plan = self.rt.config, self.rt.plan
         one = config.tasks[index]
         options = one.model_dump(mode="json")
         if one.secret_file is not None:
@@ -86,7 +93,17 @@ class Acting:
                              self._link)  # fmt: skip
         else:
             pool = Pool(load_task(one.run, folders), one.run, options, folders)
-        return Runner(one, pool, self.rt.plan, self.names, self._link, self.counts)
+        sources: list[Source] = [OfAlerts(self.names, one)]
+        start = "$"
+        if one.on == "mensajes":
+            canales = sorted({s.canal for s in plan.swarms if one.canal in (None, s.canal)})
+            sources = [OfMessages(self.names, plan, c, self.rt.epoch) for c in canales]
+            start = "$" if self.rt.get(L.C_BASE_TICK) else "0"  # a new world's from its first tick
+        pace = Pace(one.per_second)
+        return [
+            Runner(one, source, pool, pace, plan, self.names, self._link, self.counts, start)
+            for source in sources
+        ]
 
     async def main(self) -> int:
         """Work until the instance stops, or the supervisor is gone."""
@@ -126,7 +143,8 @@ class Acting:
                 try:
                     await self.link.connect()
                     for runner in self.runners:
-                        await runner.make_group(self.link)
+                        if runner.source.epoch is None:  # the others wait for their world
+                            await runner.make_group(self.link)
                     if running is None:
                         running = asyncio.gather(*(runner.run() for runner in self.runners))
                     await self._connected(backoff, running)
@@ -158,6 +176,7 @@ class Acting:
             store = Store(connection, self.rt.config.instance_id, self.rt.epoch)
             await store.prepare()
             life, self.stand = await store.load(self.clear_after)
+            self.read = Read(self.stand.entry)
             looked = forgot = 0.0
             while not running.done() or not self.runners:
                 now = time.monotonic()
@@ -184,15 +203,24 @@ class Acting:
         self.rewound = False
         commands: list[Command] = [
             ("HMGET", self.names.pos, "epoch", "out_tick"),
+            ("XINFO", "STREAM", self.names.alerts),
             ("XREAD", "COUNT", ENTRIES, "STREAMS", self.names.alerts, self.names.acks,
              self.names.failed, behind, self.stand.ack, self.letter),
         ]  # fmt: skip
-        (epoch, out_tick), found = await self.link.checked(commands)
+        replies = await self.link.call(commands)
+        info = replies.pop(1)  # an error where there is no such stream
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise sort_error(reply)
+        (epoch, out_tick), found = replies
         if epoch is None or int(epoch) != self.rt.epoch:
             return False  # the broker has not begun this world's streams yet
         by_name = {bytes(name).decode(): entries for name, entries in (found or {}).items()}
         alerts, acks = by_name.get(self.names.alerts, []), by_name.get(self.names.acks, [])
         before = self.stand
+        if isinstance(info, dict):
+            await self._missed(self.read.before(info, behind))
+        self.read.took(len(alerts))
         for entry, fields in alerts:
             self._message(life, bytes(entry), fields)
         for _, fields in acks:
@@ -218,6 +246,14 @@ class Acting:
             await store.failed([*_letters(letters)])
             self.letter = bytes(letters[-1][0])
         return bool(alerts or acks or letters or sent)
+
+    async def _missed(self, entries: int | None) -> None:
+        """A letter about alerts that were trimmed before they were read."""
+        if entries == 0:
+            return
+        log.error("alerts were trimmed before they were read", entries=entries)
+        words = unread("alertas", "", self.names.alerts, entries)
+        await self.link.checked([("XADD", self.names.failed, "*", *words)])
 
     def _message(self, life: Life, entry: bytes, fields: Sequence[bytes]) -> None:
         try:
@@ -251,32 +287,24 @@ class Acting:
     async def _look(self) -> None:
         """Trim what every task is through with; notice a stream that lost what it had."""
         commands: list[Command] = [("XINFO", "STREAM", self.names.alerts)]
-        commands += [("XPENDING", self.names.notices, one.group) for one in self.runners]
+        groups_of = [one.group for one in self.runners if one.source.epoch is None]
+        commands += [("XPENDING", self.names.notices, group) for group in groups_of]
         commands.append(("XINFO", "GROUPS", self.names.notices))
         info, *pending, groups = await self.link.call(commands)
         if isinstance(info, dict):
             last = info.get(b"last-generated-id", b"0-0").decode()
-            if _order(last) < _order(self.stand.entry):
+            if order(last) < order(self.stand.entry):
                 log.warning("the stream of alerts lost its end: it is read anew", last=last)
-                self.rewound = True
-            gone = info.get(b"max-deleted-entry-id", b"0-0").decode()
-            if _order(self.stand.entry) < _order(gone):
-                log.error("alerts were trimmed before they were read: raise streams.maxlen",
-                          up_to=gone)  # fmt: skip
+                self.rewound, self.read = True, Read("0-0")
         if not isinstance(groups, list):
             return
-        needed = [_order(group[b"last-delivered-id"].decode()) for group in groups]
-        needed += [_order(one[1].decode()) for one in pending if isinstance(one, list) and one[0]]
+        needed = [order(group[b"last-delivered-id"].decode()) for group in groups]
+        needed += [order(one[1].decode()) for one in pending if isinstance(one, list) and one[0]]
         if needed:
             oldest = min(needed)
             await self.link.call(
                 [("XTRIM", self.names.notices, "MINID", "~", f"{oldest[0]}-{oldest[1]}")]
             )
-
-
-def _order(entry: str) -> tuple[int, int]:
-    ms, _, seq = entry.partition("-")
-    return int(ms), int(seq)
 
 
 def _acknowledge(life: Life, fields: Sequence[bytes]) -> None:

@@ -1,8 +1,9 @@
 """One task of the configuration: notices out of its consumer group, calls, what follows from them.
 
-Each notice is taken by the group, and ended once: acknowledged together with its answers, or with
-its letter of failure (``streams.END_NOTICE``). What a killed process had taken is still pending
-and comes first after its restart. The pauses between attempts hold no place in the pool.
+Each notice is ended once: its entry is acknowledged together with its answers, or with its letter
+of failure (``streams.END_NOTICES``). Of an entry with many, a hash says how many are ended, so a
+kill repeats CHUNK of them at most. What a killed process had taken is still pending and comes first
+after its restart. The pauses between attempts hold no place in the pool.
 """
 
 from __future__ import annotations
@@ -22,12 +23,24 @@ from corec.notices import Notice
 from corec.plan import Plan
 from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.pool import CallFailed, Pool
-from corec.tasks.streams import Command, Names, answers_of, end_notice, failure, group_of, notice_of
+from corec.tasks.source import Source
+from corec.tasks.streams import (
+    Command,
+    Names,
+    answers_of,
+    end_notices,
+    failure,
+    group_of,
+    unread,
+)
+from corec.tasks.trimmed import gone
+from shm.killpoint import kill_point
 
 log = get_logger("corec.tasks")
 BLOCK_MS: Final = 500
 REPLY_SECONDS: Final = 10.0
-IN_FLIGHT: Final = 1000
+CHUNK: Final = 256
+"""Notices of one entry that are called, and ended, together."""
 RETRY_SECONDS_MOST: Final = 60.0
 CONSUMER: Final = "corec"
 
@@ -38,20 +51,38 @@ class Counts:
     done = retried = failed = waiting = 0
 
 
+class Pace:
+    """Calls of one task, whatever streams it has, at no more than so many a second; 0: any."""
+
+    def __init__(self, per_second: float) -> None:
+        self._step = 1.0 / per_second if per_second else 0.0
+        self._next_at = 0.0
+
+    async def wait(self) -> None:
+        """Until it may be called."""
+        if not self._step:
+            return
+        now = time.monotonic()
+        at = max(self._next_at, now)
+        self._next_at = at + self._step
+        await asyncio.sleep(at - now)
+
+
 class Runner:
-    """Runs one task until it is cancelled."""
+    """Runs one task on one stream until it is cancelled."""
 
     def __init__(
-        self, config: TaskConfig, pool: Pool | Elsewhere, plan: Plan, names: Names,
-        link: Callable[[], Link], counts: Counts,
+        self, config: TaskConfig, source: Source, pool: Pool | Elsewhere, pace: Pace, plan: Plan,
+        names: Names, link: Callable[[], Link], counts: Counts, start: str,
     ) -> None:  # fmt: skip
+        """``start``: where a group that is made begins, ``0`` or ``$``."""
         self.config, self.title, self._pool, self._plan = config, config.title, pool, plan
+        self.source, self._pace, self._start = source, pace, start
         self._names, self._counts = names, counts
         self._link, self._ending = link(), link()
         self._end_lock = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(IN_FLIGHT)
-        self._next_at = 0.0
+        self._room = asyncio.Semaphore(source.in_flight)
 
     @property
     def group(self) -> str:
@@ -79,10 +110,16 @@ class Runner:
             await self._link.close()
             await self._ending.close()
 
-    async def make_group(self, link: Link, start: str = "$") -> None:
-        """The consumer group, which begins with the next notice. Raises SinkAway."""
+    async def make_group(self, link: Link, start: str | None = None) -> None:
+        """The consumer group, where there is none. Raises SinkAway."""
+        start, read = start or self._start, 0
+        if start == "$":
+            (info,) = await link.call([("XINFO", "STREAM", self.source.stream)])
+            if isinstance(info, dict):
+                start, read = info[b"last-generated-id"].decode(), int(info[b"entries-added"])
         command: Command = (
-            "XGROUP", "CREATE", self._names.notices, self.group, start, "MKSTREAM",
+            "XGROUP", "CREATE", self.source.stream, self.group, start, "MKSTREAM", "ENTRIESREAD",
+            read,
         )  # fmt: skip
         (reply,) = await link.call([command])
         if isinstance(reply, Exception) and "BUSYGROUP" not in str(reply):
@@ -90,6 +127,9 @@ class Runner:
 
     async def _take(self) -> None:
         await self._link.connect()
+        if self.source.epoch is not None:
+            await self._world_begun()
+            await self.make_group(self._link)
         after = b"0"  # first what was taken and not ended
         known: set[bytes] = {task.get_name().encode() for task in self._running}
         while True:
@@ -98,9 +138,11 @@ class Runner:
             self._room.release()
             command: Command = (
                 "XREADGROUP", "GROUP", self.group, CONSUMER, "COUNT", room,
-                *(("BLOCK", BLOCK_MS) if after == b">" else ()), "STREAMS", self._names.notices,
+                *(("BLOCK", BLOCK_MS) if after == b">" else ()), "STREAMS", self.source.stream,
                 after,
             )  # fmt: skip
+            if after == b">":
+                await self._tell_unread()
             (reply,) = await self._link.call([command], REPLY_SECONDS)
             if isinstance(reply, X.ResponseError) and "NOGROUP" in str(reply):
                 await self.make_group(self._link, "0")  # the server lost what it had
@@ -115,38 +157,82 @@ class Runner:
             if not entries and after != b">":
                 after, known = b">", set()
 
+    async def _world_begun(self) -> None:
+        """The streams are of this world from when the hash says so. Raises SinkAway."""
+        while True:
+            (epoch,) = await self._link.checked([("HGET", self._names.pos, "epoch")])
+            if epoch is not None and int(epoch) == self.source.epoch:
+                return
+            await asyncio.sleep(BLOCK_MS / 1000)
+
+    async def _tell_unread(self) -> None:
+        """A letter about what was trimmed ahead of the group. Raises SinkAway."""
+        info, groups = await self._link.call(
+            [("XINFO", "STREAM", self.source.stream), ("XINFO", "GROUPS", self.source.stream)]
+        )
+        if not isinstance(info, dict) or not isinstance(groups, list):
+            return  # it is made again by who reads
+        mine = next((g for g in groups if g[b"name"] == self.group.encode()), None)
+        if mine is None or mine[b"entries-read"] is None:
+            return
+        missed = gone(info) - int(mine[b"entries-read"])
+        if missed > 0:
+            log.error("notices were trimmed before they were read", task=self.title, entries=missed)
+            words = unread(self.title, self.config.run, self.source.stream, missed)
+            await self._link.checked([("XADD", self._names.failed, "*", *words)])
+
     async def _begin(self, entry: bytes, fields: Any) -> None:
         await self._room.acquire()
-        self._counts.waiting += 1
         task = asyncio.create_task(self._notice(entry, fields), name=entry.decode())
         self._running.add(task)
 
         def over(done: asyncio.Task[None]) -> None:
             self._running.discard(done)
             self._room.release()
-            self._counts.waiting -= 1
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.error("a notice was dropped", task=self.title, entry=entry, error=str(error))
 
         task.add_done_callback(over)
 
     async def _notice(self, entry: bytes, fields: Any) -> None:
-        """One notice from its first attempt to its end."""
+        """An entry, from the first attempt at its first notice to the end of its last one."""
+        if not fields:  # trimmed while it was pending
+            done = await self._done(entry)
+            words = unread(self.title, self.config.run, self.source.stream, 1)
+            await self._end(entry, (done, done, done), [(self._names.failed, words)])
+            return
         try:
-            notice = notice_of(fields or [])
+            batch = self.source.batch(fields)
         except (ValueError, KeyError, TypeError) as error:
             log.warning("found no notice in the stream", entry=entry, error=repr(error))
-            await self._end(entry, [])
+            await self._end(entry, (0, 0, 0), [])
             return
-        wanted = self.config.canal in (None, notice.canal) and notice.event in self.config.when
-        await self._end(entry, await self._outcome(notice) if wanted else [])
+        done = await self._done(entry) if batch.size > CHUNK else 0
+        self._counts.waiting += batch.size - done
+        left = batch.size - done
+        try:
+            while True:
+                part = batch.part(done, min(done + CHUNK, batch.size))
+                found = await asyncio.gather(*(self._outcome(one) for one in part))
+                entries = [one for some in found for one in some]
+                end = done + len(part)
+                kill_point("tasks.before_end")
+                await self._end(entry, (done, end, batch.size), entries)
+                kill_point("tasks.after_end")
+                self._counts.waiting -= len(part)
+                left -= len(part)
+                done = end
+                if done == batch.size:
+                    return
+        finally:
+            self._counts.waiting -= left
 
     async def _outcome(self, notice: Notice) -> list[tuple[str, list[Any]]]:
         """The entries that follow from ``notice``: answers, or a letter of failure."""
         pause, attempt = Backoff(most_seconds=RETRY_SECONDS_MOST), 0
         while True:
             attempt += 1
-            await self._pace()
+            await self._pace.wait()
             try:
                 returned = await self._pool.call(notice)
                 answers = answers_of(self._plan, self._names, returned)
@@ -156,7 +242,8 @@ class Runner:
                     log.warning("a task failed for good", task=self.title, notice=notice.key,
                                 attempts=attempt, error=str(error))  # fmt: skip
                     self._counts.failed += 1
-                    words = failure(self.title, self.config.run, notice, attempt, str(error))
+                    said = notice.as_dict()
+                    words = failure(self.title, self.config.run, said, attempt, str(error))
                     return [(self._names.failed, words)]
                 self._counts.retried += 1
                 await asyncio.sleep(pause.next_seconds())
@@ -164,16 +251,23 @@ class Runner:
                 self._counts.done += 1
                 return answers
 
-    async def _pace(self) -> None:
-        if not self.config.per_second:
-            return
-        now = time.monotonic()
-        self._next_at = max(self._next_at, now) + 1.0 / self.config.per_second
-        await asyncio.sleep(self._next_at - 1.0 / self.config.per_second - now)
+    async def _done(self, entry: bytes) -> int:
+        """How many notices of an entry are ended."""
+        field = f"{self.source.stream} {self.group} {entry.decode()}"
+        found = await self._told(("HGET", self._names.progress, field))
+        return 0 if found is None or isinstance(found, Exception) else int(found)
 
-    async def _end(self, entry: bytes, entries: list[tuple[str, list[Any]]]) -> None:
-        """Acknowledge the notice with what follows from it; again until Redis has said so."""
-        command = end_notice(self._names, self.title, entry, entries)
+    async def _end(
+        self, entry: bytes, span: tuple[int, int, int], entries: list[tuple[str, list[Any]]]
+    ) -> None:
+        """End some notices of an entry with what follows from them."""
+        await self._told(
+            end_notices(self._names, self.source.stream, self.title, entry, span, entries)
+        )
+
+    async def _told(self, command: Command) -> Any:
+        """The reply to ``command``, which is sent again until Redis has done it; an error is one
+        where the group is gone."""
         backoff = Backoff()
         while True:
             async with self._end_lock:
@@ -182,7 +276,7 @@ class Runner:
                         await self._ending.connect()
                     (reply,) = await self._ending.call([command], REPLY_SECONDS)
                     if not isinstance(reply, Exception) or "NOGROUP" in str(reply):
-                        return
+                        return reply
                 except SinkAway as error:
                     reply = error
             log.warning("a task's end can't be told to Redis", task=self.title, reason=str(reply))

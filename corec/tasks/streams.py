@@ -1,4 +1,4 @@
-"""The streams about tasks: names, what an entry says, and the script that ends a notice once."""
+"""The streams about tasks: names, what an entry says, and the script that ends notices once."""
 
 from __future__ import annotations
 
@@ -17,18 +17,29 @@ from corec.tasks.life import Message
 Command = tuple[Any, ...]
 _MESSAGE: Final = struct.Struct("!Ibf?")
 
-END_NOTICE: Final = """
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
-local at = 3
-for k = 2, #KEYS do
+END_NOTICES: Final = """
+local field = KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
+local from, to, all = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if tonumber(redis.call('HGET', KEYS[2], field) or '0') ~= from then return 0 end
+if to < all then
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+  redis.call('HSET', KEYS[2], field, to)
+else
+  if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+  if from > 0 then redis.call('HDEL', KEYS[2], field) end
+end
+local at = 6
+for k = 3, #KEYS do
   local n = tonumber(ARGV[at])
   redis.call('XADD', KEYS[k], '*', unpack(ARGV, at + 1, at + n))
   at = at + 1 + n
 end
 return 1
 """
-"""KEYS: the stream of notices, then one stream for each entry to be added. ARGV: group, id, then
-for each entry how many words, and the words. It adds them only if the notice was not ended."""
+"""KEYS: the stream that the notices are of, the hash of how far entries with many are done, then
+one stream for each entry to be added. ARGV: group, id, the notices of the entry that end here
+(from, to) and how many it has, then for each entry to be added how many words, and the words. It
+adds them only if these notices were not ended before."""
 
 
 class Names:
@@ -41,6 +52,7 @@ class Names:
         self.notices = f"{prefix}avisos"
         self.acks = f"{prefix}acuses"
         self.failed = f"{prefix}tareas_fallidas"
+        self.progress = f"{prefix}tareas"
 
 
 def group_of(title: str) -> str:
@@ -76,11 +88,20 @@ def letter_of(entry: bytes, fields: Sequence[bytes]) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def failure(title: str, run: str, notice: Notice, attempts: int, error: str) -> list[Any]:
+def failure(
+    title: str, run: str, notice: Mapping[str, Any], attempts: int, error: str
+) -> list[Any]:
     """The words of an entry of ``…:tareas_fallidas``."""
-    said = {"tarea": title, "run": run, "aviso": notice.as_dict(), "intentos": attempts,
-            "error": error}  # fmt: skip
+    said = {"tarea": title, "run": run, "aviso": notice, "intentos": attempts, "error": error}
     return ["tarea", orjson.dumps(said)]
+
+
+def unread(title: str, run: str, stream: str, entries: int | None) -> list[Any]:
+    """The same of what was trimmed before it was read; ``entries``: how many, if that is known."""
+    many = "some" if entries is None else f"{entries:,}"
+    text = f"entries of {stream} trimmed before they were read: {many}; raise streams.maxlen"
+    lost = {"key": stream, "stream": stream, "entries": entries}
+    return failure(title, run, lost, 0, text)
 
 
 def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[Any]]]:
@@ -115,12 +136,14 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
     return found
 
 
-def end_notice(
-    names: Names, title: str, entry: bytes, entries: Sequence[tuple[str, list[Any]]]
-) -> Command:
-    """The command that acknowledges a notice, and adds what follows from it: once."""
-    keys = [names.notices, *(key for key, _ in entries)]
-    words: list[Any] = [group_of(title), entry]
+def end_notices(
+    names: Names, stream: str, title: str, entry: bytes, span: tuple[int, int, int],
+    entries: Sequence[tuple[str, list[Any]]],
+) -> Command:  # fmt: skip
+    """The command that ends the notices ``span`` (from, to, of how many) of an entry, which is
+    acknowledged with the last of them, and adds what follows from them: once."""
+    keys = [stream, names.progress, *(key for key, _ in entries)]
+    words: list[Any] = [group_of(title), entry, *span]
     for _, one in entries:
         words += [len(one), *one]
-    return ("EVAL", END_NOTICE, len(keys), *keys, *words)
+    return ("EVAL", END_NOTICES, len(keys), *keys, *words)

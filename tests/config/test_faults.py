@@ -238,3 +238,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_same_fault_is_said_once() -> None:
     fault = Fault("a", "b", "c")
     assert ConfigError([fault, fault]).faults == [fault]
+
+
+def test_a_message_has_no_life() -> None:
+    task = {"on": "mensajes", "run": "my:task"}
+    assert faults_of(small(tasks=[task])) == []
+    (line,) = lines(small(tasks=[{**task, "when": ["raised"]}]))
+    assert line.startswith("tasks[0].when: found it is there with on: mensajes")

@@ -1,0 +1,176 @@
+"""Tasks that messages start: each message is answered once, whatever is killed; what a stream lost
+before it was read is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corec import layout as L
+from corec.config import parse_config
+from corec.plan import make_plan
+from corec.tasks.source import OfMessages, numbered
+from corec.tasks.streams import Names
+from corec.tasks.trimmed import Read
+from tests.e2e.conftest import compiled, make
+from tests.support.instance import small_config
+from tests.support.processes import wait_until
+from tests.tasks.test_thermostats import ctl, entries, restarts
+
+__all__ = ["compiled", "make"]
+COUNT = 600
+MESSAGE = struct.Struct("!Ibf?")
+DEATHS = ",".join(f"tasks@tasks.{point}" for point in ("before_end:2", "after_end", "before_end"))
+PROCESSORS = '''"""Says again what it is told; and what listens to the answers."""
+
+import pathlib
+
+import corec
+
+HERE = pathlib.Path(__file__).parent
+
+
+@corec.celu
+def echo(me, value):
+    return value
+
+
+@corec.task
+async def answer(notice):
+    """A reading for who listens; and a trace of the call."""
+    with open(HERE / "calls", "a") as file:
+        file.write(notice.key + "\\n")
+    if notice.valor == 13.0:
+        raise corec.GiveUp("unlucky")
+    return {"id": 600 + notice.entity, "valor": notice.valor}
+'''
+
+
+def config() -> dict[str, Any]:
+    """Who speaks, who listens, and what is between them."""
+    bloques = [
+        {"id": name, "canal": canal, "entidades": COUNT, "entidades_por_bloque": 200,
+         "procesador": "echoing:echo", "umbral": umbral}
+        for name, canal, umbral in (("speak", 1, "siempre"), ("listen", 2, "nunca"))
+    ]  # fmt: skip
+    task = {"on": "mensajes", "run": "echoing:answer", "per_second": 20_000.0}
+    return {"instance_id": "echo", "bloques": bloques, "tasks": [task], "http": {"port": 0},
+            "tick_hz": 50}  # fmt: skip
+
+
+def packed(*pairs: tuple[int, float]) -> bytes:
+    return b"".join(MESSAGE.pack(entity, 1, value, True) for entity, value in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_leaks")
+def test_each_message_is_answered_once(make: Any, valkey_url: str) -> None:
+    one = make(config())
+    plugins = one.home / "plugins"
+    plugins.mkdir(exist_ok=True)
+    (plugins / "echoing.py").write_text(PROCESSORS)
+    one.environment["COREC_CRASH"] = DEATHS
+    run = one.start("--fresh", "--workers", "1").ready(seconds=150.0)
+    with redis.Redis.from_url(valkey_url) as client:
+        sent = [(i, 1.0) for i in range(COUNT)] + [(7, 13.0), (7, 2.0)]
+        client.xadd("corec:{echo}:in:1", {"m": packed(*sent)})
+
+        def answers() -> list[int]:
+            return [int(f[b"id"]) for f in entries(client, "corec:{echo}:in:2")]
+
+        def ended() -> bool:
+            said = ctl(one, "tasks")[1]
+            return len(answers()) + len(said["failed"]) >= len(sent)
+
+        wait_until(ended, "all are answered", 90.0)
+        assert restarts(run) == (3, "ready")
+        assert sorted(answers()) == sorted([COUNT + i for i in range(COUNT)] + [COUNT + 7])
+        (failed,) = ctl(one, "tasks")[1]["failed"]
+        assert failed["error"].startswith("GiveUp: unlucky")
+        assert failed["aviso"]["id"].endswith("-7-2")
+        keys = set((plugins / "calls").read_text().split())
+        assert len(keys) == len(sent)
+        assert {key.partition(":")[2] for key in keys} == {"message"}
+        assert client.hlen("corec:{echo}:tareas") == 0
+        _trimmed(one, run, client)
+    assert run.stop().code == 0
+
+
+def _trimmed(one: Any, run: Any, client: Any) -> None:
+    """What is gone before the task comes to it, by the server's doing or by ours."""
+    pid = run.pid_of("tasks")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for value in (3.0, 4.0, 5.0):
+            client.xadd("corec:{echo}:in:1", {"m": packed((0, value))})
+            run.until_tick(run.status()["tick"] + 3)
+        wait_until(lambda: len(entries(client, "corec:{echo}:out:1")) >= 4, "emitted", 20.0)
+        client.xtrim("corec:{echo}:out:1", maxlen=0, approximate=False)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    def told() -> bool:
+        last = ctl(one, "tasks", "--limit", "1")[1]["failed"][0]
+        return "trimmed before they were read" in last["error"] and last["intentos"] == 0
+
+    wait_until(told, "it is told", 30.0)
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_numbered(ids: list[int]) -> None:
+    wanted = [ids[: k + 1].count(one) for k, one in enumerate(ids)]
+    assert numbered(np.array(ids, np.int64)).tolist() == wanted
+
+
+def test_a_message_says_whose_it_is() -> None:
+    plan = make_plan(parse_config(small_config()))
+    source = OfMessages(Names("x"), plan, 1, 2**64 - 1)
+    first, last = plan.swarms[0], plan.swarms[-1]
+    ids = [first.first_id, first.end_id - 1, last.end_id - 1, first.first_id]
+    found = np.zeros(4, L.MESSAGE)
+    found["id"], found["valor"] = ids, 0.5
+    batch = source.batch([b"t", b"9", b"m", found.tobytes()])
+    notices = [*batch.part(0, 3), *batch.part(3, batch.size)]
+    assert [one.entity for one in notices] == ids
+    assert notices[2].procesador == last.processor.name
+    assert [one.id for one in notices][::3] == ["ffffffffffffffff-9-0", "ffffffffffffffff-9-0-2"]
+    found["id"] = last.end_id
+    for fields in ([b"t", b"9", b"m", found.tobytes()], [b"t", b"9", b"m", b"123"]):
+        with pytest.raises(ValueError, match=r"which there is not|buffer size"):
+            source.batch(fields)
+
+
+def info(added: int, length: int) -> dict[bytes, Any]:
+    """As XINFO STREAM says it, of entries 1-0, 2-0, …"""
+    first = added - length + 1 if length else 0
+    return {b"entries-added": added, b"length": length, b"last-generated-id": b"%d-0" % added,
+            b"recorded-first-entry-id": b"%d-0" % first}  # fmt: skip
+
+
+def test_what_was_trimmed_before_it_was_read() -> None:
+    read = Read("0-0")
+    assert read.before(info(5, 5), "0-0") == 0
+    read.took(3)
+    assert read.before(info(9, 6), "3-0") == 0
+    assert read.before(info(9, 5), "3-0") == 1
+    read.took(5)
+    assert read.before(info(9, 0), "9-0") == 0
+    assert read.before(info(12, 0), "9-0") == 3
+
+
+def test_the_same_of_who_begins_in_the_middle() -> None:
+    read = Read("3-0")
+    assert read.before(info(9, 7), "3-0") == 0
+    read.took(6)
+    assert read.before(info(9, 1), "9-0") == 0
+    assert read.before(info(12, 2), "9-0") == 1
+    assert Read("3-0").before(info(9, 5), "3-0") is None
