@@ -184,12 +184,37 @@ def test_workers(make: Make) -> None:
     assert run.stop().summary["workers"] == 3
 
 
+def checks(run: Running) -> list[int]:
+    """The processes that look whether new code can adopt its world."""
+    return [child for child in children_of(run.pid) if "--adopt" in command_of(child)]
+
+
+def stopped_while_it_upgrades(one: Instance, run: Running) -> dict[str, Any]:
+    """A stop ends what is done and what waits, and each is told; it is no stop before it is one.
+
+    Returns its summary.
+    """
+    tick = run.status()["tick"]
+    with ThreadPoolExecutor() as beside:
+        upgrade = beside.submit(one.ctl, "upgrade")
+        wait_until(lambda: checks(run), "the check runs", 30.0)
+        workers = beside.submit(one.ctl, "workers", "3")
+        stopped = beside.submit(one.ctl, "stop", "--json")
+        for asked_for in (upgrade, workers):
+            ended = asked_for.result(60.0)
+            assert ended.code in (1, 3)
+            assert "instance" in ended.err
+        assert stopped.result(60.0).summary["stopped"] is True
+    summary = run.wait(1.0).summary
+    assert summary["ticks"] == summary["tick"] >= tick
+    assert summary["ticks"] / summary["seconds"] < 60, "ticks and seconds are of the same time"
+    assert summary["entity_updates"] >= summary["ticks"] * 290, "the sensors, in every tick"
+    return summary
+
+
 def test_upgrade(make: Make, pg_dsn: str) -> None:
     one, run = make_one(make)
     pid, number = run.pid, 0
-
-    def checks() -> list[int]:
-        return [child for child in children_of(pid) if "--adopt" in command_of(child)]
 
     broken = one.home / "plugins" / "quiet.py"
     with limited(pid, resource.RLIMIT_NOFILE, open_files(pid)):
@@ -205,8 +230,8 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     ticks_on(run)
     broken.write_text(MODULE)
     run.signal(signal.SIGUSR2)
-    wait_until(checks, "the check runs", 30.0)
-    os.kill(checks()[0], signal.SIGKILL)
+    wait_until(lambda: checks(run), "the check runs", 30.0)
+    os.kill(checks(run)[0], signal.SIGKILL)
     wait_until(lambda: last_change(one.folder)["number"] == number + 4, "the outcome", 60.0)
     assert "killed by SIGKILL" in last_change(one.folder)["reason"]
     ticks_on(run)
@@ -219,7 +244,7 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     broken.write_text(MODULE + GATED.format(gate=str(gate)))
     with ThreadPoolExecutor() as beside:
         upgrade = beside.submit(one.ctl, "upgrade", "--json")
-        wait_until(checks, "the check runs", 30.0)
+        wait_until(lambda: checks(run), "the check runs", 30.0)
         others = [beside.submit(one.ctl, *words) for words in (["workers", "4"], ["snapshot"])]
         assert others[1].result(60.0).code == 0, "a checkpoint is made meanwhile"
         assert one.ctl("digest").code == 0
@@ -234,25 +259,10 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     assert run.status()["pid"] == pid
     assert run.status()["workers"] == 4
     assert run.status()["tick_hz"] == 49, "an upgrade reads the configuration anew"
-    tick = run.status()["tick"]
 
-    # a stop ends what is done and what waits, and each is told; it is no stop before it is one
     gate.unlink()
-    with ThreadPoolExecutor() as beside:
-        upgrade = beside.submit(one.ctl, "upgrade")
-        wait_until(checks, "the check runs", 30.0)
-        workers = beside.submit(one.ctl, "workers", "3")
-        stopped = beside.submit(one.ctl, "stop", "--json")
-        for asked_for in (upgrade, workers):
-            ended = asked_for.result(60.0)
-            assert ended.code in (1, 3)
-            assert "instance" in ended.err
-        assert stopped.result(60.0).summary["stopped"] is True
-    summary = run.wait(1.0).summary
+    summary = stopped_while_it_upgrades(one, run)
     assert summary["workers"] == 4
-    assert summary["ticks"] == summary["tick"] >= tick
-    assert summary["ticks"] / summary["seconds"] < 60, "ticks and seconds are of the same time"
-    assert summary["entity_updates"] >= summary["ticks"] * 290, "the sensors, in every tick"
     told = [e["detalle"]["aceptada"] for e in events_of(pg_dsn) if e["tipo"] == "actualizacion"]
     assert told == [False, False, False, False, True, False]
     assert json.loads(run.texts()[0])["digest"] == summary["digest"]
@@ -268,10 +278,8 @@ def holds(one: Instance) -> bool:
         return bool(segment.words[L.C_HOLD_REQUEST] > segment.words[L.C_HOLD_RELEASE])
 
 
-def test_what_the_nucleus_does(make: Make) -> None:
-    """set, pause, resume, step, snapshot, digest: each with each fault, and then without."""
-    one = make(small_config(tick_hz=50, workers=2, checkpoint={"every_seconds": 0}))
-    run = one.start().ready().until_tick(10)
+def wishes_refused(one: Instance, run: Running) -> None:
+    """Each wish with each fault, and then without."""
     nucleus = run.pid_of("nucleus")
     with limited(nucleus, resource.RLIMIT_AS, memory_bytes(nucleus)):
         for wish in ("snapshot", "digest"):
@@ -296,7 +304,9 @@ def test_what_the_nucleus_does(make: Make) -> None:
     assert run.ask("snapshot", 60.0)["tick"] > 10
     assert run.ask("digest", 60.0)["digest"]
 
-    # killed while it waits for a worker that is frozen: asked again, where that changes nothing
+
+def killed_while_it_waits(one: Instance, run: Running) -> None:
+    """For a worker that is frozen: asked again, where that changes nothing."""
     worker = run.pid_of("worker", 1)
     for words in (["snapshot"], ["digest"], ["set", "carga", "0.75"], ["pause"]):
         os.kill(worker, signal.SIGSTOP)
@@ -313,7 +323,10 @@ def test_what_the_nucleus_does(make: Make) -> None:
         run.ready()
     assert (run.status()["carga"], run.status()["state"]) == (0.75, "paused"), "both words stand"
 
-    # frozen for good, until the supervisor replaces it; the word that was set stands all the same
+
+def frozen_for_good(run: Running) -> None:
+    """Until the supervisor replaces it; the word that was set stands all the same."""
+    worker = run.pid_of("worker", 1)
     os.kill(worker, signal.SIGSTOP)
     with ThreadPoolExecutor() as beside:
         changed = beside.submit(run.ask, "set", 60.0, path="carga", value=1.0)
@@ -324,7 +337,9 @@ def test_what_the_nucleus_does(make: Make) -> None:
     ticks_on(run)
     assert run.status()["carga"] == 1.0
 
-    # killed in the middle of a step: the ticks that were asked for go on, no more
+
+def killed_within_a_step(one: Instance, run: Running) -> None:
+    """The ticks that were asked for go on, no more."""
     paused = run.ask("pause")["tick"]
     with ThreadPoolExecutor() as beside:
         asked_for = beside.submit(one.ctl, "step", "100000")
@@ -336,7 +351,9 @@ def test_what_the_nucleus_does(make: Make) -> None:
     run.ask("resume")
     ticks_on(run)
 
-    # a stop that finds no room for its checkpoint: the world stays, and restore needs room, too
+
+def no_room_to_stop_or_restore(one: Instance, run: Running) -> None:
+    """The world stays where its checkpoint finds no room; restore needs room, too."""
     for pid in (run.pid, *children_of(run.pid)):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 10, resource.RLIM_INFINITY))
     stopped = run.stop()
@@ -362,3 +379,14 @@ def test_what_the_nucleus_does(make: Make) -> None:
     assert world_files(one.folder) == held
     assert one.command("checkpoint", "restore", name).code == 0
     assert one.run("--ticks", "5").summary["tick"] >= tick
+
+
+def test_what_the_nucleus_does(make: Make) -> None:
+    """set, pause, resume, step, snapshot, digest: each with each fault, and then without."""
+    one = make(small_config(tick_hz=50, workers=2, checkpoint={"every_seconds": 0}))
+    run = one.start().ready().until_tick(10)
+    wishes_refused(one, run)
+    killed_while_it_waits(one, run)
+    frozen_for_good(run)
+    killed_within_a_step(one, run)
+    no_room_to_stop_or_restore(one, run)
