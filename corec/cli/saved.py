@@ -37,7 +37,7 @@ from corec.world.checkpoint import (
 from corec.world.heads import lowest_positions, positions_of
 from corec.world.kept import ASIDE, ODD, aside_folders, look, made_of
 from corec.world.restore import check_parts, verify
-from corec.world.snapshot import sync_folder
+from corec.world.snapshot import remove_halves, sync_folder
 from shm.owner import OwnerAlive, OwnerLock
 
 
@@ -302,6 +302,7 @@ def _restore(folder: Path, runtime: Path, chosen: Checkpoint) -> list[Path]:
     if chosen.path.resolve() != target.resolve() or target.is_symlink():
         half = folder / f".{PREFIX}restore-{os.getpid()}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        remove_halves(folder)
         try:
             shutil.copyfile(chosen.path, half)
             with open(half, "rb") as copied:
