@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,11 +17,18 @@ def sweep(
         typer.Argument(metavar="FILE", help="JSON: config, over or latin, seeds, ticks, collect."),
     ],
     processes: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Worlds at once; one for each core.")
+        int | None,
+        typer.Option(
+            min=1, max=1024, help="Worlds at once; one for each core. On celery: runs at once; 64."
+        ),
     ] = None,
+    on: Annotated[
+        Literal["processes", "celery"],
+        typer.Option(help="Who runs them: this machine's cores, or an instance's Celery workers."),
+    ] = "processes",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a world for each point and seed on all cores; the same command goes on after a kill."""
+    """Run a world for each point and seed; the same command goes on after a kill."""
     with explained():
         from corec.view.designs import read_sweep
         from corec.view.sweep import sweep as swept
@@ -31,6 +38,7 @@ def sweep(
         table = swept(
             wanted.config, over=wanted.over, seeds=wanted.seeds, ticks=wanted.ticks,
             every=wanted.every, collect=wanted.collect, processes=processes, path=kept,
+            on=on,
         )  # fmt: skip
         (table.to_parquet if wanted.out.suffix == ".parquet" else table.to_csv)(wanted.out)
         kept.unlink(missing_ok=True)

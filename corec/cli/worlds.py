@@ -36,7 +36,7 @@ def explained() -> Iterator[None]:
     from corec.control.discover import NoInstance, SeveralInstances
     from corec.control.protocol import ControlError
     from corec.entities.processor import ProcessorError
-    from corec.view.sweep import RunFailed
+    from corec.view.making import RunFailed
     from corec.world.checkpoint import CheckpointRefused
 
     code = FAILED

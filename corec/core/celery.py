@@ -1,77 +1,103 @@
-"""The Celery application of an instance: its queue in the instance's Redis, and its one task.
-
-Celery carries calls, nothing else: whoever sent one looks for its answer under a key of its own,
-and sends it again when there is none (``corec.tasks.elsewhere``). So a lost message, reply, worker
-or broker costs time, and no result of Celery's is kept.
-
-A call is ``corec.run`` with the task's name, a number, the notice, the options and the folders of
-the sender's project. Keys: ``<prefix><number>`` the answer, JSON; ``<prefix><number>:begun`` there
-from when a worker took it up. Both are gone after a day.
-"""
+"""The Celery application of an instance with its two tasks; see ``corec.core.queue``."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import redis
 from celery import Celery
+from celery.exceptions import WorkerLostError
+from celery.signals import task_failure
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
+from corec.core.queue import ALIVE_SECONDS, KEPT_SECONDS, RUN, SWEEP, make_queue, prefix_of
 from corec.notices import load_task
 from corec.tasks.child import call_task
 
-RUN: Final = "corec.run"
-KEPT_SECONDS: Final = 86_400
-VISIBILITY_SECONDS: Final = 600
-"""So long a call that a killed worker had taken waits for another one."""
-_SCHEMES: Final = {"unix": "redis+socket", "redis": "redis", "rediss": "rediss"}
+AGAIN: Final = 30
+"""Attempts at telling an answer to a Redis that is away: for about a minute and a half."""
 
 
-def prefix_of(instance_id: str) -> str:
-    """Of the keys of answers."""
-    return f"corec:{{{instance_id}}}:respuesta:"
-
-
-def broker_url(url: str) -> str:
-    """``url`` of a Redis as Celery writes it. Raises ValueError for a Cluster, which it can't."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in _SCHEMES:
-        raise ValueError(
-            f"found {scheme}://…, expected a single Redis or Valkey: Celery has no other"
-        )
-    return f"{_SCHEMES[scheme]}://{rest}"
+def client_of(url: str) -> redis.Redis:
+    """A client that waits for a server which restarts."""
+    again = Retry(ExponentialBackoff(cap=5.0, base=0.1), AGAIN)
+    return redis.Redis.from_url(url, retry=again)
 
 
 def make_app(url: str, instance_id: str) -> Celery:
     """The application on the Redis at ``url``."""
-    app = Celery("corec", broker=broker_url(url))
-    app.conf.update(
-        task_default_queue=f"corec.{instance_id}",
-        task_ignore_result=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=False,  # one that ends its worker is not to end the next
-        task_serializer="json",
-        accept_content=["json"],
-        worker_prefetch_multiplier=1,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={"visibility_timeout": VISIBILITY_SECONDS},
-    )
+    app = make_queue(url, instance_id)
     prefix = prefix_of(instance_id)
 
     @app.task(name=RUN)  # type: ignore[untyped-decorator]  # Celery has no types
     def run(
         name: str, number: str, notice: dict[str, Any], options: dict[str, Any], folders: list[str]
     ) -> None:
-        with redis.Redis.from_url(url) as client:
-            client.set(f"{prefix}{number}:begun", "1", ex=KEPT_SECONDS)
+        with client_of(url) as client:
+            if not client.set(f"{prefix}{number}:begun", "1", ex=KEPT_SECONDS, nx=True):
+                return  # sent again meanwhile, and taken up
             task = load_task(name, [Path(folder) for folder in folders])
             job = {"number": number, "notice": notice, "options": options}
             with ThreadPoolExecutor(1) as threads:
                 said = asyncio.run(call_task(task, job, threads))
             client.set(f"{prefix}{number}", orjson.dumps(said), ex=KEPT_SECONDS)
 
+    @app.task(name=SWEEP)  # type: ignore[untyped-decorator]  # as above
+    def sweep(number: str, job: dict[str, Any]) -> None:
+        key = f"{prefix}{number}"
+        with client_of(url) as client:
+            if client.exists(key):
+                return
+            begun = client.set(f"{key}:begun", "1", ex=ALIVE_SECONDS, nx=True)
+            if not begun:
+                return  # another one makes it
+            with _alive(url, f"{key}:begun"):
+                from corec.view.spread import made  # it brings the compiler
+
+                said = made(job)
+            client.set(key, json.dumps(said), ex=KEPT_SECONDS)  # a number may be NaN
+
+    @task_failure.connect(weak=False)  # type: ignore[untyped-decorator]  # as above
+    def failed(sender: Any, exception: Any, args: Any, **_: Any) -> None:
+        """In the worker's own process: who made the call was killed, and can say nothing."""
+        if not isinstance(exception, WorkerLostError):
+            return
+        with client_of(url) as client:
+            if sender.name == SWEEP:
+                client.delete(f"{prefix}{args[0]}:begun")
+            elif sender.name == RUN:
+                said = {"number": args[1], "ok": False, "give_up": False,
+                        "error": "its process ended"}  # fmt: skip
+                client.set(f"{prefix}{args[1]}", orjson.dumps(said), ex=KEPT_SECONDS, nx=True)
+
     return app
+
+
+@contextmanager
+def _alive(url: str, key: str) -> Iterator[None]:
+    """Say that this process lives while it makes a run."""
+    over = threading.Event()
+
+    def beat() -> None:
+        with redis.Redis.from_url(url) as client:
+            while not over.wait(ALIVE_SECONDS / 4):
+                with contextlib.suppress(redis.RedisError):
+                    client.set(key, "1", ex=ALIVE_SECONDS)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

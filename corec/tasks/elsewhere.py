@@ -1,8 +1,9 @@
-"""Calls by Celery in place of processes of one's own; see ``corec.core.celery`` for what is where.
+"""Calls by Celery in place of processes of one's own; see ``corec.core.queue`` for what is where.
 
-A call that no worker has begun waits; it is sent again after ``UNSEEN_SECONDS``, should Redis have
-lost it, and that is no attempt. From when it was begun it has its ``timeout_seconds``. What comes
-of a call that was given up finds nobody, and does nothing.
+A call that no worker has begun waits. It is sent again, under the same number, when it is not in
+the queue either: Redis has lost it, or a worker that was killed had it. That is no attempt, and of
+one number only one is begun. From then on it has its ``timeout_seconds``. What comes of a call that
+was given up finds nobody, and does nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from corec.tasks.pool import GRACE_SECONDS, CallFailed
 
 log = get_logger("corec.tasks")
 LOOK_SECONDS: Final = 0.1
-UNSEEN_SECONDS: Final = 900.0
 AT_ONCE: Final = 256
 
 
@@ -35,7 +35,8 @@ class _Call:
     def __init__(self) -> None:
         self.answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.begun: float | None = None
-        self.sent = time.monotonic()
+        self.waited: float | None = None
+        """When it was last known to wait in the queue, or just sent; None: it is being sent."""
 
 
 class Elsewhere:
@@ -45,12 +46,13 @@ class Elsewhere:
         self, run: str, options: Mapping[str, Any], folders: tuple[Path, ...], url: str,
         instance_id: str, link: Callable[[], Link],
     ) -> None:  # fmt: skip
-        from corec.core.celery import RUN, make_app, prefix_of  # only who uses it has it
+        from corec.core import queue  # only who uses it has Celery
 
         self._run, self._options = run, dict(options)
         self._folders = [str(folder) for folder in folders]
-        self._app, self._name = make_app(url, instance_id), RUN
-        self._prefix = prefix_of(instance_id)
+        self._app, self._name = queue.make_queue(url, instance_id), queue.RUN
+        self._prefix, self._queue = queue.prefix_of(instance_id), queue.queue_of(instance_id)
+        self._lost_seconds = queue.LOST_SECONDS
         self._link = link()
         self._calls: dict[str, _Call] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -61,16 +63,17 @@ class Elsewhere:
         async with self._free:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
-            while True:
-                number, call = uuid.uuid4().hex, _Call()
-                self._calls[number] = call
-                try:
+            number, call = uuid.uuid4().hex, _Call()
+            self._calls[number] = call
+            try:
+                said = None
+                while said is None:
                     await self._send(number, notice)
+                    call.waited = time.monotonic()
                     said = await self._answer(call)
-                finally:
-                    del self._calls[number]
-                if said is not None:
-                    break
+                    call.waited = None
+            finally:
+                del self._calls[number]
         if said["ok"]:
             return said["returned"]
         raise CallFailed(said["error"], give_up=said["give_up"])
@@ -96,7 +99,7 @@ class Elsewhere:
             now = time.monotonic()
             if call.begun is not None and now - call.begun > seconds + GRACE_SECONDS:
                 raise CallFailed(f"no answer {seconds:g} s after a worker began it")
-            if call.begun is None and now - call.sent > UNSEEN_SECONDS:
+            if call.begun is None and call.waited and now - call.waited > self._lost_seconds:
                 return None
 
     async def _look(self) -> None:
@@ -111,7 +114,7 @@ class Elsewhere:
             try:
                 if not self._link.connected:
                     await self._link.connect()
-                (found,) = await self._link.checked([("MGET", *keys)])
+                waiting, found = await self._link.checked([("LLEN", self._queue), ("MGET", *keys)])
             except SinkAway:
                 await asyncio.sleep(backoff.next_seconds())
                 continue
@@ -119,6 +122,8 @@ class Elsewhere:
             done = []
             for k, call in enumerate(calls.values()):
                 answer, begun = found[2 * k : 2 * k + 2]
+                if waiting and call.waited:
+                    call.waited = time.monotonic()  # it, or another one
                 if begun is not None and call.begun is None:
                     call.begun = time.monotonic()
                 if answer is not None and not call.answer.done():

@@ -168,6 +168,11 @@ def _head(mark: str) -> bytes:
     return json.dumps({"sweep": mark}).encode()
 
 
+def plan_mark(plan: Plan) -> str:
+    """What makes two processes run the same world: CoreC, the processors' code, the graphs."""
+    return mark_of([plan], None, [])
+
+
 def mark_of(plans: Iterable[Plan], raw: Any, runs: list[Run], *rest: Any) -> str:
     """What makes a sweep the same: configuration, code, runs, and what else is given. ``plans``:
     of every configuration that is run; each may have other processors, graphs and blocks."""

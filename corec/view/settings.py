@@ -36,11 +36,11 @@ def configured(
     if isinstance(config, str | Path):
         raw = read_json(Path(config))
     elif isinstance(config, Mapping):
-        raw = {"instance_id": NAME, **_plain(config, processors)}
+        raw = {"instance_id": NAME, **plain(config, processors)}
     else:
         found = type(config).__name__
         raise TypeError(f"config: found a {found}, expected a dict or a file's path")
-    overrides = overridden(raw, _plain(changes or {}, processors))
+    overrides = overridden(raw, plain(changes or {}, processors))
     if seed is not None:
         overrides["seed"] = operator.index(seed)
     if isinstance(config, str | Path):
@@ -79,12 +79,12 @@ def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return found
 
 
-def _plain(value: Any, processors: dict[str, Processor]) -> Any:
+def plain(value: Any, processors: dict[str, Processor]) -> Any:
     """``value`` as it would be in a file: NumPy's numbers as Python's, a processor as a name."""
     if isinstance(value, Mapping):
-        return {name: _plain(inner, processors) for name, inner in value.items()}
+        return {name: plain(inner, processors) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner, processors) for inner in value]
+        return [plain(inner, processors) for inner in value]
     if isinstance(value, Processor):
         name = f"given_{len(processors) + 1}"
         processors[name] = value
@@ -99,10 +99,10 @@ def changes_of(path: str, value: Any, parametros: Mapping[str, Any]) -> dict[str
         ValueError: a value and parameters.
     """
     if not parametros:
-        return {path: _plain(value, {})}
+        return {path: plain(value, {})}
     if value is not None:
         raise ValueError("set: found a value and parameters, expected one of both")
-    return {f"bloques.{path}.parametros.{key}": _plain(one, {}) for key, one in parametros.items()}
+    return {f"bloques.{path}.parametros.{key}": plain(one, {}) for key, one in parametros.items()}
 
 
 class Changed(NamedTuple):

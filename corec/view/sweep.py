@@ -1,5 +1,7 @@
 """``corec.sweep``: many worlds with different parameters and seeds, on all cores, in one table.
 
+Here, or on Celery's workers (``spread``).
+
 The process that asks forks one worker for each core; they inherit the configuration and the
 compiled kernels, so nothing has to be pickled but numbers. A worker gets a run, makes its
 ``World``, sends the rows back, and gets the next. It dies with its parent; a parent that is killed
@@ -18,7 +20,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +29,11 @@ from corec.entities.compile import compile_processor
 from corec.plan import make_plan
 from corec.proc import die_with
 from corec.view.frame import Table
-from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, runs_of
+from corec.view.making import Rows, RunFailed, one_run
+from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, plan_mark, runs_of
 from corec.view.settings import configured
-from corec.view.world import World
 
 FORK: Final = get_context("fork")
-Rows = list[list[float]]
-
-
-class RunFailed(RuntimeError):
-    """A run of a sweep ended with an error, which the text has; what was finished is kept."""
 
 
 def sweep(
@@ -44,6 +41,7 @@ def sweep(
     over: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]], ticks: int,
     collect: Mapping[str, Iterable[str]], seeds: int | Iterable[int] = 1, every: int | None = None,
     processes: int | None = None, path: str | Path | None = None, progress: bool | None = None,
+    on: Literal["processes", "celery"] = "processes",
 ) -> Table:  # fmt: skip
     """Run a world for each combination of the values in ``over`` with each seed.
 
@@ -56,9 +54,11 @@ def sweep(
         collect: swarm → numbers to take: ``"mean(valor)"``, ``"mean(fase == 1)"``; mean, std, min,
             max, sum, count.
         every: take the numbers every so many ticks, and at the end; at the end only if left out.
-        processes: how many worlds at once; one for each core if left out.
+        processes: how many worlds at once; one for each core if left out. On Celery, how many runs
+            are in its queue at once; 64 if left out.
         path: keep finished runs in this file; the same sweep goes on from there.
         progress: show a bar with the time that is left; on a terminal if left out.
+        on: ``"celery"``: the workers of an instance's Celery run them (docs/python.md).
 
     Returns:
         A table with one row for each run and tick: run, seed, the paths of ``over``, tick, and
@@ -66,7 +66,10 @@ def sweep(
 
     Raises:
         ValueError, ConfigError: something of it is wrong; nothing was run. RunFailed: see there.
+        NoInstance, SeveralInstances, ModuleNotFoundError: on Celery, which one, or none at all.
     """
+    if on not in ("processes", "celery"):
+        raise ValueError(f'on: found {on!r}, expected "processes" or "celery"')
     runs = runs_of(over, seeds)
     if not runs or ticks < 0 or (every is not None and every < 1):
         raise ValueError(
@@ -75,27 +78,40 @@ def sweep(
         )
     base, processors = configured(config, None)
     plan = make_plan(base, processors)
-    for swarm in plan.swarms:
-        compile_processor(swarm.processor, swarm.cap, swarm.meeting)  # the workers inherit it
+    if on == "processes":
+        for swarm in plan.swarms:
+            compile_processor(swarm.processor, swarm.cap, swarm.meeting)  # the workers inherit it
     measures = measures_of(plan, collect)
-    checked: list[dict[str, Any]] = []
     plans = [plan]
+    marks: list[tuple[dict[str, Any], str]] = []
     for run in runs:
-        if run.changes not in checked:
-            # which compiles nothing
-            plans.append(make_plan(*configured(config, run.seed, run.changes)))
-            checked.append(run.changes)
+        if not any(run.changes == changes for changes, _ in marks):
+            changed, named = configured(config, run.seed, run.changes)
+            processors |= named
+            plans.append(make_plan(changed, named))  # which compiles nothing
+            marks.append((run.changes, plan_mark(plans[-1])))
     when = [t for t in range(1, ticks + 1) if every and t % every == 0]
     when = when if when and when[-1] == ticks else [*when, ticks]
-    kept = None
-    if path is not None:
-        kept = Kept(Path(path), mark_of(plans, base.public_dict(), runs, when, measures))
+    mark = mark_of(plans, base.public_dict(), runs, when, measures)
+    spread: Spread | None = None
+    if on == "celery":
+        from corec.view.spread import Spread
+
+        if processors:
+            raise ValueError(
+                "on: found a processor itself, expected its name, package.module:attribute: "
+                "Celery's workers import it"
+            )
+        spread = Spread(config, marks, when, measures, mark, processes)
+    kept = None if path is None else Kept(Path(path), mark)
     try:
         done = dict(kept.done) if kept else {}
         left = [run for run in runs if run.number not in done]
         with _bar(len(runs), progress) as step:
             step(len(done))
-            for number, rows in _rows(config, left, when, measures, processes, kept):
+            some = spread.rows(left) if spread else _rows(config, left, when, measures, processes,
+                                                          kept)  # fmt: skip
+            for number, rows in some:
                 if kept:
                     kept.add(number, rows)
                 done[number] = rows
@@ -104,22 +120,6 @@ def sweep(
         if kept:
             kept.close()
     return _table(runs, done, when, measures)
-
-
-def one_run(config: Any, run: Run, when: list[int], measures: list[Measure]) -> Rows:
-    """The numbers of one run, one list for each tick of ``when``."""
-    found: Rows = []
-    with World(config, seed=run.seed, changes=run.changes) as world:
-        for tick in when:
-            world.run(tick - world.ticks)
-            columns: dict[str, list[str]] = {}
-            for measure in measures:
-                columns.setdefault(measure.swarm, []).append(measure.column)
-            frames = {
-                name: world.frame(name, list(dict.fromkeys(c))) for name, c in columns.items()
-            }
-            found.append([one.of(frames[one.swarm][one.column]) for one in measures])
-    return found
 
 
 def _rows(

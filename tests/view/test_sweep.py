@@ -17,9 +17,9 @@ import corec
 from corec.config import ConfigError
 from corec.plan import make_plan
 from corec.view.frame import Table
+from corec.view.making import RunFailed
 from corec.view.runs import mark_of
 from corec.view.settings import configured
-from corec.view.sweep import RunFailed
 from tests.support.instance import REPO
 from tests.support.processes import wait_until
 from tests.view.test_world import town
