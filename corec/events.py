@@ -29,8 +29,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`donor_fitness`",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
-    "setting_changed": "`corec-ctl set`, or the configuration's `schedule` (`by`): `path`, `value`,"
-    " `before` (null: a parameter's default), `after_tick`",
+    "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "
+    "`ejecucion`: `path`, `value`, `before` (null: a parameter's default), `after_tick`",
     "recarga": "a reload: `aceptada`, or `motivo`; what changed",
     "actualizacion": "an upgrade: `aceptada`, or `motivo`",
     "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",
@@ -40,6 +40,14 @@ KINDS: Final[Mapping[str, str]] = {
     "servidor": "an embedded server died and was started again: `servidor`",
     "sink_down": "a server can't be reached: `sink`, `reason`",
     "sink_up": "it can be reached again: `sink`",
+    "swarm_registered": "a swarm is there, or (`again`) there is somebody in it again: `swarm`, "
+    "`canal`, `entidades`, `bloques`",
+    "swarm_grown": "a swarm has more entities than `before`: as above",
+    "swarm_retired": "nobody in a swarm is active any more: as above",
+    "anomaly": "a block is unlike itself: `method` (`mad`, `forest`), `column`, `value`, `median`, "
+    "`sigma`, `score`; `more`: so many were not told",
+    "evolution_stalled": "no better best for a hundred generations: `swarm`, `generacion`, "
+    "`since`, `mejor`, `diversidad`",
     "overload": "ticks came late: `late_ticks`, `late_ticks_total`",
     "module_failed": "a module raised and is started again: `module`, `error`",
     "checkpoint_fallido": "a checkpoint could not be written: `motivo`",

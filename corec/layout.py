@@ -232,8 +232,8 @@ C_STEP_LIMIT: Final = 38  # while paused, ticks up to this one may run
 C_SETTINGS: Final = 39  # revision of what was set that counts from the next tick on, world.settings
 C_TOLD_SET: Final = 40  # the revision whose events were emitted, all before it too
 C_TOLD_SCHEDULE: Final = 41  # the tick and place in it up to which the schedule's events were
-C_TELL_HEAD: Final = 42  # where the nucleus' event lane stood when C_TELL_KEY was stored
-C_TELL_KEY: Final = 43  # the event that is being emitted
+C_TELL_HEAD, C_TELL_KEY = 42, 43  # the event being emitted, and where its lane stood then
+C_CARGA_ASKED, C_CARGA_SINCE, C_CARGA_BEFORE, C_CARGA_TOLD = 44, 45, 46, 47  # corec.world.settings
 
 # line 3: leader (worker 0)
 C_GO_TICK: Final = 48  # workers may run this tick

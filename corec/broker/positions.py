@@ -7,15 +7,17 @@ Cluster too. ``state`` says how positions are kept in the hash ``corec:{<instanc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corec import keys
+
 PART: np.dtype[np.void] = np.dtype([("block", "<u4"), ("step", "<u4")])
 U64_MAX = 2**64 - 1
+Keys = keys.Keys
 _ID = re.compile(rb"(\d{1,20})-(\d{1,20})")
 
 
@@ -135,50 +137,6 @@ def parse_part(text: bytes) -> Part:
 def format_part(part: Part) -> bytes:
     """The value ``parse_part`` reads."""
     return b"%d:" % part.tick + part.steps.tobytes()
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The names of one instance's keys."""
-
-    instance: str
-
-    @property
-    def prefix(self) -> str:
-        """What all of them begin with; the braces make it the Cluster's hash tag."""
-        return f"corec:{{{self.instance}}}:"
-
-    @property
-    def pos(self) -> str:
-        """The position hash."""
-        return self.prefix + "pos"
-
-    @property
-    def alerts(self) -> str:
-        """The alerts stream."""
-        return self.prefix + "alertas"
-
-    @property
-    def dead(self) -> str:
-        """The dead-letter stream."""
-        return self.prefix + "dead"
-
-    @property
-    def owner(self) -> str:
-        """The hash that says who holds this instance_id; it expires unless it is renewed."""
-        return self.prefix + "owner"
-
-    def out(self, canal: int) -> str:
-        """The stream a canal's messages go to."""
-        return f"{self.prefix}out:{canal}"
-
-    def incoming(self, canal: int) -> str:
-        """The stream a canal's readings come from."""
-        return f"{self.prefix}in:{canal}"
-
-    def aside(self, key: str, stamp: str) -> str:
-        """The name under which an older world's key is kept for a day."""
-        return f"{self.prefix}aside:{stamp}:{key.removeprefix(self.prefix)}"
 
 
 def aside_stamp(when: datetime) -> str:

@@ -35,6 +35,7 @@ _TABLE: Final = {
     "entidades_por_bloque": Effect.NEW_WORLD,
     "autoreparacion": Effect.RELOAD,
     "modules": Effect.RELOAD,
+    "auditoria": Effect.RELOAD,
     "plugins": Effect.RELOAD,
     "seed": Effect.NEW_WORLD,
     "tick_hz": Effect.LIVE,

@@ -27,6 +27,7 @@ from corec.config.schedule import (
     Scheduled,
 )
 from corec.config.sections import (
+    Auditoria,
     Autoreparacion,
     Checkpoint,
     Http,
@@ -38,7 +39,7 @@ from corec.config.sections import (
 from corec.config.servers import DbConfig, RedisConfig, shown_url
 from corec.config.swarm import PER_BLOCK_ALLOWED, BloqueConfig
 
-_MODULES = ("registro", "ejecucion", "sincronizacion", "auditoria")
+_MODULES = ("registro", "ejecucion", "sincronizacion", "auditoria", "evolucion")
 
 
 def _without_accents(name: object) -> object:
@@ -118,10 +119,12 @@ class Config(Section):
     )
     modules: tuple[_Module, ...] = key(
         "a list of module names",
-        "Modules to run; accents make no difference. registro and ejecucion are names of the "
-        "original that run nothing yet.",
+        "Modules to run; accents make no difference. What is left out is switched off.",
         _MODULES,
         item="a module name",
+    )
+    auditoria: Auditoria = key(
+        "an object", "What the module auditoria finds unusual in blocks.", factory=Auditoria
     )
     plugins: Plugins = key(
         "a list of different plugin names, or an object of plugins by name",

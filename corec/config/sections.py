@@ -127,6 +127,33 @@ class Streams(Section):
     )
 
 
+class Auditoria(Section):
+    """When a block's figures are unlike its own."""
+
+    umbral: float = key(
+        "a number from 3 to 1000000",
+        "How many deviations a figure of a block's row may be off the median of its rows before.",
+        8.0,
+        strict=True,
+        ge=3.0,
+        le=1e6,
+    )
+    filas: int = key(
+        "an integer from 8 to 1000",
+        "So many rows of each block are its history, as the module has seen them.",
+        32,
+        strict=True,
+        ge=8,
+        le=1000,
+    )
+    bosque: bool = key(
+        "true or false",
+        "Ask an IsolationForest as well, in a process of its own; needs scikit-learn.",
+        False,
+        strict=True,
+    )
+
+
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:%-]{1,255}$")]
 
 

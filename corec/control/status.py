@@ -119,10 +119,11 @@ def starting_status(about: About, pid: int) -> dict[str, Any]:
     return {
         "source": about.source, "version": about.version, "instance_id": about.instance_id,
         "state": L.STATE_NAMES[L.STATE_STARTING], "tick": 0, "tick_hz": 0.0, "limit_tick": None,
-        "carga": 0.0, "pid": pid, "uptime_seconds": 0.0, "entidades": 0, "bloques": 0,
-        "workers": 0, "epoch": f"{0:016x}", "seed": 0, "overruns": 0, "rows_persisted": 0,
-        "rows_dropped": 0, "spool_bytes": 0, "persist_lag_ticks": 0, "messages_out": 0,
-        "messages_in": 0, "messages_dead": 0, "messages_dropped": 0, "processes": [], "sinks": {},
+        "carga": 0.0, "carga_asked": 0.0, "pid": pid, "uptime_seconds": 0.0,
+        "entidades": 0, "bloques": 0, "workers": 0, "epoch": f"{0:016x}", "seed": 0,
+        "overruns": 0, "rows_persisted": 0, "rows_dropped": 0, "spool_bytes": 0,
+        "persist_lag_ticks": 0, "messages_out": 0, "messages_in": 0,
+        "messages_dead": 0, "messages_dropped": 0, "processes": [], "sinks": {},
         "http_url": None, "folder": about.folder,
     }  # fmt: skip
 
@@ -190,6 +191,7 @@ def build_status(get: Get, about: About, cpu: CpuSampler) -> dict[str, Any]:
         "tick_hz": as_float(get(L.C_TICK_HZ)),
         "limit_tick": None if limit >= NO_LIMIT else limit,
         "carga": as_float(get(L.C_CARGA)),
+        "carga_asked": as_float(get(L.C_CARGA_ASKED) or get(L.C_CARGA)),
         "pid": get(L.C_SUPERVISOR_PID),
         "uptime_seconds": round(max(0, time.monotonic_ns() - started) / 1e9, 3) if started else 0.0,
         "entidades": get(L.C_ENTIDADES),

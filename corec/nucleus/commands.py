@@ -21,6 +21,7 @@ from corec.control.protocol import ControlError, Request, brief
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
+from corec.nucleus.carga import Carga
 from corec.nucleus.checkpoints import CALLED_OFF, CalledOff, Checkpointer, CheckpointFailed
 from corec.nucleus.digests import Digester
 from corec.nucleus.doctor import examine
@@ -59,6 +60,7 @@ class Commands:
         self.leases = Leases(holder)
         self.events = checkpoints.events
         self.settings = Setter(rt, holder, checkpoints.events)
+        self.carga = Carga(rt, holder, self.settings.once)
         self.digests = Digester(rt, holder, checkpoints.aside)
         self.views = views
         self._stepping = asyncio.Lock()
@@ -247,16 +249,14 @@ class Commands:
         return {"bloque": name, "entidades": total, **done}
 
     async def _set_word(self, path: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        if path == "tick_hz":
-            value = number(args, "value", 0.0, TICK_HZ_MAX, RATE_ALLOWED)
-            if not rate_allowed(value):
-                raise ControlError(f"value: found {value}, expected {RATE_ALLOWED}", "bad_request")
-            word = L.C_TICK_HZ
-        else:
+        if path == "carga":
             value = number(args, "value", 5e-324, 1.0, "a number above 0 and at most 1")
-            word = L.C_CARGA
-        before = word_to_float(self.rt.get(word))
-        self.rt.set(word, float_to_word(value))
+            return {"path": path, "value": value, "after_tick": await self.carga.ask(value)}
+        value = number(args, "value", 0.0, TICK_HZ_MAX, RATE_ALLOWED)
+        if not rate_allowed(value):
+            raise ControlError(f"value: found {value}, expected {RATE_ALLOWED}", "bad_request")
+        before = word_to_float(self.rt.get(L.C_TICK_HZ))
+        self.rt.set(L.C_TICK_HZ, float_to_word(value))
         tick = await self._takes_effect(f"{path} is set")
         log.info("set", path=path, value=value, before=before, after_tick=tick)
         detail = {"path": path, "value": value, "before": before, "after_tick": tick}

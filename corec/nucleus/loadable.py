@@ -11,11 +11,15 @@ from typing import Final
 
 from corec.config import Config, ConfigError, Fault
 from corec.modules.base import ModuloBase
+from corec.modules.forest import MISSING, available
 from corec.notices import TaskError, load_task
 
-BUILT_IN: Final = {"auditoria": "corec.modules.auditoria:ModuloAuditoria"}
-ELSEWHERE: Final = frozenset({"registro", "ejecucion", "sincronizacion"})
-"""Names of the original whose work is part of the world's plan, the workers and the leader."""
+BUILT_IN: Final = {
+    name: f"corec.modules.{name}:Modulo{name.title()}"
+    for name in ("registro", "ejecucion", "auditoria", "evolucion")
+}
+ELSEWHERE: Final = frozenset({"sincronizacion"})
+"""Whose work is part of the world's ticks (``corec.world.fusion``): its workers do it."""
 _ALLOWED: Final = (
     f"{', '.join(sorted(ELSEWHERE | BUILT_IN.keys()))}, or package.module:Class of your own, "
     "derived from corec.modules.base.ModuloBase"
@@ -78,6 +82,9 @@ def _faults(config: Config) -> Iterator[Fault]:
         if one.secret_file and not os.access(config.absolute(one.secret_file), os.R_OK):
             where = f"tasks[{index}].secret_file"
             yield Fault(where, f'"{one.secret_file}", which can\'t be read', "a file")
+    if config.auditoria.bosque and not available():
+        yield Fault("auditoria.bosque", f"true, and {MISSING.partition(':')[0]}",
+                    f"false, or first:{MISSING.partition(':')[2]}")  # fmt: skip
     for name, plugin in config.plugins.items():
         if plugin.enabled:
             yield Fault(

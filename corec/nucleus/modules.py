@@ -11,6 +11,7 @@ from corec.http.metrics import InstanceCollector, make_registry
 from corec.http.server import HttpServer
 from corec.log import get_logger
 from corec.modules.base import ModuloBase
+from corec.modules.ejecucion import ModuloCargaDevuelta
 from corec.nucleus.checkpoints import ModuloCheckpoint
 from corec.nucleus.loadable import ELSEWHERE, load_class
 from corec.nucleus.socket_server import SocketServer
@@ -79,4 +80,6 @@ def load_modules(nucleus: CoreCNucleus) -> list[ModuloBase]:
                 loaded.append(load_class(name, nucleus.rt.config)(nucleus))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - must not stop the nucleus
                 log.error("a module cannot be loaded", module=name, error=repr(error))
+    if "ejecucion" not in nucleus.rt.config.modules:
+        loaded.append(ModuloCargaDevuelta(nucleus))
     return loaded

@@ -37,6 +37,8 @@ EVENTS_PER_LOOK: Final = 200
 ANSWER_SECONDS: Final = 0.1
 OF_SCHEDULE: Final = 1 << 62
 """In C_TELL_KEY: an event of the schedule, and not of a revision."""
+OF_CARGA: Final = 1 << 61
+"""Likewise: one of carga."""
 
 
 class Setter:
@@ -166,7 +168,7 @@ class Setter:
     def _tell_one(self, entry: Entry, revision: int) -> None:
         detail = {"path": entry.asked, "value": entry.value, "before": entry.before,
                   "after_tick": entry.tick - 1}  # fmt: skip
-        self._once(revision, detail, entry.tick - 1)
+        self.once(revision, detail, entry.tick - 1)
         if revision:
             self.rt.set(L.C_TOLD_SET, revision)
 
@@ -179,13 +181,14 @@ class Setter:
             detail = {"path": firing.path, "value": firing.value, "before": firing.before,
                       "after_tick": firing.tick - 1, "by": "schedule"}  # fmt: skip
             word = settings.told_word(firing.tick, firing.place + 1)
-            self._once(OF_SCHEDULE | word, detail, firing.tick)
+            self.once(OF_SCHEDULE | word, detail, firing.tick)
             self.rt.set(L.C_TOLD_SCHEDULE, word)
             if number == EVENTS_PER_LOOK:
                 return  # the others at the next look
         self.rt.set(L.C_TOLD_SCHEDULE, settings.told_word(until + 1, 0))
 
-    def _once(self, key: int, detail: Mapping[str, Any], tick: int) -> None:
+    def once(self, key: int, detail: Mapping[str, Any], tick: int) -> None:
+        """Emit an event that a successor must not emit again."""
         self.rt.set(L.C_TELL_HEAD, self.events.lane.head)
         self.rt.set(L.C_TELL_KEY, key)
         self.events.emit("setting_changed", dict(detail), tick=tick)
@@ -194,6 +197,9 @@ class Setter:
         """What a killed predecessor was about to emit, and whether it has."""
         key = self.rt.get(L.C_TELL_KEY)
         if not key or self.events.lane.head == self.rt.get(L.C_TELL_HEAD):
+            return
+        if key & OF_CARGA:
+            self.rt.set(L.C_CARGA_TOLD, key & ~OF_CARGA)
             return
         word = L.C_TOLD_SCHEDULE if key & OF_SCHEDULE else L.C_TOLD_SET
         self.rt.set(word, max(self.rt.get(word), key & ~OF_SCHEDULE))

@@ -23,6 +23,7 @@ _CONCERNS: Final[dict[str, frozenset[str]]] = {
     "carga": _NOBODY_ELSE,
     "checkpoint": _NOBODY_ELSE,
     "modules": _NOBODY_ELSE,
+    "auditoria": _NOBODY_ELSE,
     "plugins": _NOBODY_ELSE,
     "persist": frozenset({"persister"}),
     "persist.every_ticks": frozenset({"persister", "worker"}),

@@ -20,6 +20,19 @@ A tick that runs again after a kill finds its revision in ``C_CUT_SETTINGS``. Th
 revision overwrites is that of two revisions before, and every tick of that one is committed, since
 the world was held in between. Killed before C_SETTINGS is stored, nothing was set. The supervisor
 writes it in the same way at a start or a reload, while there is no nucleus and nobody ticks.
+
+``carga`` is changed by the nucleus alone, while it holds the world after tick T, by an operator or
+by the module ejecucion, which lowers it in an overload and brings it back::
+
+    C_CARGA_BEFORE = what it is; C_CARGA_SINCE = T + 1, and by whom      read for the event alone
+    C_CARGA_ASKED = what it is to come back to
+    C_CARGA = the new value                                              T + 1 runs with it
+    C_CARGA_ASKED = 0, if it is what was asked for
+    C_CARGA_TOLD = C_CARGA_SINCE                                         the event is in its lane
+
+Killed before C_CARGA is stored, it was not changed, and no event is told; killed behind it, the
+successor tells it. Between the two the module finds another value asked for than counts, and
+comes to it.
 """
 
 from __future__ import annotations
@@ -53,6 +66,10 @@ SETTINGS: Final = (
     Setting("tick_hz", L.C_TICK_HZ, L.C_HZ_CONFIGURED),
     Setting("carga", L.C_CARGA, L.C_CARGA_CONFIGURED),
 )
+ASKED: Final = "carga_asked"
+"""In a checkpoint: what carga comes back to, 0 if it is not lowered."""
+OPERATOR, EJECUCION = 0, 1
+"""Who changed carga."""
 
 
 class Entry(NamedTuple):
@@ -121,6 +138,11 @@ def _copy(control: Segment, revision: int) -> Any:
     return payload[start : start + L.SETTINGS_BYTES]
 
 
+def carga_since(tick: int, by: int) -> int:
+    """The first tick of a carga and who changed it, as one word."""
+    return tick << 2 | by
+
+
 def of_world(path: str) -> bool:
     """Whether the blocks' kernels read the key kept at ``path``."""
     return path.startswith(("bloques.", "globals.")) and not path.endswith(".entidades")
@@ -169,6 +191,9 @@ def settle(rt: Runtime, config: Config) -> None:
         wanted = float_to_word(_configured(config, name))
         if rt.get(configured) != wanted:
             rt.set(word, wanted)
+            if word == L.C_CARGA:
+                rt.set(L.C_CARGA_ASKED, 0)
+                rt.set(L.C_CARGA_TOLD, rt.get(L.C_CARGA_SINCE))
             rt.set(configured, wanted)
     entries = read(rt)
     whole, kept = effective(config, entries)
@@ -186,6 +211,7 @@ def restore(rt: Runtime, head: Mapping[str, Any]) -> None:
             value, said = kept[name]
             rt.set(word, float_to_word(float(value)))
             rt.set(configured, float_to_word(float(said)))
+    rt.set(L.C_CARGA_ASKED, float_to_word(float(kept.get(ASKED, (0.0,))[0])))
     entries = entries_in(head)
     if entries:
         rt.set(L.C_SETTINGS, max(entry.revision for entry in entries.values()) - 1)
@@ -208,7 +234,7 @@ def in_head(rt: Runtime) -> dict[str, list[float]]:
     return {
         name: [word_to_float(rt.get(word)), word_to_float(rt.get(configured))]
         for name, word, configured in SETTINGS
-    }
+    } | {ASKED: [word_to_float(rt.get(L.C_CARGA_ASKED))]}
 
 
 def set_in_head(rt: Runtime) -> dict[str, list[Any]]:

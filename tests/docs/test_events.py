@@ -12,7 +12,7 @@ from corec.events import FUSION, GENERATION, KINDS, LINEAGE, REPAIR, ROWS_LOST, 
 from corec.persister.encode import parse_event
 
 ROOT = Path(__file__).resolve().parents[2]
-TELLERS = {"emit": 0, "raise_event": 1, "_begin": 1}
+TELLERS = {"emit": 0, "raise_event": 1, "_begin": 1, "News": 0}
 """Functions that tell of events, and which of their arguments is the kind."""
 
 
