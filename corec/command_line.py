@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import typer
@@ -10,6 +13,7 @@ from typer.core import TyperGroup
 NUMBER_MAX: Final = 2**63 - 1
 """The largest whole number an option takes: what a signed word holds."""
 ENTITY_MAX: Final = 2**32 - 1
+NO_MEMORY: Final = "not enough memory; see ulimit -v, and memory.max of its control group"
 
 # Common options of a command that may stand before it, too: name → whether a value follows.
 _ANYWHERE: Final = {"--instance": True, "--config": True, "--json": False}
@@ -48,3 +52,14 @@ def version_option(program: str, version: str) -> Any:
             raise typer.Exit
 
     return typer.Option("--version", callback=show, is_eager=True, help="Show the version.")
+
+
+def told_when_memory_ends(program: str, app: Callable[[], Any]) -> None:
+    """Run the command line of ``program``: without memory it ends with one line and exit code 1."""
+    try:
+        app()
+    except (MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            raise
+        print(f"{program}: {NO_MEMORY}", file=sys.stderr)
+        sys.exit(1)

@@ -13,7 +13,7 @@ import typer
 
 import corec
 from corec.cli.warm import warm
-from corec.command_line import NUMBER_MAX, version_option
+from corec.command_line import NUMBER_MAX, told_when_memory_ends, version_option
 from corec.config import Config, ConfigError, Fault, json_schema, load_config
 from corec.log import configure
 from corec.private import sane_umask
@@ -246,4 +246,6 @@ def app_main() -> None:
     """Entry point of ``corec``."""
     make_valid()
     speak_any_encoding()
-    (app if sys.argv[1:2] == ["run"] else whole_app())()
+    told_when_memory_ends(
+        "corec", lambda: (app if sys.argv[1:2] == ["run"] else whole_app())()
+    )

@@ -17,7 +17,13 @@ from rich.console import Console
 from rich.live import Live
 
 import corec
-from corec.command_line import ENTITY_MAX, NUMBER_MAX, AnywhereGroup, version_option
+from corec.command_line import (
+    ENTITY_MAX,
+    NUMBER_MAX,
+    AnywhereGroup,
+    told_when_memory_ends,
+    version_option,
+)
 from corec.control import acting, console, show
 from corec.control.asking import (
     EXIT_FAILED,
@@ -373,7 +379,7 @@ def app_main() -> None:
     """Entry point of ``corec-ctl``."""
     make_valid()
     speak_any_encoding()
-    app()
+    told_when_memory_ends("corec-ctl", app)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import corec
+from corec.command_line import NO_MEMORY
 from corec.config import Config, ConfigError
 from corec.control.discover import Instance, write_instance
 from corec.control.folders import (
@@ -197,7 +198,7 @@ def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) ->
         text, code = str(error), error.code
     except (OSError, MemoryError) as error:
         log.debug("the start failed", exc_info=error)
-        text, code = f"the system refuses what a start needs: {error}", EXIT_FAILED
+        text, code = f"a start is refused what it needs: {str(error) or NO_MEMORY}", EXIT_FAILED
     finally:
         if begun is not None:
             begun.close()

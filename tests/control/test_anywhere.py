@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import corec
-from corec.command_line import ENTITY_MAX, moved
+from corec.command_line import ENTITY_MAX, NO_MEMORY, moved, told_when_memory_ends
 from corec.project import named_config
 
 BIN = Path(sys.executable).parent
@@ -104,3 +105,24 @@ def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
     )  # fmt: skip
     assert found.stdout == "{"
     assert found.stderr == ""
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate")])
+def test_without_memory_it_is_one_line(
+    error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starved() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        told_when_memory_ends("corec", starved)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"corec: {NO_MEMORY}\n"
+
+
+def test_another_error_is_not_called_one_of_memory() -> None:
+    def broken() -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    with pytest.raises(OSError, match="No space left"):
+        told_when_memory_ends("corec", broken)
