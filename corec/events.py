@@ -17,6 +17,7 @@ REPAIR: Final = "repair"
 GENERATION: Final = "generation"
 LINEAGE: Final = "lineage"
 FUSION: Final = "fusion"
+DIVISION: Final = "division"
 ROWS_LOST: Final = "filas_perdidas"
 
 KINDS: Final[Mapping[str, str]] = {
@@ -27,6 +28,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`genes`; the view `linaje`",
     FUSION: "a weak block took over the state of a strong one of its kind: `donor`, `fitness`, "
     "`donor_fitness`",
+    DIVISION: "a weak block took over half of a strong one of its swarm: `donor`, `fitness`, "
+    "`donor_fitness`, `places` (`even`, `odd`)",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "

@@ -24,7 +24,7 @@ from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
 from corec.graph.source import Source, source_of
 from corec.placing import most_entities, place_block
-from corec.plan_live import schedule_faults
+from corec.plan_live import schedule_faults, symbiosis_of
 from corec.sight import sight_faults, with_sight
 from shm.layout import layout_hash
 
@@ -75,8 +75,8 @@ class Swarm:
     """Its place in the configuration's ``bloques``."""
     first_number: int = 0
     """Number of its first block among those of its bloque."""
-    fuses: bool = False
-    """Whether its weak blocks are fused with strong ones (``corec.world.fusion``)."""
+    symbiosis: str = "ninguna"
+    """How its weak blocks take over the state of strong ones (``corec.world.fusion``)."""
 
     @property
     def end_id(self) -> int:
@@ -232,7 +232,7 @@ def make_plan(
                 bloque.space, part.entidades, config.seed, config.base_dir, f"bloques[{index}]"
             ),
             first_living=part.entidades * bloque.entidades // bloque.places,
-            fuses="sincronizacion" in config.modules, bloque=index,
+            symbiosis=symbiosis_of(config, index), bloque=index,
             first_number=sum(s.blocks for s in swarms if s.bloque == index),
         )  # fmt: skip
         faults += sight_faults(swarm, bloque.procesador)

@@ -40,10 +40,16 @@ def with_settings(plan: Plan, config: Config) -> Plan:
                 swarm, max_errores=bloque.repair.max_errores,
                 min_fitness=bloque.repair.min_fitness, umbral=bloque.umbral.limits,
                 params=numbers(config, swarm.processor, swarm.bloque), evolucion=bloque.evolucion,
-                fuses="sincronizacion" in config.modules,
+                symbiosis=symbiosis_of(config, swarm.bloque),
             )
         )  # fmt: skip
     return replace(plan, swarms=tuple(swarms))
+
+
+def symbiosis_of(config: Config, bloque: int) -> str:
+    """What becomes of the weak blocks of a bloque."""
+    on = "sincronizacion" in config.modules
+    return config.bloques[bloque].simbiosis if on else "ninguna"
 
 
 def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:

@@ -29,6 +29,7 @@ _TABLE: Final = {
     "bloques[].umbral.inicial": Effect.NEW_WORLD,
     "bloques[].autoreparacion": Effect.LIVE,
     "bloques[].evolucion": Effect.RELOAD,
+    "bloques[].simbiosis": Effect.RELOAD,
     "bloques[].parametros": Effect.LIVE,
     "globals": Effect.LIVE,
     "schedule": Effect.RELOAD,

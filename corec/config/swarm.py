@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import PlainValidator, WithJsonSchema
 
@@ -109,6 +109,13 @@ class BloqueConfig(Section):
         "null or an object with cada, of a processor with genes",
         "How the entities' genes evolve.",
         None,
+    )
+
+    simbiosis: Literal["fusion", "division", "ninguna"] = key(
+        '"fusion" (a strong one of its canal and kind gives its state), "division" (a strong one of'
+        ' its swarm gives half of itself, genes too) or "ninguna" (none)',
+        "With the module sincronizacion: what becomes of a weak block.",
+        "fusion",
     )
 
     capacidad: int | None = key(

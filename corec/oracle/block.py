@@ -102,6 +102,7 @@ class Settings:
     evolucion: Mapping[str, Any] | None = None
     min_fitness: float = 0.2
     fuses_with: tuple[Any, ...] = ()
+    symbiosis: str = "fusion"
     umbral: Any = None  # None, a number, "siempre", "nunca", or {"min", "max", "inicial"}
     log_cap: int = 65_536
 

@@ -1,4 +1,4 @@
-"""Fusion as docs/rules.md gives it: weak blocks take over the state of strong ones."""
+"""Fusion and division as docs/rules.md gives them: weak blocks take over from strong ones."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ EVERY: Final = 100
 STRONG: Final = 0.5
 
 
-def fuse(blocks: Sequence[Block]) -> None:
-    """Between two ticks, over all blocks of the world."""
+def fuse(blocks: Sequence[Block], after: int) -> None:
+    """Behind tick ``after``, over all blocks of the world."""
     fitness = [block.fitness for block in blocks]
     states = [[dict(entity.state) for entity in block.entities] for block in blocks]
+    genes = [[dict(entity.genes) for entity in block.entities] for block in blocks]
     weak = [block.fitness < block.min_fitness for block in blocks]
     count = len(blocks)
     for k, block in enumerate(blocks):
-        if not weak[k]:
+        how = block.settings.symbiosis
+        if not weak[k] or how == "ninguna":
             continue
         order = [(k + step) % count for step in range(1, count)]
         donor = next(
             (d for d in order if fitness[d] > STRONG and not weak[d]
+             and blocks[d].settings.symbiosis == how
              and blocks[d].settings.fuses_with == block.settings.fuses_with), None,
         )  # fmt: skip
         if donor is None:
@@ -31,6 +34,10 @@ def fuse(blocks: Sequence[Block]) -> None:
         kind = block.settings.kind
         own = {*kind.history, *kind.kept, *(("heard", "quiet") if kind.silence else ())}
         for i, entity in enumerate(block.entities):
+            if how == "division":
+                if i % 2 != after // EVERY % 2:
+                    continue
+                entity.genes = dict(genes[donor][i % len(genes[donor])])
             theirs = states[donor][i % len(states[donor])]
             entity.state = {**theirs, **{name: entity.state[name] for name in own}}
             entity.running_failures, entity.ran_well = 0, None

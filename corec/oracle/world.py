@@ -65,7 +65,9 @@ def blocks_of(
                 float(repair.get("max_errores", DEFAULT_MAX_ERRORES)),
                 umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
                 min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
-                fuses_with=(bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
+                symbiosis=bloque.get("simbiosis", "fusion"),
+                fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
+                else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
             ))  # fmt: skip
             first_id += n
     return found
@@ -99,7 +101,7 @@ class World:
         self.messages_in += len(readings)
         self._evolve()
         if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
-            fuse(self.blocks)
+            fuse(self.blocks, self.tick - 1)
         for block in self.blocks:
             first, n = block.settings.first_id, block.n
             mine = [r for r in readings if first <= r[0] < first + n]

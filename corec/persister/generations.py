@@ -15,14 +15,14 @@ import numpy as np
 import orjson
 
 from corec import layout as L
-from corec.events import FUSION, GENERATION, LINEAGE
+from corec.events import DIVISION, FUSION, GENERATION, LINEAGE
 from corec.frames import generation_bytes, genes_bytes
 from corec.generation_layout import BORN_CHILD, BORN_MIGRANT
 from corec.log import get_logger
 from corec.persister.encode import Event, parse_event
 from corec.persister.gaps import OF_PHASES
 from corec.plan import Plan, Swarm
-from corec.world.fusion import FRAME
+from corec.world.fusion import FRAME, PLACES, WHOLE
 from shm.lane import Frame
 
 log = get_logger(__name__)
@@ -85,10 +85,12 @@ def told_of(frame: Frame, plan: Plan) -> list[Event]:
 def _fusion(frame: Frame, plan: Plan) -> Event:
     if len(frame.payload) != FRAME.size:
         raise ValueError(f"fusion: found {len(frame.payload)} bytes, expected {FRAME.size}")
-    unix_ns, donor, _, fitness, donors = FRAME.unpack(frame.payload)
+    unix_ns, donor, taken, fitness, donors = FRAME.unpack(frame.payload)
     body = {"donor": plan.block_id(donor), "fitness": fitness, "donor_fitness": donors}
-    bloque = plan.block_id(frame.a)
-    return Event(unix_ns, frame.tick - 1, FUSION, bloque, None, orjson.dumps(body))
+    if taken != WHOLE:
+        body["places"] = PLACES[taken]
+    tipo, bloque = FUSION if taken == WHOLE else DIVISION, plan.block_id(frame.a)
+    return Event(unix_ns, frame.tick - 1, tipo, bloque, None, orjson.dumps(body))
 
 
 def _number(value: np.float64) -> float | None:

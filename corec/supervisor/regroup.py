@@ -23,6 +23,7 @@ _CONCERNS: Final[dict[str, frozenset[str]]] = {
     "carga": _NOBODY_ELSE,
     "checkpoint": _NOBODY_ELSE,
     "modules": _NOBODY_ELSE,
+    "modules.sincronizacion": frozenset({"worker"}),
     "auditoria": _NOBODY_ELSE,
     "plugins": _NOBODY_ELSE,
     "persist": frozenset({"persister"}),
@@ -70,7 +71,10 @@ def differing(old: Config, fresh: Config, entries: settings.Entries) -> list[str
     both with what was set."""
     whole, _ = settings.effective(fresh, entries)
     was = settings.with_world(old, entries)
-    return list(changed(was.public_dict(), whole.public_dict()))
+    found = list(changed(was.public_dict(), whole.public_dict()))
+    if len({"sincronizacion" in config.modules for config in (was, whole)}) == 2:
+        found.append("modules.sincronizacion")  # what the workers do for it
+    return found
 
 
 def concerned(differs: Iterable[str]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.events import LINEAGE
+from corec.events import DIVISION, FUSION, LINEAGE
 from corec.plan import Plan, Swarm
 from corec.view.frame import Frame, table_html
 from corec.world.columns import column_names
@@ -151,12 +151,18 @@ class Readable(ABC):
 
     def lineage(self, entity: int) -> list[dict[str, Any]]:
         """The entity's birth, its mother's, and so on, as far as they are known: dicts with hijo,
-        madre, padre, generacion, how, genes. Births are told of with ``evolucion.linaje``."""
-        return ancestors(self._births(entity), entity)
+        madre, padre, generacion, how, genes, tick. Births are told of with ``evolucion.linaje``;
+        that a block took over another's entities (``how``: fusion, division), always."""
+        plan, _ = self._world()
+        takeovers = [*self._told(FUSION), *self._told(DIVISION)]
+        return ancestors(self._births(entity), entity, plan, takeovers)
 
     def _births(self, entity: int) -> Iterable[Mapping[str, Any]]:
         """Births that are known, those of ``entity`` and its ancestors among them."""
-        return ({"hijo": event["entidad"], **event["detalle"]} for event in self._told(LINEAGE))
+        return (
+            {"hijo": event["entidad"], "tick": event["tick"], **event["detalle"]}
+            for event in self._told(LINEAGE)
+        )
 
     def _told(self, tipo: str) -> list[dict[str, Any]]:
         """Every event of a kind that is known here."""

@@ -1,4 +1,5 @@
-"""Fusion: a weak block takes over the state of a strong one of its kind, between two ticks.
+"""Fusion: a weak block takes over the state of a strong one of its kind, between two ticks; and
+division: half of its places take over the state and the genes of one of its swarm.
 
 What ``modules: ["sincronizacion"]`` stands for. A phase (``corec.world.phases``), due after each
 tick that is a multiple of ``FUSION_EVERY``; the rules are in ``docs/rules.md``. It is rare and
@@ -8,7 +9,8 @@ Who writes: the worker that owns the weak block. Who reads: every worker the wor
 they were before the phase, and the donor's columns that these name; nobody writes those before all
 have done the phase. Order of the stores, and what a SIGKILL leaves after each:
 
-    other hot copy, fallos, racha, marks   not named by any committed word: the redo writes it again
+    other copies of hot columns, fallos,
+    racha, marks, in a division genes      not named by any committed word: the redo writes it again
     frame in the rows lane                 published again by the redo; the persister drops it
     other copy of dynamic words            not named yet
     [K fusion.before_commit]
@@ -27,7 +29,7 @@ from corec import layout as L
 from corec.frames import row_word
 from corec.kernels import desc as K
 from corec.kernels.whole import gather_dynamic
-from corec.plan import Plan
+from corec.plan import Plan, Swarm
 from corec.world.read import Place, place_of
 from corec.world.tables import Tables
 from shm.atomics import read_word, write_word
@@ -39,7 +41,11 @@ FUSION_EVERY: Final = 100
 STRONG: Final = 0.5
 """Who is fitter than this may be a donor."""
 FRAME: Final = struct.Struct("<QIIdd")
-"""Time (ns since 1970), donor's block, 0, fitness before, the donor's."""
+"""Time (ns since 1970), donor's block, what was taken (WHOLE or a half), fitness before, the
+donor's."""
+WHOLE: Final = 0
+PLACES: Final = {1: "even", 2: "odd"}
+"""Which places a division took, as a frame says it."""
 _OF_TICK: Final = (L.D_IN_DONE, L.D_ACC_RUN, L.D_ACC_OK, L.D_ACC_SUM, L.D_ACC_MOMENT,
                    L.D_ACC_BUDGET, L.D_ERRORES)  # fmt: skip
 register("fusion.before_commit")
@@ -62,6 +68,18 @@ def donors(
     return found
 
 
+def half_of(after: int) -> int:
+    """Which places a division after tick ``after`` takes over: in turn 1, the even, 2, the odd."""
+    return 1 + after // FUSION_EVERY % 2
+
+
+def _kind(swarm: Swarm) -> tuple[Any, ...]:
+    """Who has the same one may give to each other."""
+    if swarm.symbiosis == "division":
+        return swarm.bloque, swarm.cap
+    return swarm.canal, swarm.processor.name, swarm.cap, swarm.block_bytes
+
+
 class Fusion:
     """The fusions of one process's blocks, which end before ``hi``."""
 
@@ -69,10 +87,9 @@ class Fusion:
         self._plan, self._tables, self._hi = plan, tables, hi
         kinds: dict[Any, int] = {}
         of_swarm = [
-            kinds.setdefault((s.canal, s.processor.name, s.cap, s.block_bytes), len(kinds))
-            if s.fuses else -1
+            kinds.setdefault(_kind(s), len(kinds)) if s.symbiosis != "ninguna" else -1
             for s in plan.swarms
-        ]  # fmt: skip
+        ]
         self._kind = np.array(of_swarm, np.int64)[plan.blocks["swarm"]]
         self._starts = (plan.blocks["offset"] // 8).astype(np.int64)
 
@@ -121,24 +138,30 @@ class Fusion:
         step = int(dyn[L.D_STEP]) + 1
         if int(dyn[L.D_IN_TICK]) != tick:
             dyn[L.D_IN_TICK], dyn[list(_OF_TICK)] = tick, 0
-        sel = int(dyn[L.D_HOT_SEL])
-        own = swarm.processor.fields[: swarm.processor.own_state]
+        processor = swarm.processor
+        own = processor.fields[: processor.own_state]
         inherited = {"valor", *(field.name for field in own)}
-        of_donor = np.arange(n) % int(plan.blocks["entidades"][donor])
-        for name in ("valor", *(f.name for f in swarm.processor.fields)):
+        half = half_of(tick - 1) if swarm.symbiosis == "division" else WHOLE
+        taken = np.arange(n) if half == WHOLE else np.arange(half - 1, n, 2)
+        of_donor = taken % int(plan.blocks["entidades"][donor])
+        genes = [gene.name for gene in processor.genes] if half != WHOLE else []
+        for name in ("valor", *(f.name for f in processor.fields), *genes):
             place = place_of(swarm, name)
-            mine = self._column(world, weak, place, 1 - sel)
-            mine[:] = self._column(world, weak, place, sel)
-            if name in inherited:
-                theirs = self._column(world, donor, place, int(before[donor, L.D_HOT_SEL]))
-                mine[:] = theirs[of_donor]
-        dyn[L.D_HOT_SEL] = 1 - sel
-        self._unrun(world, weak, swarm, dyn, n)
+            chosen = int(dyn[place.selector])
+            mine = self._column(world, weak, place, 1 - chosen)
+            mine[:] = self._column(world, weak, place, chosen)
+            if name in inherited or name in genes:
+                theirs = self._column(world, donor, place, int(before[donor, place.selector]))
+                mine[taken] = theirs[of_donor]
+        dyn[L.D_HOT_SEL] = 1 - int(dyn[L.D_HOT_SEL])
+        if genes:
+            dyn[L.D_GENES_SEL] = 1 - int(dyn[L.D_GENES_SEL])
+        self._unrun(world, weak, swarm, dyn, n, taken)
         numbers, fitness = dyn.view(np.float64), before.view(np.float64)[:, L.D_FITNESS]
         numbers[L.D_FITNESS] = 0.5 * (fitness[weak] + fitness[donor])
-        dyn[L.D_REBORN] += np.uint64(n)
+        dyn[L.D_REBORN] += np.uint64(len(taken))
         dyn[L.D_PHASE], dyn[L.D_STEP] = mark, step
-        told = FRAME.pack(int(targs[K.T_UNIX_NS]), donor, 0, fitness[weak], fitness[donor])
+        told = FRAME.pack(int(targs[K.T_UNIX_NS]), donor, half, fitness[weak], fitness[donor])
         if not rows.push(L.KIND_FUSION_FRAME, told, a=weak, tick=tick, c=row_word(step, 0)):
             return False
         words, start = world.view(np.uint64), int(self._starts[weak])
@@ -151,14 +174,17 @@ class Fusion:
         return True
 
     def _unrun(
-        self, world: NDArray[np.uint8], weak: int, swarm: Any, dyn: NDArray[np.uint64], n: int
-    ) -> None:
-        """Nobody has a run yet; and the tick that begins has no marks."""
+        self, world: NDArray[np.uint8], weak: int, swarm: Swarm, dyn: NDArray[np.uint64], n: int,
+        taken: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Those at ``taken`` have no run yet; and the tick that begins has no marks."""
         sel = int(dyn[L.D_FALLOS_SEL])
         fallos, racha = place_of(swarm, "fallos"), place_of(swarm, "racha")
         self._column(world, weak, fallos, 1 - sel)[:] = self._column(world, weak, fallos, sel)
-        self._column(world, weak, racha, 1 - sel)[:] = L.NO_RUN
-        dyn[L.D_FALLOS_SEL], dyn[L.D_SICK] = 1 - sel, n
+        runs = self._column(world, weak, racha, 1 - sel)
+        runs[:] = self._column(world, weak, racha, sel)
+        runs[taken] = L.NO_RUN
+        dyn[L.D_FALLOS_SEL], dyn[L.D_SICK] = 1 - sel, np.count_nonzero(runs)
         marks = Place("u1", racha.offset + 2 * racha.between, racha.between, L.D_MARKS_SEL)
         sel = int(dyn[L.D_MARKS_SEL])
         self._column(world, weak, marks, 1 - sel)[:] = 0

@@ -54,7 +54,9 @@ def phases_before(plan: Plan, tick: int) -> int:
 
 def _may_fuse(plan: Plan) -> bool:
     """Whether there is more than one block to fuse."""
-    return plan.n_blocks > 1 and any(s.fuses and s.min_fitness > 0.0 for s in plan.swarms)
+    return plan.n_blocks > 1 and any(
+        s.symbiosis != "ninguna" and s.min_fitness > 0.0 for s in plan.swarms
+    )
 
 
 def _evolves(swarm: Swarm, tick: int) -> bool:

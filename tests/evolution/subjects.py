@@ -49,6 +49,20 @@ def listener(me: Any, value: Any) -> Any:
     return me.weight * value
 
 
+@corec.micro(
+    state={"level": "f4", "n": ("i8", 7)}, fitness="level", history={"past": ("f4", 2)},
+    genes={"drift": (0.0, 1.0, 0.1), "pull": (-1.0, 1.0, 1.0)},
+)  # fmt: skip
+def torn(me: Any) -> Any:
+    """As moody, with genes; some fail on."""
+    me.level = 0.5 * me.level + me.drift * me.random() + 0.01 * me.pull
+    me.past.push(me.level)
+    me.n = me.n + me.id
+    if me.tick <= 200 and me.id % 24 >= 7 and me.id % 24 < 14:
+        return math.nan
+    return me.level
+
+
 @corec.micro(state={"level": ("f4", 0.5)}, history={"past": ("f4", 2)})
 def moody(me: Any) -> Any:
     """Some fail for a hundred ticks."""

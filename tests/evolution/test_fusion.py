@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 
 import corec
@@ -16,11 +17,12 @@ from corec.oracle.world import World as Oracle
 from corec.world.fusion import donors
 from tests.crash.worlds import armed, killed
 from tests.e2e.conftest import Make
-from tests.evolution.subjects import moody
+from tests.evolution.subjects import moody, torn
 from tests.evolution.test_rules import assert_same
 from tests.support.instance import Instance
+from tests.support.ledger import events_of
 
-TICKS = 103
+TICKS = 203
 SUBJECTS = Path(__file__).with_name("subjects.py")
 
 
@@ -40,52 +42,88 @@ def test_who_is_fused_with_whom() -> None:
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Two swarms of one kind; the block a:00001 fails until tick 100."""
-    swarm = {"canal": 1, "entidades": 24, "entidades_por_bloque": 7, "procesador": moody}
-    return {"bloques": [{**swarm, "id": "a"}, {**swarm, "id": "b"}], "seed": 9} | changes
+    """Two swarms of one kind, of which the block a:00001 fails until tick 100, and two that
+    divide, each on its own, of which the second blocks fail until tick 200."""
+    swarm = {"canal": 1, "entidades": 24, "entidades_por_bloque": 7}
+    one, two = {**swarm, "procesador": moody}, {**swarm, "procesador": torn}
+    two["simbiosis"] = "division"
+    evolves = {"evolucion": {"cada": 50, "elite": 0.5, "linaje": 1.0}}
+    bloques = [{**one, "id": "a"}, {**one, "id": "b"}, {**two, "id": "c", **evolves},
+               {**two, "id": "d"}]  # fmt: skip
+    return {"bloques": bloques, "seed": 9} | changes
+
+
+WANTED = [
+    (100, "division", "c:00001", "c:00002", "odd"), (100, "division", "d:00001", "d:00002", "odd"),
+    (100, "fusion", "a:00001", "a:00002", None), (200, "division", "c:00001", "c:00002", "even"),
+    (200, "division", "d:00001", "d:00002", "even"),
+]  # fmt: skip
+
+
+def told(events: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The fusions and divisions."""
+    return sorted(
+        (e["tick"], e["tipo"], e["bloque"], e["detalle"]["donor"], e["detalle"].get("places"))
+        for e in events
+        if e["tipo"] in ("fusion", "division")
+    )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("modules", [["sincronizacion"], ["auditoria"]])
 def test_like_the_oracle(modules: list[str]) -> None:
     given = config(modules=modules)
-    bloques = [{**one, "procesador": "moody"} for one in given["bloques"]]
-    oracle = Oracle({**given, "bloques": bloques}, {"moody": kind_of(moody)})
+    kinds = {one.name: kind_of(one) for one in (moody, torn)}
+    bloques = [{**one, "procesador": one["procesador"].name} for one in given["bloques"]]
+    oracle = Oracle({**given, "bloques": bloques}, kinds)
     with corec.World(given) as world:
-        for _ in range(TICKS):
+        for tick in range(1, TICKS + 1):
             world.run(1)
             oracle.run_tick()
-        assert_same(world, oracle, moody)
-        found = [e for e in world.events() if e["tipo"] == "fusion"]
+            if tick % 100 < 3:
+                assert_same_worlds(world, oracle, kinds)
+        assert_same_worlds(world, oracle, kinds)
+        events = world.events()
         fitness = [block["fitness"] for block in world.blocks()]
+        if modules == ["sincronizacion"]:
+            # an even place of d: what came in 200 ticks; its mother's place stayed as it was
+            first = world.blocks()[13]["first_id"]
+            (birth,) = world.lineage(first + 2)
+            assert (birth["how"], birth["tick"], birth["madre"]) == ("division", 200, first + 7 + 2)
+            tree = world.lineage(world.blocks()[9]["first_id"] + 1)
+            assert [one["how"] for one in tree][-1] in ("hijo", "division")
+            assert all(a["madre"] == b["hijo"] for a, b in pairwise(tree))
+            assert all(a["tick"] >= b["tick"] for a, b in pairwise(tree))
     assert fitness == [block.fitness for block in oracle.blocks]
-    told = [(e["tick"], e["bloque"], e["detalle"]["donor"]) for e in found]
-    wanted = [(100, "a:00001", "a:00002")]
-    assert told == (wanted if modules == ["sincronizacion"] else [])
+    assert told(events) == (WANTED if modules == ["sincronizacion"] else [])
+
+
+def assert_same_worlds(world: corec.World, oracle: Oracle, kinds: dict[str, Any]) -> None:
+    """Of both processors, whose blocks follow one another."""
+    cut = sum(block.settings.kind is kinds[moody.name] for block in oracle.blocks)
+    for processor, lo, hi in ((moody, 0, cut), (torn, cut, len(oracle.blocks))):
+        assert_same(world, oracle, processor, blocks=range(lo, hi))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_leaks")
 @pytest.mark.timeout(300)
-def test_killed_in_a_fusion(make: Make, pg_dsn: str) -> None:
+def test_killed_in_a_fusion_and_in_a_division(make: Make, pg_dsn: str) -> None:
     given = config(instance_id="corec1", http={"port": 0})
     for one in given["bloques"]:
-        one["procesador"] = "evolving_subjects:moody"
+        one["procesador"] = f"evolving_subjects:{one['procesador'].name.rpartition(':')[2]}"
     instance: Instance = make(given)
     for folder in (instance.home / "plugins", instance.config_path.parent):
         folder.mkdir(exist_ok=True)
         shutil.copy(SUBJECTS, folder / "evolving_subjects.py")
     with corec.World(instance.config_path) as world:
         world.run(TICKS)
-        digest, fused = str(world.digest()), sum(e["tipo"] == "fusion" for e in world.events())
-    assert fused
-    deaths = ("worker 0@fusion.before_commit:1", "worker 0@phase.before_done:1",
+        digest = str(world.digest())
+    deaths = ("worker 0@fusion.before_commit:1", "worker 1@fusion.before_commit:2",
+              "worker 1@fusion.before_commit:1", "worker 0@phase.before_done:1",
               "worker 1@phase.all_done:1")  # fmt: skip
     ended = armed(instance, deaths).run("--ticks", str(TICKS), "--tick-hz", "0", "--workers", "2")
     assert len(killed(ended)) == len(deaths)
     assert ended.summary["digest"] == digest
-    with psycopg.connect(pg_dsn) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM eventos WHERE instance_id = 'corec1' AND tipo = 'fusion'"
-        ).fetchone()
-    assert row == (fused,)
+    assert told(events_of(pg_dsn, "corec1")) == WANTED

@@ -67,17 +67,20 @@ def worlds(
                          {"one": kind_of(procesador)})  # fmt: skip
 
 
-def assert_same(world: corec.World, oracle: Oracle, processor: Any, exactly: str = "") -> None:
-    """Every entity's genes, state, histories and counts."""
+def assert_same(
+    world: corec.World, oracle: Oracle, processor: Any, blocks: range | None = None
+) -> None:
+    """Every entity's genes, state, histories and counts; of these blocks, or of all."""
     plan, words = world._world()
-    for index, block in enumerate(oracle.blocks):
+    for index in blocks or range(len(oracle.blocks)):
+        block = oracle.blocks[index]
         view = BlockView(plan, words, index)
         names = ["valor", *(f.name for f in processor.state)]
         for k, entity in enumerate(block.entities):
             found = {name: view.column(name)[k] for name in names}
             wanted = {name: entity.state[name] for name in names}
             genes = {g.name: view.column(g.name)[k] for g in processor.genes}
-            where = (block.tick, entity.id, exactly)
+            where = (block.tick, entity.id)
             assert {n: v.tobytes() for n, v in genes.items()} == {
                 n: np.float32(v).tobytes() for n, v in entity.genes.items()
             }, (where, genes, entity.genes)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from corec.config import parse_config
 from corec.supervisor.processes import FROZEN_SECONDS, PAUSED_SECONDS
-from corec.supervisor.regroup import EVERYBODY, concerned
+from corec.supervisor.regroup import EVERYBODY, concerned, differing
 from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
 
 
@@ -14,6 +15,7 @@ from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
     [
         (["tick_hz"], {"nucleus"}),
         (["carga", "checkpoint.every_seconds", "modules"], {"nucleus"}),
+        (["modules", "modules.sincronizacion"], {"nucleus", "worker"}),
         (["persist.spool_max_mb"], {"nucleus", "persister"}),
         (["persist.on_full"], {"nucleus", "persister"}),
         (["persist.every_ticks"], {"nucleus", "persister", "worker"}),
@@ -30,6 +32,16 @@ from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
 def test_a_reload_disturbs_whom_it_concerns(paths: list[str], roles: set[str]) -> None:
     """The limits that ticks may wait for do not need the ticks to rest."""
     assert concerned(paths) == roles
+
+
+def test_what_the_workers_do_for_a_module_is_a_key_of_its_own() -> None:
+    swarm = {"instance_id": "i", "bloques": [{"id": "a", "canal": 1, "entidades": 1}]}
+    on, off, less = (
+        parse_config({**swarm, "modules": modules})
+        for modules in (["sincronizacion", "auditoria"], ["auditoria"], ["sincronizacion"])
+    )
+    assert differing(on, off, {}) == ["modules", "modules.sincronizacion"]
+    assert differing(on, less, {}) == ["modules"]
 
 
 def test_a_process_that_can_not_be_made_is_tried_again_and_no_death_is_counted() -> None:
