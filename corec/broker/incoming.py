@@ -212,7 +212,7 @@ class Incoming:
 
     def _datos(self, canal: int, id_text: bytes, datos: bytes) -> tuple[bytes, int]:
         if not id_text.isdigit() or len(id_text) > 10:
-            raise Refused("id is not a whole number")
+            raise Refused("id is no whole number from 0 to 4294967295")
         entity = int(id_text)
         found = np.flatnonzero(
             (self.swarms[:, R.SWARM_FIRST] <= entity) & (entity < self.swarms[:, R.SWARM_END])

@@ -6,8 +6,10 @@ What they do is ``corec.view``'s; it is loaded when one of them runs, since it b
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,10 +53,14 @@ def explained() -> Iterator[None]:
         CheckpointRefused, ControlError, MemoryError, ProcessorError, RunFailed, Unreachable,
         OSError,
     ) as error:  # fmt: skip
-        said = str(error)
+        said = _os_text(error) if isinstance(error, OSError) else str(error)
     for line in said.splitlines():
         print(f"corec: {line}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _os_text(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def export(
@@ -77,6 +83,8 @@ def export(
         from corec.view.attached import attach
         from corec.view.saved import Saved
 
+        if not out.parent.is_dir():
+            raise ValueError(f"OUT: found {out}, expected a name in a folder that exists")
         world = Saved(checkpoint) if checkpoint else attach(instance, config=config)
         frame = world.frame(swarm, column)
         (frame.to_parquet if out.suffix == ".parquet" else frame.to_csv)(out)
@@ -87,15 +95,20 @@ def export(
 
 def fork(
     ticks: Annotated[int, typer.Option(min=0, max=NUMBER_MAX, help="Run so many ticks.")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(metavar="CHECKPOINT", help="Its file; one of a running instance is made."),
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CHECKPOINT|INSTANCE",
+            help="A file; or a running instance, of which one is made; the only one if left out.",
+        ),
     ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change this first; again for more."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="As the instance was started with.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Expect this one; that it has if left out.")
+    ] = None,
     scale: Annotated[float | None, typer.Option(help="As the instance was started with.")] = None,
     instance: InstanceOption = None,
     config: ConfigOption = None,
@@ -107,12 +120,16 @@ def fork(
         from corec.view.world import World
 
         settings = [_setting(text) for text in change or ()]
+        checkpoint = Path(source) if source is not None and _is_file(source) else None
         if checkpoint is None:
-            with attach(instance, config=config) as running:
+            with attach(source or instance, config=config) as running:
                 checkpoint, config = running.snapshot(), config or running.config_path
         scaled = None if scale is None else {"scale": scale}
         path = config or default_config()
-        with World(path, seed=seed, changes=scaled, checkpoint=checkpoint) as world:
+        with (
+            _held(checkpoint) as file,
+            World(path, seed=_seed(file, seed), changes=scaled, checkpoint=file) as world,
+        ):
             start = world.ticks
             for name, value in settings:
                 world.set(name, value)
@@ -121,11 +138,45 @@ def fork(
             found = {"from_tick": start, "tick": world.ticks, "digest": world.digest(),
                      "means": means}  # fmt: skip
     if as_json:
+        found["means"] = {name: _finite(numbers) for name, numbers in means.items()}
         print(json.dumps(found))
         return
     print(f"tick {start} to {found['tick']}: digest {found['digest']}")
     for name, numbers in means.items():
         print(f"  {name}: " + ", ".join(f"{k} {v:.6g}" for k, v in numbers.items()))
+
+
+def _is_file(word: str) -> bool:
+    """Whether ``word`` means a checkpoint's file, there or not, and not an instance."""
+    return "/" in word or word.endswith(".corec") or Path(word).exists()
+
+
+@contextmanager
+def _held(checkpoint: Path) -> Iterator[Path]:
+    """A name of the file by which it can be read also when its instance, which keeps the last few,
+    has deleted it meanwhile."""
+    from corec.world.checkpoint import CheckpointRefused
+
+    descriptor = os.open(checkpoint, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    held = Path(f"/proc/self/fd/{descriptor}")
+    try:
+        yield held
+    except CheckpointRefused as error:
+        raise CheckpointRefused(str(error).replace(str(held), str(checkpoint))) from None
+    finally:
+        os.close(descriptor)
+
+
+def _seed(checkpoint: Path, wanted: int | None) -> int:
+    """That of the world in it, which need not be the configuration's, unless one is expected."""
+    from corec.world.checkpoint import read_head
+
+    return int(read_head(checkpoint).head["seed"]) if wanted is None else wanted
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """As JSON can hold them."""
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -101,6 +101,12 @@ def _written(umbral: Umbral) -> Any:
     return umbral.min
 
 
+def as_written(limits: Limits) -> Any:
+    """Between what it moves, or where it stands, as JSON data."""
+    one = Umbral.model_construct(min=limits.least, max=limits.most, inicial=None)
+    return _written(one)
+
+
 UmbralKey = Annotated[
     Umbral,
     BeforeValidator(_spelled, json_schema_input_type=Umbral | float | Literal["siempre", "nunca"]),

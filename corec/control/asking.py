@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,8 +57,11 @@ def explained() -> Iterator[None]:
         fail(str(error), EXIT_USAGE)
     except ControlError as error:
         fail(str(error), EXIT_USAGE if error.code == "bad_request" else EXIT_FAILED)
-    except (Unreachable, MemoryUnreadable, console.AskFailed, OSError) as error:
+    except (Unreachable, MemoryUnreadable, console.AskFailed) as error:
         fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        fail(named, EXIT_FAILED)
 
 
 def _console() -> Console:
@@ -83,13 +87,15 @@ def waiting(what: str, *, quiet: bool) -> Iterator[None]:
 def as_value(text: str) -> Any:
     """A word of the command line as a value: a number, or what JSON says, else the text itself."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        pass
-    try:
-        return float(text)  # .5, 1., nan
-    except ValueError:
-        return text
+        try:
+            found = float(text)  # .5, 1.
+        except ValueError:
+            return text
+    if isinstance(found, float) and not math.isfinite(found):
+        return text  # what JSON can't carry is refused by what was written
+    return found
 
 
 def ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:

@@ -6,6 +6,7 @@ The embedded servers listen where nobody would guess, and the machine may have n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,8 +69,18 @@ def sql(instance: Instance, query: str) -> list[dict[str, Any]]:
 
     Several statements run in one transaction, committed at the end. Raises as ``database``.
     """
+    import psycopg  # as in ``database``
+
     with database(instance) as connection:
-        cursor = connection.execute(query.encode())
+        try:
+            cursor = connection.execute(query.encode())
+        except psycopg.ProgrammingError:
+            if connection.info.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+                raise
+            connection.close()  # a COPY is open, which only closing ends
+            raise AskFailed(
+                "found a COPY from or to the client, expected a query; use psql, or corec export"
+            ) from None
         found = [_result(cursor)]
         while cursor.nextset():
             found.append(_result(cursor))
@@ -151,6 +162,8 @@ def _plain(value: Any) -> Any:
         except UnicodeDecodeError:
             text = "\0"
         return text if text.isprintable() else "".join(f"\\x{byte:02x}" for byte in data)
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"inf": "Infinity", "-inf": "-Infinity"}.get(str(value), "NaN")  # as in to_json
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
@@ -163,7 +176,7 @@ def sql_tables(results: list[dict[str, Any]], cell_max: int = CELL_MAX) -> Rende
 
 def _sql_table(data: dict[str, Any], cell_max: int) -> RenderableType:
     if not data["columns"]:
-        return Text(str(data["status"]))
+        return Text(data["status"] or "")  # an empty query has none
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in data["columns"]:
         table.add_column(column, no_wrap=True)

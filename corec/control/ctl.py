@@ -45,8 +45,10 @@ from corec.control.discover import (
     read_instance,
     signal_supervisor,
 )
-from corec.control.evolving import evolution
+from corec.control.events import events
+from corec.control.evolving import evolution, world
 from corec.control.fallback import MemoryUnreadable, status_of
+from corec.control.forking import FORK_SETTINGS, fork
 from corec.control.outcome import await_change, last_change
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
@@ -261,7 +263,8 @@ def step(
         output(data, as_json, show.pairs)
 
 
-app.command("set")(set_value)
+# so that -0.5 is a value
+app.command("set", context_settings={"ignore_unknown_options": True})(set_value)
 app.command("grow")(grow)
 
 
@@ -352,7 +355,10 @@ def errors(
         output(ask(find_instance(instance, config), "errors"), as_json, show.errors)
 
 
+app.command()(world)
+app.command()(events)
 app.command()(evolution)
+app.command("fork", context_settings=FORK_SETTINGS)(fork)
 
 
 @app.command()

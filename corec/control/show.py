@@ -169,6 +169,16 @@ def tasks(data: Mapping[str, Any]) -> RenderableType:
     return Group(listed, Text(), failed)
 
 
+def world(data: Mapping[str, Any]) -> RenderableType:
+    """What there is in a world: a paragraph for each swarm, without what it does not have."""
+    head = {name: value for name, value in data.items() if name != "swarms" and value != {}}
+    swarms: list[RenderableType] = []
+    for swarm in data["swarms"]:
+        there = {k: v for k, v in swarm.items() if v not in (None, False, {}, [])}
+        swarms += [Text(), pairs(there)]
+    return Group(pairs(head), *swarms)
+
+
 def evolution(data: Mapping[str, Any]) -> RenderableType:
     """How swarms with genes evolve."""
     if not data["swarms"]:

@@ -31,6 +31,7 @@ from corec.nucleus.lease import Leases
 from corec.nucleus.setting import Setter
 from corec.nucleus.views import Views
 from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.world.contents import contents
 from corec.world.evolved import evolution
 from corec.world.inspect import block, entity
 from corec.world.snapshot import Abandoned
@@ -112,7 +113,7 @@ class Commands:
 
     async def do_block(self, args: Mapping[str, Any]) -> Any:
         only(args, "id")
-        return block(self.rt, self._block_of(args.get("id")))
+        return block(self.rt, self._block_of(args.get("id")), self.settings.plan_now())
 
     async def do_blocks(self, args: Mapping[str, Any]) -> Any:
         only(args, "offset", "limit")
@@ -120,7 +121,15 @@ class Commands:
         offset = integer(args, "offset", 0, 1 << 32, 0)
         limit = integer(args, "limit", 1, _BLOCKS_PER_ANSWER, 100)
         wanted = range(offset, min(total, offset + limit))
-        return {"total": total, "offset": offset, "blocks": [block(self.rt, i) for i in wanted]}
+        now = self.settings.plan_now()
+        rows = [block(self.rt, i, now) for i in wanted]
+        return {"total": total, "offset": offset, "blocks": rows}
+
+    async def do_world(self, args: Mapping[str, Any]) -> Any:
+        """What there is: swarms, their fields and spaces, globals, as they count now."""
+        only(args)
+        now = self.settings.plan_now()
+        return contents(self.rt.config, now, committed_tick(self.rt.get))
 
     async def do_evolution(self, args: Mapping[str, Any]) -> Any:
         only(args)

@@ -23,7 +23,7 @@ from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
-from corec.plan import make_plan
+from corec.plan import Plan, make_plan
 from corec.plan_live import check_named, with_settings
 from corec.runtime import Runtime
 from corec.world import settings
@@ -61,6 +61,10 @@ class Setter:
         live = Live(self.rt.written, self.rt.plan)
         live.take(settings.since(settings.read(self.rt)))
         return live
+
+    def plan_now(self) -> Plan:
+        """The plan with what counts in the tick that comes."""
+        return self._live.plan_at(committed_tick(self.rt.get) + 1)
 
     async def set(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change all of ``changes``, path → value, after one tick; or nothing, by ControlError."""

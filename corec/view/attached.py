@@ -8,7 +8,6 @@ is. Each call looks first whether the instance still runs, and maps anew what a 
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -27,6 +26,7 @@ from corec.control.discover import (
     find_instance,
     read_instance,
 )
+from corec.control.events import last_events
 from corec.control.fallback import status_of
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
@@ -36,7 +36,7 @@ from corec.plan import Plan, Swarm
 from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
-from corec.view.reading import Digest, Readable, Words
+from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.settings import changes_of
 from corec.world.columns import Apart, read_columns
 
@@ -49,12 +49,6 @@ HOLD_SECONDS: Final = (0.25, 1.0)
 ASK_SECONDS: Final = 30.0
 DIGEST_SECONDS: Final = 300.0
 SNAPSHOT_SECONDS: Final = 120.0
-EVENTS: Final = """
-    SELECT "timestamp", tick, tipo, bloque, entidad, detalle FROM eventos
-     WHERE instance_id = %(instance)s AND tick >= %(since)s
-       AND (%(tipo)s::text IS NULL OR tipo = %(tipo)s::text)
-     ORDER BY "timestamp" DESC, tick DESC, bloque DESC, entidad DESC LIMIT %(limit)s
-"""
 
 
 def attach(name: str | None = None, *, config: str | Path | None = None) -> Attached:
@@ -179,11 +173,7 @@ class Attached(Readable):
         Raises:
             AskFailed: the database can't be reached, or what it answered.
         """
-        wanted = {"instance": self.instance_id, "tipo": tipo, "since": since, "limit": limit}
-        with console.database(self._running()) as connection:
-            cursor = connection.execute(EVENTS, wanted)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()[::-1]]
+        return last_events(self._running(), tipo, whole("since", since), whole("limit", limit))
 
     def alerts(
         self,
@@ -239,7 +229,7 @@ class Attached(Readable):
             ValueError: there is no such bloque, or its entities can't become more. ControlError,
             Unreachable: there is no room, the instance stops, or does not answer.
         """
-        return grow(self._running(), swarm, operator.index(more))
+        return grow(self._running(), swarm, whole("more", more))
 
     def snapshot(self, timeout: float = SNAPSHOT_SECONDS) -> Path:
         """Make a checkpoint, as ``corec-ctl snapshot``; its file, which ``corec.World(config,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,14 +174,14 @@ class Readable(ABC):
         plan, words = self._world()
         return all_blocks(plan, words)
 
-    def entity(self, entity_id: int) -> dict[str, Any]:
+    def entity(self, entity_id: SupportsIndex) -> dict[str, Any]:
         """One entity with its state and its histories, as ``corec-ctl entity ID --json`` shows it.
 
         Raises:
             LookupError: there is no entity with this id.
         """
         plan, words = self._world()
-        return one_entity(plan, words, int(entity_id))
+        return one_entity(plan, words, whole("id", entity_id))
 
     @property
     @abstractmethod
@@ -196,6 +197,14 @@ class Readable(ABC):
         return table_html(
             ["swarm", "canal", "entidades", "bloques", "procesador"], rows, repr(self)
         )
+
+
+def whole(name: str, given: SupportsIndex) -> int:
+    """``given`` as a whole number. Raises ValueError."""
+    try:
+        return operator.index(given)
+    except TypeError:
+        raise ValueError(f"{name}: found {given!r}, expected a whole number") from None
 
 
 def find_swarm(plan: Plan, name: str | None) -> Swarm:
@@ -214,7 +223,10 @@ def find_swarm(plan: Plan, name: str | None) -> Swarm:
 
 def checked_ids(parts: Sequence[Swarm], ids: Iterable[int]) -> NDArray[np.int64]:
     """``ids`` as i8[n], all of the bloque with these parts. Raises ValueError."""
-    given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+    try:
+        given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+    except TypeError:
+        raise ValueError(f"ids: found {ids!r}, expected a list of whole ids") from None
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise ValueError(f"ids: found {given.dtype} of {given.ndim} dimensions, expected whole ids")
     found = given.astype(np.int64)

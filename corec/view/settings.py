@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from corec.entities.processor import Processor
 from corec.plan import Plan
 from corec.plan_live import check_named, with_settings
 from corec.project import HOME
+from corec.view.reading import whole
 from corec.world.live import Live, Since
 
 NAME: Final = "world"
@@ -42,7 +42,7 @@ def configured(
         raise TypeError(f"config: found a {found}, expected a dict or a file's path")
     overrides = overridden(raw, plain(changes or {}, processors))
     if seed is not None:
-        overrides["seed"] = operator.index(seed)
+        overrides["seed"] = whole("seed", seed)
     if isinstance(config, str | Path):
         # of the environment, the address and the password of no server are wanted
         environ = {name: value for name, value in os.environ.items() if name == HOME}

@@ -10,7 +10,6 @@ Ordinary memory, one owner: nothing is left when the last reference goes.
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from corec.view.alert import Alerts
 from corec.view.emitted import Emitted
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
-from corec.view.reading import Digest, Readable, Words
+from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.settings import changed_by, changes_of, configured, firing_events
 from corec.view.writing import check_field, readings_of, spread, write_field
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
@@ -155,7 +154,7 @@ class World(Readable):
         Ctrl-C ends it between two ticks, with ``KeyboardInterrupt``; ``ticks`` says where, and it
         may go on. ``progress``: show a bar.
         """
-        count = operator.index(ticks)
+        count = whole("ticks", ticks)
         if count < 0:
             raise ValueError(f"ticks: found {count}, expected a whole number, 0 or more")
         self._world()
@@ -178,7 +177,7 @@ class World(Readable):
             ValueError: there is no such swarm or entity, or a value is not finite as float32.
         """
         plan, _ = self._world()
-        given = readings_of(plan, readings or {})
+        given = readings_of(plan, {} if readings is None else readings)
         with ctrl_c_waits():
             if given is not None:
                 self._ticker.give(*given)

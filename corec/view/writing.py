@@ -18,9 +18,11 @@ from corec.world.tables import Tables
 Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
 
 
-def readings_of(plan: Plan, given: Mapping[str, Any]) -> Readings | None:
+def readings_of(plan: Plan, given: Any) -> Readings | None:
     """Ids, values and ``activo`` of all readings of a tick, each entity's in order of arrival; None
     when there are none. Raises ValueError."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"readings: found {given!r}, expected a dict of swarms")
     found = [_readings(parts_of(plan, name), value) for name, value in given.items()]
     if not sum(len(one[0]) for one in found):
         return None
@@ -159,6 +161,8 @@ def write_field(
     entities: NDArray[np.int64], values: NDArray[Any],
 ) -> None:  # fmt: skip
     """Store checked values into the copies that count, and what the blocks say of them."""
+    if not len(entities):
+        return
     firsts = plan.blocks["first_id"]
     number = np.searchsorted(firsts, entities, "right") - 1
     order = np.argsort(number, kind="stable")

@@ -53,8 +53,8 @@ def entity(plan: Plan, words: NDArray[np.uint64], entity_id: int) -> dict[str, A
     raise RuntimeError(f"entity {entity_id}: its block never held still")
 
 
-def block(rt: Runtime, index: int) -> dict[str, Any]:
-    """One block: what it is, how it fares, where it lies.
+def block(rt: Runtime, index: int, now: Plan | None = None) -> dict[str, Any]:
+    """One block: what it is, how it fares, where it lies; its ``parametros`` as ``now`` has them.
 
     Raises:
         LookupError: there is no such block.
@@ -63,12 +63,14 @@ def block(rt: Runtime, index: int) -> dict[str, Any]:
         raise LookupError(f"block {index}: there are {rt.plan.n_blocks}")
     view = BlockView(rt.plan, rt.world.words, index)
     place = rt.plan.blocks[index]
+    values = (now or rt.plan).swarms[view.swarm.index].params
     return {
         **block_row(rt.plan, index, view.dyn),
         "tick": view.tick,
         "procesador": view.swarm.processor.name,
+        # the globals that it uses come behind them
         "parametros": dict(
-            zip((k for k, _ in view.swarm.processor.params), view.swarm.params, strict=True)
+            zip((k for k, _ in view.swarm.processor.params), values, strict=False)
         ),
         "max_size_mb": view.swarm.block_bytes // L.MIB,
         "model_bytes": int(place["model_bytes"]),

@@ -71,6 +71,9 @@ def differences(
     for index, (old, new) in enumerate(zip(before, after, strict=False)):
         path = f"bloques[{index}]"
         was, now = _keys(old), _keys(new)
+        if old.get("cap") == old["first"] < int(new["entidades"]):
+            # one block at first, that was not full: its cap is what it held
+            del was["entidades_por_bloque"], now["entidades_por_bloque"]
         if growing and old.get("id") == new.get("id"):
             _may_grow(old, new, was, now)
         told += _unequal(f"{path}.", was, now)
@@ -111,8 +114,6 @@ def _may_grow(
         now[name] = f"{now[name]}: entities {what} can't become more"
         return
     del was[name], now[name]
-    if old.get("cap") == old["first"]:  # one block that was not full: its cap is what it held
-        del was["entidades_por_bloque"], now["entidades_por_bloque"]
 
 
 def _keys(swarm: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,21 @@ def test_each_key_of_a_swarm(change: dict[str, Any], says: str) -> None:
     assert told.startswith(says)
 
 
+def test_what_has_grown_fits_whatever_its_first_block_held() -> None:
+    small = {"id": "a", "canal": 1, "entidades": 500}
+    parts: Any = ()
+    for total in (500, 501, 1000, 1001, 70_000):  # 1000 fill a block
+        config = parse_config({"instance_id": "shape", "bloques": [{**small, "entidades": total}]})
+        alone, there = make_plan(config), make_plan(config, parts=parts)
+        found, wanted = shape(there, config.seed), shape(alone, config.seed)
+        assert differences(found, wanted) == []
+        assert differences(found, wanted, growing=True) == []
+        parts = there.parts
+    fewer = parse_config({"instance_id": "shape", "bloques": [{**small, "entidades": 69_999}]})
+    (told,) = differences(found, shape(make_plan(fewer), fewer.seed), growing=True)
+    assert told == "bloques[0].entidades: found 70000, configured 69999"
+
+
 def test_seed_and_number_of_swarms() -> None:
     told = differences(of(FIRST), of(FIRST, {**FIRST, "id": "b"}, seed=7))
     assert told == [

@@ -67,11 +67,16 @@ def test_every_command_both_ways(instance: Running) -> None:
     assert ctl_json("digest")["digest"] == digest["digest"]
     assert ctl_json("resume")["paused"] is False
     assert ctl_json("set", "tick_hz", "50")["value"] == 50
+    assert ctl_json("set", "bloques.one.parametros.mu", "-0.25")["value"] == -0.25
+    assert ctl_json("block", "one:00001")["parametros"]["mu"] == -0.25
+    there = {one["id"]: one for one in ctl_json("world")["swarms"]}
+    assert there["one"]["parametros"]["mu"] == -0.25
+    assert there["two"]["ids"] == [[2000, 2499]]
     assert len(ctl_json("top", "--count", "1")["processes"]) == 5
     for arguments in (
         ["status"], ["workers"], ["blocks", "--limit", "2"], ["block", "two:00000"],
         ["entity", "0"], ["pause"], ["step"], ["digest"], ["resume"], ["set", "carga", "0.5"],
-        ["top", "--count", "2", "--every", "0.2"],
+        ["top", "--count", "2", "--every", "0.2"], ["world"],
     ):  # fmt: skip
         assert ctl(*arguments).strip()
 
@@ -94,6 +99,7 @@ def test_usage_errors(instance: Running) -> None:
     assert "corec-ctl workers N" in ctl("set", "workers", "3", code=2)
     assert "by reload" in ctl("set", "log.file", "x.log", code=2)
     assert "expected 0 (as fast as possible), or" in ctl("set", "tick_hz", "1e-320", code=2)
+    assert "found -1, expected 0 (as fast" in ctl("set", "tick_hz", "-1", code=2)
 
 
 @pytest.mark.slow

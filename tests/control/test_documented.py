@@ -11,7 +11,7 @@ from corec.control.ctl import app
 from corec.http import app as http_app
 from corec.nucleus.commands import Commands
 
-OWN = {"top", "sql", "redis", "reload", "upgrade", "alerts", "tasks"}
+OWN = {"top", "sql", "redis", "reload", "upgrade", "alerts", "tasks", "events", "fork"}
 """Commands that ask the servers, the control segment or the supervisor, not the nucleus."""
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 

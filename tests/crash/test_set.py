@@ -133,6 +133,8 @@ class Play:
             if disturbed and tick in (8, 16):
                 self.again(kill=tick == 8)
         self.until(END)
+        assert self.ask("blocks")["blocks"][-1]["parametros"] == {"pace": 0.01, "gain": 1.5}
+        assert self.ask("world")["globals"] == {"beta": 0.0, "offset": 0.25}
         return self.run.stop().summary
 
 

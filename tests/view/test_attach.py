@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 import corec
 from corec.cli.main import whole_app
 from corec.control.client import Client
-from corec.control.discover import NoInstance
+from corec.control.discover import NoInstance, find_instance
+from corec.control.events import followed_events
 from corec.control.protocol import ControlError
 from corec.view import attached as module
 from corec.view.attached import Attached
@@ -169,6 +170,20 @@ def test_events_come_from_the_table(world: Attached, living: Running) -> None:
     assert {e["tipo"] for e in world.events()} >= {"repair"}
 
 
+def test_events_are_followed_as_they_come(world: Attached, living: Running) -> None:
+    stream = followed_events(find_instance("corec1"), "setting_changed", 0, None)
+    for rate in (191.5, 182.5):
+        tick = world.set("tick_hz", rate)
+        told = next(one["detalle"] for one in stream if one["detalle"]["value"] == rate)
+        assert told["after_tick"] == tick
+    there = len(world.events("setting_changed"))
+    last = followed_events(find_instance("corec1"), "setting_changed", None, 1)
+    assert next(last)["detalle"]["value"] == 182.5
+    world.set("tick_hz", 200)
+    assert next(last)["detalle"]["value"] == 200
+    assert len(world.events("setting_changed")) == there + 1
+
+
 def test_settings_go_through_the_socket(world: Attached) -> None:
     assert world.set("tick_hz", 150) <= world.ticks
     assert world.status()["tick_hz"] == 150
@@ -262,6 +277,8 @@ def test_fork_says_what_if(world: Attached, living: Running) -> None:
         assert said["means"]["sensores"] == same.means("sensores")
     assert world.ticks == now.tick
     assert world.digest() == now
+    assert command("fork", "corec1", "--ticks", "0", "--json").summary["digest"] == now
+    assert command("fork", "other", "--ticks", "0").code == 3
     wrong = command("fork", str(path), "--config", config, "--ticks", "1", "--set", "carga")
     assert (wrong.code, wrong.err) == (2, "corec: --set: found 'carga', expected PATH=VALUE\n")
 

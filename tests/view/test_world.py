@@ -187,8 +187,13 @@ def test_a_frame_of_some() -> None:
         ),
         (lambda w: w.frame(ids=[100]), ValueError, "ids: found 100, expected ids of town: 0 to 99"),
         (lambda w: w.frame(ids=[0.5]), ValueError, "ids: found float64"),
+        (lambda w: w.frame(ids=5), ValueError, "ids: found 5, expected a list of whole ids"),
         (lambda w: w.entity(100), LookupError, "ids go from 0 to 99"),
+        (lambda w: w.entity(1.5), ValueError, "id: found 1.5, expected a whole number"),
         (lambda w: w.run(-1), ValueError, "ticks: found -1"),
+        (lambda w: w.run("5"), ValueError, "ticks: found '5', expected a whole number"),
+        (lambda w: w.tick([1.0]), ValueError, "readings: found .1.0., expected a dict of swarms"),
+        (lambda w: corec.World(town(), seed="x"), ValueError, "seed: found 'x'"),
         (
             lambda w: w.tick({"town": [1.0]}),
             ValueError,
@@ -209,6 +214,7 @@ def test_a_frame_of_some() -> None:
         (lambda w: w.write(fase=300), ValueError, "fase: found 300 at place 0, expected a whole"),
         (lambda w: w.write(valor=np.nan), ValueError, "valor: found nan at place 0"),
         (lambda w: w.write(ids=[3, 3], fase=1), ValueError, "ids: found 3 twice"),
+        (lambda w: w.write(ids=3, fase=1), ValueError, "ids: found 3, expected a list"),
         (
             lambda w: w.write(tick=1),
             ValueError,
@@ -221,6 +227,7 @@ def test_what_is_refused_changes_nothing(
 ) -> None:
     with corec.World(town()) as world:
         before = world.digest()
+        world.write(ids=[], fase=1)  # of nobody
         with pytest.raises(error, match=said):
             act(world)
         assert world.digest() == before
