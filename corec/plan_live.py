@@ -53,13 +53,18 @@ def symbiosis_of(config: Config, bloque: int) -> str:
 
 
 def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
+    """What is wrong with the values of ``schedule``, those of an entry together."""
+    # without the schedule itself: each change is a check of the whole configuration
+    alone = config.model_copy(update={"schedule": ()})
     for index, entry in enumerate(config.schedule):
+        one = alone
         for path, value in entry.sets.items():
             where = f"schedule[{index}].set[{json.dumps(path)}]"
             try:
-                if not place_of(config, path).of_world:
+                if not place_of(one, path).of_world:
                     raise NotLive(f"path: found {path!r}, expected {IN_SCHEDULE}")
-                with_settings(plan, changed(config, path, value))
+                with_settings(plan, fresh := changed(one, path, value))
+                one = fresh
             except NotLive as error:
                 found, _, allowed = str(error).removeprefix("path: found ").partition(", expected ")
                 yield Fault(where, found, allowed)

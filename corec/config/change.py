@@ -147,6 +147,19 @@ def kept_value(before: Any, place: Place, value: Any) -> Any:
     return _merged(before, place.keys[1], value)
 
 
+def follows(before: Any, place: Place, value: Any) -> Any:
+    """``kept_value`` of what is set by itself, where nobody can be refused: an umbral's other limit
+    follows where it would stand on the wrong side, or is none."""
+    kept = kept_value(before, place, value)
+    if place.bloque is None or place.keys[0] != "umbral" or len(place.keys) == 1:
+        return kept
+    other = "max" if place.keys[1] == "min" else "min"
+    there = kept.get(other)
+    if not isinstance(there, int | float) or kept["min"] > kept["max"]:
+        kept[other] = value
+    return kept
+
+
 def changed(config: Config, path: object, value: Any) -> Config:
     """``config`` with one key changed, checked whole.
 
@@ -182,4 +195,8 @@ def _merged(section: Any, key: str, value: Any) -> dict[str, Any]:
     """``section``, an object or an umbral that does not move, with one key changed."""
     if not isinstance(section, Mapping):
         section = {"min": section, "max": section}
-    return {**section, key: value}
+    found = {**section, key: value}
+    limits = [found.get(name) for name in ("min", "inicial", "max")]
+    if all(isinstance(one, int | float) for one in limits) and limits != sorted(limits):
+        del found["inicial"]  # of a new world alone: it is in nobody's way now
+    return found

@@ -124,6 +124,12 @@ class Setter:
             else:
                 before = plain(value_at(self.rt.config, place))
             kept = kept_value(before, place, value)
+            if place.of_world and kept != value:  # the rest of an umbral may be the schedule's
+                try:
+                    changed(self.rt.config, place.path, kept)
+                except ConfigError as error:
+                    told = str(error).replace("\n", "; ")
+                    raise ControlError(told, "bad_request") from None
             entries[place.path] = Entry(kept, said, first_tick, revision, path, before)
         try:
             return settings.write(self.rt, entries)

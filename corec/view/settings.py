@@ -127,6 +127,7 @@ def changed_by(
     kept: dict[str, Since] = {}
     events = []
     for path, value in changes.items():
+        place = None
         if path == "tick_hz":
             raise NotLive("path: found 'tick_hz'; this world ticks when run or tick is called")
         if path == "carga":
@@ -143,7 +144,8 @@ def changed_by(
                 kept[place.path] = Since(tick + 1, now)
         detail = {"path": path, "value": now, "before": before, "after_tick": tick}
         events.append(_event(tick, detail))
-        config = changed(config, path, value)
+        # as it is kept: the rest of an umbral may be the schedule's
+        config = changed(config, *((place.path, now) if place else (path, value)))
     return Changed(config, with_settings(plan, config), kept, events)
 
 

@@ -23,6 +23,7 @@ from corec.config import Config
 from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
+from corec.entities.fields import VIVO
 from corec.entities.processor import Processor
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
@@ -275,8 +276,8 @@ class World(Readable):
         plan, words = self._world()
         one, entities = spread(plan, swarm, ids)
         checked = {name: check_field(one, name, fields[name], len(entities)) for name in fields}
-        for name, values in checked.items():
-            write_field(plan, words, self._tables, one, name, entities, values)
+        for name in sorted(checked, key=lambda name: name != VIVO):  # who lives comes first
+            write_field(plan, words, self._tables, one, name, entities, checked[name])
 
     def close(self) -> None:
         """Give the memory back; what was read from it stays. Closing twice changes nothing."""

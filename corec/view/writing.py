@@ -150,6 +150,8 @@ def check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
                 wrong, allowed = ~((held >= 0) & below), f"a number from 0 to {room[0]:g}"
         else:
             wrong, allowed = held != values, f"a whole number of type {dtype}"
+            if name == VIVO and swarm.processor.mortal:
+                wrong, allowed = wrong | (held > 1), "1 or 0"
     if wrong.any():
         k = int(np.flatnonzero(wrong)[0])
         raise ValueError(f"{name}: found {values[k]} at place {k}, expected {allowed}")
@@ -172,7 +174,11 @@ def write_field(
     for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
         view = BlockView(plan, words, block)
         view.column(name)[local[start:end]] = values[order[start:end]]
-        if name == VIVO and swarm.processor.mortal:
-            view.activo[local[start:end]] = values[order[start:end]] != 0
+        if swarm.processor.mortal:
+            alive = view.column(VIVO)[local[start:end]] != 0
+            if name == VIVO:
+                view.activo[local[start:end]] = alive
+            elif name == "activo":  # who does not live is none that can be switched on
+                view.activo[local[start:end]] &= alive
         if name in ("activo", VIVO) or name in (*swarm.processor.means, *swarm.processor.public):
             settle_edited(tables.blocks, tables.swarms, view.index)

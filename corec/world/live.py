@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from corec.config import Config
-from corec.config.change import Place, kept_value, place_of, plain, value_at
+from corec.config.change import Place, follows, place_of, plain, value_at
 from corec.plan import Plan
 from corec.plan_live import with_setting
 from corec.world.tables import Tables, settle
@@ -40,25 +40,35 @@ class Firing(NamedTuple):
     before: Any
 
 
+class Step(NamedTuple):
+    """What an entry of the schedule has set last for a key."""
+
+    tick: int
+    place: Place
+    value: Any
+
+
 class Timeline:
     """The configuration's ``schedule``."""
 
     def __init__(self, config: Config) -> None:
         self._entries = [
-            (entry, [(path, *_kept(config, path, value)) for path, value in entry.sets.items()])
+            (entry, [(place_of(config, path), value) for path, value in entry.sets.items()])
             for entry in config.schedule
         ]
 
-    def at(self, tick: int) -> dict[str, Since]:
-        """By path as it is kept: what it has set last, up to the begin of ``tick``."""
-        found: dict[str, Since] = {}
+    def at(self, tick: int) -> dict[str, list[Step]]:
+        """By path as it is kept: what each entry has set last, up to the begin of ``tick``, in the
+        order in which it counts."""
+        found: dict[str, list[Step]] = {}
         for entry, values in self._entries:
             since = entry.last(tick)
             if since is None:
                 continue
-            for _, path, value in values:
-                if path not in found or found[path].tick <= since:
-                    found[path] = Since(since, value)
+            for place, value in values:
+                found.setdefault(place.path, []).append(Step(since, place, value))
+        for steps in found.values():
+            steps.sort(key=lambda step: step.tick)  # of the same tick the one further down
         return found
 
     def next_after(self, tick: int) -> int:
@@ -67,16 +77,11 @@ class Timeline:
         return min((found for found in following if found is not None), default=NEVER)
 
     def paths_at(self, tick: int) -> list[str]:
-        """What it sets for ``tick``, in the order of the file."""
+        """What it sets for ``tick``, in the order of the file, by path as it is kept."""
         return [
-            path for entry, values in self._entries if entry.last(tick) == tick
-            for _, path, _ in values
+            place.path for entry, values in self._entries if entry.last(tick) == tick
+            for place, _ in values
         ]  # fmt: skip
-
-
-def _kept(config: Config, path: str, value: Any) -> tuple[str, Any]:
-    place = place_of(config, path)
-    return place.path, kept_value(plain(value_at(config, place)), place, value)
 
 
 class Live:
@@ -94,9 +99,16 @@ class Live:
 
     def at(self, tick: int) -> dict[str, Since]:
         """What counts in ``tick`` and is not the plan's own."""
-        found = self._timeline.at(tick)
-        for path, since in self._set.items():
-            if path not in found or found[path].tick <= since.tick:
+        found = dict(self._set)
+        for path, steps in self._timeline.at(tick).items():
+            since = found.get(path)
+            given = since.tick if since else -1
+            for step in steps:
+                if step.tick <= given:
+                    continue  # the operator's is the later one
+                before = since.value if since else plain(value_at(self.config, step.place))
+                since = Since(step.tick, follows(before, step.place, step.value))
+            if since is not None:
                 found[path] = since
         return found
 

@@ -53,6 +53,15 @@ def test_any_number_of_workers_and_the_numbers_of_a_block() -> None:
     found.add(SplitWorld([bloque], {"t:b": breeds}, 2).run(9, replaced=True))
     assert len(found) == 1
     world = corec.World({"bloques": [{**bloque, "procesador": breeds}]})
+    edited = world.fork()
+    edited.write("b", ids=range(65), vivo=0)
+    edited.write("b", activo=1)  # of nobody who does not live
+    for name in ("vivo", "activo"):
+        assert np.asarray(edited.frame("b")[name])[:65].sum() == 0
+    edited.write("b", ids=[3, 4], activo=[0, 1], vivo=1)
+    assert np.asarray(edited.frame("b")["activo"])[3:5].tolist() == [False, True]
+    with pytest.raises(ValueError, match="vivo: found 2 at place 0, expected 1 or 0"):
+        edited.write("b", vivo=2)
     start = world.frame("b")
     assert int(np.asarray(start["vivo"]).sum()) == 70
     for lo in range(0, 120, 20):

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -158,6 +158,35 @@ def test_a_parameter_of_the_running_world() -> None:
             assert (third.frame(columns=["fase"])["fase"] > 0).mean() > ever.mean()
 
 
+def test_an_umbral_s_limits_are_scheduled_and_set_one_by_one() -> None:
+    path = "bloques.town.umbral"
+    world = corec.World({**town(), "schedule": [
+        {"at": 2, "set": {f"{path}.min": 0.2, f"{path}.max": 0.8}},
+        {"at": 4, "set": {f"{path}.min": 0.3}},
+        {"at": 6, "set": {f"{path}.max": 0.25}},
+        {"at": 8, "set": {path: "siempre"}},
+        {"at": 10, "set": {f"{path}.max": 0.5}},
+    ]})  # fmt: skip
+    with world:
+        world.run(4)
+        with pytest.raises(ConfigError, match=r"found 0\.3, allowed at most max, which is 0\.1"):
+            world.set(f"{path}.max", 0.1)
+        world.run(6)
+        told = [event["detalle"] for event in world.events() if "by" in event["detalle"]]
+        assert [one["after_tick"] for one in told] == [1, 3, 5, 7, 9]
+        assert [one["value"] for one in told] == [
+            {"min": 0.2, "max": 0.8}, {"min": 0.3, "max": 0.8}, {"min": 0.25, "max": 0.25},
+            "siempre", {"min": 0.5, "max": 0.5},
+        ]  # fmt: skip
+        world.set(path, {"min": 0.6, "max": 0.7})
+        world.set(f"{path}.min", 0.65)
+        world.run(1)
+        assert world.blocks()[0]["umbral"] == np.float32(0.65)
+    both = {"at": 1, "set": {f"{path}.min": 0.2, f"{path}.max": 0.1}}
+    with pytest.raises(ConfigError, match=r"schedule\[0\].*allowed at most max, which is 0.1"):
+        corec.World({**town(), "schedule": [both]})
+
+
 def test_a_frame_of_some() -> None:
     with corec.World(town(procesador="ewma", parametros={})) as world:
         world.tick({"town": np.arange(100)})
@@ -193,7 +222,7 @@ def test_a_frame_of_some() -> None:
         (lambda w: w.run(-1), ValueError, "ticks: found -1"),
         (lambda w: w.run("5"), ValueError, "ticks: found '5', expected a whole number"),
         (lambda w: w.tick([1.0]), ValueError, "readings: found .1.0., expected a dict of swarms"),
-        (lambda w: corec.World(town(), seed="x"), ValueError, "seed: found 'x'"),
+        (lambda w: corec.World(town(), seed=cast("int", "x")), ValueError, "seed: found 'x'"),
         (
             lambda w: w.tick({"town": [1.0]}),
             ValueError,
