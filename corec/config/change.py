@@ -197,6 +197,7 @@ def _merged(section: Any, key: str, value: Any) -> dict[str, Any]:
         section = {"min": section, "max": section}
     found = {**section, key: value}
     limits = [found.get(name) for name in ("min", "inicial", "max")]
-    if all(isinstance(one, int | float) for one in limits) and limits != sorted(limits):
+    numbers = [one for one in limits if isinstance(one, int | float)]
+    if len(numbers) == len(limits) and numbers != sorted(numbers):
         del found["inicial"]  # of a new world alone: it is in nobody's way now
     return found
