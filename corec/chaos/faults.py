@@ -200,7 +200,9 @@ class Disturber:
                 and (not targets or what.partition(" ")[2] in targets)
             )  # fmt: skip
 
-        roles = ("worker", "persister", "broker", "nucleus", "supervisor", "everything")
+        roles = (
+            "worker", "persister", "broker", "nucleus", "tasks", "supervisor", "everything",
+        )  # fmt: skip
         return {
             "faults": dict(sorted(self.done.items())),
             "faults_total": self.done.total(),

@@ -128,7 +128,7 @@ class Instance:
                 folder.rmdir()
 
     def children(self) -> dict[str, list[int]]:
-        """Process numbers by kind: worker, persister, broker, nucleus."""
+        """Process numbers by kind: worker, persister, broker, nucleus, tasks."""
         assert self.process is not None
         found: dict[str, list[int]] = {}
         for entry in Path("/proc").iterdir():

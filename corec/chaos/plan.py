@@ -24,6 +24,7 @@ PROCESS_FAULTS: Final[tuple[tuple[str, float, Span], ...]] = (
     ("kill persister", 6, (0.0, 0.0)),
     ("kill broker", 6, (0.0, 0.0)),
     ("kill nucleus", 4, (0.0, 0.0)),
+    ("kill tasks", 5, (0.0, 0.0)),
     ("kill supervisor", 9, (0.0, 0.0)),
     ("kill everything", 2, (0.0, 0.0)),
     ("stop worker", 3, (0.05, 1.0)),

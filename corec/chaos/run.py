@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from corec.chaos import feeder, witness
+from corec.chaos import acting, feeder, witness
 from corec.chaos.faults import Disturber
 from corec.chaos.feeder import Feeder, feed_at_rest
 from corec.chaos.instance import START_SECONDS, ChaosFailed, Instance
@@ -34,7 +34,7 @@ REST_SECONDS: Final = 180.0
 
 def world(seed: int, blocks: int) -> dict[str, Any]:
     """Sensors and oscillators that live by the tick, detectors that live by what arrives, witnesses
-    whom the oracle knows."""
+    whom the oracle knows, listeners who live by what a task answers."""
     return {
         "instance_id": "chaos",
         "bloques": [
@@ -44,6 +44,7 @@ def world(seed: int, blocks: int) -> dict[str, Any]:
             {"id": "detectores", "canal": DETECTORES, "entidades": feeder.DETECTORS,
              "procesador": "ewma", "parametros": {"warmup": 5, "z0": 2}},
             witness.SWARM,
+            acting.SWARM,
         ],
         "seed": seed,
         "tick_hz": TICK_HZ,
@@ -92,24 +93,31 @@ class ChaosRun:
                 self.tell(f"logs and data are kept in {base}")
 
     def _compare(self, base: Path) -> dict[str, Any]:
-        canales = [SENSORES, OSCILADORES, DETECTORES, witness.CANAL]
+        canales = [SENSORES, OSCILADORES, DETECTORES, witness.CANAL, acting.CANAL]
         config = world(self.seed, self.blocks)
-        with Stage(base / "disturbed", config) as stage:
+        with Stage(base / "disturbed", config | acting.TASKS) as stage:
             disturber, entries, tick = self._disturbed(stage)
             first = stage.instance.stop()
             chaos = stage.ledger(canales)
             disagrees = stage.disagrees_with_oracle(config, tick)
-        self.tell(f"tick {tick} reached; now the same {tick} ticks and readings undisturbed")
+            told = acting.answers(stage.servers.valkey.url)
+            disagrees += acting.disagree(stage.servers.postgres.dsn, told)
+        self.tell(
+            f"tick {tick} reached; now the same {tick} ticks, readings and answers undisturbed, "
+            "without any task"
+        )
         with Stage(base / "calm", config) as stage:
             feed_at_rest(stage.servers.valkey.url, entries, self.seed, first_detector(self.blocks))
+            acting.repeat(stage.servers.valkey.url, told)
             # not --fresh, which begins behind the readings that are there; paced, so that every one
             # of them is taken in before the last tick
             stage.instance.start("--ticks", str(tick), "--tick-hz", str(CALM_TICK_HZ))
             second = stage.instance.wait(START_SECONDS + tick / 20.0)
             calm = stage.ledger(canales)
         found = differences(
-            chaos, calm, (str(first["digest"]), str(second["digest"])), {DETECTORES}
-        )
+            chaos, calm, (str(first["digest"]), str(second["digest"])),
+            {DETECTORES, acting.CANAL},
+        )  # fmt: skip
         found += disagrees + disturber.unnoticed
         return {
             "ok": not found,
@@ -119,6 +127,7 @@ class ChaosRun:
             "entidades": first["entidades"],
             "tick": tick,
             "readings": entries * feeder.READINGS_PER_ENTRY,
+            "alerts_answered": len(told),
             "rows": chaos.rows.total(),
             "messages": chaos.message_count,
             "digest": first["digest"],
@@ -143,16 +152,24 @@ class ChaosRun:
             disturber.run(faults, self.seconds)
         finally:
             feeding.end()
-        tick = self._come_to_rest(stage.instance, feeding.entries * feeder.READINGS_PER_ENTRY)
+        tick = self._come_to_rest(stage, feeding.entries * feeder.READINGS_PER_ENTRY)
         return disturber, feeding.entries, tick
 
-    def _come_to_rest(self, instance: Instance, readings: int) -> int:
-        """All readings applied, paused at a tick that ends with a row; returns that tick."""
+    def _come_to_rest(self, stage: Stage, readings: int) -> int:
+        """All readings applied, and all alerts answered, paused at a tick that ends with a row;
+        returns that tick."""
+        instance, dsn = stage.instance, stage.servers.postgres.dsn
+        url = stage.servers.valkey.url
         instance.ready()
         deadline = time.monotonic() + REST_SECONDS
-        while (taken := int(instance.ask("status")["messages_in"])) < readings:
+        while True:
+            taken = int(instance.ask("status")["messages_in"])
+            if taken >= readings and acting.at_rest(dsn, url):
+                wanted = readings + len(acting.answers(url))
+                if int(instance.ask("status")["messages_in"]) >= wanted and taken >= wanted:
+                    break
             if time.monotonic() > deadline:
-                raise ChaosFailed(f"only {taken} of the {readings} readings were taken in")
+                raise ChaosFailed(f"only {taken} readings were taken in, of {readings} and answers")
             time.sleep(0.1)
         time.sleep(3.0 / TICK_HZ)
         instance.ask("pause")

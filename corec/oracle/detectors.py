@@ -43,12 +43,12 @@ def detector(me: Any, value: Any) -> Any:
         me.mean = me.short_mean = x
     me.seen = me.seen + 1
     me.roughness = me.roughness + np.float32(0.02) * (abs(x - me.short_mean) - me.roughness)
-    me.short_mean = me.short_mean + np.float32(0.085) * (x - me.short_mean)
+    me.short_mean = me.short_mean + np.float32(0.1) * (x - me.short_mean)
     book = triples(me.book)
     distances = [
         abs(x - a)
-        + np.float32(0.65) * abs(me.short_mean - b)
-        + np.float32(0.35) * abs(me.roughness - c)
+        + np.float32(0.8) * abs(me.short_mean - b)
+        + np.float32(0.4) * abs(me.roughness - c)
         for a, b, c in book
     ]  # fmt: skip
     near = min(distances, default=ZERO)
@@ -58,7 +58,10 @@ def detector(me: Any, value: Any) -> Any:
             me.book.push(number)
     d, z = near - me.far, ZERO
     if me.seen > me.warmup:
-        z = d / (np.sqrt(me.spread) + np.float32(0.06) * width + 1e-18)
+        deviation = np.sqrt(me.spread) + np.float32(0.08) * width + 1e-18
+        z = d / deviation
+        if d > me.cut * deviation:
+            d = me.cut * deviation
     p = max(me.forget, 1 / max(me.seen - np.float32(20), np.float32(1)))
     me.far = me.far + p * d
     me.spread = (1 - p) * (me.spread + p * d * d)
@@ -233,8 +236,8 @@ DETECTORS: Final = {
     "detector": _kind(
         detector, "seen mean var short_mean roughness far spread", {"book": 198},
         {
-            "z0": 1.4, "warmup": 150.0, "grain": 0.38, "slow": 0.002, "forget": 0.0002,
-            "step": 0.15, "ease": 6000.0,
+            "z0": 1.4, "warmup": 150.0, "grain": 0.5, "slow": 0.002, "forget": 0.0005,
+            "cut": 6.0, "step": 0.16, "ease": 10000.0,
         },
         level=("f4", 1.0),
     ),

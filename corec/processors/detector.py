@@ -12,9 +12,10 @@ always low, a calm where it was always rough. ``far`` and ``spread`` are mean an
 
     z = (near − far) / (√spread + FLOOR · width),     strength = z / (z0 · level)
 
-with ``width`` the deviation of the readings. ``level`` begins at 1, grows by the factor ``1 +
-step`` with each alert and goes back to 1 over ``ease`` readings: whoever cries wolf has to cry
-louder. The gate (``gate.py``) then holds its peace for ``pause`` readings.
+with ``width`` the deviation of the readings. What lies beyond ``cut`` deviations enters the moments
+cut to that, so that what was alarming does not hide the next of its kind. ``level`` begins at 1,
+grows by the factor ``1 + step`` with each alert and goes back to 1 over ``ease`` readings: whoever
+cries wolf has to cry louder. The gate (``gate.py``) then holds its peace for ``pause`` readings.
 
 Sources: the distance to the nearest of what was seen as the measure of an anomaly is Knorr and Ng,
 VLDB 1998, and for streams of one value Burnaev and Ishimtsev, *Conformalized density- and
@@ -41,18 +42,18 @@ STATE: Final = {
 }  # fmt: skip
 HISTORY: Final = {"book": ("f4", 3 * REMEMBERED)}
 PARAMS: Final = {
-    "z0": 1.4, "warmup": 150.0, "grain": 0.38, "slow": 0.002, "forget": 0.0002,
-    "step": 0.15, "ease": 6000.0,
+    "z0": 1.4, "warmup": 150.0, "grain": 0.5, "slow": 0.002, "forget": 0.0005, "cut": 6.0,
+    "step": 0.16, "ease": 10000.0,
 }  # fmt: skip
-SHORT: Final = 0.085
+SHORT: Final = 0.1
 """How fast the mean of the last readings follows."""
 ROUGH: Final = 0.02
 """How fast their roughness does."""
-W_SHORT: Final = 0.65
-W_ROUGH: Final = 0.35
+W_SHORT: Final = 0.8
+W_ROUGH: Final = 0.4
 SETTLE: Final = 20.0
 """Readings before distances count: to begin with, everything is new."""
-FLOOR: Final = 0.06
+FLOOR: Final = 0.08
 """Share of the readings' deviation that is noise in any distance."""
 
 
@@ -92,7 +93,9 @@ def strength(me: Any, value: Any) -> Any:
     d = near - me.far
     z = np.float32(0.0)
     if me.seen > me.warmup:
-        z = d / (np.sqrt(me.spread) + FLOOR * width + 1e-18)
+        wide = np.sqrt(me.spread) + FLOOR * width + 1e-18
+        z = d / wide
+        d = min(d, me.cut * wide)
     part = max(me.forget, 1.0 / max(me.seen - SETTLE, 1.0))
     me.far = me.far + part * d
     me.spread = (1.0 - part) * (me.spread + part * d * d)

@@ -22,6 +22,7 @@ from corec.log import get_logger
 from corec.notices import Notice
 from corec.plan import Plan
 from corec.tasks.elsewhere import Elsewhere
+from corec.tasks.ends import REPLY_SECONDS, Ends
 from corec.tasks.pool import CallFailed, Pool
 from corec.tasks.source import Source
 from corec.tasks.streams import (
@@ -38,7 +39,6 @@ from shm.killpoint import kill_point
 
 log = get_logger("corec.tasks")
 BLOCK_MS: Final = 500
-REPLY_SECONDS: Final = 10.0
 CHUNK: Final = 256
 """Notices of one entry that are called, and ended, together."""
 RETRY_SECONDS_MOST: Final = 60.0
@@ -79,8 +79,7 @@ class Runner:
         self.config, self.title, self._pool, self._plan = config, config.title, pool, plan
         self.source, self._pace, self._start = source, pace, start
         self._names, self._counts = names, counts
-        self._link, self._ending = link(), link()
-        self._end_lock = asyncio.Lock()
+        self._link, self._ends = link(), Ends(self.title, link)
         self._running: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(source.in_flight)
 
@@ -108,7 +107,7 @@ class Runner:
                 one.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
             await self._link.close()
-            await self._ending.close()
+            await self._ends.close()
 
     async def make_group(self, link: Link, start: str | None = None) -> None:
         """The consumer group, where there is none. Raises SinkAway."""
@@ -254,30 +253,13 @@ class Runner:
     async def _done(self, entry: bytes) -> int:
         """How many notices of an entry are ended."""
         field = f"{self.source.stream} {self.group} {entry.decode()}"
-        found = await self._told(("HGET", self._names.progress, field))
+        found = await self._ends.told(("HGET", self._names.progress, field))
         return 0 if found is None or isinstance(found, Exception) else int(found)
 
     async def _end(
         self, entry: bytes, span: tuple[int, int, int], entries: list[tuple[str, list[Any]]]
     ) -> None:
         """End some notices of an entry with what follows from them."""
-        await self._told(
+        await self._ends.told(
             end_notices(self._names, self.source.stream, self.title, entry, span, entries)
         )
-
-    async def _told(self, command: Command) -> Any:
-        """The reply to ``command``, which is sent again until Redis has done it; an error is one
-        where the group is gone."""
-        backoff = Backoff()
-        while True:
-            async with self._end_lock:
-                try:
-                    if not self._ending.connected:
-                        await self._ending.connect()
-                    (reply,) = await self._ending.call([command], REPLY_SECONDS)
-                    if not isinstance(reply, Exception) or "NOGROUP" in str(reply):
-                        return reply
-                except SinkAway as error:
-                    reply = error
-            log.warning("a task's end can't be told to Redis", task=self.title, reason=str(reply))
-            await asyncio.sleep(backoff.next_seconds())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corec.bench import detectors, nab
+from corec.bench import detectors, nab, pictures
 from corec.bench.rounds import Effort
 from tests.bench.test_bench import corec
 
@@ -148,3 +148,23 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path, labelled: bool)
     done = corec("bench", "--only", "detectors", "--nab", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
     assert "has no labels/combined_windows.json" in done.stderr
+
+
+def test_the_pictures(tmp_path: Path) -> None:
+    """Each is in the document; one, of a series of our own, shows its windows and its alerts."""
+    document = (Path(__file__).parents[2] / "docs" / "detectors.md").read_text(encoding="utf-8")
+    for picture in pictures.PICTURES:
+        assert f"(detectors/{picture.detector}.svg)" in document
+    picture = pictures.Picture("rate", "a/b.csv", {"limit": 0.5})
+    (tmp_path / "a").mkdir()
+    rows = [f"{START + timedelta(minutes=k)},{float(k >= 60)}" for k in range(100)]
+    (tmp_path / "a" / "b.csv").write_text("\n".join(["timestamp,value", *rows]))
+    windows = [[str(START + timedelta(minutes=k)) for k in (58, 70)]]
+    (tmp_path / "windows.json").write_text(json.dumps({"a/b.csv": windows}))
+    series = pictures.read(tmp_path, "a/b.csv")
+    found = pictures.alerts(picture, series.values)
+    assert found == [60]
+    text = pictures.drawn(picture, series, found)
+    assert (text.count("<circle"), text.count("<rect")) == (1, 1)
+    assert "rate, limit 0.5: a/b.csv, 100 readings, 1 alerts" in text
+    assert pictures.main([str(tmp_path), str(tmp_path / "out")]) == 1
