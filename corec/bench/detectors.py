@@ -97,10 +97,11 @@ def _row(name: str, score: nab.Score) -> Row:
     return Row(name, [score.points], True, f"{note}, threshold {score.threshold:.4g}")
 
 
-def run(name: str, series: Sequence[nab.Series]) -> dict[str, nab.Numbers]:
-    """What ``procesador`` ``name`` says to each reading of each series, by the series' name."""
+def run(name: str, series: Sequence[nab.Series], **params: float) -> dict[str, nab.Numbers]:
+    """What ``procesador`` ``name`` says to each reading of each series, by the series' name;
+    ``params``: others than it comes with."""
     tell(f"  NAB: {name}, {len(series)} files")
-    block = Block(resolve(name, ()), entities=len(series))
+    block = Block(resolve(name, ()), entities=len(series), params=params)
     found = [np.zeros(len(s.values)) for s in series]
     for row in range(max(len(s.values) for s in series)):
         due = [k for k, s in enumerate(series) if row < len(s.values)]

@@ -12,17 +12,19 @@ import pytest
 
 from tests.support.instance import REPO
 
+SHARED_NAB = REPO.parent / "shared" / "data" / "nab"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile an entity
 
 
-def _output(name: str, folder: Path = REPO) -> str:
+def _output(name: str, folder: Path = REPO, *arguments: str) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COREC_")}
     environment["PYTHONPATH"] = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, str(REPO / "examples" / name)], cwd=folder, env=environment, text=True,
-        capture_output=True, timeout=250, check=False,
+        [sys.executable, str(REPO / "examples" / name), *arguments], cwd=folder, env=environment,
+        text=True, capture_output=True, timeout=250, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if not line.startswith("  NAB: ")]
+    assert (done.returncode, said) == (0, [])
     return done.stdout
 
 
@@ -46,6 +48,19 @@ def test_genes_that_evolve() -> None:
     assert scores == sorted(scores)
     assert scores[0] < -20.0
     assert scores[-1] > -0.1
+
+
+def test_detectors_that_evolve() -> None:
+    """Better than the parameters it comes with on series that no candidate has heard."""
+    if not SHARED_NAB.exists():
+        pytest.skip("the NAB series are not beside the checkout (shared/data/nab)")
+    text = _output("evolving_detector.py", REPO, str(SHARED_NAB), "100", "10")
+    points = {
+        tuple(line.partition(":")[0].split()): float(line.split()[2])
+        for line in text.splitlines() if " points, " in line
+    }  # fmt: skip
+    assert points["heard", "evolved"] > points["heard", "default"] + 5.0
+    assert points["unseen", "evolved"] > points["unseen", "default"] + 5.0
 
 
 def test_a_threshold_out_of_a_sweep(tmp_path: Path) -> None:
