@@ -61,6 +61,9 @@ KINDS: Final[Mapping[str, str]] = {
     "input_lost": "input was trimmed or lost before it was read",
     "input_rewound": "an in-stream came back with older entries",
     "input_repeated": "input that waits, or came twice, after a restore",
+    "replay_differs": "a tick that ran again, as the journal says, found less input in the streams "
+    "than the first time: `readings`, `expected`, `canales`, `reason`",
+    "journal_cut": "the oldest part of the journal had to go: `reason`",
 }
 """Kind -> what it tells and what ``detalle`` holds; ``docs/sql.md`` has the same table."""
 

@@ -7,6 +7,7 @@ that starts each of them)::
     control.seg       words of one writer each, 128-byte lines (below)
     world.seg         all blocks, each aligned to 1 MiB       (worker k writes its range of blocks)
     in.lane           broker  -> workers  KIND_READINGS       (every worker reads the whole lane)
+    journal.lane      leader  -> broker   KIND_JOURNAL        (``corec.world.journal``)
     out-<k>.lane      worker k -> broker  KIND_MESSAGES
     rows-<k>.lane     worker k -> persister KIND_ROW
     events-<r>.lane   supervisor, nucleus, broker -> persister KIND_EVENT
@@ -132,7 +133,6 @@ D_WORST: Final = 46  # *
 D_DIVERSITY: Final = 47  # * mean deviation of the genes, as a share of their range
 D_BIRTHS, D_DEATHS, D_NO_ROOM = 48, 49, 50  # since tick 0; the last: who found no free place
 DYN_WORDS: Final = 52
-
 NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
 RACHA_MAX: Final = 254
 
@@ -147,6 +147,7 @@ KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[], alert fields
 KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
 KIND_GENERATION_FRAME, KIND_FUSION_FRAME = 5, 6  # ``corec.frames``, ``corec.world.fusion``
+KIND_JOURNAL_FRAME, KIND_FED_FRAME = 7, 8  # JSON of a record; in.lane has all of this tick now
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
 
 ROW_HAS_ROW: Final = 1
@@ -199,13 +200,12 @@ WORDS_PER_LINE: Final = 16  # 128 bytes: one line has one writer
 
 # line 0: written once by whoever makes the world
 C_WORLD_EPOCH: Final = 0
-C_SEED: Final = 1
-C_BLOCKS: Final = 2
-C_ENTIDADES: Final = 3
+C_SEED, C_BLOCKS, C_ENTIDADES = 1, 2, 3
 C_LANES: Final = 4  # number of worker lanes (= slots for workers)
 C_CONFIG_HASH: Final = 5  # what of the config must not change under a living world
 C_BASE_TICK: Final = 6  # tick this process group started from (supervisor, before the first fork)
 C_FRESH: Final = 7  # 1: a world made by --fresh, whose input begins behind what was there
+C_FOLLOW: Final = 8  # a restored world takes in up to this tick what the journal says
 
 # line 1: supervisor
 C_STATE: Final = 16  # STATE_*

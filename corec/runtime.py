@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from shm.atomics import read_word, write_word
 from shm.lane import Lane
 from shm.segment import Segment
 from shm.wake import Doorbell
+
+if TYPE_CHECKING:
+    from corec.world.past import Past
 
 Words = NDArray[np.uint64]
 EVENT_ROLES: Final = ("supervisor", "nucleus", "broker")
@@ -81,6 +84,7 @@ class Runtime:
     doorbells: list[Doorbell]
     db_conninfo: str
     redis_url: str
+    journal: Lane
     updates_before: int = 0
     resident_bytes: int = 0
     owner: Owner | None = None
@@ -88,6 +92,8 @@ class Runtime:
     info: dict[str, object] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     as_written: Config | None = None
+    past: Past | None = None
+    """What of the journal a restored world follows; None: nothing."""
 
     @property
     def written(self) -> Config:

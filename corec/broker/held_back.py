@@ -4,7 +4,10 @@ A world that goes on from a checkpoint runs the ticks up to the old ``out_tick``
 they emit is dropped: it is in the streams. So what a *new* reading does in such a tick would be
 lost, and what an *old* one does in a later tick would come twice. Therefore
 
-* input up to ``done:<canal>`` (what the old run had applied by ``out_tick``) is taken in at once;
+* what the journal says of those ticks is taken in as it was, tick by tick (``feed``), and nothing
+  else before the last of them is fed;
+* input up to ``done:<canal>`` (what the old run had applied by ``out_tick``) is taken in at once:
+  there is none of it but where the journal does not reach back to the checkpoint;
 * what lies behind it waits until the next tick to go is one that nobody has seen: in the streams,
   nor (``P_OVERLAP``) in the tables.
 
@@ -18,6 +21,7 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.broker.events import Events
+from corec.broker.feed import Feed
 from corec.broker.incoming import Incoming, Work, order, skipped
 from corec.broker.positions import NOWHERE, InPosition, after, parse_id
 from corec.broker.state import SinkState
@@ -37,6 +41,7 @@ class HeldBack:
         """``lived``: the world has written before. ``first``: not in this group of processes, so
         its persister may not have looked at the tables yet."""
         self._rt = rt
+        self.feed = Feed(rt, incoming, events)
         self._incoming = incoming
         self._events = events
         self._lived = lived
@@ -48,6 +53,7 @@ class HeldBack:
 
     def begin(self, state: SinkState) -> None:
         """``state``: the position hash as it was found; the cursors are open."""
+        self.feed.open()
         self._out_tick = state.out_tick
         self._began = time.monotonic()
         for canal in self._incoming.canales:
@@ -61,26 +67,36 @@ class HeldBack:
 
     def readable(self, canales: list[int]) -> list[int]:
         """Those of ``canales`` that have something which may be read now."""
+        if self.feed.active:
+            behind = self.feed.behind()
+            return [canal for canal in canales if canal in behind]
         if not self._holding or self._over():
             return canales
         return [canal for canal in canales if self._is_behind(canal)]
 
     def holds(self, canal: int) -> bool:
         """Whether new input of ``canal`` has to wait."""
-        return self._holding and canal in self._until
+        return self.feed.active or (self._holding and canal in self._until)
 
     def cut(
         self, canal: int, raw: list[tuple[bytes, list[bytes]]]
     ) -> list[tuple[bytes, list[bytes]]]:
         """The entries of ``raw`` that may be taken in, at least in part."""
-        if not self._holding:
+        until = self._bound(canal)
+        if until is None:
             return raw
-        last = self._until[canal].id
-        return [entry for entry in raw if parse_id(entry[0]) <= last]
+        return [entry for entry in raw if parse_id(entry[0]) <= until.id]
 
     def limit(self, work: Work) -> int:
         """How many messages of ``work`` may be taken in."""
-        return skipped(work, self._until[work.canal]) if self._holding else work.count
+        until = self._bound(work.canal)
+        return work.count if until is None else skipped(work, until)
+
+    def _bound(self, canal: int) -> InPosition | None:
+        """Up to where ``canal`` may be taken in now; None: all of it."""
+        if self.feed.active:
+            return self.feed.until(canal) or NOWHERE
+        return self._until[canal] if self._holding else None
 
     def _is_behind(self, canal: int) -> bool:
         return order(self._incoming.cursors[canal].published) < order(self._until[canal])

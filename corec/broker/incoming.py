@@ -266,8 +266,8 @@ def _raw_value(datos: bytes) -> float:
 
 
 def order(position: InPosition) -> tuple[EntryId, int, int]:
-    """What positions are compared by."""
-    return position.id, position.last, position.next_msg
+    """What positions are compared by; where an entry is through, the next message says nothing."""
+    return position.id, position.last, 0 if position.last else position.next_msg
 
 
 def skipped(work: Work, mark: InPosition) -> int:

@@ -1,4 +1,5 @@
-"""The broker's process: one event loop, a task that sends, one that reads, one that shows life.
+"""The broker's process: one event loop, a task that sends, one that reads, one that writes the
+journal, one that shows life.
 
 The tasks share the loop's one thread, so nothing they share needs a lock but the connection that
 writes. Compiled passes run on the loop; each is bounded by a batch (a few milliseconds). redis-py's
@@ -22,6 +23,7 @@ from corec.broker.bounds import Bounds
 from corec.broker.events import Events
 from corec.broker.held_back import HeldBack
 from corec.broker.incoming import Incoming
+from corec.broker.journaling import Journaling
 from corec.broker.link import Link, SinkAway
 from corec.broker.loss import Known, Loss
 from corec.broker.outgoing import Outgoing, alert_groups
@@ -97,13 +99,14 @@ class _Broker:
         )  # fmt: skip
         events = Events(rt)
         bounds = Bounds(rt.config.streams.maxlen, rt.config.streams.max_mb << 20)
+        self.journaling = Journaling(rt, self.status, events)
         self.watcher = Watcher(self.writer, self.incoming, self.status, events)
         self.reader = Reader(
             rt, self.writer, self.incoming, self.status, Link(rt.redis_url, keys.pos, cluster),
             self.watcher, self._held_back(events, known is not None), bounds,
         )  # fmt: skip
         self.sender = Sender(
-            rt, self.writer, self.outgoing, self.status, events, bounds,
+            rt, self.writer, self.outgoing, self.status, events, bounds, self.journaling,
             self.reader.hash_fields, lambda: self.reader.done,
         )  # fmt: skip
 
@@ -131,6 +134,7 @@ class _Broker:
             "reader": asyncio.ensure_future(self.reader.run()),
             "watch": asyncio.ensure_future(self._watch()),
             "lease": asyncio.ensure_future(self._renew()),
+            "journal": asyncio.ensure_future(self.journaling.run()),
         }
         pending = set(tasks.values())
         try:
@@ -138,6 +142,7 @@ class _Broker:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            await self.journaling.durable()
             await self.writer.release()
             return 0
         except _Leave as leave:
@@ -148,6 +153,7 @@ class _Broker:
         finally:
             await _cancelled(tasks.values())
             await self.writer.link.close()
+            self.journaling.close()
             self._write_totals()
 
     async def _watch(self) -> None:

@@ -29,6 +29,8 @@ from corec.broker.link import Command, Link, SinkAway, sort_error
 from corec.broker.outgoing import BATCH_BYTES
 from corec.broker.positions import (
     ZERO,
+    EntryId,
+    InPosition,
     after,
     choose_start,
     format_in_position,
@@ -138,6 +140,10 @@ class Reader:
         now = time.monotonic()
         self._wrong_type = {c: until for c, until in self._wrong_type.items() if until > now}
         canales = [c for c in self._incoming.canales if c not in self._wrong_type]
+        feeding = self._held.feed.active
+        if feeding and not self._held.feed.turn():
+            await self._pause(FULL_POLL_SECONDS)
+            return
         canales = self._held.readable(canales)
         if not canales:
             await self._pause(BLOCK_MS / 1000)
@@ -148,11 +154,22 @@ class Reader:
         command: Command = (
             "XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *names, *behind
         )  # fmt: skip
+        before = {canal: self._where(canal) for canal in canales}
         (reply,) = await self._link.call([command], REPLY_SECONDS)
         if isinstance(reply, Exception):
             await self._refused(reply, canales)
-        elif reply:
+            return
+        if reply:
             await self._take(reply, dict(zip(map(str.encode, names), canales, strict=True)))
+        if feeding and not self._stopping():
+            for canal in canales:
+                if self._where(canal) == before[canal]:
+                    self._held.feed.gone(canal)
+
+    def _where(self, canal: int) -> tuple[EntryId, InPosition]:
+        """Up to where ``canal`` was read, and taken in: a successor reads again what it counts."""
+        cursor = self._incoming.cursors[canal]
+        return cursor.read, cursor.published
 
     async def _take(self, reply: dict[bytes, Raw], canal_of: dict[bytes, int]) -> None:
         size = 0

@@ -2,7 +2,8 @@
 
 One batch, and what a kill after each step leaves:
 
-    1  S_TICK of every worker, then the lanes are read     nothing happened
+    1  S_TICK of every worker, then the lanes are read;    nothing happened
+       the journal has what was in its lane by then
     2  WATCH, MULTI, XADD …, HSET pos, EXEC                all of it is in Redis, or nothing
     3  EXEC is confirmed (lost reply: read the hash)       the successor drops what the hash has
     4  lanes are released, workers rung                    the bytes are the workers' again
@@ -30,6 +31,7 @@ from corec.broker import frames as F
 from corec.broker.applied import applied_by_complete
 from corec.broker.bounds import Bounds
 from corec.broker.events import Events
+from corec.broker.journaling import Journaling
 from corec.broker.link import Command, SinkAway
 from corec.broker.loss import Loss
 from corec.broker.outgoing import BATCH_BYTES, Batch, Outgoing, Skipped, signed_canal
@@ -56,9 +58,11 @@ class Sender:
 
     def __init__(
         self, rt: Runtime, writer: Writer, outgoing: Outgoing, status: Status, events: Events,
-        bounds: Bounds, input_fields: Fields, input_done: Callable[[], bool],
+        bounds: Bounds, journaling: Journaling, input_fields: Fields,
+        input_done: Callable[[], bool],
     ) -> None:  # fmt: skip
         """``input_fields``: names and values for the position hash that the reader keeps."""
+        self._journaling = journaling
         self._rt = rt
         self._writer = writer
         self._outgoing = outgoing
@@ -121,6 +125,7 @@ class Sender:
             await self._writer.ensure()
             complete, applied = applied_by_complete(self._rt)
             batch = self._outgoing.take(complete, self._tick_max(complete))
+            await self._journaling.durable()
             now = time.monotonic()
             extra: list[Any] = []
             if sync or now - self._synced_at >= SYNC_SECONDS:

@@ -51,6 +51,17 @@ class Status:
             log.info("redis can be used again", part=part)
             self._show()
 
+    def disk(self, trouble: str | None) -> None:
+        """The disk takes no journal because of ``trouble``; None: it does."""
+        if trouble is None:
+            if self._troubles.pop("journal", None) is not None:
+                log.info("the journal can be written again")
+                self._show()
+        elif "journal" not in self._troubles:
+            self._troubles["journal"] = (L.REASON_FULL, trouble)
+            log.error("nothing can be sent or written before the journal is", reason=trouble)
+            self._show()
+
     def inbox_full(self, full: bool) -> None:
         """Whether input waits for room in the inbox lane."""
         if full != self._inbox_full:

@@ -35,6 +35,7 @@ def explained() -> Iterator[None]:
     """Turn every expected failure into its lines and its exit code."""
     from corec.config import ConfigError
     from corec.control.client import Unreachable
+    from corec.control.console import AskFailed
     from corec.control.discover import NoInstance, SeveralInstances
     from corec.control.protocol import ControlError
     from corec.entities.processor import ProcessorError
@@ -50,8 +51,8 @@ def explained() -> Iterator[None]:
     except (ConfigError, ValueError, SeveralInstances, ImportError) as error:
         said, code = str(error), USAGE
     except (
-        CheckpointRefused, ControlError, MemoryError, ProcessorError, RunFailed, Unreachable,
-        OSError,
+        AskFailed, CheckpointRefused, ControlError, MemoryError, ProcessorError, RunFailed,
+        Unreachable, OSError,
     ) as error:  # fmt: skip
         said = _os_text(error) if isinstance(error, OSError) else str(error)
     for line in said.splitlines():
@@ -106,6 +107,12 @@ def fork(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change this first; again for more."),
     ] = None,
+    replay: Annotated[
+        bool,
+        typer.Option(
+            "--replay", help="Take in what the instance took in, as far as its journal says."
+        ),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Expect this one; that it has if left out.")
     ] = None,
@@ -114,7 +121,10 @@ def fork(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What if: go on from a checkpoint in this process, with other settings; say what becomes."""
+    """What if: go on from a checkpoint in this process, with other settings; say what becomes.
+
+    With --replay and nothing else set, the same ticks again as they were, to the bit.
+    """
     with explained():
         from corec.view.attached import attach
         from corec.view.world import World
@@ -128,20 +138,27 @@ def fork(
         path = config or default_config()
         with (
             _held(checkpoint) as file,
-            World(path, seed=_seed(file, seed), changes=scaled, checkpoint=file) as world,
+            World(
+                path, seed=_seed(file, seed), changes=scaled, checkpoint=file, replay=replay
+            ) as world,
         ):
             start = world.ticks
             for name, value in settings:
                 world.set(name, value)
             world.run(ticks)
             means = {name: world.means(name) for name in world.swarms}
-            found = {"from_tick": start, "tick": world.ticks, "digest": world.digest(),
-                     "means": means}  # fmt: skip
+            until = world.replay_until
+            found: dict[str, Any] = {
+                "from_tick": start, "tick": world.ticks, "digest": world.digest(), "means": means,
+                "replayed_until": until,
+            }  # fmt: skip
     if as_json:
         found["means"] = {name: _finite(numbers) for name, numbers in means.items()}
         print(json.dumps(found))
         return
     print(f"tick {start} to {found['tick']}: digest {found['digest']}")
+    if until is not None and found["tick"] > until:
+        print(f"  the journal ends with tick {until}: nothing arrived in those behind it")
     for name, numbers in means.items():
         print(f"  {name}: " + ", ".join(f"{k} {v:.6g}" for k, v in numbers.items()))
 

@@ -121,9 +121,15 @@ def streams(instance: Instance) -> Iterator[Any]:
         Away: the server can't be reached, or goes away. AskFailed: what else it answered.
         ConfigError: as for ``database``.
     """
+    with client_of(redis_url(instance)) as client:
+        yield client
+
+
+@contextmanager
+def client_of(url: str) -> Iterator[Any]:
+    """A client of the Redis or Valkey at ``url``. Raises as ``streams``."""
     import redis  # as for ``database``
 
-    url = redis_url(instance)
     cluster = url.startswith(("redis+cluster://", "rediss+cluster://"))
     kind = redis.RedisCluster if cluster else redis.Redis
     try:

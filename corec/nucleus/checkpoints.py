@@ -37,6 +37,7 @@ from corec.nucleus.hold import Holder, HoldTimeout
 from corec.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.digest import WorldMoved
+from corec.world.journal import trim_journal
 from corec.world.kept import Keeper
 from corec.world.snapshot import Abandoned, Snapshot, remove_halves
 from shm.killpoint import kill_point, register
@@ -236,8 +237,17 @@ class Checkpointer:
         shown.state = "waiting"
         await self._until_durable(int(head["tick"]))
         keep = self.rt.config.checkpoint.keep
-        made = await self.aside(lambda: snapshot.publish(self.keeper, keep))
+        made = await self.aside(lambda: self._publish(snapshot, keep))
         return self._done(made, time.monotonic() - started, hold_seconds)
+
+    def _publish(self, snapshot: Snapshot, keep: int) -> Checkpoint:
+        """Give the file its name; what of the journal no checkpoint needs any more goes."""
+        made = snapshot.publish(self.keeper, keep)
+        try:
+            trim_journal(self.folder, self.rt.epoch, self.keeper.first_tick(made))
+        except OSError as error:
+            log.warning("the journal is not trimmed", reason=error.strerror)
+        return made
 
     async def aside(self, work: Callable[[], _T]) -> _T:
         """Run ``work`` on the one thread for what takes long, behind what it does already."""

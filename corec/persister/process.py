@@ -5,10 +5,10 @@ task does the work: connect, take over, then again and again look at the lanes, 
 transaction, release what became durable.  Another (``_watch``) beats, sees the stop word and a dead
 parent, and never waits for anything.  A third (``spooler``) moves frames to the disk while the
 database does not take them.  Threads make events, and COPY streams one batch ahead (``ahead``).
-Nothing is released before it is known to be durable, by its COMMIT or on disk, so a kill anywhere
-only makes the successor read ``corec_offsets`` and the spool's files (``offsets``, ``writer``,
-``spool``).  When the spool is full too, the workers wait.  The order is: what older lanes left in
-the spool, the spool, the lanes.
+Nothing is written before the journal has what it comes of (``written_down``), or released before it
+is known to be durable, by its COMMIT or on disk, so a kill anywhere only makes the successor read
+``corec_offsets`` and the spool's files (``offsets``, ``writer``, ``spool``).  When it is full too,
+the workers wait.  The order is: what older lanes left in the spool, the spool, the lanes.
 
 ``S_TICK`` = T says that every row and repair of ticks <= T is committed (or in a gap that is).
 """
@@ -47,6 +47,7 @@ from corec.persister.source import (
     at_rest,
     committed_tick,
     lane_sources,
+    written_down,
 )
 from corec.persister.spool import Spool
 from corec.persister.spool_format import Extent
@@ -62,8 +63,7 @@ BATCH_BYTES = 8 << 20
 meanwhile.  The COPY stream is about as long."""
 ENOUGH_BYTES = 1 << 20
 """So much is written at once; less waits up to ``LINGER_S`` for more."""
-LINGER_S = 0.2
-IDLE_S = 0.2
+LINGER_S = IDLE_S = 0.2
 BEAT_S = 0.1
 MAINTAIN_S = 60.0
 STOP_PATIENCE_S = 5.0
@@ -98,7 +98,7 @@ class Persister:
         )  # fmt: skip
         for lane in self.lanes:
             lane.spooled = self.spool.current
-        self.spooler = Spooler(self, self.spool, self.lanes, persist.on_full)
+        self.spooler = Spooler(self, self.spool, self.lanes, persist.on_full, rt)
         self.generation: Generation = self.spool.current
         self.sources: Sequence[Source] = self.lanes
         self.world = World(instance, rt.epoch, persist.partition)
@@ -228,8 +228,8 @@ class Persister:
     async def _connected(self) -> int:
         """One connection's life; returns the exit code, raises what ended the connection."""
         self.busy_since = time.monotonic()
-        embedded = self.rt.config.db.embedded
-        self.connection = await connect(self.rt.db_conninfo, embedded=embedded)
+        rt = self.rt
+        self.connection = await connect(rt.db_conninfo, embedded=rt.config.db.embedded)
         try:
             self.upkeep.connected(self.connection.info.server_version)
             writer = await Writer.prepare(self.connection, self.world, self.encoder)
@@ -299,12 +299,11 @@ class Persister:
                 continue
             now = time.monotonic()
             first_seen = now if first_seen is None else first_seen
-            capacities = [source.capacity for source in self.sources]
             if not (
                 stopping
                 or now - first_seen >= LINGER_S
                 or at_rest(self.rt)
-                or worth_writing(waiting, capacities, ENOUGH_BYTES)
+                or worth_writing(waiting, [s.capacity for s in self.sources], ENOUGH_BYTES)
             ):
                 await asyncio.sleep(LINGER_S / 10)
                 continue
@@ -316,6 +315,7 @@ class Persister:
         async with self.spool.lock:
             batch = self.batches.take(self.sources, writer, waiting)
             self.generation.on_the_way = {p.lane: p.mark.position for p in batch.pieces}
+        await written_down(self.rt)
         events, bad = await asyncio.to_thread(parse_frames, batch.event_frames, self.rt.plan)
         self.busy_since = time.monotonic()
         written = await writer.write(batch, events)

@@ -6,8 +6,9 @@ nobody writes any more.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from shm.lane import Frame, Lane
 from shm.layout import LANE_START
 from shm.segment import Segment
 
+JOURNAL_LOOK_S: Final = 0.01
 _NO_HEAD = 1 << 62
 _OLD_CAPACITY = 1 << 20
 
@@ -222,6 +224,15 @@ def at_rest(rt: Runtime) -> bool:
         return False
     ticks = [rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(rt.get(L.C_WORKERS))]
     return min(ticks, default=0) >= rt.get(L.C_STEP_LIMIT)
+
+
+async def written_down(rt: Runtime) -> None:
+    """Wait until the journal has what entered the ticks whose frames can be seen now: before that,
+    nothing of them may become durable (``corec.world.journal``)."""
+    head = rt.journal.head
+    # a word of shared memory: nothing on this loop tells when it changes
+    while rt.journal.tail < head:  # noqa: ASYNC110
+        await asyncio.sleep(JOURNAL_LOOK_S)
 
 
 def _made(name: str, lane: Lane, segments: Sequence[Segment]) -> int:

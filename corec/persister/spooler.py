@@ -5,8 +5,9 @@ them: no connection for ``AWAY_S``, an operation without an answer for ``SILENT_
 world (``tick_hz`` > 0) whose lanes are three quarters full.  A world that ticks flat out and has a
 database that works is slowed by its lanes instead: it would fill any disk.
 
-One pass copies what the lanes hold, a bounded number of bytes, appends it, syncs, releases the
-lanes.  Less than ``ENOUGH_BYTES`` wait up to ``LINGER_S`` for more, unless a lane is half full.
+One pass copies what the lanes hold, a bounded number of bytes, waits for the journal, appends it,
+syncs, releases the lanes.  Less than ``ENOUGH_BYTES`` wait up to ``LINGER_S`` for more, unless a
+lane is half full.
 
 At the limit (``persist.spool_max_mb``) ``persist.on_full`` decides:
 
@@ -29,9 +30,10 @@ from typing import Final, Protocol
 from corec.log import get_logger
 from corec.persister.batch import shares
 from corec.persister.gaps import count_frames
-from corec.persister.source import LaneSource
+from corec.persister.source import LaneSource, written_down
 from corec.persister.spool import Chunk, Spool
 from corec.persister.spool_format import WHY_DROP_NEW, WHY_DROP_OLDEST, Extent
+from corec.runtime import Runtime
 from shm.killpoint import kill_point
 from shm.lane import Frame
 
@@ -74,9 +76,9 @@ class Spooler:
     """Moves frames from lanes to the spool."""
 
     def __init__(
-        self, host: Host, spool: Spool, sources: Sequence[LaneSource], on_full: str
+        self, host: Host, spool: Spool, sources: Sequence[LaneSource], on_full: str, rt: Runtime
     ) -> None:
-        self._host = host
+        self._host, self._rt = host, rt
         self._spool = spool
         self._sources = list(sources)
         self._on_full = on_full
@@ -148,6 +150,7 @@ class Spooler:
             for source, limit in zip(self._sources, shares(waiting, PASS_BYTES), strict=True):
                 if limit:
                     chunks += self._chunks(source, limit)
+            await written_down(self._rt)
             kept, rest = await self._fit(chunks)
             if kept:
                 kill_point("spool.before_append")

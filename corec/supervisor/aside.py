@@ -8,6 +8,7 @@ Writer: the supervisor, before it forks, holding the instance's lock. Order, and
     files removed from the tmpfs (``segments.remove``)                [K fresh.removed] the copy; on
                                                                       from the last checkpoint
     each checkpoint renamed into ``aside-<time>``                     some there, some here
+    the journal's files into its ``journal``                          likewise; nobody reads them
 
 A world that this configuration could not go on with is evidence, or somebody's: it is not copied
 but moved within the tmpfs, every byte of it (``segments.set_aside``).
@@ -28,6 +29,8 @@ from corec.plan import Plan
 from corec.supervisor import segments
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.world.checkpoint import checkpoint_files
+from corec.world.journal import FOLDER as JOURNAL
+from corec.world.journal import journal_files
 from corec.world.snapshot import sync_folder
 from shm.killpoint import kill_point, register
 
@@ -101,10 +104,18 @@ def _copy_sparse(source: Path, target: Path) -> None:
 
 
 def set_checkpoints_aside(config: Config, aside: Path) -> None:
-    """Move the checkpoints of the world that ``--fresh`` ends to ``aside``; the memory is free."""
+    """Move the checkpoints of the world that ``--fresh`` ends to ``aside``, and what its journal
+    says of the ticks behind them; the memory is free."""
     kill_point("fresh.removed")
-    found = checkpoint_files(config.state_path / config.instance_id)
+    state = config.state_path / config.instance_id
+    found = checkpoint_files(state)
     if found:
         aside.mkdir(exist_ok=True)
         for path in found:
             path.rename(aside / path.name)
+    written = journal_files(state)
+    if written:
+        place = aside / JOURNAL
+        place.mkdir(parents=True, exist_ok=True)
+        for path in written:
+            path.rename(place / path.name)

@@ -23,7 +23,7 @@ from corec.plan import Plan
 from corec.runtime import EVENT_ROLES, Runtime
 from corec.supervisor.memory import memory_limit
 from corec.supervisor.wishes import WORKERS_MAX
-from corec.world import counts, settings
+from corec.world import counts, past, settings
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
@@ -38,6 +38,7 @@ from shm.wake import Doorbell
 
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
+JOURNAL_LANE_BYTES: Final = 2 * L.MIB  # twice what may wait: ``leader.JOURNAL_WAITS_BYTES``
 CONTROL: Final = "control.seg"
 WORLD: Final = WORLD_FILE
 Progress = Callable[[int, int], None]
@@ -51,7 +52,7 @@ def world_hash(plan: Plan, seed: int) -> int:
 def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
     """File name → capacity of every lane of an instance with ``lanes`` worker lanes."""
     out_bytes, rows_bytes = out_lane_bytes(plan), rows_lane_bytes(plan)
-    files = {"in.lane": IN_LANE_BYTES}
+    files = {"in.lane": IN_LANE_BYTES, "journal.lane": JOURNAL_LANE_BYTES}
     files |= {f"out-{k}.lane": out_bytes for k in range(lanes)}
     files |= {f"rows-{k}.lane": rows_bytes for k in range(lanes)}
     files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_ROLES}
@@ -128,6 +129,7 @@ def _runtime(
         doorbells=bells,
         db_conninfo="",
         redis_url="",
+        journal=attached["journal.lane"],
         segments=[control, world, *lanes.values()],
     )
 
@@ -167,12 +169,9 @@ def create(
     write_shape(folder, plan, config.seed)
     half = folder / f"{CONTROL}.new"
     control = Segment.create(
-        half,
-        kind="corec control",
-        layout_hash=L.CONTROL_LAYOUT_HASH,
-        payload_bytes=L.control_bytes(WORKERS_MAX),
-        epoch=epoch,
-    )
+        half, kind="corec control", layout_hash=L.CONTROL_LAYOUT_HASH,
+        payload_bytes=L.control_bytes(WORKERS_MAX), epoch=epoch,
+    )  # fmt: skip
     words = control.words
     words[L.C_WORLD_EPOCH] = epoch
     words[L.C_SEED] = config.seed
@@ -198,7 +197,7 @@ def create(
     rt = _runtime(config, plan, folder, control, world, lanes, workers)
     counts.begin(rt, checkpoint.head if checkpoint else None)
     if checkpoint:
-        settings.restore(rt, checkpoint.head)
+        past.begin(rt, checkpoint.head)
     os.rename(half, folder / CONTROL)
     control.path = folder / CONTROL
     return rt, tables
@@ -226,6 +225,7 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
     control, world, lanes = _attach_all(config, folder, plan)
     runtime = _runtime(config, plan, folder, control, world, lanes, int(control.words[L.C_LANES]))
     world_words(runtime)
+    past.go_on(runtime)
     return runtime, make_tables(plan, world.payload)
 
 

@@ -34,6 +34,7 @@ from corec.view.emitted import Emitted
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words, whole
+from corec.view.recorded import Recorded, server_of
 from corec.view.settings import changed_by, changes_of, configured, firing_events
 from corec.view.writing import check_field, readings_of, spread, write_field
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
@@ -56,20 +57,27 @@ class World(Readable):
     ``seed`` and ``changes`` are written over it: path → value, where a path is ``ID.NAME``, a
     parameter of a bloque, ``bloques.ID.KEY``, any key of one, or any other key, such as ``carga``.
     With ``checkpoint``, a file that an instance of this configuration has left, it begins there
-    instead of at tick 0.
+    instead of at tick 0. With ``replay`` it goes on from there as that instance did: what its ticks
+    took in and what was set meanwhile comes again, as far as its journal says (``replay_until``);
+    what is set in this world counts instead. ``replay`` is true, or the URL of its Redis.
 
     Raises:
         ConfigError: the configuration is wrong; it says everything that is.
         CheckpointRefused: the checkpoint is damaged, or another world's; it says what differs.
         ProcessorError: a processor's ``init`` fails.
         MemoryError: the machine has no room for it.
+        ValueError: the journal has nothing to replay.
     """
+
+    _recorded: Recorded | None
 
     def __init__(
         self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None,
         changes: Mapping[str, Any] | None = None, checkpoint: str | Path | None = None,
+        replay: bool | str = False,
     ) -> None:  # fmt: skip
         checked, processors = configured(config, seed, changes)
+        head = None
         if checkpoint is None:
             self._hold(checked, make_plan(checked, processors))
             create_world(self._plan, self._pages(), self._tables, checked.seed, _ignore)
@@ -77,8 +85,20 @@ class World(Readable):
             found = check_parts(Path(checkpoint))
             self._hold(checked, _plan_of(found, checked, processors))
             load_checkpoint(found, self._plan, self._pages())
-            self._take_over(found.head)
+            head = found.head
             self._go_on_from(found.tick)
+        if replay:
+            path = Path(config) if isinstance(config, str | Path) else None
+            url = server_of(path) if replay is True else str(replay)
+            recorded = self._recorded = Recorded(checked, self._plan, head, url)
+            head = recorded.past.head_after(head or {})
+        if head is not None:
+            self._take_over(head)
+
+    @property
+    def replay_until(self) -> int | None:
+        """The last tick that ``replay`` knows something of; None: it was not asked for."""
+        return None if self._recorded is None else self._recorded.until
 
     def _hold(self, config: Config, plan: Plan) -> None:
         """Zeroed memory for a world of ``plan``, and what ticks it."""
@@ -88,6 +108,8 @@ class World(Readable):
         self._ticker = Ticker.of(config, plan, self._tables)
         self._live = Live(config, plan)
         self._given: dict[str, Since] = {}
+        self._over: dict[str, Since] = {}
+        self._recorded = None
         self._changes: list[dict[str, Any]] = []
         self._emitted = Emitted(plan)
         self._failed = Failed(plan, self._tables)
@@ -114,7 +136,7 @@ class World(Readable):
         """What had been set in the world of a checkpoint, where the configuration is still as it
         was then."""
         value, said = head.get("settings", {}).get("carga", (None, None))
-        if value is not None and said == self._config.carga:
+        if value is not None and said in (None, self._config.carga):
             self._config = changed(self._config, "carga", value)
         self._config, entries = effective(self._config, entries_in(head))
         self._plan = with_settings(self._plan, self._config)
@@ -182,15 +204,35 @@ class World(Readable):
         with ctrl_c_waits():
             if given is not None:
                 self._ticker.give(*given)
-            self._tick(True)
+            self._tick(True, given is not None)
             self._ticker.give_nothing()
         return self._ticks
 
-    def _tick(self, last: bool) -> None:
-        """One tick; of the ``last`` one of a call the messages are kept."""
+    def _follows(self, given: bool) -> bool:
+        """Whether the next tick is one that is replayed: it has the settings it had then, and what
+        it took in unless something is ``given``."""
+        recorded, tick = self._recorded, self._ticks + 1
+        if recorded is None:
+            return False
+        if not given:
+            self._ticker.give_nothing()
+        if tick > recorded.until:
+            self._ticker.follow(self._config)
+            return False
+        recorded.settle(self._tables, tick)
+        if "carga" not in self._over:
+            self._ticker.fargs[K.F_CARGA] = recorded.past.carga(tick, self._config.carga)
+        if not given and (readings := recorded.readings(tick)) is not None:
+            self._ticker.give(*readings)
+        if tick == recorded.until:
+            self._live.take(self._given)
+        return True
+
+    def _tick(self, last: bool, given: bool = False) -> None:
+        """One tick; of the ``last`` one of a call the messages are kept. ``given``: readings."""
         self._ticker.targs[K.T_TICK] = self._ticks + 1
         self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
-        if self._live.settle(self._tables, self._ticks + 1):
+        if not self._follows(given) and self._live.settle(self._tables, self._ticks + 1):
             self._changes += firing_events(self._live, self._ticks + 1)
         emitted = self._emitted
         emitted.begin()
@@ -253,6 +295,9 @@ class World(Readable):
         found = changed_by(self._config, self._plan, self._live, changes, self._ticks)
         self._config, self._plan = found.config, found.plan
         self._given |= found.kept
+        if self._recorded is not None:
+            self._over |= found.kept | {p: Since(self._ticks + 1, v) for p, v in changes.items()}
+            self._recorded.set_over({p: one for p, one in self._over.items() if p in self._given})
         self._changes += found.events
         self._live.take(self._given)
         self._ticker.follow(found.config)

@@ -5,6 +5,7 @@ The words of lines 3 to 5 of the control segment are its own. Order of its store
     C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA,           what T takes in, what was set, what precedes it
     C_CUT_SETTINGS, C_PHASES of T & 3             (``corec.world.phases``); T−3's are nobody's now
     in-position table, copy T & 1                 what the world will have applied with T
+    journal.lane                                  all of that, if it is anything (``world.journal``)
     tail of in.lane                               T−1 is committed everywhere, its readings are done
                                                   (earlier while the world is paused)
     C_GO_TICK = T (release)                       from here on nothing above may change for T
@@ -12,7 +13,8 @@ The words of lines 3 to 5 of the control segment are its own. Order of its store
                                                   must leave to ``go``; a successor finds it anew
 
 A kill before the last store leaves T undecided: the successor decides it anew, perhaps with more
-readings. After it T is decided for good. Which of the two tables counts is said by C_GO_TICK & 1
+readings; what the journal says of T then counts instead, and a leader's first tick has it say all.
+After it T is decided for good. Which of the two tables counts is said by C_GO_TICK & 1
 and by nothing else: with a word of its own, a checkpoint taken after a kill between that word and
 C_GO_TICK would say that readings were applied which were not. The table of T−1 is only read here,
 so however often T is decided anew, it starts from the truth.
@@ -24,17 +26,21 @@ import time
 from typing import Final
 
 import numpy as np
+import orjson
 
 from corec import layout as L
 from corec.kernels.inputs import bounded_cut, note_positions
-from corec.runtime import Runtime, word_to_float
+from corec.runtime import Runtime, float_to_word, word_to_float
 from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
+from corec.worker.writing_down import written_down
 from corec.world.phases import next_with_phases, phases_before
 from shm.atomics import spin_until_all_at_least
 from shm.killpoint import kill_point
 
 BEHIND_SECONDS_MAX: Final = 1.0
+JOURNAL_WAITS_BYTES: Final = L.MIB
+"""Ticks wait while more than that has not come to the disk: its largest record is half as long."""
 HOLD_SECONDS_MAX: Final = 30.0
 SPINS_FLAT_OUT: Final = 3000
 
@@ -91,6 +97,8 @@ class Leader:
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK for k in range(workers)]
         self.done_words = np.array(slots, np.int64)
         self.pacer = Pacer(self._since_last_tick())
+        self.first = True
+        """The journal does not have all of what this leader's ticks run with."""
         self._find_phases(rt.get(L.C_GO_TICK) + 1)
         self.held_since = 0.0
         self.paced = False
@@ -125,10 +133,14 @@ class Leader:
             self.pacer.restart()
             # room for input while nothing ticks
             self._release(self.rt.get(L.C_CUT + (tick - 1 & 3)))
+        if found not in (steps.GO, steps.GO_PACED):
+            return None
+        if self.rt.journal.used > JOURNAL_WAITS_BYTES:
+            return None
+        if self._follows(tick) and self._fed(tick) is None:
+            return None
         if found == steps.GO:
             return 0.0
-        if not self.paced:
-            return None
         return max(0.0, self.pacer.wait_seconds(word_to_float(self.rt.get(L.C_TICK_HZ))))
 
     def _held(self) -> bool:
@@ -149,21 +161,55 @@ class Leader:
         if self.paced and (missed := self.pacer.started(hz)):
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
         before = rt.get(L.C_CUT + (tick - 1 & 3))
-        cut = bounded_cut(rt.inbox.data, before, rt.inbox.head, rt.config.streams.readings_per_tick)
+        cut = self._fed(tick)
+        assert cut is not None  # wait_seconds has seen it
         phases = phases_before(rt.plan, tick)
         note_cut(self.control, tick, cut, time.time_ns(), phases)
+        if self._follows(tick):
+            carga = rt.past.carga(tick, word_to_float(rt.get(L.C_CARGA))) if rt.past else 1.0
+            rt.set(L.C_CUT_CARGA + (tick & 3), float_to_word(carga))
         # the copy of T holds T−2's table: nothing to do if no reading came in either tick
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
             note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
             kill_point("leader.after_positions")
+        if not self._follows(tick):
+            self._write_down(tick, before, cut)
         self._release(before)
         let_go(self.control, tick)
-        if phases:
+        if phases or self.rt.get(L.C_PHASE_NEXT) == tick:
             self._find_phases(tick + 1)
         self._ring()
 
     def _find_phases(self, tick: int) -> None:
-        self.rt.set(L.C_PHASE_NEXT, next_with_phases(self.rt.plan, tick))
+        """Of which tick on ``go_if_plain`` must leave one to ``go``: for phases, or the journal."""
+        journal = self.first or self._follows(tick)
+        self.rt.set(L.C_PHASE_NEXT, tick if journal else next_with_phases(self.rt.plan, tick))
+
+    def _follows(self, tick: int) -> bool:
+        """Whether the world runs ``tick`` again as the journal says."""
+        return tick <= self.rt.get(L.C_FOLLOW)
+
+    def _fed(self, tick: int) -> int | None:
+        """Up to where ``tick`` takes in what is in the inbox; None: not all is there that it took
+        in when it ran for the first time."""
+        rt = self.rt
+        before = rt.get(L.C_CUT + (tick - 1 & 3))
+        if not self._follows(tick):
+            readings_max = rt.config.streams.readings_per_tick
+            return int(bounded_cut(rt.inbox.data, before, rt.inbox.head, readings_max))
+        if rt.past is None or rt.past.cut(tick) is None:
+            return before
+        ends = (f.next_position for f in rt.inbox.frames(before) if f.kind == L.KIND_FED_FRAME)
+        return next(ends, None)  # of this tick: those of earlier ones lie before ``before``
+
+    def _write_down(self, tick: int, before: int, cut: int) -> None:
+        """What ``tick`` runs with, into the journal, if it is not what the tick before did."""
+        record = written_down(self.rt, tick, before, cut, whole=self.first)
+        self.first = False
+        if len(record) > 1:
+            pushed = self.rt.journal.push(L.KIND_JOURNAL_FRAME, orjson.dumps(record), tick=tick)
+            assert pushed  # ``wait_seconds`` has seen room for the largest
+            kill_point("leader.after_journal")
 
     def _release(self, until: int) -> None:
         """Give the inbox's room up to ``until`` back; every worker has committed what took it."""

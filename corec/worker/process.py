@@ -30,6 +30,7 @@ from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling
 from corec.world import settings
 from corec.world.live import Live
+from corec.world.past import Retold
 from corec.world.phases import numbers_of
 from corec.world.settings import since
 from corec.world.tables import Tables
@@ -57,6 +58,7 @@ class Worker:
         self.ticker = Ticker.of(rt.config, rt.plan, tables, lo, hi)
         self.live = Live(rt.config, rt.plan)
         self.revision = -1
+        self.retold = None if rt.past is None else Retold(rt.past, rt.written, rt.plan)
         self.leader = Leader(rt, workers) if k == 0 else None
         self.workers = workers
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_PHASE for k in range(workers)]
@@ -153,11 +155,7 @@ class Worker:
             ticker.take(rt.inbox.data, start, end)
         else:
             ticker.give_nothing()
-        revision = rt.get(L.C_CUT_SETTINGS + (tick & 3))
-        if revision != self.revision:
-            self.live.take(since(settings.read(rt, revision)))
-            self.revision = revision
-        self.live.settle(self.tables, tick)
+        self._settle(tick)
         if begun & steps.PHASES and not await self._phases(tick):
             return False
         out, rows = rt.out[self.k], rt.rows[self.k]
@@ -186,6 +184,17 @@ class Worker:
         if ring:
             self._ring(ring)
         return True
+
+    def _settle(self, tick: int) -> None:
+        """Have the blocks run ``tick`` with the settings that count in it."""
+        if self.retold is not None and tick <= self.retold.past.until:
+            self.retold.settle(self.tables, tick)
+            return
+        revision = self.rt.get(L.C_CUT_SETTINGS + (tick & 3))
+        if revision != self.revision:
+            self.live.take(since(settings.read(self.rt, revision)))
+            self.revision = revision
+        self.live.settle(self.tables, tick)
 
     async def _phases(self, tick: int) -> bool:
         """The phases before ``tick``; false: not all of them, since the world stops at once."""

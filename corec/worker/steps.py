@@ -125,6 +125,16 @@ def may_go(control: Words, tick: int, past_hold: bool) -> int:
 
 
 @inlined
+def _was_set(control: Words, tick: int) -> bool:
+    """Whether something was set since the tick before: the journal has to say so."""
+    last = (tick - 1) & _3
+    if load_acquire(control, L.C_SETTINGS) != load_acquire(control, L.C_CUT_SETTINGS + last):
+        return True
+    found: bool = load_acquire(control, L.C_CARGA) != load_acquire(control, L.C_CUT_CARGA + last)
+    return found
+
+
+@inlined
 def _leaves(control: Words, tick: int) -> bool:
     rest = load_acquire(control, L.C_REST)
     if not rest & _ONE or load_acquire(control, L.C_FINAL_REST) != rest:
@@ -170,6 +180,8 @@ def go_if_plain(
             cpu_relax()
     if _may_go(control, tick, False) != GO:
         return NOT_NOW  # the others took their time
+    if _was_set(control, tick):
+        return NOT_NOW
     cut = load_acquire(inbox, LANE_HEAD)
     before = load_acquire(control, L.C_CUT + ((tick - 1) & _3))
     earlier = load_acquire(control, L.C_CUT + ((tick - 2) & _3))

@@ -155,6 +155,11 @@ class Keeper:
         """``checkpoint`` was just made and read back. Raises OSError."""
         self._sound[checkpoint.path] = _identity_of(checkpoint.path), checkpoint
 
+    def first_tick(self, newest: Checkpoint) -> int:
+        """The tick of the earliest of this world's checkpoints that the last ``prune`` left."""
+        kept = [one.tick for _, one in self._sound.values()]
+        return min([newest.tick, *kept])
+
     def _check(self, path: Path) -> Checkpoint:
         identity = _identity_of(path)
         known = self._sound.get(path)

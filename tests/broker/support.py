@@ -136,6 +136,7 @@ class Instance:
             doorbells=doorbells,
             db_conninfo="",
             redis_url=url,
+            journal=self._lane("journal", 1 << 14),
         )
         self.rt.set(L.C_WORLD_EPOCH, epoch)
         self.rt.set(L.C_WORKERS, lanes)

@@ -107,6 +107,7 @@ class SmallWorld:
                 *(f"out-{k}" for k in range(lanes)),
                 *(f"rows-{k}" for k in range(lanes)),
                 "events-nucleus",
+                "journal",
             )
         }
         words = control.words
@@ -127,6 +128,7 @@ class SmallWorld:
             bells,
             dsn,
             "",
+            lane_of["journal"],
             segments=list(self._segments),
         )
         self.rt.set(L.C_WORLD_EPOCH, epoch)

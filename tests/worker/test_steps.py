@@ -23,6 +23,7 @@ def words(tick: int) -> np.ndarray:
     control = np.zeros(L.control_words(WORKERS), np.uint64)
     control[L.C_LIMIT_TICK] = FREE
     control[L.C_CARGA] = float_to_word(0.5)
+    control[L.C_CUT_CARGA : L.C_CUT_CARGA + 4] = float_to_word(0.5)
     control[DONE] = tick - 1
     return control
 
@@ -34,6 +35,8 @@ WHY_NOT = {
     "limit": {L.C_LIMIT_TICK: 1},
     "pause": {L.C_PAUSED: 1},
     "unfinished": {int(DONE[2]): 1},
+    "carga set": {L.C_CARGA: float_to_word(0.75)},
+    "another key set": {L.C_SETTINGS: 1},
 }
 
 

@@ -1,0 +1,150 @@
+"""What an instance took in, tick by tick, for a world in this process that runs it again.
+
+The journal in its state folder says where each tick's input ended and what was set
+(``corec.world.journal``); the readings themselves are read from its in-streams, and judged as its
+broker judges them. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.broker.incoming import Incoming, skipped
+from corec.broker.positions import NOWHERE, InPosition, Keys, after
+from corec.broker.readings import GOOD
+from corec.broker.state import parse_state
+from corec.config import Config, load_config
+from corec.control.console import client_of
+from corec.control.discover import find_instance, redis_address
+from corec.plan import Plan
+from corec.world.heads import positions_of
+from corec.world.journal import journal_files, read_lines
+from corec.world.live import Since
+from corec.world.past import Past, Retold, past_of
+from corec.world.tables import Tables
+
+PAGE: Final = 256
+Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
+
+
+class Recorded:
+    """The journal of one world behind a tick, and its in-streams."""
+
+    def __init__(
+        self, config: Config, plan: Plan, head: Mapping[str, Any] | None, url: str
+    ) -> None:
+        """``head``: of the checkpoint that the world begins at; None: at tick 0. ``url``: of its
+        Redis.
+
+        Raises ValueError: the journal says nothing of the ticks behind that.
+        """
+        folder = config.state_path / config.instance_id
+        tick = int(head["tick"]) if head is not None else 0
+        epoch = int(head["epoch"]) if head is not None else _last_epoch(folder)
+        past = past_of(folder, epoch, tick)
+        if past is None:
+            raise ValueError(
+                f"replay: {folder}: found nothing in its journal of the ticks behind {tick}"
+            )
+        self.past: Past = past
+        self._retold = Retold(past, config, plan)
+        self._incoming = Incoming(plan)
+        self._keys = Keys(config.instance_id)
+        self._url = url
+        with client_of(url) as client:
+            began = parse_state(client.hgetall(self._keys.pos))
+        applied = positions_of(dict(head)) if head is not None else {}
+        for canal in self._incoming.canales:
+            start = began.start.get(canal) if began.epoch == epoch else None
+            place = after(start) if start is not None else NOWHERE
+            if canal in applied:
+                place = InPosition(*applied[canal])
+            self._incoming.open(canal, place, place, 0)
+
+    @property
+    def until(self) -> int:
+        """The last tick that the journal says something of."""
+        return self.past.until
+
+    def settle(self, tables: Tables, tick: int) -> bool:
+        """Have the kernels run ``tick`` with the settings that counted in it."""
+        return self._retold.settle(tables, tick)
+
+    def set_over(self, given: Mapping[str, Since]) -> None:
+        """What counts instead of what counted then."""
+        self._retold.set_over(given)
+
+    def readings(self, tick: int) -> Readings | None:
+        """What ``tick`` took in: ids, values (f4[n, width]), activo, in order of arrival. Ticks are
+        asked for in order.
+
+        Raises ValueError: not all of it is in the streams any more. AskFailed: what Redis says.
+        """
+        cut = self.past.cut(tick)
+        if cut is None:
+            return None
+        with client_of(self._url) as client:
+            found = [self._of(client, c, InPosition(*at)) for c, at in sorted(cut.until.items())]
+        messages = np.concatenate(found) if found else np.zeros(0, self._dtype())
+        if len(messages) != cut.readings:
+            raise ValueError(
+                f"replay: tick {tick}: found {len(messages)} readings in the in-streams, expected "
+                f"the {cut.readings} that it took in; the others were trimmed, or the Redis is "
+                "another one"
+            )
+        if not len(messages):
+            return None
+        values = np.column_stack([messages["valor"], messages["more"]]).astype(np.float32)
+        return messages["id"].astype(np.int64), values, messages["activo"].astype(np.uint8)
+
+    def _dtype(self) -> np.dtype[np.void]:
+        return np.dtype(
+            [("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("activo", "u1"),
+             ("more", ">f4", (self._incoming.values.width - 1,))]
+        )  # fmt: skip
+
+    def _of(self, client: Any, canal: int, until: InPosition) -> NDArray[Any]:
+        """The good messages of a canal from where it was read to ``until``."""
+        parts = []
+        while True:
+            cursor = self._incoming.cursors[canal]
+            name = self._keys.incoming(canal)
+            entries = client.xrange(name, f"({cursor.done}", str(until.id), PAGE)
+            if not entries:
+                break
+            raw = [(one, [part for pair in fields.items() for part in pair])
+                   for one, fields in entries]  # fmt: skip
+            work = self._incoming.judge(canal, raw)
+            limit = skipped(work, until)
+            whole = work.packed.view(self._dtype())[work.begin : limit]
+            parts.append(whole[work.verdict[work.begin : limit] == GOOD])
+            self._incoming.progress(work, work.begin, limit)
+            if limit < work.count or len(entries) < PAGE:
+                break
+        return np.concatenate(parts) if parts else np.zeros(0, self._dtype())
+
+
+def _last_epoch(folder: Path) -> int:
+    for path in reversed(journal_files(folder)):
+        if records := read_lines(path).records:
+            return int(records[0]["epoch"])
+    return 0
+
+
+def server_of(config: Path | None) -> str:
+    """The Redis of the instance with this configuration file: the one that is named there, or that
+    it runs itself.
+
+    Raises NoInstance: that is its own, and it does not run.
+    """
+    if config is not None:
+        servers = load_config(config).redis
+        if not servers.embedded:
+            url = servers.connection_url()
+            return url.replace("://", "+cluster://", 1) if servers.cluster else url
+    return redis_address(find_instance(config=config))

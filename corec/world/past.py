@@ -1,0 +1,209 @@
+"""A stretch of a world's life that it runs again: what the journal says of it, tick by tick.
+
+A world that goes on from a checkpoint of tick A, and whose journal reaches to tick B, *follows* it
+up to B (``C_FOLLOW``): each of these ticks takes in the readings it took in, and runs with the
+settings that counted in it. Who does what:
+
+    supervisor  reads the journal, before it forks; C_FOLLOW = B before the world counts as made
+    broker      puts the readings of each record into in.lane and behind them a KIND_FED_FRAME with
+                its tick, as many ticks ahead as there is room (``corec.broker.feed``)
+    leader      cuts a tick that has a record behind that frame, any other at once with nothing
+                taken in; writes nothing of them into the journal, where they are already
+    workers     run each tick with the settings of that tick (``Retold``)
+
+Killed anywhere, the same words and the same file say the same again. A supervisor that adopts the
+world meanwhile reads the journal once more, from the tick that the world is at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from corec import layout as L
+from corec.config import Config, ConfigError
+from corec.config.change import NotLive, changed, place_of, plain, value_at
+from corec.log import get_logger
+from corec.plan import Plan
+from corec.plan_live import with_settings
+from corec.runtime import Runtime
+from corec.world import settings
+from corec.world.journal import Record, State, Stretch, read_stretch
+from corec.world.live import Live, Since
+from corec.world.settings import Entry, since
+from corec.world.tables import Tables
+
+log = get_logger(__name__)
+_MARK_BYTES: Final = 8
+
+
+class Cut(NamedTuple):
+    """Where a tick's input ended: by canal (ms, seq, next_msg, last)."""
+
+    tick: int
+    until: dict[int, tuple[int, int, int, int]]
+    readings: int
+
+
+class Past:
+    """The stretch behind one tick."""
+
+    def __init__(self, stretch: Stretch) -> None:
+        """It has a record at least."""
+        self.until: int = stretch.records[-1]["tick"]
+        """The last tick that the journal says something of."""
+        self.cuts: list[Cut] = []
+        self._cargas: list[tuple[int, float]] = []
+        self.states: list[tuple[int, State]] = [(0, stretch.state)]
+        """From which tick on which settings counted."""
+        state = stretch.state
+        if state.carga is not None:
+            self._cargas.append((0, state.carga))
+        for record in stretch.records:
+            tick = int(record["tick"])
+            if "in" in record:
+                found = {int(c): (at[0], at[1], at[2], at[3]) for c, at in record["in"].items()}
+                self.cuts.append(Cut(tick, found, int(record.get("readings", 0))))
+            if "carga" in record:
+                self._cargas.append((tick, float(record["carga"])))
+            state = State(state.carga, state.entries, state.config)
+            if state.follow(record):
+                self.states.append((tick, state))
+        self._fed = {cut.tick: cut for cut in self.cuts}
+
+    def cut(self, tick: int) -> Cut | None:
+        """What ``tick`` took in; None: nothing."""
+        return self._fed.get(tick)
+
+    def carga(self, tick: int, default: float) -> float:
+        """The share of entities that ran in ``tick``."""
+        at = bisect_right([since for since, _ in self._cargas], tick) - 1
+        return self._cargas[at][1] if at >= 0 else default
+
+    def state(self, tick: int) -> State:
+        """The settings that counted in ``tick``."""
+        return self.states[bisect_right([since for since, _ in self.states], tick) - 1][1]
+
+    def head_after(self, head: Mapping[str, Any]) -> dict[str, Any]:
+        """The head of a checkpoint (of a world at tick 0: empty) with what counted at the end of
+        the stretch."""
+        last = self.states[-1][1]
+        found = {**head, "set": last.entries}
+        kept = head.get("settings", {})
+        carga, said = kept.get("carga", (1.0, None))
+        found["settings"] = {**kept, "carga": [self.carga(self.until, carga), said]}
+        return found
+
+
+class Retold:
+    """The settings of a stretch, for what ticks blocks; ticks are asked for in order."""
+
+    def __init__(self, past: Past, config: Config, plan: Plan) -> None:
+        """``config``: the configuration of now, as it is written."""
+        self.past, self._config, self._plan = past, config, plan
+        self._state: State | None = None
+        self._live: Live
+        self._over: dict[str, Since] = {}
+
+    def set_over(self, given: Mapping[str, Since]) -> None:
+        """What counts instead of what counted then, by path as it is kept."""
+        self._over, self._state = dict(given), None
+
+    def settle(self, tables: Tables, tick: int) -> bool:
+        """Have the kernels run ``tick`` with what counted in it; whether anything was done."""
+        state = self.past.state(tick)
+        if state is not self._state:
+            config = as_it_was(self._config, self._plan, state.config)
+            self._live = Live(config, with_settings(self._plan, config))
+            entries = since({path: Entry(*one) for path, one in state.entries.items()})
+            self._live.take(entries | self._over)
+            self._state = state
+        return self._live.settle(tables, tick)
+
+
+def live_values(config: Config, plan: Plan) -> dict[str, Any]:
+    """What ``config`` says of everything that may be set for a tick, by path."""
+    paths = [f"globals.{name}" for name in config.globals]
+    found: dict[str, Any] = {}
+    for swarm in plan.swarms:
+        place = f"bloques.{config.bloques[swarm.bloque].id}"
+        paths += [f"{place}.umbral", f"{place}.autoreparacion.max_errores",
+                  f"{place}.autoreparacion.min_fitness"]  # fmt: skip
+        for name, default in swarm.processor.params:
+            given = config.bloques[swarm.bloque].parametros.get(name)
+            found[f"{place}.parametros.{name}"] = default if given is None else float(given)
+    found |= {path: plain(value_at(config, place_of(config, path))) for path in paths}
+    return found
+
+
+def as_it_was(config: Config, plan: Plan, said: Mapping[str, Any]) -> Config:
+    """``config`` with what the journal says that the configuration said (``in_journal``)."""
+    now = live_values(config, plan)
+    for path, value in said.get("live", {}).items():
+        if path in now and now[path] != value:
+            try:
+                config = changed(config, path, value)
+            except (NotLive, ConfigError):
+                continue  # it can't be said any more; ``rules`` differ then
+    return config
+
+
+def in_journal(config: Config, plan: Plan) -> Record:
+    """What a record says of the configuration as it is written."""
+    return {"live": live_values(config, plan), "rules": rules_of(config, plan)}
+
+
+def rules_of(config: Config, plan: Plan) -> str:
+    """A mark of what else a tick depends on."""
+    said = [
+        f"{plan.fingerprint(config.seed):016x}", config.persist.every_ticks,
+        config.persist.payload, sorted(config.modules),
+        [one.model_dump(mode="json", by_alias=True) for one in config.schedule],
+        [plain(one.evolucion) if one.evolucion else None for one in config.bloques],
+    ]  # fmt: skip
+    return hashlib.blake2b(orjson.dumps(said), digest_size=_MARK_BYTES).hexdigest()
+
+
+def past_of(folder: Path, epoch: int, tick: int) -> Past | None:
+    """What the journal in ``folder`` says of the ticks behind ``tick``; None: nothing."""
+    stretch = read_stretch(folder, epoch, tick)
+    if stretch.after is not None and stretch.after > tick:
+        log.warning(
+            "the journal does not reach back to the checkpoint: ticks that run again may take in "
+            "readings at other ticks than the first time", begins=stretch.after, tick=tick,
+        )  # fmt: skip
+    return Past(stretch) if stretch.records else None
+
+
+def begin(rt: Runtime, head: Mapping[str, Any]) -> None:
+    """The settings of a world that comes from the checkpoint of ``head``, and its stretch; before
+    the world counts as made."""
+    tick = int(head["tick"])
+    past = rt.past = past_of(_folder(rt), int(head["epoch"]), tick)
+    if past is None:
+        settings.restore(rt, head)
+        return
+    settings.restore(rt, past.head_after(head))
+    rt.set(L.C_FOLLOW, past.until)
+    log.info("ticks run again as the journal says", from_tick=tick + 1, until_tick=past.until)
+    rules = rules_of(rt.config, rt.plan)
+    if any(state.config.get("rules", rules) != rules for _, state in past.states):
+        log.warning("the configuration has changed in what the journal does not repeat: ticks that "
+                    "run again may not be the same", until_tick=past.until)  # fmt: skip
+
+
+def go_on(rt: Runtime) -> None:
+    """The stretch of an adopted world that is still within one."""
+    tick = rt.get(L.C_GO_TICK)
+    if rt.get(L.C_FOLLOW) >= tick:
+        # from the tick before: one that went may have to run again
+        rt.past = past_of(_folder(rt), rt.epoch, tick - 1)
+
+
+def _folder(rt: Runtime) -> Path:
+    return rt.config.state_path / rt.config.instance_id

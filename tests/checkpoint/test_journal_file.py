@@ -1,0 +1,116 @@
+"""The journal's files: what is read of them, cut short, damaged, rewound, trimmed, or too many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corec.world import journal
+from corec.world.journal import Journal, journal_files, read_lines, read_stretch, trim_journal
+from corec.world.past import Past
+
+EPOCH = 7
+
+
+def cut(tick: int, at: int = 0) -> journal.Record:
+    """A record of a tick that took in one reading."""
+    return {"tick": tick, "in": {"1": [at or tick, 0, 0, 1]}, "readings": 1}
+
+
+def written(folder: Path, *batches: list[journal.Record], after: int = 0) -> Journal:
+    one = Journal(folder, EPOCH)
+    for batch in batches:
+        one.write(batch, after)
+    return one
+
+
+def ticks(folder: Path, after: int) -> list[int]:
+    return [record["tick"] for record in read_stretch(folder, EPOCH, after).records]
+
+
+def test_what_was_written_is_read_from_any_tick(tmp_path: Path) -> None:
+    written(tmp_path, [{"tick": 1, "carga": 1.0, "set": {}}], [cut(3), cut(9)]).close()
+    written(tmp_path, [{"tick": 12, "carga": 0.5}], after=11).close()  # its successor
+    assert ticks(tmp_path, 0) == [1, 3, 9, 12]
+    found = read_stretch(tmp_path, EPOCH, 3)
+    assert [one["tick"] for one in found.records] == [9, 12]
+    assert found.state.carga == 1.0
+    past = Past(found)
+    assert (past.until, past.carga(11, 9.0), past.carga(12, 9.0)) == (12, 1.0, 0.5)
+    assert past.cut(9) is not None
+    assert past.cut(10) is None
+    assert read_stretch(tmp_path, EPOCH + 1, 0).after is None
+
+
+def test_a_line_cut_short_is_cut_off(tmp_path: Path) -> None:
+    written(tmp_path, [cut(1), cut(2)]).close()
+    (path,) = journal_files(tmp_path)
+    whole = path.read_bytes()
+    last = whole.rindex(b"\n", 0, -1) + 1
+    for size in range(last, len(whole)):
+        path.write_bytes(whole[:size])
+        assert ticks(tmp_path, 0) == [1], size
+    written(tmp_path, [cut(3)], after=2).close()
+    assert ticks(tmp_path, 0) == [1, 3]
+    assert read_lines(path).end == path.stat().st_size
+
+
+def test_a_file_without_a_whole_line_is_begun_again(tmp_path: Path) -> None:
+    written(tmp_path, [cut(1)]).close()
+    (tmp_path / journal.FOLDER / "journal-00000001.jsonl").write_bytes(b"0000")
+    written(tmp_path, [cut(2)], after=1).close()
+    assert ticks(tmp_path, 0) == [1, 2]
+    assert len(journal_files(tmp_path)) == 1
+
+
+def test_a_later_record_of_an_earlier_tick_rewinds(tmp_path: Path) -> None:
+    """A leader that was killed decides its tick anew; a world put back lives on otherwise."""
+    written(tmp_path, [cut(4), cut(5, 50), cut(6)], [cut(5, 51)]).close()
+    found = read_stretch(tmp_path, EPOCH, 0)
+    assert [(one["tick"], one["in"]["1"][0]) for one in found.records] == [(4, 4), (5, 51)]
+
+
+def test_damage_in_the_middle_says_nothing_of_what_is_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "FILE_BYTES", 1)  # a file for each batch
+    written(tmp_path, [cut(1)], [cut(2)], [cut(3)], [cut(4)]).close()
+    files = journal_files(tmp_path)
+    assert len(files) == 5  # the last has no record yet
+    data = bytearray(files[1].read_bytes())
+    data[-5] ^= 1
+    files[1].write_bytes(data)
+    assert ticks(tmp_path, 2) == [3, 4]
+    found = read_stretch(tmp_path, EPOCH, 1)
+    assert (found.records, found.after) == ([], 2)
+
+
+def test_what_no_checkpoint_needs_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "FILE_BYTES", 1)
+    one = written(tmp_path, [{"tick": 1, "carga": 0.25}], [cut(5)], [cut(9)], [cut(12)])
+    trim_journal(tmp_path, EPOCH + 1, 100)
+    assert len(journal_files(tmp_path)) == 5, "another world's is nobody's to remove"
+    trim_journal(tmp_path, EPOCH, 4)
+    assert ticks(tmp_path, 4) == [5, 9, 12]
+    trim_journal(tmp_path, EPOCH, 9)
+    assert ticks(tmp_path, 9) == [12]
+    found = read_stretch(tmp_path, EPOCH, 8)
+    assert (found.records, found.after) == ([], 9), "it does not reach back"
+    assert read_stretch(tmp_path, EPOCH, 9).state.carga == 0.25, "what counted goes along"
+    one.write([cut(13)], 12)
+    one.close()
+    assert ticks(tmp_path, 9) == [12, 13]
+
+
+def test_a_world_without_checkpoints_fills_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "FILE_BYTES", 1)
+    monkeypatch.setattr(journal, "FILES_MAX", 3)
+    one = written(tmp_path, *[[cut(tick)] for tick in range(1, 9)])
+    one.close()
+    assert len(journal_files(tmp_path)) == 3
+    assert one.cut_short == 6
+    assert read_stretch(tmp_path, EPOCH, 0).after == 6
+    assert ticks(tmp_path, 6) == [7, 8]

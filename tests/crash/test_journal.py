@@ -1,0 +1,199 @@
+"""A machine is lost under live input, again and again: the ticks that run again are the same ones.
+
+Readings come all the while, settings change, the supervisor, the leader and the broker are killed,
+the memory is gone twice; checkpoint, journal, PostgreSQL and Redis stay. What is in the end, every
+row and every message, is what a ``corec.World`` comes to that nobody disturbs and that takes in
+what the journal says.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import struct
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+import zstandard
+
+import corec
+from tests.crash.worlds import armed
+from tests.e2e.conftest import Make
+from tests.support.instance import Instance, Running
+from tests.support.ledger import events_of, messages_of, rows_of
+from tests.support.processes import wait_until
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
+
+MESSAGE = struct.Struct("!Ibf?")
+HEARING = '''"""Entities whose state says in which tick each reading arrived."""
+
+import corec
+
+
+@corec.celu(state={"seen": "u4", "mean": "f4"})
+def hearing(me, value):
+    """Each reading weighs as much as chance and a setting have it in its tick."""
+    me.seen = me.seen + 1
+    me.mean = 0.9 * me.mean + 0.1 * value * me.random() + me.globals.beta
+    return me.mean
+
+
+@corec.micro(state={"x": "f4"}, params={"pace": 0.05})
+def walking(me):
+    """It goes on whether something arrives or not; a reading moves it."""
+    me.x = 0.9 * me.x + me.pace * me.random() + 0.1 * me.valor
+    return me.x
+'''
+EVERY = 5
+EARS, LEGS = 60, 90
+ROW = ("umbral", "fitness", "media", "desviacion", "errores")
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Two swarms that take in readings, on two canales."""
+    return {
+        "instance_id": "corec1", "http": {"port": 0}, "persist": {"every_ticks": EVERY},
+        "streams": {"batch_ms": 2}, "checkpoint": {"every_seconds": 0}, "globals": {"beta": 0.01},
+        "bloques": [
+            {"id": "ears", "canal": 1, "entidades": EARS, "entidades_por_bloque": 20,
+             "procesador": "lived:hearing", "umbral": "siempre"},
+            {"id": "legs", "canal": 2, "entidades": LEGS, "entidades_por_bloque": 30,
+             "procesador": "lived:walking", "umbral": 0.2},
+        ],
+        **changes,
+    }  # fmt: skip
+
+
+def instance(make: Make, **changes: Any) -> Instance:
+    made = make(config(**changes), name="home")
+    (made.home / "plugins").mkdir()
+    (made.home / "plugins" / "lived.py").write_text(HEARING, encoding="utf-8")
+    return made
+
+
+@contextmanager
+def fed(url: str, seed: int) -> Iterator[None]:
+    """Readings for both swarms at random moments, garbage among them."""
+    over = threading.Event()
+    rng = random.Random(seed)
+
+    def feed() -> None:
+        with redis.Redis.from_url(url) as client:
+            while not over.wait(rng.uniform(0.001, 0.02)):
+                canal = rng.choice((1, 2))
+                first, count = (0, EARS) if canal == 1 else (EARS, LEGS)
+                ids = [first + rng.randrange(count) for _ in range(rng.randrange(1, 40))]
+                packed = [MESSAGE.pack(one, canal, rng.uniform(-1, 2), True) for one in ids]
+                if rng.random() < 0.1:
+                    packed.insert(rng.randrange(len(packed)), MESSAGE.pack(9999, canal, 1.0, True))
+                client.xadd(f"corec:{{corec1}}:in:{canal}", {"m": b"".join(packed)})
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def machine_is_lost(one: Instance, run: Running) -> None:
+    """Everything is killed at once, and the memory is gone."""
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    wait_until(lambda: not one.processes(), "all its processes end")
+    shutil.rmtree(one.runtime_base)
+    one.runtime_base.mkdir()
+
+
+def out_tick(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        found: Any = client.hget("corec:{corec1}:pos", "out_tick")
+    return int(found or -1)
+
+
+def compared(summary: dict[str, Any], one: Instance, dsn: str, url: str) -> corec.World:
+    """What is in the sinks, against a world that takes in what the journal says: each row with its
+    payload, each message (a tick may have several of one entity), the digest."""
+    sent: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for canal in (1, 2):
+        found = messages_of(url, canal)
+        assert [m.tick for m in found] == sorted(m.tick for m in found), "out of tick order"
+        for message in found:
+            sent[message.tick].append((message.id, message.valor))
+    assert summary["messages_out"] == sum(map(len, sent.values()))
+    rows = {(row["id"], row["tick"]): row for row in rows_of(dsn)}
+    assert summary["rows_persisted"] == len(rows) == len(rows_of(dsn))
+    world = corec.World(Path(one.config_path), replay=url)
+    since: list[tuple[int, int, float]] = []
+    for tick in range(1, summary["tick"] + 1):
+        world.run(1)
+        emitted = [(int(m["id"]), float(m["valor"])) for m in world.messages()]
+        assert sorted(emitted) == sorted(sent[tick]), f"messages of tick {tick}"
+        since += [(entity, tick, valor) for entity, valor in emitted]
+        if tick % EVERY == 0:
+            told: list[tuple[int, int, float]] = []
+            for block in world.blocks():
+                row = rows[block["id"], tick]
+                assert {k: row[k] for k in ROW} == {k: block[k] for k in ROW}, (tick, block["id"])
+                found = json.loads(zstandard.decompress(row["payload"]))["mensajes"]
+                values = np.array(found["valor"], np.float32).tolist()
+                told += zip(found["id"], found["tick"], values, strict=True)
+            assert sorted(told) == sorted(since)
+            since = []
+    assert world.digest() == summary["digest"]
+    return world
+
+
+def test_a_machine_lost_under_live_input(
+    make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = armed(instance(make), (
+        "broker@journal.written:3", "broker@journal.synced:9", "worker 0@leader.after_journal:25",
+        "worker 0@leader.before_go:40",
+    ))  # fmt: skip
+    run = one.start("--tick-hz", "100", "--workers", "2").ready(120.0)
+    with fed(valkey_url, 1):
+        run.until_tick(40)
+        run.ask("set", path="carga", value=0.75)
+        made = run.ask("snapshot", 60.0)
+        tick = made["tick"]
+        run.ask("set", changes={"globals.beta": 0.03, "bloques.legs.parametros.pace": 0.2})
+        run.until_tick(tick + 70)
+        run.ask("set", changes={"globals.beta": -0.01})
+        run.ask("set", path="carga", value=0.5)
+        run.until_tick(tick + 110)
+        wait_until(lambda: out_tick(valkey_url) > tick + 80, "what came of it is out", 20)
+        machine_is_lost(one, run)
+        run = one.start("--tick-hz", "100", "--workers", "1").ready()
+        run.until_tick(tick + 20)
+        assert run.status()["carga"] == 0.5
+        machine_is_lost(one, run)  # within the stretch that it runs again
+        run = one.start("--tick-hz", "100", "--workers", "2").ready()
+        run.until_tick(tick + 10)
+        run.signal(signal.SIGKILL)  # adopted within it
+        run.process.wait()
+        wait_until(lambda: not one.processes(), "all its processes end")
+        run = one.start("--tick-hz", "100", "--workers", "2").ready()
+        run.until_tick(tick + 150)
+        run.ask("set", path="carga", value=1.0)
+        run.until_tick(tick + 170)
+    summary = run.stop().summary
+    assert not [e for e in events_of(pg_dsn) if e["tipo"] in ("replay_differs", "input_repeated")]
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with compared(summary, one, pg_dsn, valkey_url) as world:
+        assert int(world.frame("ears", ["seen"])["seen"].sum()) > 500
+    found = json.loads(one.command(
+        "fork", made["path"], "--replay", "--ticks", str(summary["tick"] - tick), "--json"
+    ).out)  # fmt: skip
+    assert (found["digest"], found["tick"]) == (summary["digest"], summary["tick"])
