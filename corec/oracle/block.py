@@ -145,8 +145,10 @@ def _single(number: float) -> float:
 class Block:
     """One block from tick 0 on."""
 
-    def __init__(self, settings: Settings, seed: int) -> None:
+    def __init__(self, settings: Settings, seed: int, common: Any = None) -> None:
+        """``common``: what ``me.globals`` is, as it is at the time of a call."""
         self.settings, self.seed, self.n = settings, seed, settings.n
+        self.common = {"globals": common}
         self.tick = 0
         self.params = {name: np.float32(v) for name, v in settings.params.items()}
         self.entities = [Entity(i, {}) for i in self.ids]
@@ -174,7 +176,8 @@ class Block:
         if kind.init is None:
             return state
         zero = {f"mean_{name}": np.float32(0.0) for name in kind.means}
-        me = Me(kind, identity, 0, self.seed, state, {**self.params, **zero, **entity.genes})
+        shared = {**self.params, **self.common, **zero, **entity.genes}
+        me = Me(kind, identity, 0, self.seed, state, shared)
         with np.errstate(all="ignore"):
             valor = np.float32(kind.init(me))
         return {"valor": valor, **me.fields()}
@@ -232,7 +235,7 @@ class Block:
         done.runs += 1
         state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
         me = Me(kind, entity.id, self.tick, self.seed, state,
-                {**self.params, **self.means, **entity.genes}, draws)  # fmt: skip
+                {**self.params, **self.common, **self.means, **entity.genes}, draws)  # fmt: skip
         try:
             with np.errstate(all="ignore"):
                 valor = np.float32((function or kind.function)(me, *value))

@@ -145,9 +145,9 @@ class Me:
 
     def __init__(
         self, kind: Kind, identity: int, tick: int, seed: int, state: State,
-        read_only: Mapping[str, np.float32], draws: int = 0,
+        read_only: Mapping[str, Any], draws: int = 0,
     ) -> None:  # fmt: skip
-        """``read_only``: parameters and means by the names they are read with."""
+        """``read_only``: parameters, means and ``globals`` by the names they are read with."""
         own = self.__dict__
         own.update(read_only)
         own.update(state)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
+
+import numpy as np
 
 from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings, limits_of
 from corec.oracle.entity import Kind
@@ -73,6 +76,16 @@ def blocks_of(
     return found
 
 
+def last_firing(entry: Mapping[str, Any], tick: int) -> int:
+    """The last tick up to ``tick`` for which a schedule's entry sets something; 0: none yet."""
+    if "at" in entry:
+        return int(entry["at"]) if entry["at"] <= tick else 0
+    every = int(entry["every"])
+    first = int(entry.get("from", every))
+    last = min(tick, int(entry.get("until", tick)))
+    return first + (last - first) // every * every if last >= first else 0
+
+
 class World:
     """The world of ``config`` at tick 0; ``kinds`` by the names that ``procesador`` uses.
 
@@ -84,7 +97,10 @@ class World:
         only: Container[str] | None = None,
     ) -> None:  # fmt: skip
         seed = int(config.get("seed", DEFAULT_SEED))
-        self.blocks = [Block(settings, seed) for settings in blocks_of(config, kinds, only)]
+        given = {name: np.float32(value) for name, value in config.get("globals", {}).items()}
+        self.globals = SimpleNamespace(**given)
+        settings = blocks_of(config, kinds, only)
+        self.blocks = [Block(each, seed, self.globals) for each in settings]
         self.carga = float(config.get("carga", 1.0))
         persist = config.get("persist", {})
         self.every_ticks = int(persist.get("every_ticks", DEFAULT_EVERY))
@@ -92,6 +108,8 @@ class World:
         self.fuses = "sincronizacion" in config.get("modules", ("sincronizacion",))
         self.tick = 0
         self.messages_in = 0
+        self._schedule = config.get("schedule", [])
+        self._given: dict[str, tuple[int, Any]] = {}
         self.rows: list[Row] = []
         self.repairs: list[Repair] = []
 
@@ -99,6 +117,8 @@ class World:
         """One tick; ``readings`` in order of arrival, each for an entity that exists."""
         self.tick += 1
         self.messages_in += len(readings)
+        for path, value in self._settled().items():
+            self._settle(path, value)
         self._evolve()
         if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
             fuse(self.blocks, self.tick - 1)
@@ -122,10 +142,30 @@ class World:
                 evolve(blocks, rules, after)
 
     def set(self, path: str, value: Any) -> None:
-        """A change that takes effect with the next tick: ``carga``, ``bloques.ID.umbral``,
-        ``bloques.ID.autoreparacion.max_errores``."""
+        """A change that takes effect with the next tick: ``carga``, ``globals.NAME``,
+        ``bloques.ID.umbral``, ``.parametros.NAME``, ``.autoreparacion.max_errores``."""
         if path == "carga":
             self.carga = float(value)
+        else:
+            self._given[path] = self.tick + 1, value
+
+    def _settled(self) -> dict[str, Any]:
+        """What was set last for each path, by the schedule or by somebody; of two that count from
+        the same tick on, by somebody."""
+        found: dict[str, tuple[int, Any]] = {}
+        for entry in self._schedule:
+            since = last_firing(entry, self.tick)
+            for path, value in entry["set"].items() if since else ():
+                if path not in found or found[path][0] <= since:
+                    found[path] = since, value
+        for path, given in self._given.items():
+            if path not in found or found[path][0] <= given[0]:
+                found[path] = given
+        return {path: value for path, (_, value) in found.items()}
+
+    def _settle(self, path: str, value: Any) -> None:
+        if path.startswith("globals."):
+            setattr(self.globals, path.partition(".")[2], np.float32(value))
             return
         _, swarm, key = path.split(".", 2)
         for block in self.blocks:
@@ -133,6 +173,8 @@ class World:
                 continue
             if key == "umbral":
                 block.least, block.most, _ = limits_of(value)
+            elif key.startswith("parametros."):
+                block.params[key.partition(".")[2]] = np.float32(value)
             elif key == "autoreparacion.max_errores":
                 block.max_errores = float(value)
             else:

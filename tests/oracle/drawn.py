@@ -22,7 +22,7 @@ PER_LARGE_BLOCK: Final = 65_535
 SUBJECTS: Final = {
     name: kind_of(getattr(subjects, name))
     for name in ("drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
-                 "tracer", "chorus", "dicer", "sitter", "weigher")
+                 "tracer", "chorus", "dicer", "sitter", "weigher", "kite")
 }  # fmt: skip
 LARGE: Final = {"fragile": 8, "listener": 16}
 """Of these also the largest blocks, and the MiB such a block takes."""
@@ -85,14 +85,17 @@ PARAMS: Final = {
     ),
     "kuramoto": st.fixed_dictionaries({}, optional={"K": st.just(0.5), "dt": st.just(0.5)}),
     "sir": st.fixed_dictionaries({}, optional={"seeded": st.just(0.25), "beta": st.just(2.0)}),
+    "kite": st.fixed_dictionaries({}, optional={"pull": st.sampled_from([0.0, 0.25, 1.5])}),
     "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
 }
+WINDS: Final = st.sampled_from([0.0, 0.1, -1.5, 3.0])
 CHANGES: Final = st.one_of(
+    WINDS.map(lambda value: {"globals.wind": value}),
     CARGAS.map(lambda value: {"carga": value}),
     UMBRALES.map(lambda value: {"bloques.b0.umbral": value}),
     MAX_ERRORES.map(lambda value: {"bloques.b0.autoreparacion.max_errores": value}),
 )
-"""The first by ``set``, the others by a reload."""
+"""The first two by ``set``, as parameters are; the others by a reload."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ class Drawn:
     @property
     def fits_kernels(self) -> bool:
         """Whether ``corec.testing.Block`` can be given all of it."""
-        return all(set(change) <= {"carga"} for change in self.changes.values())
+        changes = all(set(change) <= {"carga"} for change in self.changes.values())
+        return changes and not self.config.get("schedule")
 
     @property
     def entidades(self) -> int:
@@ -227,13 +231,46 @@ def _first_umbral(umbral: Any) -> bool:
 
 
 @st.composite
+def parameters(draw: st.DrawFn, swarms: Any, number: int) -> dict[str, Any]:
+    """Values of some parameters of a swarm, by path; of one without parameters none."""
+    short = swarms[number]["procesador"].rpartition(":")[2]
+    values = draw(PARAMS[short]) if short in PARAMS else {}
+    return {f"bloques.b{number}.parametros.{name}": value for name, value in values.items()}
+
+
+@st.composite
+def entries(draw: st.DrawFn, swarms: Any, ticks: int) -> dict[str, Any]:
+    """An entry of a schedule; what a reload changes is not in it."""
+    tick = st.integers(1, ticks + 1)
+    entry: dict[str, Any] = {"at": draw(tick)}
+    if draw(st.booleans()):
+        entry = {"every": draw(st.integers(1, 5))}
+        entry |= {"from": draw(tick)} if draw(st.booleans()) else {}
+        least = entry.get("from", entry["every"])
+        entry |= (
+            {"until": draw(st.integers(least, max(least, ticks) + 1))}
+            if draw(st.booleans())
+            else {}
+        )
+    number = draw(st.integers(0, len(swarms) - 1))
+    sets: dict[str, Any] = {"globals.wind": draw(WINDS)} if draw(st.booleans()) else {}
+    sets |= draw(parameters(swarms, number))
+    if number:
+        sets |= {f"bloques.b{number}.autoreparacion.max_errores": draw(MAX_ERRORES)}
+        umbral = draw(UMBRALES)
+        sets |= {} if _first_umbral(umbral) else {f"bloques.b{number}.umbral": umbral}
+    return {**entry, "set": sets or {"globals.wind": draw(WINDS)}}
+
+
+@st.composite
 def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> Drawn:
     """A world of these swarms, what comes in and what changes."""
-    config = {
+    config: dict[str, Any] = {
         "seed": draw(SEEDS),
         "carga": draw(CARGAS),
         "persist": {"every_ticks": draw(ROW_EVERY)},
         "autoreparacion": {"max_errores": draw(MAX_ERRORES)},
+        "globals": {"wind": draw(WINDS)},
         "bloques": swarms,
     }
     ticks = draw(st.integers(1, ticks_max))
@@ -246,6 +283,10 @@ def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> D
             change = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
             if not _first_umbral(change.get("bloques.b0.umbral")):
                 changes[tick] = change
+        if live and draw(st.integers(0, 7)) == 0:
+            changes.setdefault(tick, {}).update(draw(parameters(swarms, 0)))
+    if live and draw(st.booleans()):
+        config["schedule"] = draw(st.lists(entries(swarms, ticks), max_size=3))
     workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
     return Drawn(config, ticks, readings, changes, workers)
 

@@ -66,6 +66,7 @@ def _made(drawn: Drawn, wanted: Wanted) -> Found:
         PROCESSORS[bloque.get("procesador", "sensor")],
         entities=wanted.n,
         params=bloque.get("parametros"),
+        globals=drawn.config.get("globals"),
         seed=drawn.config["seed"],
         canal=settings.canal,
         every_ticks=drawn.config["persist"]["every_ticks"],

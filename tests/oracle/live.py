@@ -167,13 +167,13 @@ class Player:
         if not changes:
             return
         for path, value in changes.items():
-            if path == "carga":
+            if path == "carga" or path.startswith("globals.") or ".parametros." in path:
                 after = int(self._ask("set", path=path, value=value)["after_tick"])
-                self.carga = value
+                self.carga = value if path == "carga" else self.carga
             else:
                 self._reload(path, value)
                 after = self._tick()
-            self.happened.changes[after + 1] = dict(changes)
+            self.happened.changes.setdefault(after + 1, {})[path] = value
 
     def _reload(self, path: str, value: Any) -> None:
         """The configuration file changed, and taken over."""

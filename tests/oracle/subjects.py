@@ -104,6 +104,21 @@ def keeper(me: Any) -> Any:
     return me.valor
 
 
+def blown(me: Any) -> Any:
+    """Where the wind is at the start, or when it is put back."""
+    me.x = me.globals.wind
+    return me.x
+
+
+@corec.micro(state={"x": "f4"}, params={"pull": 0.5}, init=blown)
+def kite(me: Any) -> Any:
+    """Follows a number that all share; too much of it and it fails."""
+    me.x = me.pull * me.x + me.globals.wind * me.random()
+    if me.x > 2.5:
+        raise ValueError("torn")
+    return me.x
+
+
 @corec.micro(params={"base": 2.0e7})
 def tide(me: Any) -> Any:
     """A large value in every second tick, small ones between: what a mean must not remember."""

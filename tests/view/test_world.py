@@ -19,7 +19,7 @@ from corec.config import ConfigError
 from corec.oracle.compare import lists, same
 from corec.oracle.world import World as Oracle
 from tests.oracle import subjects
-from tests.oracle.drawn import MODULE, Drawn, live_worlds
+from tests.oracle.drawn import KINDS, MODULE, Drawn, live_worlds, spread
 
 
 def town(entidades: int = 100, **changes: Any) -> dict[str, Any]:
@@ -83,7 +83,11 @@ def test_a_world_is_what_the_oracle_says(drawn: Drawn) -> None:
                 found.set(path, value)
             arriving: dict[str, list[Any]] = {}
             for reading in drawn.readings.get(tick, ()):
-                arriving.setdefault(drawn.swarm_of(reading[0])["id"], []).append(reading)
+                swarm = drawn.swarm_of(reading[0])
+                width = len(KINDS[swarm["procesador"]].values)
+                given_value = spread(reading[1], width) if width else reading[1]
+                whole = (reading[0], given_value, reading[2])
+                arriving.setdefault(swarm["id"], []).append(whole)
             given = {name: tuple(zip(*some, strict=True)) for name, some in arriving.items()}
             repairs_before = len(wanted.repairs)
             drawn.step(wanted)
