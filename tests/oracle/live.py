@@ -278,7 +278,8 @@ def compile_all(folder: Path) -> None:
         {"id": f"b{k}", "canal": 1, "entidades": PER_BLOCK, "procesador": name}
         for k, name in enumerate(KINDS)
     ]
-    instance = Instance(folder / "warm", folder / "none", {"instance_id": "w", "bloques": swarms})
+    config = {"instance_id": "w", "globals": {"wind": 0.0}, "bloques": swarms}
+    instance = Instance(folder / "warm", folder / "none", config)
     (folder / "warm" / "plugins").mkdir()
     shutil.copy(subjects.__file__, folder / "warm" / "plugins" / f"{MODULE}.py")
     subprocess.run(
