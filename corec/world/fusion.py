@@ -100,6 +100,8 @@ class Fusion:
         mark = int(targs[K.T_TICK]) << 8 | number
         before = np.zeros((self._plan.n_blocks, L.DYN_WORDS), np.uint64)
         gather_dynamic(words, self._starts, before)
+        if (before[:, L.D_TICK] >= targs[K.T_TICK]).any():
+            return self._hi  # all have done the phase: what is weak now was not then
         done = before[:, L.D_PHASE] >= np.uint64(mark)
         for block in np.flatnonzero(done).tolist():
             start, parity = int(self._starts[block]), self._parity(words, block)

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 import corec
+from corec import layout as L
 from corec.oracle.entity import kind_of
 from corec.oracle.world import World as Oracle
 from corec.world.fusion import donors
+from corec.world.phases import FUSION
+from corec.world.read import BlockView
 from tests.crash.worlds import armed, killed
 from tests.e2e.conftest import Make
 from tests.evolution.subjects import moody, torn
@@ -104,6 +107,21 @@ def assert_same_worlds(world: corec.World, oracle: Oracle, kinds: dict[str, Any]
     cut = sum(block.settings.kind is kinds[moody.name] for block in oracle.blocks)
     for processor, lo, hi in ((moody, 0, cut), (torn, cut, len(oracle.blocks))):
         assert_same(world, oracle, processor, blocks=range(lo, hi))
+
+
+@pytest.mark.slow
+def test_a_redo_within_the_tick_fuses_nobody_anew() -> None:
+    """A worker killed in the tick behind a fusion goes through the phase again, while others have
+    done the tick, in which a block may have become weak."""
+    with corec.World(config(modules=["sincronizacion"])) as world:
+        world.run(101)
+        plan, words = world._world()
+        view = BlockView(plan, words, 0)
+        start = int(plan.blocks["offset"][0]) + L.OFF_DYN[view.word & 1]
+        words[start // 8 + L.D_FITNESS] = 0
+        before, ticker = words.copy(), world._ticker
+        assert ticker.phases.run(FUSION, 0, ticker.targs, world._emitted.rows) == plan.n_blocks
+        assert (words == before).all()
 
 
 @pytest.mark.slow
