@@ -21,7 +21,7 @@ A block (``max_size_mb`` MiB)::
     3072   (reserved)
     4096   hot, copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
            cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2, marks u1[cap] x 2
-           genes, copy 0: f4[cap] of each gene; copy 1 the same
+           genes, copy 0: f4[cap] of each gene; copy 1 the same; post likewise (``post_layout``)
     log    messages since the last row                              LOG_DTYPE[log_cap]
     model  free room of the block (>= 1 MiB in a 5 MB block)
     hist   history fields, rows of (length + HISTORY_SPARE) values per entity, at the block's end
@@ -131,8 +131,9 @@ D_BEST: Final = 44  # * fitness of the last evolution: best, mean, worst of the 
 D_MEAN_FITNESS: Final = 45  # *
 D_WORST: Final = 46  # *
 D_DIVERSITY: Final = 47  # * mean deviation of the genes, as a share of their range
-D_BIRTHS, D_DEATHS, D_NO_ROOM = 48, 49, 50  # since tick 0; the last: who found no free place
-DYN_WORDS: Final = 52
+D_BIRTHS, D_DEATHS, D_NO_ROOM, D_MOVES = 48, 49, 50, 51  # since tick 0; no room: not born
+D_SENT_TICK, D_SENT, D_SENDS, D_UNDELIVERED = 52, 53, 54, 55  # sent in that tick; since tick 0
+DYN_WORDS: Final = 56
 NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
 RACHA_MAX: Final = 254
 
@@ -318,7 +319,7 @@ B_UNREAD_LOST: Final = 9  # input entries that went away unread
 # counters of the tasks: alerts raised (this world) and not cleared; since this process began, tasks
 # done, tried again, failed for good; notices taken and not done
 T_RAISED, T_OPEN, T_DONE, T_RETRIED, T_FAILED, T_WAITING = range(6)
-PHASE_EVOLUTION, PHASE_FUSION = 1, 2  # bits of C_PHASES, see ``corec.world.phases``
+PHASE_EVOLUTION, PHASE_FUSION, PHASE_SETTLEMENT = 1, 2, 4  # bits of C_PHASES, ``world.phases``
 STATE_STARTING, STATE_RUNNING, STATE_PAUSED, STATE_DEGRADED, STATE_DRAINING = range(5)
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 
@@ -349,7 +350,6 @@ REASON_NAMES: Final = {
 
 SETTINGS_BYTES: Final = 256 << 10
 """Of one of the two copies of what was set, JSON, at the end of control.seg (world.settings)."""
-
 KIND_CONTROL_SEGMENT: Final = "corec control"  # Segment.create(kind=...) of control.seg
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from corec import layout as L
+from corec.entities.post import post_bytes
 from corec.entities.processor import Processor
 from shm.layout import align_up
 
@@ -31,7 +32,7 @@ def cold_bytes(cap: int) -> int:
 
 def _room(processor: Processor, cap: int, block_bytes: int) -> tuple[int, int, int]:
     """(bytes of the hot region, bytes of the history region, bytes to spare: < 0, it won't fit)."""
-    pairs = processor.copy_bytes(cap) + processor.gene_bytes(cap)
+    pairs = processor.copy_bytes(cap) + processor.gene_bytes(cap) + post_bytes(processor, cap)
     hot = align_up(2 * pairs + cold_bytes(cap), L.COLUMN_ALIGN)
     hist = align_up(processor.history_bytes(cap), PAGE_BYTES)
     model_min = L.MODEL_BYTES_MIN if block_bytes >= 5 * L.MIB else 0

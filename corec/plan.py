@@ -20,6 +20,7 @@ from corec.config.umbral import Limits, Umbral
 from corec.entities.fitting import misfits
 from corec.entities.meeting import Meeting, Shown, meeting_of
 from corec.entities.numbers import number_faults, numbers
+from corec.entities.post import post_bytes
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
 from corec.graph.source import Source, source_of
@@ -87,6 +88,11 @@ class Swarm:
     def living(self) -> int:
         """How many live at first."""
         return self.entidades if self.first_living is None else self.first_living
+
+    @property
+    def settles(self) -> bool:
+        """Whether entities may come to another block of it (``corec.kernels.settlement``)."""
+        return self.processor.mortal and (self.blocks > 1 or self.processor.moves)
 
     @cached_property
     def meeting(self) -> Meeting | None:
@@ -166,6 +172,8 @@ class Plan:
                 parts.append(f"{p.genes} {p.fitness}")
             if p.mortal:
                 parts.append("mortal")
+            if p.sends:
+                parts.append(f"sends {p.sends}")
             if p.public:
                 parts.append(f"{p.public} {s.space} {p.see}")
             if s.source is not None:
@@ -324,7 +332,9 @@ def block_layout_hash(swarm: Swarm) -> int:
     """What the columns of a swarm's blocks are, as 64 bits for their headers."""
     p = swarm.processor
     text = f"{L.BLOCK_LAYOUT} {swarm.cap} {swarm.block_bytes} {p.columns} {p.history}"
-    return layout_hash(text + (f" {p.genes}" if p.genes else ""))
+    text += f" {p.genes}" if p.genes else ""
+    post = post_bytes(p, swarm.cap)
+    return layout_hash(text + (f" post {p.sends} {post}" if post else ""))
 
 
 def split_blocks(plan: Plan, workers: int) -> list[tuple[int, int]]:

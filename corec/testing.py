@@ -7,7 +7,7 @@ process or server. ``compare`` runs both side by side and says where they differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +20,15 @@ from corec.config.umbral import Umbral
 from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.fields import VIVO
 from corec.entities.meeting import space_of
-from corec.entities.plain import PlainEntity, PlainHistory
-from corec.entities.plain_compare import close_to, settle_births, shown
-from corec.entities.plain_near import Seen, settled
+from corec.entities.plain import PlainEntity
+from corec.entities.plain_compare import (
+    Difference,
+    Plain,
+    check_moves,
+    letters_of,
+    settle_births,
+)
+from corec.entities.plain_near import Seen
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
 from corec.frames import (
@@ -55,10 +61,6 @@ READINGS_PER_TICK: Final = 2
 
 class LaneFull(RuntimeError):
     """The frames of this tick did not fit; release some and call ``tick`` again."""
-
-
-class Difference(AssertionError):
-    """The compiled and the plain form of a processor do not agree; the text says where."""
 
 
 class Block:
@@ -158,12 +160,8 @@ class Block:
         ids = np.array([int(r[0]) for r in given], np.int64)
         if ((ids < self.first_id) | (ids >= self.first_id + self.n)).any():
             raise ValueError(f"readings: an id is not one of the {self.n} from {self.first_id} on")
-        tick = self.view.tick + 1
-        ticker = self.ticker
-        ticker.targs[K.T_TICK] = tick
-        ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
+        tick, ticker = self.settle(), self.ticker
         ticker.fargs[K.F_CARGA] = self.carga
-        ticker.do_phases(self.rows, lambda: self.rows.release(self.rows.head))
         values = np.array([self.processor.reading(r[1]) for r in given], np.float32)
         ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
         while ticker.run(0, self.out, self.rows) != 1:
@@ -171,6 +169,15 @@ class Block:
                 raise LaneFull(f"tick {tick}: a lane has no room for its frames")
             self.out.release(self.out.head)
             self.rows.release(self.rows.head)
+        return tick
+
+    def settle(self) -> int:
+        """What happens before the next tick, evolution and moves, if it has not yet; the number of
+        that tick."""
+        tick = self.view.tick + 1
+        self.ticker.targs[K.T_TICK] = tick
+        self.ticker.targs[K.T_UNIX_NS] = tick * 1_000_000_000
+        self.ticker.do_phases(self.rows, lambda: self.rows.release(self.rows.head))
         return tick
 
     @property
@@ -265,31 +272,39 @@ def compare(
         given = [processor.reading(v if processor.values else v[0]) for v in drawn]
     per_tick = (READINGS_PER_TICK if processor.kind == "celu" else 1) if given else 0
     calls = _compare_init(block, rtol)
+    letters: list[tuple[int, Any]] = []
+    plains: list[Plain] = []
     for tick in range(1, ticks + 1):
         arriving = [
             (i, given[(7 * i + per_tick * (tick - 1) + r) % len(given)])
             for r in range(per_tick)
             for i in range(entities)
         ]
+        block.settle()
         before = [block.entity(i) for i in range(entities)]
-        fallos = block.view.fallos.copy()
+        check_moves(plains, before, rtol)
+        fallos, ids = block.view.fallos.copy(), range(entities)
         block.tick(arriving)
         after = [block.entity(i) for i in range(entities)]
         failed = block.view.fallos - fallos
-        plains: list[_Plain] = []
+        plains = []
         for i in range(entities):
-            mine = [(n, v) for n, (e, v) in enumerate(arriving) if e == i]
-            plain = _Plain(processor, before[i], space)
+            mine = [(n, v) for n, (e, v) in enumerate(letters + arriving) if e == i]
+            plain = Plain(processor, before[i] | {"ids": ids}, space)
             if processor.kind == "celu":
                 for place, value in mine:
                     plain.hear(tick)
-                    plain.run(value, draws=place * DRAWS_PER_READING)
+                    plain.run(value, draws=place * DRAWS_PER_READING, place=place)
             else:
-                plain.state["valor"] = np.float32(mine[-1][1]) if mine else before[i]["valor"]
+                given_now = [v for e, v in arriving if e == i]
+                plain.state["valor"] = np.float32([before[i]["valor"], *given_now][-1])
+                if processor.reads_inbox:
+                    plain.state["inbox"] = [v for e, v in letters if e == i]
                 if plain.state.get(VIVO, 1):
                     plain.run()
             calls += plain.calls
             plains.append(plain)
+        letters = letters_of(plains)
         reborn = settle_births(processor, plains, before, space)
         for i, plain in enumerate(plains):
             plain.check(after[i], 0 if i in reborn else int(failed[i]), rtol)
@@ -306,77 +321,11 @@ def _compare_silence(block: Block, rtol: float) -> int:
     block.tick()
     after, failed = [block.entity(i) for i in range(block.n)], block.view.fallos - fallos
     for i in range(block.n):
-        plain = _Plain(block.processor, before[i], block.space)
+        plain = Plain(block.processor, before[i], block.space)
         plain.state[QUIET] = 1
         plain.run(function=block.processor.on_silence)
         plain.check(after[i], int(failed[i]), rtol)
     return block.n
-
-
-class _Plain:
-    """One entity in plain Python through one tick."""
-
-    def __init__(self, processor: Processor, state: Mapping[str, Any], space: Any) -> None:
-        self.processor, self.space = processor, space
-        self.start, self.state = state, dict(state)
-        self.failures: list[str] = []
-        self.born: list[dict[str, Any]] = []
-        self.values: list[Any] = []
-        self.calls = 0
-
-    def hear(self, tick: int) -> None:
-        """What a reading stores before the entity runs."""
-        if self.processor.silence:
-            self.state[HEARD], self.state[QUIET] = tick, 0
-
-    def run(self, *value: Any, draws: int = 0, function: Callable[..., Any] | None = None) -> None:
-        """Call the function once, or another of the processor; a failure leaves the state as it
-        was."""
-        self.calls += 1
-        self.values += [np.asarray(v).tolist() for v in value]
-        read = {name: getattr(value[0], name) for name in self.processor.kept if value}
-        me = PlainEntity(self.processor, **(self.state | read), draws=draws)
-        function = function or self.processor.function
-        try:
-            with np.errstate(all="ignore"):
-                valor = np.float32(self.processor.plain(function)(me, *value))
-        except Exception as error:  # noqa: BLE001  # whatever it is
-            self.failures.append(f"{type(error).__name__}: {error}")
-            return
-        if not np.isfinite(valor):
-            self.failures.append(f"it returns {valor}")
-            return
-        if (state := settled(self.space, self.processor, me)) is None:
-            self.failures.append("its position is no number")
-            return
-        self.state.update(state, valor=valor)
-        self.born += me.born
-        for ring in self.processor.history:
-            history: PlainHistory = getattr(me, ring.name)
-            self.state[ring.name] = list(history.values)
-
-    def check(self, compiled: Mapping[str, Any], failed: int, rtol: float) -> None:
-        """Raise ``Difference`` unless the compiled entity failed as often and ended alike."""
-        if failed != len(self.failures):
-            said = "; ".join(self.failures) or "none"
-            self._differ("failures", f"{failed} of {self.calls}", f"{len(self.failures)} ({said})")
-        names = ["valor", *(f.name for f in self.processor.state)]
-        for name in names:
-            if not close_to(compiled[name], self.state[name], rtol):
-                self._differ(name, compiled[name], self.state[name])
-        for ring in self.processor.history:
-            a, b = list(compiled[ring.name]), list(self.state[ring.name])
-            if len(a) != len(b) or not all(map(close_to, a, b, [rtol] * len(a))):
-                self._differ(ring.name, [float(x) for x in a], [float(x) for x in b])
-
-    def _differ(self, field: str, compiled: Any, plain: Any) -> None:
-        given = ", ".join(f"{name}={shown(value)}" for name, value in self.start.items())
-        fed = f" and the values {self.values}" if self.values else ""
-        where = f"{self.processor.name}: entity {self.start['id']}, tick {self.start['tick']}"
-        raise Difference(
-            f"{where}: {field}: compiled {shown(compiled)}, plain {shown(plain)}. "
-            f"To step through it: PlainEntity({self.processor.function.__name__}, {given}){fed}"
-        )
 
 
 def _compare_init(block: Block, rtol: float) -> int:
@@ -389,7 +338,7 @@ def _compare_init(block: Block, rtol: float) -> int:
         start |= {n: compiled[n] for n in ("globals", *(g.name for g in block.processor.genes))
                   if n in compiled}  # fmt: skip
         start |= {"valor": np.float32(0.0)} | {ring.name: [] for ring in block.processor.history}
-        plain = _Plain(block.processor, start, block.space)
+        plain = Plain(block.processor, start, block.space)
         plain.run(function=block.processor.init)
         plain.state.update({name: compiled[name] for name in (VIVO,) if name in compiled})
         plain.check(compiled, 0, rtol)

@@ -11,22 +11,23 @@ Arguments are int64 (addresses and counts); results come back through memory or 
 
 from __future__ import annotations
 
-from corec.entities import lives, seeing
+from corec.entities import lives, mailing, seeing
+from corec.entities.codetext import after, get, make, put, scalars
 from corec.entities.meeting import STRETCH as STRETCH_GRID
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
-from corec.layout import HISTORY_SPARE, MEANS_MAX, PARAMS_MAX, PUSHES_PER_CALL_MAX
+from corec.layout import HISTORY_SPARE, PUSHES_PER_CALL_MAX
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead", "told", "pub", "origin", "near", "genes", "births",
+    "ahead", "told", "pub", "origin", "near", "genes", "own",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
     "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
-    "pub", "origin", "near", "plane", "shown", "genes",
+    "pub", "origin", "near", "plane", "shown", "genes", "own",
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told", "genes")
 
@@ -39,74 +40,12 @@ the sensor as a core waits for at a time (16 of 24), once in the time that bring
 DRAWS_PER_READING = 16  # a Celu entity's readings of one tick draw apart by that many
 
 
-def _place(processor: Processor, cap: int, name: str) -> tuple[str, str]:
-    """(dtype, byte offset as an expression in ``i``) of entity ``i`` in column ``name``."""
-    sizes = {"valor": ("f4", 4)} | {f.name: (f.dtype, f.itemsize) for f in processor.fields}
-    dtype, size = sizes[name]
-    return dtype, f"{processor.field_offsets(cap)[name]} + {size} * i"
-
-
-def _get(processor: Processor, cap: int, copy: str, name: str) -> str:
-    dtype, place = _place(processor, cap, name)
-    return f"get_{dtype}({copy}, {place})"
-
-
-def _put(processor: Processor, cap: int, copy: str, name: str, value: str) -> str:
-    dtype, place = _place(processor, cap, name)
-    return f"put_{dtype}({copy}, {place}, {value})"
-
-
-def _shared(processor: Processor) -> int:
-    """How many numbers it reads that are the same for a whole swarm."""
-    return len(processor.params) + len(processor.globals)
-
-
-def _scalars(processor: Processor, means: bool) -> list[str]:
-    lines = [f"    p = f4_at(params, {PARAMS_MAX})"]
-    lines += [f"    p{k} = p[{k}]" for k in range(_shared(processor))]
-    lines += ["    g = pointer(genes)"] if processor.genes else []
-    if means and processor.means:
-        lines.append(f"    m = f4_at(means, {MEANS_MAX})")
-        lines += [f"    m{k} = m[{k}]" for k in range(len(processor.means))]
-    return lines
-
-
-def _make(
-    processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool,
-    tick: str, met: list[str], kept: bool = False,
-) -> str:  # fmt: skip
-    values = ["first_id + i", f"int64({tick})", _get(processor, cap, source, "valor")]
-    values += [f"p{k}" for k in range(_shared(processor))]
-    values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
-    values += [f"get_f4(g, {at} + 4 * i)" for at in processor.gene_offsets(cap).values()]
-    values += [
-        f"reading.{f.name}" if kept and f.name in processor.kept
-        else _get(processor, cap, source, f.name)
-        for f in processor.state
-    ]  # fmt: skip
-    values += ["uint64(seed)", draw0, *draws]
-    offsets = processor.history_offsets(cap)
-    for ring in processor.history:
-        row = f"hist + {offsets[ring.name]} + i * {ring.slots * 4}"
-        count = _get(processor, cap, source, ring.count_field)
-        values += [row, count, count]
-    values += met
-    values += ["births"] if processor.mortal and mean else []
-    return "make((" + ", ".join(values) + ",))"
-
-
-def _after(processor: Processor, meeting: Meeting | None) -> list[tuple[str, str]]:
-    stored, _ = seeing.held(meeting)
-    pairs = [(f.name, stored.get(f.name, f"me.{f.name}")) for f in processor.state]
-    return pairs + [(r.count_field, f"read_{r.count_field}(me)") for r in processor.history]
-
-
 def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | None) -> list[str]:
     drawn = (cap + 7) // 4 * 16  # bytes of one draw of all entities, in whole groups of four
     draws = [f"get_u4(r, {k * drawn} + 4 * (shift + i))" for k in range(predraws)]
     lines = [f"    n = min(n, {cap})", "    a = pointer(cur)", "    b = pointer(new)"]
-    lines += [*_scalars(processor, means=True), *seeing.meet(meeting)]
-    lines += lives.lines_before(processor)
+    lines += [*scalars(processor, means=True), *seeing.meet(meeting)]
+    lines += lives.lines_before(processor) + mailing.lines_before(processor)
     if predraws:
         lines += [
             "    r = pointer(rnd)",
@@ -136,10 +75,10 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
         lines.append(f"        fill_random(u4_at({place}, words), first, uint64(tick), {draw})")
     lines += _entities(processor, cap, draws, meeting)
     met = seeing.met(meeting, "0", "x0")
-    alone = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
+    alone = make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     lines += lives.settlement(
-        processor, lambda name, value: _put(processor, cap, "b", name, value),
-        lambda name: _get(processor, cap, "a", name), seeing.held(meeting)[0],
+        processor, lambda name, value: put(processor, cap, "b", name, value),
+        lambda name: get(processor, cap, "a", name), seeing.held(meeting)[0],
     )  # fmt: skip
     lines += [
         f"    good = u1_at(ok, {cap})[:n]",
@@ -149,8 +88,12 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
         "    if failed > 0:",  # one of them once more, by turns: to tell what it raised
         "        i = nth_failed(running, good, tick % failed)",
         *seeing.see(meeting, "i", "1", "        "),
+        *mailing.begun(processor, "        "),
+        *lives.begun(processor, "        "),
         "        me = " + alone,
         "        tell(told, tick, first_id + i, checked(me, True, budget))",
+        *lives.undone(processor, "        "),
+        *mailing.undone(processor, "        "),
         "    return fine",
     ]
     return lines
@@ -163,11 +106,11 @@ def _entities(
     in each the neighbours lie at constant distances."""
     grid = meeting is not None and meeting.grid is not None
     met = seeing.met(meeting, "k", "x0 + k")
-    make = _make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
+    made = make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     body = [
         f"i = {'part' if grid else 'lo'} + k", *seeing.bring(meeting),
-        *(["asked = births_of(births)"] if processor.mortal else []),
-        "me = " + make,
+        *lives.begun(processor, ""), *mailing.begun(processor, ""),
+        "me = " + made,
         "outcome = checked(me, running[k] != 0, budget)",
         "valor = outcome[1]",
         "budget = outcome[2]",
@@ -180,12 +123,12 @@ def _entities(
             ]
         ),
     ]
-    for name, value in [("valor", "valor"), *_after(processor, meeting)]:
-        kept = f"pick(fine, {value}, {_get(processor, cap, 'a', name)})"
-        body.append(_put(processor, cap, "b", name, kept))
+    for name, value in [("valor", "valor"), *after(processor, meeting)]:
+        kept = f"pick(fine, {value}, {get(processor, cap, 'a', name)})"
+        body.append(put(processor, cap, "b", name, kept))
     body.append("good[k] = fine")
-    if processor.mortal:
-        body += ["if not fine:", "    take_back(births, asked)"]
+    undone = [*lives.undone(processor, "    "), *mailing.undone(processor, "    ")]
+    body += ["if not fine:", *undone] if undone else []
     if not grid:
         return ["        for k in range(count):", *(f"            {line}" for line in body)]
     assert meeting is not None
@@ -208,8 +151,8 @@ def _reading(processor: Processor, cap: int) -> list[str]:
     """What a reading does before, and without, a run of its entity."""
     lines = ["        if on[i] != actives[j]:", "            on[i] = actives[j]"]
     if processor.silence:
-        lines += ["        " + _put(processor, cap, "b", HEARD, "tick"),
-                  "        " + _put(processor, cap, "b", QUIET, "0")]  # fmt: skip
+        lines += ["        " + put(processor, cap, "b", HEARD, "tick"),
+                  "        " + put(processor, cap, "b", QUIET, "0")]  # fmt: skip
     return [*lines, "        if actives[j] == 0:", "            how[j] = 0", "            continue"]
 
 
@@ -220,7 +163,7 @@ def _numbers(processor: Processor) -> list[str]:
 
 def _silent_entity(processor: Processor, cap: int) -> list[str]:
     """A silence is told once, also when telling it fails."""
-    return ["        " + _put(processor, cap, "b", QUIET, "1")]
+    return ["        " + put(processor, cap, "b", QUIET, "1")]
 
 
 def _arrive(
@@ -228,7 +171,7 @@ def _arrive(
 ) -> list[str]:
     """The loop over readings; ``silent``: over entities that had none for so long."""
     lines = ["    a = pointer(cur)", "    b = pointer(new)"]
-    lines += [*_scalars(processor, means=True), *seeing.meet(meeting)]
+    lines += [*scalars(processor, means=True), *seeing.meet(meeting)]
     read = bool(processor.values) and not silent
     call = "checked_silence(me" if silent else f"checked(me, {'reading' if read else 'values[j]'}"
     width, met = len(processor.alert_fields), seeing.met(meeting, "0", "x0")
@@ -258,7 +201,7 @@ def _arrive(
     ]
     lines += _silent_entity(processor, cap) if silent else _reading(processor, cap)
     for ring in processor.history:
-        pushed, before = (_get(processor, cap, copy, ring.count_field) for copy in "ba")
+        pushed, before = (get(processor, cap, copy, ring.count_field) for copy in "ba")
         lines += [
             f"        if {pushed} - {before} > {HISTORY_SPARE - PUSHES_PER_CALL_MAX}:",
             "            done = j",
@@ -268,16 +211,17 @@ def _arrive(
         f"        draw = uint32({0 if silent else f'(ordinal + j) * {DRAWS_PER_READING}'})",
         *seeing.see(meeting, "i", "1", "        "),
         *(["        reading = Reading(" + ", ".join(_numbers(processor)) + ")"] if read else []),
-        "        me = " + _make(processor, cap, "b", [], "draw", True, "tick", met, read),
+        *mailing.begun(processor, "        "),
+        "        me = " + make(processor, cap, "b", [], "draw", True, "tick", met, read),
         f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
         "        runs += 1",
         f"        if {' and '.join([_WELL, *seeing.held(meeting)[1]])}:",
-        "            " + _put(processor, cap, "b", "valor", "valor"),
+        "            " + put(processor, cap, "b", "valor", "valor"),
         *(
-            f"            {_put(processor, cap, 'b', name, v)}"
-            for name, v in _after(processor, meeting)
+            f"            {put(processor, cap, 'b', name, v)}"
+            for name, v in after(processor, meeting)
         ),
         f"            how[j] = {K.ENDED_WELL}",
         "            x = float64(valor)",
@@ -296,6 +240,7 @@ def _arrive(
         "                emitted += 1",
         "        else:",
         f"            how[j] = {K.ENDED_BADLY}",
+        *mailing.undone(processor, "            "),
         "            failures += 1",
         "            if failures == 1 or (tick + j) % failures == 0:",  # any of them, by turns
         "                tell(told, tick, first_id + i, outcome)",
@@ -310,7 +255,7 @@ def _arrive(
 
 
 def _init(processor: Processor, cap: int, meeting: Meeting | None) -> list[str]:
-    lines = ["    b = pointer(new)", *_scalars(processor, means=False), "    faults = 0"]
+    lines = ["    b = pointer(new)", *scalars(processor, means=False), "    faults = 0"]
     lines.append(f"    budget = int64({processor.steps_max})")
     lines.append("    for i in range(lo, hi):")
     stored, finite = seeing.held(meeting)
@@ -319,19 +264,19 @@ def _init(processor: Processor, cap: int, meeting: Meeting | None) -> list[str]:
         (name, stored[name].replace(f"me.{name}", f"float32({value})") if name in stored else value)
         for name, value in starts
     ]
-    lines += ["        " + _put(processor, cap, "b", name, value) for name, value in starts]
+    lines += ["        " + put(processor, cap, "b", name, value) for name, value in starts]
     if processor.init is not None:
         lines += [
             "        me = make_init("
-            + _make(processor, cap, "b", [], "uint32(0)", False, "0", []).removeprefix("make("),
+            + make(processor, cap, "b", [], "uint32(0)", False, "0", []).removeprefix("make("),
             "        outcome = checked_init(me, True, budget)",
             "        valor = outcome[1]",
             "        budget = outcome[2]",
             f"        if {' and '.join([_WELL, *finite])}:",
-            "            " + _put(processor, cap, "b", "valor", "valor"),
+            "            " + put(processor, cap, "b", "valor", "valor"),
             *(
                 "            "
-                + _put(processor, cap, "b", f.name, stored.get(f.name, f"me.{f.name}"))
+                + put(processor, cap, "b", f.name, stored.get(f.name, f"me.{f.name}"))
                 for f in processor.state
             ),
             "        else:",
@@ -388,6 +333,8 @@ def kernel_source(
         lines.append("near_rows = _parts.near_rows")
     if processor.mortal:
         lines.insert(lines.index(_IMPORTS_STATS), lives.IMPORTS)
+    if processor.mortal or processor.sends or processor.reads_inbox:
+        lines.insert(lines.index(_IMPORTS_STATS), mailing.IMPORTS)
     if meeting is not None and meeting.plane is not None:
         lines.insert(lines.index(_IMPORTS_STATS), "from corec.kernels.plane import held, wrapped")
     if processor.kind == "micro":

@@ -24,15 +24,18 @@ import corec.entities.adapt as adapt
 import corec.entities.aggregates as aggregates
 import corec.entities.calling as calling
 import corec.entities.codegen as codegen
+import corec.entities.codetext as codetext
 import corec.entities.cursor as cursor
 import corec.entities.divisions as divisions
 import corec.entities.drawing as drawing
 import corec.entities.fingerprint as fingerprints
+import corec.entities.folding as folding
 import corec.entities.foreign as foreign
 import corec.entities.genes as genes
 import corec.entities.guard as guard
 import corec.entities.linked as linked
 import corec.entities.lives as lives
+import corec.entities.mailing as mailing
 import corec.entities.maths as maths
 import corec.entities.meeting as meetings
 import corec.entities.near as near
@@ -44,10 +47,12 @@ import corec.entities.steps as steps
 import corec.entities.told as told
 import corec.entities.users as users
 import corec.kernels.address as address
+import corec.kernels.desc as desc
 import corec.kernels.draws as draws
 import corec.kernels.elementary as elementary
 import corec.kernels.philox as philox
 import corec.kernels.plane as plane
+import corec.kernels.post as post
 import corec.kernels.stats as stats
 from corec import layout
 from corec.cache import cache_folder
@@ -96,15 +101,17 @@ def parts(key: str) -> Parts:
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, aggregates, calling, codegen, cursor, divisions, drawing, fingerprints, foreign,
+    own = (adapt, aggregates, calling, codegen, codetext, cursor, folding, mailing, post,
+           divisions, drawing, fingerprints, foreign,
            genes, guard, linked, lives, maths, meetings, near, others, references, seeing, shifts,
-           steps, told, users, address, draws, elementary, philox, plane, stats, layout,
+           steps, told, users, address, desc, draws, elementary, philox, plane, stats, layout,
            sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     declared = (processor.name, processor.kind, processor.state, processor.history,
                 processor.params, processor.globals, processor.means, processor.steps_max,
-                processor.silence > 0, processor.values, processor.alert_fields, processor.kept,
+                processor.silence > 0, processor.sends, processor.reads_inbox,
+                processor.values, processor.alert_fields, processor.kept,
                 processor.genes, meeting, cap, numba.__version__, np.__version__,
                 sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())

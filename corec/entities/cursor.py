@@ -18,7 +18,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import float32, int64, types
 from numba.core import cgutils
@@ -84,6 +83,10 @@ class EntityType(types.Type):
             hidden += members(meeting)
         if processor.mortal and not init:
             hidden += [("_births", types.int64)]
+        if (processor.sends or processor.mortal) and not init:
+            hidden += [("_own", types.int64)]
+        if processor.reads_inbox and not init:
+            hidden += [(name, types.int64) for name in ("_letters", "_first", "_behind")]
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
         text = repr((init, predraws, self.members, processor.history, meeting))
@@ -111,6 +114,22 @@ class GlobalsType(types.Type):
     def __init__(self, entity: EntityType) -> None:
         self.entity = entity
         super().__init__(f"Globals({entity.name})")
+
+
+class InboxType(types.IterableType):
+    """Numba type of ``me.inbox``: the entity's pointer (``mailing`` has what is done with it)."""
+
+    trips = None
+
+    def __init__(self, entity: EntityType) -> None:
+        self.entity = entity
+        super().__init__(f"Inbox({entity.name})")
+
+    @property
+    def iterator_type(self) -> Any:
+        from corec.entities.mailing import iterator_of  # it needs this module's types
+
+        return iterator_of(self)
 
 
 class NeighboursType(types.IterableType):
@@ -143,6 +162,7 @@ register_model(EntityType)(_PointerModel)
 register_model(HistoryType)(_PointerModel)
 register_model(NeighboursType)(_PointerModel)
 register_model(GlobalsType)(_PointerModel)
+register_model(InboxType)(_PointerModel)
 
 
 def _struct(context: Any, entity: EntityType) -> Any:
@@ -169,8 +189,13 @@ class _EntityAttributes(AttributeTemplate):
             return GlobalsType(entity)
         if name == "activo":
             return types.boolean
-        if name in DRAWS_OF or name in ("entity", "die", "spawn"):
+        if name in DRAWS_OF or name in ("entity", "die", "spawn", "send", "move_to_empty"):
             return None
+        if name == "inbox" and (entity.init or not entity.processor.reads_inbox):
+            why = "in init" if entity.init else "in a celu: it is called with what is sent"
+            raise TypingError(f"me.inbox cannot be used {why}")
+        if name == "inbox":
+            return InboxType(entity)
         if name == "neighbours":
             if entity.init:
                 why = "in init: there was no tick before"
@@ -185,7 +210,7 @@ class _EntityAttributes(AttributeTemplate):
 
 @lower_getattr_generic(EntityType)
 def _get(context: Any, builder: Any, entity: EntityType, pointer: Any, name: str) -> Any:
-    if name in entity.rings or name in ("neighbours", "globals"):
+    if name in entity.rings or name in ("neighbours", "globals", "inbox"):
         return pointer
     if name == "activo":
         return context.get_constant(types.boolean, True)  # who is not active does not run
@@ -275,7 +300,8 @@ def hidden_writer(entity: EntityType, name: str) -> Any:
     return write
 
 
-def _ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
+def ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
+    """What reads where a ring lies, reads and writes its count, reads that from before the call."""
     entity, name = history.entity, history.ring
     return (
         hidden_reader(entity, f"{name}__base"),
@@ -287,7 +313,7 @@ def _ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
 
 @overload_method(HistoryType, "push")
 def _push(history: Any, value: Any) -> Callable[..., Any]:
-    read_base, read_n, write_n, read_n0 = _ring_access(history)
+    read_base, read_n, write_n, read_n0 = ring_access(history)
     slots = history.entity.rings[history.ring].slots
     most = L.PUSHES_PER_CALL_MAX
     if history.entity.init:
@@ -308,7 +334,7 @@ def _push(history: Any, value: Any) -> Callable[..., Any]:
 def _len(history: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None
-    _, read_n, _, _ = _ring_access(history)
+    _, read_n, _, _ = ring_access(history)
     length = history.entity.rings[history.ring].length
 
     def count(history: Any) -> Any:
@@ -321,7 +347,7 @@ def _len(history: Any) -> Callable[..., Any] | None:
 def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None
-    read_base, read_n, _, _ = _ring_access(history)
+    read_base, read_n, _, _ = ring_access(history)
     ring = history.entity.rings[history.ring]
     length, slots = ring.length, ring.slots
 
@@ -339,60 +365,3 @@ def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
         return load_f4(read_base(history) + int64(4) * at)
 
     return item
-
-
-def _over_all(step: Any, end: Any) -> Callable[..., Any]:
-    """The method of a history that folds its values, oldest first: ``step(so far, value, first)``,
-    then ``end(so far, how many)``; 0 of none."""
-
-    def method(history: Any) -> Callable[..., Any]:
-        read_base, read_n, _, _ = _ring_access(history)
-        ring = history.entity.rings[history.ring]
-        length, slots = ring.length, ring.slots
-
-        def fold(history: Any) -> Any:
-            n = int64(read_n(history))
-            held = min(n, int64(length))
-            base = read_base(history)
-            total = float32(0.0)
-            at = (n - held) % int64(slots)
-            for k in range(held):
-                total = step(total, load_f4(base + int64(4) * at), k == 0)
-                at = at + 1 if at + 1 < int64(slots) else int64(0)
-            return end(total, held)
-
-        return fold
-
-    return method
-
-
-@numba.njit(forceinline=True)
-def _add(total, value, first):
-    return total + value
-
-
-@numba.njit(forceinline=True)
-def _less(total, value, first):
-    return value if first or value < total else total
-
-
-@numba.njit(forceinline=True)
-def _more(total, value, first):
-    return value if first or value > total else total
-
-
-@numba.njit(forceinline=True)
-def _as_it_is(total, held):
-    return total
-
-
-@numba.njit(forceinline=True)
-def _share(total, held):
-    return total / float32(held) if held > 0 else total
-
-
-for _name, _step, _end in (
-    ("mean", _add, _share), ("sum", _add, _as_it_is), ("min", _less, _as_it_is),
-    ("max", _more, _as_it_is),
-):  # fmt: skip
-    overload_method(HistoryType, _name)(_over_all(_step, _end))

@@ -14,6 +14,7 @@ from corec import layout as L
 from corec.entities.errors import ProcessorError
 from corec.entities.fields import LIVES_STATE, VIVO
 from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
+from corec.post_layout import SENDS_MAX
 
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""
@@ -23,8 +24,8 @@ BETWEEN: Final = frozenset({"weight", "dx", "dy", "dz", "distance2"})
 """What is read of another entity and is between the two: no public field's name."""
 SEE_MAX: Final = 8
 RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
-                             "entity", "globals", "die", "spawn", *DRAWS_OF,
-                             *LIVES_STATE})  # fmt: skip
+                             "entity", "globals", "die", "spawn", "send", "inbox",
+                             "move_to_empty", *DRAWS_OF, *LIVES_STATE})  # fmt: skip
 VALUE_DTYPE: Final = "f4"
 """Of each value of a reading: as a message carries it."""
 _NOT_NAMES: Final = frozenset({"id", "datos", "valor", "activo", "tick"})
@@ -101,6 +102,12 @@ def check_numbers(params: Mapping[str, Any], steps_max: Any, owner: str) -> None
             raise ProcessorError(f"{owner}: params {key!r} is {default!r}, allowed a finite number")
     if type(steps_max) is not int or not 1 <= steps_max <= STEPS_MAX_LIMIT:
         raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
+
+
+def check_sends(sends: Any, owner: str) -> None:
+    """Raise ProcessorError unless ``sends`` is how many values one call may send."""
+    if type(sends) is not int or not 0 <= sends <= SENDS_MAX:
+        raise ProcessorError(f"{owner}: sends={sends!r}, allowed 0 to {SENDS_MAX} a call")
 
 
 def check_public(

@@ -1,13 +1,14 @@
-"""Which of the configuration's ``globals`` a processor's functions read, by their bytecode.
+"""What of ``me`` a processor's functions use, by their bytecode: ``globals``, ``inbox``.
 
-Found are the texts ``me.globals.NAME``, also in the user's own functions that they call. It is
-asked for when a world is planned, not at the declaration: a helper may be written further down.
+Found are the texts ``me.globals.NAME`` and ``….inbox``, also in the user's own functions that they
+call. It is asked for when a world is planned, not at the declaration: a helper may be written
+further down.
 """
 
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
@@ -18,8 +19,20 @@ ATTRIBUTE: Final = "globals"
 
 
 def globals_used(*functions: Any) -> tuple[str, ...]:
-    """The names, in alphabetical order."""
-    found: set[str] = set()
+    """The names of the configuration's ``globals``, in alphabetical order."""
+    return tuple(sorted({name for code in _all_codes(functions) for name in _read_in(code)}))
+
+
+def uses(attribute: str, *functions: Any) -> bool:
+    """Whether ``attribute`` is read of anything."""
+    return any(
+        one.argval == attribute and one.opname in ("LOAD_ATTR", "LOAD_METHOD")
+        for code in _all_codes(functions)
+        for one in dis.get_instructions(code)
+    )
+
+
+def _all_codes(functions: Sequence[Any]) -> Iterator[CodeType]:
     seen: set[int] = set()
     waiting = list(functions)
     while waiting:
@@ -27,10 +40,8 @@ def globals_used(*functions: Any) -> tuple[str, ...]:
         if not isinstance(function, FunctionType) or id(function) in seen:
             continue
         seen.add(id(function))
-        for code in _codes(function.__code__):
-            found.update(_read_in(code))
+        yield from _codes(function.__code__)
         waiting += _helpers(function)
-    return tuple(sorted(found))
 
 
 def _function(value: Any) -> Any:

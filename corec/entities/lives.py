@@ -1,4 +1,5 @@
-"""Births and deaths: what ``mortal=True`` adds to a processor, and ``me.die``, ``me.spawn``.
+"""Births and deaths: what ``mortal=True`` adds to a processor, and ``me.die``, ``me.spawn``,
+``me.move_to_empty``.
 
 ``vivo`` and ``generacion`` are state fields, the last ones: what becomes of them is in the same
 copies as all state, so a redo, an adoption and a checkpoint find them as they find the rest. A
@@ -21,19 +22,22 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import int64, types
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, signature
 from numba.extending import infer_getattr, models, overload_method, register_model
 
-from corec.entities.cursor import EntityType, hidden_writer, member
+from corec.entities.cursor import EntityType, hidden_reader, hidden_writer, member
 from corec.entities.fields import LIVES_STATE, VIVO
 from corec.entities.guard import emit_fits
+from corec.entities.post import record_bytes
 from corec.entities.processor import Processor, unfit_text
 from corec.kernels.address import COLUMN_TYPES
+from corec.kernels.desc import BIRTHS_HEAD as HEAD
+from corec.kernels.desc import M_BIRTHS, M_LEFT, M_MOVES, M_SETTLES
+from corec.kernels.post import ask_to_move
 
-HEAD: Final = 64
 BIRTHS_ROOM: Final = 4
 """The word that says how many births there is room for."""
 _I64 = ir.IntType(64)
@@ -43,11 +47,6 @@ IMPORTS: Final = (
     "from corec.kernels.lives import births_of, clear, lost, no_room, take_back"
 )
 """Of a kernel's text."""
-
-
-def record_bytes(processor: Processor) -> int:
-    """Bytes of what one call of ``spawn`` leaves."""
-    return 8 * (len(processor.state) + 1)
 
 
 def births_bytes(processor: Processor, cap: int) -> int:
@@ -70,6 +69,20 @@ def _die(me: Any) -> Callable[..., Any]:
         write(me, 0)
 
     return die
+
+
+@overload_method(EntityType, "move_to_empty")
+def _move_to_empty(me: Any) -> Callable[..., Any]:
+    cells = me.meeting is not None and (me.meeting.grid or me.meeting.graph) is not None
+    if not me.processor.mortal or me.init or not cells or me.processor.history:
+        why = "without mortal=True and a grid or graph, nor with a history, nor in init"
+        raise TypingError(f"me.move_to_empty cannot be used {why}")
+    own, who = hidden_reader(me, "_own"), hidden_reader(me, "id")
+
+    def move_to_empty(me: Any) -> None:
+        ask_to_move(own(me), int64(who(me)))
+
+    return move_to_empty
 
 
 class SpawnedType(types.Type):
@@ -158,7 +171,25 @@ def _spawn(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 def lines_before(processor: Processor) -> list[str]:
     """Of a kernel's text: before the first entity runs."""
-    return ["    clear(births)"] if processor.mortal else []
+    if not processor.mortal:
+        return []
+    return [f"    births = own_word(own, {M_BIRTHS})", "    clear(births)"]
+
+
+def begun(processor: Processor, indent: str) -> list[str]:
+    """… before the call of one …"""
+    if not processor.mortal:
+        return []
+    asked = f"births_of(births), lost(births), own_word(own, {M_MOVES})"
+    return [f"{indent}asked, homeless, moved = {asked}"]
+
+
+def undone(processor: Processor, indent: str) -> list[str]:
+    """… and after one that failed: it had no children, and stays."""
+    if not processor.mortal:
+        return []
+    taken = f"{indent}take_back(births, asked, homeless)"
+    return [taken, f"{indent}set_own(own, {M_MOVES}, moved)"]
 
 
 def settlement(processor: Processor, put: Callable[[str, str], str], get: Callable[[str], str],
@@ -174,7 +205,10 @@ def settlement(processor: Processor, put: Callable[[str, str], str], get: Callab
         f"        while i < n and {get(VIVO)} != 0:",
         "            i += 1",
         "        if i >= n:",
-        f"            no_room(births, born - j, {mother})",
+        f"            if own_word(own, {M_SETTLES}) != 0:",
+        f"                set_own(own, {M_LEFT}, born - j)",
+        "            else:",
+        f"                no_room(births, born - j, {mother})",
         "            break",
         f"        record = pointer(births + {HEAD} + j * {record_bytes(processor)})",
     ]
@@ -190,7 +224,23 @@ def settlement(processor: Processor, put: Callable[[str, str], str], get: Callab
         "        " + put("generacion", get("generacion") + " + 1"),
         *("        " + put(ring.count_field, "0") for ring in processor.history),
         "        i += 1",
+        *_on_the_plane(processor, held),
         "    if lost(births) > 0:",
         "        tell_no_room(told, tick, births)",
     ]
+    return lines
+
+
+def _on_the_plane(processor: Processor, held: dict[str, str]) -> list[str]:
+    """Of children who go to another block: the positions that they will have."""
+    if not held:
+        return []
+    lines = [
+        f"    for j in range(born - own_word(own, {M_LEFT}), born):",
+        f"        record = pointer(births + {HEAD} + j * {record_bytes(processor)})",
+    ]
+    for k, field in enumerate(processor.state):
+        if field.name in held:
+            value = held[field.name].replace(f"me.{field.name}", f"get_f4(record, {8 * k})")
+            lines.append(f"        put_f4(record, {8 * k}, {value})")
     return lines

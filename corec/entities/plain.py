@@ -106,6 +106,17 @@ class PlainGlobals:
         raise AttributeError(f"me.globals.{name} is not one of the globals, which are: {known}")
 
 
+class PlainInbox(list[np.float32]):
+    """``me.inbox``: what was sent to an entity in the last tick, in order."""
+
+    def sum(self) -> np.float32:
+        """Of the values, added up in float32 from the first on; 0 of none."""
+        total = np.float32(0.0)
+        for value in self:
+            total = total + value
+        return total
+
+
 class PlainEntity:
     """``me`` for a processor called as an ordinary function.
 
@@ -118,6 +129,7 @@ class PlainEntity:
             the id of its first entity. Or ``others`` alone, a ``corec.entities.plain_near.Seen``,
             which has all of that, and on a plane the other swarms.
         globals: the named numbers of the configuration.
+        inbox: what was sent to it, in order; ``ids``: whom it may send to (anybody, if left out).
         fields: state fields, genes (the middle of their range if left out), parameters,
             ``mean_<field>`` and histories (a list, oldest first).
 
@@ -139,6 +151,8 @@ class PlainEntity:
         space: Any = None,
         origin: int = 0,
         globals: Mapping[str, float] | None = None,
+        inbox: Sequence[float] = (),
+        ids: range | None = None,
         **fields: Any,
     ) -> None:
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
@@ -147,7 +161,10 @@ class PlainEntity:
         if others is not None and not isinstance(others, Seen):
             others = Seen(processor, space, others, origin)
         own["_seen"] = others
-        own["born"] = []
+        own["born"], own["sent"], own["moves"] = [], [], False
+        own["_sends"], own["_ids"] = processor.sends, ids
+        if processor.reads_inbox:
+            own["inbox"] = PlainInbox(np.float32(value) for value in inbox)
         own["globals"] = PlainGlobals(globals or {})
         own.update({name: np.float32(default) for name, default in processor.params})
         own.update({f"mean_{name}": np.float32(0.0) for name in processor.means})
@@ -204,6 +221,32 @@ class PlainEntity:
             if name not in dtypes or name in LIVES_STATE:
                 raise TypeError(f"me.spawn takes state fields, found {name!r}")
         self.__dict__["born"].append({n: stored(n, dtypes[n], v) for n, v in fields.items()})
+
+    def move_to_empty(self) -> None:
+        """It wants to be in an empty cell in the next tick, at random, if there is one for it."""
+        if "vivo" not in self._dtypes:
+            raise AttributeError("me.move_to_empty needs @corec.micro(mortal=True)")
+        self.__dict__["moves"] = True
+
+    def send(self, id: int, value: float) -> None:
+        """Give ``value`` to the entity ``id``, which gets it in the next tick.
+
+        Raises:
+            IndexError: there is no such entity, or the call has sent as much as ``sends`` says.
+            ValueError: the value is not finite.
+        """
+        if not self._sends:
+            raise AttributeError("me.send needs @corec.micro(sends=…)")
+        if len(self.sent) >= self._sends:
+            raise IndexError("me.send: more values in one call than sends=… says")
+        who = operator.index(id)
+        if self._ids is not None and who not in self._ids:
+            raise IndexError("me.send(id, value): there is no such entity")
+        with np.errstate(all="ignore"):
+            number = np.float32(value)
+        if not np.isfinite(number):
+            raise ValueError("me.send(id, value): the value is not finite")
+        self.sent.append((who, number))
 
     def _word(self) -> int:
         own = self.__dict__

@@ -18,7 +18,6 @@ import numpy as np
 
 from corec import layout as L
 from corec.entities.declaring import (
-    FLOAT32_MAX,
     check_alerts,
     check_function,
     check_means,
@@ -26,6 +25,7 @@ from corec.entities.declaring import (
     check_names,
     check_numbers,
     check_public,
+    check_sends,
     check_silence,
     check_value,
     reading_class,
@@ -41,7 +41,8 @@ from corec.entities.fields import (
     history_of,
 )
 from corec.entities.genes import Gene, declared_fitness, declared_genes
-from corec.entities.globals_used import globals_used
+from corec.entities.given import given_globals, given_params
+from corec.entities.globals_used import globals_used, uses
 from corec.entities.silence import SILENCE_STATE
 
 STEPS_MAX: Final = 100_000_000
@@ -86,6 +87,8 @@ class Processor:
     """Bloques on the same plane whose entities it sees."""
     mortal: bool = False
     """Whether entities may be born and die."""
+    sends: int = 0
+    """How many values one call may send, at most."""
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
@@ -142,6 +145,21 @@ class Processor:
         """The named numbers of the configuration that its functions read, ``me.globals.NAME``."""
         return globals_used(self.function, self.init, self.on_silence)
 
+    @cached_property
+    def reads_inbox(self) -> bool:
+        """Whether it reads what others sent: a Micro that names ``me.inbox``, also in a helper."""
+        return self.kind == "micro" and uses("inbox", self.function)
+
+    @cached_property
+    def moves(self) -> bool:
+        """Whether its entities may ask to move to an empty cell."""
+        return self.mortal and uses("move_to_empty", self.function)
+
+    @property
+    def takes(self) -> bool:
+        """Whether others may send it something: a Celu whose readings are one number, too."""
+        return self.reads_inbox or (self.kind == "celu" and self.width == 1)
+
     @property
     def columns(self) -> list[tuple[str, str]]:
         """Name and type of each state field: what two worlds must have in common."""
@@ -189,38 +207,13 @@ class Processor:
 
     def param_values(self, given: Mapping[str, Any]) -> list[float]:
         """The parameters in declaration order, ``parametros`` of the config over the defaults.
-
-        Raises:
-            ProcessorError: naming each unknown key or value that is not a finite number.
-        """
-        faults = []
-        for key, value in given.items():
-            if key not in dict(self.params):
-                known = ", ".join(name for name, _ in self.params) or "none"
-                faults.append(f"{key}: not a parameter of {self.name} (it has: {known})")
-            elif (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not abs(value) <= FLOAT32_MAX
-            ):
-                faults.append(f"{key}: found {value!r}, allowed a finite number")
-        if faults:
-            raise ProcessorError("; ".join(faults))
-        return [float(given.get(name, default)) for name, default in self.params]
+        Raises ProcessorError: naming each unknown key or value that is not a finite number."""
+        return given_params(self.name, self.params, given)
 
     def global_values(self, given: Mapping[str, float]) -> list[float]:
-        """Those of the named numbers ``given`` that it reads, in the order of ``globals``.
-
-        Raises:
-            ProcessorError: it reads one that is not given.
-        """
-        for name in self.globals:
-            if name not in given:
-                known = ", ".join(given) or "none"
-                raise ProcessorError(
-                    f"{self.name} reads me.globals.{name}, the globals are: {known}"
-                )
-        return [float(given[name]) for name in self.globals]
+        """Those of the named numbers ``given`` that it reads, in the order of ``globals``. Raises
+        ProcessorError: it reads one that is not given."""
+        return given_globals(self.name, self.globals, given)
 
 
 def _declare(
@@ -242,6 +235,7 @@ def _declare(
     fitness: str | None,
     see: Sequence[str],
     mortal: bool,
+    sends: int,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -279,10 +273,12 @@ def _declare(
         if count > most:
             raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
     check_numbers(params, steps_max, owner)
+    check_sends(sends, owner)
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
         tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
         values, alert_fields, tuple(kept), heritable, selected, tuple(see), mortal,
+        sends,
     )  # fmt: skip
 
 
@@ -305,6 +301,7 @@ def micro(
     fitness: str | None = None,
     see: Sequence[str] = (),
     mortal: bool = False,
+    sends: int = 0,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -329,6 +326,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
         fitness: the state field that evolution selects by; left out: what is returned.
         see: other bloques on the same plane: ``me.neighbours.of("wolf")``.
         mortal: ``me.die()``, ``me.spawn(field=…)``; ``vivo`` and ``generacion`` are state then.
+        sends: how many values one call may send with ``me.send(id, value)``.
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -356,6 +354,7 @@ def celu(
     value: Mapping[str, str] | None = None,
     genes: Mapping[str, tuple[float, float, float]] | None = None,
     fitness: str | None = None,
+    sends: int = 0,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -395,5 +394,5 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
     "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
     "genes": {}, "fitness": None, "see": (),
-    "mortal": False,
+    "mortal": False, "sends": 0,
 }  # fmt: skip

@@ -14,6 +14,7 @@ BUILT_IN: Final = {
     "kuramoto": "corec.processors.kuramoto:kuramoto",
     "sir": "corec.processors.sir:sir",
     "life": "corec.processors.life:life",
+    "schelling": "corec.processors.schelling:schelling",
     "forest_fire": "corec.processors.forest_fire:forest_fire",
     "sir_graph": "corec.processors.sir_graph:sir_graph",
     "boids": "corec.processors.boids:boids",

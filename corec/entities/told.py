@@ -7,7 +7,8 @@ record into words, with the line of the user's file.
     word 0   tick + 1 (0: nothing there)
          1   id of the entity
          2   status code, ``guard.where``; 0: nothing was raised, what it returned is not finite;
-             CAUGHT: it ran out of steps, and went on; NO_ROOM: a child of it found no place
+             CAUGHT: it ran out of steps, and went on; NO_ROOM: a child of it found no place;
+             below that: what it sent, or was sent to it, did not arrive (``kernels.post``)
          3   address of the pickle (exception class, constant arguments), part of the machine code
          4   its size
          5   bits of the number returned, as a float64
@@ -28,11 +29,16 @@ from numpy.typing import NDArray
 
 from corec.entities.guard import where
 from corec.kernels.address import f8_at, i8_at
+from corec.kernels.post import NO_ROOM_TO_SEND, NOT_RUN
 
 WORDS = 8
 CAUGHT = 1
 NO_ROOM = -1
 PICKLE_BYTES_MAX = 1 << 20
+_LOST = {
+    NO_ROOM_TO_SEND: ("SendLost", "its block has sent more in this tick than sends × entities"),
+    NOT_RUN: ("SendLost", "it did not run in the tick in which something arrived for it"),
+}
 
 
 @njit
@@ -117,8 +123,10 @@ def read(record: NDArray[np.int64], sites: tuple[CodeType, ...]) -> Failure | No
         text = "its position is no number" if np.isfinite(number) else f"it returns {number}"
         return Failure(entity, tick, "NonFinite", text, "", 0, "")
     if code == NO_ROOM:
-        text = "me.spawn finds no free place in the block"
+        text = "me.spawn finds no free place"
         return Failure(entity, tick, "NoRoom", text, "", 0, "")
+    if code in _LOST:
+        return Failure(entity, tick, *_LOST[code], "", 0, "")
     if code == CAUGHT:
         text = "it ran out of loop steps, and a `try` of its own went on"
         return Failure(entity, tick, "TooManySteps", text, "", 0, "")

@@ -106,6 +106,20 @@ METRICS: dict[str, Described] = {
     ),
     "corec_swarm_fitness": Described("gauge", ("swarm",), "Mean fitness of a swarm's blocks."),
     "corec_swarm_umbral": Described("gauge", ("swarm",), "Mean umbral of a swarm's blocks."),
+    "corec_births_total": Described(
+        "counter", ("swarm",), "Births since tick 0, of swarms whose entities are mortal."
+    ),
+    "corec_deaths_total": Described("counter", ("swarm",), "Deaths since tick 0."),
+    "corec_births_without_place_total": Described(
+        "counter", ("swarm",), "Children who found no place and were not born."
+    ),
+    "corec_moves_total": Described("counter", ("swarm",), "Moves to an empty cell."),
+    "corec_sends_total": Described(
+        "counter", ("swarm",), "Values that entities of the swarm sent to others."
+    ),
+    "corec_sends_undelivered_total": Described(
+        "counter", ("swarm",), "Values beyond what a block may send, or for one that did not run."
+    ),
     "corec_evolution_generation": Described(
         "gauge", ("swarm",), "Evolutions of a swarm with genes since tick 0."
     ),

@@ -79,6 +79,13 @@ _EVOLUTION: Final = (
 )  # fmt: skip
 
 
+_MET: Final = (
+    ("corec_births_total", "births"), ("corec_deaths_total", "deaths"),
+    ("corec_births_without_place_total", "no_room"), ("corec_moves_total", "moves"),
+    ("corec_sends_total", "sent"), ("corec_sends_undelivered_total", "undelivered"),
+)  # fmt: skip
+
+
 class InstanceCollector(Collector):
     """Reads one instance; ``by_canal`` gives ``{"out"|"in"|"dead": {canal: count}}``."""
 
@@ -151,6 +158,9 @@ class InstanceCollector(Collector):
         for swarm in totals.get("swarms", []):
             found["corec_swarm_fitness"].append(((swarm["id"],), swarm["fitness"]))
             found["corec_swarm_umbral"].append(((swarm["id"],), swarm["umbral"]))
+            for name, key in _MET:
+                if key in swarm:
+                    found[name].append(((swarm["id"],), swarm[key]))
         for one in totals.get("evolution", []):
             found["corec_evolution_generation"].append(((one["id"],), one["generacion"]))
             for name, key in _EVOLUTION:

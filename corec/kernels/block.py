@@ -14,6 +14,8 @@ Order of the stores of one step of one block, and what a SIGKILL leaves after ea
                                  publishes the same frame again, the consumer drops the repeat
     head of rows lane            [K block.after_publish] likewise
     public columns of the tick   [K block.between_public] read by nobody yet (``public``)
+    [K block.before_post]
+    what it leaves to the next   [K block.after_post] likewise (``post``)
     other copy of dynamic words  [K block.before_commit] not named yet
     commit word (release)        [K block.after_commit] the step is done; a redo skips it
 
@@ -39,6 +41,7 @@ from corec.kernels.address import copy_memory, f4_at, f8_at, fetch, i8_at, u1_at
 from corec.kernels.block_words import K_BEFORE_PUBLISH, add, commit, get_f, set_f
 from corec.kernels.failures import repair
 from corec.kernels.frames import LOG_BYTES, append_log, emit, fetch_frame
+from corec.kernels.post import bring_letters, leave_post
 from corec.kernels.public import show
 from corec.kernels.running import input_step, run_celu, run_micro, take_means
 from corec.kernels.stats import deviation, threshold
@@ -168,10 +171,13 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     if int64(dyn[D_IN_TICK]) != tick:
         begin_tick(dyn, tick)
     if row[K.W_KIND] == KIND_MICRO:
-        if hi - lo > int64(dyn[D_IN_DONE]):
-            input_step(block, row, dyn, cold, tick, inputs, lo, hi)
+        first = lo + block[K.B_SENT]
+        if hi - first > int64(dyn[D_IN_DONE]):
+            input_step(block, row, dyn, cold, tick, inputs, first, hi)
             commit(base, parity, step + 1, tick - 1, dyn)
             return 0
+        if row[K.W_INBOX] > 0:
+            bring_letters(block, row, inputs[0], inputs[1], lo)
         good, mean, moment, emitted = run_micro(block, row, dyn, cold, targs, carga, scratch, after)
         more = False
     else:
@@ -207,6 +213,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     if last:
         if row[K.W_PUBLIC_FIELDS] > 0:
             show(block, row, dyn, tick)
+        if row[K.W_POST_BYTES] > 0:
+            leave_post(block, row, dyn, tick)
         commit(base, parity, 0, tick, dyn)
         return 1
     commit(base, parity, step + 1, tick - 1, dyn)

@@ -19,7 +19,8 @@ B_LOG_CAP: Final = 5
 B_HIST: Final = 6  # address of the history area
 B_SWARM: Final = 7
 B_INDEX: Final = 8
-B_COLUMNS: Final = 9
+B_SENT: Final = 9  # how much of what arrives in this tick was sent by entities, ``mail``
+B_COLUMNS: Final = 10
 
 # row of a swarm, int64
 W_KIND: Final = 0
@@ -64,7 +65,35 @@ W_VIVO: Final = W_NEAR + 1  # offset in a copy: u1[n], who lives; −1: nobody i
 W_GENERACION: Final = W_VIVO + 1  # u4[n]
 W_BIRTHS: Final = W_GENERACION + 1  # address of the births of a step, ``entities.lives``
 W_MIN_FITNESS: Final = W_BIRTHS + 1  # float64 bits: below it a block is weak
-W_COLUMNS: Final = W_MIN_FITNESS + 1
+W_OWN: Final = W_MIN_FITNESS + 1  # address of the swarm's own words, M_*; 0: it needs none
+W_SENDS: Final = W_OWN + 1  # values that a call may send
+W_INBOX: Final = W_SENDS + 1  # 1: its entities read me.inbox
+W_POST: Final = W_INBOX + 1  # offset of copy 0 of the post from hot copy 0
+W_POST_BYTES: Final = W_POST + 1  # of one copy; 0: there is none
+W_CHILDREN: Final = W_POST_BYTES + 1  # offset in a copy
+W_RECORD: Final = W_CHILDREN + 1  # bytes of a child
+W_MOVES: Final = W_RECORD + 1  # offset of the moves in a copy
+W_COLUMNS: Final = W_MOVES + 1
+
+# own words of a swarm, int64: memory of one process, for the step of a block that runs
+M_COUNT: Final = 0  # values that the block has sent in this tick
+M_ROOM: Final = 1  # … and may send
+M_TABLE: Final = 2  # address of SEND[room]
+M_START: Final = 3  # how many were sent when the call began
+M_LIMIT: Final = 4  # values that a call may send
+M_LAST: Final = 5  # id of the last one that found no room
+M_BIRTHS: Final = 6  # address of the births of a step
+M_SETTLES: Final = 7  # 1: children may find a place in another block of the bloque
+M_LEFT: Final = 8  # how many of this step's do not find one in their own
+M_STARTS: Final = 9  # address of u4[cap + 1]: where each entity's values begin …
+M_LETTERS: Final = 10  # … in the f4 at this address
+M_FIRST: Final = 11  # id of the block's first entity
+M_MOVES: Final = 12  # how many of this step want to move …
+M_MOVERS: Final = 13  # … and the address of u4[cap] that says which
+M_RANGES: Final = 14  # number of swarms
+M_SWARMS: Final = 15  # of each: first id, end id, whether it takes what is sent
+BIRTHS_HEAD: Final = 64
+"""Bytes before the records of births (``entities.lives``)."""
 
 # int64 arguments of a tick
 T_TICK: Final = 0

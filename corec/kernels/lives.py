@@ -44,9 +44,10 @@ def births_of(births):
 
 
 @njit
-def take_back(births, count):
-    """Only the first ``count`` were asked for."""
+def take_back(births, count, homeless):
+    """Only the first ``count`` were asked for, and only so many found no place."""
     store_u8(births, uint64(count))
+    store_u8(births + 8, uint64(homeless))
 
 
 @njit

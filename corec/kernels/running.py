@@ -36,6 +36,7 @@ from corec.kernels.failures import (
 )
 from corec.kernels.frames import select_over
 from corec.kernels.lives import living_only, settle_lives
+from corec.kernels.post import close_post, count_refused, count_unread, open_post
 from corec.kernels.stats import count_marks, mean_where, moments
 from corec.layout import (
     D_ACC_BUDGET,
@@ -203,6 +204,8 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     held = int64(dyn[D_FALLOS_SEL])
     if row[K.W_VIVO] >= 0:
         ran = living_only(row, block[K.B_HOT] + sel * size, run)
+    if row[K.W_OWN] != 0:
+        open_post(block, row, dyn, targs[K.T_TICK])
     fill_means(row, dyn, s + scratch[K.S_MEANS])
     good = call_kernel(
         row[K.W_UPDATE],
@@ -211,8 +214,12 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
          after[K.B_HOT] + sel * size, told_at(block, s, scratch), shown_before(row, targs),
          row[K.W_FIRST_ID], row[K.W_NEAR], genes_of(block, row, dyn),
-         row[K.W_BIRTHS]),
+         row[K.W_OWN]),
     )  # fmt: skip
+    if row[K.W_OWN] != 0:
+        close_post(row, dyn, targs[K.T_TICK], told_at(block, s, scratch))
+        if row[K.W_INBOX] > 0:
+            count_unread(block, row, dyn, targs[K.T_TICK], run, told_at(block, s, scratch))
     dyn[D_HOT_SEL] = uint64(1 - sel)
     fetch_words(after)
     valor = f4_at(new, n)
@@ -307,6 +314,8 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     own_cold(cold, cap, dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
     activo = cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL]))
     fill_means(row, dyn, s + scratch[K.S_MEANS])
+    if row[K.W_OWN] != 0:
+        open_post(block, row, dyn, tick)
     done = call_kernel(
         row[K.W_ARRIVE] if arrived else row[K.W_SILENT],
         (cur, new, block[K.B_HIST], block[K.B_FIRST], tick, targs[K.T_SEED],
@@ -315,8 +324,13 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
          s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
          row[K.W_FIRST_ID], row[K.W_NEAR], 4 * locals_.shape[0], s + scratch[K.S_SHOWN],
-         genes_of(block, row, dyn)),
+         genes_of(block, row, dyn), row[K.W_OWN]),
     )  # fmt: skip
+    if row[K.W_OWN] != 0:
+        close_post(row, dyn, tick, told_at(block, s, scratch))
+    if arrived and before < block[K.B_SENT]:
+        last = lo + min(before + done, block[K.B_SENT])
+        count_refused(block, dyn, tick, locals_, actives, first, last, told_at(block, s, scratch))
     ended = u1_at(s + scratch[K.S_ENDED], done)
     note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))
     if arrived:

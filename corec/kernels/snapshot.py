@@ -3,63 +3,41 @@
 Two kinds of records, one per block, every part padded to 8 bytes:
 
     state     commit word, dynamic words, valor, the fields, activo, fallos, racha, the genes, the
-              message log:
-              only the copies that count
+              message log: only the copies that count; what the tick left to the next one, if the
+              swarm has a post (``corec.post_layout``): how many values, children
+              and moves, then those
     history   per ring: u64 number of values; if not 0: i8[n] values pushed so far, u4[n] how many
               of the last ones follow, f4[…] these values, oldest first, entity by entity
-
-Theory of the history, which is copied while the world ticks.  Value s of a ring of ``length``
-values (s = 0 for the first ever) lies in slot s mod (length + HISTORY_SPARE), and is part of a
-committed window while length more have not been committed.  A round reads a block's counters c
-(untorn: the commit word is the same before and after), then the values that were pushed since the
-round before and are still in the window.  Workers may push meanwhile, so a slot may be read that
-holds a newer value already, s' >= s + slots.  A push that is committed later ends the window of s
-(c' >= s' + 1 > s + length), and s' itself belongs to a later round; a push that is never committed
-(a processor that failed after it, a kill) lies at most HISTORY_SPARE values ahead of what is
-committed, so s is out of the window then, too.  So the rounds laid over each other in their order,
-the last one made while the world is held, are the windows of the tick of that hold, whatever was
-pushed while they were made.
-
-A repair that resets an entity, or a phase that gives it new state, sets its counter back to 0: the
-block's counts of repairs and of reborn entities tell, and the next round takes its windows whole.
-Whoever else sets counters back must count it in one of them.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from numba import int64, njit, types, uint32, uint64
+from numba import int64, njit, types, uint64
 
 from corec.kernels.address import (
     copy_memory,
-    i8_at,
-    load_f4,
     load_u1,
     load_u8,
-    prefetch,
-    store_f4,
     store_u8,
-    u4_at,
     u8_at,
 )
 from corec.kernels.block_words import COLD_ACTIVO, COLD_FALLOS, COLD_MARKS, COLD_RACHA
 from corec.kernels.block_words import cold_offset as cold_offset
 from corec.kernels.frames import LOG_BYTES
-from corec.kernels.whole import TRIES_MAX
 from corec.layout import (
     D_ACTIVO_SEL,
     D_FALLOS_SEL,
     D_GENES_SEL,
     D_HOT_SEL,
     D_LOG_N,
-    D_REBORN,
-    D_REPAIRS,
     DYN_WORDS,
     FIELDS_MAX,
     OFF_COMMIT,
     OFF_DYN,
 )
+from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
 from shm.atomics import fence_seq_cst, load_acquire, store_release
 
 # row of a block, int64
@@ -86,13 +64,16 @@ Z_RING_SLOTS: Final = Z_RING_LENGTH + FIELDS_MAX
 Z_RING_COUNT: Final = Z_RING_SLOTS + FIELDS_MAX  # offset of its counter column in a hot copy
 Z_GENES: Final = Z_RING_COUNT + FIELDS_MAX
 Z_GENES_BYTES: Final = Z_GENES + 1  # of one copy: a column of float32 for each gene
-Z_COLUMNS: Final = Z_GENES_BYTES + 1
+Z_POST_BYTES: Final = Z_GENES_BYTES + 1  # of one copy; 0: the swarm has no post
+Z_CHILDREN: Final = Z_POST_BYTES + 1  # offset of the children in a copy
+Z_RECORD: Final = Z_CHILDREN + 1  # bytes of a child
+Z_MOVES: Final = Z_RECORD + 1  # offset of the moves in a copy
+Z_COLUMNS: Final = Z_MOVES + 1
 
 NO_ROOM: Final = -1
 MOVED: Final = -2
 MALFORMED: Final = -3
 LOG_TOUCHED_BYTES: Final = 16_384
-PREFETCH: Final = 24  # entities ahead: rings lie a page's fifth apart, so each is a miss of its own
 
 _I64 = types.int64
 _TABLE = types.int64[:, ::1]
@@ -114,20 +95,6 @@ def state_bytes(row, n, log_n):
     return total + row[Z_GENES] * pad8(4 * n)
 
 
-@njit(types.int64(_TABLE, _TABLE, _I64, _I64), cache=True, nogil=True)
-def measure_state(blocks, swarms, lo, hi):
-    """Bytes that the state records of the blocks ``lo … hi−1`` take now."""
-    total = int64(0)
-    for b in range(lo, hi):
-        block = blocks[b]
-        words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
-        parity = int64(load_acquire(words, OFF_COMMIT // 8) & uint64(1))
-        dyn = u8_at(block[S_BASE] + OFF_DYN[0] + parity * _DYN_STRIDE, DYN_WORDS)
-        log_n = min(int64(dyn[D_LOG_N]), block[S_LOG_CAP])
-        total += state_bytes(swarms[block[S_SWARM]], block[S_N], log_n)
-    return total
-
-
 @njit
 def cold_address(block, row, column, sel):
     """Where a copy of a cold column of a block begins."""
@@ -140,6 +107,82 @@ def genes_address(block, row, sel):
     return cold_address(block, row, COLD_MARKS, 2) + sel * row[Z_GENES_BYTES]
 
 
+@njit
+def post_address(block, row, tick):
+    """Where a block has what ``tick`` left: behind the genes."""
+    return genes_address(block, row, 2) + (tick & 1) * row[Z_POST_BYTES]
+
+
+@njit
+def post_record(row, post):
+    """Bytes that what is at ``post`` takes in a record."""
+    sent, born = int64(load_u8(post + POST_SENT)), int64(load_u8(post + POST_BORN))
+    moves = int64(load_u8(post + POST_MOVES))
+    return 24 + SEND_BYTES * sent + row[Z_RECORD] * born + pad8(4 * moves)
+
+
+@njit
+def save_post(row, post, at):
+    """Copy what is at ``post`` to ``at``; where that ends."""
+    sent, born = int64(load_u8(post + POST_SENT)), int64(load_u8(post + POST_BORN))
+    store_u8(at, uint64(sent))
+    store_u8(at + 8, uint64(born))
+    moves = int64(load_u8(post + POST_MOVES))
+    store_u8(at + 16, uint64(moves))
+    at += 24
+    copy_memory(at, post + POST_HEAD_BYTES, SEND_BYTES * sent)
+    at += SEND_BYTES * sent
+    copy_memory(at, post + row[Z_CHILDREN], row[Z_RECORD] * born)
+    at += row[Z_RECORD] * born
+    copy_memory(at, post + row[Z_MOVES], 4 * moves)
+    return at + pad8(4 * moves)
+
+
+@njit
+def load_post(row, post, at, end):
+    """Put what is at ``at`` to ``post``; where it ends, or MALFORMED."""
+    if at + 24 > end:
+        return MALFORMED
+    sent, born, moves = int64(load_u8(at)), int64(load_u8(at + 8)), int64(load_u8(at + 16))
+    sent_bytes, born_bytes, moves_bytes = SEND_BYTES * sent, row[Z_RECORD] * born, 4 * moves
+    children, movers = row[Z_CHILDREN], row[Z_MOVES]
+    if sent < 0 or sent_bytes > children - POST_HEAD_BYTES:
+        return MALFORMED
+    if born < 0 or born_bytes > movers - children:
+        return MALFORMED
+    if moves < 0 or moves_bytes > row[Z_POST_BYTES] - movers:
+        return MALFORMED
+    at += 24
+    if at + sent_bytes + born_bytes + pad8(moves_bytes) > end:
+        return MALFORMED
+    store_u8(post + POST_SENT, uint64(sent))
+    store_u8(post + POST_BORN, uint64(born))
+    store_u8(post + POST_MOVES, uint64(moves))
+    copy_memory(post + POST_HEAD_BYTES, at, sent_bytes)
+    copy_memory(post + children, at + sent_bytes, born_bytes)
+    at += sent_bytes + born_bytes
+    copy_memory(post + movers, at, moves_bytes)
+    return at + pad8(moves_bytes)
+
+
+@njit(types.int64(_TABLE, _TABLE, _I64, _I64), cache=True, nogil=True)
+def measure_state(blocks, swarms, lo, hi):
+    """Bytes that the state records of the blocks ``lo … hi−1`` take now."""
+    total = int64(0)
+    for b in range(lo, hi):
+        block = blocks[b]
+        words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
+        parity = int64(load_acquire(words, OFF_COMMIT // 8) & uint64(1))
+        dyn = u8_at(block[S_BASE] + OFF_DYN[0] + parity * _DYN_STRIDE, DYN_WORDS)
+        log_n = min(int64(dyn[D_LOG_N]), block[S_LOG_CAP])
+        row = swarms[block[S_SWARM]]
+        total += state_bytes(row, block[S_N], log_n)
+        if row[Z_POST_BYTES] > 0:
+            tick = int64(load_acquire(words, OFF_COMMIT // 8) >> uint64(16))
+            total += post_record(row, post_address(block, row, tick))
+    return total
+
+
 @njit(types.int64(_TABLE, _TABLE, _I64, _I64), cache=True, nogil=True)
 def touch_state(blocks, swarms, lo, hi):
     """Read a byte of every page ``save_state`` may read: a first touch costs a page fault."""
@@ -147,7 +190,7 @@ def touch_state(blocks, swarms, lo, hi):
     for b in range(lo, hi):
         block = blocks[b]
         row = swarms[block[S_SWARM]]
-        end = genes_address(block, row, 2)
+        end = genes_address(block, row, 2) + 2 * row[Z_POST_BYTES]
         for at in range(block[S_HOT], end, 4096):
             total += int64(load_u1(at))
         end = block[S_LOG] + 8 * block[S_LOG_CAP]
@@ -177,7 +220,9 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
         log_n = int64(dyn[D_LOG_N])
         if log_n > block[S_LOG_CAP]:
             return MALFORMED
-        if at + state_bytes(row, n, log_n) > out + room:
+        post = post_address(block, row, tick)
+        more = post_record(row, post) if row[Z_POST_BYTES] > 0 else 0
+        if at + state_bytes(row, n, log_n) + more > out + room:
             return NO_ROOM
         store_u8(at, word)
         copy_memory(at + 8, copy, DYN_WORDS * 8)
@@ -200,6 +245,8 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
             at += pad8(4 * n)
         copy_memory(at, block[S_LOG], LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
+        if row[Z_POST_BYTES] > 0:
+            at = save_post(row, post, at)
         fence_seq_cst()
         if load_acquire(words, OFF_COMMIT // 8) != word:
             return MOVED
@@ -246,154 +293,9 @@ def load_state(blocks, swarms, lo, hi, source, size):
             at += pad8(4 * n)
         copy_memory(block[S_LOG], at, LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
+        if row[Z_POST_BYTES] > 0:
+            at = load_post(row, post_address(block, row, int64(word >> uint64(16))), at, end)
+            if at == MALFORMED:
+                return MALFORMED
         store_release(u8_at(block[S_BASE], OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
-    return 0 if at == end else MALFORMED
-
-
-@njit
-def read_counters(block, row, fresh):
-    """The counters of all rings at one commit into ``fresh``; the block's repairs, or −1."""
-    n = block[S_N]
-    words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
-    for _ in range(TRIES_MAX):
-        word = load_acquire(words, OFF_COMMIT // 8)
-        dyn = u8_at(block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE, DYN_WORDS)
-        hot = block[S_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
-        repairs = int64(dyn[D_REPAIRS]) + int64(dyn[D_REBORN])
-        for r in range(row[Z_RINGS]):
-            copy_memory(fresh + 8 * n * r, hot + row[Z_RING_COUNT + r], 8 * n)
-        fence_seq_cst()
-        if load_acquire(words, OFF_COMMIT // 8) == word:
-            return repairs
-    return int64(-1)
-
-
-@njit(inline="always")
-def pushed(count, seen, whole, length):
-    """How many values of a ring are to be written, its counter having been ``seen`` before."""
-    return min(count if whole or count < seen else count - seen, length)
-
-
-@njit(
-    types.int64(
-        _TABLE, _TABLE, _I64, _I64, types.int64[::1], types.int64[::1], types.int64[::1],
-        types.int64[::1], _I64, _I64, types.int64[::1],
-    ),
-    cache=True, nogil=True,
-)  # fmt: skip
-def save_history(
-    blocks, swarms, lo, hi, seen, seen_repairs, fresh, fresh_repairs, out, room, result
-):
-    """Write the history records of the blocks ``lo … hi−1``: what was pushed since ``seen``.
-
-    ``seen`` (int64, one counter per entity and ring) and ``seen_repairs`` (int64[blocks]) move on
-    when all went well; ``fresh``, ``fresh_repairs`` are scratch of the same shapes. ``result``
-    becomes (bytes, values). Returns 0, NO_ROOM, or MOVED for a block that never held still.
-    """
-    at = out
-    total = int64(0)
-    end = out + room
-    for b in range(lo, hi):
-        block = blocks[b]
-        row = swarms[block[S_SWARM]]
-        n = block[S_N]
-        if row[Z_RINGS] == 0:
-            continue
-        repairs = read_counters(block, row, int64(fresh[block[S_SEEN] :].ctypes.data))
-        if repairs < 0:
-            return MOVED
-        fresh_repairs[b] = repairs
-        whole = repairs != seen_repairs[b]
-        for r in range(row[Z_RINGS]):
-            start = block[S_SEEN] + r * n
-            length = row[Z_RING_LENGTH + r]
-            slots = row[Z_RING_SLOTS + r]
-            values = int64(0)
-            for i in range(n):
-                values += pushed(fresh[start + i], seen[start + i], whole, length)
-            head = 8 if values == 0 else 8 + 8 * n + pad8(4 * n)
-            if at + head + pad8(4 * values) > end:
-                return NO_ROOM
-            store_u8(at, uint64(values))
-            at += 8
-            if values == 0:
-                continue
-            total += values
-            counts = i8_at(at, n)
-            taken = u4_at(at + 8 * n, n)
-            at += 8 * n + pad8(4 * n)
-            table = block[S_HIST] + row[Z_RING_HIST + r]
-            for i in range(n):
-                ahead = i + PREFETCH
-                if ahead < n and (whole or fresh[start + ahead] != seen[start + ahead]):
-                    next_place = (fresh[start + ahead] - 1) % slots
-                    prefetch(table + 4 * (ahead * slots + next_place))
-                count = fresh[start + i]
-                new = pushed(count, seen[start + i], whole, length)
-                counts[i] = count
-                taken[i] = uint32(new)
-                if new == 0:  # the divisions would cost more than all the rest
-                    continue
-                ring = table + 4 * i * slots
-                place = (count - new) % slots
-                for _ in range(new):
-                    store_f4(at, load_f4(ring + 4 * place))
-                    at += 4
-                    place += 1
-                    if place == slots:
-                        place = 0
-            at = pad8(at - out) + out
-    for b in range(lo, hi):
-        block = blocks[b]
-        count = swarms[block[S_SWARM], Z_RINGS] * block[S_N]
-        for k in range(block[S_SEEN], block[S_SEEN] + count):
-            seen[k] = fresh[k]
-        if count > 0:
-            seen_repairs[b] = fresh_repairs[b]
-    result[0] = at - out
-    result[1] = total
-    return 0
-
-
-@njit(types.int64(_TABLE, _TABLE, _I64, _I64, _I64, _I64), cache=True, nogil=True)
-def load_history(blocks, swarms, lo, hi, source, size):
-    """Lay history records at ``source`` (``size`` bytes) over the rings; 0 or MALFORMED."""
-    at = source
-    end = source + size
-    for b in range(lo, hi):
-        block = blocks[b]
-        row = swarms[block[S_SWARM]]
-        n = block[S_N]
-        for r in range(row[Z_RINGS]):
-            if at + 8 > end:
-                return MALFORMED
-            values = int64(load_u8(at))
-            at += 8
-            if values == 0:
-                continue
-            if values < 0 or values > size or at + 8 * n + pad8(4 * n) + pad8(4 * values) > end:
-                return MALFORMED
-            counts = i8_at(at, n)
-            taken = u4_at(at + 8 * n, n)
-            at += 8 * n + pad8(4 * n)
-            slots = row[Z_RING_SLOTS + r]
-            length = row[Z_RING_LENGTH + r]
-            table = block[S_HIST] + row[Z_RING_HIST + r]
-            left = values
-            for i in range(n):
-                new = int64(taken[i])
-                left -= new
-                if new > length or new > counts[i] or left < 0:
-                    return MALFORMED
-                ring = table + i * slots * 4
-                place = (counts[i] - new) % slots
-                for _ in range(new):
-                    store_f4(ring + 4 * place, load_f4(at))
-                    at += 4
-                    place += 1
-                    if place == slots:
-                        place = 0
-            if left != 0:
-                return MALFORMED
-            at = pad8(at - source) + source
     return 0 if at == end else MALFORMED

@@ -35,6 +35,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from corec.kernels import snapshot as K
+from corec.kernels.histories import load_history
 from corec.world.packing import Packing
 
 MAGIC: Final = b"CORECHK3"
@@ -226,7 +227,7 @@ class Contents:
 
     def load_into(self, packing: Packing, first: int, part: Part) -> None:
         """Put a part's records into a world whose block 0 is block ``first`` of the file."""
-        kernels = {HISTORY: K.load_history, STATE: K.load_state}
+        kernels = {HISTORY: load_history, STATE: K.load_state}
         kernel = kernels.get(part.kind & ~PLAIN)
         lo, hi = part.lo - first, part.hi - first
         if kernel is None or not 0 <= lo < hi <= packing.plan.n_blocks:

@@ -1,9 +1,10 @@
 """The digest: BLAKE2b-128 over the committed state of all entities at one tick, in id order.
 
 Per block, in order of ids: valor, the state fields, the genes, activo, fallos, racha, and of each
-history how many values are held and the values, oldest first. Ids, canal and counts enter as the
-block's header. Equal digests mean bit-identical entities; which worker ticked a block does not
-enter.
+history how many values are held and the values, oldest first; where entities send or are mortal,
+what was sent in that tick, the children that have no place yet, who wants to move. Ids, canal and
+counts enter as the block's header. Equal digests mean bit-identical entities; which worker ticked a
+block does not enter.
 
 It is one hash over all of it in one order, a second for each gigabyte, so it is never taken of a
 world that is held: a running world's is that of a snapshot (``corec.world.snapshot``).
@@ -17,6 +18,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.entities.post import has_post
 from corec.plan import Plan
 from corec.world.read import BlockView
 
@@ -66,6 +68,10 @@ class Digest:
             update(held.data)
             if held.any():
                 update(values.data)
+        if has_post(view.swarm.processor):
+            for left in (view.sent, view.children, view.moves):
+                update(struct.pack("<I", len(left)))
+                update(left.tobytes())
 
     def hexdigest(self) -> str:
         """What was taken in so far, as 32 hex digits."""

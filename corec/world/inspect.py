@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.kernels.whole import TRIES_MAX
-from corec.plan import Plan, split_blocks
+from corec.plan import Plan, Swarm, split_blocks
 from corec.runtime import Runtime
 from corec.world.counts import BY_WORKER
 from corec.world.evolved import evolution
@@ -98,7 +98,24 @@ def block_row(plan: Plan, index: int, dyn: NDArray[np.uint64]) -> dict[str, Any]
         "repairs": int(dyn[L.D_REPAIRS]),
         "mensajes": int(dyn[L.D_MESSAGES]),
         "readings": int(dyn[L.D_INPUTS]),
+        **met(plan.swarms[int(place["swarm"])], dyn),
     }
+
+
+_LIVES: Final = {
+    "births": L.D_BIRTHS, "deaths": L.D_DEATHS, "no_room": L.D_NO_ROOM, "moves": L.D_MOVES,
+}  # fmt: skip
+_POST: Final = {"sent": L.D_SENDS, "undelivered": L.D_UNDELIVERED}
+
+
+def met(swarm: Swarm, dyn: NDArray[np.uint64]) -> dict[str, int]:
+    """Counts since tick 0 of ``dyn`` (u8[…, DYN_WORDS]), added up: births, deaths and moves of
+    mortals; of those who send or take what is sent, how much they sent and how much of what was
+    for them, or beyond what they may send, did not arrive."""
+    processor = swarm.processor
+    mails = processor.sends > 0 or processor.reads_inbox or dyn[..., L.D_UNDELIVERED].any()
+    words = (_LIVES if processor.mortal else {}) | (_POST if mails else {})
+    return {name: int(dyn[..., word].sum()) for name, word in words.items()}
 
 
 def worker_of(plan: Plan, workers: int, index: int) -> int:
@@ -139,6 +156,7 @@ def totals(rt: Runtime) -> dict[str, Any]:
                 "fitness": float(numbers[mine, L.D_FITNESS].mean()),
                 "umbral": float(numbers[mine, L.D_UMBRAL].mean()),
                 "failures": int(dyn[mine, L.D_FAILURES].sum()),
+                **met(s, dyn[mine]),
             }
         )
     evolved = evolution(rt.plan, rt.world.words, dyn)

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.entities.post import children_at, has_post, moves_at, sends_room
 from corec.kernels.whole import settle_edited
 from corec.plan import Plan, Swarm
+from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.world.checkpoint import Checkpoint
 from corec.world.read import BlockView
 from corec.world.restore import load_to_read
@@ -96,10 +98,44 @@ def _write(plan: Plan, words: NDArray[np.uint64], old: BlockView, new: BlockView
     new.log[:kept] = old.log[:kept]
     dyn[L.D_LOG_OMITTED] += dyn[L.D_LOG_N] - np.uint64(kept)
     dyn[L.D_LOG_N] = kept
+    _carry_post(old, new, dyn)
     start = int(plan.blocks["offset"][new.index])
     place = (start + L.OFF_DYN[0]) // 8
     words[place : place + L.DYN_WORDS] = dyn
     words[(start + L.OFF_COMMIT) // 8] = old.tick << 16
+
+
+def _carry_post(old: BlockView, new: BlockView, dyn: NDArray[np.uint64]) -> None:
+    """What was sent goes on its way, and children without a place wait on, with the fields that
+    both have. What there is no room for, since the processor sends less, is counted."""
+    if not has_post(old.swarm.processor):
+        return
+    into, processor = new.post_of(old.tick), new.swarm.processor
+    sent = old.sent[: sends_room(processor, new.swarm.cap)]
+    dyn[L.D_UNDELIVERED] += np.uint64(len(old.sent) - len(sent))
+    if len(sent):
+        into[POST_SENT : POST_SENT + 8].view("<u8")[0] = len(sent)
+        into[POST_HEAD_BYTES : POST_HEAD_BYTES + sent.nbytes].view(SEND)[:] = sent
+    moves = old.moves
+    if processor.mortal and len(moves):
+        into[POST_MOVES : POST_MOVES + 8].view("<u8")[0] = len(moves)
+        at = moves_at(processor, new.swarm.cap)
+        into[at : at + moves.nbytes].view(np.uint32)[:] = moves
+    born = old.children
+    if not processor.mortal or not len(born):
+        return
+    rows: NDArray[np.uint64] = np.zeros((len(born), len(processor.state) + 1), np.uint64)
+    places = {field.name: k for k, field in enumerate(old.swarm.processor.state)}
+    for k, field in enumerate(processor.state):
+        if dict(old.swarm.processor.columns).get(field.name) == field.dtype:
+            rows[:, k] = born[:, places[field.name]]
+        else:
+            slots = rows.view(np.uint8).reshape(len(born), -1, 8)[:, k, : field.itemsize]
+            slots[:] = np.array([field.default], field.dtype).view(np.uint8)
+    rows[:, -1] = born[:, -1]
+    at = children_at(processor, new.swarm.cap)
+    into[at : at + rows.nbytes] = rows.view(np.uint8).ravel()
+    into[POST_BORN : POST_BORN + 8].view("<u8")[0] = len(born)
 
 
 def _same_rings(old: Swarm, new: Swarm) -> list[str]:

@@ -30,8 +30,9 @@ class Planes:
         self.keep: list[NDArray[Any]] = []
         self.tick = -1
 
-    def ready(self, tick: int) -> None:
-        """Sort what the tick before ``tick`` left, once."""
+    def ready(self, targs: NDArray[np.int64]) -> None:
+        """Sort what the tick before that of ``targs`` left, once."""
+        tick = int(targs[K.T_TICK])
         if self.tick != tick:
             for row in self.rows.values():
                 self._index_swarm(row.ctypes.data, tick)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.fields import HistoryField, StateField
 from corec.entities.genes import Gene
+from corec.entities.post import children_at, moves_at, post_bytes, record_bytes
 from corec.entities.processor import Processor
 from corec.kernels import snapshot as K
 from corec.placing import place_block
@@ -60,6 +61,8 @@ def _swarm_row(row: NDArray[np.int64], swarm: Swarm) -> None:
     row[K.Z_SIZE : K.Z_SIZE + len(sizes)] = sizes
     row[K.Z_GENES] = len(processor.genes)
     row[K.Z_GENES_BYTES] = processor.gene_bytes(cap)
+    row[K.Z_POST_BYTES], row[K.Z_RECORD] = post_bytes(processor, cap), record_bytes(processor)
+    row[K.Z_CHILDREN], row[K.Z_MOVES] = children_at(processor, cap), moves_at(processor, cap)
     row[K.Z_RINGS] = len(processor.history)
     places = processor.history_offsets(cap)
     for k, ring in enumerate(processor.history):
@@ -109,6 +112,7 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
         | ({"genes": _genes(s), "fitness": s.processor.fitness} if s.processor.genes else {})
         | ({"public": list(s.processor.public), "space": _space(s)} if s.meeting else {})
         | ({"mortal": True} if s.processor.mortal else {})
+        | ({"sends": s.processor.sends} if s.processor.sends else {})
         for s in plan.swarms
     ]
 
@@ -154,7 +158,8 @@ def plan_of(shape: list[dict[str, Any]]) -> Plan:
         processor = Processor(
             str(s["procesador"]), s["kind"], _no_function, None, state, rings, (), (), False, "",
             genes=tuple(Gene(str(name), *map(float, of)) for name, *of in s.get("genes", [])),
-            fitness=str(s.get("fitness", "valor")),
+            fitness=str(s.get("fitness", "valor")), mortal=bool(s.get("mortal", False)),
+            sends=int(s.get("sends", 0)),
         )  # fmt: skip
         cap, size, n = int(s["cap"]), int(s["block_bytes"]), int(s["entidades"])
         count = -(-n // cap)

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.kernels import desc as K
 from corec.plan import Plan, Swarm
 from corec.world.fusion import FUSION_EVERY, Fusion
 from corec.world.read import place_of
@@ -41,7 +42,10 @@ from shm.lane import Lane
 
 EVOLUTION: Final = 1
 FUSION: Final = 2
-NUMBERS: Final = {L.PHASE_EVOLUTION: EVOLUTION, L.PHASE_FUSION: FUSION}
+SETTLEMENT: Final = 3
+NUMBERS: Final = {
+    L.PHASE_EVOLUTION: EVOLUTION, L.PHASE_FUSION: FUSION, L.PHASE_SETTLEMENT: SETTLEMENT,
+}  # fmt: skip
 """Phase → its number in D_PHASE and S_PHASE: the order in which they are done."""
 
 
@@ -49,7 +53,9 @@ def phases_before(plan: Plan, tick: int) -> int:
     """The phases before ``tick``, added."""
     due = any(s.evolucion is not None and _evolves(s, tick) for s in plan.swarms)
     fuses = tick > 1 and (tick - 1) % FUSION_EVERY == 0 and _may_fuse(plan)
-    return (L.PHASE_EVOLUTION if due else 0) + (L.PHASE_FUSION if fuses else 0)
+    settles = tick > 1 and any(s.settles for s in plan.swarms)
+    found = (L.PHASE_EVOLUTION if due else 0) + (L.PHASE_FUSION if fuses else 0)
+    return found + (L.PHASE_SETTLEMENT if settles else 0)
 
 
 def _may_fuse(plan: Plan) -> bool:
@@ -68,6 +74,7 @@ def next_with_phases(plan: Plan, tick: int) -> int:
     """The first tick from ``tick`` on that has a phase before it; 0: none ever has."""
     every = [s.evolucion.cada for s in plan.swarms if s.evolucion is not None]
     every += [FUSION_EVERY] if _may_fuse(plan) else []
+    every += [1] if any(s.settles for s in plan.swarms) else []
     before = max(tick - 1, 1)
     return min((-(-before // cada) * cada + 1 for cada in every), default=0)
 
@@ -87,6 +94,8 @@ class Phases:
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
         self._fusion: Fusion | None = None
+        settling = [(s.first_block, s.blocks) for s in plan.swarms if s.settles]
+        self._settling = np.array(settling, np.int64).reshape(-1, 2)
 
     def run(self, number: int, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
         """The phase ``number`` before the tick of ``targs``, of the blocks ``at … hi−1``; the block
@@ -94,6 +103,8 @@ class Phases:
         if number == FUSION:
             self._fusion = self._fusion or Fusion(self._plan, self._tables, self._hi)
             return self._fusion.run(number, at, targs, rows)
+        if number == SETTLEMENT:
+            return self._settle(at, targs)
         from corec.kernels.evolution import evolve_range  # for worlds with genes alone
 
         if self._work is None:
@@ -103,6 +114,17 @@ class Phases:
             evolve_range(
                 tables.blocks, tables.swarms, self._rules, at, self._hi, targs, self._work, number,
                 rows.ctl, rows.data,
+            )
+        )  # fmt: skip
+
+    def _settle(self, at: int, targs: NDArray[np.int64]) -> int:
+        from corec.kernels.settlement import settle_range  # for worlds with births alone
+
+        tables = self._tables
+        told = tables.scratch_address + int(tables.scratch_offsets[K.S_TOLD])
+        return int(
+            settle_range(
+                tables.blocks, tables.swarms, self._settling, at, self._hi, targs, told, SETTLEMENT
             )
         )  # fmt: skip
 

@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.entities.post import children_at, moves_at, post_bytes, post_offset, record_bytes
 from corec.kernels.whole import gather_dynamic
 from corec.kernels.windows import gather_windows
+from corec.placing import cold_bytes
 from corec.plan import Plan, Swarm
+from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from shm.atomics import read_again
 
 
@@ -122,6 +125,47 @@ class BlockView:
         start = self._start + int(self._place["log"])
         size = int(self._place["log_cap"]) * L.LOG_DTYPE.itemsize
         return self._bytes[start : start + size].view(L.LOG_DTYPE)
+
+    @property
+    def post(self) -> NDArray[np.uint8]:
+        """What the committed tick left to the next."""
+        return self.post_of(self.tick)
+
+    def post_of(self, tick: int) -> NDArray[np.uint8]:
+        """The copy, ``corec.post_layout``, that ``tick`` writes; empty, if the swarm has none."""
+        processor, cap = self.swarm.processor, self.swarm.cap
+        size = post_bytes(processor, cap)
+        start = self._start + int(self._place["hot"]) + (tick & 1) * size
+        start += post_offset(processor, cap, cold_bytes(cap))
+        return self._bytes[start : start + size]
+
+    @property
+    def sent(self) -> NDArray[Any]:
+        """SEND[…]: what was sent in the committed tick."""
+        if not self.post.size:
+            return np.zeros(0, SEND)
+        count = int(self.post[POST_SENT : POST_SENT + 8].view("<u8")[0])
+        return self.post[POST_HEAD_BYTES : POST_HEAD_BYTES + SEND.itemsize * count].view(SEND)
+
+    @property
+    def children(self) -> NDArray[np.uint64]:
+        """u8[…, state fields + 1]: children of the committed tick without a place, as
+        ``corec.post_layout`` says."""
+        processor = self.swarm.processor
+        if not self.post.size:
+            return np.zeros((0, len(processor.state) + 1), np.uint64)
+        count = int(self.post[POST_BORN : POST_BORN + 8].view("<u8")[0])
+        at, record = children_at(processor, self.swarm.cap), record_bytes(processor)
+        return self.post[at : at + record * count].view(np.uint64).reshape(count, record // 8)
+
+    @property
+    def moves(self) -> NDArray[np.uint32]:
+        """u4[…]: places in the block of who wanted to move in the committed tick."""
+        if not self.post.size:
+            return np.zeros(0, np.uint32)
+        count = int(self.post[POST_MOVES : POST_MOVES + 8].view("<u8")[0])
+        at = moves_at(self.swarm.processor, self.swarm.cap)
+        return self.post[at : at + 4 * count].view(np.uint32)
 
     def ring(self, name: str) -> NDArray[np.float32]:
         """f32[n, slots]: a history as it lies there."""

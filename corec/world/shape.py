@@ -83,9 +83,9 @@ def differences(
         for kind, word in (("state", "state field"), ("history", "history")):
             was, now = dict(old.get(kind, [])), dict(new[kind])
             told += _unequal(f"{path}: {word} of {name}: ", was, now)
-        rest = ("kind", "means")
+        rest = ("kind", "means", "sends")
         told += _unequal(
-            f"{path}: {name}: ", {k: old.get(k) for k in rest}, {k: new[k] for k in rest}
+            f"{path}: {name}: ", {k: old.get(k) for k in rest}, {k: new.get(k) for k in rest}
         )
     more = len(told) - DIFFERENCES_MAX
     return told[:DIFFERENCES_MAX] + ([f"and {more} more"] if more > 0 else [])

@@ -10,7 +10,7 @@
     publish   what has its name and is another's moved aside, renamed into place, the oldest removed
               that are too many (``corec.world.kept``)
 
-Why the histories come out right is the theory of ``corec.kernels.snapshot``. Memory: the state
+Why the histories come out right is the theory of ``corec.kernels.histories``. Memory: the state
 records of the world, and at most STAGING_BYTES_MAX of history; a world that pushes more than that
 between the last round and the hold has the rest written to the file while it is held. One that
 pushes faster than rounds can follow gets no rounds: all its histories are written in the hold.
@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.kernels import snapshot as K
+from corec.kernels.histories import save_history
 from corec.log import get_logger
 from corec.runtime import Runtime
 from corec.world.checkpoint import (
@@ -191,7 +192,7 @@ class Snapshot:
 
     def _copy_history(self, staging: Staging, lo: int, hi: int) -> bool:
         """One chunk's history since the last round; false when there is no room for it."""
-        code = K.save_history(
+        code = save_history(
             self._packing.blocks, self._packing.swarms, lo, hi, self._seen, self._repairs,
             self._fresh, self._fresh_repairs, staging.address, staging.room, self._result,
         )  # fmt: skip

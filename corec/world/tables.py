@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.compile import Kernels, compile_processor
 from corec.entities.fields import VIVO
-from corec.entities.lives import BIRTHS_ROOM, births_bytes
 from corec.entities.meeting import Meeting
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
 from corec.placing import cold_bytes
 from corec.plan import Plan, Swarm
 from corec.world.near import Planes, fill_near
+from corec.world.own import fill_own
 
 
 @dataclass
@@ -122,6 +122,8 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
             built_genes.append(_fill_genes(row, s))
         if s.meeting is not None:
             _fill_public(row, s, s.meeting, base, offsets)
+    if any(s.settles for s in plan.swarms):
+        import corec.kernels.settlement
     if built_genes:
         import corec.kernels.evolution  # noqa: F401 - compiled before anybody forks
     settle(swarms, params, plan)
@@ -144,12 +146,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     tables = Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),
                     (world, *built_genes))  # fmt: skip
     for s in plan.swarms:
-        if s.processor.mortal:
-            size = births_bytes(s.processor, s.cap)
-            births = np.zeros(size // 8, np.int64)
-            births[BIRTHS_ROOM] = s.cap
-            swarms[s.index, K.W_BIRTHS] = births.ctypes.data
-            tables.keep = (*tables.keep, births)
+        tables.keep += fill_own(plan, s, swarms[s.index])
     swarms[:, K.W_NEAR] = tables.scratch_address + layout["near"]
     tables.planes = fill_near(plan, swarms)
     return tables

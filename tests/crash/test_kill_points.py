@@ -32,7 +32,7 @@ PACED = ("--ticks", str(TICKS), "--tick-hz", "40", "--workers", "2")
 RUNS = {
     "publishing": (
         "worker@lane.header.0:5", "worker@lane.header.3:14", "worker@lane.publish.before:6",
-        "worker@block.before_publish:7",
+        "worker@block.before_publish:7", "worker@block.before_post:5",
         "broker@broker.before_multi:2", "broker@broker.multi_sent:3", "broker@broker.after_multi:2",
         "persister@persist.before_copy:1", "persister@persist.after_copy:2",
         "persister@persist.before_commit:1", "persister@persist.after_commit:1",
@@ -41,6 +41,7 @@ RUNS = {
     "committing": (
         "worker@lane.header.1:3", "worker@lane.publish.after:8", "worker@block.between_publish:11",
         "worker@block.before_commit:9", "worker@block.between_public:13",
+        "worker@block.after_post:9", "worker 1@settlement.written:3",
         "broker@broker.before_release:3", "broker@broker.after_release:2",
         "broker@lane.release.before:2", "broker@lane.release.after:1",
         "persister@persist.before_release:1", "persister@persist.after_release:1",
@@ -50,14 +51,15 @@ RUNS = {
     "done": (
         "worker@lane.header.2:7", "worker@block.after_publish:6", "worker@block.after_commit:10",
         "worker@block.between_public:4",
-        "worker@worker.before_done:2",
+        "worker@worker.before_done:2", "worker@phase.before_done:3",
         "broker@lane.next.head_seen:9", "broker@broker.multi_sent:1",
         "persister@persist.before_copy:2", "persister@lane.release.after:1",
         "nucleus@checkpoint.before_rename", "nucleus@checkpoint.after_rename",
     ),
     "leading": (
         "worker 0@leader.after_cut:2", "worker 0@leader.before_go:3", "worker 0@leader.after_go:2",
-        "worker 0@block.after_publish:23",
+        "worker 0@block.after_publish:23", "worker 1@settlement.written:2",
+        "worker@phase.all_done:4",
         "worker 1@block.after_commit:1", "worker 1@lane.publish.after:1",
         "worker 1@worker.before_done:1",
         "broker@broker.after_multi:1", "persister@persist.after_commit:2",

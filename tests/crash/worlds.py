@@ -21,11 +21,16 @@ ENTITIES = Path(__file__).with_name("entities.py")
 EVERY_TICKS = 4
 SPACE = {"kind": "grid", "width": 24, "height": 10}
 """Rows of cells that lie across the borders of the blocks, and of the workers."""
+HERD = {"entidades": 70, "capacidad": 120, "space": {"kind": "grid", "width": 12, "height": 10}}
 
 
 def world(instance_id: str = "corec1", **changes: Any) -> dict[str, Any]:
-    """Twenty blocks that emit, fail, repair themselves and hear of each other's means."""
-    swarms = (("sensor", 1, 7), ("crash_entities:crowd", 2, 6), ("kuramoto", 1, 7))
+    """Twenty blocks that emit, fail, repair themselves, hear of each other's means, see and send
+    each other things, bear children and move."""
+    swarms = (
+        ("sensor", 1, 7), ("crash_entities:crowd", 2, 6), ("kuramoto", 1, 4),
+        ("crash_entities:herd", 1, 3),
+    )  # fmt: skip
     config: dict[str, Any] = {
         "instance_id": instance_id,
         "http": {"port": 0},
@@ -39,6 +44,7 @@ def world(instance_id: str = "corec1", **changes: Any) -> dict[str, Any]:
                 "entidades_por_bloque": 40,
                 "procesador": name,
                 **({"space": SPACE} if name.endswith("crowd") else {}),
+                **(HERD if name.endswith("herd") else {}),
             }
             for k, (name, canal, blocks) in enumerate(swarms)
         ],

@@ -12,6 +12,7 @@ from corec.kernels import desc as K
 from corec.plan import make_plan, split_blocks
 from corec.world.create import create_world
 from corec.world.digest import digest_of
+from corec.world.phases import numbers_of, phases_before
 from corec.world.tables import make_tables
 from corec.world.ticker import Ticker
 from shm.lane import Lane, lane_region_bytes
@@ -42,10 +43,22 @@ class SplitWorld:
         """Another process takes the place of this worker, with no memory of its own yet."""
         self.tickers[worker] = self._ticker(*self.ranges[worker])
 
+    def _phases(self, replaced: bool) -> None:
+        """Each by all tickers before the next one begins."""
+        for number in numbers_of(phases_before(self.plan, self.tick)):
+            for k in reversed(range(len(self.tickers))):
+                for _ in range(2 if replaced else 1):
+                    ticker = self.tickers[k]
+                    ticker.targs[K.T_TICK], ticker.targs[K.T_UNIX_NS] = self.tick, self.tick
+                    ticker.phases.run(number, ticker.lo, ticker.targs, self.lanes[1])
+                    if replaced:
+                        self.replace(k)
+
     def run(self, ticks: int, *, replaced: bool = False) -> str:
         """The digest after so many ticks; ``replaced``: workers are replaced within each tick."""
         for _ in range(ticks):
             self.tick += 1
+            self._phases(replaced)
             for k in reversed(range(len(self.tickers))):  # in whatever order
                 for _ in range(2 if replaced else 1):
                     ticker = self.tickers[k]

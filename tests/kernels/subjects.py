@@ -61,6 +61,35 @@ def mortal(me: Any) -> Any:
     return me.x * 0.5 + 0.125 * me.random()
 
 
+@micro(state={"x": "f4", "count": ("u4", 3)}, params={"gain": 0.5}, init=_start, sends=2)
+def poster(me: Any) -> Any:
+    """As ``worker``, and sends to others, and reads what they sent."""
+    me.count = me.count + 1 + len(me.inbox)
+    for value in me.inbox:
+        me.x = 0.5 * me.x + value
+    me.x = me.gain * me.x + me.random()
+    me.send(me.randint(0, 39), me.x)
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    me.send((me.id + me.tick) % 40, 0.5)
+    if me.valor < -HOT:
+        return me.x / 0.0
+    return me.x * 0.5 + 0.125 * me.random()
+
+
+@celu(state={"total": "f4", "count": "u4"}, params={"gain": 0.5}, sends=2)
+def answerer(me: Any, value: Any) -> Any:
+    """As ``listener`` without a history, and answers to whoever it likes."""
+    me.count = me.count + 1
+    me.total = me.gain * me.total + value
+    me.send((me.id * 7 + me.count) % 40, 0.25 * value)
+    if value > HOT:
+        raise ValueError("too hot")
+    if value < -HOT:
+        return value / 0.0
+    return me.total + 0.125 * me.random()
+
+
 @celu(
     state={"total": "f4", "count": "u4"},
     history={"last": ("f4", 5)},

@@ -22,7 +22,7 @@ from corec.frames import message_step, row_step
 from corec.testing import Block, LaneFull
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes
-from tests.kernels.subjects import listener, mortal, neighbour, worker
+from tests.kernels.subjects import answerer, listener, mortal, neighbour, poster, worker
 
 LANE = 1 << 19
 TICKS = 5
@@ -35,6 +35,12 @@ POINTS = (
     "block.after_commit",
 )
 KINDS = ["micro", "celu", "meeting"]
+POSTING = ("block.before_post", "block.after_post", "block.before_commit")
+CASES = [
+    *((one, point) for one in (worker, listener, neighbour, mortal) for point in POINTS),
+    *((one, point) for one in (poster, answerer) for point in POSTING),
+    (mortal, "block.before_post"),
+]
 Frames = list[tuple[int, int, bytes]]
 
 
@@ -97,6 +103,7 @@ def state(block: Block) -> dict[str, Any]:
     if swarm.meeting is not None:  # this copy is what the next tick reads
         start = swarm.public_off + (view.tick & 1) * swarm.meeting.copy_bytes
         found["public"] = block.memory[start : start + swarm.meeting.copy_bytes].tobytes()
+    found["post"] = view.sent.tobytes(), view.children.tobytes()
     for ring in block.processor.history:
         found[ring.name] = [part.tobytes() for part in view.history(ring.name)]
     return found
@@ -125,9 +132,8 @@ def killed_at(block: Block, processor: Processor, point: str, passes: int) -> bo
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "processor", [worker, listener, neighbour, mortal], ids=[*KINDS, "mortal"]
+    ("processor", "point"), CASES, ids=[f"{one.function.__name__} {point}" for one, point in CASES]
 )
-@pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point: str) -> None:
     n = 40
     if point == "block.between_public" and not processor.public:
@@ -139,6 +145,7 @@ def test_a_kill_at_every_store_leaves_the_same_world(processor: Processor, point
     assert any(len(payload) > L.ROW.itemsize for _, _, payload in expected[2])
     assert int(whole.view.dyn[L.D_REPAIRS]) > 2
     assert (int(whole.view.dyn[L.D_BIRTHS]) > 2) == processor.mortal
+    assert (int(whole.view.dyn[L.D_SENDS]) > 2) == (processor.sends > 0)
     kills = 0
     while True:
         block = shared_block(processor, n)

@@ -174,3 +174,74 @@ def test_who_eats_is_who_was_named_and_nobody_dies_out() -> None:
     found = {SplitWorld(LIVING, {}, k).run(20) for k in (1, 3)}
     assert len(found) == 1
     assert digest.tick == 300
+
+
+WIDE, HIGH, PEOPLE = 20, 20, 340
+
+
+def around(cell: int) -> list[int]:
+    x, y = cell % WIDE, cell // WIDE
+    steps = [(a, b) for b in (-1, 0, 1) for a in (-1, 0, 1) if a or b]
+    return [(y + b) % HIGH * WIDE + (x + a) % WIDE for a, b in steps]
+
+
+AROUND = [around(cell) for cell in range(WIDE * HIGH)]
+
+
+def unhappy(groups: NDArray[Any], wanted: float) -> list[int]:
+    """``groups``: of each cell, 0 of an empty one."""
+    found = []
+    for cell in np.flatnonzero(groups).tolist():
+        near = groups[AROUND[cell]]
+        if (near == groups[cell]).sum() < wanted * (near > 0).sum():
+            found.append(cell)
+    return found
+
+
+def segregated(groups: NDArray[Any]) -> float:
+    """The mean share of one's own around one."""
+    shares = []
+    for cell in np.flatnonzero(groups).tolist():
+        near = groups[AROUND[cell]]
+        if (near > 0).any():
+            shares.append((near == groups[cell]).sum() / (near > 0).sum())
+    return float(np.mean(shares))
+
+
+def test_two_groups_part_as_in_a_model_of_the_same_rules() -> None:
+    wanted, ticks, seeds = 0.5, 12, 24
+    rng = np.random.default_rng(11)
+    expected = []
+    for _ in range(seeds):
+        groups = np.zeros(WIDE * HIGH, np.int64)
+        lived = rng.choice(WIDE * HIGH, PEOPLE, replace=False)
+        groups[lived] = rng.integers(1, 3, PEOPLE)
+        for _ in range(ticks):
+            movers = unhappy(groups, wanted)
+            cells = rng.permutation(np.flatnonzero(groups == 0))
+            for old, new in zip(rng.permutation(movers).tolist(), cells.tolist(), strict=False):
+                groups[new], groups[old] = groups[old], 0
+        expected.append(segregated(groups))
+    bloque = {"id": "town", "canal": 1, "entidades": PEOPLE, "capacidad": WIDE * HIGH,
+              "procesador": "schelling", "parametros": {"wanted": wanted}, "umbral": "nunca",
+              "entidades_por_bloque": 90,
+              "space": {"kind": "grid", "width": WIDE, "height": HIGH}}  # fmt: skip
+    got = []
+    for seed in range(seeds):
+        with corec.World({"bloques": [bloque]}, seed=seed) as world:
+            for _ in range(ticks + 1):  # moves come before the next tick
+                world.run(1)
+                now, valor = lived_in(world), np.asarray(world.frame("town")["valor"])
+                assert np.flatnonzero((valor == 1) & (now > 0)).tolist() == unhappy(now, wanted)
+                assert np.count_nonzero(now) == PEOPLE
+            got.append(segregated(now))
+    error = np.sqrt((np.var(expected) + np.var(got)) / seeds)
+    assert np.mean(expected) > 0.6, "it does part"
+    assert abs(np.mean(got) - np.mean(expected)) < 4.0 * error
+
+
+def lived_in(world: corec.World) -> NDArray[Any]:
+    frame = world.frame("town")
+    groups: NDArray[Any] = np.asarray(frame["group"]).astype(np.int64)
+    groups[np.asarray(frame["vivo"]) == 0] = 0
+    return groups
