@@ -58,6 +58,8 @@ from shm.compiled_killpoint import process_kill_point
 from shm.killpoint import register
 
 K_GENES_WRITTEN = register("evolution.genes_written")
+FEW_STAY = 16
+"""When fewer than one in so many stay, the others' genes need not be copied before theirs."""
 
 
 @njit
@@ -210,7 +212,7 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
     new_genes = pair + (1 - chosen) * row[K.W_GENES_BYTES]
     crossed_at = 0
     if count > 0:
-        copy_memory(new_genes, genes, row[K.W_GENES_BYTES])
+        keep(row, role, n, count, genes, new_genes)
         hot = block[K.B_HOT] + sel * row[K.W_COPY_BYTES]
         new = block[K.B_HOT] + (1 - sel) * row[K.W_COPY_BYTES]
         if migrants > 0:
@@ -242,6 +244,19 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
         show(block, row, dyn, after)
     commit(base, int64(word & uint64(1)), step + 1, after, dyn)
     return True
+
+
+@njit
+def keep(row, role, n, count, old, new):
+    """The genes of whoever stays, into the other copy."""
+    gap = row[K.W_GENES_BYTES] // row[K.W_GENES]
+    if FEW_STAY * (n - count) >= n:
+        copy_memory(new, old, row[K.W_GENES_BYTES])
+        return
+    for i in range(n):
+        if role[i] == 0:
+            for j in range(row[K.W_GENES]):
+                copy_memory(new + j * gap + 4 * i, old + j * gap + 4 * i, 4)
 
 
 @njit

@@ -197,22 +197,41 @@ def cross(
     cruce, crosses_below = rules[0], uint64(rules[1])
     base = words.ctypes.data + 4 * at_word * stride
     crosses, mask = u4_at(base, count), u4_at(base + 4 * stride, count)
+    if cruce == MEZCLA:
+        blend(mothers, fathers, kids, count, genes, table, gap, new, new_gap, crosses,
+              crosses_below, base + 4 * 2 * stride + 4 * genes * stride, stride)  # fmt: skip
+        return
+    for k in range(count):
+        at, away = mothers[k], fathers[k] - mothers[k]
+        bits = int64(0)  # bit j: gene j is the father's
+        if cruce != NINGUNO and uint64(crosses[k]) < crosses_below:
+            bits = int64(mask[k])
+            if cruce == UN_PUNTO:
+                bits = int64(-1) << (1 + pick(uint64(mask[k]), genes - 1) if genes > 1 else 1)
+        to = new + 4 * int64(kids[k])
+        for _ in range(genes):
+            store_f4(to, load_f4(at + (away & -(bits & 1))))
+            bits >>= 1
+            at += gap
+            to += new_gap
+
+
+@njit
+def blend(
+    mothers, fathers, kids, count, genes, table, gap, new, new_gap, crosses, crosses_below,
+    shares_at, stride,
+):  # fmt: skip
+    """``cross`` of ``"mezcla"``; gene j's words are u4[count] at ``shares_at`` + 4 · j · stride."""
     for j in range(genes):
         column = new + j * new_gap
         low, high = table[3 * j], table[3 * j + 1]
-        shares = u4_at(base + 4 * (2 + genes + j) * stride, count if cruce == MEZCLA else 0)
+        shares = u4_at(shares_at + 4 * j * stride, count)
         for k in range(count):
             a = load_f4(mothers[k] + j * gap)
-            if cruce != NINGUNO and uint64(crosses[k]) < crosses_below:
+            if uint64(crosses[k]) < crosses_below:
                 b = load_f4(fathers[k] + j * gap)
-                if cruce == UNIFORME:
-                    a = b if (mask[k] >> uint32(j)) & uint32(1) else a
-                elif cruce == UN_PUNTO:
-                    cut = 1 + pick(uint64(mask[k]), genes - 1) if genes > 1 else 1
-                    a = a if j < cut else b
-                else:
-                    share = float32(2.0) * uniform_of(uint64(shares[k])) - float32(0.5)
-                    a = min(max(a + share * (b - a), low), high)
+                share = float32(2.0) * uniform_of(uint64(shares[k])) - float32(0.5)
+                a = min(max(a + share * (b - a), low), high)
             store_f4(column + 4 * int64(kids[k]), a)
 
 
