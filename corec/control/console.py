@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from corec.config import Config, load_config
+from corec.config import Config, ConfigError, load_config
 from corec.control.discover import Instance, redis_address
 from corec.libpq import shielded
 from corec.log import mask
@@ -38,8 +39,17 @@ class Away(AskFailed):
     """It can't be reached."""
 
 
-def _config(instance: Instance) -> Config | None:
-    return load_config(Path(instance.config_path)) if instance.config_path else None
+def _config(instance: Instance, address: str) -> Config | None:
+    """What says the password of the server at ``address``; None: it needs none, being embedded.
+
+    Somebody may just be writing the file: an embedded server is asked all the same.
+    """
+    try:
+        return load_config(Path(instance.config_path)) if instance.config_path else None
+    except ConfigError:
+        if instance.folder in unquote(address):
+            return None
+        raise
 
 
 @contextmanager
@@ -52,7 +62,7 @@ def database(instance: Instance) -> Iterator[psycopg.Connection[Any]]:
     """
     import psycopg  # a client's import takes longer than most commands: at its use
 
-    config = _config(instance)
+    config = _config(instance, instance.db)
     embedded = config is None or config.db.embedded
     conninfo = instance.db if config is None or config.db.embedded else config.db.conninfo()
     try:
@@ -108,7 +118,7 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
 
 def redis_url(instance: Instance) -> str:
     """Where its Redis or Valkey is, password included. Raises ConfigError as ``database``."""
-    config = _config(instance)
+    config = _config(instance, instance.redis_url)
     external = config is not None and not config.redis.embedded
     return config.redis.connection_url() if config and external else redis_address(instance)
 

@@ -23,8 +23,8 @@ STEPS_MAX_LIMIT: Final = 1 << 40
 BETWEEN: Final = frozenset({"weight", "dx", "dy", "dz", "distance2"})
 """What is read of another entity and is between the two: no public field's name."""
 SEE_MAX: Final = 8
-RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "draws", "seed", "neighbours",
-                             "entity", "globals", "die", "spawn", "send", "inbox",
+RESERVED: Final = frozenset({"id", "tick", "valor", "activo", "fallos", "draws", "seed",
+                             "neighbours", "entity", "globals", "die", "spawn", "send", "inbox",
                              "move_to_empty", *DRAWS_OF, *LIVES_STATE})  # fmt: skip
 VALUE_DTYPE: Final = "f4"
 """Of each value of a reading: as a message carries it."""

@@ -6,10 +6,12 @@ import io
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 import typer
 from rich.console import Console, RenderableType
 
+from corec.config import ConfigError
 from corec.control import console
 from corec.control.asking import EXIT_USAGE, explained
 from corec.control.discover import Instance
@@ -94,6 +96,31 @@ def test_the_password_of_the_configuration_is_used_and_not_shown(
     with pytest.raises(console.AskFailed) as refused:
         console.ask_redis(named, ["PING"])
     assert secret not in str(refused.value)
+
+
+def test_an_embedded_server_is_asked_while_the_configuration_is_being_written(
+    instance: Instance, tmp_path: Path
+) -> None:
+    path = tmp_path / "half.json"
+    path.write_text('{"instance_id": "as', encoding="utf-8")
+    named = Instance(**{**vars(instance), "config_path": str(path)})
+    with pytest.raises(ConfigError, match="no valid JSON"):
+        console.sql(named, "SELECT 1")  # the password may be in there
+    own = Instance(**{**vars(named), "folder": pg_folder(named.db)})
+    assert console.sql(own, "SELECT 1")[0]["rows"] == [[1]]
+
+
+def pg_folder(dsn: str) -> str:
+    """Where the socket of the test's server is."""
+    return str(psycopg.conninfo.conninfo_to_dict(dsn)["host"])
+
+
+def test_what_json_has_no_word_for_is_text_and_a_copy_is_refused(instance: Instance) -> None:
+    (data,) = console.sql(instance, "SELECT 'nan'::float8, '-inf'::float4")
+    assert data["rows"] == [["NaN", "-Infinity"]]
+    assert shown(console.sql_tables(console.sql(instance, ""))).strip() == ""
+    with pytest.raises(console.AskFailed, match="found a COPY from or to the client"):
+        console.sql(instance, "COPY (SELECT 1) TO STDOUT")
 
 
 def test_several_statements_answer_one_by_one(instance: Instance) -> None:

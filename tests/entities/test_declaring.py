@@ -53,6 +53,7 @@ NOT_SO: list[tuple[Any, dict[str, Any], str]] = [
     (fine, {"state": {"x": ("f4", "a")}}, "starts as 'a', which f4 can't"),
     (fine, {"state": ["x"]}, "state is a list, allowed a dict"),
     (fine, {"state": {"random": "f4"}}, "'random' can't be the name"),
+    (fine, {"state": {"fallos": "f4"}}, "'fallos' can't be the name"),
     (fine, {"state": {"_draw": "f4"}}, "'_draw' can't be the name"),
     (fine, {"state": {"x__n": "u4"}}, "'x__n' can't be the name"),
     (fine, {"state": {"class": "f4"}}, "'class' can't be the name"),
