@@ -86,6 +86,15 @@ def test_entities_that_meet() -> None:
     assert were[-1] > 50_000
 
 
+def test_who_moves_and_what_burns() -> None:
+    shares = [int(line.split()[2].rstrip("%")) for line in _output("schelling.py").splitlines()]
+    assert shares == sorted(shares)
+    assert shares[0] < 75 < shares[-1]
+    rows = [line.replace(",", "").split() for line in _output("forest_fire.py").splitlines()]
+    assert all(20.0 < float(row[2].rstrip("%")) < 60.0 for row in rows)
+    assert all(500 < int(row[5]) < 20_000 for row in rows)
+
+
 def test_wolves_sheep_and_grass() -> None:
     rows = [line.split() for line in _output("wolf_sheep.py").splitlines()]
     sheep, wolves = ([int(row[k]) for row in rows] for k in (2, 4))
