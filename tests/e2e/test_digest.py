@@ -65,3 +65,39 @@ def test_every_built_in_processor(make: Make, carga: float) -> None:
     one.run("--fresh", "--ticks", "17", *flat, "--workers", "2")
     found.add(one.run("--ticks", "23", *flat, "--workers", "1").summary["digest"])
     assert len(found) == 1
+
+
+MEADOW = {"kind": "plane", "position": ["x", "y"], "size": 50.0, "radius": 1.5}
+MET: list[dict[str, Any]] = [
+    {"id": "people", "canal": 1, "entidades": 400, "procesador": "sir_graph",
+     "parametros": {"beta": 0.2, "seeded": 0.1},
+     "space": {"kind": "graph", "edges": {"generator": "watts_strogatz", "k": 6, "p": 0.2}}},
+    {"id": "grass", "canal": 1, "entidades": 2500, "procesador": "grass", "space": MEADOW},
+    {"id": "sheep", "canal": 2, "entidades": 600, "capacidad": 4000, "procesador": "sheep",
+     "space": MEADOW},
+    {"id": "wolf", "canal": 3, "entidades": 80, "capacidad": 1000, "procesador": "wolf",
+     "space": MEADOW},
+    {"id": "town", "canal": 1, "entidades": 340, "capacidad": 400, "procesador": "schelling",
+     "parametros": {"wanted": 0.6}, "entidades_por_bloque": 90, "umbral": "nunca",
+     "space": {"kind": "grid", "width": 20, "height": 20}},
+]  # fmt: skip
+"""As in ``tests/processors/test_meeting_models.py``, whose machine code they share."""
+
+
+def test_entities_that_meet(make: Make) -> None:
+    """A graph, a plane with births and deaths, moves between blocks: any number of workers, a start
+    that goes on, workers that are killed; and what is told of them."""
+    one = make(small_config(bloques=MET))
+    flat, found = ("--tick-hz", "0"), set()
+    for workers in ("1", "2"):
+        begun = one.start("--fresh", "--ticks", "60", *flat, "--workers", workers)
+        found.add(begun.wait(200).summary["digest"])  # the first one compiles
+    one.run("--fresh", "--ticks", "23", *flat, "--workers", "2")
+    found.add(one.run("--ticks", "37", *flat, "--workers", "1").summary["digest"])
+    one.environment["COREC_CRASH"] = (
+        "worker 1@phase.before_done:5,worker 0@phase.all_done:9,worker 1@settlement.written:20"
+    )
+    ended = one.start("--fresh", "--ticks", "60", *flat, "--workers", "2").wait(200)
+    assert ended.summary["restarts"] == 3
+    found.add(ended.summary["digest"])
+    assert len(found) == 1
