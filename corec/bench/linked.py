@@ -2,8 +2,9 @@
 
 A link is one look at a contact, a pair one neighbour within the radius, seen from one side. NumPy
 counts the ill contacts of everybody with one gather and one ``add.reduceat`` over the same links;
-CoreC's tick also draws, infects, heals and keeps the old copy. Of the plane there is no rival here:
-the pairs are counted by brute force instead, for a flock small enough.
+CoreC's tick also draws, infects, heals and keeps the old copy. On the plane SciPy's cKDTree finds
+the pairs of one tick, and nothing is computed of them; a flock small enough is counted by brute
+force, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from corec.bench.results import Check, Table
+from corec.bench.rivals import Absent, load
 from corec.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.bench.world import BenchWorld
 from corec.world.read import BlockView
@@ -77,11 +79,39 @@ def measure(effort: Effort) -> list[Table]:
         flock = plane_world(n)
         flock.run_to(1)
         near = float(flock.valor().sum()) * 24.0 / 1e6
-        rate = rate_of(flock.tick, near, effort.sample_seconds)
-        pairs.rows += interleave(
-            [Contender(f"CoreC, boids, {n:,} entities", rate, True, "")], effort.rounds
-        )
+        flocks = [
+            Contender(f"CoreC, boids, {n:,} entities",
+                      rate_of(flock.tick, near, effort.sample_seconds), True)
+        ]  # fmt: skip
+        if (tree := _tree(flock, pairs)) is not None:
+            tree.tick()
+            seen, ours = tree.count / 1e6, _seen(flock)
+            same = abs(seen - ours) < 1e-4 * seen  # those on the circle, of float64 and float32
+            text = f"{ours:.6f} M, SciPy {seen:.6f} M"
+            pairs.checks.append(Check(f"pairs: as many as SciPy's tree finds, {n:,}", same, text))
+            rate = rate_of(tree.tick, seen, effort.sample_seconds)
+            flocks.append(Contender(f"SciPy, cKDTree, pairs alone, {n:,} entities", rate))
+        pairs.rows += interleave(flocks, effort.rounds)
     return [links, pairs]
+
+
+def _seen(flock: BenchWorld) -> float:
+    """Neighbours that its birds see in the next tick, as the last one left them, in millions."""
+    flock.tick()
+    return float(flock.valor().astype(np.float64).sum()) * 24.0 / 1e6
+
+
+def _tree(flock: BenchWorld, table: Table) -> Any:
+    """The rival, of the flock as it is; None, and a note, where it is not installed."""
+    try:
+        made = load("tree_pairs").TreePairs
+    except Absent as absent:
+        table.notes.append(f"SciPy, cKDTree: skipped, {absent}")
+        return None
+    space = flock.plan.swarms[0].space
+    assert space is not None
+    points = np.stack([column(flock, name).astype(np.float64) for name in ("x", "y")], axis=1)
+    return made(points, space.sizes[0], 1.0)
 
 
 def _same_pairs() -> Check:

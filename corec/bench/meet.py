@@ -1,9 +1,10 @@
-"""Group ``meet``: entities that see each other, on one core, beside NumPy.
+"""Group ``meet``: entities that see each other, on one core, beside NumPy, Mesa and SciPy.
 
 Game of Life on a torus. NumPy once as most write it (eight rolled copies) and once as an expert
 does: bytes, a padded copy, rows added in threes, nothing else. CoreC's world keeps the old copy
 until one store commits the new one, has a ``valor``, a mean and a deviation per block, and may be
-killed at any store. That all three live the same life is checked, cell by cell.
+killed at any store. Mesa has an agent for each cell. That all live the same life is checked, cell
+by cell.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from corec.bench import linked
 from corec.bench.results import Check, Table
+from corec.bench.rivals import Absent, load
 from corec.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.bench.world import BenchWorld
 
@@ -106,7 +108,28 @@ def measure(effort: Effort) -> list[Table]:
             for name, tick, ours in rivals
         ]  # fmt: skip
         table.rows += interleave(contenders, effort.rounds)
+    _beside_mesa(table, effort)
     return [table, *linked.measure(effort)]
+
+
+def _beside_mesa(table: Table, effort: Effort) -> None:
+    """A row and a check, where Mesa is installed; else a note."""
+    try:
+        made = load("mesa_life").MesaLife
+    except Absent as absent:
+        table.notes.append(f"Mesa, life: skipped, {absent}")
+        return
+    side = 40 if effort.quick else 100
+    world = world_of(side)
+    model = made(cells_of(world))
+    for _ in range(CHECK_TICKS):
+        world.tick()
+        model.tick()
+    same = bool((cells_of(world) == model.cells).all())
+    text = f"{int(model.cells.sum())} of {side * side} cells live after {CHECK_TICKS} generations"
+    table.checks.append(Check("life: CoreC and Mesa agree in every cell", same, text))
+    rate = rate_of(model.tick, side * side / 1e6, effort.sample_seconds)
+    table.rows += interleave([Contender(f"Mesa, life, {side} x {side}", rate)], effort.rounds)
 
 
 def _same_life() -> Check:
