@@ -25,6 +25,8 @@ LATE_SHARE: Final = 0.2
 """So many of the ticks that were due came late: an overload, if …"""
 DEMAND: Final = 0.5
 """… computing takes so much of the time that a tick has."""
+STOOD_STILL: Final = 4.0
+"""Who computed for less than one in so many seconds stood still."""
 WAITED_SHARE: Final = 0.1
 OVERLOADED_SECONDS: Final = 5.0
 """So long on end before carga is lowered."""
@@ -59,6 +61,12 @@ class Look(NamedTuple):
         return self.busy_seconds * self.hz / self.ticks
 
     @property
+    def computed_seconds(self) -> float:
+        """How long it counts as an overload: who stood still most of the time (stopped, held,
+        killed) was not overloaded for as long as that, though every tick of it was late."""
+        return min(self.seconds, max(LOOK_SECONDS, STOOD_STILL * self.busy_seconds))
+
+    @property
     def overloaded(self) -> bool:
         """Ticks are late, and computing is why."""
         late = self.late >= LATE_SHARE * self.seconds * self.hz
@@ -82,7 +90,7 @@ class Balance:
             return asked
         self._since_raise += look.seconds
         if look.overloaded:
-            self._over, self._calm = self._over + look.seconds, 0.0
+            self._over, self._calm = self._over + look.computed_seconds, 0.0
             return self._lowered(look, carga, asked) if self._over >= OVERLOADED_SECONDS else None
         self._over = 0.0
         if carga == asked:
@@ -137,8 +145,9 @@ class ModuloEjecucion(ModuloBase):
         """Since the last one that was one; None: there is nothing to be said."""
         get = self.nucleus.rt.get
         hz = as_float(get(L.C_TICK_HZ))
-        still = get(L.C_STOP) or get(L.C_PAUSED) or get(L.C_STATE) == L.STATE_STARTING
         words = self._words()
+        still = get(L.C_STOP) or get(L.C_PAUSED) or get(L.C_STATE) == L.STATE_STARTING
+        still = still or words.tick < get(L.C_FOLLOW)  # it runs as it ran
         if still or hz <= 0.0 or hz != self._before.hz or words.slots != self._before.slots:
             self._balance.rest()
             self._before = words

@@ -62,7 +62,9 @@ class Carga:
         rt = self.rt
         async with self._one:
             async with self.holder.held():
-                tick, before, wanted = committed_tick(rt.get), self.value, asked()
+                # what the journal says counts first, in a world that runs a stretch again
+                tick = max(committed_tick(rt.get), rt.get(L.C_FOLLOW))
+                before, wanted = self.value, asked()
                 if by == EJECUCION:
                     value = min(value, wanted)  # an operator was faster
                 rt.set(L.C_CARGA_BEFORE, float_to_word(before))

@@ -25,6 +25,7 @@ def written_down(rt: Runtime, tick: int, before: int, cut: int, *, whole: bool) 
             record["readings"] = _readings(rt, before, cut)
     if whole or rt.get(L.C_CUT_CARGA + now) != rt.get(L.C_CUT_CARGA + last):
         record["carga"] = word_to_float(rt.get(L.C_CUT_CARGA + now))
+        record["carga_asked"] = word_to_float(rt.get(L.C_CARGA_ASKED))
     revision = rt.get(L.C_CUT_SETTINGS + now)
     if whole or revision != rt.get(L.C_CUT_SETTINGS + last):
         entries = settings.read(rt, revision)

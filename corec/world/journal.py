@@ -12,7 +12,7 @@ say something new:
 
     in        canal -> [ms, seq, next_msg, last]: where its in-stream was cut, as in a checkpoint
     readings  how many readings the tick took in
-    carga     the share of entities that run
+    carga     the share of entities that run; ``carga_asked``: what it comes back to, or 0
     set       all that was set, as in a checkpoint (``settings.set_in_head``)
     config    what the configuration says of it (``live_values``), and ``rules``, a mark of the rest
 
@@ -114,17 +114,23 @@ class State:
     entries: Record = field(default_factory=dict)
     """What was set."""
     config: Record = field(default_factory=dict)
+    asked: float | None = None
+    """What carga comes back to; 0: it is not lowered."""
 
     def follow(self, record: Mapping[str, Any]) -> bool:
         """Take over what ``record`` says; whether it changes a setting."""
         self.carga = record.get("carga", self.carga)
+        self.asked = record.get("carga_asked", self.asked)
         self.entries = record.get("set", self.entries)
         self.config = record.get("config", self.config)
         return "set" in record or "config" in record
 
     def as_json(self) -> Record:
         """For the first line of a file."""
-        return {"carga": self.carga, "set": self.entries, "config": self.config}
+        return {
+            "carga": self.carga, "carga_asked": self.asked, "set": self.entries,
+            "config": self.config,
+        }  # fmt: skip
 
 
 class Stretch(NamedTuple):

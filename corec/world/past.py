@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,7 +31,7 @@ from corec.config import Config, ConfigError
 from corec.config.change import NotLive, changed, place_of, plain, value_at
 from corec.log import get_logger
 from corec.plan import Plan
-from corec.plan_live import with_settings
+from corec.plan_live import symbiosis_of, with_settings
 from corec.runtime import Runtime
 from corec.world import settings
 from corec.world.journal import Record, State, Stretch, read_stretch
@@ -71,9 +72,10 @@ class Past:
                 self.cuts.append(Cut(tick, found, int(record.get("readings", 0))))
             if "carga" in record:
                 self._cargas.append((tick, float(record["carga"])))
-            state = State(state.carga, state.entries, state.config)
+            state = replace(state)
             if state.follow(record):
                 self.states.append((tick, state))
+        self._asked = state.asked
         self._fed = {cut.tick: cut for cut in self.cuts}
 
     def cut(self, tick: int) -> Cut | None:
@@ -97,6 +99,8 @@ class Past:
         kept = head.get("settings", {})
         carga, said = kept.get("carga", (1.0, None))
         found["settings"] = {**kept, "carga": [self.carga(self.until, carga), said]}
+        if self._asked is not None:
+            found["settings"][settings.ASKED] = [self._asked]
         return found
 
 
@@ -162,7 +166,8 @@ def rules_of(config: Config, plan: Plan) -> str:
     """A mark of what else a tick depends on."""
     said = [
         f"{plan.fingerprint(config.seed):016x}", config.persist.every_ticks,
-        config.persist.payload, sorted(config.modules),
+        config.persist.payload,
+        [symbiosis_of(config, index) for index in range(len(config.bloques))],
         [one.model_dump(mode="json", by_alias=True) for one in config.schedule],
         [plain(one.evolucion) if one.evolucion else None for one in config.bloques],
     ]  # fmt: skip

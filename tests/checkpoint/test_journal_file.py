@@ -31,13 +31,16 @@ def ticks(folder: Path, after: int) -> list[int]:
 
 def test_what_was_written_is_read_from_any_tick(tmp_path: Path) -> None:
     written(tmp_path, [{"tick": 1, "carga": 1.0, "set": {}}], [cut(3), cut(9)]).close()
-    written(tmp_path, [{"tick": 12, "carga": 0.5}], after=11).close()  # its successor
+    lowered = {"tick": 12, "carga": 0.5, "carga_asked": 0.75}
+    written(tmp_path, [lowered], after=11).close()  # its successor
     assert ticks(tmp_path, 0) == [1, 3, 9, 12]
     found = read_stretch(tmp_path, EPOCH, 3)
     assert [one["tick"] for one in found.records] == [9, 12]
     assert found.state.carga == 1.0
     past = Past(found)
     assert (past.until, past.carga(11, 9.0), past.carga(12, 9.0)) == (12, 1.0, 0.5)
+    after = past.head_after({"settings": {"carga": [1.0, 1.0], "carga_asked": [0.0]}})["settings"]
+    assert after == {"carga": [0.5, 1.0], "carga_asked": [0.75]}
     assert past.cut(9) is not None
     assert past.cut(10) is None
     assert read_stretch(tmp_path, EPOCH + 1, 0).after is None

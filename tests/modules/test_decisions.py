@@ -105,6 +105,13 @@ def test_what_is_no_overload(changes: dict[str, Any]) -> None:
     assert world.told == []
 
 
+def test_a_standstill_is_no_overload_but_a_long_tick_is() -> None:
+    stopped = Look(60.0, HZ, 20, 1200, 0.6, waited=False)
+    assert stopped.overloaded
+    assert Balance().decide(stopped, 1.0, 1.0) is None
+    assert Balance().decide(Look(6.0, HZ, 1, 120, 5.9, waited=False), 1.0, 1.0) == 0.5
+
+
 def test_the_limits_of_carga() -> None:
     world = World(work=1e6)
     world.run(200)
