@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from corec.config.parse import read_json
+from corec.view.reading import whole
 
 _KEYS: Final = ("config", "over", "latin", "seeds", "ticks", "every", "collect", "out")
 _LATIN: Final = ("over", "points", "seed")
@@ -31,7 +33,9 @@ def latin_hypercube(
     """
     if type(points) is not int or points < 1:
         raise ValueError(f"points: found {points!r}, expected a whole number, 1 or more")
-    random = np.random.default_rng(seed)
+    if not isinstance(over, Mapping):
+        raise ValueError(f"over: found {over!r}, expected a dict of ranges by path")
+    random = np.random.default_rng(whole("seed", seed))
     columns: dict[str, list[Any]] = {}
     for path, given in over.items():
         low, high = _range(path, given)
@@ -98,6 +102,11 @@ def read_sweep(path: Path) -> Wanted:
     out = path.parent / texts["out"]
     if out.suffix not in (".parquet", ".csv"):
         raise ValueError(f"{path}: out: found {texts['out']!r}, expected .parquet or .csv")
+    if out.suffix == ".parquet" and find_spec("pyarrow") is None:  # not after hours of runs
+        raise ValueError(
+            f"{path}: out: found {texts['out']!r}, and pyarrow is not installed here; "
+            "pip install pyarrow, or name a .csv file"
+        )
     seeds = raw.get("seeds", 1)
     return Wanted(path.parent / texts["config"], over, seeds, ticks, every, collect, out)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corec import __version__
 from corec.entities.compile import code_key
 from corec.plan import Plan
-from corec.view.reading import find_swarm
+from corec.view.reading import find_swarm, whole
 from corec.world.columns import column_names
 
 _EXPRESSION: Final = re.compile(
@@ -82,11 +82,15 @@ def runs_of(
         points = [
             dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())
         ]
-    else:
+    elif isinstance(over, list | tuple) and all(isinstance(one, Mapping) for one in over):
         points = [dict(one) for one in over]
         if any(point.keys() != points[0].keys() for point in points):
             raise ValueError("over: found points with different paths, expected the same in all")
-    some = range(seeds) if isinstance(seeds, int) else [operator.index(one) for one in seeds]
+    else:
+        raise ValueError(f"over: found {over!r}, expected a dict of lists, or a list of dicts")
+    if not isinstance(seeds, int | list | tuple | range | np.ndarray):
+        raise ValueError(f"seeds: found {seeds!r}, expected how many, or a list of them")
+    some = range(seeds) if isinstance(seeds, int) else [whole("seeds", one) for one in seeds]
     found = itertools.product(points, some)
     return [Run(k, seed, point) for k, (point, seed) in enumerate(found)]
 
@@ -99,10 +103,14 @@ def _listed(path: str, values: Any) -> list[Any]:
 
 def measures_of(plan: Plan, collect: Mapping[str, Iterable[str]]) -> list[Measure]:
     """What ``collect`` asks for. Raises ValueError."""
+    if not isinstance(collect, Mapping):
+        raise ValueError(f"collect: found {collect!r}, expected a dict of swarms")
     found = []
     for name, texts in collect.items():
         swarm = find_swarm(plan, name)
         plain, _ = column_names(swarm)
+        if not isinstance(texts, Iterable):
+            raise ValueError(f"collect: {name}: found {texts!r}, expected {ALLOWED}")
         for text in [texts] if isinstance(texts, str) else texts:
             match = _EXPRESSION.fullmatch(text.strip())
             if match is None:

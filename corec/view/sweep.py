@@ -30,6 +30,7 @@ from corec.plan import make_plan
 from corec.proc import die_with
 from corec.view.frame import Table
 from corec.view.making import Rows, RunFailed, one_run
+from corec.view.reading import whole
 from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, plan_mark, runs_of
 from corec.view.settings import configured
 
@@ -70,7 +71,10 @@ def sweep(
     """
     if on not in ("processes", "celery"):
         raise ValueError(f'on: found {on!r}, expected "processes" or "celery"')
-    runs = runs_of(over, seeds)
+    runs, ticks = runs_of(over, seeds), whole("ticks", ticks)
+    every = None if every is None else whole("every", every)
+    if processes is not None and whole("processes", processes) < 1:
+        raise ValueError(f"processes: found {processes}, expected 1 or more")
     if not runs or ticks < 0 or (every is not None and every < 1):
         raise ValueError(
             f"sweep: found {len(runs)} runs of {ticks} ticks, numbers every {every}, expected one "
