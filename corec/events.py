@@ -18,6 +18,9 @@ GENERATION: Final = "generation"
 LINEAGE: Final = "lineage"
 FUSION: Final = "fusion"
 DIVISION: Final = "division"
+STATISTICS: Final = "statistics"
+OF_PHASES: Final = (GENERATION, FUSION, DIVISION, STATISTICS)
+"""What a phase tells of a block: one of a kind and tick at most."""
 ROWS_LOST: Final = "filas_perdidas"
 
 KINDS: Final[Mapping[str, str]] = {
@@ -30,6 +33,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`donor_fitness`",
     DIVISION: "a weak block took over half of a strong one of its swarm: `donor`, `fitness`, "
     "`donor_fitness`, `places` (`even`, `odd`)",
+    STATISTICS: "what a bloque's `collect` asks for of a block, as this tick left it: `entidades`, "
+    "`values` by expression; the views `estadisticas` and `estadisticas_enjambre`",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "

@@ -19,6 +19,8 @@ Plain functions, for compiled code as well (``shm.jit.shared``); all numbers are
                          payload: GENERATION; the genes of the best, float32; then of each record
                          LINEAGE and its genes; genes in whole words of 8 bytes
 
+    KIND_COLLECT_FRAME   a = block   b = 0   c = 0   payload: JSON, ``world.collecting``
+
     KIND_FUSION_FRAME    a = block   b = 0   c = row_word(step, 0)   payload: ``world.fusion.FRAME``
 
 A frame of a phase is published in tick T and speaks of tick T − 1, behind all of whose rows it
@@ -41,7 +43,7 @@ from corec import layout as L
 from shm.jit import shared
 
 PHASE_BLOCK: Final = 1 << 24
-"""Above the number of any block."""
+"""Twice above the number of any block."""
 STEP_MAX: Final = (1 << 31) - 1
 TIME_BYTES: Final = 8
 _CANAL_BITS: Final = 8

@@ -149,6 +149,7 @@ KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
 KIND_GENERATION_FRAME, KIND_FUSION_FRAME = 5, 6  # ``corec.frames``, ``corec.world.fusion``
 KIND_JOURNAL_FRAME, KIND_FED_FRAME = 7, 8  # JSON of a record; in.lane has all of this tick now
+KIND_COLLECT_FRAME: Final = 9  # ``corec.world.collecting``
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)
 
 ROW_HAS_ROW: Final = 1
@@ -295,8 +296,7 @@ TICK_BUCKETS_SECONDS: Final = (
 S_BUCKET_SUM_NS: Final = S_BUCKET0 + 16
 
 # persister counters (S_COUNT0 + …)
-P_ROWS: Final = 0  # rows committed, this world
-P_SPOOL_BYTES: Final = 1
+P_ROWS, P_SPOOL_BYTES = 0, 1  # rows committed, this world
 P_EVENTS: Final = 2
 P_TRANSACTIONS: Final = 3
 P_DUPLICATES: Final = 4
@@ -319,7 +319,7 @@ B_UNREAD_LOST: Final = 9  # input entries that went away unread
 # counters of the tasks: alerts raised (this world) and not cleared; since this process began, tasks
 # done, tried again, failed for good; notices taken and not done
 T_RAISED, T_OPEN, T_DONE, T_RETRIED, T_FAILED, T_WAITING = range(6)
-PHASE_EVOLUTION, PHASE_FUSION, PHASE_SETTLEMENT = 1, 2, 4  # bits of C_PHASES, ``world.phases``
+PHASE_EVOLUTION, PHASE_FUSION, PHASE_SETTLEMENT, PHASE_COLLECT = 1, 2, 4, 8  # ``world.phases``
 STATE_STARTING, STATE_RUNNING, STATE_PAUSED, STATE_DEGRADED, STATE_DRAINING = range(5)
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import BloqueConfig, Config, ConfigError, Fault
+from corec.config.collecting import Collect, collect_faults
 from corec.config.evolucion import Evolucion
 from corec.config.space import Space
 from corec.config.umbral import Limits, Umbral
@@ -34,6 +35,12 @@ BLOCKS_MAX = 1 << 23
 _DIGITS_MAX: Final = 10
 """Of a block's number in an id; more than any has, leading zeros included."""
 DEFAULT_LIMITS = Umbral().limits
+
+
+def columns_of(processor: Processor) -> list[str]:
+    """What can be read of each entity, but for histories."""
+    names = ["valor", "activo", "fallos", *(field.name for field in processor.state)]
+    return names + [gene.name for gene in processor.genes]
 
 
 class Part(NamedTuple):
@@ -78,6 +85,8 @@ class Swarm:
     """Number of its first block among those of its bloque."""
     symbiosis: str = "ninguna"
     """How its weak blocks take over the state of strong ones (``corec.world.fusion``)."""
+    collect: tuple[Collect, ...] = ()
+    """Which statistics of its blocks are told (``corec.world.collecting``)."""
 
     @property
     def end_id(self) -> int:
@@ -240,10 +249,12 @@ def make_plan(
                 bloque.space, part.entidades, config.seed, config.base_dir, f"bloques[{index}]"
             ),
             first_living=part.entidades * bloque.entidades // bloque.places,
-            symbiosis=symbiosis_of(config, index), bloque=index,
+            symbiosis=symbiosis_of(config, index), bloque=index, collect=bloque.collect,
             first_number=sum(s.blocks for s in swarms if s.bloque == index),
         )  # fmt: skip
         faults += sight_faults(swarm, bloque.procesador)
+        if not swarm.first_number:
+            faults += collect_faults(bloque.collect, columns_of(processor), f"bloques[{index}]")
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
             faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))

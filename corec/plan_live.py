@@ -40,7 +40,7 @@ def with_settings(plan: Plan, config: Config) -> Plan:
                 swarm, max_errores=bloque.repair.max_errores,
                 min_fitness=bloque.repair.min_fitness, umbral=bloque.umbral.limits,
                 params=numbers(config, swarm.processor, swarm.bloque), evolucion=bloque.evolucion,
-                symbiosis=symbiosis_of(config, swarm.bloque),
+                symbiosis=symbiosis_of(config, swarm.bloque), collect=bloque.collect,
             )
         )  # fmt: skip
     return replace(plan, swarms=tuple(swarms))

@@ -29,6 +29,7 @@ _TABLE: Final = {
     "bloques[].umbral.inicial": Effect.NEW_WORLD,
     "bloques[].autoreparacion": Effect.LIVE,
     "bloques[].evolucion": Effect.RELOAD,
+    "bloques[].collect": Effect.RELOAD,
     "bloques[].simbiosis": Effect.RELOAD,
     "bloques[].parametros": Effect.LIVE,
     "globals": Effect.LIVE,
@@ -66,11 +67,11 @@ def effect_of(path: str) -> Effect:
     path = re.sub(r"\[\d+\]", "[]", path)
     path = re.sub(r"^bloques\.[^.]+", "bloques[]", path)
     while path not in _TABLE:
-        shorter = path.rpartition(".")[0]
+        shorter = path.removesuffix("[]")
+        if shorter == path:
+            shorter = path.rpartition(".")[0]
         if not shorter:
-            shorter = path.removesuffix("[]")
-            if shorter == path:
-                raise KeyError(path)
+            raise KeyError(path)
         path = shorter
     return _TABLE[path]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from corec.config.collecting import Collect
 from corec.config.evolucion import Evolucion
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import Autoreparacion
@@ -109,6 +110,12 @@ class BloqueConfig(Section):
         "null or an object with cada, of a processor with genes",
         "How the entities' genes evolve.",
         None,
+    )
+
+    collect: tuple[Collect, ...] = key(
+        "a list of objects with every and stats",
+        "Statistics of each block of any of its columns, as events: the view estadisticas.",
+        (),
     )
 
     simbiosis: Literal["fusion", "division", "ninguna"] = key(

@@ -21,8 +21,12 @@ KIND_GAP_FRAME: Final = 0xFFFF
 flags = 1: damaged."""
 
 
-OF_PHASES: Final = {L.KIND_GENERATION_FRAME: 1, L.KIND_FUSION_FRAME: 2}
-"""Kind of frame → number of its phase (``corec.world.phases``)."""
+OF_PHASES: Final = {
+    L.KIND_COLLECT_FRAME: PHASE_BLOCK // 2, L.KIND_GENERATION_FRAME: PHASE_BLOCK,
+    L.KIND_FUSION_FRAME: 2 * PHASE_BLOCK,
+}  # fmt: skip
+"""Kind of frame → what is added to the number of its block in its key: above that of any block, in
+the order of the phases (``corec.world.phases``)."""
 KEYED: Final = (L.KIND_ROW_FRAME, *OF_PHASES)
 """Frames that may be published twice, told by their key."""
 
@@ -61,7 +65,7 @@ def gap_frame(extent: Extent, position: int) -> Frame:
 def row_key(frame: Frame) -> tuple[int, int, int]:
     """(tick, block, step) of a row frame, or of one of a phase."""
     if frame.kind in OF_PHASES:
-        return frame.tick - 1, OF_PHASES[frame.kind] * PHASE_BLOCK + frame.a, row_step(frame.c)
+        return frame.tick - 1, OF_PHASES[frame.kind] + frame.a, row_step(frame.c)
     return frame.tick, frame.a, row_step(frame.c)
 
 

@@ -15,13 +15,14 @@ import numpy as np
 import orjson
 
 from corec import layout as L
-from corec.events import DIVISION, FUSION, GENERATION, LINEAGE
+from corec.events import DIVISION, FUSION, GENERATION, LINEAGE, STATISTICS
 from corec.frames import generation_bytes, genes_bytes
 from corec.generation_layout import BORN_CHILD, BORN_MIGRANT
 from corec.log import get_logger
 from corec.persister.encode import Event, parse_event
 from corec.persister.gaps import OF_PHASES
 from corec.plan import Plan, Swarm
+from corec.world.collecting import TIME
 from corec.world.fusion import FRAME, PLACES, WHOLE
 from shm.lane import Frame
 
@@ -52,6 +53,8 @@ def told_of(frame: Frame, plan: Plan) -> list[Event]:
     """
     if frame.kind == L.KIND_FUSION_FRAME:
         return [_fusion(frame, plan)]
+    if frame.kind == L.KIND_COLLECT_FRAME:
+        return [_statistics(frame, plan)]
     swarm = plan.swarms[int(plan.blocks["swarm"][frame.a])]
     count, bloque, tick = len(swarm.processor.genes), plan.block_id(frame.a), frame.tick - 1
     data = bytes(frame.payload)
@@ -91,6 +94,12 @@ def _fusion(frame: Frame, plan: Plan) -> Event:
         body["places"] = PLACES[taken]
     tipo, bloque = FUSION if taken == WHOLE else DIVISION, plan.block_id(frame.a)
     return Event(unix_ns, frame.tick - 1, tipo, bloque, None, orjson.dumps(body))
+
+
+def _statistics(frame: Frame, plan: Plan) -> Event:
+    body = orjson.loads(frame.payload)
+    unix_ns, bloque = int(body.pop(TIME)), plan.block_id(frame.a)
+    return Event(unix_ns, frame.tick - 1, STATISTICS, bloque, None, orjson.dumps(body))
 
 
 def _number(value: np.float64) -> float | None:

@@ -1,4 +1,4 @@
-"""Views over ``eventos`` that show what evolution tells of as tables: ``generaciones``, ``linaje``.
+"""Views over ``eventos`` that show as tables what evolution and ``collect`` tell of.
 
 Made by whoever comes first, beside the tables and under the same lock. A table or view of that name
 that is there already stays as it is; a role that may make none goes on without.
@@ -48,6 +48,29 @@ VIEWS: Final = {
                (detalle->>'generacion')::bigint AS generacion, detalle->>'how' AS how,
                detalle->'genes' AS genes
           FROM {}('lineage')
+    """,
+    "estadisticas": """
+        CREATE VIEW {} AS
+        SELECT e.instance_id, e."timestamp", e.tick, e.bloque,
+               split_part(e.bloque, ':', 1) AS enjambre, v.key AS medida, v.value::float8 AS valor,
+               (e.detalle->>'entidades')::bigint AS entidades
+          FROM {}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v
+    """,
+    "estadisticas_enjambre": """
+        CREATE VIEW {} AS
+        SELECT e.instance_id, max(e."timestamp") AS "timestamp", e.tick,
+               split_part(e.bloque, ':', 1) AS enjambre, v.key AS medida,
+               CASE split_part(v.key, '(', 1)
+                   WHEN 'mean' THEN sum(v.value::float8 * (e.detalle->>'entidades')::bigint)
+                                    / sum((e.detalle->>'entidades')::bigint)
+                   WHEN 'min' THEN min(v.value::float8)
+                   WHEN 'max' THEN max(v.value::float8)
+                   WHEN 'sum' THEN sum(v.value::float8)
+                   WHEN 'count' THEN sum(v.value::float8)
+               END AS valor,
+               sum((e.detalle->>'entidades')::bigint)::bigint AS entidades
+          FROM {}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v
+         GROUP BY e.instance_id, e.tick, split_part(e.bloque, ':', 1), v.key
     """,
 }
 

@@ -29,7 +29,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from corec.events import FUSION, GENERATION, LINEAGE, REPAIR
+from corec.events import GENERATION, LINEAGE, OF_PHASES, REPAIR
 from corec.libpq import shielded
 from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
@@ -383,7 +383,7 @@ class Writer:
         repairs = {
             (blocks[name], tick, entity): n for name, tick, entity, n in await cursor.fetchall()
         }
-        told = (values[0], values[1], values[2] - 1, values[3], [GENERATION, FUSION])
+        told = (values[0], values[1], values[2] - 1, values[3], [*OF_PHASES])
         cursor = await execute(_PHASES_THERE, told)
         return There(rows, Counter(repairs), set(await cursor.fetchall()))
 

@@ -8,39 +8,19 @@ import itertools
 import json
 import operator
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corec import __version__
+from corec.config.measures import ALLOWED, Expression, parse_expression
 from corec.entities.compile import code_key
 from corec.plan import Plan
 from corec.view.reading import find_swarm, whole
 from corec.world.columns import column_names
-
-_EXPRESSION: Final = re.compile(
-    r"(mean|std|min|max|sum|count)\(\s*(\w+)\s*(?:(==|!=|<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*)?\)"
-)
-_COMPARE: Final = {
-    "==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge,
-    "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
-_REDUCE: Final[Mapping[str, Callable[[NDArray[Any]], float]]] = {
-    "mean": lambda x: float(x.mean(dtype=np.float64)) if x.size else float("nan"),
-    "std": lambda x: float(x.std(dtype=np.float64)) if x.size else float("nan"),
-    "min": lambda x: float(x.min()) if x.size else float("nan"),
-    "max": lambda x: float(x.max()) if x.size else float("nan"),
-    "sum": lambda x: float(x.sum(dtype=np.float64)),
-    "count": lambda x: float(np.count_nonzero(x)),
-}
-ALLOWED: Final = (
-    'mean, std, min, max, sum or count of a column, as "mean(valor)", or of a comparison, as '
-    '"mean(fase == 1)", which is the share of entities for which it holds'
-)
 
 
 class Run(NamedTuple):
@@ -52,25 +32,24 @@ class Run(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A number of a swarm at a tick: a column, perhaps compared, reduced."""
+    """A number of a swarm at a tick."""
 
     swarm: str
-    text: str
-    reduce: str
-    column: str
-    compare: str | None
-    bound: float
+    what: Expression
+
+    @property
+    def column(self) -> str:
+        """What it is of."""
+        return self.what.column
 
     @property
     def name(self) -> str:
         """Of its column in the result."""
-        return f"{self.swarm}.{self.text}"
+        return f"{self.swarm}.{self.what.text}"
 
     def of(self, values: NDArray[Any]) -> float:
         """``values``: of the column, of all entities."""
-        if self.compare is not None:
-            values = _COMPARE[self.compare](values, self.bound)
-        return _REDUCE[self.reduce](values)
+        return self.what.of(values)
 
 
 def runs_of(
@@ -112,14 +91,14 @@ def measures_of(plan: Plan, collect: Mapping[str, Iterable[str]]) -> list[Measur
         if not isinstance(texts, Iterable):
             raise ValueError(f"collect: {name}: found {texts!r}, expected {ALLOWED}")
         for text in [texts] if isinstance(texts, str) else texts:
-            match = _EXPRESSION.fullmatch(text.strip())
-            if match is None:
-                raise ValueError(f"collect: {name}: found {text!r}, expected {ALLOWED}")
-            if match[2] not in plain:
+            try:
+                what = parse_expression(text)
+            except ValueError as error:
+                raise ValueError(f"collect: {name}: {error}") from None
+            if what.column not in plain:
                 have = ", ".join(plain)
                 raise ValueError(f"collect: {name}: found {text!r}, expected one of {have}")
-            bound = float(match[4]) if match[3] else 0.0
-            found.append(Measure(name, text, match[1], match[2], match[3], bound))
+            found.append(Measure(name, what))
     if not found:
         raise ValueError(f"collect: found nothing, expected swarm → {ALLOWED}")
     return found

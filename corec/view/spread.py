@@ -21,6 +21,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from corec.backoff import Backoff
+from corec.config.measures import Expression
 from corec.config.parse import read_json
 from corec.core.queue import LOST_SECONDS, SWEEP, make_queue, prefix_of, queue_of, where
 from corec.plan import make_plan
@@ -157,7 +158,7 @@ def made(job: Mapping[str, Any]) -> dict[str, Any]:
                 "found other code on a worker, expected CoreC, processors, graphs, Python, NumPy "
                 "and Numba as here"
             )
-        measures = [Measure(*one) for one in job["measures"]]
+        measures = [Measure(swarm, Expression(*what)) for swarm, what in job["measures"]]
         return {"ok": True, "rows": one_run(config, Run(0, job["seed"], changes), job["when"],
                                             measures)}  # fmt: skip
     except Exception as error:  # noqa: BLE001  # whatever it is, who asked says it

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.kernels.whole import gather_dynamic
 from corec.kernels.windows import gather_windows
-from corec.plan import Plan, Swarm
+from corec.plan import Plan, Swarm, columns_of
 from corec.world.read import place_of
 
 _SAID = [L.D_TICK, L.D_STEP]
@@ -32,10 +32,7 @@ class Apart(Exception):
 
 def column_names(swarm: Swarm) -> tuple[list[str], list[str]]:
     """What can be read of each entity of ``swarm``: its columns, and its histories."""
-    processor = swarm.processor
-    names = ["valor", "activo", "fallos", *(field.name for field in processor.state)]
-    names += [gene.name for gene in processor.genes]
-    return names, [ring.name for ring in processor.history]
+    return columns_of(swarm.processor), [ring.name for ring in swarm.processor.history]
 
 
 def read_columns(

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.plan import Plan, Swarm
+from corec.world.collecting import Collecting, collects
 from corec.world.fusion import FUSION_EVERY, Fusion
 from corec.world.read import place_of
 from corec.world.tables import Tables
@@ -43,7 +44,9 @@ from shm.lane import Lane
 EVOLUTION: Final = 1
 FUSION: Final = 2
 SETTLEMENT: Final = 3
+COLLECT: Final = 0
 NUMBERS: Final = {
+    L.PHASE_COLLECT: COLLECT,
     L.PHASE_EVOLUTION: EVOLUTION, L.PHASE_FUSION: FUSION, L.PHASE_SETTLEMENT: SETTLEMENT,
 }  # fmt: skip
 """Phase → its number in D_PHASE and S_PHASE: the order in which they are done."""
@@ -55,6 +58,7 @@ def phases_before(plan: Plan, tick: int) -> int:
     fuses = tick > 1 and (tick - 1) % FUSION_EVERY == 0 and _may_fuse(plan)
     settles = tick > 1 and any(s.settles for s in plan.swarms)
     found = (L.PHASE_EVOLUTION if due else 0) + (L.PHASE_FUSION if fuses else 0)
+    found += L.PHASE_COLLECT if any(collects(s, tick - 1) for s in plan.swarms) else 0
     return found + (L.PHASE_SETTLEMENT if settles else 0)
 
 
@@ -75,6 +79,7 @@ def next_with_phases(plan: Plan, tick: int) -> int:
     every = [s.evolucion.cada for s in plan.swarms if s.evolucion is not None]
     every += [FUSION_EVERY] if _may_fuse(plan) else []
     every += [1] if any(s.settles for s in plan.swarms) else []
+    every += [one.every for s in plan.swarms for one in s.collect]
     before = max(tick - 1, 1)
     return min((-(-before // cada) * cada + 1 for cada in every), default=0)
 
@@ -94,12 +99,16 @@ class Phases:
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
         self._fusion: Fusion | None = None
+        self._collecting: Collecting | None = None
         settling = [(s.first_block, s.blocks) for s in plan.swarms if s.settles]
         self._settling = np.array(settling, np.int64).reshape(-1, 2)
 
     def run(self, number: int, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
         """The phase ``number`` before the tick of ``targs``, of the blocks ``at … hi−1``; the block
         to go on with: ``hi`` when all are done, else one whose frame found no room in ``rows``."""
+        if number == COLLECT:
+            self._collecting = self._collecting or Collecting(self._plan, self._tables, self._hi)
+            return self._collecting.run(at, targs, rows)
         if number == FUSION:
             self._fusion = self._fusion or Fusion(self._plan, self._tables, self._hi)
             return self._fusion.run(number, at, targs, rows)

@@ -66,7 +66,9 @@ def config(**changes: Any) -> dict[str, Any]:
         "streams": {"batch_ms": 2}, "checkpoint": {"every_seconds": 0}, "globals": {"beta": 0.01},
         "bloques": [
             {"id": "ears", "canal": 1, "entidades": EARS, "entidades_por_bloque": 20,
-             "procesador": "lived:hearing", "umbral": "siempre"},
+             "procesador": "lived:hearing", "umbral": "siempre",
+             "collect": [{"every": 4, "stats": ["sum(seen)", "mean(mean)"]},
+                         {"every": 10, "stats": ["quantile(mean, 0.5)", "count(seen > 3)"]}]},
             {"id": "legs", "canal": 2, "entidades": LEGS, "entidades_por_bloque": 30,
              "procesador": "lived:walking", "umbral": 0.2},
         ],
@@ -142,15 +144,21 @@ def compared(summary: dict[str, Any], one: Instance, dsn: str, url: str) -> core
         assert sorted(emitted) == sorted(sent[tick]), f"messages of tick {tick}"
         since += [(entity, tick, valor) for entity, valor in emitted]
         if tick % EVERY == 0:
-            told: list[tuple[int, int, float]] = []
+            said: list[tuple[int, int, float]] = []
             for block in world.blocks():
                 row = rows[block["id"], tick]
                 assert {k: row[k] for k in ROW} == {k: block[k] for k in ROW}, (tick, block["id"])
                 found = json.loads(zstandard.decompress(row["payload"]))["mensajes"]
                 values = np.array(found["valor"], np.float32).tolist()
-                told += zip(found["id"], found["tick"], values, strict=True)
-            assert sorted(told) == sorted(since)
+                said += zip(found["id"], found["tick"], values, strict=True)
+            assert sorted(said) == sorted(since)
             since = []
+    told = sorted((e["tick"], e["bloque"], json.dumps(e["detalle"], sort_keys=True))
+                  for e in events_of(dsn) if e["tipo"] == "statistics")  # fmt: skip
+    collected = [(e["tick"], e["bloque"], json.dumps(e["detalle"], sort_keys=True))
+                 for e in world.events() if e["tipo"] == "statistics"]  # fmt: skip
+    assert told == sorted(collected)
+    assert len(told) > 100
     assert world.digest() == summary["digest"]
     return world
 
@@ -160,7 +168,7 @@ def test_a_machine_lost_under_live_input(
 ) -> None:
     one = armed(instance(make), (
         "broker@journal.written:3", "broker@journal.synced:9", "worker 0@leader.after_journal:25",
-        "worker 0@leader.before_go:40",
+        "worker 0@leader.before_go:40", "worker 0@collect.pushed:4",
     ))  # fmt: skip
     run = one.start("--tick-hz", "100", "--workers", "2").ready(120.0)
     with fed(valkey_url, 1):

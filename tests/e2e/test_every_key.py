@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from corec.config.effect import Effect, effect_of, effects
@@ -101,6 +102,15 @@ class One:
         return ticks[-1] - ticks[-2] if len(ticks) > 1 else 0
 
 
+def statistics(dsn: str) -> set[tuple[str, float]]:
+    """What the view shows of the swarm."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(
+            "SELECT medida, valor FROM estadisticas_enjambre WHERE enjambre = 'a'"
+        ).fetchall()
+    return {(medida, round(valor, 6)) for medida, valor in found if valor is not None}
+
+
 REFUSED: tuple[tuple[str, Any], ...] = (
     ("instance_id", "other"), ("seed", 7), ("entidades_por_bloque", 500),
     ("bloques.0.canal", 2), ("bloques.0.procesador", "read:other"), ("bloques.0.id", "b"),
@@ -150,6 +160,8 @@ def test_each_key_does_what_the_schema_says(make: Make, pg_dsn: str) -> None:
           lambda: one.block("media") == pytest.approx(0.375))  # fmt: skip
     taken("bloques.0.evolucion", {"cada": 10},
           lambda: one.run.ask("evolution")["swarms"][0]["generacion"] > 0)  # fmt: skip
+    taken("bloques.0.collect", [{"every": 10, "stats": ["max(x)", "quantile(x, 0.5)"]}],
+          lambda: ("max(x)", 0.375) in statistics(pg_dsn))  # fmt: skip
     taken("persist.every_ticks", 7, lambda: one.rows_every(pg_dsn) == 7)
     taken("streams.batch_ms", 5, lambda: True)
     taken("checkpoint.every_seconds", 1, lambda: one.status("checkpoint")["made"] > 0)

@@ -1,0 +1,70 @@
+"""``collect``: statistics of blocks after a tick, for the database, told as a phase.
+
+A phase (``corec.world.phases``) before tick T that changes nothing: each worker reads its own
+blocks as tick T − 1 left them, before any other phase, and pushes a KIND_COLLECT_FRAME for each
+block of a swarm whose turn it is into its rows lane. The persister makes an event ``statistics`` of
+it, once: a worker that was killed pushes its frames again, with the same keys (``persister.gaps``),
+and nobody runs T, or another phase, before all have pushed theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from corec import layout as L
+from corec.frames import row_word
+from corec.kernels import desc as K
+from corec.plan import Plan, Swarm
+from corec.world.read import BlockView
+from corec.world.tables import Tables
+from shm.killpoint import kill_point, register
+from shm.lane import Lane
+
+TIME: Final = "unix_ns"
+VALUES: Final = "values"
+register("collect.pushed")
+
+
+def collects(swarm: Swarm, after: int) -> bool:
+    """Whether something is told of the blocks of ``swarm`` behind tick ``after``."""
+    return after > 0 and any(after % one.every == 0 for one in swarm.collect)
+
+
+class Collecting:
+    """The statistics of one process's blocks, which end before ``hi``."""
+
+    def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
+        self._plan, self._hi = plan, hi
+        world: NDArray[np.uint8] = tables.keep[0]
+        self._words = world.view(np.uint64)
+        self._told = {
+            s.index: [(one.every, one.expressions) for one in s.collect] for s in plan.swarms
+        }
+
+    def run(self, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
+        """As ``Phases.run``."""
+        tick = int(targs[K.T_TICK])
+        for index in range(at, self._hi):
+            swarm = self._plan.swarms[int(self._plan.blocks["swarm"][index])]
+            if not collects(swarm, tick - 1):
+                continue
+            body = {TIME: int(targs[K.T_UNIX_NS]), **self._statistics(index, swarm, tick - 1)}
+            told = orjson.dumps(body)
+            word = row_word(0, 0)
+            if not rows.push(L.KIND_COLLECT_FRAME, told, a=index, tick=tick, c=word):
+                return index
+            kill_point("collect.pushed")
+        return self._hi
+
+    def _statistics(self, index: int, swarm: Swarm, after: int) -> dict[str, Any]:
+        view = BlockView(self._plan, self._words, index)
+        values = {
+            one.text: one.of(view.column(one.column))
+            for every, expressions in self._told[swarm.index] if after % every == 0
+            for one in expressions
+        }  # fmt: skip
+        return {"entidades": view.n, VALUES: values}
