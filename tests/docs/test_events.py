@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from corec.events import DIVISION, FUSION, GENERATION, KINDS, LINEAGE, REPAIR, ROWS_LOST, encode
+from corec.events import KINDS, LINEAGE, OF_PHASES, REPAIR, ROWS_LOST, encode
 from corec.persister.encode import parse_event
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def _words(node: ast.expr) -> Iterator[str]:
 
 def told() -> set[str]:
     """The kinds that the sources tell of."""
-    found = {REPAIR, GENERATION, LINEAGE, FUSION, DIVISION, ROWS_LOST}
+    found = {REPAIR, LINEAGE, *OF_PHASES, ROWS_LOST}
     for source in (ROOT / "corec").rglob("*.py"):
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
