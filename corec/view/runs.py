@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import itertools
 import json
-import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
