@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from corec.chaos import acting, feeder, witness
+from corec.chaos import acting, feeder, meeting, witness
 from corec.chaos.faults import Disturber
 from corec.chaos.feeder import Feeder, feed_at_rest
 from corec.chaos.instance import START_SECONDS, ChaosFailed, Instance
@@ -34,7 +34,7 @@ REST_SECONDS: Final = 180.0
 
 def world(seed: int, blocks: int) -> dict[str, Any]:
     """Sensors and oscillators that live by the tick, detectors that live by what arrives, witnesses
-    whom the oracle knows, listeners who live by what a task answers."""
+    whom the oracle knows, listeners who live by what a task answers, and entities that meet."""
     return {
         "instance_id": "chaos",
         "bloques": [
@@ -45,6 +45,7 @@ def world(seed: int, blocks: int) -> dict[str, Any]:
              "procesador": "ewma", "parametros": {"warmup": 5, "z0": 2}},
             witness.SWARM,
             acting.SWARM,
+            *meeting.SWARMS,
         ],
         "seed": seed,
         "tick_hz": TICK_HZ,
@@ -93,7 +94,7 @@ class ChaosRun:
                 self.tell(f"logs and data are kept in {base}")
 
     def _compare(self, base: Path) -> dict[str, Any]:
-        canales = [SENSORES, OSCILADORES, DETECTORES, witness.CANAL, acting.CANAL]
+        canales = [SENSORES, OSCILADORES, DETECTORES, witness.CANAL, acting.CANAL, meeting.CANAL]
         config = world(self.seed, self.blocks)
         with Stage(base / "disturbed", config | acting.TASKS) as stage:
             disturber, entries, tick = self._disturbed(stage)
