@@ -80,11 +80,12 @@ def _bloque_faults(bloques: object) -> Iterator[Fault]:
         at = ("bloques", index, "evolucion")
         yield from evolucion_faults(bloque.get("evolucion"), at, f"bloques[{index}].evolucion")
         count, places = bloque.get("entidades"), bloque.get("capacidad")
+        key = "entidades" if places is None else "capacidad"
         if isinstance(places, int) and isinstance(count, int):
             if places < count:
                 yield Fault(f"bloques[{index}].capacidad", str(places), f"at least {count}")
             count = places
-        yield from space_faults(bloque.get("space"), count, f"bloques[{index}].space")
+        yield from space_faults(bloque.get("space"), count, f"bloques[{index}].space", key)
         if isinstance(count, int) and 1 <= count <= ENTITIES_MAX:
             total += count
             if total > ENTITIES_MAX and not over:

@@ -30,8 +30,11 @@ _KEYS: Final = {
 }
 
 
-def space_faults(space: object, entidades: object, where: str) -> Iterator[Fault]:
-    """What does not go together in the ``space`` of a bloque, which need not be valid otherwise."""
+def space_faults(
+    space: object, entidades: object, where: str, key: str = "entidades"
+) -> Iterator[Fault]:
+    """What does not go together in the ``space`` of a bloque, which need not be valid otherwise.
+    ``key``: which one says how many places there are."""
     kind = space.get("kind") if isinstance(space, Mapping) else None
     if not isinstance(space, Mapping) or not isinstance(kind, str) or kind not in _KEYS:
         return
@@ -42,7 +45,7 @@ def space_faults(space: object, entidades: object, where: str) -> Iterator[Fault
             yield Fault(f"{where}.{name}", f"a key that no {kind} has",
                         f"only kind, {', '.join(_KEYS[kind])}")  # fmt: skip
     if kind == "grid":
-        yield from _grid_faults(space, entidades, where)
+        yield from _grid_faults(space, entidades, where, key)
     elif kind == "graph":
         yield from _graph_faults(space, entidades, where)
     else:
@@ -57,7 +60,9 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _grid_faults(space: Mapping[str, Any], entidades: object, where: str) -> Iterator[Fault]:
+def _grid_faults(
+    space: Mapping[str, Any], entidades: object, where: str, key: str
+) -> Iterator[Fault]:
     given: dict[str, Any] = {n: space[n] for n in _SIDES if space.get(n) is not None}
     if not all(map(_whole, given.values())):
         return
@@ -72,7 +77,7 @@ def _grid_faults(space: Mapping[str, Any], entidades: object, where: str) -> Ite
         cells *= side
     text = " · ".join(str(side) for side in given.values())
     if _whole(entidades) and cells != entidades:
-        yield Fault(where, f"{text} = {cells} cells", f"as many as entidades, {entidades}")
+        yield Fault(where, f"{text} = {cells} cells", f"as many as {key}, {entidades}")
     radius = space.get("radius", 1)
     if not _whole(radius) or radius > RADIUS_MAX:
         if _number(radius) and radius > 0:

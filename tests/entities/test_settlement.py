@@ -197,5 +197,5 @@ def test_the_plain_form_says_that_it_would() -> None:
 
 
 def test_a_grid_has_as_many_cells_as_there_are_places() -> None:
-    with pytest.raises(ConfigError, match=r"12 · 10 = 120 cells, allowed as many as"):
+    with pytest.raises(ConfigError, match=r"= 120 cells, allowed as many as capacidad, 121"):
         corec.World({"bloques": [{**TOWN[0], "procesador": wanderer, "capacidad": 121}]})
