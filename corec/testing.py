@@ -290,7 +290,10 @@ def compare(
         plains = []
         for i in range(entities):
             mine = [(n, v) for n, (e, v) in enumerate(letters + arriving) if e == i]
-            plain = Plain(processor, before[i] | {"ids": ids}, space)
+            post: dict[str, Any] = {"ids": ids} if processor.sends else {}
+            if processor.reads_inbox:
+                post["inbox"] = [v for e, v in letters if e == i]
+            plain = Plain(processor, before[i] | post, space)
             if processor.kind == "celu":
                 for place, value in mine:
                     plain.hear(tick)
@@ -298,8 +301,6 @@ def compare(
             else:
                 given_now = [v for e, v in arriving if e == i]
                 plain.state["valor"] = np.float32([before[i]["valor"], *given_now][-1])
-                if processor.reads_inbox:
-                    plain.state["inbox"] = [v for e, v in letters if e == i]
                 if plain.state.get(VIVO, 1):
                     plain.run()
             calls += plain.calls

@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
     """As one would write it."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Mapping) or value is None:
+    if isinstance(value, Mapping | range) or value is None:
         return repr(value)
     return repr(np.asarray(value).tolist())
 
