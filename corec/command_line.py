@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -55,11 +56,29 @@ def version_option(program: str, version: str) -> Any:
 
 
 def told_when_memory_ends(program: str, app: Callable[[], Any]) -> None:
-    """Run the command line of ``program``: without memory it ends with one line and exit code 1."""
+    """Run the command line of ``program``: without memory, or without room for what it prints, it
+    ends with one line and exit code 1; quietly, when whoever read that has gone."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except (MemoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOMEM, *_NOT_WRITTEN):
             raise
-        print(f"{program}: {NO_MEMORY}", file=sys.stderr)
+        if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
+            # what is left goes nowhere, or the interpreter would try and say it again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            said = NO_MEMORY if isinstance(error, MemoryError) else _text(error)
+            print(f"{program}: {said}", file=sys.stderr)
         sys.exit(1)
+
+
+_NOT_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+
+
+def _text(error: OSError) -> str:
+    if error.errno == errno.ENOMEM:
+        return NO_MEMORY
+    return f"{error.filename or 'standard output'}: {error.strerror}"

@@ -230,6 +230,18 @@ def test_a_document_that_nobody_takes_is_given_up(closing_all: ExitStack) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", [["corec.control.ctl", "--version"], ["corec", "schema"]])
+def test_what_a_command_prints_has_no_room(command: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith(": standard output: No space left on device")
+
+
+@pytest.mark.slow
 def test_any_encoding_will_do() -> None:
     program = "from corec.terminal import *; protect(); print('años…')"
     done = run(program, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
