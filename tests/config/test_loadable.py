@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from corec.config import ConfigError, parse_config
-from corec.nucleus.loadable import check_loadable, load_class
+from corec.nucleus.loadable import BUILT_IN, check_loadable, load_class
 
 SMALL: dict[str, Any] = {
     "instance_id": "loadable", "bloques": [{"id": "a", "canal": 1, "entidades": 10}],
@@ -53,7 +53,7 @@ def test_those_that_can(tmp_path: Path) -> None:
     config = parse_config({**SMALL, "modules": names}, base_dir=tmp_path)
     check_loadable(config)
     assert load_class("own_modules_y.Mine", config).__name__ == "Mine"
-    assert load_class("auditoria", config).nombre == "auditoria"
+    assert [load_class(name, config).nombre for name in BUILT_IN] == list(BUILT_IN)
 
 
 def test_an_enabled_plugin_is_a_fault_and_a_disabled_one_is_not() -> None:

@@ -36,6 +36,7 @@ def made(make: Make, *bloques: dict[str, Any], **changes: Any) -> Instance:
     for folder in (one.home / "plugins", one.config_path.parent):
         folder.mkdir(exist_ok=True)
         shutil.copy(SUBJECTS, folder / "module_subjects.py")
+        shutil.copy(SUBJECTS.with_name("clumsy.py"), folder / "clumsy.py")
     return one
 
 
@@ -91,10 +92,12 @@ def test_what_is_unusual_is_told(make: Make, pg_dsn: str, valkey_url: str) -> No
     one = made(
         make, {"id": "s", "procesador": "module_subjects:patient"}, evolves,
         persist={"every_ticks": 1}, auditoria={"filas": 8},
+        modules=["auditoria", "evolucion", "clumsy:Clumsy"],
     )  # fmt: skip
     run = one.start("--tick-hz", "25", "--workers", "1").ready(180.0)
     run.until_tick(160)
     assert told(pg_dsn, "anomaly") == []
+    wait_until(lambda: bool(told(pg_dsn, "clumsy")), "a module that failed lives again", 20.0)
     run.ask("set", path="bloques.s.parametros.sick", value=1.0)
     wait_until(lambda: bool(told(pg_dsn, "anomaly")), "the sick block is told of", 20.0)
     with redis.Redis.from_url(valkey_url) as client:
@@ -112,6 +115,10 @@ def test_what_is_unusual_is_told(make: Make, pg_dsn: str, valkey_url: str) -> No
     errors = [e for e in told(pg_dsn, "anomaly") if e["detalle"]["column"] == "errores"]
     assert [e["bloque"] for e in errors] == ["s:00000"]
     assert errors[0]["detalle"]["median"] == 0.0
+    failed = [e["detalle"]["error"] for e in told(pg_dsn, "module_failed")]
+    assert sorted(failed) == ["RuntimeError('not prepared')", "SystemError('half way')"]
+    assert [e["detalle"] for e in told(pg_dsn, "clumsy")] == [{"lives": 3}]
+    assert told(pg_dsn, "swarm_registered") == [], "registro is switched off"
     (stalled,) = told(pg_dsn, "evolution_stalled")
     assert stalled["detalle"]["swarm"] == "e"
     with corec.World(one.config_path) as world:
