@@ -52,6 +52,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`canal`, `entidades`, `bloques`",
     "swarm_grown": "a swarm has more entities than `before`: as above",
     "swarm_retired": "nobody in a swarm is active any more: as above",
+    "weak_block": "a block is weak, and no strong one can give to it: `fitness`, `min_fitness`; "
+    "`more`: so many were not told",
     "anomaly": "a block is unlike itself: `method` (`mad`, `forest`), `column`, `value`, `median`, "
     "`sigma`, `score`; `more`: so many were not told",
     "evolution_stalled": "no better best for a hundred generations: `swarm`, `generacion`, "

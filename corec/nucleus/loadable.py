@@ -16,12 +16,10 @@ from corec.notices import TaskError, load_task
 
 BUILT_IN: Final = {
     name: f"corec.modules.{name}:Modulo{name.title()}"
-    for name in ("registro", "ejecucion", "auditoria", "evolucion")
+    for name in ("registro", "ejecucion", "sincronizacion", "auditoria", "evolucion")
 }
-ELSEWHERE: Final = frozenset({"sincronizacion"})
-"""Whose work is part of the world's ticks (``corec.world.fusion``): its workers do it."""
 _ALLOWED: Final = (
-    f"{', '.join(sorted(ELSEWHERE | BUILT_IN.keys()))}, or package.module:Class of your own, "
+    f"{', '.join(sorted(BUILT_IN))}, or package.module:Class of your own, "
     "derived from corec.modules.base.ModuloBase"
 )
 _TASK: Final = "webhook, command, or package.module:attribute of a function with @corec.task"
@@ -65,7 +63,7 @@ def check_loadable(config: Config) -> None:
 
 def _faults(config: Config) -> Iterator[Fault]:
     for index, name in enumerate(config.modules):
-        if name in BUILT_IN or name in ELSEWHERE:
+        if name in BUILT_IN:
             continue
         try:
             load_class(name, config)

@@ -13,7 +13,7 @@ from corec.log import get_logger
 from corec.modules.base import ModuloBase
 from corec.modules.ejecucion import ModuloCargaDevuelta
 from corec.nucleus.checkpoints import ModuloCheckpoint
-from corec.nucleus.loadable import ELSEWHERE, load_class
+from corec.nucleus.loadable import load_class
 from corec.nucleus.socket_server import SocketServer
 
 if TYPE_CHECKING:
@@ -75,11 +75,10 @@ def load_modules(nucleus: CoreCNucleus) -> list[ModuloBase]:
     if isinstance(nucleus.rt.info.get("http_socket"), socket.socket):
         loaded.append(ModuloHttp(nucleus))
     for name in nucleus.rt.config.modules:
-        if name not in ELSEWHERE:
-            try:
-                loaded.append(load_class(name, nucleus.rt.config)(nucleus))
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - must not stop the nucleus
-                log.error("a module cannot be loaded", module=name, error=repr(error))
+        try:
+            loaded.append(load_class(name, nucleus.rt.config)(nucleus))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - must not stop the nucleus
+            log.error("a module cannot be loaded", module=name, error=repr(error))
     if "ejecucion" not in nucleus.rt.config.modules:
         loaded.append(ModuloCargaDevuelta(nucleus))
     return loaded

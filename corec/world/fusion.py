@@ -80,17 +80,23 @@ def _kind(swarm: Swarm) -> tuple[Any, ...]:
     return swarm.canal, swarm.processor.name, swarm.cap, swarm.block_bytes
 
 
+def kinds_of(plan: Plan) -> NDArray[np.int64]:
+    """Of each block its kind, for ``donors``."""
+    kinds: dict[Any, int] = {}
+    of_swarm = [
+        kinds.setdefault(_kind(s), len(kinds)) if s.symbiosis != "ninguna" else -1
+        for s in plan.swarms
+    ]
+    found: NDArray[np.int64] = np.array(of_swarm, np.int64)[plan.blocks["swarm"]]
+    return found
+
+
 class Fusion:
     """The fusions of one process's blocks, which end before ``hi``."""
 
     def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
         self._plan, self._tables, self._hi = plan, tables, hi
-        kinds: dict[Any, int] = {}
-        of_swarm = [
-            kinds.setdefault(_kind(s), len(kinds)) if s.symbiosis != "ninguna" else -1
-            for s in plan.swarms
-        ]
-        self._kind = np.array(of_swarm, np.int64)[plan.blocks["swarm"]]
+        self._kind = kinds_of(plan)
         self._starts = (plan.blocks["offset"] // 8).astype(np.int64)
 
     def run(self, number: int, at: int, targs: NDArray[np.int64], rows: Lane) -> int:

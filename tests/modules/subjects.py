@@ -21,7 +21,7 @@ def heavy(me: Any) -> Any:
 @corec.micro(params={"sick": 0.0})
 def patient(me: Any) -> Any:
     """Some fall sick when they are told to."""
-    if me.sick > 0.0 and me.id % 50 < 10 and me.id < 50:
+    if me.sick > 0.0 and me.id % 50 < 10 and (me.id < 50 or me.sick > 1.0):
         return math.nan
     return me.random()
 

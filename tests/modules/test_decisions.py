@@ -22,6 +22,7 @@ from corec.modules.ejecucion import (
 )
 from corec.modules.evolucion import PATIENCE_GENERATIONS, Best, standstill
 from corec.modules.registro import Book, Known, News, news
+from corec.modules.sincronizacion import left_alone
 
 HZ = 20.0
 
@@ -198,6 +199,21 @@ def test_a_standstill_is_told_once_until_there_is_a_better_one() -> None:
     assert at(501 + PATIENCE_GENERATIONS, -4.0) == 1
     assert at(2, -9.0) == 0, "a world that was restored begins anew"
     assert at(900, -9.0, cada=None) == 0
+
+
+# ---------------------------------------------------------------- sincronizacion
+
+
+def test_who_is_weak_and_has_nobody() -> None:
+    def alone(fitness: list[float], kind: list[int]) -> set[int]:
+        n = len(fitness)
+        return left_alone(np.array(fitness), np.full(n, 0.2), np.array(kind))
+
+    assert alone([0.1, 0.9], [0, 0]) == set()
+    assert alone([0.1, 0.9], [0, 1]) == {0}
+    assert alone([0.1, 0.3, 0.15], [0, 0, 0]) == {0, 2}, "nobody is above a half"
+    assert alone([0.1, 0.1], [-1, -1]) == set()
+    assert alone([0.2, 0.2], [0, 0]) == set()
 
 
 # ---------------------------------------------------------------- auditoria

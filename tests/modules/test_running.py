@@ -89,10 +89,12 @@ def test_an_overload_lowers_carga_and_a_replay_follows(make: Make, pg_dsn: str) 
 @pytest.mark.usefixtures("no_leaks")
 def test_what_is_unusual_is_told(make: Make, pg_dsn: str, valkey_url: str) -> None:
     evolves = {"id": "e", "procesador": "module_subjects:alike", "evolucion": {"cada": 1}}
+    lone = {"id": "lone", "entidades": 50, "procesador": "module_subjects:patient",
+            "parametros": {"sick": 2.0}, "autoreparacion": {"min_fitness": 0.9}}  # fmt: skip
     one = made(
-        make, {"id": "s", "procesador": "module_subjects:patient"}, evolves,
+        make, {"id": "s", "procesador": "module_subjects:patient"}, evolves, lone,
         persist={"every_ticks": 1}, auditoria={"filas": 8},
-        modules=["auditoria", "evolucion", "clumsy:Clumsy"],
+        modules=["sincronizacion", "auditoria", "evolucion", "clumsy:Clumsy"],
     )  # fmt: skip
     run = one.start("--tick-hz", "25", "--workers", "1").ready(180.0)
     run.until_tick(160)
@@ -119,6 +121,9 @@ def test_what_is_unusual_is_told(make: Make, pg_dsn: str, valkey_url: str) -> No
     assert sorted(failed) == ["RuntimeError('not prepared')", "SystemError('half way')"]
     assert [e["detalle"] for e in told(pg_dsn, "clumsy")] == [{"lives": 3}]
     assert told(pg_dsn, "swarm_registered") == [], "registro is switched off"
+    (weak,) = told(pg_dsn, "weak_block")
+    assert (weak["bloque"], weak["detalle"]["min_fitness"]) == ("lone:00000", 0.9)
+    assert weak["detalle"]["fitness"] < 0.9
     (stalled,) = told(pg_dsn, "evolution_stalled")
     assert stalled["detalle"]["swarm"] == "e"
     with corec.World(one.config_path) as world:
