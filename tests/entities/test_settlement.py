@@ -16,6 +16,8 @@ from corec.kernels.public import show_range
 from corec.processors.schelling import schelling
 from corec.testing import Block, PlainEntity, compare
 from corec.world.digest import digest_of
+from corec.world.inspect import met
+from corec.world.migrate import _write
 from corec.world.packing import Packing
 from corec.world.read import BlockView
 from tests.entities.split import SplitWorld
@@ -199,3 +201,78 @@ def test_the_plain_form_says_that_it_would() -> None:
 def test_a_grid_has_as_many_cells_as_there_are_places() -> None:
     with pytest.raises(ConfigError, match=r"= 120 cells, allowed as many as capacidad, 121"):
         corec.World({"bloques": [{**TOWN[0], "procesador": wanderer, "capacidad": 121}]})
+
+
+@corec.micro(state={"x": "f4", "y": "f4"}, public=("x", "y"), mortal=True)
+def scattered(me: Any) -> Any:
+    if me.id == 0 and me.tick == 1:
+        for k in range(15):
+            me.spawn(x=12.0 + k, y=-1.0)
+    return 0.0
+
+
+def test_who_is_born_in_another_block_is_on_the_plane() -> None:
+    box = {"kind": "plane", "position": ["x", "y"], "size": 10.0, "radius": 1.0}
+    bloque = {"id": "b", "canal": 1, "entidades": 20, "capacidad": 40, "procesador": scattered,
+              "entidades_por_bloque": 20, "space": box}  # fmt: skip
+    # at first those of odd ids live
+    with corec.World({"bloques": [bloque]}) as world:
+        world.write("b", ids=[0], vivo=1, activo=1)
+        world.run(2)
+        frame = {name: np.asarray(world.frame("b")[name]) for name in ("x", "y", "generacion")}
+        born = np.flatnonzero(frame["generacion"] == 1)
+        assert born.tolist() == [*range(2, 20, 2), 20, 22, 24, 26, 28, 30]
+        assert frame["x"][born].tolist() == [float((12 + k) % 10) for k in range(15)]
+        assert (frame["y"][born] == 9.0).all()
+
+
+@corec.micro(state={"x": ("f4", 7.0), "other": ("i2", 5)}, mortal=True, sends=1)
+def changed(me: Any) -> Any:
+    return float(len(me.inbox))
+
+
+@corec.micro(state={"x": ("f4", 7.0), "ran": "u4"}, mortal=True, sends=2)
+def before_it(me: Any) -> Any:
+    me.ran += 1
+    for k in range(1 + (me.id == 1)):
+        me.send(1, float(me.id + k))
+    if me.id == 3:
+        for k in range(12):
+            me.spawn(x=float(k), ran=k)
+    return float(len(me.inbox))
+
+
+def test_a_world_whose_processor_changed_keeps_what_is_on_its_way() -> None:
+    bloque = {"id": "b", "canal": 1, "entidades": 20, "capacidad": 40, "entidades_por_bloque": 20}
+    old, new = (
+        corec.World({"bloques": [{**bloque, "procesador": one}]}) for one in (before_it, changed)
+    )
+    with old, new:
+        old.run(1)
+        (plan, words), was = new._world(), views(old)
+        for view, target in zip(was, views(new), strict=True):
+            _write(plan, words, view, target)
+        now = views(new)
+        assert [len(view.sent) for view in was] == [11, 10]
+        assert [view.sent.tolist() for view in now] == [view.sent.tolist() for view in was]
+        assert [len(view.children) for view in now] == [2, 0]
+        assert now[0].children[:, 0].astype(np.uint32).view(np.float32).tolist() == [10.0, 11.0]
+        assert (now[0].children[:, 1] == 5).all(), "a new field begins as declared"
+        assert (now[0].children[:, -1] == 3).all(), "whose they are"
+        new._go_on_from(1)
+        new.run(1)
+        assert int(np.asarray(new.frame("b")["vivo"]).sum()) == 32
+        assert int(np.asarray(new.frame("b")["valor"]).sum()) == 21, "all of it arrives"
+
+
+def test_what_is_told_of_births_and_of_what_was_sent() -> None:
+    with seeded(again=6.0) as world:
+        world.run(4)
+        (plan, _), dyn = world._world(), np.stack([view.dyn for view in views(world)])
+        assert met(plan.swarms[0], dyn) == {"births": 20, "deaths": 0, "no_room": 1, "moves": 0}
+        assert met(plan.swarms[0], dyn[1]) == {"births": 10, "deaths": 0, "no_room": 0, "moves": 0}
+    block = Block(before_it, entities=20, living=10)
+    block.tick()
+    (swarm,) = block.plan.swarms
+    assert met(swarm, block.view.dyn)["sent"] == 11
+    assert met(swarm, block.view.dyn)["no_room"] == 2
