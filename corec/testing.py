@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.config.evolucion import Evolucion
 from corec.config.umbral import Umbral
-from corec.entities.codegen import DRAWS_PER_READING
+from corec.entities.dense import DRAWS_PER_READING
 from corec.entities.fields import VIVO
 from corec.entities.meeting import space_of
 from corec.entities.plain import PlainEntity

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from corec.entities import lives, mailing, seeing
 from corec.entities.codetext import after, get, make, put, scalars
+from corec.entities.dense import DENSE_ARGS, DRAWS_PER_READING, dense_round
 from corec.entities.meeting import STRETCH as STRETCH_GRID
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
@@ -37,7 +38,6 @@ _IMPORTS_STATS = "from corec.kernels.stats import count_marks"
 STRETCH = 256
 """Entities between two requests for memory that comes next, a multiple of four. As many lines of
 the sensor as a core waits for at a time (16 of 24), once in the time that bringing them takes."""
-DRAWS_PER_READING = 16  # a Celu entity's readings of one tick draw apart by that many
 
 
 def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | None) -> list[str]:
@@ -300,7 +300,7 @@ def _function(name: str, args: tuple[str, ...], body: list[str]) -> list[str]:
 
 
 def kernel_source(
-    processor: Processor, cap: int, predraws: int, meeting: Meeting | None, key: str
+    processor: Processor, cap: int, predraws: int, meeting: Meeting | None, key: str, dense: bool
 ) -> str:
     """The module text for ``processor`` in blocks of ``cap`` entities; ``key`` finds its parts."""
     lines = [
@@ -341,6 +341,8 @@ def kernel_source(
         lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws, meeting))
     else:
         lines += _function("arrive", ARRIVE_ARGS, _arrive(processor, cap, meeting))
+    if dense:
+        lines += _function("dense", DENSE_ARGS, dense_round(processor, cap))
     if processor.silence:
         lines += _function("silent", ARRIVE_ARGS, _arrive(processor, cap, meeting, silent=True))
     lines += _function("init", INIT_ARGS, _init(processor, cap, meeting))

@@ -38,6 +38,7 @@ def scalars(processor: Processor, means: bool) -> list[str]:
     lines = [f"    p = f4_at(params, {PARAMS_MAX})"]
     lines += [f"    p{k} = p[{k}]" for k in range(shared(processor))]
     lines += ["    g = pointer(genes)"] if processor.genes else []
+    lines += ["    rings = pointer(hist)"] if any(r.by_time for r in processor.history) else []
     if means and processor.means:
         lines.append(f"    m = f4_at(means, {MEANS_MAX})")
         lines += [f"    m{k} = m[{k}]" for k in range(len(processor.means))]
@@ -46,9 +47,11 @@ def scalars(processor: Processor, means: bool) -> list[str]:
 
 def make(
     processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool,
-    tick: str, met: list[str], kept: bool = False,
+    tick: str, met: list[str], kept: bool = False, even: bool = False,
 ) -> str:  # fmt: skip
-    """``me`` of entity ``i``. ``mean`` false: for ``init``, where there was no tick before."""
+    """``me`` of entity ``i``. ``mean`` false: for ``init``, where there was no tick before;
+    ``kept``: with what its reading says; ``even``: the counts of histories by time are ``held_…``,
+    the same for all."""
     values = ["first_id + i", f"int64({tick})", get(processor, cap, source, "valor")]
     values += [f"p{k}" for k in range(shared(processor))]
     values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
@@ -61,9 +64,13 @@ def make(
     values += ["uint64(seed)", draw0, *draws]
     offsets = processor.history_offsets(cap)
     for ring in processor.history:
-        row = f"hist + {offsets[ring.name]} + i * {ring.slots * 4}"
+        between, _ = ring.strides(cap)
+        row = f"{offsets[ring.name]} + i * {between}"
+        values += ["rings", row] if ring.by_time else [f"hist + {row}"]
         count = get(processor, cap, source, ring.count_field)
-        values += [row, count, count]
+        if even and ring.by_time:
+            count = f"held_{ring.count_field}"
+        values += [count, count]
     values += met
     values += ["births"] if processor.mortal and mean else []
     values += mailing.of_one(processor) if mean else []

@@ -7,6 +7,7 @@ compiled once per state of everything it reads; the machine code is kept on disk
 from __future__ import annotations
 
 import contextlib
+import dis
 import hashlib
 import importlib.util
 import os
@@ -26,6 +27,7 @@ import corec.entities.calling as calling
 import corec.entities.codegen as codegen
 import corec.entities.codetext as codetext
 import corec.entities.cursor as cursor
+import corec.entities.dense as dense_rounds
 import corec.entities.divisions as divisions
 import corec.entities.drawing as drawing
 import corec.entities.fingerprint as fingerprints
@@ -39,6 +41,7 @@ import corec.entities.mailing as mailing
 import corec.entities.maths as maths
 import corec.entities.meeting as meetings
 import corec.entities.near as near
+import corec.entities.nearest as nearest
 import corec.entities.others as others
 import corec.entities.references as references
 import corec.entities.seeing as seeing
@@ -68,6 +71,7 @@ class Kernels:
 
     update: int
     arrive: int
+    dense: int
     silent: int
     init: int
     sites: tuple[CodeType, ...]
@@ -102,7 +106,7 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
     """24 hexadecimal digits over everything that decides the machine code."""
     digest = hashlib.blake2b(digest_size=12)
     own = (adapt, aggregates, calling, codegen, codetext, cursor, folding, mailing, post,
-           divisions, drawing, fingerprints, foreign,
+           dense_rounds, nearest, divisions, drawing, fingerprints, foreign,
            genes, guard, linked, lives, maths, meetings, near, others, references, seeing, shifts,
            steps, told, users, address, desc, draws, elementary, philox, plane, stats, layout,
            sys.modules[__name__])  # fmt: skip
@@ -166,11 +170,12 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
     key = kernel_key(processor, cap, meeting)
     if key in _BUILT:
         return _BUILT[key]
-    entity = cursor.EntityType(processor, predraws, meeting=meeting)
-    init_entity = cursor.EntityType(processor, 0, init=True, meeting=meeting)
+    entity = cursor.EntityType(processor, predraws, cap, meeting=meeting)
+    init_entity = cursor.EntityType(processor, 0, cap, init=True, meeting=meeting)
     adapter = adapt.Adapter(processor.wide, processor.steps_max)
     try:
         function = adapter.function(processor.function)
+        dense = is_dense(processor, meeting, adapter.sites)
         init = adapter.function(processor.init) if processor.init is not None else None
         silent = adapter.function(processor.on_silence) if processor.silence else None
     except ProcessorError as error:
@@ -190,7 +195,7 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
         processor.reading_form if processor.values else None,
     )  # fmt: skip
     try:
-        module = _load(processor, cap, predraws, meeting, key)
+        module = _load(processor, cap, predraws, meeting, key, dense)
     except ProcessorError:
         raise
     except Exception as error:  # Numba raises whatever it trips over
@@ -204,6 +209,7 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
     kernels = Kernels(
         module.update.address if processor.kind == "micro" else 0,
         module.arrive.address if processor.kind == "celu" else 0,
+        module.dense.address if dense else 0,
         module.silent.address if processor.silence else 0,
         module.init.address,
         tuple(adapter.sites),
@@ -245,12 +251,27 @@ def _why(function: Any, dispatcher: Any, arguments: tuple[Any, ...]) -> str | No
     return returns_what(dispatcher.overloads[arguments].signature.return_type)
 
 
-def _load(processor: Processor, cap: int, predraws: int, meeting: Meeting | None, key: str) -> Any:
+def is_dense(processor: Processor, meeting: Meeting | None, sites: list[CodeType]) -> bool:
+    """Whether readings of many entities at once may run as vectors: nobody else is looked at or
+    sent to, and no call can run long, so the order of the calls decides nothing. ``sites``: what it
+    reaches."""
+    straight = not any(
+        one.opname.startswith(("JUMP_BACKWARD", "FOR_ITER"))
+        for code in sites
+        for one in dis.get_instructions(code)
+    )
+    alone = meeting is None and not (processor.mortal or processor.sends or processor.reads_inbox)
+    return processor.kind == "celu" and alone and straight
+
+
+def _load(
+    processor: Processor, cap: int, predraws: int, meeting: Meeting | None, key: str, dense: bool
+) -> Any:
     folder = cache_folder() / "kernels"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = f"k_{key}"
     path = folder / f"{name}.py"
-    source = codegen.kernel_source(processor, cap, predraws, meeting, key)
+    source = codegen.kernel_source(processor, cap, predraws, meeting, key, dense)
     if not path.exists() or path.read_text("utf-8") != source:
         half = folder / f".{name}.{os.getpid()}"
         half.write_text(source, "utf-8")

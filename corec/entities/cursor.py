@@ -18,6 +18,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba import float32, int64, types
 from numba.core import cgutils
@@ -38,10 +39,11 @@ from corec.entities.guard import emit_fits
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor, unfit_text
 from corec.entities.seeing import members
-from corec.kernels.address import COLUMN_TYPES, load_f4, store_f4
+from corec.kernels.address import COLUMN_TYPES, GET, PUT, load_f4, store_f4
 from shm.jit import intrinsic
 
 PREDRAWS_MAX = 4
+get_f4, put_f4 = GET["f4"], PUT["f4"]
 _I32 = ir.IntType(32)
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
@@ -56,10 +58,10 @@ class EntityType(types.Type):
     """Numba type of ``me`` for one processor."""
 
     def __init__(
-        self, processor: Processor, predraws: int, init: bool = False,
+        self, processor: Processor, predraws: int, cap: int, init: bool = False,
         meeting: Meeting | None = None,
     ) -> None:  # fmt: skip
-        self.processor, self.init, self.meeting = processor, init, meeting
+        self.processor, self.init, self.meeting, self.cap = processor, init, meeting, cap
         self.readable = (
             ("id", types.int64),  # int64: with an unsigned 64-bit one Numba computes in float64
             ("tick", types.int64),
@@ -76,7 +78,8 @@ class EntityType(types.Type):
         self.predraws = predraws
         hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
         hidden += [(f"_r{k}", types.uint32) for k in range(predraws)]
-        for name in self.rings:
+        for name, ring in self.rings.items():
+            hidden += [(f"{name}__from", types.voidptr)] if ring.by_time else []
             hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.int64)]
             hidden += [(f"{name}__n0", types.int64)]
         if meeting is not None and not init:
@@ -89,7 +92,7 @@ class EntityType(types.Type):
             hidden += [(name, types.int64) for name in ("_letters", "_first", "_behind")]
         self.members = self.readable + self.writable + tuple(hidden)
         self.index = {name: k for k, (name, _) in enumerate(self.members)}
-        text = repr((init, predraws, self.members, processor.history, meeting))
+        text = repr((init, predraws, self.members, processor.history, meeting, cap))
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         super().__init__(f"Entity<{processor.name}:{digest}>".replace("<locals>", "locals"))
 
@@ -311,10 +314,39 @@ def ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
     )
 
 
+def slot_access(history: HistoryType) -> tuple[Any, Any]:
+    """Compiled: (history, slot) → its value, and (history, slot, value) → store it there. By time
+    it is a place behind one pointer for all: LLVM sees that entities follow one another."""
+    read_base = ring_access(history)[0]
+    if not history.entity.rings[history.ring].by_time:
+
+        @numba.njit(forceinline=True)
+        def get(history, slot):
+            return load_f4(read_base(history) + int64(4) * slot)
+
+        @numba.njit(forceinline=True)
+        def put(history, slot, value):
+            store_f4(read_base(history) + int64(4) * slot, value)
+
+        return get, put
+    read_from, row = hidden_reader(history.entity, f"{history.ring}__from"), 4 * history.entity.cap
+
+    @numba.njit(forceinline=True)
+    def get_by_time(history, slot):
+        return get_f4(read_from(history), read_base(history) + int64(row) * slot)
+
+    @numba.njit(forceinline=True)
+    def put_by_time(history, slot, value):
+        put_f4(read_from(history), read_base(history) + int64(row) * slot, value)
+
+    return get_by_time, put_by_time
+
+
 @overload_method(HistoryType, "push")
 def _push(history: Any, value: Any) -> Callable[..., Any]:
-    read_base, read_n, write_n, read_n0 = ring_access(history)
+    _, read_n, write_n, read_n0 = ring_access(history)
     slots = history.entity.rings[history.ring].slots
+    put = slot_access(history)[1]
     most = L.PUSHES_PER_CALL_MAX
     if history.entity.init:
         # a reset runs init while the committed tick, which a redo reads, still shows the ring
@@ -324,7 +356,7 @@ def _push(history: Any, value: Any) -> Callable[..., Any]:
         n = read_n(history)
         if n - read_n0(history) >= most:
             raise IndexError("too many pushes in one call")
-        store_f4(read_base(history) + int64(4) * (n % int64(slots)), float32(value))
+        put(history, n % int64(slots), float32(value))
         write_n(history, n + int64(1))
 
     return push
@@ -347,7 +379,8 @@ def _len(history: Any) -> Callable[..., Any] | None:
 def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None
-    read_base, read_n, _, _ = ring_access(history)
+    _, read_n, _, _ = ring_access(history)
+    get = slot_access(history)[0]
     ring = history.entity.rings[history.ring]
     length, slots = ring.length, ring.slots
 
@@ -362,6 +395,6 @@ def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
         at = (n - held) % int64(slots) + place  # the division is the same for all of a loop
         if at >= int64(slots):
             at -= int64(slots)
-        return load_f4(read_base(history) + int64(4) * at)
+        return get(history, at)
 
     return item

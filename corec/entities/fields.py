@@ -12,6 +12,7 @@ from corec.entities.errors import ProcessorError
 
 FIELD_DTYPES: Final = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8")
 HISTORY_LENGTH_MAX: Final = 4096
+BY_TIME: Final = "by_time"
 HISTORY_COUNT: Final = "i8"
 """Type of a history's count of pushes: it never wraps, so ``len`` and the cursor stay right."""
 
@@ -38,15 +39,24 @@ class StateField:
 
 @dataclass(frozen=True)
 class HistoryField:
-    """A ring of the last ``length`` values of one entity (float32)."""
+    """A ring of the last ``length`` values of one entity (float32).
+
+    It lies as rows, one for each entity, or ``by_time``: as rows, one for each slot, with the value
+    of every entity. Who pushes for all entities at once then writes one row.
+    """
 
     name: str
     length: int
+    by_time: bool = False
 
     @property
     def slots(self) -> int:
         """Values the ring holds: the spare ones keep what a redo still has to read."""
         return self.length + L.HISTORY_SPARE
+
+    def strides(self, cap: int) -> tuple[int, int]:
+        """Bytes from an entity to the next, and from a slot to the next, in a block of ``cap``."""
+        return (4, 4 * cap) if self.by_time else (4 * self.slots, 4)
 
     @property
     def count_field(self) -> str:
@@ -78,9 +88,10 @@ def field_of(name: str, spec: Any, owner: str) -> StateField:
 
 def history_of(name: str, spec: Any, owner: str) -> HistoryField:
     """A history as it was declared. Raises ProcessorError."""
-    known = isinstance(spec, tuple) and len(spec) == 2 and spec[0] == "f4"
+    known = isinstance(spec, tuple) and spec[0:1] == ("f4",) and spec[2:] in ((), (BY_TIME,))
     if not known or type(spec[1]) is not int or not 1 <= spec[1] <= HISTORY_LENGTH_MAX:
         raise ProcessorError(
-            f"{owner}: history {name!r} is {spec!r}, allowed ('f4', 1 to {HISTORY_LENGTH_MAX})"
+            f"{owner}: history {name!r} is {spec!r}, allowed ('f4', 1 to {HISTORY_LENGTH_MAX}) or "
+            f"('f4', 1 to {HISTORY_LENGTH_MAX}, '{BY_TIME}')"
         )
-    return HistoryField(name, spec[1])
+    return HistoryField(name, spec[1], len(spec) == 3)

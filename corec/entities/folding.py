@@ -9,8 +9,7 @@ import numba
 from numba import float32, int64
 from numba.extending import overload_method
 
-from corec.entities.cursor import HistoryType, ring_access
-from corec.kernels.address import load_f4
+from corec.entities.cursor import HistoryType, ring_access, slot_access
 
 
 def _over_all(step: Any, end: Any) -> Callable[..., Any]:
@@ -18,18 +17,18 @@ def _over_all(step: Any, end: Any) -> Callable[..., Any]:
     then ``end(so far, how many)``; 0 of none."""
 
     def method(history: Any) -> Callable[..., Any]:
-        read_base, read_n, _, _ = ring_access(history)
+        _, read_n, _, _ = ring_access(history)
+        get = slot_access(history)[0]
         ring = history.entity.rings[history.ring]
         length, slots = ring.length, ring.slots
 
         def fold(history: Any) -> Any:
             n = int64(read_n(history))
             held = min(n, int64(length))
-            base = read_base(history)
             total = float32(0.0)
             at = (n - held) % int64(slots)
             for k in range(held):
-                total = step(total, load_f4(base + int64(4) * at), k == 0)
+                total = step(total, get(history, at), k == 0)
                 at = at + 1 if at + 1 < int64(slots) else int64(0)
             return end(total, held)
 

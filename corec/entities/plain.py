@@ -60,6 +60,19 @@ class PlainHistory:
         self.values.append(np.float32(value))
         del self.values[: -self.length]
 
+    def nearest(self, values: Sequence[Any], weights: Sequence[float]) -> np.float32:
+        """The least of ``Σ weights[j] · |values[j] − record[j]|`` over the records of as many
+        numbers, the oldest value first; 0 of none."""
+        width = len(values)
+        found = np.float32(0.0)
+        for first in range(0, len(self.values) // width * width, width):
+            apart = np.float32(0.0)
+            for j in range(width):
+                distance = abs(np.float32(values[j]) - self.values[first + j])
+                apart = apart + np.float32(weights[j]) * distance
+            found = apart if first == 0 or apart < found else found
+        return found
+
     def mean(self) -> np.float32:
         """Mean of the values held, 0 when there are none (float32 accumulation)."""
         return self.sum() / np.float32(len(self.values)) if self.values else np.float32(0.0)

@@ -73,7 +73,9 @@ W_POST_BYTES: Final = W_POST + 1  # of one copy; 0: there is none
 W_CHILDREN: Final = W_POST_BYTES + 1  # offset in a copy
 W_RECORD: Final = W_CHILDREN + 1  # bytes of a child
 W_MOVES: Final = W_RECORD + 1  # offset of the moves in a copy
-W_COLUMNS: Final = W_MOVES + 1
+W_DENSE: Final = W_MOVES + 1  # the function for a dense round of readings, 0: it has none
+W_WIDTH: Final = W_DENSE + 1  # numbers in a reading
+W_COLUMNS: Final = W_WIDTH + 1
 
 # own words of a swarm, int64: memory of one process, for the step of a block that runs
 M_COUNT: Final = 0  # values that the block has sent in this tick
@@ -126,6 +128,8 @@ S_TOLD: Final = 13  # why entities failed, ``entities.told``: block b at place b
 S_SILENT: Final = 14  # the entities of a step that fell silent
 S_NEAR: Final = 15  # cells about the stretch that runs, ``entities.meeting``
 S_SHOWN: Final = 16  # u8[messages of a step, fields]: what alerts name of them, as in ``frames``
+S_ORDER: Final = 17  # u4[n]: of a dense round, which reading of the step an entity has
+S_COLUMN: Final = 18  # f4[numbers in a reading, cap]: what it says
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 A_UMBRAL: Final = 0
@@ -148,10 +152,13 @@ TOLD_BYTES: Final = 64
 PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``stats``
 
 
-def scratch_layout(cap: int, near_bytes: int = 0, alert_fields: int = 0) -> dict[str, int]:
+def scratch_layout(
+    cap: int, near_bytes: int = 0, alert_fields: int = 0, width: int = 1
+) -> dict[str, int]:
     """Offsets of the scratch arrays of one process (largest block: ``cap``), and "total".
 
-    ``alert_fields``: the most that a processor's alerts name.
+    ``alert_fields``: the most that a processor's alerts name; ``width``: the most numbers in a
+    reading.
     """
     sizes = {
         "rnd": (cap + 8) * 4 * 4,
@@ -171,6 +178,8 @@ def scratch_layout(cap: int, near_bytes: int = 0, alert_fields: int = 0) -> dict
         "silent": STEP_INPUTS_MAX * 4,
         "near": near_bytes,
         "shown": max(cap, STEP_INPUTS_MAX) * 8 * alert_fields,
+        "order": cap * 4,
+        "column": cap * 4 * width,
     }
     offsets: dict[str, int] = {}
     at = 0

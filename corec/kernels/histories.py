@@ -48,7 +48,9 @@ from corec.kernels.snapshot import (
     Z_RING_COUNT,
     Z_RING_HIST,
     Z_RING_LENGTH,
+    Z_RING_NEXT,
     Z_RING_SLOTS,
+    Z_RING_STEP,
     Z_RINGS,
     pad8,
 )
@@ -144,21 +146,22 @@ def save_history(
             taken = u4_at(at + 8 * n, n)
             at += 8 * n + pad8(4 * n)
             table = block[S_HIST] + row[Z_RING_HIST + r]
+            between, step = row[Z_RING_NEXT + r], row[Z_RING_STEP + r]
             for i in range(n):
                 ahead = i + PREFETCH
                 if ahead < n and (whole or fresh[start + ahead] != seen[start + ahead]):
                     next_place = (fresh[start + ahead] - 1) % slots
-                    prefetch(table + 4 * (ahead * slots + next_place))
+                    prefetch(table + ahead * between + next_place * step)
                 count = fresh[start + i]
                 new = pushed(count, seen[start + i], whole, length)
                 counts[i] = count
                 taken[i] = uint32(new)
                 if new == 0:  # the divisions would cost more than all the rest
                     continue
-                ring = table + 4 * i * slots
+                ring = table + i * between
                 place = (count - new) % slots
                 for _ in range(new):
-                    store_f4(at, load_f4(ring + 4 * place))
+                    store_f4(at, load_f4(ring + step * place))
                     at += 4
                     place += 1
                     if place == slots:
@@ -200,16 +203,17 @@ def load_history(blocks, swarms, lo, hi, source, size):
             slots = row[Z_RING_SLOTS + r]
             length = row[Z_RING_LENGTH + r]
             table = block[S_HIST] + row[Z_RING_HIST + r]
+            between, step = row[Z_RING_NEXT + r], row[Z_RING_STEP + r]
             left = values
             for i in range(n):
                 new = int64(taken[i])
                 left -= new
                 if new > length or new > counts[i] or left < 0:
                     return MALFORMED
-                ring = table + i * slots * 4
+                ring = table + i * between
                 place = (counts[i] - new) % slots
                 for _ in range(new):
-                    store_f4(ring + 4 * place, load_f4(at))
+                    store_f4(ring + step * place, load_f4(at))
                     at += 4
                     place += 1
                     if place == slots:

@@ -37,6 +37,7 @@ from corec.kernels.failures import (
 from corec.kernels.frames import select_over
 from corec.kernels.lives import living_only, settle_lives
 from corec.kernels.post import close_post, count_refused, count_unread, open_post
+from corec.kernels.rounds import dense_step
 from corec.kernels.stats import count_marks, mean_where, moments
 from corec.layout import (
     D_ACC_BUDGET,
@@ -302,37 +303,25 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     if count == 0:
         end_marks(row, dyn, cold, run, ok)
         return figures(sums, False)
-    cap = row[K.W_CAP]
-    size = row[K.W_COPY_BYTES]
-    sel = int64(dyn[D_HOT_SEL])
-    cur = block[K.B_HOT] + sel * size
-    new = block[K.B_HOT] + (1 - sel) * size
+    new = block[K.B_HOT] + (1 - int64(dyn[D_HOT_SEL])) * row[K.W_COPY_BYTES]
     locals_, values, actives = inputs
     who = locals_[first:] if arrived else silent
-    copy_memory(new, cur, size)
-    dyn[D_HOT_SEL] = uint64(1 - sel)
-    own_cold(cold, cap, dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
-    activo = cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL]))
     fill_means(row, dyn, s + scratch[K.S_MEANS])
-    if row[K.W_OWN] != 0:
-        open_post(block, row, dyn, tick)
-    done = call_kernel(
-        row[K.W_ARRIVE] if arrived else row[K.W_SILENT],
-        (cur, new, block[K.B_HIST], block[K.B_FIRST], tick, targs[K.T_SEED],
-         row[K.W_PARAMS], s + scratch[K.S_MEANS], who.ctypes.data,
-         values[first:].ctypes.data, actives[first:].ctypes.data, count, before, activo,
-         s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
-         s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], row[K.W_NEAR], 4 * locals_.shape[0], s + scratch[K.S_SHOWN],
-         genes_of(block, row, dyn), row[K.W_OWN]),
-    )  # fmt: skip
-    if row[K.W_OWN] != 0:
-        close_post(row, dyn, tick, told_at(block, s, scratch))
+    done = 0
+    if arrived and row[K.W_DENSE] != 0 and 2 * count >= n:
+        plane = locals_.shape[0]
+        done = dense_step(block, row, dyn, cold, targs, scratch, who, values[first:], plane,
+                          actives[first:], count, before, run, sums)  # fmt: skip
+        if done > 0 and row[K.W_ALERT_FIELDS] > 0:
+            take_fields(row, new, int64(sums[K.A_MESSAGES]), u4_at(s + scratch[K.S_LOCAL], done),
+                        s + scratch[K.S_SHOWN])  # fmt: skip
+    if done == 0:
+        done = one_by_one(block, row, dyn, cold, targs, scratch, who, values[first:],
+                          actives[first:], 4 * locals_.shape[0], count, before, run, sums,
+                          arrived)  # fmt: skip
     if arrived and before < block[K.B_SENT]:
         last = lo + min(before + done, block[K.B_SENT])
         count_refused(block, dyn, tick, locals_, actives, first, last, told_at(block, s, scratch))
-    ended = u1_at(s + scratch[K.S_ENDED], done)
-    note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))
     if arrived:
         add(dyn, D_IN_DONE, done)
         add(dyn, D_INPUTS, done)
@@ -343,7 +332,6 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
         keep_marks(row, dyn, cold, run)
     else:
         end_marks(row, dyn, cold, run, ok)
-    dyn[D_ACTIVAS] = uint64(count_marks(u1_at(activo, n)))
     add(dyn, D_UPDATES, int64(sums[K.A_RUNS]) - int64(dyn[D_ACC_RUN]))
     dyn[D_ACC_RUN] = uint64(sums[K.A_RUNS])
     dyn[D_ACC_OK] = uint64(sums[K.A_GOOD])
@@ -351,6 +339,41 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     set_f(dyn, D_ACC_MOMENT, sums[K.A_MOMENT])
     dyn[D_ACC_BUDGET] = uint64(sums[K.A_BUDGET])
     return figures(sums, more)
+
+
+@njit
+def one_by_one(
+    block, row, dyn, cold, targs, scratch, who, values, actives, plane, count, before, run, sums,
+    arrived,
+):  # fmt: skip
+    """Run the readings at hand in their order, or those who fell silent; how many it were."""
+    s, tick = targs[K.T_SCRATCH], targs[K.T_TICK]
+    n, cap, size = block[K.B_N], row[K.W_CAP], row[K.W_COPY_BYTES]
+    sel = int64(dyn[D_HOT_SEL])
+    cur = block[K.B_HOT] + sel * size
+    new = block[K.B_HOT] + (1 - sel) * size
+    copy_memory(new, cur, size)
+    dyn[D_HOT_SEL] = uint64(1 - sel)
+    own_cold(cold, cap, dyn, D_ACTIVO_SEL, COLD_ACTIVO, n)
+    activo = cold + cold_offset(cap, COLD_ACTIVO, int64(dyn[D_ACTIVO_SEL]))
+    if row[K.W_OWN] != 0:
+        open_post(block, row, dyn, tick)
+    done = call_kernel(
+        row[K.W_ARRIVE] if arrived else row[K.W_SILENT],
+        (cur, new, block[K.B_HIST], block[K.B_FIRST], tick, targs[K.T_SEED],
+         row[K.W_PARAMS], s + scratch[K.S_MEANS], who.ctypes.data,
+         values.ctypes.data, actives.ctypes.data, count, before, activo,
+         s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
+         s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
+         row[K.W_FIRST_ID], row[K.W_NEAR], plane, s + scratch[K.S_SHOWN],
+         genes_of(block, row, dyn), row[K.W_OWN]),
+    )  # fmt: skip
+    if row[K.W_OWN] != 0:
+        close_post(row, dyn, tick, told_at(block, s, scratch))
+    ended = u1_at(s + scratch[K.S_ENDED], done)
+    note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))
+    dyn[D_ACTIVAS] = uint64(count_marks(u1_at(activo, n)))
+    return done
 
 
 @njit(forceinline=True)

@@ -8,11 +8,12 @@ from numba.core import types
 
 from shm.jit import INDICES, compiled
 
-_RINGS = types.Array(types.float32, 2, "C")
+_RINGS = types.Array(types.float32, 2, "A")
+_VALUES = types.Array(types.float32, 2, "C")
 _COUNTS = types.Array(types.int64, 1, "C")
 
 
-@compiled(types.int64(_RINGS, _COUNTS, _RINGS, INDICES))
+@compiled(types.int64(_RINGS, _COUNTS, _VALUES, INDICES))
 def gather_windows(
     rings: npt.NDArray[np.float32],
     counts: npt.NDArray[np.int64],

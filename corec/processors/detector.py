@@ -57,24 +57,6 @@ FLOOR: Final = 0.08
 """Share of the readings' deviation that is noise in any distance."""
 
 
-def nearest(me: Any, x: Any) -> Any:
-    """Distance to the nearest remembered triple; 0 when there is none."""
-    remembered = len(me.book) // 3
-    if remembered == 0:
-        return np.float32(0.0)
-    m = me.short_mean
-    r = me.roughness
-    near = abs(x - me.book[0]) + W_SHORT * abs(m - me.book[1]) + W_ROUGH * abs(r - me.book[2])
-    for k in range(1, remembered):
-        d = (
-            abs(x - me.book[3 * k])
-            + W_SHORT * abs(m - me.book[3 * k + 1])
-            + W_ROUGH * abs(r - me.book[3 * k + 2])
-        )
-        near = min(near, d)
-    return near
-
-
 def strength(me: Any, value: Any) -> Any:
     """Of one reading; 1 is an alert."""
     x = min(max(value, -1e18), 1e18)
@@ -84,7 +66,7 @@ def strength(me: Any, value: Any) -> Any:
     me.seen = me.seen + 1.0
     me.roughness = me.roughness + ROUGH * (abs(x - me.short_mean) - me.roughness)
     me.short_mean = me.short_mean + SHORT * (x - me.short_mean)
-    near = nearest(me, x)
+    near = me.book.nearest((x, me.short_mean, me.roughness), (1.0, W_SHORT, W_ROUGH))
     width = np.sqrt(me.var) + 1e-6 * abs(me.mean) + 1e-18
     if len(me.book) == 0 or near > me.grain * width:
         me.book.push(x)

@@ -23,7 +23,7 @@ SEEN_MAX: Final = 2**32 - 1
 
 @celu(
     state={"mean": "f4", "var": "f4", "seen": "u4"},
-    history={"values": ("f4", 200)},
+    history={"values": ("f4", 200, "by_time")},
     params={"alpha": 0.02, "z0": 4.0, "warmup": 30.0, "clip": 6.0},
     alerts=True,
 )

@@ -111,7 +111,10 @@ def _windows(
     held = np.empty(len(counts), np.int64)
     start = int(plan.blocks["hist"][swarm.first_block])
     start += swarm.processor.history_offsets(swarm.cap)[ring.name]
-    rows = _rows(plan, words, swarm, start, (swarm.cap, ring.slots), "f4")
+    if ring.by_time:
+        rows = _rows(plan, words, swarm, start, (ring.slots, swarm.cap), "f4").transpose(0, 2, 1)
+    else:
+        rows = _rows(plan, words, swarm, start, (swarm.cap, ring.slots), "f4")
     for k, block in enumerate(blocks.tolist()):
         mine = slice(k * swarm.cap, min(len(counts), (k + 1) * swarm.cap))
         table = rows[block, : mine.stop - mine.start]

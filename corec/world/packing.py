@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.entities.fields import HistoryField, StateField
+from corec.entities.fields import BY_TIME, HistoryField, StateField
 from corec.entities.genes import Gene
 from corec.entities.post import children_at, moves_at, post_bytes, record_bytes
 from corec.entities.processor import Processor
@@ -70,6 +70,7 @@ def _swarm_row(row: NDArray[np.int64], swarm: Swarm) -> None:
         row[K.Z_RING_LENGTH + k] = ring.length
         row[K.Z_RING_SLOTS + k] = ring.slots
         row[K.Z_RING_COUNT + k] = offsets[ring.count_field]
+        row[K.Z_RING_NEXT + k], row[K.Z_RING_STEP + k] = ring.strides(cap)
 
 
 def history_bytes_max(plan: Plan, index: int) -> int:
@@ -113,6 +114,7 @@ def shape_of(plan: Plan) -> list[dict[str, Any]]:
         | ({"public": list(s.processor.public), "space": _space(s)} if s.meeting else {})
         | ({"mortal": True} if s.processor.mortal else {})
         | ({"sends": s.processor.sends} if s.processor.sends else {})
+        | ({BY_TIME: by_time} if (by_time := _by_time(s)) else {})
         for s in plan.swarms
     ]
 
@@ -124,8 +126,15 @@ def parts_of(shape: list[dict[str, Any]]) -> tuple[Part, ...]:
 
 
 def columns_in(shape: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """``shape`` without what older versions wrote into it and decides no column."""
-    return [{name: one[name] for name in one if name != "parametros"} for one in shape]
+    """``shape`` without what decides no column: what older versions wrote, and how histories lie in
+    memory."""
+    return [
+        {name: one[name] for name in one if name not in ("parametros", BY_TIME)} for one in shape
+    ]
+
+
+def _by_time(s: Swarm) -> list[str]:
+    return [ring.name for ring in s.processor.history if ring.by_time]
 
 
 def _space(s: Swarm) -> dict[str, Any] | None:
@@ -154,7 +163,10 @@ def plan_of(shape: list[dict[str, Any]]) -> Plan:
     first_id = first_block = offset = 0
     for index, s in enumerate(shape):
         state = tuple(StateField(str(name), str(dtype)) for name, dtype in s["state"])
-        rings = tuple(HistoryField(str(name), int(length)) for name, length in s["history"])
+        by_time = s.get(BY_TIME, ())
+        rings = tuple(
+            HistoryField(str(name), int(length), name in by_time) for name, length in s["history"]
+        )
         processor = Processor(
             str(s["procesador"]), s["kind"], _no_function, None, state, rings, (), (), False, "",
             genes=tuple(Gene(str(name), *map(float, of)) for name, *of in s.get("genes", [])),

@@ -172,8 +172,10 @@ class BlockView:
         processor, cap = self.swarm.processor, self.swarm.cap
         ring = next(r for r in processor.history if r.name == name)
         start = self._start + int(self._place["hist"]) + processor.history_offsets(cap)[name]
-        table = self._bytes[start : start + self.n * ring.slots * 4].view("f4")
-        return table.reshape(self.n, ring.slots)
+        table = self._bytes[start : start + cap * ring.slots * 4].view("f4")
+        if ring.by_time:
+            return table.reshape(ring.slots, cap).T[: self.n]
+        return table.reshape(cap, ring.slots)[: self.n]
 
     def history(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(f32[n, length] oldest first and padded with 0 in front, int64[n] how many are held)."""

@@ -99,6 +99,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
         row[K.W_COPY_BYTES] = s.processor.copy_bytes(s.cap)
         row[K.W_COLD] = 2 * s.processor.copy_bytes(s.cap)
         row[K.W_UPDATE], row[K.W_ARRIVE] = kernels.update, kernels.arrive
+        row[K.W_DENSE], row[K.W_WIDTH] = kernels.dense, s.processor.width
         row[K.W_INIT] = kernels.init
         row[K.W_SILENCE], row[K.W_SILENT] = s.processor.silence, kernels.silent
         row[K.W_PARAMS] = params[s.index].ctypes.data
@@ -140,7 +141,8 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     blocks[:, K.B_INDEX] = np.arange(plan.n_blocks)
     near_bytes = max(s.meeting.bases[-1] if s.meeting else 0 for s in plan.swarms)
     named = max(len(s.processor.alert_fields) for s in plan.swarms)
-    layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named)
+    width = max(s.processor.width for s in plan.swarms)
+    layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named, width)
     offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
     scratch = np.zeros(layout["total"] + 64, np.uint8)
     tables = Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),

@@ -69,13 +69,8 @@ def put_to_tick(rt: Runtime, tick: int) -> None:
 
 def ring_table(view: BlockView, name: str) -> tuple[NDArray[np.float32], int]:
     """(f32[n, slots] in place, length) of one history."""
-    processor = view.swarm.processor
-    ring = next(r for r in processor.history if r.name == name)
-    start = view._start + int(view._place["hist"])
-    start += processor.history_offsets(view.swarm.cap)[name]
-    size = view.n * ring.slots * 4
-    table = view._bytes[start : start + size].view(np.float32)
-    return table.reshape(view.n, ring.slots), ring.length
+    ring = next(r for r in view.swarm.processor.history if r.name == name)
+    return view.ring(name), ring.length
 
 
 def push(rt: Runtime, rng: np.random.Generator, most: int) -> None:

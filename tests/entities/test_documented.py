@@ -16,9 +16,9 @@ from corec import layout as L
 from corec.config import parse_config
 from corec.config.space import NEIGHBOURS_MAX, ROWS_MAX
 from corec.config.space_faults import EDGES_MAX, GENERATED_MAX
-from corec.entities.codegen import DRAWS_PER_READING
 from corec.entities.compile import compile_processor
 from corec.entities.declaring import SEE_MAX
+from corec.entities.dense import DRAWS_PER_READING
 from corec.entities.fields import FIELD_DTYPES, HISTORY_LENGTH_MAX
 from corec.entities.processor import ProcessorError, micro
 from corec.entities.registry import BUILT_IN, resolve

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from corec.config.umbral import Umbral
-from corec.entities.codegen import DRAWS_PER_READING
+from corec.entities.dense import DRAWS_PER_READING
 from corec.entities.plain import PlainEntity
 from corec.entities.processor import Processor
 from corec.layout import HISTOGRAM_BINS, NO_RUN, RACHA_MAX, REPAIR_INHERIT, REPAIR_RESET
