@@ -108,7 +108,7 @@ MUTANTS: Final = (
          "(quiet[i] == 0) & (activo[i] != 0)", "(quiet[i] == 0)", SILENCE),
     _one("a repair hands on when one was heard", "entities/processor.py",
          "added = len(SILENCE_STATE) if self.silence else 0", "added = 0", SILENCE),
-    _one("readings draw closer to each other", "entities/codegen.py",
+    _one("readings draw closer to each other", "entities/dense.py",
          "DRAWS_PER_READING = 16", "DRAWS_PER_READING = 15"),
 )  # fmt: skip
 

@@ -247,7 +247,8 @@ class Instance:
                 continue
             try:
                 mine = mark in (path / "environ").read_bytes().split(b"\0")
-                title = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                words = (path / "cmdline").read_bytes().replace(b"\0", b" ")
+                title = words.decode("utf-8", "replace").strip()
             except OSError:
                 continue  # it ended meanwhile, or is another user's
             if mine and is_running(int(path.name)):
