@@ -128,22 +128,22 @@ def survey(blocks, swarms, first, count, mark, after):
 @njit
 def settle(free, moving, children, origin, after, seed):
     """Who gets which place: from[p] of each place of the list ``free``: −1 nobody, j < number of
-    children: the j-th child, else the place of who moves, counted on from there. And how many
-    children found one."""
+    children: the j-th child, else the place of who moves, counted on from there. How many children
+    found one; and the places that are left, in order."""
     born = children[children.shape[0] - 1]
     housed = min(born, free.shape[0])
     source = np.full(free.shape[0], NOBODY)
     for j in range(housed):
         source[j] = j
     if moving.shape[0] == 0:
-        return source, housed, 0
+        return source, housed, moving
     cells = free[housed:].copy()
     by_turn(cells, origin, after, seed)
     by_turn(moving, origin, after, seed)
     gone = min(cells.shape[0], moving.shape[0])
     for k in range(gone):
         source[np.searchsorted(free, cells[k])] = born + moving[k]
-    return source, housed, gone
+    return source, housed, np.sort(moving[:gone])
 
 
 @njit
@@ -208,7 +208,7 @@ def move_in(blocks, swarms, b, i, first, mark, place, old, new, mine):
 
 @njit
 def settle_block(
-    blocks, swarms, b, first, mark, targs, at, free, source, moving, gone, children, housed, told
+    blocks, swarms, b, first, mark, targs, at, free, source, left, children, housed, told
 ):  # fmt: skip
     """One block that has not done the phase, whose words before it are at ``at``."""
     block, row = blocks[b], swarms[blocks[b, K.B_SWARM]]
@@ -217,11 +217,10 @@ def settle_block(
     shift, number = block[K.B_FIRST] - row[K.W_FIRST_ID], b - first
     born = children[children.shape[0] - 1]
     lo, hi = np.searchsorted(free, shift), np.searchsorted(free, shift + n)
-    arrive, leave = 0, 0
+    lefts, leaves = np.searchsorted(left, shift), np.searchsorted(left, shift + n)
+    arrive, leave = 0, leaves - lefts
     for p in range(lo, hi):
         arrive += int64(source[p] != NOBODY)
-    for k in range(gone):
-        leave += int64(shift <= moving[k] < shift + n)
     homeless = children[number + 1] - max(children[number], min(housed, children[number + 1]))
     dyn = np.empty(L.DYN_WORDS, np.uint64)
     copy_memory(dyn.ctypes.data, at, 8 * L.DYN_WORDS)
@@ -249,11 +248,10 @@ def settle_block(
                 births += 1
             else:
                 move_in(blocks, swarms, b, i, first, mark, source[p] - born, old, new, mine)
-        for k in range(gone):
-            i = moving[k] - shift
-            if 0 <= i < n:
-                store_u1(new + row[K.W_VIVO] + i, uint8(0))
-                activo[i] = uint8(0)
+        for k in range(lefts, leaves):
+            i = left[k] - shift
+            store_u1(new + row[K.W_VIVO] + i, uint8(0))
+            activo[i] = uint8(0)
         sick = activas = 0
         for i in range(n):
             sick += int64(racha[i] != 0)
@@ -303,12 +301,12 @@ def settle_range(blocks, swarms, settling, lo, hi, targs, told, number):
         if not undone:
             continue
         free, moving = survey(blocks, swarms, first, count, mark, after)
-        source, housed, gone = settle(free, moving, children, origin, after, seed)
+        source, housed, left = settle(free, moving, children, origin, after, seed)
         for b in range(max(lo, first), min(hi, first + count)):
             at, done = words_before(blocks[b, K.B_BASE], mark)
             if not done:
                 settle_block(
-                    blocks, swarms, b, first, mark, targs, at, free, source, moving, gone,
-                    children, housed, told,
+                    blocks, swarms, b, first, mark, targs, at, free, source, left, children,
+                    housed, told,
                 )  # fmt: skip
     return hi
