@@ -73,6 +73,7 @@ class Setter:
             now = [place for place in places.values() if place.of_world]
             async with self.holder.held():
                 tick = committed_tick(self.rt.get)
+                self._tell_schedule()  # what was set later would hide it
                 revision = self._write(changes, places, tick + 1)
             self._believe(settings.read(self.rt))
             self._live = self._as_live()

@@ -60,6 +60,10 @@ def _swarm(swarm: Swarm, plan: Plan) -> dict[str, Any]:
         "alerts": list(processor.alert_fields) if processor.alerts else None,
         "silence": processor.silence or None,
         "mortal": processor.mortal,
+        "sends": processor.sends or None,
+        "see": list(processor.see),
         "space": plain(swarm.space),
         "evolucion": plain(swarm.evolucion),
+        "simbiosis": None if swarm.symbiosis == "ninguna" else swarm.symbiosis,
+        "collect": [plain(one) for one in swarm.collect],
     }
