@@ -18,6 +18,7 @@ from corec import layout as L
 from corec.config.change import SHOWN
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, rate_allowed
 from corec.control.protocol import ControlError, Request, brief
+from corec.control.setting import WORDS
 from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
@@ -232,9 +233,16 @@ class Commands:
                     f"changes: found {brief(changes)}, expected an object of values by path, alone",
                     "bad_request",
                 )
-            return await self.settings.set(changes)
+            if not (words := [path for path in WORDS if path in changes]):
+                return await self.settings.set(changes)
+            if len(changes) > 1:
+                raise ControlError(
+                    f"changes: found {words[0]} among others, expected it by itself: it is no "
+                    "setting of the blocks, and has a tick of its own", "bad_request",
+                )  # fmt: skip
+            return await self._set_word(words[0], {"value": changes[words[0]]})
         path = args.get("path")
-        if path in ("tick_hz", "carga"):
+        if path in WORDS:
             return await self._set_word(path, args)
         if not isinstance(path, str) or "value" not in args:
             raise ControlError(f"path: found {brief(path)}, expected {SHOWN}", "bad_request")

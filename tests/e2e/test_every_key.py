@@ -18,6 +18,7 @@ import pytest
 
 from corec.config.effect import Effect, effect_of, effects
 from corec.control.outcome import last_change
+from corec.control.protocol import ControlError
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
 from tests.support.ledger import rows_of
@@ -148,6 +149,11 @@ def test_each_key_does_what_the_schema_says(make: Make, pg_dsn: str) -> None:
     taken("tick_hz", 60, lambda: one.status("tick_hz") == 60)
     taken("carga", 0.5, lambda: one.status("carga") == 0.5)
     taken("carga", 1.0, lambda: one.status("carga") == 1.0)
+    with pytest.raises(ControlError, match="by itself"):
+        one.run.ask("set", changes={"carga": 0.5, "globals.beta": 0.25})
+    assert one.run.ask("set", changes={"carga": 0.5})["value"] == 0.5
+    assert one.status("carga") == 0.5
+    one.run.ask("set", changes={"carga": 1.0})
     taken("globals.beta", 0.5, lambda: one.block("media") == pytest.approx(0.75))
     taken("bloques.0.parametros.pace", 0.125, lambda: one.block("media") == pytest.approx(0.625))
     taken("bloques.0.umbral", "nunca", lambda: one.block("umbral") is None)
