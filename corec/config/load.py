@@ -64,6 +64,8 @@ def parse_config(
         config = Config.model_validate(kept)
     except ValidationError as error:
         faults.extend(_not_yet_named(explain(error, kept, Config), faults))
+    except ConfigError as error:  # what shows only when the defaults are in
+        faults = faults or error.faults
     if faults or config is None:
         raise ConfigError(faults)
     for secret in (*config.db.secrets(), *config.redis.secrets()):

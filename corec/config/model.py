@@ -17,6 +17,7 @@ from pydantic import (
 
 from corec.config.acting import Alertas, TaskConfig
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, cross_faults
+from corec.config.faults import ConfigError
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.schedule import (
     ENTRIES_MAX,
@@ -205,7 +206,7 @@ class Config(Section):
         """Check what concerns several keys, and give each bloque the common settings it lacks."""
         faults = cross_faults(self.model_dump(by_alias=True))
         if faults:
-            raise ValueError("; ".join(map(str, faults)))
+            raise ConfigError(faults)  # as it is: pydantic would make a text of it
         # A frozen model is completed here, before anybody can have seen it.
         object.__setattr__(self, "bloques", tuple(self._completed(b) for b in self.bloques))
         return self

@@ -245,3 +245,11 @@ def test_a_message_has_no_life() -> None:
     assert faults_of(small(tasks=[task])) == []
     (line,) = lines(small(tasks=[{**task, "when": ["raised"]}]))
     assert line.startswith("tasks[0].when: found it is there with on: mensajes")
+
+
+def test_what_concerns_several_keys_is_named_by_the_model_itself() -> None:
+    """Also when the data come to it another way than through the file's own check."""
+    raw = small(bloques=[{"id": "a", "canal": 1, "entidades": 10}] * 2)
+    with pytest.raises(ConfigError) as found:
+        Config.model_validate(raw)
+    assert [fault.path for fault in found.value.faults] == ["bloques[1].id"]
