@@ -166,17 +166,9 @@ def _silent_entity(processor: Processor, cap: int) -> list[str]:
     return ["        " + put(processor, cap, "b", QUIET, "1")]
 
 
-def _arrive(
-    processor: Processor, cap: int, meeting: Meeting | None, silent: bool = False
-) -> list[str]:
-    """The loop over readings; ``silent``: over entities that had none for so long."""
-    lines = ["    a = pointer(cur)", "    b = pointer(new)"]
-    lines += [*scalars(processor, means=True), *seeing.meet(meeting)]
-    read = bool(processor.values) and not silent
-    call = "checked_silence(me" if silent else f"checked(me, {'reading' if read else 'values[j]'}"
-    width, met = len(processor.alert_fields), seeing.met(meeting, "0", "x0")
-    dtypes = {f.name: f.dtype for f in processor.state}
-    lines += [
+def _before_readings(processor: Processor, cap: int) -> list[str]:
+    """What the loop over readings needs: where they are, where what comes of them goes."""
+    return [
         "    locals_ = u4_at(local, count)",
         "    values = f4_at(value, count)",
         "    actives = u1_at(active, count)",
@@ -185,7 +177,7 @@ def _arrive(
         "    emitted_local = u4_at(out_local, count)",
         "    emitted_valor = f4_at(out_valor, count)",
         "    how = u1_at(ended, count)",
-        *(["    named = pointer(shown)"] if width else []),
+        *(["    named = pointer(shown)"] if processor.alert_fields else []),
         f"    s = f8_at(sums, {K.A_COLUMNS})",
         f"    umbral = float32(s[{K.A_UMBRAL}])",
         f"    good, total, moment = s[{K.A_GOOD}], s[{K.A_SUM}], s[{K.A_MOMENT}]",
@@ -199,6 +191,19 @@ def _arrive(
         "    for j in range(count):",
         "        i = int64(locals_[j])",
     ]
+
+
+def _arrive(
+    processor: Processor, cap: int, meeting: Meeting | None, silent: bool = False
+) -> list[str]:
+    """The loop over readings; ``silent``: over entities that had none for so long."""
+    lines = ["    a = pointer(cur)", "    b = pointer(new)"]
+    lines += [*scalars(processor, means=True), *seeing.meet(meeting)]
+    read = bool(processor.values) and not silent
+    call = "checked_silence(me" if silent else f"checked(me, {'reading' if read else 'values[j]'}"
+    width, met = len(processor.alert_fields), seeing.met(meeting, "0", "x0")
+    dtypes = {f.name: f.dtype for f in processor.state}
+    lines += _before_readings(processor, cap)
     lines += _silent_entity(processor, cap) if silent else _reading(processor, cap)
     for ring in processor.history:
         pushed, before = (get(processor, cap, copy, ring.count_field) for copy in "ba")

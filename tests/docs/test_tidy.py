@@ -15,6 +15,15 @@ from tests.docs.documents import ROOT, tracked
 LINES_MAX = 400
 # one compiled function: split, its parts would no longer be inlined and vectorised together
 LONGER = {"corec/kernels/block.py": 500}
+FUNCTION_MAX = 70
+"""Lines of code: what it is called with and what its text says are not counted."""
+LONGER_FUNCTIONS = {
+    # compiled as one: what is passed between parts would no longer stay in registers
+    "corec/kernels/plane.py: finder": 90,
+    "corec/kernels/evolution.py: evolve_block": 75,
+    # a list of every key, in an order
+    "tests/e2e/test_every_key.py: test_each_key_does_what_the_schema_says": 75,
+}
 TEXT_MAX_BYTES = 1_000_000
 # put together here, so that this file does not contain what it looks for
 MACHINE = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/opt/py" + "pi", "/tm" + "p/v/"]
@@ -69,6 +78,18 @@ def test_tests_wait_on_conditions_and_use_the_real_thing() -> None:
 def test_files_fit_their_purpose() -> None:
     lines = {name: text.count("\n") for name, text in python_files().items()}
     assert {n: c for n, c in lines.items() if c > LONGER.get(n, LINES_MAX)} == {}
+
+
+def test_functions_fit_a_screen() -> None:
+    longer = {}
+    for name, text in python_files().items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[min(ast.get_docstring(node) is not None, len(node.body) - 1)]
+                lines = (node.end_lineno or 0) - first.lineno + 1
+                if lines > LONGER_FUNCTIONS.get(f"{name}: {node.name}", FUNCTION_MAX):
+                    longer[f"{name}: {node.name}"] = lines
+    assert longer == {}
 
 
 def test_every_module_says_what_it_is() -> None:
