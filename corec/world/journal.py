@@ -38,6 +38,7 @@ needs (``corec checkpoint trim-bound``).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
@@ -198,13 +199,13 @@ class Journal:
         """Files that had to go because there were too many."""
         self._state = State()
         self._file: IO[bytes] | None = None
-        self._path: Path | None = None
 
     def write(self, records: list[Record], after: int) -> None:
         """Append ``records``, durably. ``after``: the tick behind which the journal begins if it
         has nothing of this world yet.
 
-        Raises OSError: some may be there, none of them counts as written.
+        Raises OSError: some may be there, none of them counts as written, and all may be written
+        again.
         """
         file = self._open(after)
         for record in records:
@@ -220,7 +221,8 @@ class Journal:
         kill_point("journal.synced")
         if file.tell() >= FILE_BYTES:
             self.close()
-            self._begin(int(records[-1]["tick"]))
+            with contextlib.suppress(OSError):  # the records are there; the next ones begin it
+                self._begin(int(records[-1]["tick"]))
 
     def _open(self, after: int) -> IO[bytes]:
         if self._file is not None:
@@ -238,7 +240,6 @@ class Journal:
             self._file = open(path, "r+b")  # noqa: SIM115 - closed by ``close``
             self._file.truncate(lines.end)
             self._file.seek(lines.end)
-            self._path = path
             return self._file
         return self._begin(after)
 
@@ -251,11 +252,17 @@ class Journal:
         path = place / f"journal-{number:08d}.jsonl"
         made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         file = open(made, "r+b")  # noqa: SIM115 - closed by ``close``
-        self._file, self._path = file, path
-        file.write(record_line({"epoch": self.epoch, "after": after, **self._state.as_json()}))
-        file.flush()
-        os.fsync(file.fileno())
-        sync_folder(place)
+        try:
+            file.write(record_line({"epoch": self.epoch, "after": after, **self._state.as_json()}))
+            file.flush()
+            os.fsync(file.fileno())
+            sync_folder(place)
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.close()
+            path.unlink(missing_ok=True)
+            raise
+        self._file = file
         for old in files[: max(0, len(files) + 1 - FILES_MAX)]:
             old.unlink(missing_ok=True)
             self.cut_short += 1
@@ -263,9 +270,10 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # it tries once more what a full disk refused
+                file.close()
 
 
 def trim_journal(folder: Path, epoch: int, first_tick: int) -> None:

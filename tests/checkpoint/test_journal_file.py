@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -117,3 +120,32 @@ def test_a_world_without_checkpoints_fills_no_disk(
     assert one.cut_short == 6
     assert read_stretch(tmp_path, EPOCH, 0).after == 6
     assert ticks(tmp_path, 6) == [7, 8]
+
+
+@contextmanager
+def full_behind(size: int) -> Iterator[None]:
+    """No file may have more than ``size`` bytes: a write behind them is an OSError."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [10, 300], ids=["not even the first line", "one batch"])
+def test_a_full_disk_is_told_each_time_and_then_all_is_written(tmp_path: Path, room: int) -> None:
+    one = Journal(tmp_path, EPOCH)
+    batches = [[cut(tick) for tick in range(first, first + 3)] for first in (1, 4)]
+    if room == 300:
+        one.write(batches.pop(0), 0)
+    with full_behind(room):
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                one.write(batches[0], 0)
+        one.close()
+        assert len(journal_files(tmp_path)) == (0 if room == 10 else 1)
+    for batch in batches:
+        one.write(batch, 0)
+    one.close()
+    assert ticks(tmp_path, 0) == [1, 2, 3, 4, 5, 6]
