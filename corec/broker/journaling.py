@@ -13,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from corec import layout as L
 from corec.broker.events import Events
 from corec.broker.status import Status
 from corec.log import get_logger
@@ -48,6 +49,12 @@ class Journaling:
         while self._lane.tail < head:
             if not await self._try():
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def written_until(self) -> int:
+        """The last tick that went of which, and of all before it, the disk has what there is."""
+        went = self._rt.get(L.C_GO_TICK)  # before the lane: a tick's record is there when it goes
+        first = next(iter(self._lane.frames()), None)
+        return went if first is None else min(went, first.tick - 1)
 
     async def _try(self) -> bool:
         """Write what waits; false when the disk does not take it, which is shown."""

@@ -2,8 +2,8 @@
 
 One batch, and what a kill after each step leaves:
 
-    1  S_TICK of every worker, then the lanes are read;    nothing happened
-       the journal has what was in its lane by then
+    1  S_TICK of every worker, then the lanes are read:    nothing happened
+       of ticks whose records the journal has
     2  WATCH, MULTI, XADD …, HSET pos, EXEC                all of it is in Redis, or nothing
     3  EXEC is confirmed (lost reply: read the hash)       the successor drops what the hash has
     4  lanes are released, workers rung                    the bytes are the workers' again
@@ -121,11 +121,14 @@ class Sender:
 
     async def _step(self, sync: bool) -> bool:
         """Send one batch if there is one, and the positions if they are due; true for more."""
+        await self._journaling.durable()  # a full disk keeps nobody else from the connection
         async with self._writer.lock:
             await self._writer.ensure()
             complete, applied = applied_by_complete(self._rt)
-            batch = self._outgoing.take(complete, self._tick_max(complete))
-            await self._journaling.durable()
+            until = self._journaling.written_until()
+            tick_max = min(until, self._tick_max(complete))
+            # nothing is awaited from here to what ``_commit`` says of it: it may be dropped
+            batch = self._outgoing.take(min(until, complete), tick_max)
             now = time.monotonic()
             extra: list[Any] = []
             if sync or now - self._synced_at >= SYNC_SECONDS:

@@ -101,7 +101,7 @@ class Instance:
     def __init__(
         self, folder: Path, url: str, *, lanes: int = 2, lane_bytes: int = 1 << 16,
         inbox_bytes: int = 1 << 16, swarms: Sequence[SwarmSpec] = DEFAULT_SWARMS,
-        epoch: int = 7, **streams: Any,
+        epoch: int = 7, state_dir: str = "var/state", **streams: Any,
     ) -> None:  # fmt: skip
         self.url = url
         self.keys = Keys(INSTANCE)
@@ -114,7 +114,7 @@ class Instance:
         control = self._segment("control", words * 8)
         config = Config.model_validate(
             {
-                "instance_id": INSTANCE,
+                "instance_id": INSTANCE, "state_dir": state_dir,
                 "bloques": [{"id": "a", "canal": 1, "entidades": 10}],
                 "streams": {"batch_ms": 5, **streams},
             }
@@ -160,7 +160,8 @@ class Instance:
         return block * self.rt.lanes // len(self.plan.blocks)
 
     def push(self, tick: int, block: int, payload: bytes, step: int = 0) -> bool:
-        """Publish one frame of messages as a worker would."""
+        """Publish one frame of messages as a worker would, of a tick that went."""
+        self.rt.set(L.C_GO_TICK, max(tick, self.rt.get(L.C_GO_TICK)))
         canal = self.specs[int(self.plan.blocks["swarm"][block])].canal
         lane = self.rt.out[self.lane_of(block)]
         return lane.push(

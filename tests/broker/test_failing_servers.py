@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from corec import layout as L
-from tests.broker.support import Instance, message
+from tests.broker.support import INSTANCE, Instance, message
 from tests.broker.test_in import collect_readings
 from tests.broker.test_servers import valkey_with
 from tests.support.processes import wait_until
@@ -203,3 +203,27 @@ def test_drop_oldest(how: str, instance: Make, valkey_url: str) -> None:
         if how == "silent":
             sent = {int(f[b"t"]) for _, f in one.stream(one.keys.out(1))}
             assert 11 in sent, "the batch on its way"
+
+
+@pytest.mark.parametrize("on_full", ["block", "drop_oldest"])
+def test_a_disk_that_takes_no_journal(on_full: str, instance: Make, tmp_path: Path) -> None:
+    """What depends on the journal waits, and nobody else; what is dropped meanwhile is not sent."""
+    one = instance(lane_bytes=1 << 13, on_full=on_full, state_dir=str(tmp_path))
+    in_its_place = tmp_path / INSTANCE / "journal"
+    in_its_place.parent.mkdir()
+    in_its_place.touch()
+    pid = one.start()
+    one.run_tick(1)
+    wait_until(lambda: one.count(L.B_MESSAGES_OUT) == one.ledger.messages, "all is sent")
+    one.rt.journal.push(L.KIND_JOURNAL_FRAME, b'{"tick":2}', tick=2)
+    for tick in range(2, 12 if on_full == "block" else 100):
+        one.run_tick(tick)
+    one.add(1, {"m": message(9999, 1, 1.0)})
+    wait_until(lambda: len(one.dead()) == 1, "the connection is free")
+    assert one.state().out_tick == 1
+    in_its_place.unlink()
+    one.drain(pid)
+    if on_full == "block":
+        one.check_ledger()
+    else:
+        check_dropped(one)
