@@ -165,7 +165,7 @@ def fork(
 
 def _is_file(word: str) -> bool:
     """Whether ``word`` means a checkpoint's file, there or not, and not an instance."""
-    return "/" in word or word.endswith(".corec") or Path(word).exists()
+    return "/" in word or word.endswith(".corec") or Path(word).is_file()
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """One key of a configuration changed, as an operator, a program or a schedule asks for it.
 
 A path is as an operator writes it: ``globals.beta``, ``bloques.ID.parametros.NAME``,
-``bloques.ID.umbral``, ``persist.spool_max_mb``. What may be changed under a living world is what
-``effect`` says is live; everything else is refused with how it does take effect.
+``bloques.ID.umbral``, ``persist.spool_max_mb``; ``ID.NAME`` is short for a parameter. What may be
+changed under a living world is what ``effect`` says is live; everything else is refused with how it
+does take effect.
 """
 
 from __future__ import annotations
@@ -49,10 +50,34 @@ class Place(NamedTuple):
         return self.bloque is not None and self.keys == ("entidades",)
 
 
+def full_path(config: Config, path: str) -> str:
+    """``path``, that of a parameter spelled out where it is given as ``ID.NAME``."""
+    name, _, key = path.rpartition(".")
+    if path.partition(".")[0] in Config.model_fields or not any(
+        one.id == name for one in config.bloques
+    ):
+        return path
+    return f"bloques.{name}.parametros.{key}"
+
+
+def spelled_out(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``changes``, path → value, with full paths, and key by key what is given as an object of
+    ``globals``, or of ``parametros`` or ``autoreparacion`` of a bloque."""
+    found: dict[str, Any] = {}
+    for path, value in changes.items():
+        inner = path.startswith("bloques.") and path.endswith((".parametros", ".autoreparacion"))
+        if isinstance(value, Mapping) and value and (inner or path == "globals"):
+            found |= {f"{path}.{key}": one for key, one in value.items()}
+        else:
+            found[full_path(config, path)] = value
+    return found
+
+
 def place_of(config: Config, path: object) -> Place:
     """The key at ``path``. Raises NotLive."""
     if not isinstance(path, str):
         raise NotLive(f"path: found {path!r:.80}, expected {SHOWN}")
+    path = full_path(config, path)
     ids = [one.id for one in config.bloques if path.startswith(f"bloques.{one.id}.")]
     if not ids:
         return _top_level(config, path)

@@ -59,7 +59,7 @@ class Scheduled(Section):
     )
     sets: dict[str, Any] = key(
         f"an object of 1 to {SETS_MAX} values by path, such as globals.beta, bloques.ID.umbral or"
-        " bloques.ID.parametros.NAME",
+        " bloques.ID.parametros.NAME (or ID.NAME)",
         "What is set.",
         alias="set",
         min_length=1,

@@ -33,7 +33,7 @@ def set_value(
 ) -> None:
     """Change a setting of the living world; holds until the configuration says something new.
 
-    tick_hz, carga, globals.NAME, bloques.ID.parametros.NAME, bloques.ID.umbral,
+    tick_hz, carga, globals.NAME, bloques.ID.parametros.NAME (or ID.NAME), bloques.ID.umbral,
     bloques.ID.autoreparacion.KEY, persist.KEY, streams.KEY, checkpoint.KEY, log.level.
     """
     with explained():

@@ -16,7 +16,16 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.config import Config, ConfigError
-from corec.config.change import NotLive, Place, changed, kept_value, place_of, plain, value_at
+from corec.config.change import (
+    NotLive,
+    Place,
+    changed,
+    kept_value,
+    place_of,
+    plain,
+    spelled_out,
+    value_at,
+)
 from corec.control.outcome import SET_SIGNAL, await_change, last_change
 from corec.control.protocol import ControlError
 from corec.control.status import committed_tick
@@ -69,6 +78,7 @@ class Setter:
     async def set(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change all of ``changes``, path → value, after one tick; or nothing, by ControlError."""
         async with self._one:
+            changes = spelled_out(self.rt.config, changes)
             places = self._checked(changes)
             now = [place for place in places.values() if place.of_world]
             async with self.holder.held():

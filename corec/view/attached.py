@@ -9,7 +9,7 @@ is. Each call looks first whether the instance still runs, and maps anew what a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -211,15 +211,17 @@ class Attached(Readable):
         found: list[dict[str, Any]] = self._ask("errors")["errors"]
         return found
 
-    def set(self, path: str, value: Any = None, /, **parametros: float) -> int:
-        """Change a setting of the running instance, as ``corec-ctl set``; for parameters also
-        ``set("ID", NAME=0.1)``, all of them after one tick. Returns the tick after which it counts.
+    def set(self, path: str | Mapping[str, Any], value: Any = None, /, **named: Any) -> int:
+        """Change a setting of the running instance, as ``corec-ctl set``, in any form that ``set``
+        of ``corec.World`` takes; several count after one tick. Returns the tick after which it
+        does.
 
         Raises:
             ValueError: it can't be changed live, or the value is impossible. ControlError,
             Unreachable: the instance stops, or does not answer.
         """
-        return change_settings(self._running(), changes_of(path, value, parametros))
+        plan = self._mapped().plan
+        return change_settings(self._running(), changes_of(plan, path, value, named))
 
     def grow(self, swarm: str, more: int) -> int:
         """Give a bloque so many more entities, as ``corec-ctl grow``: their ids come after all that

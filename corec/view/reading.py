@@ -57,7 +57,7 @@ class Readable(ABC):
         return list(dict.fromkeys(swarm.id for swarm in self._world()[0].swarms))
 
     def frame(
-        self, swarm: str | None = None, columns: Sequence[str] | None = None,
+        self, swarm: str | None = None, columns: Sequence[str] | str | None = None,
         ids: Iterable[int] | None = None,
     ) -> Frame:  # fmt: skip
         """All entities of a swarm, or those of ``ids``, at one tick.
@@ -65,8 +65,8 @@ class Readable(ABC):
         Args:
             swarm: its name; may be left out where there is only one.
             columns: of ``id``, ``valor``, ``activo``, ``fallos``, the state fields and the
-                histories; all but the histories if left out. A history is f4[n, length], oldest
-                first, NaN where there is no value yet.
+                histories, one of them or a list; all but the histories if left out. A history is
+                f4[n, length], oldest first, NaN where there is no value yet.
             ids: entity ids of this swarm, in any order.
 
         Raises:
@@ -75,12 +75,11 @@ class Readable(ABC):
         plan, _ = self._world()
         one = find_swarm(plan, swarm)
         plain, histories = column_names(one)
-        wanted = ["id", *plain] if columns is None else list(columns)
+        wanted = ["id", *plain] if columns is None else listed(columns)
         unknown = [name for name in wanted if name not in ("id", *plain, *histories)]
-        if unknown or isinstance(columns, str):
+        if unknown:
             have = ", ".join(["id", *plain, *histories])
-            found = columns if isinstance(columns, str) else unknown[0]
-            raise ValueError(f"columns: found {found!r}, expected a list of some of: {have}")
+            raise ValueError(f"columns: found {unknown[0]!r}, expected some of: {have}")
         parts = [part for part in plan.swarms if part.bloque == one.bloque]
         if len(parts) == 1:
             return self._frame(one, wanted, None if ids is None else checked_ids(parts, ids))
@@ -121,14 +120,14 @@ class Readable(ABC):
         return frame
 
     def means(
-        self, swarm: str | None = None, columns: Sequence[str] | None = None
+        self, swarm: str | None = None, columns: Sequence[str] | str | None = None
     ) -> dict[str, float]:
         """Means of numbers of a swarm over its active entities whose number is finite; NaN where
         there is none.
 
         Args:
             swarm: its name; may be left out where there is only one.
-            columns: ``valor`` and all state fields if left out.
+            columns: one, or a list; ``valor`` and all state fields if left out.
 
         Raises:
             ValueError: there is no such swarm or column.
@@ -137,6 +136,7 @@ class Readable(ABC):
         one = find_swarm(plan, swarm)
         if columns is None:
             columns = ["valor", *(field.name for field in one.processor.state)]
+        columns = listed(columns)
         frame = self.frame(one.id, [*columns, "activo"])
         active = frame["activo"]
         found = {}
@@ -205,6 +205,11 @@ def whole(name: str, given: SupportsIndex) -> int:
         return operator.index(given)
     except TypeError:
         raise ValueError(f"{name}: found {given!r}, expected a whole number") from None
+
+
+def listed(columns: Iterable[str] | str) -> list[str]:
+    """Names of columns; a single one may stand for itself."""
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def find_swarm(plan: Plan, name: str | None) -> Swarm:

@@ -21,6 +21,8 @@ from corec.world.live import Live, Since
 
 NAME: Final = "world"
 """``instance_id`` where a dict has none: nobody else will see it."""
+BLOQUE_KEYS: Final = ("umbral", "autoreparacion", "parametros", "entidades")
+"""Of a bloque, what may be changed while its world lives."""
 
 
 def configured(
@@ -92,17 +94,35 @@ def plain(value: Any, processors: dict[str, Processor]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def changes_of(path: str, value: Any, parametros: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``set(path, value)`` or ``set(ID, NAME=value, …)`` asks for, as values by path.
+def changes_of(
+    plan: Plan, path: str | Mapping[str, Any], value: Any, named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What ``set(path, value)``, ``set({path: value, …})`` or ``set(ID, NAME=value, …)`` asks for,
+    as values by path. A name is a parameter of the bloque, or else a key of it; and a key of
+    ``path`` where that is a section of the configuration.
 
     Raises:
-        ValueError: a value and parameters.
+        ValueError: a value and names, or nothing at all.
     """
-    if not parametros:
+    if isinstance(path, Mapping):
+        if value is not None or named or not path:
+            raise ValueError("set: found an object, expected at least one value by path, alone")
+        return {str(key): plain(one, {}) for key, one in path.items()}
+    if not isinstance(path, str):
+        raise ValueError(f"set: found {path!r:.80}, expected a path, or an object by path")
+    if not named:
         return {path: plain(value, {})}
     if value is not None:
         raise ValueError("set: found a value and parameters, expected one of both")
-    return {f"bloques.{path}.parametros.{key}": plain(one, {}) for key, one in parametros.items()}
+    swarm = next((one for one in plan.swarms if one.id == path), None)
+    if swarm is None and path in Config.model_fields:
+        return {f"{path}.{key}": plain(one, {}) for key, one in named.items()}
+    own = {name for name, _ in swarm.processor.params} if swarm is not None else set(BLOQUE_KEYS)
+    found = {}
+    for key, one in named.items():
+        inner = key if key in BLOQUE_KEYS and key not in own else f"parametros.{key}"
+        found[f"bloques.{path}.{inner}"] = plain(one, {})
+    return found
 
 
 class Changed(NamedTuple):

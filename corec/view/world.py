@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.config import Config
-from corec.config.change import changed
+from corec.config.change import changed, spelled_out
 from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.entities.fields import VIVO
@@ -280,18 +280,20 @@ class World(Readable):
         tick, digits = digest_of(*self._world())
         return Digest(digits, tick)
 
-    def set(self, path: str, value: Any = None, /, **parametros: float) -> int:
+    def set(self, path: str | Mapping[str, Any], value: Any = None, /, **named: Any) -> int:
         """Change a setting; it counts from the next tick on. Returns the tick after which it does.
 
         ``set("carga", 0.5)``, ``set("globals.beta", 0.2)``, ``set("bloques.ID.umbral", "nunca")``,
         ``set("bloques.ID.autoreparacion.max_errores", 0.2)``,
-        ``set("bloques.ID.parametros.NAME", 0.1)``; for parameters also ``set("ID", NAME=0.1)``.
+        ``set("bloques.ID.parametros.NAME", 0.1)``, which is also ``set("ID.NAME", 0.1)`` and
+        ``set("ID", NAME=0.1)``; so ``set("globals", beta=0.2)``, ``set("ID", umbral="nunca")``;
+        several, of which all count or none, as ``set({path: value, …})``.
 
         Raises:
             ValueError: it can't be changed in a living world. ConfigError: the value is impossible.
         """
         self._world()
-        changes = changes_of(path, value, parametros)
+        changes = spelled_out(self._config, changes_of(self._plan, path, value, named))
         found = changed_by(self._config, self._plan, self._live, changes, self._ticks)
         self._config, self._plan = found.config, found.plan
         self._given |= found.kept

@@ -186,6 +186,8 @@ def test_events_are_followed_as_they_come(world: Attached, living: Running) -> N
 
 def test_settings_go_through_the_socket(world: Attached) -> None:
     assert world.set("tick_hz", 150) <= world.ticks
+    world.set("sensores", umbral={"min": 0.1, "max": 0.9}, autoreparacion={"max_errores": 0.05})
+    world.set({"bloques.sensores.umbral.max": 0.9, "bloques.sensores.umbral.min": 0.1})
     assert world.status()["tick_hz"] == 150
     with pytest.raises(ValueError, match="value: found -1, expected"):
         world.set("tick_hz", -1)
@@ -260,7 +262,11 @@ def test_export_writes_a_tick(world: Attached, living: Running, tmp_path: Path) 
     assert {one.name for one in tmp_path.iterdir()} == {"sensores.csv", "b.csv"}
 
 
-def test_fork_says_what_if(world: Attached, living: Running) -> None:
+def test_fork_says_what_if(
+    world: Attached, living: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corec1").mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of its name is no checkpoint
     world.pause()
     now = world.digest()
     unchanged = command("fork", "--ticks", "0", "--json").summary

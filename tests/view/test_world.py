@@ -216,7 +216,7 @@ def test_a_frame_of_some() -> None:
         (
             lambda w: w.frame(columns=["x"]),
             ValueError,
-            "columns: found 'x', expected a list of some",
+            "columns: found 'x', expected some of",
         ),
         (lambda w: w.frame(ids=[100]), ValueError, "ids: found 100, expected ids of town: 0 to 99"),
         (lambda w: w.frame(ids=[0.5]), ValueError, "ids: found float64"),

@@ -1,0 +1,68 @@
+"""The forms that ``corec.World`` takes a setting, a column or an alert in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corec
+from tests.view.test_world import town
+
+FORMS: Mapping[str, Callable[[corec.World], int]] = {
+    "a path in short": lambda w: w.set("town.beta", 0.5),
+    "an object by path": lambda w: w.set({"town.beta": np.float32(0.5)}),
+    "an object of parameters": lambda w: w.set("bloques.town.parametros", {"beta": 0.5}),
+    "the bloque's parameters": lambda w: w.set("town", parametros={"beta": 0.5}),
+    "a keyword": lambda w: w.set("town", beta=0.5),
+    "a key of the bloque": lambda w: w.set("town", umbral="nunca"),
+    "a global": lambda w: w.set("globals", noise=0.5),
+    "globals as a whole": lambda w: w.set({"globals": {"noise": 0.5}}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_setting_in_each_form(form: str) -> None:
+    with corec.World({**town(), "globals": {"noise": 0.1, "other": 2.0}}) as world:
+        assert FORMS[form](world) == 0
+        (told,) = world.events()
+        wanted: dict[str, Any] = {"a key of the bloque": ("bloques.town.umbral", "nunca")}
+        wanted |= dict.fromkeys(("a global", "globals as a whole"), ("globals.noise", 0.5))
+        found = told["detalle"]["path"], told["detalle"]["value"]
+        assert found == wanted.get(form, ("bloques.town.parametros.beta", 0.5))
+
+
+def test_several_settings_count_together_or_not_at_all() -> None:
+    with corec.World({**town(), "globals": {"noise": 0.1}}) as world:
+        with pytest.raises(ValueError, match="gama: not a parameter of"):
+            world.set({"globals.noise": 0.5, "town.gama": 1.0})
+        assert world.config.globals == {"noise": 0.1}
+        assert world.events() == []
+        world.set({"globals.noise": 0.5, "town.gamma": 0.75, "carga": 0.5})
+        assert (world.config.globals, world.config.carga) == ({"noise": 0.5}, 0.5)
+        wrong: Any
+        for wrong in ({}, 5):
+            with pytest.raises(ValueError, match="set: found"):
+                world.set(wrong)
+
+
+def test_a_schedule_s_parameter_in_short() -> None:
+    found = []
+    for path in ("town.beta", "bloques.town.parametros.beta"):
+        with corec.World({**town(), "schedule": [{"at": 3, "set": {path: 0.9}}]}) as world:
+            world.run(6)
+            (told,) = world.events()
+            assert told["detalle"]["path"] == "bloques.town.parametros.beta"
+            found.append(world.digest())
+    assert found[0] == found[1]
+
+
+def test_one_column_by_its_name() -> None:
+    with corec.World(town()) as world:
+        world.run(2)
+        assert world.means("town", "valor") == world.means("town", ["valor"])
+        assert world.frame(columns="valor").columns == ["valor"]
+        with pytest.raises(ValueError, match=r"columns: found 'fas', expected some of: id, valor"):
+            world.frame("town", "fas")
