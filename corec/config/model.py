@@ -41,14 +41,16 @@ from corec.config.servers import DbConfig, RedisConfig, shown_url
 from corec.config.swarm import PER_BLOCK_ALLOWED, BloqueConfig
 
 _MODULES = ("registro", "ejecucion", "sincronizacion", "auditoria", "evolucion")
+_CLASSES = {f"Modulo{name.title()}": name for name in _MODULES}
 
 
-def _without_accents(name: object) -> object:
-    """The original writes both "sincronización" and "sincronizacion"."""
+def _module_name(name: object) -> object:
+    """The original writes "sincronización", "sincronizacion" and "ModuloSincronizacion"."""
     if not isinstance(name, str):
         return name
     decomposed = unicodedata.normalize("NFKD", name)
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    plain = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return _CLASSES.get(plain, plain)
 
 
 def _auto_or_count(value: object) -> object:
@@ -61,7 +63,7 @@ def _auto_or_count(value: object) -> object:
 
 _Module = Annotated[
     str,
-    BeforeValidator(_without_accents),
+    BeforeValidator(_module_name),
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.:]{0,254}$"),
 ]
 _Workers = Annotated[
@@ -120,7 +122,8 @@ class Config(Section):
     )
     modules: tuple[_Module, ...] = key(
         "a list of module names",
-        "Modules to run; accents make no difference. What is left out is switched off.",
+        "Modules to run, by name or class (ModuloRegistro); accents make no difference. What is"
+        " left out is switched off.",
         _MODULES,
         item="a module name",
     )

@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from corec.core.queue import ALIVE_SECONDS, KEPT_SECONDS, RUN, SWEEP, make_queue, prefix_of
 from corec.notices import load_task
-from corec.tasks.child import call_task
+from corec.tasks.child import as_line, call_task
 
 AGAIN: Final = 30
 """Attempts at telling an answer to a Redis that is away: for about a minute and a half."""
@@ -50,7 +50,7 @@ def make_app(url: str, instance_id: str) -> Celery:
             job = {"number": number, "notice": notice, "options": options}
             with ThreadPoolExecutor(1) as threads:
                 said = asyncio.run(call_task(task, job, threads))
-            client.set(f"{prefix}{number}", orjson.dumps(said), ex=KEPT_SECONDS)
+            client.set(f"{prefix}{number}", as_line(said), ex=KEPT_SECONDS)
 
     @app.task(name=SWEEP)  # type: ignore[untyped-decorator]  # as above
     def sweep(number: str, job: dict[str, Any]) -> None:

@@ -57,6 +57,15 @@ async def call_task(task: Task, job: dict[str, Any], threads: ThreadPoolExecutor
         return {"number": job["number"], "ok": False, "error": _said(error), "give_up": give_up}
 
 
+def as_line(said: dict[str, Any]) -> bytes:
+    """What came of a call as JSON, NumPy's numbers as numbers; or that it is none."""
+    try:
+        return orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        told = f"what it returns is no JSON: {error}"
+        return orjson.dumps({"number": said["number"], "ok": False, "error": told, "give_up": True})
+
+
 async def _serve(task: Task, answers: BinaryIO) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_MAX)
@@ -64,13 +73,7 @@ async def _serve(task: Task, answers: BinaryIO) -> None:
     running: set[asyncio.Task[None]] = set()
 
     def answer(said: dict[str, Any]) -> None:
-        try:
-            line = orjson.dumps(said)
-        except TypeError as error:
-            told = f"what it returns is no JSON: {error}"
-            line = orjson.dumps({"number": said["number"], "ok": False, "error": told,
-                                 "give_up": True})  # fmt: skip
-        answers.write(line + b"\n")
+        answers.write(as_line(said) + b"\n")
         answers.flush()
 
     with ThreadPoolExecutor(at_once(task)) as threads:

@@ -113,9 +113,9 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
     if returned is None:
         return []
     found = []
-    for one in [returned] if isinstance(returned, Mapping) else returned:
+    for one in map(_as_mapping, [returned] if _is_one(returned) else returned):
         if not isinstance(one, Mapping) or type(one.get("id")) is not int:
-            raise ValueError(f"found {one!r}, expected a mapping with id and valor")
+            raise ValueError(f"found {one!r}, expected a mapping with id and valor, or a pair")
         entity = one["id"]
         swarm = next(
             (s for s in plan.swarms if s.first_id <= entity < s.first_id + s.entidades), None
@@ -134,6 +134,18 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
         else:
             found.append((key, ["id", str(entity), "datos", orjson.dumps(values)]))
     return found
+
+
+def _is_one(returned: Any) -> bool:
+    """Whether it is an answer, and not several."""
+    return isinstance(returned, Mapping) or (len(returned) == 2 and type(returned[0]) is int)
+
+
+def _as_mapping(one: Any) -> Any:
+    """A pair ``(id, valor)`` as what it stands for."""
+    if isinstance(one, list | tuple) and len(one) == 2:
+        return {"id": one[0], "valor": one[1]}
+    return one
 
 
 def end_notices(

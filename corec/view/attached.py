@@ -192,8 +192,8 @@ class Attached(Readable):
         Args:
             group: a name; each group gets all alerts. Its first reader makes it.
             consumer: a name in the group, for programs that share its alerts among them.
-            timeout: end when none came for so many seconds; None goes on for ever, 0 takes what is
-                there.
+            timeout: end when none came for so many seconds; None goes on for ever (``list`` of it
+                does not end), 0 takes what is there.
             from_now: a group that is made now begins with what comes from now on; else with the
                 oldest alert that the stream still has.
 

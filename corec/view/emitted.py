@@ -118,10 +118,15 @@ class Emitted:
             for one in told_of(frame, self._plan)
         ]  # fmt: skip
 
-    def alerts(self, group: str) -> Alerts:
-        """Those kept that ``group`` has not had: it has had what it asked to go on from."""
+    def alerts(self, group: str, *, from_now: bool = False) -> Alerts:
+        """Those kept that ``group`` has not had: it has had what it asked to go on from.
+        ``from_now``: one that is new gets none of what is there."""
+        self._positions.setdefault(group, self._alerts.total if from_now else 0)
+        return self._not_had(group)
+
+    def _not_had(self, group: str) -> Alerts:
         for piece in list(self._alerts.pieces):
-            first = max(piece.begin, self._positions.get(group, 0))
+            first = max(piece.begin, self._positions[group])
             processor = self._plan.swarms[self._swarm_of[piece.block]].processor
             count = piece.end - piece.begin
             found = np.frombuffer(piece.data, L.MESSAGE, count)

@@ -249,21 +249,42 @@ class World(Readable):
         self._world()
         return self._emitted.messages()
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(
+        self, tipo: str | None = None, *, since: int = 0, limit: int | None = None
+    ) -> list[dict[str, Any]]:
         """What happened, oldest first: each repair, the last million of them, each change of a
-        setting, and what blocks told of their last generations, as in the table ``eventos``."""
+        setting, and what blocks told of their last generations, as in the table ``eventos``.
+
+        Args:
+            tipo: of this kind only, such as ``repair``.
+            since: from this tick on.
+            limit: the last so many; all if left out.
+        """
         self._world()
         found = self._changes + self._emitted.events() + self._emitted.generations()
-        return sorted(found, key=lambda event: int(event["tick"]))
+        first = whole("since", since)
+        chosen = [e for e in found if tipo in (None, e["tipo"]) and int(e["tick"]) >= first]
+        chosen.sort(key=lambda event: int(event["tick"]))
+        return chosen if limit is None else chosen[max(0, len(chosen) - whole("limit", limit)) :]
 
     def _told(self, tipo: str) -> list[dict[str, Any]]:
-        return [event for event in self.events() if event["tipo"] == tipo]
+        return self.events(tipo)
 
-    def alerts(self, group: str) -> Alerts:
+    def alerts(
+        self, group: str, *, consumer: str = "python", timeout: float | None = None,
+        from_now: bool = False,
+    ) -> Alerts:  # fmt: skip
         """What processors with ``alerts=True`` emitted and this group has not had yet, as of an
-        instance (``corec.attach``); of the last million. It ends when there is no more by now."""
+        instance (``corec.attach``); of the last million. It ends when there is no more by now.
+
+        Args:
+            group: a name; each group gets all alerts.
+            consumer, timeout: as of an instance; nobody else reads or emits meanwhile.
+            from_now: a group that is new begins with what is emitted from now on.
+        """
+        del consumer, timeout
         self._world()
-        return self._emitted.alerts(group)
+        return self._emitted.alerts(group, from_now=from_now)
 
     def errors(self) -> list[dict[str, Any]]:
         """What processors raised, the latest kind first, as ``corec-ctl errors``: a sample, with

@@ -290,9 +290,11 @@ def test_later_versions_of_the_original_load_unchanged() -> None:
 
 def test_older_spellings_have_the_name_of_today() -> None:
     server = {"database": "corec_db", "user": "postgres", "host": "localhost", "port": "5432"}
-    config = parse_config({**SMALL, "db_config": server, "modulos": ["auditoría"]})
+    config = parse_config(
+        {**SMALL, "db_config": server, "modulos": ["auditoría", "ModuloRegistro"]}
+    )
     assert (config.db.dbname, config.db.port) == ("corec_db", 5432)
-    assert config.modules == ("auditoria",)
+    assert config.modules == ("auditoria", "registro")
     with pytest.raises(ConfigError, match=r"db_config\.database"):
         parse_config({**SMALL, "db_config": {**server, "dbname": "other"}})
 

@@ -66,3 +66,30 @@ def test_one_column_by_its_name() -> None:
         assert world.frame(columns="valor").columns == ["valor"]
         with pytest.raises(ValueError, match=r"columns: found 'fas', expected some of: id, valor"):
             world.frame("town", "fas")
+
+
+def test_alerts_as_of_an_instance() -> None:
+    config = town(procesador="ewma", parametros={"warmup": 1}, umbral=0.4)
+    with corec.World(config) as world:
+        for k in range(26):
+            world.tick({"town": np.full(100, 9.0 if k == 25 else k % 2, np.float32)})
+        late = world.alerts("late", from_now=True)
+        every = list(world.alerts(group="g", consumer="c", timeout=0.0))
+        assert len(every) >= 100
+        assert list(world.alerts("g", timeout=None, from_now=True)) == []
+        world.tick({"town": np.full(100, 99.0, np.float32)})
+        new = list(world.alerts("g"))
+        assert {one.tick for one in new} == {27}
+        assert list(late) == new == list(world.alerts("all"))[len(every) :]
+
+
+def test_some_events() -> None:
+    with corec.World({**town(), "globals": {"noise": 0.1}}) as world:
+        for tick in range(4):
+            world.set("globals", noise=float(tick))
+            world.run(1)
+        every = world.events()
+        assert [one["tick"] for one in every] == [0, 1, 2, 3]
+        assert world.events("setting_changed", since=2) == every[2:]
+        assert world.events(limit=1) == every[3:]
+        assert world.events("repair", limit=0) == []

@@ -1,0 +1,57 @@
+"""What a task may return: answers, one or several, as mappings or pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from corec.config import parse_config
+from corec.plan import make_plan
+from corec.tasks.child import as_line
+from corec.tasks.streams import Names, answers_of
+
+BLOQUE = {"id": "s", "canal": 1, "entidades": 10, "entidades_por_bloque": 10}
+
+
+def told(returned: Any) -> list[tuple[str, list[Any]]]:
+    """The entries of what a function returned, on the way that it goes."""
+    plan = make_plan(parse_config({"instance_id": "one", "bloques": [BLOQUE]}))
+    said = orjson.loads(as_line({"number": "1", "ok": True, "returned": returned}))
+    assert said["ok"], said
+    return answers_of(plan, Names("one"), said["returned"])
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [{"id": 3, "valor": 0.5}, [{"id": 3, "valor": 0.5}], (3, 0.5), [(3, 0.5)], [[3, 0.5]],
+     (np.uint32(3), np.float32(0.5)), [{"id": np.int64(3), "valor": np.float64(0.5)}]],
+)  # fmt: skip
+def test_one_answer_in_each_form(returned: Any) -> None:
+    assert told(returned) == told({"id": 3, "valor": 0.5}) != []
+
+
+def test_several_and_none() -> None:
+    pairs = [(3, 0.5), (4, 1)]
+    assert told(pairs) == told([{"id": 3, "valor": 0.5}, {"id": 4, "valor": 1}])
+    assert len(told(pairs)) == 2
+    assert told([]) == told(None) == []
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [([3.5, 0.5], "found 3.5, expected a mapping"), ([[3, 0.5, 1]], "or a pair"),
+     ([("3", 0.5)], "or a pair"), ((3, True), "expected a number"),
+     ((3, np.nan), "expected a number"), ((10, 1.0), "entity 10, which there is not")],
+)  # fmt: skip
+def test_what_is_no_answer(returned: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        told(returned)
+
+
+def test_what_is_no_json_is_said_once() -> None:
+    said = orjson.loads(as_line({"number": "1", "ok": True, "returned": [object()]}))
+    assert (said["ok"], said["give_up"]) == (False, True)
+    assert "no JSON" in said["error"]
