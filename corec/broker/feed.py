@@ -38,10 +38,11 @@ class Feed:
         rt = self._rt
         if rt.past is None:
             return
-        fed, self._begin = rt.get(L.C_GO_TICK), rt.inbox.tail
+        fed, self._begin = -1, rt.inbox.tail
         for frame in rt.inbox.frames():
             if frame.kind == L.KIND_FED_FRAME:
                 fed, self._begin = max(fed, frame.tick), frame.next_position
+        fed = max(fed, rt.get(L.C_GO_TICK))  # behind the look: the leader may go on meanwhile
         self._cuts = [cut for cut in rt.past.cuts if cut.tick > fed]
 
     @property

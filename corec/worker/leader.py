@@ -7,7 +7,8 @@ The words of lines 3 to 5 of the control segment are its own. Order of its store
     in-position table, copy T & 1                 what the world will have applied with T
     journal.lane                                  all of that, if it is anything (``world.journal``)
     tail of in.lane                               T−1 is committed everywhere, its readings are done
-                                                  (earlier while the world is paused)
+                                                  (earlier while the world is paused, or waits for
+                                                  what the journal says that T took in)
     C_GO_TICK = T (release)                       from here on nothing above may change for T
     C_PHASE_NEXT                                  for the leader alone: which tick ``go_if_plain``
                                                   must leave to ``go``; a successor finds it anew
@@ -131,13 +132,13 @@ class Leader:
             self._ring()
         if found == steps.PAUSED:
             self.pacer.restart()
-            # room for input while nothing ticks
-            self._release(self.rt.get(L.C_CUT + (tick - 1 & 3)))
+            self._release_last(tick)  # room for input while nothing ticks
         if found not in (steps.GO, steps.GO_PACED):
             return None
         if self.rt.journal.used > JOURNAL_WAITS_BYTES:
             return None
         if self._follows(tick) and self._fed(tick) is None:
+            self._release_last(tick)  # the broker may wait for it
             return None
         if found == steps.GO:
             return 0.0
@@ -196,11 +197,22 @@ class Leader:
         before = rt.get(L.C_CUT + (tick - 1 & 3))
         if not self._follows(tick):
             readings_max = rt.config.streams.readings_per_tick
-            return int(bounded_cut(rt.inbox.data, before, rt.inbox.head, readings_max))
+            return int(bounded_cut(rt.inbox.data, before, self._live_end(before), readings_max))
         if rt.past is None or rt.past.cut(tick) is None:
             return before
-        ends = (f.next_position for f in rt.inbox.frames(before) if f.kind == L.KIND_FED_FRAME)
-        return next(ends, None)  # of this tick: those of earlier ones lie before ``before``
+        ends = (
+            f.next_position for f in rt.inbox.frames(before)
+            if f.kind == L.KIND_FED_FRAME and f.tick == tick
+        )  # fmt: skip
+        return next(ends, None)
+
+    def _live_end(self, before: int) -> int:
+        """Behind which position a tick takes in no other frame: it has to fit into the inbox again
+        when it runs again, with what frames and gaps of other sizes take, and its FED frame."""
+        inbox = self.rt.inbox
+        if inbox.head - before <= inbox.capacity // 2:
+            return inbox.head
+        return before + inbox.capacity * 3 // 8  # and one frame more: a quarter at most
 
     def _write_down(self, tick: int, before: int, cut: int) -> None:
         """What ``tick`` runs with, into the journal, if it is not what the tick before did."""
@@ -210,6 +222,10 @@ class Leader:
             pushed = self.rt.journal.push(L.KIND_JOURNAL_FRAME, orjson.dumps(record), tick=tick)
             assert pushed  # ``wait_seconds`` has seen room for the largest
             kill_point("leader.after_journal")
+
+    def _release_last(self, tick: int) -> None:
+        """Give back what the tick before ``tick`` took in; every worker has committed it."""
+        self._release(self.rt.get(L.C_CUT + (tick - 1 & 3)))
 
     def _release(self, until: int) -> None:
         """Give the inbox's room up to ``until`` back; every worker has committed what took it."""

@@ -124,6 +124,12 @@ def out_tick(url: str) -> int:
     return int(found or -1)
 
 
+def inbox_fill(run: Running) -> float:
+    """Share of in.lane that is used."""
+    found = run.status()["lanes"][0]
+    return float(found["used_bytes"] / found["capacity_bytes"])
+
+
 def compared(summary: dict[str, Any], one: Instance, dsn: str, url: str) -> corec.World:
     """What is in the sinks, against a world that takes in what the journal says: each row with its
     payload, each message (a tick may have several of one entity), the digest."""
@@ -205,3 +211,31 @@ def test_a_machine_lost_under_live_input(
         "fork", made["path"], "--replay", "--ticks", str(summary["tick"] - tick), "--json"
     ).out)  # fmt: skip
     assert (found["digest"], found["tick"]) == (summary["digest"], summary["tick"])
+
+
+def test_ticks_that_took_in_most_of_the_inbox_run_again(
+    make: Make, pg_dsn: str, valkey_url: str
+) -> None:
+    """What waited for a paused world comes in at once; its tick fits into the inbox once more."""
+    one = instance(make)
+    run = one.start("--tick-hz", "100").ready(120.0)
+    tick = run.ask("snapshot", 60.0)["tick"]
+    packed = b"".join(MESSAGE.pack(k % EARS, 1, 0.5, True) for k in range(20_000))
+    run.ask("pause")
+    paused = run.status()["tick"]
+    for tick in (paused + 1, paused + 2):
+        with redis.Redis.from_url(valkey_url) as client:
+            for _ in range(50):
+                client.xadd("corec:{corec1}:in:1", {"m": packed})
+        wait_until(lambda: inbox_fill(run) > 0.75, "the inbox is full", 20)
+        run.ask("step", ticks=1)
+        run.until_tick(tick)
+        assert inbox_fill(run) > 0.2, "one tick leaves some of it"
+    run.ask("resume")
+    wait_until(lambda: run.status()["messages_in"] == 2_000_000, "all is taken in", 60)
+    tick = run.status()["tick"]
+    wait_until(lambda: out_tick(valkey_url) >= tick, "what came of it is out", 20)
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "100").ready().until_tick(tick + 10)
+    assert run.stop().code == 0
+    assert not [e for e in events_of(pg_dsn) if e["tipo"] in ("replay_differs", "input_repeated")]

@@ -1,0 +1,58 @@
+"""A world that follows its journal: what its leader waits for, and what it gives back meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corec import layout as L
+from corec.worker.leader import Leader
+from corec.world.journal import Record, State, Stretch
+from corec.world.past import Past
+from tests.broker.support import Instance
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def record(tick: int) -> Record:
+    """Of a tick that took something in."""
+    return {"tick": tick, "in": {"1": [tick, 0, 0, 1]}, "readings": 1}
+
+
+@pytest.fixture
+def following(shm_dir: Path) -> Iterator[Instance]:
+    """A world whose ticks 1 to 4 run again; two of them have, and the lane holds what 2 took in."""
+    one = Instance(shm_dir, "", lanes=1)
+    one.rt.past = Past(Stretch(State(), [record(tick) for tick in range(1, 5)], 0))
+    one.rt.set(L.C_FOLLOW, 4)
+    one.rt.set(L.C_LIMIT_TICK, 100)
+    fed(one, 2)
+    one.commit(2)
+    one.rt.set(L.C_CUT + 2, one.rt.inbox.head)
+    yield one
+    one.close()
+
+
+def fed(one: Instance, tick: int) -> None:
+    """As the broker does when all is there."""
+    assert one.rt.inbox.push(L.KIND_FED_FRAME, b"", tick=tick)
+
+
+def test_while_it_waits_the_broker_has_room(following: Instance) -> None:
+    """What the last tick took in is given back: the broker may wait for it, to say the next one."""
+    leader, inbox = Leader(following.rt, 1), following.rt.inbox
+    assert inbox.used > 0
+    assert leader.wait_seconds(3) is None
+    assert inbox.used == 0
+    fed(following, 3)
+    assert leader.wait_seconds(3) == 0.0
+
+
+def test_only_its_own_tick_is_waited_for(following: Instance) -> None:
+    leader = Leader(following.rt, 1)
+    fed(following, 2)  # once more, by a broker whose predecessor was killed
+    assert leader.wait_seconds(3) is None
+    fed(following, 3)
+    assert leader.wait_seconds(3) == 0.0
