@@ -21,6 +21,7 @@ from corec.config.umbral import Limits, Umbral
 from corec.entities.fitting import misfits
 from corec.entities.meeting import Meeting, Shown, meeting_of
 from corec.entities.numbers import number_faults, numbers
+from corec.entities.planning import planned
 from corec.entities.post import post_bytes
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
@@ -106,7 +107,7 @@ class Swarm:
     @cached_property
     def meeting(self) -> Meeting | None:
         """How its entities see each other; None: they don't."""
-        if not self.processor.public:
+        if not self.processor.public and self.space is None:
             return None
         return meeting_of(self.entidades, self.processor.shown, self.space, self.seen)
 
@@ -183,7 +184,7 @@ class Plan:
                 parts.append("mortal")
             if p.sends:
                 parts.append(f"sends {p.sends}")
-            if p.public:
+            if s.meeting is not None:
                 parts.append(f"{p.public} {s.space} {p.see}")
             if s.source is not None:
                 parts.append(s.source.mark)
@@ -281,6 +282,7 @@ def _processor(config: Config, index: int, processors: Mapping[str, Processor]) 
     try:
         given = processors.get(bloque.procesador)
         processor = given or resolve(bloque.procesador, config.plugin_folders)
+        processor = planned(processor, bloque.space)
     except ProcessorError as error:
         found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
         allowed = allowed or "a processor that can be imported"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,24 @@ def sight_faults(swarm: Swarm, procesador: str) -> list[Fault]:
     where, space, processor = f"bloques[{swarm.index}].space", swarm.space, swarm.processor
     if swarm.living < swarm.entidades and not processor.mortal:
         found = f"more than entidades, and nobody of {procesador} is born"
-        allowed = "a processor declared with mortal=True"
+        allowed = "a processor that calls me.spawn, or is declared with mortal=True"
         return [Fault(f"bloques[{swarm.index}].capacidad", found, allowed)]
-    if space is not None and not processor.public:
-        found = f"a space, and {procesador} shows no field"
-        return [Fault(where, found, 'a processor declared with public=("…",)')]
     if processor.see and (space is None or space.kind != "plane"):
         found = f"no plane, and {procesador} sees {', '.join(processor.see)}"
         return [Fault(where, found, "a plane that both are on")]
     if space is None or space.kind != "plane":
         return []
-    shown = dict(processor.shown)
-    known = ", ".join(name for name, dtype in shown.items() if dtype == "f4") or "none"
+    return position_faults(space.position or (), processor, procesador, where)
+
+
+def position_faults(
+    position: Sequence[str], processor: Processor, procesador: str, where: str
+) -> list[Fault]:
+    """What is no position on a plane."""
+    known = [field.name for field in processor.state if field.dtype == "f4"]
+    text = f"an f4 state field of {procesador}: {', '.join(known) or 'none'}"
     return [
-        Fault(f"{where}.position", f'"{name}"', f"a public f4 field of {procesador}: {known}")
-        for name in space.position or ()
-        if shown.get(name) != "f4"
+        Fault(f"{where}.position", f'"{name}"', text) for name in position if name not in known
     ]
 
 
@@ -70,6 +72,7 @@ def alone_fault(processor: Processor, space: Mapping[str, Any] | None, n: int) -
     """What keeps ``n`` entities in ``space`` from being the only swarm of a world, as in a test."""
     if processor.see:
         return "see: a Block has one swarm; corec.World has as many as there are"
-    if space is not None and not processor.public:
-        return "space: no field is public"
-    return next((str(fault) for fault in space_faults(space, n, "space")), None)
+    faults = [*space_faults(space, n, "space")]
+    if not faults and space is not None and space.get("kind") == "plane":
+        faults = position_faults(space.get("position", ()), processor, processor.name, "space")
+    return next(map(str, faults), None)

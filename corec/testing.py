@@ -29,6 +29,7 @@ from corec.entities.plain_compare import (
     settle_births,
 )
 from corec.entities.plain_near import Seen
+from corec.entities.planning import planned
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
 from corec.frames import (
@@ -111,6 +112,7 @@ class Block:
     ) -> None:
         if not 1 <= entities <= cap:
             raise ValueError(f"entities: found {entities}, allowed 1 to cap, which is {cap}")
+        processor = planned(processor, space)
         self.processor, self.n, self.seed, self.carga = processor, entities, seed, carga
         self.first_id, self.keep, self.space = first_id, keep, space
         if fault := alone_fault(processor, space, entities):
@@ -224,8 +226,9 @@ class Block:
         for ring in self.processor.history:
             values, held = view.history(ring.name)
             state[ring.name] = values[index][ring.length - int(held[index]) :]
-        if self.processor.public:
-            others: Any = {name: view.column(name).tolist() for name in self.processor.public}
+        if self.plan.swarms[0].meeting is not None:
+            names = list(self.processor.public) or ["valor"]
+            others: Any = {name: view.column(name).tolist() for name in names}
             if (source := self.plan.swarms[0].source) is not None:
                 others = Seen(self.processor, self.space, others, self.first_id, source.links)
             state.update(others=others, space=self.space, origin=self.first_id)
@@ -266,6 +269,7 @@ def compare(
     """
     block = Block(processor, entities=entities, params=params, seed=seed, max_errores=1.0,
                   space=space, globals=globals, living=living)  # fmt: skip
+    processor = block.processor
     given = [processor.reading(v) for v in values] if values is not None else []
     if processor.kind == "celu" and not given:
         drawn = np.random.default_rng(seed).normal(0.5, 0.2, (997, processor.width))

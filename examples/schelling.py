@@ -8,7 +8,7 @@ def settle(me):
     return 0.0
 
 
-@corec.micro(state={"group": "u1"}, public=("group",), mortal=True, init=settle)
+@corec.micro(state={"group": "u1"}, public=("group",), init=settle)
 def citizen(me):
     around, alike = 0.0, 0.0
     for other in me.neighbours:

@@ -118,10 +118,10 @@ class Space(Section):
         strict=True,
     )
     position: tuple[str, ...] | None = key(
-        "a list of 2 or 3 public f4 fields; a plane needs it",
+        "a list of 2 or 3 f4 state fields; a plane needs it",
         "Of a plane: the fields that say where an entity is.",
         None,
-        item="the name of a public f4 field",
+        item="the name of an f4 state field",
         min_length=2,
         max_length=len(AXES),
     )

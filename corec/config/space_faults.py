@@ -154,7 +154,7 @@ def _generator_faults(edges: Mapping[str, Any], entidades: object, where: str) -
 def _plane_faults(space: Mapping[str, Any], where: str) -> Iterator[Fault]:
     position, size = space.get("position"), space.get("size")
     for name, value, text in (
-        ("position", position, "a list of 2 or 3 public f4 fields"),
+        ("position", position, "a list of 2 or 3 f4 state fields"),
         ("size", size, "how long its sides are"),
     ):
         if value is None:

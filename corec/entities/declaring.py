@@ -13,6 +13,7 @@ import numpy as np
 from corec import layout as L
 from corec.entities.errors import ProcessorError
 from corec.entities.fields import LIVES_STATE, VIVO
+from corec.entities.globals_used import lives_calls
 from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 from corec.post_layout import SENDS_MAX
 
@@ -74,15 +75,23 @@ def check_silence(
     return dict(SILENCE_STATE), on_silence
 
 
-def check_mortal(mortal: Any, kind: str, genes: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The state fields that come with ``mortal``."""
-    if not isinstance(mortal, bool):
+def check_mortal(
+    mortal: Any, kind: str, function: Any, genes: Mapping[str, Any], owner: str
+) -> tuple[bool, dict[str, Any]]:
+    """Whether entities are born and die (None: whether ``function`` calls what makes them), and the
+    state fields that come with it."""
+    if mortal is not None and not isinstance(mortal, bool):
         raise ProcessorError(f"{owner}: mortal={mortal!r}, allowed True or False")
-    if mortal and (kind != "micro" or genes):
-        what = "genes" if genes else "@corec.celu"
+    called = "" if mortal else next(iter(lives_calls(function)), "")
+    if called and mortal is False:
+        allowed = "mortal=True, or no mortal at all"
+        raise ProcessorError(f"{owner}: me.{called} beside mortal=False, allowed {allowed}")
+    found = mortal or bool(called)
+    if found and (kind != "micro" or genes):
+        who, what = f"me.{called}" if called else "mortal", "genes" if genes else "@corec.celu"
         allowed = "for @corec.micro without genes"
-        raise ProcessorError(f"{owner}: mortal beside {what}, allowed {allowed}")
-    return dict(LIVES_STATE) if mortal else {}
+        raise ProcessorError(f"{owner}: {who} beside {what}, allowed {allowed}")
+    return found, dict(LIVES_STATE) if found else {}
 
 
 def check_means(means: Any, fields: Mapping[str, Any], owner: str) -> None:
@@ -121,8 +130,8 @@ def check_public(
         allowed = f"another name: other.{taken[0]} is what lies between"
         raise ProcessorError(f"{owner}: public={taken[0]!r}, allowed {allowed}")
     names = isinstance(see, list | tuple) and all(isinstance(name, str) for name in see)
-    if not names or len(set(see)) < len(see) or len(see) > SEE_MAX or (see and not public):
-        allowed = f"a list of up to {SEE_MAX} bloques, each once, beside public fields"
+    if not names or len(set(see)) < len(see) or len(see) > SEE_MAX:
+        allowed = f"a list of up to {SEE_MAX} bloques, each once"
         raise ProcessorError(f"{owner}: see={see!r}, allowed {allowed}")
     lives = [VIVO] if public and VIVO in fields and VIVO not in public else []
     return (*public, *lives)

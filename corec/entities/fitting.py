@@ -12,9 +12,6 @@ from corec.entities.processor import Processor
 def misfits(bloque: BloqueConfig, processor: Processor, where: str) -> Iterator[Fault]:
     """The faults of ``bloque``, which stands at ``where``."""
     name = bloque.procesador
-    if bloque.space is not None and not processor.public:
-        yield Fault(f"{where}.space", f"a space, and {name} shows no field",
-                    'a processor declared with public=("…",)')  # fmt: skip
     if bloque.evolucion is not None and not processor.genes:
         yield Fault(f"{where}.evolucion", f"an evolution, and {name} has no genes",
                     'a processor declared with genes={"…": (low, high, sigma)}')  # fmt: skip

@@ -1,4 +1,4 @@
-"""What of ``me`` a processor's functions use, by their bytecode: ``globals``, ``inbox``.
+"""What of ``me`` a processor's functions use, by their bytecode: ``globals``, ``inbox``, ``die``.
 
 Found are the texts ``me.globals.NAME`` and ``….inbox``, also in the user's own functions that they
 call. It is asked for when a world is planned, not at the declaration: a helper may be written
@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from corec.entities.users import is_users
 
 ATTRIBUTE: Final = "globals"
+LIVES_CALLS: Final = ("die", "spawn", "move_to_empty")
+"""Who calls these of ``me`` is born and dies."""
+_NO_ENTITY: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR")
+"""What loads a module, or something of one."""
 
 
 def globals_used(*functions: Any) -> tuple[str, ...]:
@@ -30,6 +34,17 @@ def uses(attribute: str, *functions: Any) -> bool:
         for code in _all_codes(functions)
         for one in dis.get_instructions(code)
     )
+
+
+def lives_calls(function: Any) -> tuple[str, ...]:
+    """Which of ``LIVES_CALLS`` it calls of an entity, as ``me.die()``, not of a module."""
+    pairs = [pairwise(dis.get_instructions(code)) for code in _all_codes([function])]
+    found = {
+        str(second.argval)
+        for first, second in chain.from_iterable(pairs)
+        if second.opname in ("LOAD_ATTR", "LOAD_METHOD") and first.opname not in _NO_ENTITY
+    }
+    return tuple(name for name in LIVES_CALLS if name in found)
 
 
 def _all_codes(functions: Sequence[Any]) -> Iterator[CodeType]:

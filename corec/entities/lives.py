@@ -1,4 +1,4 @@
-"""Births and deaths: what ``mortal=True`` adds to a processor, and ``me.die``, ``me.spawn``,
+"""Births and deaths: what a mortal processor has more, and ``me.die``, ``me.spawn``,
 ``me.move_to_empty``.
 
 ``vivo`` and ``generacion`` are state fields, the last ones: what becomes of them is in the same
@@ -62,7 +62,7 @@ def given_to(processor: Processor) -> dict[str, str]:
 @overload_method(EntityType, "die")
 def _die(me: Any) -> Callable[..., Any]:
     if not me.processor.mortal or me.init:
-        raise TypingError("me.die cannot be used without mortal=True, nor in init")
+        raise TypingError("me.die cannot be used in init, nor with mortal=False")
     write = hidden_writer(me, VIVO)
 
     def die(me: Any) -> None:
@@ -75,7 +75,7 @@ def _die(me: Any) -> Callable[..., Any]:
 def _move_to_empty(me: Any) -> Callable[..., Any]:
     cells = me.meeting is not None and (me.meeting.grid or me.meeting.graph) is not None
     if not me.processor.mortal or me.init or not cells or me.processor.history:
-        why = "without mortal=True and a grid or graph, nor with a history, nor in init"
+        why = "without a grid or graph, nor with a history, in init or with mortal=False"
         raise TypingError(f"me.move_to_empty cannot be used {why}")
     own, who = hidden_reader(me, "_own"), hidden_reader(me, "id")
 
@@ -104,7 +104,7 @@ class Spawn(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
         entity = self.this  # type: ignore[attr-defined]  # Numba sets it
         if not entity.processor.mortal or entity.init:
-            raise TypingError("me.spawn cannot be used without mortal=True, nor in init")
+            raise TypingError("me.spawn cannot be used in init, nor with mortal=False")
         known = given_to(entity.processor)
         wrong = [name for name in kws if name not in known]
         if args or wrong:

@@ -16,6 +16,7 @@ import numpy as np
 from corec import layout as L
 from corec.entities.fields import LIVES_STATE, HistoryField
 from corec.entities.plain_near import Neighbours, Other, Seen
+from corec.entities.planning import planned
 from corec.entities.processor import Processor, unfit_text
 from corec.kernels.draws import normal_reference, whole_reference
 from corec.kernels.philox import INV_2_24, word_reference
@@ -168,6 +169,7 @@ class PlainEntity:
         ids: range | None = None,
         **fields: Any,
     ) -> None:
+        processor = planned(processor, space)
         own: dict[str, Any] = {"_dtypes": {f.name: f.dtype for f in processor.state}}
         own.update(id=id, tick=tick, valor=np.float32(valor), activo=True)
         own.update(_seed=seed, _draw=draws)
@@ -222,14 +224,14 @@ class PlainEntity:
     def die(self) -> None:
         """It lives no longer, once this call is over; its place is free from the next tick on."""
         if "vivo" not in self._dtypes:
-            raise AttributeError("me.die needs @corec.micro(mortal=True)")
+            raise AttributeError("me.die is not for one with mortal=False")
         self.vivo = 0
 
     def spawn(self, **fields: float) -> None:
         """A child with these fields, for a free place of its block at the end of the tick."""
         dtypes = self._dtypes
         if "vivo" not in dtypes:
-            raise AttributeError("me.spawn needs @corec.micro(mortal=True)")
+            raise AttributeError("me.spawn is not for one with mortal=False")
         for name in fields:
             if name not in dtypes or name in LIVES_STATE:
                 raise TypeError(f"me.spawn takes state fields, found {name!r}")
@@ -238,7 +240,7 @@ class PlainEntity:
     def move_to_empty(self) -> None:
         """It wants to be in an empty cell in the next tick, at random, if there is one for it."""
         if "vivo" not in self._dtypes:
-            raise AttributeError("me.move_to_empty needs @corec.micro(mortal=True)")
+            raise AttributeError("me.move_to_empty is not for one with mortal=False")
         self.__dict__["moves"] = True
 
     def send(self, id: int, value: float) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from corec.entities.fields import VIVO
 from corec.entities.meeting import cells_of, meeting_of, reach_of, space_of
+from corec.entities.planning import planned
 from corec.entities.processor import Processor
 from corec.graph.links import Links
 from corec.graph.source import Source
@@ -102,7 +103,7 @@ class Seen:
     Args:
         processor: the swarm's.
         space: its ``space`` as in the config.
-        others: field → values of all its entities in order of ids.
+        others: field → values of all its entities in order of ids; nothing being public, of any.
         origin: id of the first.
         links: of a graph; read from where ``space`` says if left out.
         seen: on a plane, name → other swarms.
@@ -112,12 +113,13 @@ class Seen:
         self, processor: Processor, space: Any, others: Mapping[str, Sequence[Any]],
         origin: int = 0, links: Links | None = None, seen: Mapping[str, Seen] | None = None,
     ) -> None:  # fmt: skip
+        processor = planned(processor, space)
         dtypes = {f.name: f.dtype for f in processor.state if f.name in processor.public}
         missing = [name for name in processor.public if name not in others]
         if missing:
             raise ValueError(f"others: nothing of {missing[0]!r}, a public field")
         self._columns = {name: np.asarray(others[name], dtype) for name, dtype in dtypes.items()}
-        self._count = len(next(iter(self._columns.values())))
+        self._count = max(map(len, others.values()), default=0)
         self._dtypes, self._origin = dtypes, origin
         self.space = space_of(space)
         if self.space is not None and self.space.kind == "graph" and links is None:

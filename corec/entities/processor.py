@@ -86,7 +86,8 @@ class Processor:
     see: tuple[str, ...] = ()
     """Bloques on the same plane whose entities it sees."""
     mortal: bool = False
-    """Whether entities may be born and die."""
+    """Whether entities may be born and die; ``inferred``: it was not said, ``planned`` looks."""
+    inferred: bool = False
     sends: int = 0
     """How many values one call may send, at most."""
 
@@ -234,7 +235,7 @@ def _declare(
     genes: Mapping[str, Any],
     fitness: str | None,
     see: Sequence[str],
-    mortal: bool,
+    mortal: bool | None,
     sends: int,
 ) -> Processor:
     if not inspect.isfunction(function):
@@ -249,7 +250,7 @@ def _declare(
     values = check_value(kind, owner, value)
     alert_fields, kept = check_alerts(alerts, state, values, owner)
     added, on_silence = check_silence(kind, owner, silence, on_silence)
-    lives = check_mortal(mortal, kind, genes, owner)
+    lasting, lives = check_mortal(mortal, kind, function, genes, owner)
     added = {**kept, **added, **lives}
     silent = [name for name in added if name not in lives]
     names = [str(name) for name in (*state, *silent, *history, *params, *genes)]
@@ -277,8 +278,8 @@ def _declare(
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
         tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
-        values, alert_fields, tuple(kept), heritable, selected, tuple(see), mortal,
-        sends,
+        values, alert_fields, tuple(kept), heritable, selected, tuple(see), lasting,
+        mortal is None, sends,
     )  # fmt: skip
 
 
@@ -300,7 +301,7 @@ def micro(
     genes: Mapping[str, tuple[float, float, float]] | None = None,
     fitness: str | None = None,
     see: Sequence[str] = (),
-    mortal: bool = False,
+    mortal: bool | None = None,
     sends: int = 0,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
@@ -325,7 +326,8 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
             evolution alone (docs/evolution.md).
         fitness: the state field that evolution selects by; left out: what is returned.
         see: other bloques on the same plane: ``me.neighbours.of("wolf")``.
-        mortal: ``me.die()``, ``me.spawn(field=…)``; ``vivo`` and ``generacion`` are state then.
+        mortal: it has ``vivo`` and ``generacion``; left out: if it calls ``me.die()``,
+            ``me.spawn(field=…)`` or ``me.move_to_empty()``.
         sends: how many values one call may send with ``me.send(id, value)``.
 
     Raises:
@@ -393,6 +395,5 @@ def _decorator(
 _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
     "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
-    "genes": {}, "fitness": None, "see": (),
-    "mortal": False, "sends": 0,
+    "genes": {}, "fitness": None, "see": (), "mortal": None, "sends": 0,
 }  # fmt: skip

@@ -163,10 +163,11 @@ def test_a_wrong_declaration_says_so(given: dict[str, Any], said: str) -> None:
         corec.celu(mortal=True)(lambda me, value: 0.0)  # type: ignore[call-overload]  # wrong
 
 
-def test_dying_and_bearing_need_a_mortal() -> None:
+def test_dying_in_init_and_bearing_with_unknown_fields_are_refused() -> None:
     stranger = corec.micro(mortal=True, state={"x": "f4"})(unknown)
+    early = corec.micro(init=lambda me: me.die() or 0.0)(lambda me: 0.0)
     for wrong, said in (
-        (corec.micro(lambda me: me.die()), "me.die cannot be used without mortal=True"),
+        (early, "me.die cannot be used in init"),
         (stranger, r"takes state fields \(x\), found 'y'"),
     ):
         with pytest.raises(ProcessorError, match=said):
@@ -183,7 +184,7 @@ def unknown(me: Any) -> Any:
     [
         ({"capacidad": 9}, "capacidad: found 9, allowed at least 10"),
         ({"capacidad": "20"}, 'capacidad: found "20", allowed null'),
-        ({"capacidad": 11, "procesador": "sensor"}, "a processor declared with mortal=True"),
+        ({"capacidad": 11, "procesador": "sensor"}, "a processor that calls me.spawn"),
         ({"capacidad": 2**32, "entidades": 10}, ""),
     ],
 )

@@ -326,8 +326,3 @@ def test_the_largest_neighbourhood_and_one_beyond() -> None:
         else:
             with pytest.raises(ConfigError, match="at most 1024 neighbours"):
                 parse_config(config)
-
-
-def test_a_space_needs_a_public_field() -> None:
-    with pytest.raises(ConfigError, match=r"space: found a space, and sensor shows no field"):
-        make_plan(parse_config(bloque({"kind": "grid", "width": 10}, "sensor")))

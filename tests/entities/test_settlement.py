@@ -179,14 +179,14 @@ def restless(me: Any) -> Any:
 @pytest.mark.parametrize(
     ("given", "space"),
     [
+        ({}, None),
         ({"mortal": True}, None),
-        ({}, GRID),
         ({"mortal": True, "history": {"h": ("f4", 3)}}, GRID),
     ],
 )
-def test_moving_needs_a_grid_and_mortals(given: dict[str, Any], space: Any) -> None:
+def test_moving_needs_a_grid(given: dict[str, Any], space: Any) -> None:
     one = corec.micro(state={"x": "f4"}, public=("x",), **given)
-    with pytest.raises(ProcessorError, match=r"me.move_to_empty cannot be used without mortal"):
+    with pytest.raises(ProcessorError, match=r"me.move_to_empty cannot be used without a grid"):
         Block(one(lambda me: me.move_to_empty() or 0.0), entities=120, space=space)
 
 
@@ -194,7 +194,7 @@ def test_the_plain_form_says_that_it_would() -> None:
     me = PlainEntity(restless, id=4)
     restless(me)
     assert me.moves
-    with pytest.raises(AttributeError, match=r"needs @corec.micro"):
+    with pytest.raises(AttributeError, match="not for one with mortal=False"):
         PlainEntity(corec.micro(lambda me: 0.0)).move_to_empty()
 
 
