@@ -161,11 +161,13 @@ def check(
         from corec.supervisor.opening import compile_processors, next_start, set_in_memory
         from corec.supervisor.segments import bytes_needed, check_layout, check_room
         from corec.supervisor.wishes import worker_count
+        from corec.world.past import check_journal
         from corec.world.settings import effective
         from shm.segment import SegmentRefused
 
         check_loadable(loaded)
         plan = make_plan(loaded)
+        check_journal(loaded, plan)
         folder = instance_folder(loaded)
         held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0
         if not adopt:  # its room is taken already

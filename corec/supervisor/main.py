@@ -52,6 +52,7 @@ from corec.supervisor.telling import answer, raise_event
 from corec.supervisor.upgrade import become
 from corec.supervisor.wishes import Wishes, worker_count
 from corec.world.inspect import totals
+from corec.world.past import check_journal
 from shm.segment import remove_leftovers
 
 log = get_logger("corec.supervisor")
@@ -118,6 +119,7 @@ class Supervisor:
             migrating=self.wishes.migrate,
         )  # fmt: skip
         plan = world.plan
+        check_journal(self.config, world.grown or plan)
         moved = self.wishes.fresh and aside.must_be_moved(self.config, plan, self.folder)
         if not adopting:
             leaving = () if moved else self.folder.glob("*.*")

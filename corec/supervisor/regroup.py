@@ -12,6 +12,7 @@ from corec.plan import make_plan
 from corec.runtime import Runtime
 from corec.supervisor.wishes import Wishes
 from corec.world import settings
+from corec.world.past import check_journal
 from corec.world.shape import Shape, differences, shape
 from corec.world.tables import Tables, settle
 
@@ -50,6 +51,7 @@ def reloaded(
     check_loadable(fresh)
     differs = differing(old, fresh, entries)
     plan = make_plan(settings.effective(fresh, entries)[0])  # its parameters, globals, schedule
+    check_journal(fresh, plan)
     fixed = [path for path in differs if not is_live(path)]
     # of bloques that differ in number: there may be more behind the last
     growing = [path for path in fixed if path == "bloques" or effect_of(path) is Effect.GROW]

@@ -14,7 +14,8 @@ say something new:
     readings  how many readings the tick took in
     carga     the share of entities that run; ``carga_asked``: what it comes back to, or 0
     set       all that was set, as in a checkpoint (``settings.set_in_head``)
-    config    what the configuration says of it (``live_values``), and ``rules``, a mark of the rest
+    config    what the configuration says of it (``live``, as ``live_values`` has it, or ``packed``:
+              the same as JSON, zstd, base64), and ``rules``, a mark of the rest
 
 A record counts from its tick on: what the file says of that tick or a later one before it was
 written by a world that went on otherwise from there (a leader that was killed while it decided, or

@@ -18,6 +18,7 @@ world meanwhile reads the journal once more, from the tick that the world is at.
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode, b64encode
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,10 +26,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import orjson
+import zstandard
 
 from corec import layout as L
-from corec.config import Config, ConfigError
-from corec.config.change import NotLive, changed, place_of, plain, value_at
+from corec.config import Config, ConfigError, Fault
+from corec.config.change import NotLive, Place, changed, plain, value_at
 from corec.log import get_logger
 from corec.plan import Plan
 from corec.plan_live import symbiosis_of, with_settings
@@ -40,7 +42,15 @@ from corec.world.settings import Entry, since
 from corec.world.tables import Tables
 
 log = get_logger(__name__)
+PLAIN_BYTES_MAX: Final = 1 << 16
+"""What the configuration says is packed where it is longer."""
+CONFIG_BYTES_MAX: Final = 240_000
+"""So much of it a record may hold, beside all that may be set (``L.SETTINGS_BYTES``) and the
+position of every canal: ``journal.lane`` takes half a MiB."""
 _MARK_BYTES: Final = 8
+_OF_BLOQUE: Final = (
+    ("umbral",), ("autoreparacion", "max_errores"), ("autoreparacion", "min_fitness"),
+)  # fmt: skip
 
 
 class Cut(NamedTuple):
@@ -132,23 +142,23 @@ class Retold:
 
 def live_values(config: Config, plan: Plan) -> dict[str, Any]:
     """What ``config`` says of everything that may be set for a tick, by path."""
-    paths = [f"globals.{name}" for name in config.globals]
+    places = [Place(f"globals.{name}", None, ("globals", name)) for name in config.globals]
     found: dict[str, Any] = {}
     for swarm in plan.swarms:
-        place = f"bloques.{config.bloques[swarm.bloque].id}"
-        paths += [f"{place}.umbral", f"{place}.autoreparacion.max_errores",
-                  f"{place}.autoreparacion.min_fitness"]  # fmt: skip
+        bloque = config.bloques[swarm.bloque]
+        place = f"bloques.{bloque.id}"
+        places += [Place(f"{place}.{'.'.join(keys)}", swarm.bloque, keys) for keys in _OF_BLOQUE]
         for name, default in swarm.processor.params:
-            given = config.bloques[swarm.bloque].parametros.get(name)
+            given = bloque.parametros.get(name)
             found[f"{place}.parametros.{name}"] = default if given is None else float(given)
-    found |= {path: plain(value_at(config, place_of(config, path))) for path in paths}
+    found |= {place.path: plain(value_at(config, place)) for place in places}
     return found
 
 
 def as_it_was(config: Config, plan: Plan, said: Mapping[str, Any]) -> Config:
     """``config`` with what the journal says that the configuration said (``in_journal``)."""
     now = live_values(config, plan)
-    for path, value in said.get("live", {}).items():
+    for path, value in _said_live(said).items():
         if path in now and now[path] != value:
             try:
                 config = changed(config, path, value)
@@ -159,7 +169,28 @@ def as_it_was(config: Config, plan: Plan, said: Mapping[str, Any]) -> Config:
 
 def in_journal(config: Config, plan: Plan) -> Record:
     """What a record says of the configuration as it is written."""
-    return {"live": live_values(config, plan), "rules": rules_of(config, plan)}
+    live = live_values(config, plan)
+    text = orjson.dumps(live)
+    said: Record = {"live": live}
+    if len(text) > PLAIN_BYTES_MAX:
+        said = {"packed": b64encode(zstandard.compress(text)).decode()}
+    return {**said, "rules": rules_of(config, plan)}
+
+
+def _said_live(said: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = said.get("live", {})
+    if "packed" in said:
+        found = orjson.loads(zstandard.decompress(b64decode(said["packed"])))
+    return found
+
+
+def check_journal(config: Config, plan: Plan) -> None:
+    """Refuse a configuration of which no record of the journal can tell. Raises ConfigError."""
+    size = len(orjson.dumps(in_journal(config, plan)))
+    if size > CONFIG_BYTES_MAX:
+        text = f"{len(config.bloques)} whose values take {size:,} bytes of the journal"
+        allowed = f"values that take at most {CONFIG_BYTES_MAX:,}, packed; fewer bloques"
+        raise ConfigError([Fault("bloques", text, allowed)])
 
 
 def rules_of(config: Config, plan: Plan) -> str:
