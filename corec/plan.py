@@ -250,12 +250,14 @@ def make_plan(
                 bloque.space, part.entidades, config.seed, config.base_dir, f"bloques[{index}]"
             ),
             first_living=part.entidades * bloque.entidades // bloque.places,
-            symbiosis=symbiosis_of(config, index), bloque=index, collect=bloque.collect,
+            symbiosis=symbiosis_of(config, index), bloque=index, collect=config.collected(index),
             first_number=sum(s.blocks for s in swarms if s.bloque == index),
         )  # fmt: skip
         faults += sight_faults(swarm, bloque.procesador)
         if not swarm.first_number:
-            faults += collect_faults(bloque.collect, columns_of(processor), f"bloques[{index}]")
+            columns = columns_of(processor)
+            faults += collect_faults(bloque.collect, columns, f"bloques[{index}].collect")
+            faults += collect_faults(config.collect, columns, "collect", bloque.id)
         if first_block + count > BLOCKS_MAX:
             text = f"{first_block + count} blocks up to {bloque.id}"
             faults.append(Fault("bloques", text, f"at most {BLOCKS_MAX}"))

@@ -40,7 +40,8 @@ def with_settings(plan: Plan, config: Config) -> Plan:
                 swarm, max_errores=bloque.repair.max_errores,
                 min_fitness=bloque.repair.min_fitness, umbral=bloque.umbral.limits,
                 params=numbers(config, swarm.processor, swarm.bloque), evolucion=bloque.evolucion,
-                symbiosis=symbiosis_of(config, swarm.bloque), collect=bloque.collect,
+                symbiosis=symbiosis_of(config, swarm.bloque),
+                collect=config.collected(swarm.bloque),
             )
         )  # fmt: skip
     return replace(plan, swarms=tuple(swarms))

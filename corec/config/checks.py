@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from corec.config.acting import task_faults
+from corec.config.collecting import swarm_faults
 from corec.config.evolucion import evolucion_faults
 from corec.config.faults import Fault, found_text
 from corec.config.schedule import entry_faults
@@ -37,6 +38,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
     return [
         *_rate_faults(raw.get("tick_hz")),
         *_bloque_faults(raw.get("bloques")),
+        *swarm_faults(raw.get("collect"), raw.get("bloques")),
         *entry_faults(raw.get("schedule")),
         *task_faults(raw.get("tasks")),
         *_server_faults(

@@ -1,9 +1,12 @@
-"""A bloque's ``collect``: which statistics of its blocks go into the database, and how often."""
+"""``collect``, of a bloque or of several: which statistics of its blocks go into the database, and
+how often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator
 
 from corec.config.faults import Fault
 from corec.config.keys import Section, key
@@ -36,13 +39,68 @@ class Collect(Section):
         return tuple(parse_expression(text) for text in self.stats)
 
 
+class CollectOf(Collect):
+    """The same of one bloque, or of all."""
+
+    swarm: str | None = key(
+        "null (all bloques) or the id of a bloque",
+        "Whose blocks.",
+        None,
+    )
+
+
+def listed(written: Any) -> Any:
+    """A single object as a list of one."""
+    return [written] if isinstance(written, Mapping | BaseModel) else written
+
+
+CollectKey = Annotated[
+    tuple[Collect, ...],
+    BeforeValidator(listed, json_schema_input_type=tuple[Collect, ...] | Collect),
+]
+CollectOfKey = Annotated[
+    tuple[CollectOf, ...],
+    BeforeValidator(listed, json_schema_input_type=tuple[CollectOf, ...] | CollectOf),
+]
+
+
+def with_lists(raw: dict[str, Any]) -> dict[str, Any]:
+    """``raw`` with each ``collect`` as a list, so that a fault in it has one path."""
+    kept = dict(raw)
+    if "collect" in kept:
+        kept["collect"] = listed(kept["collect"])
+    if isinstance(kept.get("bloques"), list):
+        kept["bloques"] = [
+            {**one, "collect": listed(one["collect"])}
+            if isinstance(one, dict) and "collect" in one
+            else one
+            for one in kept["bloques"]
+        ]
+    return kept
+
+
+def swarm_faults(collect: object, bloques: object) -> Iterator[Fault]:
+    """Names in ``collect`` that no bloque has, both as they are written."""
+    if not isinstance(collect, list | tuple) or not isinstance(bloques, list | tuple):
+        return
+    known = [one["id"] for one in bloques if isinstance(one, Mapping) and "id" in one]
+    for index, one in enumerate(collect):
+        name = one.get("swarm") if isinstance(one, Mapping) else None
+        if isinstance(name, str) and name not in known:
+            allowed = f"null or one of {', '.join(map(str, known))}"
+            yield Fault(f"collect[{index}].swarm", f'"{name}"', allowed)
+
+
 def collect_faults(
-    collect: Iterable[Collect], columns: list[str], where: str
+    collect: Iterable[Collect], columns: list[str], where: str, of: str = ""
 ) -> Iterator[Fault]:
-    """What of ``collect`` makes no sense for a bloque whose entities have ``columns``."""
+    """What of ``collect`` at ``where`` makes no sense for a bloque whose entities have
+    ``columns``."""
     for k, one in enumerate(collect):
+        if isinstance(one, CollectOf) and one.swarm not in (None, of):
+            continue
         for j, text in enumerate(one.stats):
-            place = f"{where}.collect[{k}].stats[{j}]"
+            place = f"{where}[{k}].stats[{j}]"
             try:
                 expression = parse_expression(text)
             except ValueError as error:
@@ -50,4 +108,5 @@ def collect_faults(
                 yield Fault(place, found, allowed)
                 continue
             if expression.column not in columns:
-                yield Fault(place, repr(text), f"one of the columns {', '.join(columns)}")
+                those = f"columns of {of}:" if of else "columns"
+                yield Fault(place, repr(text), f"one of the {those} {', '.join(columns)}")

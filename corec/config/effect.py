@@ -36,6 +36,7 @@ _TABLE: Final = {
     "schedule": Effect.RELOAD,
     "entidades_por_bloque": Effect.NEW_WORLD,
     "autoreparacion": Effect.RELOAD,
+    "collect": Effect.RELOAD,
     "modules": Effect.RELOAD,
     "auditoria": Effect.RELOAD,
     "plugins": Effect.RELOAD,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from corec.config import environment as env
 from corec.config.checks import cross_faults
+from corec.config.collecting import with_lists
 from corec.config.explain import explain
 from corec.config.faults import ConfigError, Fault, found_text
 from corec.config.model import Config, revealed
@@ -54,7 +55,7 @@ def parse_config(
     ``environ`` None takes nothing from the environment; ``base_dir`` is where relative paths
     start (the current folder if None).
     """
-    kept, ignored = set_aside(translated(dict(raw)))
+    kept, ignored = set_aside(with_lists(translated(dict(raw))))
     faults: list[Fault] = []
     _override(kept, overrides, faults)
     _use_secrets(kept, env.read_secrets(environ or {}, faults))

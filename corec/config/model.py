@@ -17,6 +17,7 @@ from pydantic import (
 
 from corec.config.acting import Alertas, TaskConfig
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, cross_faults
+from corec.config.collecting import Collect, CollectOfKey
 from corec.config.faults import ConfigError
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.schedule import (
@@ -119,6 +120,11 @@ class Config(Section):
         (),
         item="an object with at or every, and set",
         max_length=ENTRIES_MAX,
+    )
+    collect: CollectOfKey = key(
+        "a list of objects with every and stats, or one of them",
+        "Statistics of the blocks of a swarm or of all, beside those that bloques ask for.",
+        (),
     )
     modules: tuple[_Module, ...] = key(
         "a list of module names",
@@ -224,6 +230,11 @@ class Config(Section):
         # Not as if written in the file: a later change of the common settings must reach it.
         completed.model_fields_set.difference_update(update)
         return completed
+
+    def collected(self, bloque: int) -> tuple[Collect, ...]:
+        """What is told of the blocks of a bloque: what it asks for itself, then the common."""
+        one = self.bloques[bloque]
+        return one.collect + tuple(c for c in self.collect if c.swarm in (None, one.id))
 
     @property
     def db(self) -> DbConfig:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from corec.config.collecting import Collect
+from corec.config.collecting import CollectKey
 from corec.config.evolucion import Evolucion
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 from corec.config.sections import Autoreparacion
@@ -112,8 +112,8 @@ class BloqueConfig(Section):
         None,
     )
 
-    collect: tuple[Collect, ...] = key(
-        "a list of objects with every and stats",
+    collect: CollectKey = key(
+        "a list of objects with every and stats, or one of them",
         "Statistics of each block of any of its columns, as events: the view estadisticas.",
         (),
     )

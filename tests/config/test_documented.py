@@ -20,7 +20,9 @@ from corec.config.keys import allowed_sentence
 from corec.project import HOME
 
 ROOT = Path(__file__).parents[2]
-INTO = {"plugins": "plugins.*."} | {name: f"{name}[]." for name in ("bloques", "schedule", "tasks")}
+INTO = {"plugins": "plugins.*."} | {
+    name: f"{name}[]." for name in ("bloques", "collect", "schedule", "tasks")
+}
 
 
 def walk(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

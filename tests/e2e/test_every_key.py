@@ -168,6 +168,9 @@ def test_each_key_does_what_the_schema_says(make: Make, pg_dsn: str) -> None:
           lambda: one.run.ask("evolution")["swarms"][0]["generacion"] > 0)  # fmt: skip
     taken("bloques.0.collect", [{"every": 10, "stats": ["max(x)", "quantile(x, 0.5)"]}],
           lambda: ("max(x)", 0.375) in statistics(pg_dsn))  # fmt: skip
+    taken("collect", {"swarm": "a", "every": 5, "stats": ["min(x)"]},
+          lambda: ("min(x)", 0.375) in statistics(pg_dsn))  # fmt: skip
+    taken("collect", [], lambda: True)
     taken("persist.every_ticks", 7, lambda: one.rows_every(pg_dsn) == 7)
     taken("streams.batch_ms", 5, lambda: True)
     taken("checkpoint.every_seconds", 1, lambda: one.status("checkpoint")["made"] > 0)
