@@ -256,7 +256,7 @@ def is_dense(processor: Processor, meeting: Meeting | None, sites: list[CodeType
     sent to, and no call can run long, so the order of the calls decides nothing. ``sites``: what it
     reaches."""
     straight = not any(
-        one.opname.startswith(("JUMP_BACKWARD", "FOR_ITER"))
+        one.opname == "FOR_ITER" or "JUMP_BACKWARD" in one.opname  # Python 3.11: POP_JUMP_…, too
         for code in sites
         for one in dis.get_instructions(code)
     )

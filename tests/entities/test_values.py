@@ -102,9 +102,12 @@ def test_fields_are_those_of_the_reading_that_made_the_message() -> None:
     """Two messages of one entity in a tick, and one of a silence."""
     block = Block(climate, entities=3, cap=CAP)
     block.tick([(1, (8.0, 1.0)), (0, (0.0, 5.0)), (1, {"h": 2.0, "t": 4.0}), (2, (9.0, -1.0))])
-    (sent,) = block.messages()
-    assert sent.messages["id"].tolist() == [1, 1]
-    named = {name: values.tolist() for name, values in sent.fields.items()}
+    sent = block.messages()  # a frame for each step: the second reading of an entity begins one
+    assert [i for frame in sent for i in frame.messages["id"].tolist()] == [1, 1]
+    named = {
+        name: [value for frame in sent for value in frame.fields[name].tolist()]
+        for name in sent[0].fields
+    }
     third = [1 / 3, 2 / 3]
     assert named == {"h": [1, 2], "n": [1, 2], "k": [-1, -2], "x": third, "t": [8, 4]}
     assert [block.entity(i)["h"] for i in range(3)] == [5.0, 2.0, 0.0]  # the third one failed
