@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, overload
 
-EVENTS: Final = ("raised", "cleared", "acknowledged")
+EVENTS: Final = ("raised", "repeated", "cleared", "acknowledged")
 """What happens to an alert that a task may be started by."""
 MESSAGE: Final = "message"
 """The event of a task that is started by messages."""
@@ -40,7 +40,8 @@ class Notice:
     """What happened to an alert, or a message."""
 
     id: str
-    """The world's epoch, the tick in which the alert was raised or the message emitted, the entity;
+    """The world's epoch, the tick in which the alert was raised or the message emitted (of repeated
+    that of the repeat), the entity;
     of a tick's second message of an entity, and of further ones, also the how manieth it is."""
     event: str
     """One of EVENTS, or MESSAGE."""

@@ -11,7 +11,7 @@ from corec.config.faults import Fault
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
 
 _RUN: Final = r"^(webhook|command|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*)$"
-Event = Literal["raised", "cleared", "acknowledged"]
+Event = Literal["raised", "repeated", "cleared", "acknowledged"]
 _Word = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 
 
@@ -57,11 +57,11 @@ class TaskConfig(Section):
         le=127,
     )
     when: tuple[Event, ...] | None = key(
-        'null (with on: alertas "raised") or a list of at least one of "raised", "cleared", '
-        '"acknowledged"',
+        'null (with on: alertas "raised") or a list of at least one of "raised", "repeated", '
+        '"cleared", "acknowledged"',
         "What of an alert's life starts it.",
         None,
-        item='"raised", "cleared" or "acknowledged"',
+        item='"raised", "repeated", "cleared" or "acknowledged"',
         min_length=1,
     )
     pool: Literal["own", "celery"] = key(

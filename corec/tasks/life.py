@@ -15,6 +15,7 @@ from typing import Any, Final
 from corec.notices import Notice
 
 RAISED: Final = "raised"
+REPEATED: Final = "repeated"
 CLEARED: Final = "cleared"
 ACKNOWLEDGED: Final = "acknowledged"
 STATES: Final = (RAISED, ACKNOWLEDGED, CLEARED)
@@ -75,6 +76,8 @@ class Life:
         self.changed: dict[tuple[int, int], Alert] = {}
         self.notices: list[Notice] = []
         self.raised = 0
+        self.repeats = False
+        """Whether somebody is to be told of each further tick with a message."""
 
     def alert_id(self, alert: Alert) -> str:
         """The same for ever: world, tick, entity."""
@@ -99,7 +102,8 @@ class Life:
             return
         self._keep(
             replace(found, last=one.tick, count=found.count + 1, valor=one.valor,
-                    fields=one.fields)
+                    fields=one.fields),
+            REPEATED if self.repeats else None,
         )  # fmt: skip
 
     def passed(self, tick: int) -> None:
@@ -133,7 +137,9 @@ class Life:
         if event is None:
             return
         tick = alert.first if event == RAISED else alert.cleared or alert.last
+        # each repeat has a tick of its own in its id, and so a key of its own
+        name = self.alert_id(replace(alert, first=tick) if event == REPEATED else alert)
         self.notices.append(
-            Notice(self.alert_id(alert), event, tick, alert.entity, alert.canal, alert.procesador,
+            Notice(name, event, tick, alert.entity, alert.canal, alert.procesador,
                    alert.valor, alert.fields, alert.count)
         )  # fmt: skip

@@ -33,7 +33,7 @@ from corec.persister.faults import reason_of, text_of
 from corec.persister.writer import connect
 from corec.runtime import Runtime
 from corec.tasks.elsewhere import Elsewhere
-from corec.tasks.life import Life
+from corec.tasks.life import REPEATED, Life
 from corec.tasks.pool import Pool
 from corec.tasks.runner import Counts, Pace, Runner
 from corec.tasks.source import OfAlerts, OfMessages, Source
@@ -176,6 +176,7 @@ class Acting:
             store = Store(connection, self.rt.config.instance_id, self.rt.epoch)
             await store.prepare()
             life, self.stand = await store.load(self.clear_after)
+            life.repeats = any(REPEATED in one.events for one in self.rt.config.tasks)
             self.read = Read(self.stand.entry)
             looked = forgot = 0.0
             while not running.done() or not self.runners:

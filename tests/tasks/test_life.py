@@ -84,6 +84,29 @@ def test_at_the_limit_and_one_beyond() -> None:
     assert life.changed[0, 2 * CLEAR + 2].state == CLEARED
 
 
+def test_each_repeat_is_told_under_a_key_of_its_own() -> None:
+    found = []
+    for again in (False, True):
+        life = Life(7, CLEAR, {})
+        life.repeats = True
+        for tick in (1, 2, 2, 4, 4 + CLEAR + 1):
+            life.message(message(tick, 3))
+            if again:  # taken up after a kill, and read once more
+                found += life.notices
+                life = Life(7, CLEAR, life.open, life.tick)
+                life.repeats = True
+                life.message(message(tick, 3))
+        found += life.notices
+    once, twice = found[: len(found) // 2], found[len(found) // 2 :]
+    assert once == twice
+    events = ["raised", "repeated", "repeated", "cleared", "raised"]
+    assert [one.event for one in once] == events
+    assert [one.tick for one in once] == [1, 2, 4, 4 + CLEAR, 4 + CLEAR + 1]
+    assert [one.count for one in once] == [1, 2, 3, 3, 1]
+    assert once[1].id == f"{7:016x}-2-3"
+    assert len({one.key for one in once}) == len(once)
+
+
 def test_an_acknowledged_alert_goes_on_and_is_told_once() -> None:
     life = Life(2**64 - 1, CLEAR, {})
     life.message(message(1, 3))
