@@ -82,7 +82,8 @@ class Setter:
             places = self._checked(changes)
             now = [place for place in places.values() if place.of_world]
             async with self.holder.held():
-                tick = committed_tick(self.rt.get)
+                # what the journal says counts first, in a world that runs a stretch again
+                tick = max(committed_tick(self.rt.get), self.rt.get(L.C_FOLLOW))
                 self._tell_schedule()  # what was set later would hide it
                 revision = self._write(changes, places, tick + 1)
             self._believe(settings.read(self.rt))

@@ -57,6 +57,7 @@ def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
         "seed": rt.config.seed,
         "entidades": rt.plan.entidades,
         "tick": tick,
+        "follow": rt.get(L.C_FOLLOW),
         "swarms": shape_of(rt.plan),
         "in_positions": _in_positions(rt, tick),
         "counts": by_slot(rt),

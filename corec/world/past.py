@@ -224,7 +224,9 @@ def begin(rt: Runtime, head: Mapping[str, Any]) -> None:
     if past is None:
         settings.restore(rt, head)
         return
-    settings.restore(rt, past.head_after(head))
+    # made within the stretch: what was set by then counts behind it, and the journal has not got it
+    within = int(head.get("follow", 0)) >= past.until
+    settings.restore(rt, head if within else past.head_after(head))
     rt.set(L.C_FOLLOW, past.until)
     log.info("ticks run again as the journal says", from_tick=tick + 1, until_tick=past.until)
     rules = rules_of(rt.config, rt.plan)

@@ -239,3 +239,34 @@ def test_ticks_that_took_in_most_of_the_inbox_run_again(
     run = one.start("--tick-hz", "100").ready().until_tick(tick + 10)
     assert run.stop().code == 0
     assert not [e for e in events_of(pg_dsn) if e["tipo"] in ("replay_differs", "input_repeated")]
+
+
+def test_what_is_set_while_ticks_run_again_counts_behind_them(
+    make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is in a checkpoint that is made within the stretch: the journal has not got it yet."""
+    one = instance(make)
+    run = one.start("--tick-hz", "200").ready(120.0)
+    tick = run.ask("snapshot", 60.0)["tick"]
+    run.until_tick(tick + 200)
+    run.ask("pause")  # the last tick is one of which the journal tells
+    last = run.ask("set", changes={"globals.beta": 0.02})["after_tick"]
+    run.ask("step", ticks=1)
+    wait_until(lambda: out_tick(valkey_url) > last, "what came of it is out", 20)
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "20").ready()
+    assert run.ask("set", changes={"globals.beta": 0.03})["after_tick"] == last + 1
+    assert run.ask("set", path="carga", value=0.5)["after_tick"] == last + 1
+    assert run.ask("snapshot", 60.0)["tick"] < last
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "200").ready().until_tick(last + 10)
+    assert run.status()["carga"] == 0.5
+    run.ask("set", changes={"globals.beta": 0.04})
+    run.until_tick(last + 20)
+    summary = run.stop().summary
+    told = [e["detalle"] for e in events_of(pg_dsn) if e["tipo"] == "setting_changed"]
+    assert (0.03, 0.04) in {(one["before"], one["value"]) for one in told}
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with corec.World(Path(one.config_path), replay=valkey_url) as world:
+        world.run(summary["tick"])
+        assert world.digest() == summary["digest"]
