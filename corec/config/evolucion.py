@@ -13,11 +13,16 @@ from corec.config.keys import Section, key
 
 TOURNAMENT_MAX: Final = 64
 MIGRANTS_MAX: Final = 64
+BEST_MAX: Final = 1_000_000_000
 _EVERY_MAX: Final = 1_000_000_000
+TOPOLOGIES: Final = {"ring": "anillo", "full": "completa", "random": "azar", "aleatoria": "azar"}
+"""Other names of a topology."""
+_CROSSINGS: Final = ("uniforme", "mezcla", "un_punto", "ninguno")
 _TAMANO: Final = {
     "torneo": f"null (2) or an integer from 1 to {TOURNAMENT_MAX}: entities in a tournament",
-    "truncamiento": "null (0.5) or a number above 0, up to 1: share of the best who are parents",
-    "ruleta": "null: a wheel has no size",
+    "truncamiento": "null (0.5), a number above 0 up to 1.0 (share of the best who are parents) or"
+    f" an integer from 1 to {BEST_MAX} (so many of the best are)",
+    "ruleta": "any number, which is ignored",
 }
 
 
@@ -39,12 +44,17 @@ class Migracion(Section):
         ge=1,
         le=MIGRANTS_MAX,
     )
-    topologia: Literal["anillo", "completa", "azar"] = key(
-        '"anillo" (ring: from the block before), "completa" (full: one from each other block in'
-        ' turn) or "azar" (random: from one block, drawn anew each time)',
+    topologia: Literal["anillo", "ring", "completa", "full", "azar", "random", "aleatoria"] = key(
+        '"anillo" or "ring" (from the block before), "completa" or "full" (one from each other'
+        ' block in turn), "azar", "random" or "aleatoria" (from one block, drawn anew each time)',
         "Where they come from.",
         "anillo",
     )
+
+    @property
+    def topology(self) -> str:
+        """``topologia``, its first name."""
+        return TOPOLOGIES.get(self.topologia, self.topologia)
 
 
 def _number(value: object) -> int | float:
@@ -60,8 +70,22 @@ def _elite(value: object) -> int | float:
     raise ValueError("no number and no share of the best")
 
 
+def _crossing(value: object) -> str | float:
+    if isinstance(value, str) and value in _CROSSINGS:
+        return value
+    if isinstance(value, str) or not 0.0 <= (found := _number(value)) <= 1.0:
+        raise ValueError("no way to cross and no share of the children")
+    return float(found)
+
+
 _NUMBER: Final = WithJsonSchema({"type": "number"})
 Size = Annotated[int | float, PlainValidator(_number), _NUMBER]
+Crossing = Annotated[
+    str | float,
+    PlainValidator(_crossing),
+    WithJsonSchema({"anyOf": [{"enum": list(_CROSSINGS)},
+                              {"type": "number", "minimum": 0, "maximum": 1}]}),
+]  # fmt: skip
 Elite = Annotated[int | float, PlainValidator(_elite), _NUMBER]
 
 
@@ -83,7 +107,7 @@ class Evolucion(Section):
     )
     tamano: Size | None = key(
         "; ".join(f"{name}: {text}" for name, text in _TAMANO.items()),
-        "Size of the tournament, or share of the best.",
+        "Size of the tournament, or how many of the best.",
         None,
     )
     elite: Elite = key(
@@ -91,10 +115,11 @@ class Evolucion(Section):
         "The best who stay as they are; everybody else active is replaced.",
         1,
     )
-    cruce: Literal["uniforme", "mezcla", "un_punto", "ninguno"] = key(
+    cruce: Crossing = key(
         '"uniforme" (each gene of either parent), "mezcla" (blend: between the parents and half'
         ' their distance beyond), "un_punto" (one point: the first genes of the mother, the others'
-        ' of the father) or "ninguno" (the mother\'s)',
+        ' of the father), "ninguno" (the mother\'s) or a number from 0 to 1 (uniforme, with that'
+        " prob_cruce)",
         "How the genes of two parents become a child's.",
         "uniforme",
     )
@@ -152,7 +177,17 @@ class Evolucion(Section):
     def size(self) -> int | float:
         """``tamano`` as it holds: 2 in a tournament, a half of the best, 0 of a wheel."""
         default = {"torneo": 2, "truncamiento": 0.5, "ruleta": 0}[self.metodo]
-        return default if self.tamano is None else self.tamano
+        return default if self.tamano is None or self.metodo == "ruleta" else self.tamano
+
+    @property
+    def crossing(self) -> str:
+        """``cruce``, by its name."""
+        return self.cruce if isinstance(self.cruce, str) else "uniforme"
+
+    @property
+    def crossed(self) -> float:
+        """Share of the children that are crossed."""
+        return self.prob_cruce if isinstance(self.cruce, str) else self.cruce
 
 
 def evolucion_faults(evolucion: object, at: tuple[str | int, ...], where: str) -> Iterator[Fault]:
@@ -162,10 +197,13 @@ def evolucion_faults(evolucion: object, at: tuple[str | int, ...], where: str) -
     method, size = evolucion.get("metodo", "torneo"), evolucion.get("tamano")
     if isinstance(size, int | float) and not isinstance(size, bool) and method in _TAMANO:
         whole = isinstance(size, int) and 1 <= size <= TOURNAMENT_MAX
-        share = 0.0 < float(size) <= 1.0
-        if not {"torneo": whole, "truncamiento": share, "ruleta": False}[str(method)]:
+        best = 1 <= size <= BEST_MAX if isinstance(size, int) else 0.0 < size <= 1.0
+        if not {"torneo": whole, "truncamiento": best, "ruleta": True}[str(method)]:
             found = found_text(size, (*at, "tamano"))
             yield Fault(f"{where}.tamano", found, f"with {method} {_TAMANO[str(method)]}")
+    named = isinstance(evolucion.get("cruce", ""), str)
+    if not named and evolucion.get("prob_cruce", 1.0) != 1.0:
+        yield Fault(f"{where}.cruce", "a number, beside prob_cruce", "one of the two")
     if evolucion.get("alcance") == "enjambre" and evolucion.get("migracion") is not None:
         yield Fault(f"{where}.migracion", "a migration in a swarm that is one island",
                     'no migracion, or "alcance": "bloque"')  # fmt: skip

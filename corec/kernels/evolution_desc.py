@@ -11,7 +11,7 @@ from typing import Final
 E_CADA: Final = 0  # 0: it does not evolve
 E_METHOD: Final = 1
 E_TAMANO: Final = 2  # of a tournament
-E_SHARE: Final = 3  # * of the best, for truncation
+E_SHARE: Final = 3  # * of the best, for truncation, if E_TAMANO is 0
 E_ELITE: Final = 4  # −1: a share
 E_ELITE_SHARE: Final = 5  # *
 E_CRUCE: Final = 6

@@ -138,7 +138,7 @@ def standing(rule, m, island, rank, spare, fittest, upto):
     last = V.kth_best(rank, m, elite, spare) if elite > 0 else MOST
     size, total = rule[E.E_TAMANO], 0.0
     if rule[E.E_METHOD] == V.TRUNCAMIENTO:
-        size = window(m, get_f(rule, E.E_SHARE))
+        size = min(size, m) if size > 0 else window(m, get_f(rule, E.E_SHARE))
         least = V.kth_best(rank, m, size, spare)
         found = 0
         for p in range(m):

@@ -86,6 +86,8 @@ class Parents:
         self.size = (2 if size is None else size) if self.method == "torneo" else 1
         if self.method == "truncamiento":
             count = share(0.5 if size is None else float(size), len(people))
+            if isinstance(size, int):
+                count = min(size, len(people))
             best = {one.entity.id for one in sorted(people, key=lambda one: one.order)[:count]}
             self.people = [one for one in people if one.entity.id in best]
         self.words = self.size if self.method == "torneo" else 1 + (self.method == "ruleta")
@@ -126,7 +128,10 @@ def child_genes(
 ) -> Genes:  # fmt: skip
     """A child's genes; ``draw(k)`` is its word k, ``first`` the first one that the parents left."""
     cruce, count = rules.get("cruce", "uniforme"), len(spec)
-    crossed = cruce != "ninguno" and draw(first) / 2**32 < rules.get("prob_cruce", 1.0)
+    often = rules.get("prob_cruce", 1.0)
+    if not isinstance(cruce, str):
+        cruce, often = "uniforme", cruce
+    crossed = cruce != "ninguno" and draw(first) / 2**32 < often
     mask = draw(first + 1)
     cut = 1 + (mask * (count - 1) >> 32)
     found = {}
@@ -165,9 +170,9 @@ def _migrants(
     found: list[Individual | None] = []
     for k in range(min(wanted.get("cuantos", 1), room)):
         source, before = (number_ - 1) % count, k
-        if topology == "completa":
+        if topology in ("completa", "full"):
             source, before = (number_ + 1 + k % (count - 1)) % count, k // (count - 1)
-        elif topology == "azar":
+        elif topology in ("azar", "random", "aleatoria"):
             w = word(block.seed, block.settings.first_id, 4 * 4095, after)
             source = (number_ + 1 + (w * (count - 1) >> 32)) % count
         people = sorted(island([blocks[source]]), key=lambda one: one.order)

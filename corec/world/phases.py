@@ -170,7 +170,8 @@ class Phases:
 def _words(swarm: Swarm) -> int:
     """How many words a child may draw, in whole groups of four."""
     assert swarm.evolucion is not None
-    return 2 * max(2, int(swarm.evolucion.size)) + 2 + 2 * len(swarm.processor.genes) + 4
+    drawn = swarm.evolucion.size if swarm.evolucion.metodo == "torneo" else 2
+    return 2 * max(2, int(drawn)) + 2 + 2 * len(swarm.processor.genes) + 4
 
 
 def _below(probability: float) -> int:
@@ -187,20 +188,20 @@ def _fill_rule(row: NDArray[np.int64], swarm: Swarm) -> None:
     row[E.E_CADA] = rules.cada
     row[E.E_METHOD] = {"torneo": V.TORNEO, "truncamiento": V.TRUNCAMIENTO,
                        "ruleta": V.RULETA}[rules.metodo]  # fmt: skip
-    row[E.E_TAMANO] = int(rules.size)
+    row[E.E_TAMANO] = rules.size if isinstance(rules.size, int) else 0
     row[E.E_SHARE] = np.float64(rules.size).view(np.int64)
     share = isinstance(rules.elite, float)
     row[E.E_ELITE] = -1 if share else int(rules.elite)
     row[E.E_ELITE_SHARE] = np.float64(rules.elite if share else 0.0).view(np.int64)
     row[E.E_CRUCE] = {"uniforme": V.UNIFORME, "mezcla": V.MEZCLA, "un_punto": V.UN_PUNTO,
-                      "ninguno": V.NINGUNO}[rules.cruce]  # fmt: skip
-    row[E.E_CROSSES_BELOW] = _below(rules.prob_cruce)
+                      "ninguno": V.NINGUNO}[rules.crossing]  # fmt: skip
+    row[E.E_CROSSES_BELOW] = _below(rules.crossed)
     row[E.E_MUTATES_BELOW] = _below(rules.mutacion)
     row[E.E_SWARM] = rules.alcance == "enjambre"
     if rules.migracion is not None:
         row[E.E_MIGRATION], row[E.E_MIGRANTS] = rules.migracion.cada, rules.migracion.cuantos
         row[E.E_TOPOLOGY] = {"anillo": E.RING, "completa": E.FULL,
-                             "azar": E.RANDOM}[rules.migracion.topologia]  # fmt: skip
+                             "azar": E.RANDOM}[rules.migracion.topology]  # fmt: skip
     row[E.E_TOLD], row[E.E_LISTED_BELOW] = rules.generaciones, _below(rules.linaje)
     row[E.E_INHERITS] = rules.estado == "heredado"
     place = place_of(swarm, swarm.processor.fitness)
