@@ -17,8 +17,9 @@ from corec.config.space import (
 
 GENERATORS: Final = {
     "erdos_renyi": ("p",), "watts_strogatz": ("k", "p"), "barabasi_albert": ("m",),
+    "complete": (), "ring": (), "cycle": (),
 }  # fmt: skip
-"""Each with its parameters; any of them takes a ``seed``, too."""
+"""Each with its parameters; any of them takes a ``seed``, too, and ``n``, as many as there are."""
 EDGES_MAX: Final = 200_000_000
 GENERATED_MAX: Final = 100_000_000
 """Entities of a generated graph."""
@@ -47,7 +48,7 @@ def space_faults(
     if kind == "grid":
         yield from _grid_faults(space, entidades, where, key)
     elif kind == "graph":
-        yield from _graph_faults(space, entidades, where)
+        yield from _graph_faults(space, entidades, where, key)
     else:
         yield from _plane_faults(space, where)
 
@@ -99,7 +100,9 @@ def _grid_faults(
                     f"at most {NEIGHBOURS_MAX} neighbours in {ROWS_MAX} rows")  # fmt: skip
 
 
-def _graph_faults(space: Mapping[str, Any], entidades: object, where: str) -> Iterator[Fault]:
+def _graph_faults(
+    space: Mapping[str, Any], entidades: object, where: str, key: str
+) -> Iterator[Fault]:
     edges = space.get("edges")
     where = f"{where}.edges"
     if edges is None:
@@ -107,12 +110,14 @@ def _graph_faults(space: Mapping[str, Any], entidades: object, where: str) -> It
     elif isinstance(edges, str) and edges and not edges.lower().endswith(FILES):
         yield Fault(where, found_text(edges, ("edges",)), f"a file ending in {', '.join(FILES)}")
     elif isinstance(edges, Mapping):
-        yield from _generator_faults(edges, entidades, where)
+        yield from _generator_faults(edges, entidades, where, key)
         if space.get("weights") is True:
             yield Fault(where, "a generator beside weights", "a file where edges have weights")
 
 
-def _generator_faults(edges: Mapping[str, Any], entidades: object, where: str) -> Iterator[Fault]:
+def _generator_faults(
+    edges: Mapping[str, Any], entidades: object, where: str, key: str
+) -> Iterator[Fault]:
     name = edges.get("generator")
     known = ", ".join(GENERATORS)
     if not isinstance(name, str) or name not in GENERATORS:
@@ -120,28 +125,25 @@ def _generator_faults(edges: Mapping[str, Any], entidades: object, where: str) -
         yield Fault(f"{where}.generator", found, f"one of {known}")
         return
     wanted = GENERATORS[name]
-    for other in edges:
-        if other not in ("generator", "seed", *wanted):
-            yield Fault(f"{where}.{other}", "an unknown key",
-                        f"only generator, seed, {', '.join(wanted)}")  # fmt: skip
-    if not isinstance(edges.get("seed", 0), int) or isinstance(edges.get("seed"), bool):
-        yield Fault(f"{where}.seed", found_text(edges["seed"], ("seed",)), "an integer")
+    yield from _key_faults(edges, ("generator", "n", "seed", *wanted), where)
     if not isinstance(entidades, int) or isinstance(entidades, bool):
         return
     if entidades > GENERATED_MAX:
         yield Fault(where, f"{entidades} entities", f"at most {GENERATED_MAX} of a generator")
         return
+    if "n" in edges and (edges["n"] != entidades or not _whole(edges["n"])):
+        yield Fault(f"{where}.n", found_text(edges["n"], ("n",)), f"as many as {key}, {entidades}")
     p, k, m = edges.get("p"), edges.get("k"), edges.get("m")
-    count = 0.0
+    count = entidades * (entidades - 1) / 2 if name == "complete" else float(entidades)
     if "p" in wanted and not (_number(p) and 0 <= p <= 1):  # type: ignore[operator]  # a number
         yield Fault(f"{where}.p", found_text(p, ("p",)), "a number from 0 to 1")
     elif name == "erdos_renyi":
         count = float(p or 0) * entidades * (entidades - 1) / 2
     if "k" in wanted:
-        if not _whole(k) or k % 2 or k >= entidades:  # type: ignore[operator]  # a number
-            yield Fault(f"{where}.k", found_text(k, ("k",)), f"an even number below {entidades}")
+        if not _whole(k) or k >= entidades:  # type: ignore[operator]  # a number
+            yield Fault(f"{where}.k", found_text(k, ("k",)), f"an integer from 1 below {entidades}")
         else:
-            count = float(entidades) * k / 2  # type: ignore[operator]  # likewise
+            count = float(entidades) * (k // 2)  # type: ignore[operator]  # likewise
     if "m" in wanted:
         if not _whole(m) or m >= entidades:  # type: ignore[operator]  # a number
             yield Fault(f"{where}.m", found_text(m, ("m",)), f"an integer from 1 below {entidades}")
@@ -149,6 +151,14 @@ def _generator_faults(edges: Mapping[str, Any], entidades: object, where: str) -
             count = float(entidades) * m  # type: ignore[operator]  # likewise
     if count > EDGES_MAX:
         yield Fault(where, f"about {count:.0f} edges", f"at most {EDGES_MAX}")
+
+
+def _key_faults(edges: Mapping[str, Any], known: tuple[str, ...], where: str) -> Iterator[Fault]:
+    for other in edges:
+        if other not in known:
+            yield Fault(f"{where}.{other}", "an unknown key", f"only {', '.join(known)}")
+    if not isinstance(edges.get("seed", 0), int) or isinstance(edges.get("seed"), bool):
+        yield Fault(f"{where}.seed", found_text(edges["seed"], ("seed",)), "an integer")
 
 
 def _plane_faults(space: Mapping[str, Any], where: str) -> Iterator[Fault]:

@@ -6,10 +6,13 @@ those of key ``seed`` from the first on, in the order in which the functions bel
 
     erdos_renyi(p)        each pair with probability p (Gilbert 1959), by the gaps between edges
                           (Batagelj and Brandes, *Phys. Rev. E* 71, 2005)
-    watts_strogatz(k, p)  a ring of k neighbours each, every edge's end moved with probability p
-                          (*Nature* 393, 1998), never to itself or to where an edge is
+    watts_strogatz(k, p)  a ring of k neighbours each (of an odd k: k − 1), every edge's end moved
+                          with probability p (*Nature* 393, 1998), never to itself or to where an
+                          edge is
     barabasi_albert(m)    m edges of each new entity to ends of edges before (*Science* 286, 1999);
                           an edge to itself or to where one is, is left out (Batagelj and Brandes)
+    complete              all pairs
+    ring, cycle           each with the one before and the one behind
 """
 
 from __future__ import annotations
@@ -137,6 +140,12 @@ def generated(n: int, edges: Mapping[str, Any], seed: int) -> Edges:
     words = Words(int(edges.get("seed", seed)))
     if edges["generator"] == "erdos_renyi":
         return erdos_renyi(n, words, float(edges["p"]))
+    if edges["generator"] == "complete":
+        first, second = np.triu_indices(n, 1)
+        return first.astype(np.int64), second.astype(np.int64)
+    if edges["generator"] in ("ring", "cycle"):
+        first = np.arange(n if n > 2 else n - 1, dtype=np.int64)
+        return first, (first + 1) % n
     if edges["generator"] == "watts_strogatz":
         return watts_strogatz(n, words, int(edges["k"]), float(edges["p"]))
     return barabasi_albert(n, words, int(edges["m"]))

@@ -115,6 +115,20 @@ def test_a_graph_is_the_same_on_every_machine() -> None:
     assert np.abs(log(x) - np.log(x)).max() < 1e-14
 
 
+def test_generators_without_chance_and_an_odd_number_of_neighbours() -> None:
+    def rows(n: int, **edges: Any) -> list[list[int]]:
+        found = links_of(n, *generated(n, edges, 1), None, False)
+        return [found.of(k).tolist() for k in range(n)]
+
+    assert rows(4, generator="complete") == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+    for name in ("ring", "cycle"):
+        assert rows(4, generator=name) == [[1, 3], [0, 2], [1, 3], [0, 2]]
+        assert rows(2, generator=name) == [[1], [0]]
+        assert rows(1, generator=name) == rows(1, generator="complete") == [[]]
+    odd = rows(20, generator="watts_strogatz", k=5, p=0.4)
+    assert odd == rows(20, generator="watts_strogatz", k=4, p=0.4)
+
+
 PARAMETERS: dict[str, dict[str, float]] = {
     "erdos_renyi": {"p": 0.1}, "watts_strogatz": {"k": 4, "p": 0.5}, "barabasi_albert": {"m": 2},
 }  # fmt: skip
@@ -214,7 +228,10 @@ def faults(space: Any, entidades: int = 10) -> str:
         (graph({**SMALL, "p": 1.5}), "space.edges.p: found 1.5, allowed a number from 0 to 1"),
         (graph({**SMALL, "m": 1}), "space.edges.m: found an unknown key, allowed only generator"),
         (graph({**SMALL, "seed": 0.5}), "space.edges.seed: found 0.5, allowed an integer"),
-        (graph({"generator": "watts_strogatz", "k": 3, "p": 0.1}), "edges.k: found 3, allowed an"),
+        (graph({"generator": "watts_strogatz", "k": 0, "p": 0.1}), "edges.k: found 0, allowed an"),
+        (graph({**SMALL, "n": 11}), "edges.n: found 11, allowed as many as entidades, 10"),
+        (graph({**SMALL, "n": 10}), ""),
+        (graph({"generator": "ring", "p": 0.1}), "edges.p: found an unknown key, allowed only gen"),
         (graph({"generator": "barabasi_albert", "m": 10}), "edges.m: found 10, allowed an integer"),
         (graph(SMALL, weights=True), "space.edges: found a generator beside weights"),
         (graph(SMALL, radius=2), "space.radius: found a key that no graph has"),
