@@ -85,9 +85,9 @@ class Parents:
         size = rules.get("tamano")
         self.size = (2 if size is None else size) if self.method == "torneo" else 1
         if self.method == "truncamiento":
-            count = share(0.5 if size is None else float(size), len(people))
-            if isinstance(size, int):
-                count = min(size, len(people))
+            size = 0.5 if size is None else size
+            n, whole = len(people), isinstance(size, int)
+            count = min(int(size), n) if whole else share(float(size), n)
             best = {one.entity.id for one in sorted(people, key=lambda one: one.order)[:count]}
             self.people = [one for one in people if one.entity.id in best]
         self.words = self.size if self.method == "torneo" else 1 + (self.method == "ruleta")
