@@ -24,7 +24,8 @@ from corec.oracle.entity import kind_of
 from corec.oracle.world import World
 
 TICK_HZ: Final = 40
-CALM_TICK_HZ: Final = 200
+STILL_TICK_HZ: Final = 0.001
+"""No tick comes by itself while readings are taken in."""
 EVERY_TICKS: Final = 10
 SENSORES, OSCILADORES, DETECTORES = 1, 2, feeder.CANAL
 OSCILLATORS: Final = 1500
@@ -110,10 +111,8 @@ class ChaosRun:
         with Stage(base / "calm", config) as stage:
             feed_at_rest(stage.servers.valkey.url, entries, self.seed, first_detector(self.blocks))
             acting.repeat(stage.servers.valkey.url, told)
-            # not --fresh, which begins behind the readings that are there; paced, so that every one
-            # of them is taken in before the last tick
-            stage.instance.start("--ticks", str(tick), "--tick-hz", str(CALM_TICK_HZ))
-            second = stage.instance.wait(START_SECONDS + tick / 20.0)
+            wanted = entries * feeder.READINGS_PER_ENTRY + len(told)
+            second = self._undisturbed(stage.instance, tick, wanted)
             calm = stage.ledger(canales)
         found = differences(
             chaos, calm, (str(first["digest"]), str(second["digest"])),
@@ -135,6 +134,19 @@ class ChaosRun:
             "digest_undisturbed": second["digest"],
             "differences": found,
         }
+
+    def _undisturbed(self, instance: Instance, tick: int, readings: int) -> dict[str, Any]:
+        """``tick`` ticks flat out, once all readings wait for them; its summary. Not ``--fresh``,
+        which begins behind the readings that are there."""
+        instance.start("--ticks", str(tick), "--tick-hz", str(STILL_TICK_HZ))
+        instance.ready()
+        deadline = time.monotonic() + REST_SECONDS
+        while (taken := int(instance.ask("status")["messages_in"])) < readings:
+            if time.monotonic() > deadline:
+                raise ChaosFailed(f"only {taken} readings were taken in, of {readings}")
+            time.sleep(0.1)
+        instance.ask("set", path="tick_hz", value=0.0)
+        return instance.wait(START_SECONDS + tick / 20.0)
 
     def _disturbed(self, stage: Stage) -> tuple[Disturber, int, int]:
         """The faults; entries of readings published, and the tick it stands at afterwards."""
