@@ -34,7 +34,7 @@ from corec.libpq import shielded
 from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
 from corec.persister.encode import EVENT_COLUMNS, ROW_COLUMNS, Encoder, Event
-from corec.persister.gaps import KEYED
+from corec.persister.gaps import KEYED, row_key
 from corec.persister.offsets import LaneNow, PositionMoved, Stored, Takeover, plan_takeover
 from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
@@ -369,7 +369,7 @@ class Writer:
             frame
             for piece in pieces
             for frame in piece.frames
-            if frame.kind in KEYED and frame.tick <= self._lanes[piece.lane].overlap_tick
+            if frame.kind in KEYED and row_key(frame)[0] <= self._lanes[piece.lane].overlap_tick
         ]
         if not suspects:
             return None

@@ -267,6 +267,5 @@ def test_what_is_set_while_ticks_run_again_counts_behind_them(
     told = [e["detalle"] for e in events_of(pg_dsn) if e["tipo"] == "setting_changed"]
     assert (0.03, 0.04) in {(one["before"], one["value"]) for one in told}
     monkeypatch.setenv("COREC_HOME", str(one.home))
-    with corec.World(Path(one.config_path), replay=valkey_url) as world:
-        world.run(summary["tick"])
-        assert world.digest() == summary["digest"]
+    with compared(summary, one, pg_dsn, valkey_url):
+        pass
