@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from corec.embedded import EmbeddedServerError, EmbeddedValkey
-from tests.support.processes import command_of, parent_of, wait_until
+from tests.support.processes import command_of, listening, parent_of, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -107,22 +107,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _listening(pid: int | None) -> set[int]:
-    """The TCP ports that this process listens on."""
-    mine = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-    ports = set()
-    for name in ("tcp", "tcp6"):
-        for row in Path(f"/proc/net/{name}").read_text(encoding="ascii").splitlines()[1:]:
-            fields = row.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in mine:
-                ports.add(int(fields[1].rpartition(":")[2], 16))
-    return ports
-
-
 def test_nothing_listens_on_a_network_unless_asked_for(tmp_path: Path) -> None:
     server = _server(tmp_path)
     server.start()
-    assert _listening(server.pid) == set()
+    assert listening({server.pid or 0}) == set()
     assert server.password_file is None
     assert server.url == server.shown == f"unix://{server.socket_path}"
     assert stat.S_IMODE(server.socket_path.stat().st_mode) == 0o700
@@ -134,7 +122,7 @@ def test_a_port_asks_for_the_password_in_its_file(tmp_path: Path) -> None:
     port = _free_port()
     server = EmbeddedValkey(tmp_path / "data", tmp_path / "run", port=port)
     server.start()
-    assert _listening(server.pid) == {port}
+    assert listening({server.pid or 0}) == {port}
     with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
     with redis.Redis(port=port, password="") as stranger, pytest.raises(redis.RedisError):
@@ -170,7 +158,7 @@ def test_a_given_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
         with pytest.raises(EmbeddedServerError, match=f"127.0.0.1:{port} is in use; give another"):
             server.start()
     server.start()
-    assert _listening(server.pid) == {port}
+    assert listening({server.pid or 0}) == {port}
     server.stop()
 
 

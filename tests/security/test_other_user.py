@@ -33,7 +33,7 @@ from shm.owner import OwnerLock
 from tests.e2e.conftest import Make
 from tests.security.stranger import NAMES, as_user, opened, reached
 from tests.support.instance import REPO, Instance, small_config
-from tests.support.processes import children_of, command_of, is_running
+from tests.support.processes import children_of, command_of, is_running, listening
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,24 +74,6 @@ def family(pid: int) -> set[int]:
     for child in children_of(pid):
         found |= family(child)
     return found
-
-
-def listening(pids: set[int]) -> set[int]:
-    """TCP ports that these processes listen on, on any address."""
-    sockets = set()
-    for pid in pids:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            try:
-                sockets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
-            except OSError:
-                continue  # closed meanwhile
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        for row in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-            fields = row.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                ports.add(int(fields[1].rpartition(":")[2], 16))
-    return ports
 
 
 def test_nothing_of_a_running_instance_is_anothers(make_embedded: Make) -> None:
