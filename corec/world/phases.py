@@ -27,6 +27,7 @@ its kernel in ``Phases.run``.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Final
 
 import numpy as np
@@ -94,14 +95,23 @@ class Phases:
 
     def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
         self._plan, self._tables, self._hi = plan, tables, hi
-        self.ever = next_with_phases(plan, 1) > 0
-        """Whether any tick has a phase before it."""
+        self._none = range(0)  # ticks known to have no phase before them
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
         self._fusion: Fusion | None = None
         self._collecting: Collecting | None = None
         settling = [(s.first_block, s.blocks) for s in plan.swarms if s.settles]
         self._settling = np.array(settling, np.int64).reshape(-1, 2)
+
+    def before(self, tick: int) -> list[int]:
+        """The numbers of the phases before ``tick``, in the order in which they are done."""
+        if tick in self._none:
+            return []
+        due = next_with_phases(self._plan, tick)
+        if due == tick:
+            return numbers_of(phases_before(self._plan, tick))
+        self._none = range(tick, due or sys.maxsize)
+        return []
 
     def run(self, number: int, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
         """The phase ``number`` before the tick of ``targs``, of the blocks ``at … hi−1``; the block

@@ -23,7 +23,7 @@ from corec.kernels.block import tick_range
 from corec.kernels.inputs import count_inputs, sort_inputs
 from corec.plan import Plan
 from corec.world.mail import mail_of
-from corec.world.phases import Phases, numbers_of, phases_before
+from corec.world.phases import Phases
 from corec.world.tables import Tables
 from shm.lane import Lane
 
@@ -129,9 +129,7 @@ class Ticker:
     def do_phases(self, rows: Lane, make_room: Callable[[], None]) -> None:
         """The phases before the tick of ``targs``, in a process that ticks all of the world;
         ``make_room`` empties ``rows``."""
-        if not self.phases.ever:
-            return
-        for number in numbers_of(phases_before(self.plan, int(self.targs[K.T_TICK]))):
+        for number in self.phases.before(int(self.targs[K.T_TICK])):
             at = self.phases.run(number, self.lo, self.targs, rows)
             while at < self.hi:
                 make_room()
