@@ -22,7 +22,7 @@ from tests.crash.worlds import (
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
 from tests.support.ledger import MESSAGE
-from tests.support.processes import wait_until
+from tests.support.processes import promised, wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def kill_supervisor(run: Running) -> None:
     """SIGKILL; everybody is gone within two seconds, and the world is still there."""
     os.kill(run.pid, signal.SIGKILL)
     run.process.wait(10)
-    wait_until(lambda: not run.instance.processes(), "its children leave", 2.0)
+    wait_until(lambda: not run.instance.processes(), "its children leave", promised(2.0))
     assert (run.instance.folder / "world.seg").exists()
 
 

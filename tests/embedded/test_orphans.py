@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from corec.embedded import EmbeddedPostgres, EmbeddedServerError, EmbeddedValkey
-from tests.support.processes import is_running, wait_until
+from tests.support.processes import is_running, promised, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -52,7 +52,9 @@ def test_killed_parent_leaves_no_server_after_two_seconds(tmp_path: Path) -> Non
         with redis.Redis.from_url(owner.started["valkey"]["address"]) as client:
             client.xadd("stream", {"m": b"x"})
         owner.kill()
-        wait_until(lambda: not any(map(is_running, owner.pids())), "both servers end", 2.0)
+        wait_until(
+            lambda: not any(map(is_running, owner.pids())), "both servers end", promised(2.0)
+        )
 
     postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "run")
     valkey = EmbeddedValkey(tmp_path / "valkey", tmp_path / "run")

@@ -18,7 +18,7 @@ import corec
 from tests.crash.worlds import armed, deaths_expected, killed, spared
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance
-from tests.support.processes import is_running, wait_until
+from tests.support.processes import is_running, promised, wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -139,7 +139,7 @@ def test_a_world_is_adopted_in_the_middle_of_a_phase(one: Instance) -> None:
     wait_until(lambda: log.read_text().count("SIGKILL") >= 2, "a worker died in the phase", 30)
     running.signal(signal.SIGKILL)
     running.process.wait(10)
-    wait_until(lambda: not one.processes(), "its children leave", 2.0)
+    wait_until(lambda: not one.processes(), "its children leave", promised(2.0))
     summary = spared(one).run("--ticks", "9", "--tick-hz", "0", "--workers", "3").summary
     with corec.World(one.config_path) as world:
         world.run(summary["tick"])
@@ -162,7 +162,7 @@ def test_a_world_is_adopted_where_one_worker_has_done_the_tick_behind_a_phase(
     wait_until(lambda: ticks()[fast] == ticks()[slow] + 1, "the other one ends the tick")
     running.signal(signal.SIGKILL)
     running.process.wait(10)
-    wait_until(lambda: not one.processes(), "its children leave", 2.0)
+    wait_until(lambda: not one.processes(), "its children leave", promised(2.0))
     summary = spared(one).run("--ticks", "9", "--tick-hz", "0").summary
     with corec.World(one.config_path) as world:
         world.run(summary["tick"])

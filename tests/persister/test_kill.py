@@ -19,7 +19,7 @@ from tests.persister.small_world import (
     rows_of,
     small_world,
 )
-from tests.support.processes import wait_until
+from tests.support.processes import is_running, promised, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -186,11 +186,7 @@ def test_orphan_leaves(shm_dir: Path, pg_dsn: str) -> None:
         pid = world.word(L.S_PID)
         os.kill(parent, signal.SIGKILL)
         exit_code(parent)
-        wait_until(lambda: not Path(f"/proc/{pid}/task").exists() or _zombie(pid), "it leaves", 2.0)
-
-
-def _zombie(pid: int) -> bool:
-    return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+        wait_until(lambda: not is_running(pid), "it leaves", promised(2.0))
 
 
 def test_flood_through_small_lanes(shm_dir: Path, pg_dsn: str) -> None:

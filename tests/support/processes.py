@@ -58,6 +58,11 @@ def listening(pids: Iterable[int]) -> set[int]:
     return ports
 
 
+def promised(seconds: float) -> float:
+    """How long a promise of so many seconds takes here: more, where others want the processors."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
     """Return as soon as `condition()` is true; fail with `what` after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
