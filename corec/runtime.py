@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from corec.world.past import Past
 
 Words = NDArray[np.uint64]
-EVENT_ROLES: Final = ("supervisor", "nucleus", "broker")
 
 
 class Slot:
@@ -114,6 +113,14 @@ class Runtime:
     def lanes(self) -> int:
         """Number of worker lanes."""
         return len(self.out)
+
+    def shown_lanes(self) -> list[tuple[str, str, Lane]]:
+        """Every lane between processes: what it carries, whose it is (a worker's number, the
+        telling role, ``all``)."""
+        found = [("in", "all", self.inbox)]
+        found += [("out", str(k), lane) for k, lane in enumerate(self.out)]
+        found += [("rows", str(k), lane) for k, lane in enumerate(self.rows)]
+        return found + [("events", role, lane) for role, lane in self.events.items()]
 
     def slot(self, index: int) -> Slot:
         """Process slot ``index`` (``L.SLOT_*``)."""

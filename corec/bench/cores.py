@@ -29,6 +29,7 @@ from corec.bench.server import NEVER, Server
 from corec.bench.server_tick import SILENT
 from corec.bench.world import sensors
 from corec.proc import cpu_seconds
+from corec.roles import NAMES, SUPERVISOR
 
 STREAM_ENTRIES = 500
 PACED_HZ = 10.0
@@ -124,7 +125,7 @@ def _by_role(server: Server, seconds: dict[int, float]) -> dict[str, float]:
     """Role → seconds; PostgreSQL and Valkey are ``servers``."""
     assert server.process is not None, "it runs"
     roles = {int(row["pid"]): str(row["role"]) for row in server.ask("status")["processes"]}
-    roles[server.process.pid] = "supervisor"
+    roles[server.process.pid] = SUPERVISOR
     found: dict[str, float] = {}
     for pid, spent in seconds.items():
         role = roles.get(pid, "servers")
@@ -134,7 +135,7 @@ def _by_role(server: Server, seconds: dict[int, float]) -> dict[str, float]:
 
 def _cpu_note(name: str, workers: int, samples: list[dict[str, float]]) -> str:
     """What each role takes of a tick, and what all of them leave of the cores."""
-    roles = ("worker", "persister", "broker", "servers", "nucleus", "supervisor")
+    roles = (*NAMES, "servers", SUPERVISOR)
     each = {role: statistics.median(s.get(role, 0.0) for s in samples) for role in roles}
     shown = ", ".join(f"{role} {ms:.2f}" for role, ms in each.items() if ms >= 0.005)
     plural = "s" if workers > 1 else ""

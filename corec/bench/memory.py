@@ -14,6 +14,7 @@ from corec.bench.results import Check, Row, Table
 from corec.bench.rounds import Effort
 from corec.bench.server import NEVER, Server
 from corec.bench.world import sensors
+from corec.roles import NAMES, SUPERVISOR
 
 MIB = float(1 << 20)
 HISTORY = 200
@@ -65,7 +66,7 @@ def _row(name: str, size: float, note: str) -> Row:
 def by_role(server: Server) -> dict[str, dict[str, float]]:
     """Role → PSS in bytes, in all and by kind; ``servers``: PostgreSQL and Valkey together."""
     assert server.process is not None, "it runs"
-    roles = {server.process.pid: "supervisor"}
+    roles = {server.process.pid: SUPERVISOR}
     for row in server.ask("status")["processes"]:
         roles[int(row["pid"])] = str(row["role"])
     found: dict[str, dict[str, float]] = {}
@@ -74,7 +75,7 @@ def by_role(server: Server) -> dict[str, dict[str, float]]:
         into = found.setdefault(roles.get(pid, "servers"), dict.fromkeys(kinds, 0.0))
         for kind, size in kinds.items():
             into[kind] = into.get(kind, 0.0) + size
-    order = ["supervisor", "nucleus", "persister", "broker", "worker", "servers"]
+    order = [SUPERVISOR, *NAMES, "servers"]
     return {role: found.get(role, {"Pss": 0.0, "Pss_Shmem": 0.0}) for role in order}
 
 

@@ -24,6 +24,7 @@ from corec import layout as L
 from corec.bench.rounds import wait_until
 from corec.control.client import Client, Unreachable
 from corec.control.protocol import ControlError
+from corec.roles import committed_tick
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
 
@@ -144,8 +145,7 @@ class Server:
     @property
     def tick(self) -> int:
         """The last tick that every worker has committed."""
-        count = self.get(L.C_WORKERS)
-        return min(self.slot(L.SLOT_WORKER0 + k, L.S_TICK) for k in range(count))
+        return committed_tick(self.get)
 
     @property
     def busy_seconds(self) -> float:

@@ -11,22 +11,16 @@ import numpy as np
 
 from corec import layout as L
 from corec.broker.positions import InPosition
+from corec.roles import committed_tick
 from corec.runtime import Runtime
 
 
-def complete_tick(rt: Runtime) -> int:
-    """The last tick every active worker has stored; its frames are all in the lanes."""
-    workers = rt.get(L.C_WORKERS)
-    active = min(workers, rt.lanes) if workers else rt.lanes
-    return min((rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(active)), default=0)
-
-
 def applied_by_complete(rt: Runtime) -> tuple[int, dict[int, InPosition]]:
-    """``complete_tick``, and by canal how far the input is applied with it."""
+    """The last complete tick, and by canal how far the input is applied with it."""
     while True:
-        tick = complete_tick(rt)
+        tick = committed_tick(rt.get)
         found = _table(rt, tick)
-        if complete_tick(rt) == tick:
+        if committed_tick(rt.get) == tick:
             return tick, found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from corec import layout as L
 from corec.events import encode
 from corec.log import get_logger
+from corec.roles import BROKER
 from corec.runtime import Runtime
 
 log = get_logger(__name__)
@@ -21,7 +22,7 @@ class Events:
     def emit(self, kind: str, tick: int, detail: dict[str, Any]) -> None:
         """Publish one event of now; a full lane is logged, the event's counter stands anyway."""
         payload = encode(kind, detail, tick=tick)
-        if self._rt.events["broker"].push(L.KIND_EVENT_FRAME, payload, tick=max(0, tick)):
+        if self._rt.events[BROKER.name].push(L.KIND_EVENT_FRAME, payload, tick=max(0, tick)):
             self._rt.doorbells[L.SLOT_PERSISTER].ring()
         else:
             log.warning("event dropped: its lane is full", kind=kind)

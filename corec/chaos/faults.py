@@ -26,6 +26,7 @@ from corec.chaos.instance import Instance
 from corec.chaos.plan import Fault
 from corec.chaos.servers import Servers
 from corec.chaos.watch import Recovery
+from corec.roles import NAMES, SUPERVISOR, WORKER
 
 FULL_BYTES: Final = 4096
 GROUP_SIGNALS: Final = {
@@ -112,7 +113,7 @@ class Disturber:
         return False
 
     def _kill(self, role: str, pid: int) -> None:
-        if role == "worker" and not self._away and not self._pids:
+        if role == WORKER.name and not self._away and not self._pids:
             self.recovery.kill(pid)
         else:
             os.kill(pid, signal.SIGKILL)
@@ -200,9 +201,7 @@ class Disturber:
                 and (not targets or what.partition(" ")[2] in targets)
             )  # fmt: skip
 
-        roles = (
-            "worker", "persister", "broker", "nucleus", "tasks", "supervisor", "everything",
-        )  # fmt: skip
+        roles = (*NAMES, SUPERVISOR, "everything")
         return {
             "faults": dict(sorted(self.done.items())),
             "faults_total": self.done.total(),

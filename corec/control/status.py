@@ -8,7 +8,6 @@ torn, and a status whose words are microseconds apart is still true of the insta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +15,20 @@ import numpy as np
 
 from corec import layout as L
 from corec.proc import CpuSampler, resident_bytes
+from corec.roles import (
+    FROZEN_SECONDS,
+    PERSISTER,
+    SINKS,
+    Get,
+    Process,
+    committed_tick,
+    counted,
+    processes,
+    reason_text,
+    slot_word,
+)
 
-FROZEN_SECONDS = 5.0
 NO_LIMIT = 1 << 62
-Get = Callable[[int], int]
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process of an instance and its slot in the control segment."""
-
-    role: str
-    index: int
-    slot: int
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,6 @@ class About:
     db: str
     version: str
     source: str
-
-
-def processes(workers: int, acts: bool = False) -> list[Process]:
-    """Every process but the supervisor; ``acts``: one that follows alerts among them."""
-    singles = [
-        Process("nucleus", 0, L.SLOT_NUCLEUS),
-        Process("persister", 0, L.SLOT_PERSISTER),
-        Process("broker", 0, L.SLOT_BROKER),
-    ]
-    singles += [Process("tasks", 0, L.SLOT_TASKS)] if acts else []
-    return singles + [Process("worker", k, L.SLOT_WORKER0 + k) for k in range(workers)]
-
-
-def slot_word(get: Get, slot: int, word: int) -> int:
-    """Word ``word`` of process slot ``slot``."""
-    return get(L.slot_base(slot) + word)
-
-
-def committed_tick(get: Get) -> int:
-    """The last tick that every worker has committed."""
-    workers = max(1, get(L.C_WORKERS))
-    return min(slot_word(get, L.SLOT_WORKER0 + k, L.S_TICK) for k in range(workers))
 
 
 def as_float(word: int) -> float:
@@ -91,25 +69,18 @@ def process_state(get: Get, slot: int) -> str:
     return name
 
 
-def reason_text(code: int) -> str | None:
-    """What a process' S_ERROR says, in words; None when it is fine."""
-    if not code:
-        return None
-    return L.REASON_NAMES.get(code, f"reason {code}")
-
-
 def sinks(get: Get, about: About) -> dict[str, dict[str, Any]]:
     """The two servers as their processes see them."""
     found: dict[str, dict[str, Any]] = {}
-    for name, slot, address in (
-        ("postgresql", L.SLOT_PERSISTER, about.db),
-        ("redis", L.SLOT_BROKER, about.redis_url),
-    ):
-        state = process_state(get, slot)
-        reason = reason_text(slot_word(get, slot, L.S_ERROR))
+    addresses = {"postgresql": about.db, "redis": about.redis_url}
+    for role, sink in SINKS:
+        state = process_state(get, role.slot)
+        reason = reason_text(slot_word(get, role.slot, L.S_ERROR))
         if reason is None and state in ("down", "frozen", "parked"):
             reason = f"its process is {state}"
-        found[name] = {"address": address, "reachable": reason is None, "reason": reason}
+        found[sink.key] = {
+            "address": addresses[sink.key], "reachable": reason is None, "reason": reason,
+        }  # fmt: skip
     return found
 
 
@@ -137,7 +108,7 @@ def instance_state(get: Get) -> str:
         return L.STATE_NAMES[code]
     if get(L.C_PAUSED):
         return "paused"
-    for one in processes(get(L.C_WORKERS), bool(get(L.C_ACTS))):
+    for one in processes(get):
         if process_state(get, one.slot) in ("down", "frozen", "parked"):
             return "degraded"
         if slot_word(get, one.slot, L.S_ERROR):
@@ -147,13 +118,8 @@ def instance_state(get: Get) -> str:
 
 def persist_lag_ticks(get: Get) -> int:
     """Ticks that are committed in memory and not yet durable in the database."""
-    durable = slot_word(get, L.SLOT_PERSISTER, L.S_TICK)
+    durable = slot_word(get, PERSISTER.slot, L.S_TICK)
     return max(0, committed_tick(get) - durable)
-
-
-def count(get: Get, slot: int, counter: int) -> int:
-    """Counter ``counter`` (``L.P_*``, ``L.B_*``) of the process in ``slot``."""
-    return slot_word(get, slot, L.S_COUNT0 + counter)
 
 
 def _process_row(get: Get, one: Process, cpu: dict[int, float]) -> dict[str, Any]:
@@ -177,11 +143,10 @@ def _process_row(get: Get, one: Process, cpu: dict[int, float]) -> dict[str, Any
 
 def build_status(get: Get, about: About, cpu: CpuSampler) -> dict[str, Any]:
     """Everything that the control segment and /proc tell, as JSON data."""
-    members = processes(get(L.C_WORKERS), bool(get(L.C_ACTS)))
+    members = processes(get)
     percent = cpu.sample([slot_word(get, one.slot, L.S_PID) for one in members])
     limit = get(L.C_LIMIT_TICK)
     started = get(L.C_START_MONO_NS)
-    broker, persister = L.SLOT_BROKER, L.SLOT_PERSISTER
     return {
         "source": about.source,
         "version": about.version,
@@ -200,15 +165,15 @@ def build_status(get: Get, about: About, cpu: CpuSampler) -> dict[str, Any]:
         "epoch": f"{get(L.C_WORLD_EPOCH):016x}",
         "seed": get(L.C_SEED),
         "overruns": get(L.C_OVERRUNS),
-        "rows_persisted": count(get, persister, L.P_ROWS),
-        "rows_dropped": count(get, persister, L.P_DROPPED),
-        "spool_bytes": count(get, persister, L.P_SPOOL_BYTES),
+        "rows_persisted": counted(get, "rows_persisted"),
+        "rows_dropped": counted(get, "rows_dropped"),
+        "spool_bytes": counted(get, "spool_bytes"),
         "persist_lag_ticks": persist_lag_ticks(get),
-        "messages_out": count(get, broker, L.B_MESSAGES_OUT),
-        "messages_in": count(get, broker, L.B_MESSAGES_IN),
-        "messages_dead": count(get, broker, L.B_DEAD),
-        "messages_dropped": count(get, broker, L.B_DROPPED),
-        "input_lost": count(get, broker, L.B_UNREAD_LOST),
+        "messages_out": counted(get, "messages_out"),
+        "messages_in": counted(get, "messages_in"),
+        "messages_dead": counted(get, "messages_dead"),
+        "messages_dropped": counted(get, "messages_dropped"),
+        "input_lost": counted(get, "input_lost"),
         "processes": [_process_row(get, one, percent) for one in members],
         "sinks": sinks(get, about),
         "http_url": about.http_url,

@@ -21,9 +21,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from corec import layout as L
-from corec.control.status import committed_tick, persist_lag_ticks
+from corec.control.status import persist_lag_ticks
 from corec.http.metric_table import METRICS, Described
 from corec.proc import resident_bytes
+from corec.roles import COUNTERS, SINKS, committed_tick, counted, processes
 from corec.runtime import Runtime, Slot, word_to_float
 from corec.world.counts import by_slot
 
@@ -50,20 +51,20 @@ class PaceReader(Protocol):
     def achieved_hz(self) -> float: ...
 
 
-_SLOTS = (
-    ("nucleus", L.SLOT_NUCLEUS),
-    ("persister", L.SLOT_PERSISTER),
-    ("broker", L.SLOT_BROKER),
-)
-_ACTING = (("tasks", L.SLOT_TASKS),)
-_ACTED = (
-    ("corec_alerts_raised_total", L.T_RAISED),
-    ("corec_alerts_open", L.T_OPEN),
-    ("corec_tasks_done_total", L.T_DONE),
-    ("corec_task_retries_total", L.T_RETRIED),
-    ("corec_tasks_failed_total", L.T_FAILED),
-    ("corec_tasks_waiting", L.T_WAITING),
-)
+_COUNTED: Final = {
+    "corec_rows_persisted_total": "rows_persisted",
+    "corec_rows_dropped_total": "rows_dropped",
+    "corec_spool_bytes": "spool_bytes",
+    "corec_messages_dropped_total": "messages_dropped",
+    "corec_input_lost_entries_total": "input_lost",
+    "corec_alerts_raised_total": "alerts_raised",
+    "corec_alerts_open": "alerts_open",
+    "corec_tasks_done_total": "tasks_done",
+    "corec_task_retries_total": "task_retries",
+    "corec_tasks_failed_total": "tasks_failed",
+    "corec_tasks_waiting": "tasks_waiting",
+}
+"""Metric -> the counter of ``corec.roles.COUNTERS`` that it shows."""
 _BY_WORKER = (
     ("corec_entity_updates_total", "entity_updates"),
     ("corec_entity_failures_total", "failures"),
@@ -110,7 +111,7 @@ class InstanceCollector(Collector):
         self._world(found)
         self._lanes(found)
         self._sinks(found)
-        self._acting(found)
+        self._counted(found)
         self._processes(found)
         for name, described in METRICS.items():
             if described.kind == "histogram":
@@ -168,54 +169,39 @@ class InstanceCollector(Collector):
                     found[name].append(((one["id"],), one[key]))
 
     def _lanes(self, found: dict[str, list[Sample]]) -> None:
-        rt = self.rt
-        lanes = [(("all", "in"), rt.inbox)]
-        lanes += [((str(k), "out"), lane) for k, lane in enumerate(rt.out)]
-        lanes += [((str(k), "rows"), lane) for k, lane in enumerate(rt.rows)]
-        lanes += [((role, "events"), lane) for role, lane in rt.events.items()]
-        for labels, lane in lanes:
-            found["corec_lane_used_bytes"].append((labels, lane.used))
-            found["corec_lane_capacity_bytes"].append((labels, lane.capacity))
+        for name, who, lane in self.rt.shown_lanes():
+            found["corec_lane_used_bytes"].append(((who, name), lane.used))
+            found["corec_lane_capacity_bytes"].append(((who, name), lane.capacity))
 
     def _sinks(self, found: dict[str, list[Sample]]) -> None:
-        persister = self.rt.slot(L.SLOT_PERSISTER)
-        broker = self.rt.slot(L.SLOT_BROKER)
-        lag = persist_lag_ticks(self.rt.get)
-        rows, dropped = (persister.get(L.S_COUNT0 + n) for n in (L.P_ROWS, L.P_DROPPED))
-        found["corec_rows_persisted_total"].append(((), rows))
-        found["corec_rows_dropped_total"].append(((), dropped))
-        found["corec_persist_lag_ticks"].append(((), lag))
-        spool = persister.get(L.S_COUNT0 + L.P_SPOOL_BYTES)
-        found["corec_spool_bytes"].append(((), spool))
-        lost = broker.get(L.S_COUNT0 + L.B_DROPPED)
-        found["corec_messages_dropped_total"].append(((), lost))
-        unread = broker.get(L.S_COUNT0 + L.B_UNREAD_LOST)
-        found["corec_input_lost_entries_total"].append(((), unread))
-        for sink, slot in (("postgresql", persister), ("redis", broker)):
+        get = self.rt.get
+        found["corec_persist_lag_ticks"].append(((), persist_lag_ticks(get)))
+        for role, sink in SINKS:
+            slot = self.rt.slot(role.slot)
             up = slot.get(L.S_UP) and not slot.get(L.S_ERROR)
-            found["corec_sink_up"].append(((sink,), int(bool(up))))
+            found["corec_sink_up"].append(((sink.key,), int(bool(up))))
         canales = {str(bloque.canal): 0 for bloque in self.rt.config.bloques}
         for way, counts in self._by_canal().items():
             for canal, count in {**canales, **counts}.items():
                 found[f"corec_messages_{way}_total"].append(((canal,), count))
 
-    def _acting(self, found: dict[str, list[Sample]]) -> None:
-        slot = self.rt.slot(L.SLOT_TASKS)
-        for name, word in _ACTED if self.rt.get(L.C_ACTS) else ():
-            found[name].append(((), slot.get(L.S_COUNT0 + word)))
+    def _counted(self, found: dict[str, list[Sample]]) -> None:
+        get = self.rt.get
+        there = {one.role for one in processes(get)}
+        for name, counter in _COUNTED.items():
+            if COUNTERS[counter][0].name in there:
+                found[name].append(((), counted(get, counter)))
 
     def _processes(self, found: dict[str, list[Sample]]) -> None:
-        single = _SLOTS + (_ACTING if self.rt.get(L.C_ACTS) else ())
-        members = [(role, "0", self.rt.slot(slot)) for role, slot in single]
-        members += [("worker", worker, slot) for worker, slot in self._worker_slots()]
-        for role, index, slot in members:
+        for one in processes(self.rt.get):
+            labels, slot = (one.role, str(one.index)), self.rt.slot(one.slot)
             up = slot.get(L.S_UP)
             memory = resident_bytes(slot.get(L.S_PID)) if up else 0
-            found["corec_process_restarts_total"].append(((role, index), slot.get(L.S_RESTARTS)))
-            found["corec_process_up"].append(((role, index), int(bool(up))))
+            found["corec_process_restarts_total"].append((labels, slot.get(L.S_RESTARTS)))
+            found["corec_process_up"].append((labels, int(bool(up))))
             parked = slot.get(L.S_STATE) == L.PROC_PARKED
-            found["corec_process_parked"].append(((role, index), int(parked)))
-            found["corec_process_resident_memory_bytes"].append(((role, index), memory))
+            found["corec_process_parked"].append((labels, int(parked)))
+            found["corec_process_resident_memory_bytes"].append((labels, memory))
 
     def _durations(self, name: str, described: Described) -> HistogramMetricFamily:
         metric = HistogramMetricFamily(name, described.help, labels=described.labels)

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.control.status import committed_tick, process_state, processes, sinks
+from corec.control.status import process_state, sinks
 from corec.log import get_logger
 from corec.modules.alarms import Alarms
 from corec.modules.anomalies import ROWS_MIN, Anomaly, Audit, figures
 from corec.modules.base import ModuloBase
 from corec.modules.forest import ISOLATED, LEARN_MAX, Forest, ForestFailed
+from corec.roles import committed_tick, processes
 from corec.world.read import dynamic_words
 
 log = get_logger(__name__)
@@ -98,7 +99,7 @@ class ModuloAuditoria(ModuloBase):
 
     def _look_at_processes(self) -> None:
         get = self.nucleus.rt.get
-        for one in processes(get(L.C_WORKERS), bool(get(L.C_ACTS))):
+        for one in processes(get):
             name = f"{one.role} {one.index}"
             frozen = process_state(get, one.slot) == "frozen"
             if frozen and name not in self._frozen:

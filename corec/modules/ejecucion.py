@@ -17,8 +17,9 @@ import time
 from typing import Final, NamedTuple
 
 from corec import layout as L
-from corec.control.status import as_float, committed_tick
+from corec.control.status import as_float
 from corec.modules.base import ModuloBase
+from corec.roles import committed_tick
 
 LOOK_SECONDS: Final = 1.0
 LATE_SHARE: Final = 0.2

@@ -34,6 +34,7 @@ from corec.log import get_logger
 from corec.modules.base import ModuloBase
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
+from corec.roles import SINKS
 from corec.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.digest import WorldMoved
@@ -291,10 +292,10 @@ class Checkpointer:
 
     def _not_durable(self, tick: int) -> str:
         found = []
-        for name, slot in (("PostgreSQL", L.SLOT_PERSISTER), ("Redis", L.SLOT_BROKER)):
-            reached = self.rt.slot(slot).get(L.S_TICK)
+        for role, sink in SINKS:
+            reached = self.rt.slot(role.slot).get(L.S_TICK)
             if reached < tick:
-                found.append(f"{name} has everything up to tick {reached}")
+                found.append(f"{sink.title} has everything up to tick {reached}")
         return "; ".join(found)
 
     def _done(self, made: Checkpoint, seconds: float, hold_seconds: float) -> dict[str, Any]:

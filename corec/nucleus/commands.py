@@ -19,7 +19,6 @@ from corec.config.change import SHOWN
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, rate_allowed
 from corec.control.protocol import ControlError, Request, brief
 from corec.control.setting import WORDS
-from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
 from corec.nucleus.carga import Carga
@@ -31,6 +30,7 @@ from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
 from corec.nucleus.lease import Leases
 from corec.nucleus.setting import Setter
 from corec.nucleus.views import Views
+from corec.roles import committed_tick
 from corec.runtime import Runtime, float_to_word, word_to_float
 from corec.world.contents import contents
 from corec.world.evolved import evolution

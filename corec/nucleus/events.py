@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from corec import layout as L
-from corec.control.status import committed_tick
 from corec.events import encode
 from corec.log import get_logger
+from corec.roles import NUCLEUS, committed_tick
 from corec.runtime import Runtime
 
 log = get_logger(__name__)
@@ -22,7 +22,7 @@ class EventWriter:
 
     def __init__(self, rt: Runtime) -> None:
         self.rt = rt
-        self.lane = rt.events["nucleus"]
+        self.lane = rt.events[NUCLEUS.name]
         self.dropped = 0
 
     def emit(

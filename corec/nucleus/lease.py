@@ -12,8 +12,8 @@ import itertools
 import time
 from typing import Any, Final
 
-from corec.control.status import committed_tick
 from corec.nucleus.hold import Holder
+from corec.roles import committed_tick
 
 SECONDS_MAX: Final = 1.0
 

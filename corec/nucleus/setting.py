@@ -28,12 +28,12 @@ from corec.config.change import (
 )
 from corec.control.outcome import SET_SIGNAL, await_change, last_change
 from corec.control.protocol import ControlError
-from corec.control.status import committed_tick
 from corec.log import get_logger
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
 from corec.plan import Plan, make_plan
 from corec.plan_live import check_named, with_settings
+from corec.roles import committed_tick
 from corec.runtime import Runtime
 from corec.world import settings
 from corec.world.live import Live

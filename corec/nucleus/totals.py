@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from corec.control.status import committed_tick
 from corec.log import get_logger
+from corec.roles import committed_tick
 from corec.runtime import Runtime
 from corec.world.counts import by_slot
 from corec.world.inspect import totals

@@ -11,11 +11,12 @@ from typing import Any
 import orjson
 
 from corec import layout as L
-from corec.control.status import About, as_float, build_status, committed_tick, processes
+from corec.control.status import About, as_float, build_status
 from corec.nucleus.errors import Errors
 from corec.nucleus.pace import Pace
 from corec.nucleus.totals import Totals
 from corec.proc import CpuSampler, shares_of
+from corec.roles import SUPERVISOR, committed_tick, processes
 from corec.runtime import Runtime
 
 _MEMORY_FRESH_SECONDS = 5.0
@@ -62,22 +63,15 @@ class Views:
         self.pace.look(now, tick, as_float(get(L.C_TICK_HZ)), still=still)
         if now - self._sampled_at >= _SAMPLE_SECONDS:
             self._sampled_at = now
-            slots = [
-                one.slot for one in processes(self.rt.get(L.C_WORKERS), bool(self.rt.get(L.C_ACTS)))
-            ]
-            self._cpu.sample([self.rt.slot(slot).get(L.S_PID) for slot in slots])
+            members = processes(self.rt.get)
+            self._cpu.sample([self.rt.slot(one.slot).get(L.S_PID) for one in members])
             self.totals.read()
 
     def lanes(self) -> list[dict[str, Any]]:
         """Fill of every lane; ``worker`` is the lane's number, ``all`` or the writing role."""
-        rt = self.rt
-        found = [("in", "all", rt.inbox)]
-        found += [("out", str(k), lane) for k, lane in enumerate(rt.out)]
-        found += [("rows", str(k), lane) for k, lane in enumerate(rt.rows)]
-        found += [("events", role, lane) for role, lane in rt.events.items()]
         return [
             {"lane": name, "worker": who, "used_bytes": lane.used, "capacity_bytes": lane.capacity}
-            for name, who, lane in found
+            for name, who, lane in self.rt.shown_lanes()
         ]
 
     def status(self) -> dict[str, Any]:
@@ -108,8 +102,8 @@ class Views:
 
     def _measure(self) -> dict[str, Any]:
         get = self.rt.get
-        pids = {"supervisor": get(L.C_SUPERVISOR_PID)}
-        for one in processes(get(L.C_WORKERS), bool(get(L.C_ACTS))):
+        pids = {SUPERVISOR: get(L.C_SUPERVISOR_PID)}
+        for one in processes(get):
             pids[f"{one.role} {one.index}"] = self.rt.slot(one.slot).get(L.S_PID)
         by_process = {name: shares_of(pid) for name, pid in pids.items()}
         segments = sum(segment.size for segment in self.rt.segments)

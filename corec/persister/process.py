@@ -45,7 +45,7 @@ from corec.persister.source import (
     OldSource,
     Source,
     at_rest,
-    committed_tick,
+    covered_tick,
     lane_sources,
     written_down,
 )
@@ -359,7 +359,7 @@ class Persister:
 
     def _show_tick(self, writer: Writer) -> None:
         positions = [writer.mark(source.name).position for source in self.lanes]
-        tick = committed_tick(self.rt, self.lanes, positions)
+        tick = covered_tick(self.rt, self.lanes, positions)
         if tick is not None and tick >= 0:
             self.shown.tick(tick)
 

@@ -18,6 +18,7 @@ from corec.persister.bulk import Walked, walked
 from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
 from corec.persister.walk import FIXES_MAX
+from corec.roles import committed_tick
 from corec.runtime import Runtime
 from shm.lane import Frame, Lane
 from shm.layout import LANE_START
@@ -199,7 +200,7 @@ def lane_sources(rt: Runtime) -> list[LaneSource]:
     return found
 
 
-def committed_tick(
+def covered_tick(
     rt: Runtime, lanes: Sequence[LaneSource], positions: Sequence[int]
 ) -> int | None:
     """The highest T such that every frame of ticks <= T is before ``positions``; None: unknown."""
@@ -222,8 +223,7 @@ def at_rest(rt: Runtime) -> bool:
     """Whether the world is paused and has run what it was asked for: nothing more comes."""
     if not rt.get(L.C_PAUSED):
         return False
-    ticks = [rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(rt.get(L.C_WORKERS))]
-    return min(ticks, default=0) >= rt.get(L.C_STEP_LIMIT)
+    return committed_tick(rt.get) >= rt.get(L.C_STEP_LIMIT)
 
 
 async def written_down(rt: Runtime) -> None:

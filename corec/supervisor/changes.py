@@ -30,10 +30,10 @@ from corec import layout as L
 from corec import log as corec_log
 from corec.config import Config, ConfigError
 from corec.control.outcome import ChangeFile, shortened
-from corec.control.status import reason_text
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
 from corec.plan import Plan
+from corec.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER, sink_troubles
 from corec.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
@@ -198,14 +198,11 @@ class Changes:
     def _who_works(self) -> str:
         found = []
         for member in self.group.members:
-            if member.role != "worker" or member.called_off:
+            if member.role != WORKER.name or member.called_off:
                 continue
             waits = self.rt.slot(member.slot).get(L.S_STATE) == L.PROC_WAITING_SINK
             found.append(f"{member.name} " + ("waits for room" if waits else "is within its tick"))
-        for name, slot in (("PostgreSQL", L.SLOT_PERSISTER), ("Redis", L.SLOT_BROKER)):
-            if reason := reason_text(self.rt.slot(slot).get(L.S_ERROR)):
-                found.append(f"{name}: {reason}")
-        return "; ".join(found)
+        return "; ".join(found + sink_troubles(self.rt.get))
 
     def _ended(self, members: list[Member]) -> Steps:
         """Until ``members`` are gone and reaped. Raises Refused."""
@@ -229,7 +226,7 @@ class Changes:
     def _regrouped(self, workers: int, meanwhile: Callable[[], None]) -> Steps:
         """Rest, end everybody, go on with ``workers`` workers; ``meanwhile`` while nobody is."""
         yield from self._rested()
-        yield from self._ended([m for m in self.group.members if m.role != "worker"])
+        yield from self._ended([m for m in self.group.members if m.role != WORKER.name])
         meanwhile()
         segments.regroup_words(self.rt, workers)
         self.group.reform(workers)
@@ -315,10 +312,10 @@ class Changes:
         yield from self._ended(sinks)
         for member in sinks:
             self.group.start(member)
-        if "worker" in roles:
+        if WORKER.name in roles:
             yield from self._regrouped(workers, words)
             return
-        nucleus = [m for m in self.group.members if m.role == "nucleus"]
+        nucleus = [m for m in self.group.members if m.role == NUCLEUS.name]
         yield from self._ended(nucleus)
         words()
         for member in nucleus:
@@ -341,12 +338,13 @@ class Changes:
         self._done(None)
 
     def _sinks(self, roles: frozenset[str]) -> list[Member]:
-        return [m for m in self.group.members if m.role in roles & {"persister", "broker"}]
+        concerned = roles & {role.name for role, _sink in SINKS}
+        return [m for m in self.group.members if m.role in concerned]
 
     def _log_as(self, config: Config) -> None:
         """Every process forked from now on logs as ``config`` says. Raises Refused."""
         try:
-            corec_log.configure(config.log.format, config.log.level, config.log_path, "supervisor")
+            corec_log.configure(config.log.format, config.log.level, config.log_path, SUPERVISOR)
         except OSError as error:
             raise Refused(f"log.file: {error.strerror}: {config.log_path}") from None
 

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from corec import layout as L
-from corec.control.status import reason_text
 from corec.log import get_logger
+from corec.roles import ROLES, counted, sink_troubles
 from corec.runtime import Runtime
 from corec.supervisor.processes import Group, Member
 
@@ -44,12 +44,16 @@ class Stage:
     """One part of a stop."""
 
     stop: int
-    roles: tuple[str, ...]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Who leaves for good in it."""
+        return tuple(role.name for role in ROLES if role.leaves == self.stop)
 
 
-TICKS: Final = Stage(L.STOP_TICKS, ("worker",))
-SINKS: Final = Stage(L.STOP_SINKS, ("persister", "broker", "tasks"))
-NUCLEUS: Final = Stage(L.STOP_NUCLEUS, ("nucleus",))
+TICKS: Final = Stage(L.STOP_TICKS)
+SINKS: Final = Stage(L.STOP_SINKS)
+NUCLEUS: Final = Stage(L.STOP_NUCLEUS)
 
 
 @dataclass
@@ -98,7 +102,7 @@ class Drain:
             if not self._stage(stage, turn):
                 return None
         found.waiting_bytes = self._undelivered()
-        found.spool_bytes = self.rt.slot(L.SLOT_PERSISTER).get(L.S_COUNT0 + L.P_SPOOL_BYTES)
+        found.spool_bytes = counted(self.rt.get, "spool_bytes")
         found.checkpoint = self.rt.get(L.C_DIGEST_VALID) != 0
         self._tell(found)
         return found
@@ -112,7 +116,7 @@ class Drain:
 
         def finished(member: Member, code: int) -> bool:
             nonlocal deaths
-            if member.role == "nucleus" and stage is NUCLEUS and code != 0:
+            if stage is NUCLEUS and member.role in stage.roles and code != 0:
                 deaths += 1
             return code == 0 and member.role in self._leaving(stage)
 
@@ -131,7 +135,7 @@ class Drain:
 
     def _leaving(self, stage: Stage) -> set[str]:
         """Who may leave for good by now."""
-        return {r for s in (TICKS, SINKS, NUCLEUS) if s.stop <= stage.stop for r in s.roles}
+        return {role.name for role in ROLES if role.leaves <= stage.stop}
 
     def _all_left(self, stage: Stage) -> bool:
         return all(m.finished for m in self.group.members if m.role in stage.roles)
@@ -148,7 +152,7 @@ class Drain:
         found = [lane.tail for lane in lanes]
         found += [int(m.finished) for m in self.group.members]
         # what the persister writes out of the spool moves no lane
-        found.append(rt.slot(L.SLOT_PERSISTER).get(L.S_COUNT0 + L.P_TRANSACTIONS))
+        found.append(counted(rt.get, "transactions"))
         if stage is TICKS:
             found += [rt.slot(m.slot).get(L.S_TICK) for m in self.group.members]
         return found
@@ -161,7 +165,7 @@ class Drain:
         states = [
             self.rt.slot(m.slot).get(L.S_STATE)
             for m in self.group.members
-            if m.role == "worker" and not m.finished
+            if m.role in stage.roles and not m.finished
         ]
         return any(state in (L.PROC_WAITING_SINK, L.PROC_PARKED) for state in states)
 
@@ -175,11 +179,7 @@ class Drain:
                 member.finished = True
 
     def _reasons(self) -> str:
-        found = []
-        for name, slot in (("PostgreSQL", L.SLOT_PERSISTER), ("Redis", L.SLOT_BROKER)):
-            if reason := reason_text(self.rt.slot(slot).get(L.S_ERROR)):
-                found.append(f"{name}: {reason}")
-        return "; ".join(found) or "no server says why"
+        return "; ".join(sink_troubles(self.rt.get)) or "no server says why"
 
     def _undelivered(self) -> dict[str, int]:
         rt = self.rt

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from corec import layout as L
 from corec.log import get_logger
+from corec.roles import counted
 from corec.runtime import Runtime, word_to_float
 from corec.supervisor.note import Notes
 from corec.supervisor.segments import world_tick
@@ -70,12 +71,9 @@ class Face(Notes):
         tick = world_tick(rt)
         rate = (tick - self._last_tick) / (now - self._last) if self._last else 0.0
         self._last, self._last_tick = now, tick
-        broker, persister = rt.slot(L.SLOT_BROKER), rt.slot(L.SLOT_PERSISTER)
-        rows = persister.get(L.S_COUNT0 + L.P_ROWS)
-        out, into = (
-            broker.get(L.S_COUNT0 + L.B_MESSAGES_OUT),
-            broker.get(L.S_COUNT0 + L.B_MESSAGES_IN),
-        )  # a pair
+        rows, out, into = (
+            counted(rt.get, name) for name in ("rows_persisted", "messages_out", "messages_in")
+        )
         state = L.STATE_NAMES[rt.get(L.C_STATE)]
         hz = word_to_float(rt.get(L.C_TICK_HZ))
         wanted = f"/{hz:g}" if hz else ""

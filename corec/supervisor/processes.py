@@ -28,6 +28,16 @@ from corec.child import Child
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister
+from corec.roles import (
+    BROKER,
+    KILLED_SECONDS,
+    NUCLEUS,
+    PERSISTER,
+    SINGLE,
+    TASKS,
+    WORKER,
+    members,
+)
 from corec.runtime import Runtime
 from corec.supervisor.beside import exit_text
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
@@ -39,13 +49,17 @@ from corec.world.tables import Tables
 from shm.killpoint import arm_life
 
 log = get_logger("corec.supervisor")
-FROZEN_SECONDS: Final = 10.0
 RETIRE_SECONDS_MAX: Final = 10.0
 PAUSED_SECONDS: Final = 3.0
 """Between two looks lie a quarter of a second and a few forks."""
-ROLES: Final = {L.SLOT_NUCLEUS: "nucleus", L.SLOT_PERSISTER: "persister", L.SLOT_BROKER: "broker"}
-ACTING: Final = {L.SLOT_TASKS: "tasks"}
-"""Only where the configuration says what becomes of an alert."""
+RUNS: Final[dict[str, Callable[[Runtime], int]]] = {
+    NUCLEUS.name: run_nucleus,
+    PERSISTER.name: run_persister,
+    BROKER.name: run_broker,
+    TASKS.name: run_tasks,
+}
+"""What a process of which there is one does."""
+assert set(RUNS) == {role.name for role in SINGLE}, "every row of corec.roles has its run"
 
 
 @dataclass
@@ -71,7 +85,7 @@ class Member:
     @property
     def name(self) -> str:
         """``worker 1``, ``broker``."""
-        return f"{self.role} {self.index}" if self.role == "worker" else self.role
+        return f"{self.role} {self.index}" if self.role == WORKER.name else self.role
 
 
 def _main(group: Group, member: Member, parent: int) -> None:
@@ -83,16 +97,10 @@ def _main(group: Group, member: Member, parent: int) -> None:
         group.forget()
         arm_life(member.name, member.restarts.count)
         child.enter(member.cpus)
-        if member.role == "worker":
+        if member.role == WORKER.name:
             code = run_worker(rt, group.tables, member.index, group.workers, child)
-        elif member.role == "persister":
-            code = run_persister(rt)
-        elif member.role == "broker":
-            code = run_broker(rt)
-        elif member.role == "tasks":
-            code = run_tasks(rt)
         else:
-            code = run_nucleus(rt)
+            code = RUNS[member.role](rt)
     except BaseException:  # the process ends here, and says why
         log.exception("process failed", process=member.name)
     finally:
@@ -110,9 +118,8 @@ class Group:
         self.resting = False
         self._looked = time.monotonic()
         self._grace_from = 0.0
-        self.roles = ROLES | (ACTING if rt.config.acts else {})
         rt.set(L.C_ACTS, int(rt.config.acts))
-        self.members = [Member(slot, role, 0, None) for slot, role in self.roles.items()]
+        self.members: list[Member] = []
         self.reform(workers)
         self.sightings = Sightings(rt)
         self.context = multiprocess.get_context("fork")
@@ -121,11 +128,11 @@ class Group:
         """Be a group with ``workers`` workers; nobody runs. Who stays keeps its history."""
         cpus = sorted(os.sched_getaffinity(0))
         kept = {m.slot: m for m in self.members}
-        self.members = [kept[slot] for slot in self.roles]
-        for k in range(workers):
-            slot = L.SLOT_WORKER0 + k
-            fresh = Member(slot, "worker", k, {cpus[k % len(cpus)]})
-            self.members.append(kept.get(slot, fresh))
+        self.members = []
+        for one in members(workers, bool(self.rt.get(L.C_ACTS))):
+            pinned = {cpus[one.index % len(cpus)]} if one.role == WORKER.name else None
+            fresh = Member(one.slot, one.role, one.index, pinned)
+            self.members.append(kept.get(one.slot, fresh))
         for member in self.members:
             member.finished = member.called_off = False
         self.workers = workers
@@ -134,7 +141,7 @@ class Group:
         """Fork everybody, the workers first: the others have more to do before they are ready, and
         would take the cores from the first tick."""
         self._looked = time.monotonic()
-        for member in sorted(self.members, key=lambda m: m.role != "worker"):
+        for member in sorted(self.members, key=lambda m: m.role != WORKER.name):
             self.start(member)
 
     def start(self, member: Member) -> None:
@@ -216,7 +223,7 @@ class Group:
 
     def left(self, member: Member, code: int) -> bool:
         """Whether a death was meant; who is still wanted then is due."""
-        if self.resting and member.role == "worker" and code == 0:
+        if self.resting and member.role == WORKER.name and code == 0:
             member.called_off = True
         elif not member.ending:
             return False
@@ -295,14 +302,14 @@ class Group:
             beat = self.sightings.last_ns(member.slot) / 1e9
             if member.killed:
                 continue
-            if now - max(beat, member.restarts.started, self._grace_from) > FROZEN_SECONDS:
+            if now - max(beat, member.restarts.started, self._grace_from) > KILLED_SECONDS:
                 log.error("process shows no sign of life, killing it", process=member.name)
                 member.killed = True
                 _kill(member)
 
-    def call_off(self, members: Iterable[Member]) -> None:
+    def call_off(self, who: Iterable[Member]) -> None:
         """SIGKILL, which they are made for, who is to be started again by the caller."""
-        for member in members:
+        for member in who:
             member.called_off = member.ending = True
             member.restarts.due = None
             _kill(member)
@@ -318,7 +325,8 @@ class Group:
 
     def rested(self) -> bool:
         """Whether every worker has left."""
-        return all(m.called_off and m.process is None for m in self.members if m.role == "worker")
+        workers = [m for m in self.members if m.role == WORKER.name]
+        return all(m.called_off and m.process is None for m in workers)
 
     def end_rest(self) -> None:
         """Ticks may go again; who has left is started when somebody looks."""

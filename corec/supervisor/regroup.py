@@ -9,6 +9,7 @@ from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.effect import Effect, changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
 from corec.plan import make_plan
+from corec.roles import BROKER, NAMES, NUCLEUS, PERSISTER, WORKER
 from corec.runtime import Runtime
 from corec.supervisor.wishes import Wishes
 from corec.world import settings
@@ -16,7 +17,7 @@ from corec.world.past import check_journal
 from corec.world.shape import Shape, differences, shape
 from corec.world.tables import Tables, settle
 
-EVERYBODY: Final = frozenset({"nucleus", "persister", "broker", "worker", "tasks"})
+EVERYBODY: Final = frozenset(NAMES)
 _NOBODY_ELSE: Final[frozenset[str]] = frozenset()
 _CONCERNS: Final[dict[str, frozenset[str]]] = {
     "$schema": _NOBODY_ELSE,
@@ -24,14 +25,14 @@ _CONCERNS: Final[dict[str, frozenset[str]]] = {
     "carga": _NOBODY_ELSE,
     "checkpoint": _NOBODY_ELSE,
     "modules": _NOBODY_ELSE,
-    "modules.sincronizacion": frozenset({"worker"}),
+    "modules.sincronizacion": frozenset({WORKER.name}),
     "auditoria": _NOBODY_ELSE,
     "plugins": _NOBODY_ELSE,
-    "persist": frozenset({"persister"}),
-    "persist.every_ticks": frozenset({"persister", "worker"}),
-    "persist.payload": frozenset({"persister", "worker"}),
-    "streams": frozenset({"broker"}),
-    "streams.readings_per_tick": frozenset({"broker", "worker"}),
+    "persist": frozenset({PERSISTER.name}),
+    "persist.every_ticks": frozenset({PERSISTER.name, WORKER.name}),
+    "persist.payload": frozenset({PERSISTER.name, WORKER.name}),
+    "streams": frozenset({BROKER.name}),
+    "streams.readings_per_tick": frozenset({BROKER.name, WORKER.name}),
 }
 """Who reads a key, beside the nucleus, which shows them all; a key without a row has that of the
 section it stands in, and one without any is everybody's."""
@@ -87,7 +88,7 @@ def concerned(differs: Iterable[str]) -> frozenset[str]:
     """
     found: set[str] = set()
     for path in differs:
-        found |= {"nucleus"} | _readers(path)
+        found |= {NUCLEUS.name} | _readers(path)
     return frozenset(found)
 
 

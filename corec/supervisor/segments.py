@@ -20,7 +20,8 @@ from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.kernels.public import show_range
 from corec.plan import Plan
-from corec.runtime import EVENT_ROLES, Runtime
+from corec.roles import EVENT_LANES, committed_tick
+from corec.runtime import Runtime
 from corec.supervisor.memory import memory_limit
 from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts, past, settings
@@ -55,7 +56,7 @@ def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
     files = {"in.lane": IN_LANE_BYTES, "journal.lane": JOURNAL_LANE_BYTES}
     files |= {f"out-{k}.lane": out_bytes for k in range(lanes)}
     files |= {f"rows-{k}.lane": rows_bytes for k in range(lanes)}
-    files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_ROLES}
+    files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_LANES}
     return files
 
 
@@ -125,7 +126,7 @@ def _runtime(
         inbox=attached["in.lane"],
         out=[attached[f"out-{k}.lane"] for k in range(count)],
         rows=[attached[f"rows-{k}.lane"] for k in range(count)],
-        events={role: attached[f"events-{role}.lane"] for role in EVENT_ROLES},
+        events={role: attached[f"events-{role}.lane"] for role in EVENT_LANES},
         doorbells=bells,
         db_conninfo="",
         redis_url="",
@@ -291,8 +292,7 @@ def set_aside(folder: Path) -> Path:
 
 def world_tick(rt: Runtime) -> int:
     """The highest tick that every worker has committed."""
-    workers = rt.get(L.C_WORKERS)
-    return min(rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK) for k in range(workers))
+    return committed_tick(rt.get)
 
 
 def more_lanes(rt: Runtime, workers: int) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 from corec import layout as L
 from corec.proc import proportional_bytes
+from corec.roles import counted
 from corec.runtime import Runtime
 from corec.supervisor.processes import Group
 from corec.supervisor.segments import world_tick
 from corec.world.inspect import totals
+
+_COUNTED = ("rows_persisted", "messages_out", "messages_in", "messages_dead")
 
 
 def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[str, Any]:
@@ -20,12 +23,11 @@ def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[s
     ticks: the speed of one core at work, whatever else the machine did meanwhile.
     """
     tick = world_tick(rt)
-    counted = totals(rt)
+    world = totals(rt)
     workers = rt.get(L.C_WORKERS)
     # those who left have worked, too
     busy = sum(rt.slot(L.SLOT_WORKER0 + k).get(L.S_BUSY_NS) for k in range(rt.lanes)) / 1e9
-    persister, broker = rt.slot(L.SLOT_PERSISTER), rt.slot(L.SLOT_BROKER)
-    updates = counted["entity_updates"] - rt.updates_before
+    updates = world["entity_updates"] - rt.updates_before
     valid = rt.get(L.C_DIGEST_VALID) != 0
     digest = f"{rt.get(L.C_DIGEST):016x}{rt.get(L.C_DIGEST + 1):016x}" if valid else None
     return {
@@ -39,12 +41,9 @@ def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[s
         "entity_updates": updates,
         "entity_updates_per_second": round(updates / seconds) if seconds else 0,
         "entity_updates_per_core_second": round(updates / busy) if busy else 0,
-        "rows_persisted": persister.get(L.S_COUNT0 + L.P_ROWS),
-        "messages_out": broker.get(L.S_COUNT0 + L.B_MESSAGES_OUT),
-        "messages_in": broker.get(L.S_COUNT0 + L.B_MESSAGES_IN),
-        "messages_dead": broker.get(L.S_COUNT0 + L.B_DEAD),
-        "failures": counted["failures"],
-        "repairs": counted["repairs"],
+        **{name: counted(rt.get, name) for name in _COUNTED},
+        "failures": world["failures"],
+        "repairs": world["repairs"],
         "overruns": rt.get(L.C_OVERRUNS),
         "restarts": sum(m.restarts.count for m in group.members),
         "resident_bytes": rt.resident_bytes,

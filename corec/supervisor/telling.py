@@ -11,6 +11,7 @@ from corec import layout as L
 from corec.control.outcome import ChangeFile, shortened
 from corec.events import encode
 from corec.log import get_logger
+from corec.roles import SUPERVISOR
 from corec.runtime import Runtime
 from corec.supervisor import segments
 
@@ -25,7 +26,7 @@ def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
         return
     try:
         event = encode(tipo, short, tick=segments.world_tick(rt))
-        if rt.events["supervisor"].push(L.KIND_EVENT_FRAME, event):
+        if rt.events[SUPERVISOR].push(L.KIND_EVENT_FRAME, event):
             return
         reason = "its lane is full"
     except (ValueError, TypeError) as error:

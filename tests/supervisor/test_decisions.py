@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from corec.config import parse_config
-from corec.supervisor.processes import FROZEN_SECONDS, PAUSED_SECONDS
+from corec.roles import FROZEN_SECONDS, KILLED_SECONDS
+from corec.supervisor.processes import PAUSED_SECONDS
 from corec.supervisor.regroup import EVERYBODY, concerned, differing
 from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
 
@@ -57,4 +58,4 @@ def test_a_process_that_can_not_be_made_is_tried_again_and_no_death_is_counted()
 
 
 def test_a_pause_is_told_from_a_frozen_process() -> None:
-    assert PAUSED_SECONDS < FROZEN_SECONDS
+    assert PAUSED_SECONDS < FROZEN_SECONDS < KILLED_SECONDS
