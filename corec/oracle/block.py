@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from corec.oracle.calls import LIVES, Calls, Inbox, Letter, Reaches, Sees, nobody, nothing
 from corec.oracle.entity import Kind, Me, State, stored
 from corec.oracle.evolution import first_genes
+from corec.oracle.lives import born_at, free_places, own_of
+from corec.oracle.rows import Message, Repair, Row, histogram
 from corec.oracle.stats import folded, of_places, of_runs
 
 DRAWS_PER_READING: Final = 16
-BINS: Final = 16
 FALLOS_MAX: Final = 2**32 - 1
 Reading = tuple[int, Any, bool]
 """Entity id, valor (of several values a tuple) and activo of what came in."""
@@ -34,61 +36,6 @@ class Entity:
 
 
 @dataclass(frozen=True)
-class Message:
-    """One message of an out-stream."""
-
-    tick: int
-    id: int
-    canal: int
-    valor: np.float32
-    named: tuple[tuple[str, float], ...] = ()
-    """What the processor's alerts name, as it was then."""
-
-
-@dataclass(frozen=True)
-class Repair:
-    """One repair: ``how`` is "inherit" or "reset"."""
-
-    tick: int
-    block: str
-    id: int
-    donor: int
-    how: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """16 equal bins from ``low`` to ``high``."""
-
-    low: np.float32
-    high: np.float32
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of ``bloques`` with what its payload holds."""
-
-    block: str
-    canal: int
-    tick: int
-    num_entidades: int
-    activas: int
-    errores: int
-    reparadas: int
-    carga: float
-    umbral: float
-    fitness: float
-    media: float
-    desviacion: float
-    mensajes: int
-    desde: int
-    messages: tuple[Message, ...]
-    omitidos: int
-    histogram: Histogram
-
-
-@dataclass(frozen=True)
 class Settings:
     """What the configuration says about a block."""
 
@@ -105,6 +52,14 @@ class Settings:
     symbiosis: str = "fusion"
     umbral: Any = None  # None, a number, "siempre", "nunca", or {"min", "max", "inicial"}
     log_cap: int = 65_536
+    cap: int = 65_535
+    """Entities of a full block of its bloque."""
+    alone: bool = True
+    """Whether the bloque has no other block."""
+    seen: bool = False
+    """Whether others look at its entities."""
+    lives: Callable[[int], bool] = lambda place: True
+    """Whether somebody lives at a place of the block at first."""
 
 
 @dataclass
@@ -116,6 +71,10 @@ class Tick:
     messages: list[Message] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
     runs: int = 0
+    letters: list[Letter] = field(default_factory=list)  # as they were sent
+    born: list[dict[str, Any]] = field(default_factory=list)  # what each child was given
+    homeless: list[dict[str, Any]] = field(default_factory=list)  # those without a place here
+    moving: list[Entity] = field(default_factory=list)  # who wants to
 
 
 def width_of(n: int, carga: float) -> int:
@@ -145,16 +104,24 @@ def _single(number: float) -> float:
 class Block:
     """One block from tick 0 on."""
 
-    def __init__(self, settings: Settings, seed: int, common: Any = None) -> None:
-        """``common``: what ``me.globals`` is, as it is at the time of a call."""
+    def __init__(
+        self, settings: Settings, seed: int, common: Any = None, reaches: Reaches = nobody,
+        sees: Sees = nothing, tick: int = 0,
+    ) -> None:  # fmt: skip
+        """``common``: what ``me.globals`` is, as it is at the time of a call. ``reaches``: whom one
+        may send to; ``sees``: who is near. ``tick``: the last one before it began."""
         self.settings, self.seed, self.n = settings, seed, settings.n
         self.common = {"globals": common}
-        self.tick = 0
+        self.tick = tick
+        self.reaches, self.sees = reaches, sees
+        self.shown: dict[int, dict[str, Any]] = {}
         self.params = {name: np.float32(v) for name, v in settings.params.items()}
         self.entities = [Entity(i, {}) for i in self.ids]
         for entity in self.entities:
             entity.genes = first_genes(seed, entity.id, settings.kind.genes)
             entity.state = self.initial(entity)
+            if settings.kind.mortal and not settings.lives(entity.id - settings.first_id):
+                entity.state["vivo"], entity.activo = 0, False
         self.generation = 0
         self.max_errores, self.min_fitness = settings.max_errores, settings.min_fitness
         self.least, self.most, first = limits_of(settings.umbral)
@@ -163,6 +130,8 @@ class Block:
         self.errores = 0
         self.take_means()
         self.updates = self.failures = self.repaired = 0
+        self.sent = self.undelivered = 0
+        self.births = self.deaths = self.no_room = self.moves = 0
         self.done = Tick()
         self.messages: list[Message] = []
         self._begin_row()
@@ -182,43 +151,61 @@ class Block:
             valor = np.float32(kind.init(me))
         return {"valor": valor, **me.fields()}
 
-    def run_tick(self, carga: float, readings: Sequence[Reading]) -> Tick:
-        """Tick number ``self.tick + 1`` with the readings of this block in order of arrival."""
+    def run_tick(
+        self, carga: float, readings: Sequence[Reading], letters: Sequence[Letter] = ()
+    ) -> Tick:
+        """Tick number ``self.tick + 1`` with the readings of this block in order of arrival, and
+        what was sent to its entities in the last tick."""
         self.tick += 1
         self.umbral = np.float32(min(max(float(self.umbral), self.least), self.most))
         self.done = done = Tick()
+        free = free_places(self) if self.settings.kind.mortal else []
         if self.settings.kind.kind == "micro":
-            self._micro(carga, readings, done)
+            self._micro(carga, readings, letters, done)
         else:
-            self._celu(readings, done)
+            self._celu(readings, letters, done)
+        self._births(free, done)
         self._close(carga, done)
         self._repair(done)
         self.take_means()
         self._count(done)
         return done
 
-    def _micro(self, carga: float, readings: Sequence[Reading], done: Tick) -> None:
+    def _micro(
+        self, carga: float, readings: Sequence[Reading], letters: Sequence[Letter], done: Tick
+    ) -> None:
+        mortal, first = self.settings.kind.mortal, self.settings.first_id
         for identity, valor, activo in readings:
-            entity = self.entities[identity - self.settings.first_id]
+            entity = self.entities[identity - first]
             entity.state["valor"] = np.float32(valor)
-            entity.activo = activo
+            entity.activo = activo and not (mortal and entity.state["vivo"] == 0)
+        inboxes: dict[int, Inbox] = {}
+        for identity, number in letters:
+            inboxes.setdefault(identity - first, Inbox()).append(number)
         width = width_of(self.n, carga)
         start = (self.tick - 1) * width % self.n
         window = {(start + k) % self.n for k in range(width)}
         for place in sorted(window):
             if self.entities[place].activo:
-                self._run(place, (), 0, done)
+                self._run(place, (), 0, done, inbox=inboxes.pop(place, None))
+        self.undelivered += sum(map(len, inboxes.values()))
 
-    def _celu(self, readings: Sequence[Reading], done: Tick) -> None:
+    def _celu(
+        self, readings: Sequence[Reading], letters: Sequence[Letter], done: Tick
+    ) -> None:  # fmt: skip
         kind = self.settings.kind
-        for number, (identity, valor, activo) in enumerate(readings):
+        sent = [(identity, (value,) if kind.values else value, None) for identity, value in letters]
+        for number, (identity, valor, activo) in enumerate([*sent, *readings]):
             place = identity - self.settings.first_id
-            self.entities[place].activo = activo
+            entity = self.entities[place]
+            entity.activo = entity.activo if activo is None else activo
             if kind.silence:
-                self.entities[place].state.update(heard=self.tick, quiet=0)
-            if activo:
+                entity.state.update(heard=self.tick, quiet=0)
+            if entity.activo:
                 read = kind.reading(valor)
                 self._run(place, (read,), number * DRAWS_PER_READING, done)
+            elif activo is None:
+                self.undelivered += 1
         ran = {place for place, _ in done.good} | done.failed.keys()
         for place, entity in enumerate(self.entities):
             if not kind.silence or place in ran or not entity.activo or entity.state["quiet"]:
@@ -229,13 +216,15 @@ class Block:
 
     def _run(
         self, place: int, value: tuple[np.float32, ...], draws: int, done: Tick,
-        function: Callable[..., Any] | None = None,
+        function: Callable[..., Any] | None = None, inbox: Inbox | None = None,
     ) -> None:  # fmt: skip
         entity, kind = self.entities[place], self.settings.kind
         done.runs += 1
         state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
+        calls = Calls(kind.sends, self.reaches, inbox or Inbox(), sees=self.sees)
         me = Me(kind, entity.id, self.tick, self.seed, state,
-                {**self.params, **self.common, **self.means, **entity.genes}, draws)  # fmt: skip
+                {**self.params, **self.common, **self.means, **entity.genes}, draws,
+                calls)  # fmt: skip
         try:
             with np.errstate(all="ignore"):
                 valor = np.float32((function or kind.function)(me, *value))
@@ -251,9 +240,34 @@ class Block:
         entity.running_failures = 0
         entity.ran_well = True
         done.good.append((place, valor))
+        done.letters += calls.sent
+        done.born += calls.born
+        done.moving += [entity] if calls.moves else []
         if valor > self.umbral:
             named = tuple((name, float(entity.state[name])) for name in kind.alert_fields)
             done.messages.append(Message(self.tick, entity.id, self.settings.canal, valor, named))
+
+    def _births(self, free: Sequence[Entity], done: Tick) -> None:
+        """When all have run: children, who died, and what is sent of what was to be."""
+        room = self.settings.kind.sends * self.n
+        self.sent += len(done.letters)
+        self.undelivered += max(0, len(done.letters) - room)
+        del done.letters[room:]
+        if not self.settings.kind.mortal:
+            return
+        free_before = {entity.id for entity in free}
+        for entity in free_places(self):
+            if entity.id not in free_before:
+                entity.activo = False
+                self.deaths += 1
+        children = done.born[: self.settings.cap]
+        self.no_room += len(done.born) - len(children)
+        for entity, given in zip(free, children, strict=False):
+            born_at(self, entity, given)
+        done.homeless = children[len(free) :]
+        if self.settings.alone:
+            self.no_room += len(done.homeless)
+            done.homeless = []
 
     def _repair(self, done: Tick) -> None:
         """Whose last run of this tick failed, in the order of ids."""
@@ -261,14 +275,15 @@ class Block:
             return
         sick = [place for place in sorted(done.failed) if self.entities[place].ran_well is False]
         kind, before = self.settings.kind, [entity.state for entity in self.entities]
-        own = {*kind.history, *kind.kept, *(("heard", "quiet") if kind.silence else ())}
+        own = own_of(kind)
         healthy = [bool(entity.ran_well) and entity.activo for entity in self.entities]
         for place in sick:
             entity = self.entities[place]
             order = [(place + k) % self.n for k in range(1, self.n)]
             donor = next((other for other in order if healthy[other]), None)
             if donor is None or entity.running_failures >= 2:
-                entity.state = self.initial(entity)
+                kept = {name: entity.state[name] for name in LIVES if kind.mortal}
+                entity.state = {**self.initial(entity), **kept}
                 entity.state.update({"heard": self.tick} if kind.silence else {})
                 entity.running_failures, entity.ran_well = 0, None
                 donor, how = place, "reset"
@@ -303,7 +318,12 @@ class Block:
         self.log += done.messages
 
     def take_means(self) -> None:
-        """What ``me.mean_x`` is in the next tick."""
+        """What ``me.mean_x`` is in the next tick, and what others see of its entities."""
+        if self.settings.seen:
+            self.shown = {
+                e.id: {name: e.state[name] for name in self.settings.kind.state}
+                for e in self.entities
+            }
         found = {}
         for name in self.settings.kind.means:
             values = [
@@ -319,6 +339,11 @@ class Block:
     def ids(self) -> range:
         """Of its entities."""
         return range(self.settings.first_id, self.settings.first_id + self.n)
+
+    @property
+    def emitted(self) -> int:
+        """Messages since tick 0."""
+        return len(self.messages)
 
     @property
     def activas(self) -> int:
@@ -342,23 +367,3 @@ class Block:
         self.since = {"errores": 0, "reparadas": 0}
         self.log: list[Message] = []
         self.row_tick = self.tick
-
-
-def histogram(values: Sequence[np.float32]) -> Histogram:
-    """16 equal bins; all of it zero when there is no value."""
-    if not values:
-        return Histogram(np.float32(0.0), np.float32(0.0), (0,) * BINS)
-    low, high = min(values, key=_order), max(values, key=_order)
-    counts = [0] * BINS
-    for value in values:
-        place = 0
-        if high > low:
-            step = BINS / (float(high) - float(low))
-            place = min(BINS - 1, math.floor((float(value) - float(low)) * step))
-        counts[place] += 1
-    return Histogram(low, high, tuple(counts))
-
-
-def _order(value: np.float32) -> tuple[float, float]:
-    """As numbers, and −0 before +0."""
-    return float(value), math.copysign(1.0, value)

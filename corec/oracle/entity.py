@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from corec.oracle.calls import Calls, Inbox
 from corec.oracle.philox import uniform, word
 from corec.oracle.rounded import cos, log
 
@@ -39,6 +40,14 @@ class Kind:
     alert_fields: tuple[str, ...] = ()
     genes: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     fitness: str = "valor"
+    mortal: bool = False
+    sends: int = 0
+    reads_inbox: bool = False
+
+    @property
+    def takes(self) -> bool:
+        """Whether others may send it something."""
+        return self.reads_inbox or (self.kind == "celu" and len(self.values) < 2)
 
     def reading(self, numbers: Any) -> Any:
         """What the function is called with for a reading."""
@@ -67,6 +76,9 @@ def kind_of(processor: Any) -> Kind:
         tuple(processor.alert_fields),
         {g.name: (g.low, g.high, g.sigma) for g in processor.genes},
         processor.fitness,
+        processor.mortal,
+        processor.sends,
+        processor.reads_inbox,
     )
 
 
@@ -145,7 +157,7 @@ class Me:
 
     def __init__(
         self, kind: Kind, identity: int, tick: int, seed: int, state: State,
-        read_only: Mapping[str, Any], draws: int = 0,
+        read_only: Mapping[str, Any], draws: int = 0, calls: Calls | None = None,
     ) -> None:  # fmt: skip
         """``read_only``: parameters, means and ``globals`` by the names they are read with."""
         own = self.__dict__
@@ -154,6 +166,7 @@ class Me:
         for name, length in kind.history.items():
             own[name] = History(length, state[name])
         own.update(id=identity, tick=tick, activo=True, _kind=kind, _seed=seed, _draws=draws)
+        own["_calls"] = calls or Calls()
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind, _ = self._kind.state[name]
@@ -186,6 +199,34 @@ class Me:
             raise ValueError("a > b")
         high = self._word()
         return a + (high * 2**32 + self._word()) * (b - a + 1) // 2**64
+
+    @property
+    def inbox(self) -> Inbox:
+        """What was sent to it in the last tick."""
+        found: Inbox = self._calls.inbox
+        return found
+
+    @property
+    def neighbours(self) -> Any:
+        """Who is near, as the last tick left them."""
+        return self._calls.sees(self.id)
+
+    def send(self, identity: int, value: Any) -> None:
+        """Give a number to another entity in the next tick."""
+        self._calls.send(identity, value)
+
+    def die(self) -> None:
+        """It lives no longer once this call is over."""
+        self.vivo = 0
+
+    def spawn(self, **given: Any) -> None:
+        """A child with these fields."""
+        types = self._kind.state
+        self._calls.born.append({n: stored(types[n][0], value) for n, value in given.items()})
+
+    def move_to_empty(self) -> None:
+        """It wants to be in an empty cell."""
+        self._calls.moves = True
 
     def fields(self) -> State:
         """The state fields and histories as they are now."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from corec.oracle.lives import own_of
 from corec.oracle.philox import philox
 from corec.oracle.rounded import cos, log
 
@@ -197,7 +198,7 @@ class New:
             entity.state = block.initial(entity)
             entity.state.update({"heard": block.tick} if kind.silence else {})
         else:
-            own = {*kind.history, *kind.kept, *(("heard", "quiet") if kind.silence else ())}
+            own = own_of(kind)
             entity.state = {**self.mother, **{name: entity.state[name] for name in own}}
         entity.running_failures, entity.ran_well = 0, None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from corec.oracle.lives import own_of
+
 if TYPE_CHECKING:
     from corec.oracle.block import Block
 
@@ -32,7 +34,7 @@ def fuse(blocks: Sequence[Block], after: int) -> None:
         if donor is None:
             continue
         kind = block.settings.kind
-        own = {*kind.history, *kind.kept, *(("heard", "quiet") if kind.silence else ())}
+        own = own_of(kind)
         for i, entity in enumerate(block.entities):
             if how == "division":
                 if i % 2 != after // EVERY % 2:

@@ -22,8 +22,8 @@ import zstandard
 from psycopg.rows import dict_row
 
 from corec.oracle import compare
-from corec.oracle.block import Row
 from corec.oracle.compare import Disagreement, lists
+from corec.oracle.rows import Row
 from corec.oracle.world import World
 
 MESSAGE: Final = struct.Struct("!Ibf?")

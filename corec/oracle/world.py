@@ -8,10 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from corec.oracle.block import Block, Message, Reading, Repair, Row, Settings, limits_of
+from corec.oracle.block import Block, Reading, Settings, limits_of
+from corec.oracle.calls import Letter
 from corec.oracle.entity import Kind
 from corec.oracle.evolution import evolve
 from corec.oracle.fusion import EVERY, fuse
+from corec.oracle.lives import lives_at_first, settle
+from corec.oracle.near import Grid, Neighbours
+from corec.oracle.rows import Message, Repair, Row
 
 DEFAULT_SEED: Final = 42
 DEFAULT_EVERY: Final = 10
@@ -39,11 +43,24 @@ def log_cap(kind: Kind, cap: int, max_size_mb: int) -> int:
     hist = up(sum(up(cap * 4 * (n + 8), 64) for n in kind.history.values()), 4096)
     cold = 2 * (3 * up(cap, 64) + up(4 * cap, 64) + len(kind.genes) * up(4 * cap, 64))
     model = 1_048_576 if max_size_mb >= 5 else 0
-    log = 4096 + 2 * copy + cold
+    log = 4096 + 2 * copy + cold + 2 * post_bytes(kind, cap)
     size = max_size_mb * 1_048_576
     spare = size - log - hist - model - 16 * cap
     log += min(-log % 4096, spare // 64 * 64)
     return min(65_536, (size - hist - model - log) // 16)
+
+
+def places_of(bloque: Mapping[str, Any]) -> int:
+    """How many ids a bloque has: places, of which ``entidades`` are lived in at first."""
+    return int(bloque.get("capacidad") or bloque["entidades"])
+
+
+def post_bytes(kind: Kind, cap: int) -> int:
+    """What a block keeps for the next tick, once."""
+    if not kind.sends and not kind.mortal:
+        return 0
+    lives = cap * (8 * len(kind.state) + 12) if kind.mortal else 0
+    return up(64 + 8 * kind.sends * cap + lives, 64)
 
 
 def blocks_of(
@@ -52,27 +69,42 @@ def blocks_of(
     """The blocks in order: ids count up from 0, the last block of a bloque holds the rest."""
     found, first_id = [], 0
     for bloque in config["bloques"]:
-        if only is not None and bloque["id"] not in only:
-            first_id += int(bloque["entidades"])
-            continue
-        kind = kinds[bloque.get("procesador", "sensor")]
-        repair = bloque.get("autoreparacion") or config.get("autoreparacion") or {}
-        left = int(bloque["entidades"])
-        size = min(per_block(config, bloque), left)
-        log = log_cap(kind, size, int(bloque.get("max_size_mb", 1)))
-        for number in range(-(-left // size)):
-            n = min(size, left - number * size)
-            found.append(Settings(
-                f"{bloque['id']}:{number:05d}", int(bloque["canal"]), first_id, n, kind,
-                {**kind.params, **bloque.get("parametros", {})},
-                float(repair.get("max_errores", DEFAULT_MAX_ERRORES)),
-                umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
-                min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
-                symbiosis=bloque.get("simbiosis", "fusion"),
-                fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
-                else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
-            ))  # fmt: skip
-            first_id += n
+        places = places_of(bloque)
+        if only is None or bloque["id"] in only:
+            kind = kinds[bloque.get("procesador", "sensor")]
+            found += part_of(config, bloque, kind, first_id, places)
+        first_id += places
+    return found
+
+
+def part_of(
+    config: Mapping[str, Any], bloque: Mapping[str, Any], kind: Kind, first_id: int, places: int,
+    number: int = 0, size: int = 0,
+) -> list[Settings]:  # fmt: skip
+    """The blocks of so many places of a bloque, the first one with this id and this number;
+    ``size``: as large as blocks that are there already."""
+    repair = bloque.get("autoreparacion") or config.get("autoreparacion") or {}
+    size = size or min(per_block(config, bloque), places)
+    log = log_cap(kind, size, int(bloque.get("max_size_mb", 1)))
+    living = int(bloque["entidades"])
+    found = []
+    for k in range(-(-places // size)):
+        before = k * size
+
+        def lives(place: int, before: int = before) -> bool:
+            return lives_at_first(before + place, living, places)
+
+        found.append(Settings(
+            f"{bloque['id']}:{number + k:05d}", int(bloque["canal"]), first_id + before,
+            min(size, places - before), kind, {**kind.params, **bloque.get("parametros", {})},
+            float(repair.get("max_errores", DEFAULT_MAX_ERRORES)),
+            umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
+            min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
+            symbiosis=bloque.get("simbiosis", "fusion"),
+            fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
+            else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
+            cap=size, alone=places <= size, lives=lives, seen=bool(bloque.get("space")),
+        ))  # fmt: skip
     return found
 
 
@@ -99,14 +131,22 @@ class World:
         seed = int(config.get("seed", DEFAULT_SEED))
         given = {name: np.float32(value) for name, value in config.get("globals", {}).items()}
         self.globals = SimpleNamespace(**given)
+        self.config, self.kinds, self.seed = config, kinds, seed
         settings = blocks_of(config, kinds, only)
-        self.blocks = [Block(each, seed, self.globals) for each in settings]
+        self.tick = 0
+        self._post: list[Letter] = []
+        self._seen: dict[int, dict[str, Any]] = {}
+        self._grids = {
+            bloque["id"]: Grid.of(bloque["space"])
+            for bloque in config["bloques"]
+            if (bloque.get("space") or {}).get("kind") == "grid"
+        }
+        self.blocks = [self._block(each) for each in settings]
         self.carga = float(config.get("carga", 1.0))
         persist = config.get("persist", {})
         self.every_ticks = int(persist.get("every_ticks", DEFAULT_EVERY))
         self.payload = persist.get("payload", "json")
         self.fuses = "sincronizacion" in config.get("modules", ("sincronizacion",))
-        self.tick = 0
         self.messages_in = 0
         self._schedule = config.get("schedule", [])
         self._given: dict[str, tuple[int, Any]] = {}
@@ -122,10 +162,16 @@ class World:
         self._evolve()
         if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
             fuse(self.blocks, self.tick - 1)
+        for blocks in self._swarms().values():
+            if blocks[0].settings.kind.mortal and self.tick > 1:
+                settle(blocks, self.tick - 1)
+        self._seen = {i: fields for block in self.blocks for i, fields in block.shown.items()}
+        post, self._post = self._post, []
         for block in self.blocks:
-            first, n = block.settings.first_id, block.n
-            mine = [r for r in readings if first <= r[0] < first + n]
-            done = block.run_tick(self.carga, mine)
+            mine = [r for r in readings if r[0] in block.ids]
+            letters = [letter for letter in post if letter[0] in block.ids]
+            done = block.run_tick(self.carga, mine, letters)
+            self._post += done.letters
             self.repairs += done.repairs
             if self.tick % self.every_ticks == 0:
                 self.rows.append(block.take_row(self.carga, self.payload))
@@ -133,13 +179,53 @@ class World:
     def _evolve(self) -> None:
         """What happens between the last tick and this one."""
         after = self.tick - 1
-        swarms: dict[str, list[Block]] = {}
-        for block in self.blocks:
-            swarms.setdefault(block.settings.name.partition(":")[0], []).append(block)
-        for blocks in swarms.values():
+        for blocks in self._swarms().values():
             rules = blocks[0].settings.evolucion
             if rules is not None and after > 0 and after % int(rules["cada"]) == 0:
                 evolve(blocks, rules, after)
+
+    def _swarms(self) -> dict[str, list[Block]]:
+        """The blocks of each bloque, in order."""
+        swarms: dict[str, list[Block]] = {}
+        for block in self.blocks:
+            swarms.setdefault(block.settings.name.partition(":")[0], []).append(block)
+        return swarms
+
+    def reaches(self, identity: int) -> None:
+        """Whether there is an entity of this id to send to.
+
+        Raises:
+            IndexError: there is none. TypeError: it takes nothing.
+        """
+        for block in self.blocks:
+            if identity in block.ids:
+                if not block.settings.kind.takes:
+                    raise TypeError(f"{identity} takes nothing")
+                return
+        raise IndexError(f"no entity {identity}")
+
+    def grow(self, swarm: str, more: int) -> None:
+        """So many more entities of a bloque, from the next tick on; their ids come last."""
+        bloque = next(b for b in self.config["bloques"] if b["id"] == swarm)
+        last = self.blocks[-1].settings
+        mine = self._swarms()[swarm]
+        full = mine[0].settings.cap == per_block(self.config, bloque)
+        added = part_of(
+            self.config, {**bloque, "entidades": more}, mine[0].settings.kind,
+            last.first_id + last.n, more, len(mine), mine[0].settings.cap if full else 0,
+        )  # fmt: skip
+        self.blocks += [self._block(each) for each in added]
+
+    def _block(self, settings: Settings) -> Block:
+        return Block(settings, self.seed, self.globals, self.reaches, self.neighbours, self.tick)
+
+    def neighbours(self, identity: int) -> Neighbours:
+        """Of an entity of a bloque on a grid."""
+        block, _ = self.entity(identity)
+        name = block.settings.name.partition(":")[0]
+        first = self._swarms()[name][0].settings.first_id
+        around = self._grids[name].around(identity - first)
+        return Neighbours([first + cell for cell in around], self._seen)
 
     def set(self, path: str, value: Any) -> None:
         """A change that takes effect with the next tick: ``carga``, ``globals.NAME``,

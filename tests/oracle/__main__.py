@@ -1,6 +1,7 @@
 """The long form: many drawn worlds against the oracle, in the kernels and in real instances.
 
-    python -m tests.oracle --worlds 2000 --seed 7     in the kernels, on all cores
+    python -m tests.oracle --worlds 2000 --seed 7     in the kernels, block by block, on all cores
+    python -m tests.oracle --whole 2000               as corec.World, where blocks meet
     python -m tests.oracle --live 50 --killed 200     in instances, undisturbed and under kills
     python -m tests.oracle --again FILE [--killed 1]  one world again that was written down
 
@@ -22,14 +23,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tests.oracle import kernels, live
-from tests.oracle.drawn import KINDS, Drawn
+from tests.oracle import kernels, live, whole
+from tests.oracle.drawn import EVERYBODY, Drawn
 from tests.oracle.jobs import (
     CHUNK,
     LARGE_EVERY,
     drawn_many,
     in_instances,
-    in_kernels,
+    in_one_process,
     servers,
 )
 from tests.oracle.kills import Kills
@@ -71,13 +72,17 @@ class Tally:
         return self.failed
 
 
-def _kernel_worlds(
-    number: int, world_seed: int, jobs: int, folder: Path, first: bool, only: tuple[str, ...]
-) -> int:
-    tally = Tally("kernels", number, folder, first)
+def _worlds(
+    number: int, world_seed: int, jobs: int, folder: Path, first: bool, only: tuple[str, ...],
+    is_whole: bool,
+) -> int:  # fmt: skip
+    tally = Tally("whole" if is_whole else "kernels", number, folder, first)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        chunks = range(-(-number // CHUNK) + number // CHUNK // LARGE_EVERY)
-        waiting = [pool.submit(in_kernels, chunk, world_seed, not first, only) for chunk in chunks]
+        large = 0 if is_whole else number // CHUNK // LARGE_EVERY
+        waiting = [
+            pool.submit(in_one_process, chunk, world_seed, not first, only, is_whole)
+            for chunk in range(-(-number // CHUNK) + large)
+        ]
         for future in as_completed(waiting):
             count, said, world = future.result()
             tally.add(count, said, world, "")
@@ -113,11 +118,12 @@ def _instance_worlds(
 def _again(path: Path, killed: bool, folder: Path) -> int:
     """A world that was written down: of an instance, what happened in it."""
     world = Drawn.from_text(path.read_text("utf-8"))
-    runs: list[Callable[[], Any]] = [lambda: kernels.check(world)]
+    alone = kernels.check if world.fits_kernels else whole.check
+    runs: list[Callable[[], Any]] = [] if world.grows else [lambda: alone(world)]
     with servers(folder) as where:
-        if killed or not world.fits_kernels:
+        if killed or world.grows:
             kills = Kills(random.Random("again")) if killed else None
-            runs = [lambda: live.check(world, "again", folder, where, kills)]
+            runs += [lambda: live.check(world, "again", folder, where, kills)]
         for run in runs:
             run()
     print("it agrees")
@@ -131,13 +137,14 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--worlds", type=int, default=0, metavar="N", help="in the kernels")
+    parser.add_argument("--whole", type=int, default=0, metavar="N", help="as corec.World")
     parser.add_argument("--live", type=int, default=0, metavar="N", help="in undisturbed instances")
     parser.add_argument("--killed", type=int, default=0, metavar="N",
                         help="in instances under kills, restarts and worker changes")  # fmt: skip
     parser.add_argument("--seed", type=int, default=None, help="drawn and shown if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", metavar="NAMES",
-                        help="of these processors, in the kernels: a,b")  # fmt: skip
+                        help="of these processors, in one process: a,b")  # fmt: skip
     parser.add_argument("--first", action="store_true",
                         help="end with the first that disagrees, as it was drawn")  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE")
@@ -148,9 +155,10 @@ def main() -> int:
     number = random.SystemRandom().randrange(2**31) if given_.seed is None else given_.seed
     print(f"seed {number}; files of this run are in {folder}", flush=True)
     failed = 0
-    only = tuple(name for name in KINDS if name.rpartition(":")[2] in given_.only.split(","))
-    if given_.worlds:
-        failed += _kernel_worlds(given_.worlds, number, given_.jobs, folder, given_.first, only)
+    only = tuple(name for name in EVERYBODY if name.rpartition(":")[2] in given_.only.split(","))
+    for count, is_whole in ((given_.worlds, False), (given_.whole, True)):
+        if count:
+            failed += _worlds(count, number, given_.jobs, folder, given_.first, only, is_whole)
     for count, killed in ((given_.live, False), (given_.killed, True)):
         if count:
             failed += _instance_worlds(count, number, given_.jobs, folder, given_.first, killed)

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from corec.embedded import EmbeddedPostgres, EmbeddedValkey
 from corec.oracle.compare import Disagreement
-from tests.oracle import kernels, live
-from tests.oracle.drawn import Drawn, live_worlds, worlds
+from tests.oracle import kernels, live, whole
+from tests.oracle.drawn import Drawn
 from tests.oracle.kills import Kills, armed
+from tests.oracle.strategies import live_worlds, whole_worlds, worlds
 
 CHUNK: Final = 50
 LARGE_EVERY: Final = 20
@@ -23,11 +24,12 @@ LARGE_EVERY: Final = 20
 LARGE_CHUNK: Final = 4
 
 
-def in_kernels(
-    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...]
+def in_one_process(
+    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...], is_whole: bool
 ) -> tuple[int, str, str]:
-    """One chunk of worlds: how many ran, and for a disagreement its text and its world."""
-    large = not only and chunk % LARGE_EVERY == LARGE_EVERY - 1
+    """One chunk of worlds, block by block in the kernels, or as ``corec.World``: how many ran, and
+    for a disagreement its text and its world."""
+    large = not only and not is_whole and chunk % LARGE_EVERY == LARGE_EVERY - 1
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     count, failed, said = 0, "", ""
 
@@ -37,12 +39,12 @@ def in_kernels(
         suppress_health_check=list(HealthCheck), phases=phases,
         report_multiple_bugs=False,
     )  # fmt: skip
-    @given(worlds(large=large, only=only))
+    @given(whole_worlds(only=only) if is_whole else worlds(large=large, only=only))
     def agree(drawn: Drawn) -> None:
         nonlocal count, failed, said
         count += 1
         try:
-            kernels.check(drawn)
+            (whole if is_whole else kernels).check(drawn)
         except Exception as error:
             failed, said = drawn.to_json(), f"{type(error).__name__}: {error}"
             raise

@@ -12,8 +12,9 @@ from corec.config.umbral import UmbralKey
 from corec.entities.processor import Processor
 from corec.entities.registry import BUILT_IN, resolve
 from corec.oracle.block import Block as Wanted
-from corec.oracle.block import Message, Reading
+from corec.oracle.block import Reading
 from corec.oracle.compare import lists, same
+from corec.oracle.rows import Message
 from corec.testing import Block as Found
 from tests.oracle import subjects
 from tests.oracle.drawn import MODULE, SUBJECTS, Drawn

@@ -31,7 +31,7 @@ from corec.oracle import sinks
 from corec.oracle.block import Reading
 from corec.oracle.compare import Disagreement
 from tests.oracle import left, subjects
-from tests.oracle.drawn import KINDS, MODULE, PER_BLOCK, Drawn
+from tests.oracle.drawn import EVERYBODY, GROW, MODULE, PER_BLOCK, Drawn, places_for
 from tests.support.instance import Instance, Running
 from tests.support.processes import wait_until
 
@@ -170,10 +170,25 @@ class Player:
             if path == "carga" or path.startswith("globals.") or ".parametros." in path:
                 after = int(self._ask("set", path=path, value=value)["after_tick"])
                 self.carga = value if path == "carga" else self.carga
+            elif path.startswith(GROW):
+                after = self._grow(path.removeprefix(GROW), int(value))
             else:
                 self._reload(path, value)
                 after = self._tick()
             self.happened.changes.setdefault(after + 1, {})[path] = value
+
+    def _grow(self, bloque: str, more: int) -> int:
+        """So many more entities; the tick after which they are there."""
+        answer = self.run.ask("grow", 10.0, bloque=bloque, more=more)  # once: nobody dies now
+        if "after_change" in answer:
+            outcome = await_change(
+                self.instance.folder, int(answer["after_change"]), str(answer["change"]),
+                lambda: self.run.process.poll() is None,
+            )  # fmt: skip
+            assert outcome["accepted"], outcome
+        self.run.ready(SECONDS_MAX)
+        self._stand_still()
+        return int(answer["after_tick"])
 
     def _reload(self, path: str, value: Any) -> None:
         """The configuration file changed, and taken over."""
@@ -222,7 +237,7 @@ class Player:
         """The first of them that fit one entry."""
 
         def form(reading: Reading) -> tuple[int, bool]:
-            values = KINDS[self.drawn.swarm_of(reading[0])["procesador"]].values
+            values = EVERYBODY[self.drawn.swarm_of(reading[0])["procesador"]].values
             return len(values) if reading[2] else 0, bool(values)
 
         return list(takewhile(lambda reading: form(reading) == form(part[0]), part))
@@ -231,7 +246,7 @@ class Player:
         """One entry: packed messages, or for a Celu entity an id with its datum in one of the
         forms that docs/streams.md names."""
         identity, valor, activo = part[0]
-        names = KINDS[self.drawn.swarm_of(identity)["procesador"]].values
+        names = EVERYBODY[self.drawn.swarm_of(identity)["procesador"]].values
         if names and activo:
             full = [self.drawn.full(reading) for reading in part]
             if len(part) > 1 or self.dice.random() < 0.5:
@@ -275,8 +290,14 @@ def compile_all(folder: Path) -> None:
     if (folder / "warm").exists():
         return
     swarms = [
-        {"id": f"b{k}", "canal": 1, "entidades": PER_BLOCK, "procesador": name}
-        for k, name in enumerate(KINDS)
+        {
+            "id": f"b{k}",
+            "canal": 1,
+            "entidades": PER_BLOCK,
+            "procesador": name,
+            **places_for(name.rpartition(":")[2]),
+        }
+        for k, name in enumerate(EVERYBODY)
     ]
     config = {"instance_id": "w", "globals": {"wind": 0.0}, "bloques": swarms}
     instance = Instance(folder / "warm", folder / "none", config)

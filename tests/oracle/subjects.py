@@ -233,3 +233,101 @@ def dicer(me: Any) -> Any:
     if me.activo and me.face == 6:
         return me.randint(me.face, 5)
     return 0.5 + 0.25 * me.wave
+
+
+@corec.micro(
+    state={"x": "f4", "heard_of": "u4", "most": "u4"}, params={"reach": 1.0}, sends=2, init=begin
+)  # fmt: skip
+def gossip(me: Any) -> Any:
+    """Sends on what it hears, in the order in which it heard it; to nobody, too much, or what is no
+    number now and then, which fails when it has sent something already."""
+    for value in me.inbox:
+        me.x = 0.5 * me.x + value
+    me.heard_of = me.heard_of + len(me.inbox)
+    me.most = max(me.most, len(me.inbox))
+    u = me.random()
+    me.send(me.randint(0, int(me.reach)), me.x - u)
+    if u < 0.6:
+        me.send(me.randint(0, 3), u + 0.25 * me.inbox.sum())
+    if u < 0.05:
+        me.send(me.id, 0.5)
+    if u > 0.95:
+        me.send(me.id, me.x * 3.0e38 * 16.0)
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    return 0.25 * me.x + u
+
+
+def ping(me: Any) -> Any:
+    """Wakes another one; fails for one in five."""
+    me.pings = me.pings + 1
+    me.send(me.randint(0, int(me.reach)), 0.125 * me.random())
+    if me.id % 5 == 3:
+        raise ValueError("nobody there")
+    return me.random()
+
+
+@corec.celu(
+    state={"x": "f4", "pings": "u2"}, history={"last": ("f4", 3)}, params={"reach": 1.0},
+    means=("x",), sends=2, silence=4, on_silence=ping,
+)  # fmt: skip
+def relay(me: Any, value: Any) -> Any:
+    """Halves what it gets and passes it on, twice when it is much; too much fails it afterwards."""
+    me.last.push(value)
+    me.x = 0.5 * me.x + 0.25 * value + 0.125 * me.mean_x
+    me.send(me.randint(0, int(me.reach)), 0.5 * value)
+    if abs(value) > 0.5:
+        me.send(me.id, 0.25 * value)
+    if value > HOT:
+        raise ValueError("too hot")
+    return me.last.mean() + me.random()
+
+
+def hatch(me: Any) -> Any:
+    """Some energy; also for a place where nobody lives yet."""
+    me.energy = me.random()
+    return 0.25 * me.energy
+
+
+@corec.micro(
+    state={"energy": ("f4", 1.0), "age": "u2", "kin": ("i2", -7)}, history={"past": ("f4", 2)},
+    params={"birth": 0.3, "death": 0.2}, means=("energy",), init=hatch, sends=1, mortal=True,
+)  # fmt: skip
+def breeder(me: Any) -> Any:
+    """Up to three children in a call, each another; dies, fails after it had children or died."""
+    me.past.push(me.energy)
+    me.age = me.age + 1
+    me.energy = 0.5 * me.energy + 0.25 * me.mean_energy + 0.125 * me.inbox.sum()
+    u, v = me.random(), me.random()
+    if u < me.birth:
+        me.spawn(energy=0.5 * me.energy, kin=me.id % 1000)
+        if u < 0.5 * me.birth:
+            me.spawn(kin=me.generacion % 100 + 30_000)
+        if u < 0.25 * me.birth:
+            me.spawn(age=7, energy=u)
+    if v < me.death:
+        me.die()
+    if me.valor > HOT or (v > 0.95 and u < 0.5):
+        raise ValueError("too hot")
+    me.send(me.id, v)
+    return me.energy + u + 0.0625 * me.vivo
+
+
+@corec.micro(
+    state={"heat": ("f4", 0.5), "steps": "u4"}, params={"restless": 0.3}, public=("heat",),
+    mortal=True,
+)  # fmt: skip
+def nomad(me: Any) -> Any:
+    """Moves to an empty cell, has children, dies, fails after it asked to move."""
+    me.steps = me.steps + 1
+    me.heat = 0.5 * me.heat + 0.0625 * me.neighbours.sum("heat")
+    u, v = me.random(), me.random()
+    if u < me.restless:
+        me.move_to_empty()
+    if v < 0.1:
+        me.die()
+    elif v < 0.25:
+        me.spawn(heat=v + me.neighbours.count_equal("vivo", 1))
+    if v > 0.95 or me.valor > HOT:
+        raise ValueError("too hot")
+    return u + 0.0625 * me.neighbours.max("heat")

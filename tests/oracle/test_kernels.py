@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 
 from tests.oracle import kernels
-from tests.oracle.drawn import Drawn, worlds
+from tests.oracle.drawn import Drawn
+from tests.oracle.strategies import worlds
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

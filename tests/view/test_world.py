@@ -19,7 +19,8 @@ from corec.config import ConfigError
 from corec.oracle.compare import lists, same
 from corec.oracle.world import World as Oracle
 from tests.oracle import subjects
-from tests.oracle.drawn import KINDS, MODULE, Drawn, live_worlds, spread
+from tests.oracle.drawn import KINDS, MODULE, Drawn, spread
+from tests.oracle.strategies import whole_worlds
 
 
 def town(entidades: int = 100, **changes: Any) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def _same(found: corec.World, wanted: Oracle, repairs_before: int) -> None:
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(live_worlds())
+@given(whole_worlds(only=tuple(KINDS)))
 def test_a_world_is_what_the_oracle_says(drawn: Drawn) -> None:
     """State, blocks, messages and repairs after each tick, with readings and changes."""
     wanted = drawn.oracle()

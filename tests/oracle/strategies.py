@@ -1,0 +1,262 @@
+"""How Hypothesis draws worlds: swarms, parameters, readings, changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from corec.oracle.block import Reading
+from corec.oracle.world import places_of
+from tests.oracle.drawn import (
+    EVERYBODY,
+    GROW,
+    KINDS,
+    LARGE,
+    MET,
+    MODULE,
+    PER_BLOCK,
+    PER_LARGE_BLOCK,
+    Drawn,
+    places_for,
+)
+
+CANALES: Final = st.one_of(st.sampled_from([-128, -1, 0, 1, 9, 10, 127]), st.integers(-128, 127))
+SHARES: Final = st.sampled_from([0.07, 0.29, 1 / 3, 0.5, 0.1, 0.01, 0.55, 0.95, 1e-9, 1.0])
+CARGAS: Final = st.one_of(st.just(1.0), SHARES, st.floats(0.001, 1.0))
+MAX_ERRORES: Final = st.one_of(st.sampled_from([0.0, 0.05, 0.29, 1.0]), SHARES)
+SEEDS: Final = st.one_of(st.sampled_from([0, 42, 2**64 - 1]), st.integers(0, 2**64 - 1))
+ROW_EVERY: Final = st.sampled_from([1, 2, 3, 4, 7, 10**9])
+VALUES: Final = st.one_of(
+    st.sampled_from([0.0, 0.5, 0.75, 2.0, -3.5, 2000.0, -2000.0, 0.25, 1e-40, 3.4e38]),
+    st.floats(-4.0, 4.0, width=32),
+)
+UMBRALES: Final = st.one_of(
+    st.sampled_from(["siempre", "nunca", 0.25, -1.5, {"min": 0.3}, {"max": 0.4, "inicial": 0.2}]),
+    st.floats(-2.0, 2.0),
+    st.tuples(st.floats(-1.0, 1.0), st.floats(0.0, 2.0)).map(
+        lambda pair: {"min": pair[0], "max": pair[0] + pair[1]}
+    ),
+)
+PARAMS: Final = {
+    "fragile": st.fixed_dictionaries({"share": st.sampled_from([0.0, 0.04, 0.15, 0.3, 0.5])}),
+    "drift": st.fixed_dictionaries({}, optional={"noise": st.sampled_from([0.0, 1.0, 2.5])}),
+    "sensor": st.fixed_dictionaries({}, optional={"noise": st.just(1.0), "phi": st.just(0.5)}),
+    "ewma": st.fixed_dictionaries(
+        {
+            "warmup": st.sampled_from([0, 1, 3]),
+            "z0": st.sampled_from([1.5, 4.0]),
+            "clip": st.sampled_from([1.0, 6.0]),
+        }
+    ),
+    "detector": st.fixed_dictionaries(
+        {"warmup": st.sampled_from([0, 1, 3]), "pause": st.sampled_from([0, 1, 30])},
+        optional={"grain": st.just(0.01), "z0": st.just(0.1)},
+    ),
+    "spot": st.fixed_dictionaries(
+        {"learn": st.sampled_from([2, 5]), "quantile": st.sampled_from([0.6, 0.95])},
+        optional={"risk": st.just(0.1), "pause": st.just(0)},
+    ),
+    "seasonal": st.fixed_dictionaries(
+        {
+            "period": st.sampled_from([1, 3, 4]),
+            "bins": st.sampled_from([2, 3, 64]),
+            "periods": st.sampled_from([0, 1]),
+        },
+        optional={"width": st.just(1.5), "pause": st.just(0)},
+    ),
+    "rate": st.fixed_dictionaries(
+        {"after": st.sampled_from([0, 2]), "times": st.sampled_from([1, 8])},
+        optional={"limit": st.just(0.5), "pause": st.just(1)},
+    ),
+    "stuck": st.fixed_dictionaries(
+        {"many": st.sampled_from([1, 2, 2.5]), "band": st.sampled_from([0.0, 0.5])},
+        optional={"again": st.just(1), "pause": st.just(2)},
+    ),
+    "kuramoto": st.fixed_dictionaries({}, optional={"K": st.just(0.5), "dt": st.just(0.5)}),
+    "sir": st.fixed_dictionaries({}, optional={"seeded": st.just(0.25), "beta": st.just(2.0)}),
+    "kite": st.fixed_dictionaries({}, optional={"pull": st.sampled_from([0.0, 0.25, 1.5])}),
+    "breeder": st.fixed_dictionaries(
+        {},
+        optional={
+            "birth": st.sampled_from([0.0, 0.05, 0.9]),
+            "death": st.sampled_from([0.0, 0.05, 0.6]),
+        },
+    ),
+    "nomad": st.fixed_dictionaries({}, optional={"restless": st.sampled_from([0.0, 0.05, 1.0])}),
+    "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
+}
+WINDS: Final = st.sampled_from([0.0, 0.1, -1.5, 3.0])
+CHANGES: Final = st.one_of(
+    WINDS.map(lambda value: {"globals.wind": value}),
+    CARGAS.map(lambda value: {"carga": value}),
+    UMBRALES.map(lambda value: {"bloques.b0.umbral": value}),
+    MAX_ERRORES.map(lambda value: {"bloques.b0.autoreparacion.max_errores": value}),
+)
+"""The first two by ``set``, as parameters are; the others by a reload."""
+
+
+@st.composite
+def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[int]) -> Any:
+    """One to three swarms, most of a few blocks."""
+    found = []
+    for number in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(names))
+        bloque: dict[str, Any] = {
+            "id": f"b{number}",
+            "canal": draw(CANALES),
+            "entidades": draw(sizes),
+            "entidades_por_bloque": PER_BLOCK,
+            "procesador": name,
+        }
+        if (short := name.rpartition(":")[2]) in PARAMS:
+            bloque["parametros"] = draw(PARAMS[short])
+        _with_places(draw, bloque, short)
+        if draw(st.integers(0, 3)) == 0:
+            bloque["umbral"] = draw(UMBRALES)
+            if number == 0 and _first_umbral(bloque["umbral"]):
+                del bloque["umbral"]  # b0's is changed by a reload
+        if draw(st.booleans()):
+            bloque["autoreparacion"] = {"max_errores": draw(MAX_ERRORES)}
+        found.append(bloque)
+    last = sum(map(places_of, found)) - 1
+    for bloque in found:
+        if "reach" in EVERYBODY[bloque["procesador"]].params:  # whom it sends to
+            bloque["parametros"] = {"reach": draw(st.integers(0, last + 3))}
+    return found
+
+
+def _with_places(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> None:
+    """Of mortals: free places."""
+    bloque.update(places_for(short))
+    if short == "nomad":
+        bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
+    elif short == "breeder" and draw(st.booleans()):
+        bloque["capacidad"] = bloque["entidades"]
+        bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, entidades: int, most: int) -> list[Reading]:
+    """What comes in at one tick: single readings, and many for one entity."""
+    ids = st.one_of(st.integers(0, entidades - 1), st.integers(0, min(3, entidades - 1)))
+    on = st.sampled_from([True, True, True, False])
+    found = draw(st.lists(st.tuples(ids, VALUES, on), max_size=most))
+    if draw(st.integers(0, 4)) == 0:
+        who, value, times = draw(st.tuples(ids, VALUES, st.sampled_from([3, 5, 9, 17, 60])))
+        found += [(who, value + k % 3 if abs(value) < 100 else value, True) for k in range(times)]
+        found += draw(st.lists(st.tuples(ids, VALUES, on), max_size=3))
+    return found
+
+
+def _first_umbral(umbral: Any) -> bool:
+    """Whether it says ``inicial``, which a living world does not take over."""
+    return isinstance(umbral, dict) and "inicial" in umbral
+
+
+@st.composite
+def parameters(draw: st.DrawFn, swarms: Any, number: int) -> dict[str, Any]:
+    """Values of some parameters of a swarm, by path; of one without parameters none."""
+    short = swarms[number]["procesador"].rpartition(":")[2]
+    values = draw(PARAMS[short]) if short in PARAMS else {}
+    return {f"bloques.b{number}.parametros.{name}": value for name, value in values.items()}
+
+
+@st.composite
+def entries(draw: st.DrawFn, swarms: Any, ticks: int) -> dict[str, Any]:
+    """An entry of a schedule; what a reload changes is not in it."""
+    tick = st.integers(1, ticks + 1)
+    entry: dict[str, Any] = {"at": draw(tick)}
+    if draw(st.booleans()):
+        entry = {"every": draw(st.integers(1, 5))}
+        entry |= {"from": draw(tick)} if draw(st.booleans()) else {}
+        least = entry.get("from", entry["every"])
+        entry |= (
+            {"until": draw(st.integers(least, max(least, ticks) + 1))}
+            if draw(st.booleans())
+            else {}
+        )
+    number = draw(st.integers(0, len(swarms) - 1))
+    sets: dict[str, Any] = {"globals.wind": draw(WINDS)} if draw(st.booleans()) else {}
+    sets |= draw(parameters(swarms, number))
+    if number:
+        sets |= {f"bloques.b{number}.autoreparacion.max_errores": draw(MAX_ERRORES)}
+        umbral = draw(UMBRALES)
+        sets |= {} if _first_umbral(umbral) else {f"bloques.b{number}.umbral": umbral}
+    return {**entry, "set": sets or {"globals.wind": draw(WINDS)}}
+
+
+@st.composite
+def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> Drawn:
+    """A world of these swarms, what comes in and what changes."""
+    config: dict[str, Any] = {
+        "seed": draw(SEEDS),
+        "carga": draw(CARGAS),
+        "persist": {"every_ticks": draw(ROW_EVERY)},
+        "autoreparacion": {"max_errores": draw(MAX_ERRORES)},
+        "globals": {"wind": draw(WINDS)},
+        "bloques": swarms,
+    }
+    ticks = draw(st.integers(1, ticks_max))
+    entidades = sum(map(places_of, swarms))
+    readings, changes = {}, {}
+    for tick in range(1, ticks + 1):
+        if draw(st.integers(0, 2)):
+            readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
+        if draw(st.integers(0, 7)) == 0:
+            change = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
+            if not _first_umbral(change.get("bloques.b0.umbral")):
+                changes[tick] = change
+        if live and draw(st.integers(0, 7)) == 0:
+            changes.setdefault(tick, {}).update(draw(parameters(swarms, 0)))
+    if live and draw(st.booleans()):
+        config["schedule"] = draw(st.lists(entries(swarms, ticks), max_size=3))
+    workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+    return Drawn(config, ticks, readings, changes, workers)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, large: bool = False, only: tuple[str, ...] = ()) -> Drawn:
+    """Any world for the kernels; ``large``: one block of up to the most entities; ``only`` of
+    these processors."""
+    if not large:
+        swarms = draw(bloques(only or tuple(KINDS), st.integers(1, 90)))
+        return draw(lives(swarms, 12))
+    name = draw(st.sampled_from(sorted(LARGE)))
+    swarm = {
+        "id": "b0", "canal": draw(CANALES), "procesador": f"{MODULE}:{name}",
+        "entidades": draw(st.sampled_from([65_535, 40_001])),
+        "entidades_por_bloque": PER_LARGE_BLOCK, "max_size_mb": LARGE[name],
+    }  # fmt: skip
+    return draw(lives([swarm], 2))
+
+
+@st.composite
+def whole_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
+    """A world for a ``corec.World``: sizes from a block on, since smaller blocks are compiled
+    anew."""
+    names = only or draw(st.sampled_from([tuple(KINDS), tuple(EVERYBODY), MET, MET]))
+    return draw(lives(draw(bloques(names, st.integers(PER_BLOCK, 120))), 16, True))
+
+
+@st.composite
+def live_worlds(draw: st.DrawFn) -> Drawn:
+    """A world for an instance: one for a ``corec.World``, which perhaps grows."""
+    drawn: Drawn = draw(whole_worlds())
+    able = [
+        bloque["id"] for bloque in drawn.config["bloques"]
+        if not EVERYBODY[bloque["procesador"]].mortal
+    ]  # fmt: skip
+    if not able or draw(st.integers(0, 2)):
+        return drawn
+    tick, more = draw(st.integers(1, drawn.ticks)), draw(st.integers(1, 90))
+    changes = dict(drawn.changes)
+    changes[tick] = {**changes.get(tick, {}), f"{GROW}{draw(st.sampled_from(able))}": more}
+    readings = dict(drawn.readings)
+    for later in range(tick, drawn.ticks + 1):
+        if draw(st.booleans()):
+            new = st.tuples(st.integers(0, more - 1), VALUES, st.sampled_from([True, True, False]))
+            came = [(drawn.entidades + i, v, a) for i, v, a in draw(st.lists(new, max_size=8))]
+            readings[later] = [*readings.get(later, []), *came]
+    return replace(drawn, changes=changes, readings=readings)
