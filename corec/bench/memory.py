@@ -76,7 +76,7 @@ def by_role(server: Server) -> dict[str, dict[str, float]]:
         for kind, size in kinds.items():
             into[kind] = into.get(kind, 0.0) + size
     order = [SUPERVISOR, *NAMES, "servers"]
-    return {role: found.get(role, {"Pss": 0.0, "Pss_Shmem": 0.0}) for role in order}
+    return {role: found[role] for role in order if role in found}
 
 
 def rollup(pid: int) -> dict[str, float]:

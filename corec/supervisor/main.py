@@ -34,6 +34,7 @@ from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger
 from corec.plan import Plan
+from corec.proc import give_back_pages_of
 from corec.runtime import Owner, Runtime
 from corec.supervisor import aside, segments
 from corec.supervisor.begin import Begun
@@ -233,6 +234,8 @@ class Supervisor:
             rt.set(L.C_STATE, L.STATE_RUNNING)
             changes.adopt(workers, grown)
             self.notifier.ready(f"ticking from {base}")
+            # of loading the kernels; a reload compiles in a process of its own
+            give_back_pages_of("libllvmlite")
             if self.inherited is not None:
                 answer(self.answers, "upgrade", None)
                 raise_event(rt, "actualizacion", {"aceptada": True})

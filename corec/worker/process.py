@@ -73,7 +73,8 @@ class Worker:
         loop.add_reader(self.bell.fileno(), self._rung)
         touch_range(self.tables.blocks, self.tables.swarms, self.ticker.lo, self.ticker.hi)
         for lane in (self.rt.out[self.k], self.rt.rows[self.k]):
-            lane.data[::PAGE_BYTES].sum()  # mapped now, and not frame by frame within the ticks
+            # mapped now, and not frame by frame within the ticks; of few blocks a part
+            lane.data[: (self.ticker.hi - self.ticker.lo) * L.MIB : PAGE_BYTES].sum()
         self.slot.set(L.S_STATE, L.PROC_READY)
         give_way_at = 0.0
         tick = self.slot.get(L.S_TICK) + 1

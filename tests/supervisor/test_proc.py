@@ -1,0 +1,48 @@
+"""What a process gives back of its memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from corec.proc import _clean_mappings, give_back_pages_of
+
+SMAPS = """\
+10000-20000 r--p 00000000 fd:00 7 /lib/a/libllvmlite.so
+Rss: 64 kB
+Anonymous: 0 kB
+20000-30000 r-xp 00010000 fd:00 7 /lib/a/libllvmlite.so
+Anonymous: 0 kB
+30000-40000 r--p 00020000 fd:00 7 /lib/a/libllvmlite.so
+Anonymous: 4 kB
+40000-50000 rw-p 00030000 fd:00 7 /lib/a/libllvmlite.so
+Anonymous: 0 kB
+50000-60000 r-xp 00000000 fd:00 9 /lib/libllvmlite/libother.so
+Anonymous: 0 kB
+60000-70000 r-xp 00000000 00:00 0
+Anonymous: 0 kB
+"""
+
+
+def test_only_what_nobody_can_have_written_to_is_given_back() -> None:
+    """The third mapping holds relocations: given back, the library would be broken."""
+    assert _clean_mappings(SMAPS, "libllvmlite") == [(0x10000, 0x20000), (0x20000, 0x30000)]
+
+
+def _mapped_kib(library: str) -> int:
+    text, found = Path("/proc/self/smaps").read_text(), 0
+    for mapping in text.split("\nVmFlags:"):
+        if library in mapping and " r-xp " in mapping:
+            found += int(mapping.partition("\nRss:")[2].split()[0])
+    return found
+
+
+def test_text_that_was_given_back_is_there_when_it_is_needed() -> None:
+    module = "define i32 @f() {\n  ret i32 7\n}"
+    llvm.parse_assembly(module)
+    before = _mapped_kib("libllvmlite")
+    assert give_back_pages_of("libllvmlite") > before << 10
+    assert _mapped_kib("libllvmlite") < before
+    assert "ret i32 7" in str(llvm.parse_assembly(module))
+    assert give_back_pages_of("no library of this name") == 0
