@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -14,28 +13,24 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import BloqueConfig, Config, ConfigError, Fault
-from corec.config.collecting import Collect, collect_faults
-from corec.config.evolucion import Evolucion
-from corec.config.space import Space
-from corec.config.umbral import Limits, Umbral
+from corec.config.collecting import collect_faults
 from corec.entities.fitting import misfits
-from corec.entities.meeting import Meeting, Shown, meeting_of
 from corec.entities.numbers import number_faults, numbers
 from corec.entities.planning import planned
 from corec.entities.post import post_bytes
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import resolve
-from corec.graph.source import Source, source_of
+from corec.graph.source import source_of
 from corec.placing import most_entities, place_block
 from corec.plan_live import schedule_faults, symbiosis_of
 from corec.sight import sight_faults, with_sight
+from corec.swarm import Swarm as Swarm
 from shm.layout import layout_hash
 
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
 _DIGITS_MAX: Final = 10
 """Of a block's number in an id; more than any has, leading zeros included."""
-DEFAULT_LIMITS = Umbral().limits
 
 
 def columns_of(processor: Processor) -> list[str]:
@@ -50,66 +45,6 @@ class Part(NamedTuple):
     bloque: str
     entidades: int
     cap: int
-
-
-@dataclass(frozen=True)
-class Swarm:
-    """One bloque of the config, or what it grew by at once: equal blocks, ids in a row. A bloque
-    that has grown is several, each with its own ``index``, all with its ``id`` and ``bloque``."""
-
-    index: int
-    id: str
-    canal: int
-    entidades: int
-    cap: int
-    block_bytes: int
-    first_block: int
-    blocks: int
-    first_id: int
-    processor: Processor
-    params: tuple[float, ...]
-    max_errores: float
-    min_fitness: float
-    umbral: Limits = DEFAULT_LIMITS
-    space: Space | None = None
-    evolucion: Evolucion | None = None
-    source: Source | None = None
-    """Where a graph's links come from; ``seen``: what is seen of other swarms on its plane."""
-    seen: tuple[Shown, ...] = ()
-    first_living: int | None = None
-    """How many live at first, of ``entidades`` places; None: all."""
-    public_off: int = 0
-    """Byte offset of copy 0 of its public columns in the world's segment, behind all blocks."""
-    bloque: int = 0
-    """Its place in the configuration's ``bloques``."""
-    first_number: int = 0
-    """Number of its first block among those of its bloque."""
-    symbiosis: str = "ninguna"
-    """How its weak blocks take over the state of strong ones (``corec.world.fusion``)."""
-    collect: tuple[Collect, ...] = ()
-    """Which statistics of its blocks are told (``corec.world.collecting``)."""
-
-    @property
-    def end_id(self) -> int:
-        """The id behind its last."""
-        return self.first_id + self.entidades
-
-    @property
-    def living(self) -> int:
-        """How many live at first."""
-        return self.entidades if self.first_living is None else self.first_living
-
-    @property
-    def settles(self) -> bool:
-        """Whether entities may come to another block of it (``corec.kernels.settlement``)."""
-        return self.processor.mortal and (self.blocks > 1 or self.processor.moves)
-
-    @cached_property
-    def meeting(self) -> Meeting | None:
-        """How its entities see each other; None: they don't."""
-        if not self.processor.public and self.space is None:
-            return None
-        return meeting_of(self.entidades, self.processor.shown, self.space, self.seen)
 
 
 @dataclass(frozen=True)

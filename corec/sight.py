@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from corec.config.faults import Fault
 from corec.config.space_faults import space_faults
 from corec.entities.meeting import shown_of
 from corec.entities.processor import Processor
-
-if TYPE_CHECKING:
-    from corec.plan import Swarm
+from corec.swarm import Swarm
 
 
 def sight_faults(swarm: Swarm, procesador: str) -> list[Fault]:

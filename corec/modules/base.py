@@ -9,10 +9,74 @@ is started again after a pause that doubles up to a minute; the other modules do
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from corec.nucleus.process import CoreCNucleus
+from corec.control.status import About
+from corec.runtime import Runtime
+from shm.lane import Lane
+
+
+class Events(Protocol):
+    """Where a module tells what happened (``corec.nucleus.events``)."""
+
+    @property
+    def lane(self) -> Lane: ...
+
+    def emit(
+        self, tipo: str, detalle: dict[str, Any], *, bloque: str | None = None,
+        entidad: int | None = None, tick: int | None = None,
+    ) -> bool: ...  # fmt: skip
+
+
+class Totals(Protocol):
+    """What all blocks add up to (``corec.nucleus.totals``)."""
+
+    def read(self) -> dict[str, Any]: ...
+
+
+class Views(Protocol):
+    """What there is to be seen of the instance (``corec.nucleus.views``)."""
+
+    @property
+    def about(self) -> About: ...
+
+    @property
+    def totals(self) -> Totals: ...
+
+
+class Carga(Protocol):
+    """How much of the world runs in a tick (``corec.nucleus.carga``)."""
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def asked(self) -> float: ...
+
+    async def adjust(self, value: float) -> None: ...
+
+
+class Commands(Protocol):
+    """What a module may change (``corec.nucleus.commands``)."""
+
+    @property
+    def carga(self) -> Carga: ...
+
+
+class Nucleus(Protocol):
+    """The nucleus as its modules see it (``corec.nucleus.process``)."""
+
+    @property
+    def rt(self) -> Runtime: ...
+
+    @property
+    def events(self) -> Events: ...
+
+    @property
+    def views(self) -> Views: ...
+
+    @property
+    def commands(self) -> Commands: ...
 
 
 class ModuloBase(ABC):
@@ -21,7 +85,7 @@ class ModuloBase(ABC):
     nombre: str = ""
     """Short name in logs; the class name when empty."""
 
-    def __init__(self, nucleus: CoreCNucleus) -> None:
+    def __init__(self, nucleus: Nucleus) -> None:
         self.nucleus = nucleus
         self.nombre = self.nombre or type(self).__name__
 

@@ -31,7 +31,7 @@ from typing import Any, Final, TypeVar
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.modules.base import ModuloBase
+from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.roles import SINKS
@@ -345,5 +345,9 @@ class ModuloCheckpoint(ModuloBase):
 
     nombre = "checkpoint"
 
+    def __init__(self, nucleus: Nucleus, checkpoints: Checkpointer) -> None:
+        super().__init__(nucleus)
+        self._checkpoints = checkpoints
+
     async def ejecutar(self) -> None:
-        await self.nucleus.checkpoints.run()
+        await self._checkpoints.run()

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
 
 from corec.http.app import make_app
 from corec.http.metrics import InstanceCollector, make_registry
 from corec.http.server import HttpServer
 from corec.log import get_logger
-from corec.modules.base import ModuloBase
+from corec.modules.base import ModuloBase, Nucleus
 from corec.modules.ejecucion import ModuloCargaDevuelta
-from corec.nucleus.checkpoints import ModuloCheckpoint
+from corec.nucleus.checkpoints import Checkpointer, ModuloCheckpoint
+from corec.nucleus.commands import Commands
 from corec.nucleus.loadable import load_class
 from corec.nucleus.socket_server import SocketServer
-
-if TYPE_CHECKING:
-    from corec.nucleus.process import CoreCNucleus
+from corec.nucleus.views import Views
 
 log = get_logger(__name__)
 
@@ -27,8 +25,12 @@ class ModuloControl(ModuloBase):
 
     nombre = "control"
 
+    def __init__(self, nucleus: Nucleus, commands: Commands) -> None:
+        super().__init__(nucleus)
+        self._commands = commands
+
     async def inicializar(self) -> None:
-        self.server = SocketServer(self.nucleus.rt.folder, self.nucleus.commands.handle)
+        self.server = SocketServer(self.nucleus.rt.folder, self._commands.handle)
         await self.server.start()
 
     async def ejecutar(self) -> None:
@@ -44,8 +46,12 @@ class ModuloHttp(ModuloBase):
 
     nombre = "http"
 
+    def __init__(self, nucleus: Nucleus, views: Views) -> None:
+        super().__init__(nucleus)
+        self._views = views
+
     async def inicializar(self) -> None:
-        views = self.nucleus.views
+        views = self._views
         listener = self.nucleus.rt.info.get("http_socket")
         assert isinstance(listener, socket.socket)
         collector = InstanceCollector(
@@ -65,15 +71,19 @@ class ModuloHttp(ModuloBase):
             await self.server.stop()
 
 
-def load_modules(nucleus: CoreCNucleus) -> list[ModuloBase]:
+def load_modules(
+    nucleus: Nucleus, commands: Commands, views: Views, checkpoints: Checkpointer
+) -> list[ModuloBase]:
     """The modules of this nucleus: the built-in ones, then those the configuration names.
 
     They could be loaded when the configuration was checked; one that can't any more is logged and
     left out.
     """
-    loaded: list[ModuloBase] = [ModuloControl(nucleus), ModuloCheckpoint(nucleus)]
+    loaded: list[ModuloBase] = [
+        ModuloControl(nucleus, commands), ModuloCheckpoint(nucleus, checkpoints)
+    ]  # fmt: skip
     if isinstance(nucleus.rt.info.get("http_socket"), socket.socket):
-        loaded.append(ModuloHttp(nucleus))
+        loaded.append(ModuloHttp(nucleus, views))
     for name in nucleus.rt.config.modules:
         try:
             loaded.append(load_class(name, nucleus.rt.config)(nucleus))

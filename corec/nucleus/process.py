@@ -73,7 +73,7 @@ class CoreCNucleus:
         """Take over from a predecessor and load the modules."""
         if self.holder.release_leftover():
             log.warning("a hold that a killed nucleus had left was released")
-        for module in load_modules(self):
+        for module in load_modules(self, self.commands, self.views, self.checkpoints):
             self.register(module)
 
     async def ejecutar(self) -> int:
