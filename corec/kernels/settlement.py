@@ -48,10 +48,10 @@ from corec.kernels.block_words import (
     own_cold,
 )
 from corec.kernels.islands import words_before
-from corec.kernels.philox import random_word
 from corec.kernels.post import note, post_of
 from corec.kernels.public import show
 from corec.kernels.running import take_means
+from corec.kernels.turns import by_turn
 from corec.post_layout import POST_BORN, POST_MOVES
 from shm.compiled_killpoint import process_kill_point
 from shm.killpoint import register
@@ -59,8 +59,6 @@ from shm.killpoint import register
 K_WRITTEN = register("settlement.written")
 
 NOBODY = np.int64(-1)
-LAST_DRAW = np.uint32(0xFFFFFFFF)
-"""The draw that decides the turns of moves; no call draws so often."""
 NO_ROOM = -1
 """Status code of ``entities.told``."""
 
@@ -69,18 +67,6 @@ NO_ROOM = -1
 def hot_before(block, row, at):
     """Address of the hot copy that the words at ``at`` name."""
     return block[K.B_HOT] + int64(u8_at(at, L.DYN_WORDS)[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
-
-
-@njit
-def by_turn(places, origin, after, seed):
-    """Sort places of a swarm by a random number of each, and by id."""
-    keys = np.empty(places.shape[0], np.uint64)
-    for k in range(places.shape[0]):
-        word = random_word(origin + places[k], after, LAST_DRAW, seed)
-        keys[k] = uint64(word) << uint64(32) | uint64(places[k])
-    keys.sort()
-    for k in range(places.shape[0]):
-        places[k] = int64(keys[k] & uint64(0xFFFFFFFF))
 
 
 @njit
@@ -137,13 +123,19 @@ def settle(free, moving, children, origin, after, seed):
         source[j] = j
     if moving.shape[0] == 0:
         return source, housed, moving
-    cells = free[housed:].copy()
-    by_turn(cells, origin, after, seed)
-    by_turn(moving, origin, after, seed)
-    gone = min(cells.shape[0], moving.shape[0])
+    cells = by_turn(free[housed:], origin, after, seed)
+    who = by_turn(moving, origin, after, seed)
+    gone = min(cells.shape[0], who.shape[0])
+    goes = np.zeros(who.shape[0], np.uint8)
     for k in range(gone):
-        source[np.searchsorted(free, cells[k])] = born + moving[k]
-    return source, housed, np.sort(moving[:gone])
+        source[housed + cells[k]] = born + moving[who[k]]
+        goes[who[k]] = uint8(1)
+    left, n = np.empty(gone, np.int64), 0
+    for k in range(who.shape[0]):
+        if goes[k] != 0:
+            left[n] = moving[k]
+            n += 1
+    return source, housed, left
 
 
 @njit
