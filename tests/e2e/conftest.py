@@ -25,13 +25,20 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     subprocess.run([sys.executable, "-m", "corec.cli.warm", str(path)], cwd=REPO, check=True)
 
 
+def _about_the_start(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("fresh_interpreter") is not None
+
+
 @contextmanager
-def _making(folder: Path, shm_dir: Path, **urls: str) -> Iterator[Make]:
+def _making(
+    folder: Path, shm_dir: Path, fresh_interpreter: bool = False, /, **urls: str
+) -> Iterator[Make]:
     made: list[Instance] = []
 
     def make_one(config: Mapping[str, Any] | None = None, *, name: str = "home") -> Instance:
         base = shm_dir / f"run-{name}"
         made.append(Instance(folder / name, base, config or small_config(), **urls))
+        made[-1].fresh_interpreter = fresh_interpreter
         return made[-1]
 
     try:
@@ -47,18 +54,24 @@ def _making(folder: Path, shm_dir: Path, **urls: str) -> Iterator[Make]:
 
 @pytest.fixture
 def make(
-    tmp_path: Path, shm_dir: Path, pg_dsn: str, valkey_url: str, compiled: None
-) -> Iterator[Make]:
+    request: pytest.FixtureRequest, tmp_path: Path, shm_dir: Path, pg_dsn: str, valkey_url: str,
+    compiled: None,
+) -> Iterator[Make]:  # fmt: skip
     """``make(config, name=…)``: an instance on the session's servers.
 
     Fails the test when one still runs at its end or has left anything behind.
     """
-    with _making(tmp_path, shm_dir, db_url=pg_dsn, redis_url=valkey_url) as make_one:
+    fresh = _about_the_start(request)
+    urls = {"db_url": pg_dsn, "redis_url": valkey_url}
+    with _making(tmp_path, shm_dir, fresh, **urls) as make_one:
         yield make_one
 
 
 @pytest.fixture
-def make_embedded(tmp_path: Path, shm_dir: Path, compiled: None) -> Iterator[Make]:
+def make_embedded(
+    request: pytest.FixtureRequest, tmp_path: Path, shm_dir: Path, compiled: None
+) -> Iterator[Make]:
     """The same with a PostgreSQL and a Valkey of the instance's own."""
-    with _making(tmp_path, shm_dir) as make_one:
+    fresh = _about_the_start(request)
+    with _making(tmp_path, shm_dir, fresh) as make_one:
         yield make_one

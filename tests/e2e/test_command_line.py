@@ -18,6 +18,7 @@ SUMMARY_KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.fresh_interpreter
 def test_summary_is_the_only_thing_on_stdout(make: Make) -> None:
     one = make()
     ended = one.run("--ticks", "20", "--tick-hz", "0", "--workers", "2")
@@ -44,6 +45,7 @@ def test_summary_is_the_only_thing_on_stdout(make: Make) -> None:
     assert again["messages_out"] == summary["messages_out"]
 
 
+@pytest.mark.fresh_interpreter
 def test_without_json_the_summary_is_for_people(make: Make) -> None:
     one = make()
     ended = one.command("run", "--ticks", "10", "--tick-hz", "0")
@@ -53,6 +55,7 @@ def test_without_json_the_summary_is_for_people(make: Make) -> None:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.fresh_interpreter
 def test_ticks_zero_makes_a_world(make: Make) -> None:
     one = make()
     summary = one.run("--ticks", "0").summary
@@ -60,6 +63,7 @@ def test_ticks_zero_makes_a_world(make: Make) -> None:
     assert one.run("--ticks", "5").summary["digest_tick"] == 5
 
 
+@pytest.mark.fresh_interpreter
 def test_help_schema_check_and_usage_errors(make_embedded: Make) -> None:
     one = make_embedded()
     helped = one.command("--help")

@@ -26,6 +26,7 @@ def every_processor(**changes: Any) -> dict[str, Any]:
     return small_config(bloques=bloques, **changes)
 
 
+@pytest.mark.fresh_interpreter  # each with a hash seed of its own
 def test_workers_pace_and_a_stop_half_way_do_not_show(make: Make) -> None:
     one = make()
 

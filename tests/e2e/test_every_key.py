@@ -113,10 +113,16 @@ def statistics(dsn: str) -> set[tuple[str, float]]:
 
 
 REFUSED: tuple[tuple[str, Any], ...] = (
-    ("instance_id", "other"), ("seed", 7), ("entidades_por_bloque", 500),
-    ("bloques.0.canal", 2), ("bloques.0.procesador", "read:other"), ("bloques.0.id", "b"),
+    ("instance_id", "other"),
+    ("seed", 7),
+    ("entidades_por_bloque", 500),
+    ("bloques.0.canal", 2),
+    ("bloques.0.procesador", "read:other"),
+    ("bloques.0.id", "b"),
     ("bloques.0.umbral.inicial", 0.3),
-    ("state_dir", "elsewhere"), ("runtime_dir", "/dev/shm"), ("http.port", 9),
+    ("state_dir", "elsewhere"),
+    ("runtime_dir", "/dev/shm"),
+    ("http.port", 9),
     ("alertas", {"clear_after_ticks": 7}),
     ("tasks", [{"on": "alertas", "canal": 1, "run": "webhook", "url": "http://127.0.0.1:9/"}]),
 )

@@ -73,6 +73,7 @@ def says(run: Running, word: str) -> bool:
     return word in run.texts()[1]
 
 
+@pytest.mark.fresh_interpreter
 def test_signals_while_it_starts_leave_nothing(make_embedded: Make) -> None:
     one = make_embedded()
     for number, word in ((signal.SIGTERM, "Valkey"), (signal.SIGINT, "creating")):
@@ -108,6 +109,7 @@ def test_quit_stops_at_once_and_the_world_is_adopted(
     assert_exact(make, pg_dsn, valkey_url, summary["digest"], summary["tick"])
 
 
+@pytest.mark.fresh_interpreter
 def test_a_killed_supervisor_leaves_no_orphan_and_is_adopted(
     make: Make, pg_dsn: str, valkey_url: str
 ) -> None:

@@ -1,5 +1,8 @@
 """A whole instance as a user has it: ``python -m corec run …`` in a process of its own.
 
+Its processes are forked from one that has imported already (``tests.support.forked``), unless
+``Instance.fresh_interpreter`` is set.
+
 Everything is apart from other instances: its home, its state, its runtime folder. Wait with
 ``Running.ready`` and ``Running.wait``; both have deadlines and show what the instance said.
 ``Instance.assert_clean`` finds whatever it left: processes (every process of an instance carries
@@ -13,17 +16,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corec.control.client import Client, Unreachable
+from tests.support import forked
 from tests.support.processes import is_running, wait_until
 
-REPO = Path(__file__).resolve().parents[2]
-_TAKEN_OUT = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTORY")
+REPO = forked.REPO
 RUN_SECONDS = 60.0
 
 
@@ -71,7 +73,7 @@ class Ended:
 class Running:
     """A started ``corec run``."""
 
-    def __init__(self, process: subprocess.Popen[bytes], instance: Instance, number: int) -> None:
+    def __init__(self, process: forked.Process, instance: Instance, number: int) -> None:
         self.process, self.instance, self.number = process, instance, number
         self.http_port = 0
 
@@ -157,15 +159,12 @@ class Instance:
         self.config_path = home / "configs" / "corec_config.json"
         self.config_path.parent.mkdir(parents=True)
         self.configure(config)
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(_TAKEN_OUT)
-        }
-        self.environment |= {
+        self.environment = forked.plain_environment() | {
             "COREC_HOME": str(home),
             "COREC_RUNTIME_BASE": str(runtime_base),
-            "PYTHONPATH": str(REPO),
-            "PYTHONUNBUFFERED": "1",
         }
+        self.fresh_interpreter = False
+        """For tests of the start itself: nothing is imported before."""
         if db_url:
             self.environment["COREC_DB_URL"] = db_url
         if redis_url:
@@ -193,26 +192,17 @@ class Instance:
         """Where run ``number`` writes its stdout (``out``) or stderr (``err``)."""
         return self.home / f"run-{number}.{name}"
 
-    def _popen(
-        self, module: str, arguments: tuple[str, ...], number: int
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> Running:
+        """``corec run --json OPTIONS``, not waited for."""
+        number = len(self.runs)
         with (
             open(self.output(number, "out"), "wb") as out,
             open(self.output(number, "err"), "wb") as err,
         ):
-            return subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=self.home,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-
-    def start(self, *options: str) -> Running:
-        """``corec run --json OPTIONS``, not waited for."""
-        number = len(self.runs)
-        process = self._popen("corec", ("run", "--json", *options), number)
+            process = forked.start(
+                "corec", ("run", "--json", *options), cwd=self.home, environment=self.environment,
+                stdout=out, stderr=err, fresh_interpreter=self.fresh_interpreter,
+            )  # fmt: skip
         self.runs.append(Running(process, self, number))
         return self.runs[-1]
 
@@ -222,17 +212,11 @@ class Instance:
 
     def command(self, *arguments: str, module: str = "corec") -> Ended:
         """Another command of this instance's user, such as ``check``."""
-        done = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            cwd=self.home,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        done = forked.run(
+            module, arguments, cwd=self.home, environment=self.environment, seconds=RUN_SECONDS,
+            fresh_interpreter=self.fresh_interpreter,
+        )  # fmt: skip
+        return Ended(done.code, done.out, done.err)
 
     def ctl(self, *arguments: str) -> Ended:
         """``corec-ctl ARGUMENTS``."""

@@ -4,6 +4,7 @@ Use it for a whole file with `pytestmark = pytest.mark.usefixtures("no_leaks")`.
 
 While such a test runs, pytest is the *subreaper* of its descendants: a process whose parent was
 killed becomes our child instead of init's, so nothing escapes the check however it was orphaned.
+Commands that are forked (`tests.support.forked`) are looked for at their servers, which stay.
 The price: an orphan that ended stays a zombie until the check reaps it, so ask
 `processes.is_running(pid)`, which knows zombies, and not `os.kill(pid, 0)`.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import forked
 from tests.support.processes import children_of, command_of, is_running, wait_until
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -80,6 +82,12 @@ def _become_subreaper(on: bool) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
 
+def _children() -> set[int]:
+    """Ours, and the commands that the fork servers were asked for (it reaps those itself)."""
+    servers = forked.own_processes()
+    return set().union(*map(children_of, (os.getpid(), *servers))) - servers
+
+
 def _reap(pids: set[int]) -> None:
     for pid in pids:
         try:
@@ -96,7 +104,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             request.getfixturevalue(name)  # the session's servers are not this test's leak
     gc.collect()
     gc.freeze()  # what is here already (compiled kernels: seconds of work) is not looked at again
-    before_fds, before_children = _descriptors(), children_of(os.getpid())
+    before_fds, before_children = _descriptors(), _children()
     before_names = _tmpfs_names()
     _become_subreaper(True)
     yield
@@ -105,7 +113,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
     def settled() -> bool:
         left.clear()
-        left.update(children_of(os.getpid()) - before_children)
+        left.update(_children() - before_children)
         _reap({pid for pid in left if not is_running(pid)})
         return not left
 
@@ -119,7 +127,8 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     wait_until(settled, "the leaked processes are reaped")
     _become_subreaper(False)
     now = _descriptors()
-    leaked_fds = {fd: now[fd] for fd in now if before_fds.get(fd) != now[fd]}
+    mine = forked.own_descriptors()
+    leaked_fds = {fd: now[fd] for fd in now if before_fds.get(fd) != now[fd] and fd not in mine}
     leaked_names = {name for name in _tmpfs_names() - before_names if not _used(name)}
     assert not leaked, f"processes left: {leaked}"
     assert not leaked_fds, f"file descriptors left: {leaked_fds}"
