@@ -42,14 +42,10 @@ def corec1(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Iterator
     ):
         one = make(config)
         running = one.start("--scale", "0.05", "--workers", "1")
-        wait_until(lambda: _rows(one) >= 150, "rows of three kinds of ticks", 120.0)
+        running.ready(120.0)
+        wait_until(lambda: running.status()["rows_persisted"] >= 150, "rows of three ticks", 120.0)
         yield one
         assert running.stop().code == 0
-
-
-def _rows(one: Instance) -> int:
-    done = _run(one, [sys.executable, "-m", "corec.control.ctl", "status", "--json"])
-    return int(json.loads(done.stdout)["rows_persisted"]) if done.returncode == 0 else 0
 
 
 def _run(one: Instance, words: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
@@ -104,8 +100,8 @@ def test_statements(corec1: Instance) -> None:
     """Each statement is understood, and those about blocks and messages find some."""
     test_python_blocks(corec1, "sql.md")  # makes the table of messages
     for block in blocks(ROOT / "docs" / "sql.md", "sql"):
-        done = _run(corec1, [sys.executable, "-m", "corec.control.ctl", "sql", block.text])
-        assert done.returncode == 0, f"{block.text}\n{done.stderr}"
+        done = corec1.ctl("sql", block.text)
+        assert done.code == 0, f"{block.text}\n{done.err}"
 
 
 def test_the_readme_asks_what_an_instance_answers(corec1: Instance) -> None:

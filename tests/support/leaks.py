@@ -85,7 +85,7 @@ def _become_subreaper(on: bool) -> None:
 def _children() -> set[int]:
     """Ours, and the commands that the fork servers were asked for (it reaps those itself)."""
     servers = forked.own_processes()
-    return set().union(*map(children_of, (os.getpid(), *servers))) - servers
+    return children_of(os.getpid(), *servers) - servers
 
 
 def _reap(pids: set[int]) -> None:

@@ -26,10 +26,10 @@ def parent_of(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[1])
 
 
-def children_of(pid: int) -> set[int]:
-    """Process numbers of its direct children, zombies included."""
-    pids = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
-    return {child for child in pids if parent_of(child) == pid}
+def children_of(*parents: int) -> set[int]:
+    """Process numbers of their direct children, zombies included."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return {child for child in pids if parent_of(child) in parents}
 
 
 def command_of(pid: int) -> str:

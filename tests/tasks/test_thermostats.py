@@ -12,8 +12,6 @@ import os
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,11 +118,8 @@ def restarts(run: Running) -> tuple[int, str]:
 
 def ctl(one: Instance, *words: str) -> tuple[int, Any]:
     """``corec-ctl … --json``."""
-    done = subprocess.run(
-        [sys.executable, "-m", "corec.control.ctl", *words, "--json"], env=one.environment,
-        cwd=REPO, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.returncode, json.loads(done.stdout)
+    done = one.ctl(*words, "--json")
+    return done.code, json.loads(done.out)
 
 
 @pytest.fixture
