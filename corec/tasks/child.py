@@ -1,7 +1,8 @@
 """One process of a pool: ``python -m corec.tasks.child RUN FOLDER…`` calls one user's function.
 
-Jobs come as lines of JSON on standard input, and go back as lines on what was standard output; what
-the function prints goes to standard error. An async task and ``webhook`` run many jobs at once, any
+It says number 0 once it has imported the function. Jobs, from 1 on, come as lines of JSON on
+standard input, and go back as lines on what was standard output; what the function prints goes to
+standard error. An async task and ``webhook`` run many jobs at once, any
 other one at a time. It ends when its input does, and with the process that started it.
 """
 
@@ -76,6 +77,7 @@ async def _serve(task: Task, answers: BinaryIO) -> None:
         answers.write(as_line(said) + b"\n")
         answers.flush()
 
+    answer({"number": 0})
     with ThreadPoolExecutor(at_once(task)) as threads:
 
         async def run(job: dict[str, Any]) -> None:

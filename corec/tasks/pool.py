@@ -25,6 +25,8 @@ from corec.tasks.child import LINE_MAX, at_once
 log = get_logger("corec.tasks")
 GRACE_SECONDS: Final = 2.0
 """Over the time-out that the call itself knows, before its process is killed."""
+START_SECONDS: Final = 60.0
+"""For a process to start Python and to import the function's module."""
 _KEPT_OUT: Final = ("POSTGRES_", "REDIS_", "PG", "COREC_DB_URL", "COREC_REDIS_URL", "CREDENTIALS_")
 
 
@@ -42,6 +44,8 @@ class _Process:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.jobs: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.begun = asyncio.Event()
+        """It can take jobs, or has ended."""
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -49,11 +53,13 @@ class _Process:
         try:
             while line := await self.process.stdout.readline():
                 said = orjson.loads(line)
+                self.begun.set()
                 job = self.jobs.pop(said["number"], None)
                 if job is not None and not job.done():
                     job.set_result(said)
         finally:
             code = await self.process.wait()
+            self.begun.set()
             for job in self.jobs.values():
                 if not job.done():
                     job.set_exception(CallFailed(f"its process ended ({code})"))
@@ -92,6 +98,7 @@ class Pool:
             )
             seconds = float(self._options["timeout_seconds"]) + GRACE_SECONDS
             try:
+                await self._begun(member)
                 assert member.process.stdin is not None
                 member.process.stdin.write(line + b"\n")
                 async with asyncio.timeout(seconds):
@@ -105,6 +112,17 @@ class Pool:
             self._backoff.reset()
             return said["returned"]
         raise CallFailed(said["error"], give_up=said["give_up"])
+
+    async def _begun(self, member: _Process) -> None:
+        """Wait until it has imported the function: that is no part of a call's time, or no call
+        would ever end where Python takes longer to start. Raises CallFailed."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await member.begun.wait()
+        except TimeoutError:
+            member.kill()
+            text = f"its process did not begin within {START_SECONDS:g} s"
+            raise CallFailed(text) from None
 
     async def _member(self) -> _Process:
         """Who has the fewest jobs, of as many as there are to be."""

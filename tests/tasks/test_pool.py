@@ -1,0 +1,58 @@
+"""A pool's processes: what of their life is a call's time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corec.notices import Notice, load_task
+from corec.tasks import pool as pools
+from corec.tasks.pool import CallFailed, Pool
+
+SLOW = '''"""Takes its time to be imported where calls are made, and says when it is called."""
+
+import os
+import sys
+import threading
+
+import corec
+
+if "corec.tasks.child" in " ".join(sys.orig_argv):
+    threading.Event().wait({wait})
+
+
+@corec.task
+def answer(notice):
+    """A reading."""
+    return {{"id": 1, "valor": 2.0}}
+'''
+NOTICE = Notice("0-1-2", "raised", 1, 2, 1, "sensor", 1.0, {}, 1)
+OPTIONS: dict[str, Any] = {"workers": 1, "timeout_seconds": 0.05}
+
+
+def called(folder: Path, wait: float) -> Any:
+    """What one call comes to; its module takes ``wait`` seconds to be imported."""
+    (folder / "slowly.py").write_text(SLOW.format(wait=wait))
+
+    async def call() -> Any:
+        pool = Pool(load_task("slowly:answer", (folder,)), "slowly:answer", OPTIONS, (folder,))
+        try:
+            return await pool.call(NOTICE)
+        finally:
+            await pool.close()
+
+    return asyncio.run(call())
+
+
+def test_a_start_is_no_part_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "GRACE_SECONDS", 0.2)
+    assert called(tmp_path, 0.6) == {"id": 1, "valor": 2.0}
+
+
+def test_a_start_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "START_SECONDS", 0.2)
+    with pytest.raises(CallFailed, match="its process did not begin within"):
+        called(tmp_path, 60.0)
