@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -33,6 +34,7 @@ from corec.control.asking import (
 from corec.control.discover import Instance, find_instance
 
 ACK_SECONDS: Final = 10.0
+ALERT_ID: Final = re.compile(r"[0-9a-f]{16}-\d+-\d+", re.ASCII)
 ALERT_COLUMNS: Final = {
     "id": "alert", "estado": "state", "entidad": "entity", "canal": "canal", "desde": "since tick",
     "ultimo": "last tick", "veces": "ticks", "valor": "valor", "campos": "fields", "acuse": "by",
@@ -61,20 +63,50 @@ def _rows(instance: Instance, query: str, *words: Any) -> list[dict[str, Any]]:
     return [{**one, "timestamp": one["timestamp"].isoformat()} for one in found]
 
 
-def _acknowledge(instance: Instance, alerts: list[str], who: str, *, quiet: bool) -> list[str]:
-    """Ask for it, and wait until the table says so; those that it did not come to."""
+def _stand(instance: Instance, alerts: list[str]) -> dict[str, tuple[str, str | None]]:
+    """The state of those that there are, and who acknowledged them."""
+    query = """SELECT id, "timestamp", estado, acuse FROM alertas
+                WHERE instance_id = %s AND id = ANY (%s)"""
+    return {one["id"]: (one["estado"], one["acuse"]) for one in _rows(instance, query, alerts)}
+
+
+def _refusals(alerts: list[str], stand: dict[str, tuple[str, str | None]]) -> dict[str, str]:
+    """Those that can't be acknowledged, and why. An alert is in the table before anybody is told of
+    it, so what is not there will not come."""
+    found = {}
+    for alert in alerts:
+        if ALERT_ID.fullmatch(alert) is None:
+            found[alert] = "expected <world's epoch>-<tick raised>-<entity>, as the list shows them"
+        elif alert not in stand:
+            found[alert] = "there is no such alert in this instance; corec-ctl alerts lists them"
+        elif stand[alert][0] == "cleared":
+            found[alert] = "it is cleared already, nobody needs to take care of it"
+    return found
+
+
+def _acknowledge(instance: Instance, alerts: list[str], who: str, *, quiet: bool) -> dict[str, str]:
+    """Ask for it, and wait until the table says so; why not, of those that it did not come to."""
+    stand = _stand(instance, alerts)
+    refused = _refusals(alerts, stand)
+    asked = [one for one in alerts if one not in refused and stand[one][1] is None]
+    if not asked:
+        return refused
     key = f"corec:{{{instance.instance_id}}}:acuses"
     with console.streams(instance) as client:
-        for alert in alerts:
+        for alert in asked:
             client.xadd(key, {"id": alert, "quien": who}, maxlen=100_000)
     deadline = time.monotonic() + ACK_SECONDS
+    late = (
+        f"not taken in within {ACK_SECONDS:g} s, it will be; the process tasks takes it in, and "
+        "corec-ctl status says how that is"
+    )
     with waiting("the instance takes it in…", quiet=quiet):
         while True:
-            query = 'SELECT id, "timestamp" FROM alertas WHERE instance_id = %s AND id = ANY (%s)'
-            done = _rows(instance, f"{query} AND acuse IS NOT NULL", alerts)
-            left = sorted(set(alerts) - {one["id"] for one in done})
+            stand = _stand(instance, asked)
+            gone = _refusals(asked, stand)  # cleared meanwhile
+            left = [one for one in asked if one not in gone and stand[one][1] is None]
             if not left or time.monotonic() > deadline:
-                return left
+                return refused | gone | dict.fromkeys(left, late)
             time.sleep(0.1)
 
 
@@ -101,11 +133,13 @@ def alerts(
             listed = _rows(found, _ALERTS, False, limit)
             wanted += [one["id"] for one in listed if one["estado"] == "raised"]
         name = who or getpass.getuser()
-        left = _acknowledge(found, wanted, name, quiet=as_json) if wanted else []
+        wanted = list(dict.fromkeys(wanted))
+        left = _acknowledge(found, wanted, name, quiet=as_json) if wanted else {}
         rows = _rows(found, _ALERTS, every or bool(left), limit)
         output({"alerts": rows}, as_json, lambda data: show.rows(data["alerts"], ALERT_COLUMNS))
         if left:
-            fail(f"not acknowledged: {', '.join(left)}: no such open alert", EXIT_FAILED)
+            why = "; ".join(f"{alert}: {reason}" for alert, reason in left.items())
+            fail(f"not acknowledged: {why}", EXIT_FAILED)
 
 
 def _pending(client: Any, prefix: str, one: TaskConfig, canales: set[int]) -> int:
