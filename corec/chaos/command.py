@@ -55,6 +55,10 @@ def chaos(
         int | None, typer.Option(help="Seed of the schedule; any when left out.")
     ] = None,
     lasting: Annotated[str, typer.Option("--for", help="How long: 60s, 15m, 1h.")] = "60s",
+    thermostats: Annotated[
+        int | None,
+        typer.Option(min=100, max=1_000_000, help="Thermostats and their webhooks instead."),
+    ] = None,
     blocks: Annotated[int, typer.Option(min=2, max=2000, help="Blocks of 1000 sensors.")] = 20,
     keep: Annotated[bool, typer.Option("--keep", help="Keep logs and data afterwards.")] = False,
     show: Annotated[bool, typer.Option("--schedule", help="Print the schedule and stop.")] = False,
@@ -66,6 +70,10 @@ def chaos(
     frozen, servers restarted, connections cut, slowed and held through proxies on loopback, disks
     full, all by a schedule that follows from the seed. It repeats the same ticks and inputs
     undisturbed, and compares digest, rows and messages. Exit code 0: equal; 1: not.
+
+    With --thermostats so many say two values at 10 Hz, some too hot, some falling silent; a server
+    that fails a third of the calls takes a webhook for each alert, and a worker of Celery's answers
+    them. Those who work on it and Valkey are killed in turns; an oracle says what should be there.
     """
     seconds = _seconds(lasting)
     chosen = any_seed() if seed is None else seed
@@ -74,18 +82,27 @@ def chaos(
             print(fault)
         return
     forget()
-    from corec.chaos.run import ChaosRun  # it reads segments, and their code is compiled
+    lines = report_lines
 
-    try:
-        report = ChaosRun(
-            chosen, seconds, blocks, keep, lambda text: print(f"chaos: {text}", file=sys.stderr)
-        ).run()
+    def tell(text: str) -> None:
+        print(f"chaos: {text}", file=sys.stderr)
+
+    try:  # what reads segments brings compiled code
+        if thermostats is not None:
+            from corec.chaos import thermostats as plant
+
+            lines = plant.report_lines
+            report = plant.Thermostats(thermostats, seconds, chosen, tell).run(keep)
+        else:
+            from corec.chaos.run import ChaosRun
+
+            report = ChaosRun(chosen, seconds, blocks, keep, tell).run()
     except ChaosFailed as error:
         print(f"corec chaos: seed {chosen}: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     if as_json:
         print(json.dumps(report))
     else:
-        for line in report_lines(report):
+        for line in lines(report):
             print(line)
     raise typer.Exit(0 if report["ok"] else 1)

@@ -21,6 +21,19 @@ STOP_SECONDS: Final = 120.0
 _NOT_PASSED_ON: Final = ("COREC_DB_URL", "COREC_REDIS_URL", "COREC_CRASH", "POSTGRES_", "REDIS_")
 
 
+def children_of(parent: int) -> list[int]:
+    """The process numbers of those that ``parent`` started and that run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError, ValueError):  # it ends meanwhile
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+            if int(fields[1]) == parent and fields[0] != b"Z":
+                found.append(int(entry.name))
+    return sorted(found)
+
+
 class ChaosFailed(RuntimeError):
     """The run could not be made; the text says at which step."""
 
@@ -131,17 +144,12 @@ class Instance:
         """Process numbers by kind: worker, persister, broker, nucleus, tasks."""
         assert self.process is not None
         found: dict[str, list[int]] = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdecimal():
-                continue
+        for pid in children_of(self.process.pid):
             with contextlib.suppress(OSError, ValueError):
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-                if int(fields[1]) != self.process.pid or fields[0] == b"Z":
-                    continue
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if line.startswith("corec: "):
-                    found.setdefault(line.split()[1], []).append(int(entry.name))
-        return {kind: sorted(pids) for kind, pids in found.items()}
+                    found.setdefault(line.split()[1], []).append(pid)
+        return found
 
     def all_children(self) -> set[int]:
         """The process numbers alone."""

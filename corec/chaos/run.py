@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +11,9 @@ from corec.chaos import acting, feeder, meeting, witness
 from corec.chaos.faults import Disturber
 from corec.chaos.feeder import Feeder, feed_at_rest
 from corec.chaos.instance import START_SECONDS, ChaosFailed, Instance
-from corec.chaos.ledger import Ledger, differences
+from corec.chaos.ledger import differences
 from corec.chaos.plan import WORKERS, schedule
-from corec.chaos.servers import Servers
-from corec.embedded.errors import EmbeddedServerError
-from corec.oracle import sinks
-from corec.oracle.compare import Disagreement
-from corec.oracle.entity import kind_of
-from corec.oracle.world import World
+from corec.chaos.stage import Stage, in_own_folder
 
 TICK_HZ: Final = 40
 STILL_TICK_HZ: Final = 0.001
@@ -79,20 +71,7 @@ class ChaosRun:
         Raises:
             ChaosFailed: the instance did not survive, or could not be started.
         """
-        base = Path(tempfile.mkdtemp(prefix="corec-chaos-"))
-        os.chmod(base, 0o755)
-        good = False
-        try:
-            report = self._compare(base)
-            good = bool(report["ok"])
-            return report
-        except (EmbeddedServerError, RuntimeError) as error:
-            raise ChaosFailed(str(error)) from error
-        finally:
-            if good and not self.keep:
-                shutil.rmtree(base, ignore_errors=True)
-            else:
-                self.tell(f"logs and data are kept in {base}")
+        return in_own_folder(self._compare, self.keep, self.tell)
 
     def _compare(self, base: Path) -> dict[str, Any]:
         canales = [SENSORES, OSCILADORES, DETECTORES, witness.CANAL, acting.CANAL, meeting.CANAL]
@@ -191,42 +170,3 @@ class ChaosRun:
         if more:
             instance.ask("step", ticks=more)
         return tick + more
-
-
-class Stage:
-    """Servers and an instance of their own in ``folder``, while the context lasts."""
-
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.instance = Instance(folder, config)
-        self.servers = Servers(folder / "servers", folder / "sockets")
-
-    def __enter__(self) -> Stage:
-        try:
-            self.servers.start()
-        except BaseException:
-            self.servers.stop()
-            raise
-        self.instance.environment = self.servers.environment()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.instance.process is not None:
-            self.instance.abandon()
-        self.servers.stop()
-
-    def ledger(self, canales: list[int]) -> Ledger:
-        """What its instance left, now that it has ended."""
-        return Ledger(self.servers.postgres.dsn, self.servers.valkey.url, "chaos", canales)
-
-    def disagrees_with_oracle(self, config: dict[str, Any], ticks: int) -> list[str]:
-        """What the witnesses left that a world in plain Python says otherwise; empty: nothing."""
-        kinds = {witness.SWARM["procesador"]: kind_of(witness.witness)}
-        world = World(config, kinds, only={witness.NAME})
-        for _ in range(ticks):
-            world.run_tick()
-        dsn, url = self.servers.postgres.dsn, self.servers.valkey.url
-        try:
-            sinks.same(sinks.read(dsn, url, "chaos", world), world)
-        except Disagreement as error:
-            return [f"the oracle: {error}"]
-        return []

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corec.chaos.receiver import Receiver
 from corec.notices import GiveUp, Notice, TaskError, load_task
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message
 from corec.tasks.webhook import NotTaken, post, signature
-from tests.tasks.receiver import Receiver
 
 CLEAR = 5
 NOTICE = Notice("00000000000000ff-7-3", "raised", 7, 3, 1, "thermostat", 0.9, {"t": 31.5})

@@ -20,10 +20,10 @@ import psycopg
 import pytest
 import redis
 
+from corec.chaos.receiver import Receiver
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import REPO, Instance, Running
 from tests.support.processes import wait_until
-from tests.tasks.receiver import Receiver
 
 __all__ = ["compiled", "make"]
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
@@ -175,6 +175,7 @@ def test_each_alert_is_told_once(
         first = receiver.bodies[next(iter(receiver.taken))]
         assert first["fields"].keys() == {"t", "h", "silent"}
         _failures(one, client, rows)
+        _refused(one, rows)
         _acknowledged(one, _raised(run, pg_dsn, valkey_url))
         run.ask("resume")
 
@@ -224,9 +225,25 @@ def _raised(run: Running, dsn: str, url: str) -> str:
     return found[0]
 
 
+def _refused(one: Instance, rows: list[Any]) -> None:
+    """Of what can't be acknowledged it is said at once why."""
+    cleared = next(row["id"] for row in rows if row["estado"] == "cleared")
+    unknown = cleared[:-1] + "99999"
+    done = subprocess.run(
+        [sys.executable, "-m", "corec.control.ctl", "alerts", "--ack", unknown, "--ack", cleared,
+         "--ack", "17"],
+        env=one.environment, cwd=REPO, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"{unknown}: there is no such alert" in done.stderr
+    assert f"{cleared}: it is cleared already" in done.stderr
+    assert "17: expected <world's epoch>-<tick raised>-<entity>" in done.stderr
+
+
 def _acknowledged(one: Instance, still_open: str) -> None:
     code, said = ctl(one, "alerts", "--ack", still_open, "--by", "me", "--limit", "1000")
     assert code == 0
+    assert ctl(one, "alerts", "--ack", still_open)[0] == 0, "somebody does already"
     acked = {alert["id"]: alert for alert in said["alerts"]}[still_open]
     assert (acked["estado"], acked["acuse"]) == ("acknowledged", "me")
 

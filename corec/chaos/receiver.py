@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,12 @@ from typing import Any, Self
 class Receiver:
     """What was posted. ``taken`` has each key that was answered with 200, and how often."""
 
-    def __init__(self, seed: int, share: float) -> None:
+    def __init__(self, seed: int, share: float, delay_seconds: float) -> None:
         self.random, self.share = random.Random(seed), share
+        self.delay_seconds = delay_seconds
         self.taken: Counter[str] = Counter()
+        self.taken_at: dict[str, float] = {}
+        """Unix seconds of the first time."""
         self.bodies: dict[str, dict[str, Any]] = {}
         self.headers: list[dict[str, str]] = []
         self.raw: list[bytes] = []
@@ -36,9 +40,11 @@ class Receiver:
 
     @classmethod
     @contextmanager
-    def serving(cls, *, seed: int = 1, share: float = 0.0) -> Iterator[tuple[Self, str]]:
-        """It, and its address."""
-        receiver = cls(seed, share)
+    def serving(
+        cls, *, seed: int = 1, share: float = 0.0, delay_seconds: float = 0.4
+    ) -> Iterator[tuple[Self, str]]:
+        """It, and its address. ``share`` of the calls go wrong, some by ``delay_seconds``."""
+        receiver = cls(seed, share, delay_seconds)
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None:
@@ -51,12 +57,14 @@ class Receiver:
                     return
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if fate == "delay":
-                    receiver.released.wait(0.4)
+                    receiver.released.wait(receiver.delay_seconds)
                 status = {"fail": 500, "busy": 429}.get(fate, receiver.status)
                 if 200 <= status < 300:
                     with receiver.lock:
-                        receiver.taken[self.headers["Idempotency-Key"]] += 1
-                        receiver.bodies[self.headers["Idempotency-Key"]] = json.loads(body)
+                        key = self.headers["Idempotency-Key"]
+                        receiver.taken[key] += 1
+                        receiver.taken_at.setdefault(key, time.time())
+                        receiver.bodies[key] = json.loads(body)
                         receiver.headers.append(dict(self.headers))
                         receiver.raw.append(body)
                 if fate == "lose":
@@ -67,7 +75,8 @@ class Receiver:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # dropped calls are meant
+        quiet = lambda *_: None  # noqa: E731  # dropped calls are meant
+        server.handle_error = quiet  # type: ignore[method-assign]  # of this one alone
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
