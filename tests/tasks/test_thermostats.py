@@ -229,15 +229,11 @@ def _refused(one: Instance, rows: list[Any]) -> None:
     """Of what can't be acknowledged it is said at once why."""
     cleared = next(row["id"] for row in rows if row["estado"] == "cleared")
     unknown = cleared[:-1] + "99999"
-    done = subprocess.run(
-        [sys.executable, "-m", "corec.control.ctl", "alerts", "--ack", unknown, "--ack", cleared,
-         "--ack", "17"],
-        env=one.environment, cwd=REPO, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert f"{unknown}: there is no such alert" in done.stderr
-    assert f"{cleared}: it is cleared already" in done.stderr
-    assert "17: expected <world's epoch>-<tick raised>-<entity>" in done.stderr
+    done = one.ctl("alerts", "--ack", unknown, "--ack", cleared, "--ack", "17")
+    assert done.code == 1
+    assert f"{unknown}: there is no such alert" in done.err
+    assert f"{cleared}: it is cleared already" in done.err
+    assert "17: expected <world's epoch>-<tick raised>-<entity>" in done.err
 
 
 def _acknowledged(one: Instance, still_open: str) -> None:
