@@ -89,10 +89,11 @@ def chaos(
 
     try:  # what reads segments brings compiled code
         if thermostats is not None:
-            from corec.chaos import thermostats as plant
+            from corec.chaos import told
+            from corec.chaos.thermostats import Thermostats
 
-            lines = plant.report_lines
-            report = plant.Thermostats(thermostats, seconds, chosen, tell).run(keep)
+            lines = told.report_lines
+            report = Thermostats(thermostats, seconds, chosen, tell).run(keep)
         else:
             from corec.chaos.run import ChaosRun
 

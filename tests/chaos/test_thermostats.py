@@ -12,7 +12,8 @@ import pytest
 
 from corec.chaos import plant
 from corec.chaos.instance import ChaosFailed
-from corec.chaos.thermostats import VICTIMS, Found, Thermostats, report_lines
+from corec.chaos.thermostats import VICTIMS, Thermostats
+from corec.chaos.told import Found, report_lines
 from corec.oracle.alerting import Life
 
 SEED = 20261127
