@@ -20,7 +20,7 @@ PER_LARGE_BLOCK: Final = 65_535
 SUBJECTS: Final = {
     name: kind_of(getattr(subjects, name))
     for name in ("drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
-                 "tracer", "chorus", "dicer", "sitter", "weigher", "kite")
+                 "tracer", "chorus", "pulse", "dicer", "sitter", "weigher", "kite")
 }  # fmt: skip
 MEETING: Final = {
     name: kind_of(getattr(subjects, name)) for name in ("gossip", "relay", "breeder", "nomad")

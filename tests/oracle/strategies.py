@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 from hypothesis import strategies as st
 
 from corec.oracle.block import Reading
@@ -150,6 +153,34 @@ def arrivals(draw: st.DrawFn, entidades: int, most: int) -> list[Reading]:
     return found
 
 
+@st.composite
+def floods(draw: st.DrawFn, swarms: Any) -> list[Reading]:
+    """What comes in when most entities of a Celu swarm say something, perhaps several times: in the
+    order of ids or in any, some of it fails, some switches off. None without such a swarm."""
+    firsts = itertools.accumulate(map(places_of, swarms), initial=0)
+    celu = [
+        (first, places_of(swarm)) for first, swarm in zip(firsts, swarms, strict=False)
+        if EVERYBODY[swarm["procesador"]].kind == "celu"
+    ]  # fmt: skip
+    if not celu:
+        return []
+    first, count = draw(st.sampled_from(celu))
+    share = draw(st.sampled_from([0.5, 0.8, 1.0, 1.0]))
+    wrong = draw(st.sampled_from([0.0, 0.0, 0.05]))
+    off = draw(st.sampled_from([0.0, 0.0, 0.02, 0.2]))
+    mixed = draw(st.booleans())
+    dice = random.Random(draw(st.integers(0, 2**32)))
+    found: list[Reading] = []
+    for _ in range(draw(st.integers(1, 3))):
+        who = [i for i in range(first, first + count) if dice.random() < share]
+        if mixed:
+            dice.shuffle(who)
+        for i in who:
+            value = dice.choice([2000.0, -2000.0]) if dice.random() < wrong else dice.random() * 4
+            found.append((i, float(np.float32(value)), dice.random() >= off))
+    return found
+
+
 def _first_umbral(umbral: Any) -> bool:
     """Whether it says ``inicial``, which a living world does not take over."""
     return isinstance(umbral, dict) and "inicial" in umbral
@@ -204,6 +235,8 @@ def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> D
     for tick in range(1, ticks + 1):
         if draw(st.integers(0, 2)):
             readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
+            if draw(st.integers(0, 2)) == 0:
+                readings[tick] += draw(floods(swarms))
         if draw(st.integers(0, 7)) == 0:
             change = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
             if not _first_umbral(change.get("bloques.b0.umbral")):

@@ -223,6 +223,22 @@ def chorus(me: Any, value: Any) -> Any:
     return me.level + me.random()
 
 
+@corec.celu(
+    state={"x": "f4", "n": "u2"}, history={"last": ("f4", 3, "by_time")}, means=("x",),
+    alerts=("x",),
+)  # fmt: skip
+def pulse(me: Any, value: Any) -> Any:
+    """Readings of many at once run as vectors, a history by time among them; fails by value."""
+    me.last.push(value)
+    me.n = me.n + 1
+    me.x = 0.5 * me.x + 0.25 * me.last.mean() + 0.125 * me.mean_x + me.random()
+    if value > HOT:
+        raise ValueError("too hot")
+    if value < -HOT:
+        return value / 0.0
+    return me.x + me.random()
+
+
 @corec.micro(state={"x": "f4", "k": "i8", "face": "i4", "wave": "f4"}, params={"width": 0.25})
 def dicer(me: Any) -> Any:
     """Normal and whole numbers, one range as wide as can be; raises where the range is none."""
