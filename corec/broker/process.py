@@ -11,7 +11,6 @@ without threads.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -35,7 +34,7 @@ from corec.broker.state import SinkState
 from corec.broker.status import Status
 from corec.broker.watcher import Watcher
 from corec.broker.writer import Writer
-from corec.child import TAKEN_OVER
+from corec.life import TAKEN_OVER, Life
 from corec.log import get_logger
 from corec.runtime import Runtime
 
@@ -81,10 +80,9 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
 class _Broker:
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
-        self._parent = os.getppid()
+        self._life = Life(rt, L.SLOT_BROKER)
         self._slot = rt.slot(L.SLOT_BROKER)
-        self._slot.set(L.S_STATE, L.PROC_STARTING)
-        self._beat()
+        self._life.begin()
         keys = Keys(rt.config.instance_id)
         cluster = rt.config.redis.cluster
         self.status = Status(rt)
@@ -161,15 +159,12 @@ class _Broker:
         totals_at = 0.0
         stop = L.STOP_NO
         while True:
-            self._beat()
+            self._life.beat()
             before, stop = stop, self._rt.get(L.C_STOP)
-            if stop >= L.STOP_NOW:
-                raise _Leave(0)
+            if (code := self._life.ending()) is not None:
+                raise _Leave(code)
             if stop != before:
                 self.sender.wake()
-            if os.getppid() != self._parent:
-                log.warning("the supervisor is gone; the broker leaves")
-                raise _Leave(1)
             if time.monotonic() - totals_at >= TOTALS_SECONDS and self.writer.loaded.is_set():
                 totals_at = time.monotonic()
                 self._write_totals()
@@ -187,6 +182,3 @@ class _Broker:
     def _write_totals(self) -> None:
         state = self.writer.state
         self.status.write_totals(state.total_out, self.reader.totals(), state.total_dead)
-
-    def _beat(self) -> None:
-        self._slot.set(L.S_BEAT_NS, time.monotonic_ns())

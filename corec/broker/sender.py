@@ -39,6 +39,7 @@ from corec.broker.positions import InPosition, format_in_position
 from corec.broker.state import SinkState
 from corec.broker.status import Status
 from corec.broker.writer import Writer
+from corec.life import Rings
 from corec.log import get_logger
 from corec.runtime import Runtime
 from shm.killpoint import kill_point
@@ -70,8 +71,7 @@ class Sender:
         self._events = events
         self._input_fields = input_fields
         self._input_done = input_done
-        self._bell = rt.doorbells[L.SLOT_BROKER]
-        self._rung = asyncio.Event()
+        self._rings = Rings(rt.doorbells[L.SLOT_BROKER])
         self._linger_seconds = rt.config.streams.batch_ms / 1000
         self._bounds = bounds
         self._drop_oldest = rt.config.streams.on_full == "drop_oldest"
@@ -84,8 +84,7 @@ class Sender:
 
     async def run(self) -> None:
         """Returns once everything is sent after ``C_STOP`` asked for it. Raises TakenOver."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._bell.fileno(), self._on_ring)
+        self._rings.open()
         keeping_room = asyncio.ensure_future(self._keep_room())
         try:
             while True:
@@ -103,12 +102,11 @@ class Sender:
                     await self._wait()
         finally:
             keeping_room.cancel()
-            loop.remove_reader(self._bell.fileno())
-            self._bell.cancel_sleep()
+            self._rings.close()
 
     def wake(self) -> None:
         """``C_STOP`` changed: look at it now."""
-        self._rung.set()
+        self._rings.wake()
 
     def loaded(self, state: SinkState, loss: Loss | None) -> None:
         """The position hash was read: start again from the lanes' tails."""
@@ -202,7 +200,10 @@ class Sender:
         """Until a batch is due: a linger behind its first frame, or it is large."""
         if not self._outgoing.waiting_bytes():
             stopping = self._rt.get(L.C_STOP) >= L.STOP_TICKS
-            await self._sleep(STOPPING_SECONDS if stopping else IDLE_SECONDS)
+            await self._rings.wait(
+                STOPPING_SECONDS if stopping else IDLE_SECONDS,
+                lambda: bool(self._outgoing.waiting_bytes()) or self._ending(),
+            )
         if not self._outgoing.waiting_bytes():
             return
         now = time.monotonic()
@@ -213,21 +214,6 @@ class Sender:
             if self._outgoing.waiting_bytes() >= BATCH_BYTES // 2 or self._outgoing.pressed():
                 break
             await asyncio.sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        self._bell.prepare_sleep()
-        if not self._outgoing.waiting_bytes() and not self._ending():
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._rung.wait()
-            except TimeoutError:
-                pass  # look for work all the same
-        self._bell.cancel_sleep()
-        self._rung.clear()
-
-    def _on_ring(self) -> None:
-        self._bell.drain()
-        self._rung.set()
 
     def _show_counts(self) -> None:
         state, status = self._writer.state, self._status

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 
@@ -25,6 +24,7 @@ import uvloop
 from corec import __version__
 from corec import layout as L
 from corec import log as corec_log
+from corec.life import Life
 from corec.modules.base import ModuloBase
 from corec.nucleus.checkpoints import Checkpointer
 from corec.nucleus.commands import Commands
@@ -61,7 +61,7 @@ class CoreCNucleus:
         self.views.errors = self.errors
         self.commands = Commands(rt, self.holder, self.views, self.checkpoints)
         self.modules: list[ModuloBase] = []
-        self._parent = os.getppid()
+        self.life = Life(rt, L.SLOT_NUCLEUS)
         self._blind = False
         self._rung = asyncio.Event()
 
@@ -100,15 +100,11 @@ class CoreCNucleus:
 
     async def _watch(self) -> int:
         while True:
-            self._beat()
-            stop = self.rt.get(L.C_STOP)
-            if stop == L.STOP_NOW:
-                return 0
-            if stop >= L.STOP_NUCLEUS:
+            self.life.beat()
+            if (code := self.life.ending()) is not None:
+                return code
+            if self.rt.get(L.C_STOP) >= L.STOP_NUCLEUS:
                 return await self._finish()
-            if os.getppid() != self._parent:
-                log.error("the supervisor is gone, so is the nucleus")
-                return 1
             self._look()
             await self._wait_for_ring(_WATCH_SECONDS)
 
@@ -137,7 +133,7 @@ class CoreCNucleus:
         await self.checkpoints.close()
         work = asyncio.create_task(asyncio.to_thread(finish, self.rt, self.checkpoints.keeper))
         while not work.done():
-            self._beat()
+            self.life.beat()
             if self.rt.get(L.C_STOP) == L.STOP_NOW:
                 return 0
             await asyncio.wait([work], timeout=_WATCH_SECONDS)
@@ -174,9 +170,6 @@ class CoreCNucleus:
         except Exception:
             log.exception("a module could not be stopped cleanly", module=module.nombre)
 
-    def _beat(self) -> None:
-        self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
-
     def _ring(self) -> None:
         self.rt.doorbells[L.SLOT_NUCLEUS].drain()
         self._rung.set()
@@ -186,10 +179,7 @@ def run(rt: Runtime) -> int:
     """The nucleus process, forked by the supervisor: run until the instance stops; exit code."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    slot = rt.slot(L.SLOT_NUCLEUS)
-    slot.set(L.S_STATE, L.PROC_STARTING)
-    slot.set(L.S_PID, os.getpid())
-    slot.set(L.S_BEAT_NS, time.monotonic_ns())
+    Life(rt, L.SLOT_NUCLEUS).begin()
 
     async def principal() -> int:
         nucleus = CoreCNucleus(rt)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,11 +26,10 @@ import uvloop
 
 from corec import layout as L
 from corec.backoff import Backoff
-from corec.child import TAKEN_OVER
+from corec.life import TAKEN_OVER, Life, Rings
 from corec.log import get_logger
 from corec.persister.ahead import Batches
 from corec.persister.batch import worth_writing
-from corec.persister.bell import rung
 from corec.persister.encode import Encoder
 from corec.persister.faults import ForeignSchema, reason_of, text_of
 from corec.persister.gaps import newly_lost
@@ -86,7 +84,8 @@ class Persister:
     def __init__(self, rt: Runtime) -> None:
         self.rt = rt
         self.slot = rt.slot(L.SLOT_PERSISTER)
-        self.bell = rt.doorbells[L.SLOT_PERSISTER]
+        self.rings = Rings(rt.doorbells[L.SLOT_PERSISTER])
+        self.life = Life(rt, L.SLOT_PERSISTER)
         self.shown = Shown(rt)
         self.lanes: list[LaneSource] = lane_sources(rt)
         persist, instance = rt.config.persist, rt.config.instance_id
@@ -110,7 +109,6 @@ class Persister:
         seconds = persist.retention_seconds
         keep = None if seconds is None else timedelta(seconds=seconds)
         self.upkeep = Upkeep(rt.folder, instance, keep)
-        self.parent = os.getppid()
         self.connection: Listening | None = None
         self.backoff = Backoff()
         self.rows_elsewhere = 0
@@ -123,8 +121,8 @@ class Persister:
 
     async def main(self) -> int:
         """Work until drained, told to stop at once, orphaned, or unable to go on."""
-        self.slot.set(L.S_PID, os.getpid())
-        self.slot.set(L.S_STATE, L.PROC_STARTING)
+        self.rings.open()
+        self.life.begin()
         watch = asyncio.create_task(self._watch())
         work = asyncio.create_task(self._work())
         try:
@@ -140,6 +138,7 @@ class Persister:
             except asyncio.CancelledError:
                 return 0
         finally:
+            self.rings.close()
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
@@ -148,8 +147,8 @@ class Persister:
         """Beat; return when the work must end at once."""
         while True:
             now = time.monotonic()
-            self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
-            if self.rt.get(L.C_STOP) >= L.STOP_NOW or os.getppid() != self.parent:
+            self.life.beat()
+            if self.life.ending() is not None:
                 return
             if self.stop_since is None and self.stopping():
                 self.stop_since = now
@@ -295,7 +294,7 @@ class Persister:
                     await self.lease.release()
                     self.shown.drained()
                     return 0
-                await rung(self.bell, IDLE_S, lambda: any(self._bytes_waiting(writer)))
+                await self.rings.wait(IDLE_S, lambda: any(self._bytes_waiting(writer)))
                 continue
             now = time.monotonic()
             first_seen = now if first_seen is None else first_seen

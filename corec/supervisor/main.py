@@ -20,7 +20,6 @@ import orjson
 
 import corec
 from corec import layout as L
-from corec.child import TAKEN_OVER
 from corec.control.discover import Instance, write_instance
 from corec.control.errors import PATTERN as ERRORS_PATTERN
 from corec.control.folders import (
@@ -32,6 +31,7 @@ from corec.control.folders import (
 from corec.control.outcome import CHANGE_FILE, ChangeFile
 from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
+from corec.life import TAKEN_OVER
 from corec.log import get_logger
 from corec.plan import Plan
 from corec.proc import give_back_pages_of

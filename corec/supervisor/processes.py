@@ -24,7 +24,7 @@ import multiprocess
 
 from corec import layout as L
 from corec.broker.process import run as run_broker
-from corec.child import Child
+from corec.life import Child
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -24,6 +23,7 @@ import psycopg
 import uvloop
 
 from corec import layout as L
+from corec import life
 from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway, sort_error
 from corec.config.acting import Alertas
@@ -63,7 +63,7 @@ class Acting:
 
     def __init__(self, rt: Runtime) -> None:
         self.rt, self.slot = rt, rt.slot(L.SLOT_TASKS)
-        self.parent = os.getppid()
+        self.life = life.Life(rt, L.SLOT_TASKS)
         self.names = Names(rt.config.instance_id)
         self.counts = Counts()
         self.clear_after = (rt.config.alertas or Alertas()).clear_after_ticks
@@ -107,7 +107,7 @@ class Acting:
 
     async def main(self) -> int:
         """Work until the instance stops, or the supervisor is gone."""
-        self.slot.set(L.S_STATE, L.PROC_STARTING)
+        self.life.begin()
         follow = asyncio.create_task(self._always())
         watch = asyncio.create_task(self._watch())
         try:
@@ -123,7 +123,7 @@ class Acting:
 
     async def _watch(self) -> int:
         while True:
-            self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
+            self.life.beat()
             for word, value in (
                 (L.T_DONE, self.counts.done), (L.T_RETRIED, self.counts.retried),
                 (L.T_FAILED, self.counts.failed), (L.T_WAITING, self.counts.waiting),
@@ -131,7 +131,7 @@ class Acting:
                 self.slot.set(L.S_COUNT0 + word, value)
             if self.rt.get(L.C_STOP) >= L.STOP_SINKS:
                 return 0
-            if os.getppid() != self.parent:
+            if self.life.orphaned():
                 return 1
             await asyncio.sleep(BEAT_SECONDS)
 

@@ -10,7 +10,6 @@ means to the others.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,9 +19,9 @@ import numpy as np
 import uvloop
 
 from corec import layout as L
-from corec.child import Child
 from corec.entities.steps import beat_at
 from corec.kernels.touch import touch_range
+from corec.life import Child, Rings
 from corec.plan import split_blocks
 from corec.runtime import Runtime, word_to_float
 from corec.worker import steps
@@ -53,7 +52,7 @@ class Worker:
         self.rt, self.tables, self.k, self.child = rt, tables, k, child
         self.slot = rt.slot(L.SLOT_WORKER0 + k)
         self.leader_bell = L.slot_base(L.SLOT_WORKER0) + L.S_SLEEPING if k else -1
-        self.bell = rt.doorbells[L.SLOT_WORKER0 + k]
+        self.rings = Rings(rt.doorbells[L.SLOT_WORKER0 + k])
         lo, hi = split_blocks(rt.plan, workers)[k]
         self.ticker = Ticker.of(rt.config, rt.plan, tables, lo, hi)
         self.live = Live(rt.config, rt.plan)
@@ -64,13 +63,11 @@ class Worker:
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_PHASE for k in range(workers)]
         self.phase_words = np.array(slots, np.int64)
         self.telling = Telling(rt, tables, k)
-        self.woken = asyncio.Event()
         self.waiting = False
 
     async def run(self) -> None:
         """Tick until told to stop."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self.bell.fileno(), self._rung)
+        self.rings.open()
         touch_range(self.tables.blocks, self.tables.swarms, self.ticker.lo, self.ticker.hi)
         for lane in (self.rt.out[self.k], self.rt.rows[self.k]):
             # mapped now, and not frame by frame within the ticks; of few blocks a part
@@ -89,29 +86,15 @@ class Worker:
                     break
         self.slot.set(L.S_STATE, L.PROC_DRAINED)
 
-    def _rung(self) -> None:
-        self.bell.drain()
-        self.woken.set()
-
     def _leaving(self, tick: int) -> bool:
         """Whether ``tick`` will never run in this process group."""
-        if self.rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
-            return True
-        return bool(steps.leaves(self.rt.control, tick))
+        return self.child.ending() is not None or bool(steps.leaves(self.rt.control, tick))
 
     async def _sleep(self, ready: Callable[[], bool], seconds: float) -> None:
         """Sleep until the doorbell, at most ``seconds``; not at all when ``ready()``."""
-        self.slot.set(L.S_BEAT_NS, time.monotonic_ns())
+        self.child.beat()
         self.telling.look(time.monotonic())
-        self.woken.clear()
-        self.bell.prepare_sleep()
-        try:
-            if not ready():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await self.woken.wait()
-        finally:
-            self.bell.cancel_sleep()
+        await self.rings.wait(seconds, ready)
 
     def _went(self, tick: int) -> bool:
         """Whether ``tick`` may run with nothing else to be looked at first."""
@@ -174,7 +157,7 @@ class Worker:
             await self._wait_for_room()
             waited += time.monotonic_ns() - blocked
             used = time.thread_time_ns()
-            if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
+            if self.child.ending() is not None:
                 return False
         computed += time.thread_time_ns() - used
         now = time.monotonic_ns()
@@ -209,7 +192,7 @@ class Worker:
                 if at >= self.ticker.hi:
                     break
                 await self._wait_for_room()
-                if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
+                if self.child.ending() is not None:
                     return False
             kill_point("phase.before_done")
             mark = tick << 8 | number
@@ -218,7 +201,7 @@ class Worker:
                 if k != self.k:
                     rt.doorbells[L.SLOT_WORKER0 + k].ring()
             while not spin_until_all_at_least(rt.control, self.phase_words, mark, spins):
-                if rt.get(L.C_STOP) >= L.STOP_NOW or self.child.orphaned():
+                if self.child.ending() is not None:
                     return False
                 await self._sleep(partial(self._all_did, mark), WAKE_SECONDS_MAX)
             kill_point("phase.all_done")

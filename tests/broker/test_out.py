@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from corec import layout as L
-from corec.child import TAKEN_OVER
 from corec.embedded import EmbeddedValkey
+from corec.life import TAKEN_OVER
 from tests.broker.support import Instance, SwarmSpec
 from tests.support.processes import wait_until
 
