@@ -23,6 +23,7 @@ from typing import Any
 from corec import layout as L
 from corec.bench.rounds import wait_until
 from corec.control.client import Client, Unreachable
+from corec.control.folders import CONTROL_FILE
 from corec.control.protocol import ControlError
 from corec.roles import committed_tick
 from shm.atomics import read_word
@@ -102,11 +103,11 @@ class Server:
         if self.segment is not None:
             return True
         folder = self.folder
-        if folder is None or not (folder / "control.seg").exists():
+        if folder is None or not (folder / CONTROL_FILE).exists():
             return False
         try:
             self.segment = Segment.attach(
-                folder / "control.seg", kind=L.KIND_CONTROL_SEGMENT,
+                folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
                 layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
             )  # fmt: skip
         except (OSError, SegmentRefused):

@@ -34,7 +34,7 @@ class Journaling:
         self._lane = rt.journal
         self._status = status
         self._events = events
-        self._journal = Journal(rt.config.state_path / rt.config.instance_id, rt.epoch)
+        self._journal = Journal(rt.config.state_folder, rt.epoch)
         self._one = asyncio.Lock()
 
     async def run(self) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
 import orjson
 
 from corec import layout as L
 from corec.broker.link import SinkAway
+from corec.control.folders import BROKER_FILE
 from corec.log import get_logger
 from corec.runtime import Runtime, Slot
 
 log = get_logger(__name__)
-FILE_NAME: Final = "broker.json"
 
 
 class Status:
@@ -29,7 +28,7 @@ class Status:
         self._troubles: dict[str, tuple[int, str]] = {}
         self._inbox_full = False
         self._ready = False
-        self._path = Path(rt.folder) / FILE_NAME
+        self._path = Path(rt.folder) / BROKER_FILE
         self._written = b""
 
     def ready(self) -> None:
@@ -105,7 +104,7 @@ class Status:
         )
         if data == self._written:
             return
-        fresh = self._path.with_name(f".{FILE_NAME}.new")
+        fresh = self._path.with_name(f".{BROKER_FILE}.new")
         try:
             fresh.touch(0o600)
             fresh.write_bytes(data)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.chaos.instance import Instance
+from corec.control.folders import CONTROL_FILE
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
 
@@ -54,7 +55,7 @@ class Recovery:
     def _attach(self) -> Segment | None:
         try:
             return Segment.attach(
-                self.instance.folder_of_runtime / "control.seg",
+                self.instance.folder_of_runtime / CONTROL_FILE,
                 kind=L.KIND_CONTROL_SEGMENT,
                 layout_hash=L.CONTROL_LAYOUT_HASH,
                 writable=False,

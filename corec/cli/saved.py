@@ -56,7 +56,7 @@ def _config(path: Path | None) -> Config:
 
 
 def _folder(config: Config) -> Path:
-    return config.state_path / config.instance_id
+    return config.state_folder
 
 
 def _rows(

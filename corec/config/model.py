@@ -277,6 +277,11 @@ class Config(Section):
         return self.absolute(self.state_dir)
 
     @property
+    def state_folder(self) -> Path:
+        """Where this instance keeps its state: checkpoints, journal, spool, embedded servers."""
+        return self.state_path / self.instance_id
+
+    @property
     def runtime_path(self) -> Path | None:
         """``runtime_dir`` as an absolute path; None when it is to be chosen."""
         return None if self.runtime_dir is None else self.absolute(self.runtime_dir)

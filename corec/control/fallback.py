@@ -13,11 +13,11 @@ from typing import Any
 from corec import layout as L
 from corec.control.client import ASK_SECONDS, Client, Unreachable
 from corec.control.discover import Instance
+from corec.control.folders import CONTROL_FILE
 from corec.control.status import About, build_status, starting_status
 from corec.proc import CpuSampler
 from shm.segment import Segment, SegmentRefused
 
-CONTROL_FILE = "control.seg"
 _CPU_SPAN_SECONDS = 0.2
 
 

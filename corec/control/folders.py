@@ -27,6 +27,8 @@ INSTANCE_FILE = "instance.json"
 OWNER_LOCK = "owner.lock"
 CONTROL_SOCKET = "control.sock"
 PERSISTER_FILE = "persister.json"
+BROKER_FILE = "broker.json"
+CONTROL_FILE = "control.seg"
 
 
 def base_folder() -> Path:
@@ -50,7 +52,7 @@ def refusal(config: Config) -> str | None:
     base = [base_folder()] if config.runtime_path is None else []
     for key, folder in (
         *(("runtime_dir", one) for one in (*base, instance_folder(config))),
-        ("state_dir", config.state_path / config.instance_id),
+        ("state_dir", config.state_folder),
     ):
         try:
             refuse_planted(folder)

@@ -122,7 +122,7 @@ class ModuloRegistro(ModuloBase):
 
     async def inicializar(self) -> None:
         rt = self.nucleus.rt
-        self._book = Book(rt.config.state_path / rt.config.instance_id / FILE, rt.epoch)
+        self._book = Book(rt.config.state_folder / FILE, rt.epoch)
         self._book.open(self.nucleus.events.lane.head)
         self._empty: set[str] = set()
 

@@ -96,7 +96,7 @@ class Checkpointer:
 
     def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
         self.rt, self.holder, self.events = rt, holder, events
-        self.folder = rt.config.state_path / rt.config.instance_id
+        self.folder = rt.config.state_folder
         self.keeper = Keeper(self.folder, rt.epoch)
         self._shown = Shown()
         self._snapshot: Snapshot | None = None

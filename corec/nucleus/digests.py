@@ -41,7 +41,7 @@ class Digester:
         return await self._one()
 
     async def _one(self) -> dict[str, Any]:
-        folder = self.rt.config.state_path / self.rt.config.instance_id
+        folder = self.rt.config.state_folder
         copy = await self._aside(
             lambda: DigestCopy(self.rt, folder, lambda: self.rt.get(L.C_STOP) != L.STOP_NO)
         )

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from corec import layout as L
+from corec.control.folders import BROKER_FILE
 from corec.control.status import About, as_float, build_status
 from corec.nucleus.errors import Errors
 from corec.nucleus.pace import Pace
@@ -23,7 +24,6 @@ _MEMORY_FRESH_SECONDS = 5.0
 _SAMPLE_SECONDS = 1.0
 _TICK_STALE_SECONDS_MIN = 5.0
 _TICKS_STALE = 20
-BROKER_FILE = "broker.json"
 
 
 class Views:

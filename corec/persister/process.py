@@ -92,7 +92,7 @@ class Persister:
         self.lease = Lease(instance, rt.owner)
         cap_bytes = persist.spool_max_mb << 20
         self.spool = Spool(
-            rt.config.state_path / instance / "spool", instance, rt.epoch,
+            rt.config.state_folder / "spool", instance, rt.epoch,
             {lane.name: lane.made for lane in self.lanes}, cap_bytes,
         )  # fmt: skip
         for lane in self.lanes:

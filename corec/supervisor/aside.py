@@ -51,7 +51,7 @@ def must_be_moved(config: Config, plan: Plan, folder: Path) -> bool:
 def new_folder(config: Config) -> Path:
     """The name of a folder beside the checkpoints that is not there yet."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    name = config.state_path / config.instance_id / f"aside-{stamp}"
+    name = config.state_folder / f"aside-{stamp}"
     tries = (name.with_name(f"{name.name}-{k}") for k in itertools.count(2))
     return next(place for place in itertools.chain([name], tries) if not place.exists())
 
@@ -107,7 +107,7 @@ def set_checkpoints_aside(config: Config, aside: Path) -> None:
     """Move the checkpoints of the world that ``--fresh`` ends to ``aside``, and what its journal
     says of the ticks behind them; the memory is free."""
     kill_point("fresh.removed")
-    state = config.state_path / config.instance_id
+    state = config.state_folder
     found = checkpoint_files(state)
     if found:
         aside.mkdir(exist_ok=True)

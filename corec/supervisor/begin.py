@@ -71,7 +71,7 @@ class Begun:
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)
         self.servers = Servers(config, self.folder, notes.note)
-        self.state = config.state_path / config.instance_id
+        self.state = config.state_folder
         self.state_lock = OwnerLock(self.state / OWNER_LOCK)
         self._take_lock()
         try:

@@ -24,7 +24,7 @@ _WORD_BYTES: Final = 12
 
 def identity(config: Config) -> Owner:
     """The owner that this instance is; its file is made when it is missing. Raises OSError."""
-    folder = config.state_path / config.instance_id
+    folder = config.state_folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / FILE_NAME
     word = _read(path)

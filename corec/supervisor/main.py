@@ -23,6 +23,7 @@ from corec import layout as L
 from corec.control.discover import Instance, write_instance
 from corec.control.errors import PATTERN as ERRORS_PATTERN
 from corec.control.folders import (
+    BROKER_FILE,
     CONTROL_SOCKET,
     INSTANCE_FILE,
     PERSISTER_FILE,
@@ -98,7 +99,7 @@ class Supervisor:
         """Leave nothing behind but a world that is to be adopted."""
         if self.group is not None:
             self.group.kill_all()
-        for name in (INSTANCE_FILE, CONTROL_SOCKET, CHANGE_FILE, "broker.json", PERSISTER_FILE):
+        for name in (INSTANCE_FILE, CONTROL_SOCKET, CHANGE_FILE, BROKER_FILE, PERSISTER_FILE):
             (self.folder / name).unlink(missing_ok=True)
         for path in [*self.folder.glob(".*.json.*"), *self.folder.glob(ERRORS_PATTERN)]:
             path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.control.folders import CONTROL_FILE
 from corec.entities.compile import compile_processor, is_compiled
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
@@ -88,7 +89,7 @@ def fitting_checkpoint(config: Config, plan: Plan, *, growing: bool = True) -> C
             than the config describes. None is touched then, so that nobody begins a new world by
             starting again.
     """
-    folder = config.state_path / config.instance_id
+    folder = config.state_folder
     found, passed = survey(folder, read_head)
     misfits: list[Checkpoint] = []
     chosen = None
@@ -188,7 +189,7 @@ def next_start(config: Config, plan: Plan, folder: Path) -> list[str]:
     would find none, or refuse it."""
     if segments.adoptable(folder):
         return []
-    found, _ = survey(config.state_path / config.instance_id, read_head)
+    found, _ = survey(config.state_folder, read_head)
     for one in found:
         wanted = _wanted(config, plan, one.head)
         if differences(one.head, wanted, growing=True, migrating=True):
@@ -202,7 +203,7 @@ def next_start(config: Config, plan: Plan, folder: Path) -> list[str]:
 
 def set_in_memory(folder: Path) -> Entries:
     """What was set in the world that lies in ``folder``."""
-    path = folder / segments.CONTROL
+    path = folder / CONTROL_FILE
     try:
         control = Segment.attach(
             path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False

@@ -18,6 +18,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
+from corec.control.folders import CONTROL_FILE
 from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.roles import EVENT_LANES, committed_tick
@@ -40,7 +41,6 @@ from shm.wake import Doorbell
 IN_LANE_BYTES: Final = 16 * L.MIB
 EVENT_LANE_BYTES: Final = L.MIB // 4
 JOURNAL_LANE_BYTES: Final = 2 * L.MIB  # twice what may wait: ``leader.JOURNAL_WAITS_BYTES``
-CONTROL: Final = "control.seg"
 WORLD: Final = WORLD_FILE
 Progress = Callable[[int, int], None]
 
@@ -168,9 +168,9 @@ def create(
         for name, capacity in lane_files(largest or plan, workers).items()
     }
     write_shape(folder, plan, config.seed)
-    half = folder / f"{CONTROL}.new"
+    half = folder / f"{CONTROL_FILE}.new"
     control = Segment.create(
-        half, kind="corec control", layout_hash=L.CONTROL_LAYOUT_HASH,
+        half, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
         payload_bytes=L.control_bytes(WORKERS_MAX), epoch=epoch,
     )  # fmt: skip
     words = control.words
@@ -199,8 +199,8 @@ def create(
     counts.begin(rt, checkpoint.head if checkpoint else None)
     if checkpoint:
         past.begin(rt, checkpoint.head)
-    os.rename(half, folder / CONTROL)
-    control.path = folder / CONTROL
+    os.rename(half, folder / CONTROL_FILE)
+    control.path = folder / CONTROL_FILE
     return rt, tables
 
 
@@ -213,7 +213,7 @@ def world_words(rt: Runtime) -> None:
 
 def adoptable(folder: Path) -> bool:
     """Whether a whole world lies in ``folder``: its control segment is there (it is made last)."""
-    return (folder / CONTROL).exists()
+    return (folder / CONTROL_FILE).exists()
 
 
 def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
@@ -233,11 +233,11 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
 def _attach_all(
     config: Config, folder: Path, plan: Plan
 ) -> tuple[Segment, Segment, dict[str, Segment]]:
-    control = _attach(folder / CONTROL, "corec control", L.CONTROL_LAYOUT_HASH, None)
+    control = _attach(folder / CONTROL_FILE, L.KIND_CONTROL_SEGMENT, L.CONTROL_LAYOUT_HASH, None)
     count, slots = int(control.words[L.C_LANES]), int(control.words[L.C_WORKERS])
     if not 1 <= slots <= count <= WORKERS_MAX:
         found = f"{slots} workers and {count} lanes"
-        raise SegmentRefused(folder / CONTROL, found, f"1 to {WORKERS_MAX}, lanes for every worker")
+        raise SegmentRefused(folder / CONTROL_FILE, found, f"1 to {WORKERS_MAX}, a lane for each")
     epoch = control.epoch
     world = _attach(folder / WORLD, WORLD_KIND, world_hash(plan, config.seed), epoch)
     lanes = {}
@@ -258,7 +258,7 @@ def _attach(path: Path, kind: str, wanted: int, epoch: int | None) -> Segment:
     except OSError as error:
         raise SegmentRefused(path, str(error.strerror).lower(), "a segment") from None
     if epoch is not None and found.epoch != epoch:
-        raise SegmentRefused(path, f"epoch {found.epoch}", f"epoch {epoch}, as in {CONTROL}")
+        raise SegmentRefused(path, f"epoch {found.epoch}", f"epoch {epoch}, as in {CONTROL_FILE}")
     return found
 
 
@@ -379,7 +379,7 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
     def look(name: str, kind: str, wanted: int) -> closing[Segment]:
         return closing(Segment.attach(folder / name, kind=kind, layout_hash=wanted, writable=False))
 
-    with look(CONTROL, "corec control", L.CONTROL_LAYOUT_HASH) as control:
+    with look(CONTROL_FILE, L.KIND_CONTROL_SEGMENT, L.CONTROL_LAYOUT_HASH) as control:
         count = int(control.words[L.C_LANES])
     with look(WORLD, WORLD_KIND, world_hash(plan, config.seed)):
         for name, capacity in lane_files(plan, count).items():
@@ -395,6 +395,6 @@ def remove(folder: Path) -> None:
 
 def world_files(folder: Path) -> list[Path]:
     """Every file of the world, the one that makes it a whole world first."""
-    control = folder / CONTROL
+    control = folder / CONTROL_FILE
     others = [*sorted(folder.glob("*.seg*")), *sorted(folder.glob("*.lane"))]
     return [*([control] if control.exists() else []), *(p for p in others if p != control)]

@@ -46,7 +46,7 @@ class Servers:
 
     def __init__(self, config: Config, socket_dir: Path, progress: Callable[[str], None]) -> None:
         self.config = config
-        data = self._data = config.state_path / config.instance_id
+        data = self._data = config.state_folder
         self._made = [path for path in (data, *data.parents) if not path.exists()]
         self._served = False
         self.owner: Owner | None = None

@@ -12,7 +12,7 @@ from corec.supervisor.processes import Group
 from corec.supervisor.segments import world_tick
 from corec.world.inspect import totals
 
-_COUNTED = ("rows_persisted", "messages_out", "messages_in", "messages_dead")
+COUNTED = ("rows_persisted", "messages_out", "messages_in", "messages_dead")
 
 
 def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def summary(rt: Runtime, group: Group, base_tick: int, seconds: float) -> dict[s
         "entity_updates": updates,
         "entity_updates_per_second": round(updates / seconds) if seconds else 0,
         "entity_updates_per_core_second": round(updates / busy) if busy else 0,
-        **{name: counted(rt.get, name) for name in _COUNTED},
+        **{name: counted(rt.get, name) for name in COUNTED},
         "failures": world["failures"],
         "repairs": world["repairs"],
         "overruns": rt.get(L.C_OVERRUNS),

@@ -9,7 +9,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.control.client import Unreachable
-from corec.control.fallback import CONTROL_FILE
+from corec.control.folders import CONTROL_FILE
 from corec.plan import Plan
 from corec.view.reading import Words
 from corec.world.packing import plan_of

@@ -43,7 +43,7 @@ class Recorded:
 
         Raises ValueError: the journal says nothing of the ticks behind that.
         """
-        folder = config.state_path / config.instance_id
+        folder = config.state_folder
         tick = int(head["tick"]) if head is not None else 0
         epoch = int(head["epoch"]) if head is not None else _last_epoch(folder)
         past = past_of(folder, epoch, tick)

@@ -244,4 +244,4 @@ def go_on(rt: Runtime) -> None:
 
 
 def _folder(rt: Runtime) -> Path:
-    return rt.config.state_path / rt.config.instance_id
+    return rt.config.state_folder

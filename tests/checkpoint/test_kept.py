@@ -78,7 +78,7 @@ def other(tmp_path: Path, shm_dir: Path) -> Path:
 @pytest.fixture
 def home(rt: Runtime) -> Path:
     """Where the world of ``rt`` has its checkpoints."""
-    place = rt.config.state_path / rt.config.instance_id
+    place = rt.config.state_folder
     place.mkdir(parents=True)
     return place
 

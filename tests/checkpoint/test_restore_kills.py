@@ -64,7 +64,7 @@ def made(home: Path, runtime: Path) -> Path:
     rt, _ = segments.create(config, folder, 1, None, plan, lambda _done, _total: None)
     for tick in (CHOSEN, 40, LAST):
         put_to_tick(rt, tick)
-        make_checkpoint(rt, config.state_path / config.instance_id)
+        make_checkpoint(rt, config.state_folder)
     for bell in rt.doorbells:
         bell.close()
     return file
@@ -80,7 +80,7 @@ def test_it_can_be_killed_anywhere(tmp_path: Path, shm_dir: Path) -> None:
     file = made(tmp_path, shm_dir / "run")
     config = load_config(file)
     plan, folder = make_plan(config), instance_folder(config)
-    state = config.state_path / config.instance_id
+    state = config.state_folder
     (first,) = [p for p in checkpoint_files(state) if f"{CHOSEN:016d}" in p.name]
     wanted = str(shutil.copyfile(first, tmp_path / "of-another-disk"))
     shutil.copytree(tmp_path / "state", tmp_path / "kept")

@@ -75,6 +75,16 @@ def test_tests_wait_on_conditions_and_use_the_real_thing() -> None:
     assert having(NOT_IN_TESTS, "tests/") == []
 
 
+def test_processes_are_listed_in_their_table_alone() -> None:
+    """A second list of roles and slots, as there were nine, is forgotten when one is added."""
+    listed = having(['", L.SLOT' + "_"], "corec/")
+    assert [one for one in listed if not one.startswith("corec/roles.py")] == []
+
+
+def test_a_state_folder_is_put_together_in_one_place() -> None:
+    assert having(["state_path / "], "corec/") == ["corec/config/model.py: state_path / "]
+
+
 def test_files_fit_their_purpose() -> None:
     lines = {name: text.count("\n") for name, text in python_files().items()}
     assert {n: c for n, c in lines.items() if c > LONGER.get(n, LINES_MAX)} == {}
