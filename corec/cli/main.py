@@ -248,6 +248,7 @@ def app_main() -> None:
     """Entry point of ``corec``."""
     make_valid()
     speak_any_encoding()
+    configure(level="warning")  # until one reads its own: a library's default is standard output
     told_when_memory_ends(
         "corec", lambda: (app if sys.argv[1:2] == ["run"] else whole_app())()
     )

@@ -68,7 +68,12 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A file, .parquet or .csv.")],
     swarm: Annotated[str | None, typer.Option(help="Of this bloque; may be the only one.")] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="This column, again for more; else all but histories.")
+        list[str] | None,
+        typer.Option(
+            "--column",
+            "--columns",
+            help="This column, a,b or again for more; else all but histories.",
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Of this checkpoint file, instead of a running instance.")
@@ -87,7 +92,8 @@ def export(
         if not out.parent.is_dir():
             raise ValueError(f"OUT: found {out}, expected a name in a folder that exists")
         world = Saved(checkpoint) if checkpoint else attach(instance, config=config)
-        frame = world.frame(swarm, column)
+        chosen = [name for text in column or () for name in text.split(",")]
+        frame = world.frame(swarm, chosen if column else None)
         (frame.to_parquet if out.suffix == ".parquet" else frame.to_csv)(out)
         found = {"file": str(out), "swarm": frame.swarm, "tick": frame.tick, "rows": len(frame)}
         text = f"{out}: {len(frame):,} entities of {frame.swarm} at tick {frame.tick}"

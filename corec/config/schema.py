@@ -19,19 +19,32 @@ def json_schema() -> dict[str, Any]:
     generated = Config.model_json_schema(by_alias=True, mode="validation")
     for name, value in generated.items():
         schema.setdefault(name, _readable(value))
-    _tell_effects(schema, schema, "")
+    for key, paths in _places(schema, schema, ""):
+        key["description"] += f" A change takes effect {_effect(paths)}."
     return schema
 
 
-def _tell_effects(schema: dict[str, Any], node: dict[str, Any], prefix: str) -> None:
-    """Say at each key when a change of it takes effect."""
+def _places(
+    schema: dict[str, Any], node: dict[str, Any], prefix: str
+) -> list[tuple[dict[str, Any], list[str]]]:
+    """Each key's own description, and the paths that it stands at: sections may share one."""
+    found: dict[int, tuple[dict[str, Any], list[str]]] = {}
     for name, inner in node.get("properties", {}).items():
         path = f"{prefix}{name}"
-        told = f" A change takes effect {effect_of(path)}."
-        if not inner["description"].endswith(told):  # two keys may share one definition
-            inner["description"] += told
+        below = [(inner, [path])]
         for target, where in _sections(inner, path):
-            _tell_effects(schema, schema["$defs"][target], where)
+            below += _places(schema, schema["$defs"][target], where)
+        for key, paths in below:
+            found.setdefault(id(key), (key, []))[1].extend(paths)
+    return list(found.values())
+
+
+def _effect(paths: list[str]) -> str:
+    """When a change of a key takes effect that stands at ``paths``."""
+    told = dict.fromkeys(str(effect_of(path)) for path in paths)
+    if len(told) == 1:
+        return next(iter(told))
+    return ", ".join(f"{effect_of(path)} (at {path})" for path in paths)
 
 
 def _sections(node: Any, path: str) -> list[tuple[str, str]]:

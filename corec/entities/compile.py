@@ -255,13 +255,17 @@ def is_dense(processor: Processor, meeting: Meeting | None, sites: list[CodeType
     """Whether readings of many entities at once may run as vectors: nobody else is looked at or
     sent to, and no call can run long, so the order of the calls decides nothing. ``sites``: what it
     reaches."""
-    straight = not any(
-        one.opname == "FOR_ITER" or "JUMP_BACKWARD" in one.opname  # Python 3.11: POP_JUMP_…, too
-        for code in sites
-        for one in dis.get_instructions(code)
-    )
+    straight = not any(map(_loops, sites))
     alone = meeting is None and not (processor.mortal or processor.sends or processor.reads_inbox)
     return processor.kind == "celu" and alone and straight
+
+
+def _loops(code: CodeType) -> bool:
+    """Whether it has a loop, or what it makes inside has one: a comprehension (Python 3.11)."""
+    return any(
+        one.opname == "FOR_ITER" or "JUMP_BACKWARD" in one.opname  # Python 3.11: POP_JUMP_…, too
+        for one in dis.get_instructions(code)
+    ) or any(_loops(inner) for inner in code.co_consts if isinstance(inner, CodeType))
 
 
 def _load(

@@ -60,13 +60,21 @@ def reloaded(
         fixed = [path for path in fixed if path not in growing]
         told = differences(found, shape(plan, fresh.seed), growing=True)
         if told:
-            raise ConfigError([Fault("bloques", "; ".join(told), f"a change {Effect.GROW}")])
+            raise ConfigError([_fault_of(text) for text in told])
     if fixed:
         raise ConfigError([
             Fault(path, "a change under a living world", f"a change {effect_of(path)}")
             for path in fixed
         ])  # fmt: skip
     return fresh, differs
+
+
+def _fault_of(text: str) -> Fault:
+    """A line of ``differences`` as the fault of the key that it names."""
+    path, _, found = text.partition(": found ")
+    if not found:  # and so many more
+        path, found = "bloques", text
+    return Fault(path, found, f"a change {Effect.GROW}")
 
 
 def differing(old: Config, fresh: Config, entries: settings.Entries) -> list[str]:

@@ -61,8 +61,11 @@ def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     else any other key, such as ``carga`` or ``persist.every_ticks``.
     """
     found: dict[str, Any] = {}
-    bloques = [dict(one) if isinstance(one, Mapping) else one for one in raw.get("bloques", ())]
-    by_id = {one["id"]: one for one in bloques if isinstance(one, dict) and "id" in one}
+    listed = raw.get("bloques") if isinstance(raw, Mapping) else None
+    if not isinstance(listed, list | tuple):
+        return dict(changes)  # the check of ``raw`` will say what is wrong with it
+    bloques = [dict(one) if isinstance(one, Mapping) else one for one in listed]
+    by_id = {one["id"]: one for one in bloques if isinstance(one, dict) and _named(one)}
     for path, value in changes.items():
         inner = path.removeprefix("bloques.")
         ids = [name for name in by_id if inner.startswith(f"{name}.")]
@@ -79,6 +82,10 @@ def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         section[keys[-1]] = value
         found["bloques"] = bloques
     return found
+
+
+def _named(bloque: Mapping[str, Any]) -> bool:
+    return isinstance(bloque.get("id"), str)
 
 
 def plain(value: Any, processors: dict[str, Processor]) -> Any:

@@ -36,7 +36,7 @@ from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.recorded import Recorded, server_of
 from corec.view.settings import changed_by, changes_of, configured, firing_events
-from corec.view.writing import check_field, readings_of, spread, write_field
+from corec.view.writing import asked_to_write, check_field, readings_of, spread, write_field
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
@@ -327,13 +327,17 @@ class World(Readable):
         return self._ticks
 
     def write(
-        self, swarm: str | None = None, ids: Iterable[int] | None = None, **fields: Any
-    ) -> None:
+        self, swarm: str | Mapping[str, Any] | None = None,
+        which: Iterable[int] | Mapping[str, Any] | None = None, /,
+        ids: Iterable[int] | None = None, **fields: Any,
+    ) -> None:  # fmt: skip
         """Write state between two ticks: ``write("town", fase=array)``, or of some:
-        ``write("town", ids=[3, 4], fase=1)``.
+        ``write("town", ids=[3, 4], fase=1)``, also ``write("town", [3, 4], fase=1)``. A dict of
+        fields takes any name: ``write("town", {"ids": 1.0, "swarm": array})``.
 
         Args:
             swarm: its name; may be left out where there is only one.
+            which: fields by name, or ids.
             ids: entities of this swarm, in the order of the values; all if left out.
             fields: ``valor``, ``activo`` or state fields; one number for all, or one for each.
 
@@ -342,8 +346,9 @@ class World(Readable):
                 Nothing was written then.
         """
         plan, words = self._world()
-        one, entities = spread(plan, swarm, ids)
-        checked = {name: check_field(one, name, fields[name], len(entities)) for name in fields}
+        name, chosen, values = asked_to_write(swarm, which, ids, fields)
+        one, entities = spread(plan, name, chosen)
+        checked = {name: check_field(one, name, values[name], len(entities)) for name in values}
         for name in sorted(checked, key=lambda name: name != VIVO):  # who lives comes first
             write_field(plan, words, self._tables, one, name, entities, checked[name])
 

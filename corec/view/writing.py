@@ -44,6 +44,8 @@ def _readings(parts: list[Swarm], given: Any) -> Readings:
     swarm = parts[0]
     everybody = np.concatenate([np.arange(part.first_id, part.end_id) for part in parts])
     where = f"readings of {swarm.id}"
+    if not swarm.processor.values and isinstance(given, Mapping):
+        given = (list(given), list(given.values()))  # values by id
     if isinstance(given, tuple):
         if len(given) not in (2, 3):
             expected = "expected (ids, values) or (ids, values, activo)"
@@ -103,6 +105,35 @@ def _as_many(where: str, given: Any, n: int) -> NDArray[np.float64]:
     if values.shape != (n,):
         raise ValueError(f"{where}: found an array of shape {values.shape}, expected {n} numbers")
     return values
+
+
+def asked_to_write(
+    swarm: Any, which: Any, ids: Any, fields: Mapping[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The swarm, the ids and the fields that ``write`` was given: a dict in place of the name or of
+    the ids is fields. Raises ValueError: something was given twice."""
+    given: list[Mapping[str, Any]] = [fields]
+    if isinstance(swarm, Mapping):
+        given.append(swarm)
+        swarm = None
+    if isinstance(which, Mapping):
+        given.append(which)
+    elif which is not None:
+        if ids is not None:
+            raise ValueError("ids: found two lists of ids, expected one")
+        ids = which
+    if swarm is None and isinstance(fields.get("swarm"), str):  # its name by keyword
+        swarm = fields["swarm"]
+        given[0] = {name: one for name, one in fields.items() if name != "swarm"}
+    found: dict[str, Any] = {}
+    for part in given:
+        for name, value in part.items():
+            if name in found:
+                raise ValueError(f"{name}: found it twice, expected each field once")
+            found[name] = value
+    if not found:
+        raise ValueError("write: found no field, expected at least one, such as valor=1.0")
+    return swarm, ids, found
 
 
 def spread(

@@ -106,7 +106,15 @@ def test_the_bits_of_one_by_one(processor: Any) -> None:
         assert left(dense) == left(one), (tick, kind)
 
 
-def test_who_has_no_round() -> None:
+@corec.celu(state={"sum": "f4"}, params={"many": 3.0})
+def comprehends(me: Any, v: Any) -> Any:
+    """Its loop is in a code of its own until Python 3.11."""
+    me.sum = sum([v for _ in range(int(me.many))])
+    return me.sum
+
+
+@pytest.mark.parametrize("processor", [spot, comprehends], ids=["spot", "comprehends"])
+def test_who_has_no_round(processor: Any) -> None:
     """A call that may run long depends on those before it."""
-    assert compile_processor(spot, N).dense == 0
+    assert compile_processor(processor, N).dense == 0
     assert REFUSED < 0

@@ -68,6 +68,51 @@ def test_one_column_by_its_name() -> None:
             world.frame("town", "fas")
 
 
+@corec.micro(state={"ids": "f4", "swarm": "u1"})
+def oddly_named(me: Any) -> Any:
+    """Its fields are called as arguments of ``write`` are."""
+    return me.ids
+
+
+def test_any_field_can_be_written() -> None:
+    bloque = {"id": "odd", "canal": 1, "entidades": 3, "procesador": oddly_named}
+    with corec.World({"bloques": [bloque]}) as world:
+        world.write("odd", {"ids": [1, 2, 3], "swarm": 7})
+        world.write("odd", {"ids": 9.0}, ids=[1])
+        world.write("odd", swarm=8, ids=[2])
+        world.write({"valor": 0.5})
+        world.write("odd", [0], valor=0.25)
+        world.write(swarm="odd", ids=[1], activo=False)
+        frame = world.frame()
+        assert [frame[name].tolist() for name in ("ids", "swarm", "valor", "activo")] == [
+            [1.0, 9.0, 3.0], [7, 7, 8], [0.25, 0.5, 0.5], [True, False, True],
+        ]  # fmt: skip
+        wrong: Mapping[str, Callable[[], None]] = {
+            "write: found no field": lambda: world.write("odd", ids=[1]),
+            "ids: found two lists": lambda: world.write("odd", [1], ids=[2], valor=1.0),
+            "valor: found it twice": lambda: world.write("odd", {"valor": 1.0}, valor=1.0),
+        }
+        for said, form in wrong.items():
+            with pytest.raises(ValueError, match=said):
+                form()
+
+
+def test_readings_by_id() -> None:
+    config = town(procesador="rate", parametros={})
+    with corec.World(config) as one, corec.World(config) as other:
+        one.tick({"town": {3: 1.0, 97: 2.0}})
+        other.tick({"town": ([3, 97], [1.0, 2.0])})
+        assert one.digest() == other.digest()
+        with pytest.raises(ValueError, match="ids: found 100, expected ids of town"):
+            one.tick({"town": {100: 1.0}})
+
+
+@pytest.mark.parametrize("bloques", [5, None, {"id": "a"}, [{"id": []}], ["a"]])
+def test_bloques_that_are_none(bloques: Any) -> None:
+    with pytest.raises(corec.config.ConfigError, match="bloques"):
+        corec.World({"bloques": bloques}, changes={"town.beta": 0.5})
+
+
 def test_alerts_as_of_an_instance() -> None:
     config = town(procesador="ewma", parametros={"warmup": 1}, umbral=0.4)
     with corec.World(config) as world:
