@@ -78,11 +78,19 @@ def export(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Of this checkpoint file, instead of a running instance.")
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="All rows of this table or view of the database instead, or mensajes."),
+    ] = None,
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the state of all entities of a bloque at one tick to a file, whole or not at all."""
+    """Write the state of all entities of a bloque at one tick to a file, whole or not at all.
+
+    With --table what the instance has written to its database: bloques, eventos, mensajes (the
+    messages in the payloads), estadisticas, generaciones, linaje, alertas and the like.
+    """
     with explained():
         if out.suffix not in (".parquet", ".csv"):
             raise ValueError(f"OUT: found {out}, expected a name that ends in .parquet or .csv")
@@ -91,6 +99,17 @@ def export(
 
         if not out.parent.is_dir():
             raise ValueError(f"OUT: found {out}, expected a name in a folder that exists")
+        if table is not None:
+            if swarm or column or checkpoint:
+                raise ValueError("--table: found it beside --swarm, --column or --checkpoint, "
+                                 "expected it alone")  # fmt: skip
+            from corec.control.discover import find_instance
+            from corec.view.exported import export_table
+
+            rows = export_table(find_instance(instance, config), table, out)
+            told = {"file": str(out), "table": table, "rows": rows}
+            print(json.dumps(told) if as_json else f"{out}: {rows:,} rows of {table}")
+            return
         world = Saved(checkpoint) if checkpoint else attach(instance, config=config)
         chosen = [name for text in column or () for name in text.split(",")]
         frame = world.frame(swarm, chosen if column else None)

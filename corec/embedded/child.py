@@ -20,7 +20,7 @@ _LAUNCHER = Path(__file__).with_name("launch.py")
 _ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 _LOG_BYTES_MAX = 16 * 1024 * 1024
 _TAIL_BYTES = 4096
-_TAIL_LINES = 15
+_TAIL_LINES = 6
 
 
 def open_log(path: Path) -> int:
@@ -126,7 +126,7 @@ class Child:
         waited_for(self.stopping(steps))
 
     def log_tail(self) -> str:
-        """The last lines it wrote to its log, indented; empty when it wrote none."""
+        """The last lines it wrote to its log, as the end of a line; empty when it wrote none."""
         try:
             with self._log.open("rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
@@ -134,4 +134,5 @@ class Child:
                 lines = stream.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return "".join(f"\n    {line}" for line in lines[-_TAIL_LINES:])
+        said = [" ".join(line.split()) for line in lines if line.strip()]
+        return f": {' | '.join(said[-_TAIL_LINES:])}" if said else ""

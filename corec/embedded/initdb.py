@@ -75,7 +75,7 @@ class Initdb:
         self._child.stop(_STOP_STEPS)
         if not ended or self._child.exit_code != 0:
             raise EmbeddedServerError(
-                f"PostgreSQL's initdb failed in {self._home.path}:{self._child.log_tail()}"
+                f"PostgreSQL's initdb failed in {self._home.path}{self._child.log_tail()}"
             )
         self._fresh.rename(self._pgdata)
         directory = os.open(self._home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -321,12 +321,12 @@ class EmbeddedPostgres:
             if child.exit_code is not None:
                 raise EmbeddedServerError(
                     f"PostgreSQL did not start in {self._data_dir} "
-                    f"(exit code {child.exit_code}):{child.log_tail()}"
+                    f"(exit code {child.exit_code}){child.log_tail()}"
                 )
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"PostgreSQL took no connection within {_START_WAIT_S:.0f} s in "
-                    f"{self._data_dir}:{child.log_tail()}"
+                    f"{self._data_dir}{child.log_tail()}"
                 )
             if time.monotonic() > told:
                 told += 10.0
@@ -356,7 +356,8 @@ class EmbeddedPostgres:
         except psycopg.Error as error:
             tail = self._child.log_tail() if self._child is not None else ""
             raise EmbeddedServerError(
-                f"PostgreSQL started in {self._data_dir} but refused us: {error}{tail}"
+                f"PostgreSQL started in {self._data_dir} but refused us: "
+                f"{' '.join(str(error).split())}{tail}"
             ) from error
 
     def _set_password(self, connection: Any) -> None:

@@ -249,12 +249,12 @@ class EmbeddedValkey:
             if child.exit_code is not None:
                 raise EmbeddedServerError(
                     f"Valkey did not start in {self._data_dir} "
-                    f"(exit code {child.exit_code}):{child.log_tail()}"
+                    f"(exit code {child.exit_code}){child.log_tail()}"
                 )
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"Valkey did not answer within {_START_WAIT_S:.0f} s in "
-                    f"{self._data_dir}:{child.log_tail()}"
+                    f"{self._data_dir}{child.log_tail()}"
                 )
             if time.monotonic() > told:
                 told += 10.0

@@ -60,7 +60,7 @@ def reloaded(
         fixed = [path for path in fixed if path not in growing]
         told = differences(found, shape(plan, fresh.seed), growing=True)
         if told:
-            raise ConfigError([_fault_of(text) for text in told])
+            raise ConfigError([fault_of(text) for text in told])
     if fixed:
         raise ConfigError([
             Fault(path, "a change under a living world", f"a change {effect_of(path)}")
@@ -69,7 +69,7 @@ def reloaded(
     return fresh, differs
 
 
-def _fault_of(text: str) -> Fault:
+def fault_of(text: str) -> Fault:
     """A line of ``differences`` as the fault of the key that it names."""
     path, _, found = text.partition(": found ")
     if not found:  # and so many more

@@ -19,7 +19,8 @@ from corec.view import arrow
 SHOWN: Final = 5
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """The module ``name``; ImportError with what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -29,7 +30,7 @@ def _library(name: str) -> Any:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write to, which takes its name when all went well."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -90,20 +91,20 @@ class Table:
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame``; histories are lists. Raises ImportError without pandas."""
         plain = {k: v if v.ndim == 1 else list(v) for k, v in self._columns.items()}
-        return _library("pandas").DataFrame(plain, copy=False)
+        return library("pandas").DataFrame(plain, copy=False)
 
     def to_polars(self) -> Any:
         """A ``polars.DataFrame``. Raises ImportError without Polars."""
-        return _library("polars").DataFrame(self)
+        return library("polars").DataFrame(self)
 
     def to_arrow(self) -> Any:
         """A ``pyarrow.Table``. Raises ImportError without pyarrow."""
-        return _library("pyarrow").table(self)
+        return library("pyarrow").table(self)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file, whole or not at all. ImportError without pyarrow, OSError."""
-        parquet = _library("pyarrow.parquet")
-        with _whole(Path(path)) as half:
+        parquet = library("pyarrow.parquet")
+        with written_whole(Path(path)) as half:
             parquet.write_table(self.to_arrow(), half)
 
     def to_csv(self, path: str | Path) -> None:
@@ -115,7 +116,10 @@ class Table:
                 f"columns: found {lists[0]}, a history, expected numbers in a CSV file"
             )
         rows = zip(*(values.tolist() for values in self._columns.values()), strict=True)
-        with _whole(Path(path)) as half, half.open("w", encoding="utf-8", newline="") as file:
+        with (
+            written_whole(Path(path)) as half,
+            half.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(self._columns)
             writer.writerows(rows)

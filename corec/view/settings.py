@@ -61,7 +61,7 @@ def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     else any other key, such as ``carga`` or ``persist.every_ticks``.
     """
     found: dict[str, Any] = {}
-    listed = raw.get("bloques") if isinstance(raw, Mapping) else None
+    listed = raw.get("bloques")
     if not isinstance(listed, list | tuple):
         return dict(changes)  # the check of ``raw`` will say what is wrong with it
     bloques = [dict(one) if isinstance(one, Mapping) else one for one in listed]

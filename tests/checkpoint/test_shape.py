@@ -8,6 +8,7 @@ import pytest
 
 from corec.config import parse_config
 from corec.plan import make_plan
+from corec.supervisor.regroup import fault_of
 from corec.world.shape import DIFFERENCES_MAX, differences, shape
 
 FIRST: dict[str, Any] = {
@@ -70,3 +71,13 @@ def test_another_processor_names_its_fields() -> None:
 def test_what_fits_is_not_told() -> None:
     assert differences(of(FIRST), of(FIRST)) == []
     assert differences(of(FIRST), of({**FIRST, "parametros": {}})) == []  # they may change
+
+
+@pytest.mark.parametrize(("bloques", "begins"), [
+    ([{**FIRST, "entidades": 1000}], "bloques[0].entidades: found 2000, configured 1000, allowed"),
+    ([FIRST, {**FIRST, "id": "b"}], "bloques: found 1 (a), configured 2 (a, b), allowed a change"),
+])  # fmt: skip
+def test_a_difference_is_the_fault_of_its_key(bloques: list[Any], begins: str) -> None:
+    (told,) = differences(of(FIRST), of(*bloques))
+    assert str(fault_of(told)).startswith(begins)
+    assert str(fault_of("and 3 more")).startswith("bloques: found and 3 more, allowed a change")

@@ -172,6 +172,7 @@ def test_error_ends_with_the_servers_log(tmp_path: Path) -> None:
         server.start()
     assert "did not start" in str(caught.value)
     assert 'invalid value for parameter "shared_buffers"' in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
     (tmp_path / "data" / "custom.conf").unlink()
     server.start()
     server.stop()

@@ -10,6 +10,8 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -260,6 +262,43 @@ def test_export_writes_a_tick(world: Attached, living: Running, tmp_path: Path) 
         assert said in ended.err
         assert len(ended.err.splitlines()) == 1
     assert {one.name for one in tmp_path.iterdir()} == {"sensores.csv", "b.csv"}
+
+
+def lines_of(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file by its first one."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_export_writes_a_table(world: Attached, living: Running, tmp_path: Path) -> None:
+    world.pause()
+    wait_until(lambda: world.status()["persist_lag_ticks"] == 0, "all rows", 30.0)
+    written = living.status()["rows_persisted"]
+    for table, said in (("bloques", written), ("mensajes", None), ("eventos", None)):
+        out = tmp_path / f"{table}.csv"
+        told = command("export", str(out), "--table", table, "--json").summary
+        rows = lines_of(out)
+        assert len(rows) == told["rows"] == (said or told["rows"]) > 0
+        assert {row["instance_id"] for row in rows} == {world.instance_id}
+    sent = [int(one["mensajes"]) for one in lines_of(tmp_path / "bloques.csv")]
+    every = lines_of(tmp_path / "mensajes.csv")
+    assert len(every) == sum(sent)
+    assert [int(one["fila"]) for one in every] == sorted(int(one["fila"]) for one in every)
+    for words, told_so in (
+        (["a.csv", "--table", "nothing"], "table: found 'nothing', expected one of bloques"),
+        (["a.csv", "--table", "alertas"], "table: alertas: this instance has written none yet"),
+        (["a.csv", "--table", "bloques", "--swarm", "brittle"], "--table: found it beside"),
+    ):
+        ended = command("export", *words)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+        assert told_so in ended.err
+    if find_spec("pyarrow") is None:  # the extra parquet
+        return
+    told = command("export", str(tmp_path / "a.parquet"), "--table", "bloques", "--json").summary
+    read = import_module("pyarrow.parquet").read_table(tmp_path / "a.parquet")
+    assert read.num_rows == told["rows"] == written
+    assert [str(read.schema.field(k).type) for k in ("tick", "payload", "media")] == [
+        "int64", "binary", "double",
+    ]  # fmt: skip
 
 
 def test_fork_says_what_if(
