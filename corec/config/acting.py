@@ -169,7 +169,7 @@ def _own_keys(where: str, run: str, one: dict[str, Any]) -> Iterator[Fault]:
         ("command", ("command",), "command"),
     ):
         if run == own and not one.get(needed):
-            yield Fault(f"{where}.{needed}", "nothing", f"it is needed with run: {own}")
+            yield Fault(f"{where}.{needed}", "nothing", f"one with run: {own}")
         for name in names:
             if run != own and one.get(name):
                 yield Fault(f"{where}.{name}", f"it is there with run: {run}", f"with run: {own}")

@@ -42,7 +42,7 @@ from corec.config.servers import DbConfig, RedisConfig, shown_url
 from corec.config.swarm import PER_BLOCK_ALLOWED, BloqueConfig
 
 _MODULES = ("registro", "ejecucion", "sincronizacion", "auditoria", "evolucion")
-_CLASSES = {f"Modulo{name.title()}": name for name in _MODULES}
+_NAMES = {name: name for name in _MODULES} | {f"modulo{name}": name for name in _MODULES}
 
 
 def _module_name(name: object) -> object:
@@ -51,7 +51,7 @@ def _module_name(name: object) -> object:
         return name
     decomposed = unicodedata.normalize("NFKD", name)
     plain = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return _CLASSES.get(plain, plain)
+    return _NAMES.get(plain.lower().replace("_", ""), plain)
 
 
 def _auto_or_count(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from corec.config.keys import Section, key
 
@@ -42,9 +42,15 @@ def _length(value: object) -> float:
 Edges = Annotated[
     str | dict[str, Any], PlainValidator(_edges), WithJsonSchema({"type": ["string", "object"]})
 ]
+def _as_json(size: object) -> Any:
+    """Pydantic, left to choose how a union goes into JSON, warns of a tuple."""
+    return list(size) if isinstance(size, tuple) else size
+
+
 Size = Annotated[
     float | tuple[float, ...],
     PlainValidator(_size),
+    PlainSerializer(_as_json, when_used="json"),
     WithJsonSchema({"type": ["number", "array"], "items": {"type": "number"}}),
 ]
 Radius = Annotated[

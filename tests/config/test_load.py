@@ -319,3 +319,19 @@ def test_a_block_above_its_limit_is_refused_in_one_line_that_says_why() -> None:
     assert "bloques[0].max_size_mb: found 300" in line
     assert "more blocks, not larger ones" in line
     parse_config({**SMALL, "bloques": [{**bloque, "max_size_mb": 64}]})
+
+
+@pytest.mark.parametrize(
+    "name", ["sincronizacion", "Sincronización", "ModuloSincronizacion", "modulo_sincronización"]
+)
+def test_a_module_under_each_of_its_names(name: str) -> None:
+    assert parse_config({**SMALL, "modules": [name]}).modules == ("sincronizacion",)
+
+
+def test_a_plane_of_two_sizes_is_dumped_without_a_warning() -> None:
+    """Warnings are errors here; a user saw this one at each start."""
+    space = {"kind": "plane", "position": ["x", "y"], "size": [10, 20.5], "radius": 1}
+    bloque = {**SMALL["bloques"][0], "procesador": "boids", "space": space}
+    found = parse_config({**SMALL, "bloques": [bloque]}).bloques[0]
+    assert found.model_dump(mode="json")["space"]["size"] == [10, 20.5]
+    assert found.model_dump()["space"]["size"] == (10, 20.5)
