@@ -42,6 +42,8 @@ def _length(value: object) -> float:
 Edges = Annotated[
     str | dict[str, Any], PlainValidator(_edges), WithJsonSchema({"type": ["string", "object"]})
 ]
+
+
 def _as_json(size: object) -> Any:
     """Pydantic, left to choose how a union goes into JSON, warns of a tuple."""
     return list(size) if isinstance(size, tuple) else size

@@ -173,7 +173,8 @@ class Attached(Readable):
         Raises:
             AskFailed: the database can't be reached, or what it answered.
         """
-        return last_events(self._running(), tipo, whole("since", since), whole("limit", limit))
+        first, most = whole("since", since), whole("limit", limit, least=0)
+        return last_events(self._running(), tipo, first, most)
 
     def alerts(
         self,
@@ -202,6 +203,11 @@ class Attached(Readable):
         """
         reader = Reader(console.streams, self._running, group, consumer, not from_now)
         return reader.read(timeout)
+
+    def evolution(self) -> list[dict[str, Any]]:
+        """How swarms with genes evolve, as ``corec-ctl evolution``."""
+        found: list[dict[str, Any]] = self._ask("evolution")["swarms"]
+        return found
 
     def _told(self, tipo: str) -> list[dict[str, Any]]:
         return self.events(tipo, limit=BIRTHS_MAX)

@@ -199,12 +199,15 @@ class Readable(ABC):
         )
 
 
-def whole(name: str, given: SupportsIndex) -> int:
-    """``given`` as a whole number. Raises ValueError."""
+def whole(name: str, given: SupportsIndex, least: int | None = None) -> int:
+    """``given`` as a whole number, not below ``least``. Raises ValueError."""
     try:
-        return operator.index(given)
+        found = operator.index(given)
     except TypeError:
         raise ValueError(f"{name}: found {given!r}, expected a whole number") from None
+    if least is not None and found < least:
+        raise ValueError(f"{name}: found {found}, expected a whole number, {least} or more")
+    return found
 
 
 def listed(columns: Iterable[str] | str) -> list[str]:

@@ -66,9 +66,13 @@ def runs_of(
             raise ValueError("over: found points with different paths, expected the same in all")
     else:
         raise ValueError(f"over: found {over!r}, expected a dict of lists, or a list of dicts")
-    if not isinstance(seeds, int | list | tuple | range | np.ndarray):
+    if any("seed" in point for point in points):
+        raise ValueError("over: found seed, expected it apart, as seeds: how many, or a list")
+    if not isinstance(seeds, int | np.integer | list | tuple | range | np.ndarray):
         raise ValueError(f"seeds: found {seeds!r}, expected how many, or a list of them")
-    some = range(seeds) if isinstance(seeds, int) else [whole("seeds", one) for one in seeds]
+    if isinstance(seeds, int | np.integer):
+        seeds = range(int(seeds))
+    some = [whole("seeds", one) for one in seeds]
     found = itertools.product(points, some)
     return [Run(k, seed, point) for k, (point, seed) in enumerate(found)]
 

@@ -42,6 +42,8 @@ def configured(
     else:
         found = type(config).__name__
         raise TypeError(f"config: found a {found}, expected a dict or a file's path")
+    if changes is not None and not isinstance(changes, Mapping):
+        raise TypeError(f"changes: found a {type(changes).__name__}, expected a dict by path")
     overrides = overridden(raw, plain(changes or {}, processors))
     if seed is not None:
         overrides["seed"] = whole("seed", seed)

@@ -177,9 +177,7 @@ class World(Readable):
         Ctrl-C ends it between two ticks, with ``KeyboardInterrupt``; ``ticks`` says where, and it
         may go on. ``progress``: show a bar.
         """
-        count = whole("ticks", ticks)
-        if count < 0:
-            raise ValueError(f"ticks: found {count}, expected a whole number, 0 or more")
+        count = whole("ticks", ticks, least=0)
         self._world()
         with _bar(count, progress) as step, ctrl_c_waits() as between:
             for k in range(count):
@@ -265,7 +263,8 @@ class World(Readable):
         first = whole("since", since)
         chosen = [e for e in found if tipo in (None, e["tipo"]) and int(e["tick"]) >= first]
         chosen.sort(key=lambda event: int(event["tick"]))
-        return chosen if limit is None else chosen[max(0, len(chosen) - whole("limit", limit)) :]
+        most = len(chosen) if limit is None else whole("limit", limit, least=0)
+        return chosen[max(0, len(chosen) - most) :]
 
     def _told(self, tipo: str) -> list[dict[str, Any]]:
         return self.events(tipo)

@@ -111,6 +111,9 @@ def test_readings_by_id() -> None:
 def test_bloques_that_are_none(bloques: Any) -> None:
     with pytest.raises(corec.config.ConfigError, match="bloques"):
         corec.World({"bloques": bloques}, changes={"town.beta": 0.5})
+    changes: Any = ["town.beta"]
+    with pytest.raises(TypeError, match="changes: found a list, expected a dict by path"):
+        corec.World(town(), changes=changes)
 
 
 def test_alerts_as_of_an_instance() -> None:
@@ -138,3 +141,5 @@ def test_some_events() -> None:
         assert world.events("setting_changed", since=2) == every[2:]
         assert world.events(limit=1) == every[3:]
         assert world.events("repair", limit=0) == []
+        with pytest.raises(ValueError, match="limit: found -1, expected a whole number, 0 or more"):
+            world.events(limit=-1)

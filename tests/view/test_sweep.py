@@ -192,6 +192,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> No
         ({"seeds": "5"}, ValueError, "seeds: found '5', expected how many"),
         ({"seeds": [0.5]}, ValueError, "seeds: found 0.5, expected a whole number"),
         ({"seeds": 0}, ValueError, "sweep: found 0 runs"),
+        ({"over": {"seed": [1, 2]}}, ValueError, "over: found seed, expected it apart"),
         ({"every": 0}, ValueError, "every 1 or more"),
     ],
 )
