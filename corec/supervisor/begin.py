@@ -63,6 +63,7 @@ class Begun:
         """Raises ConfigError for a plan that can't be made, StartFailed when it runs already or an
         embedded server can't be begun; nothing is left then."""
         self.config, self.notes, self.inherited = config, notes, inherited
+        self.lived = False  # its processes are started: what fails from now on is no start
         self.started_unix_ns = time.time_ns()
         check_loadable(config)
         self.plan: Plan = make_plan(config)
@@ -172,6 +173,14 @@ def _stop_signals_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def refused(error: OSError | MemoryError, *, lived: bool) -> str:
+    """What to say when the system refuses memory, a file or a process."""
+    what = str(error) or NO_MEMORY
+    if lived:
+        return f"the instance ends, refused what it needs: {what}; the next start goes on from here"
+    return f"a start is refused what it needs: {what}"
+
+
 def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) -> int:
     """Run an instance of ``config``; returns the exit code, errors already printed."""
     notes = Notes()
@@ -197,8 +206,8 @@ def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) ->
     except StartFailed as error:
         text, code = str(error), error.code
     except (OSError, MemoryError) as error:
-        log.debug("the start failed", exc_info=error)
-        text, code = f"a start is refused what it needs: {str(error) or NO_MEMORY}", EXIT_FAILED
+        log.debug("refused by the system", exc_info=error)
+        text, code = refused(error, lived=begun is not None and begun.lived), EXIT_FAILED
     finally:
         if begun is not None:
             begun.close()

@@ -228,6 +228,7 @@ class Supervisor:
         self.keep_world = True  # whatever happens now, but for a clean end
         changes = self.changes = Changes(rt.config, self.wishes, rt, group, self._hand(group, rt))
         drained: Drained | None = None
+        self.begun.lived = True
         try:
             group.start_all()
             if self.inherited is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from pathlib import Path
 
 import pytest
 
+from corec.command_line import NO_MEMORY
+from corec.supervisor.begin import refused
 from corec.supervisor.memory import FILE_BYTES_MIN, Limit, file_limit_fault, memory_limit
 
 
@@ -60,3 +63,11 @@ def test_a_limit_on_files_is_told_before_anything_is_made() -> None:
             assert fits or f"limit of {limit} bytes on files (ulimit -f" in str(fault)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_ends_an_instance_is_not_called_a_start() -> None:
+    error = OSError(errno.ENOMEM, "Cannot allocate memory", "control.seg")
+    assert refused(error, lived=False).startswith("a start is refused what it needs: ")
+    assert refused(MemoryError(), lived=True) == (
+        f"the instance ends, refused what it needs: {NO_MEMORY}; the next start goes on from here"
+    )
