@@ -52,7 +52,10 @@ def with_sight(swarms: list[Swarm], faults: list[Fault]) -> list[Swarm]:
             fits = theirs is not None and other is not swarm and mine is not None
             if not fits or any(getattr(mine, k) != getattr(theirs, k) for k in same):
                 text = f"{swarm.processor.name} sees {name}"
-                allowed = "bloques of these names on a plane of the same size and wrap"
+                allowed = (
+                    "other bloques; its own are me.neighbours" if other is swarm
+                    else "bloques of these names on a plane of the same size and wrap"
+                )  # fmt: skip
                 faults.append(Fault(f"bloques[{swarm.index}].space", text, allowed))
                 continue
             assert other is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from corec.config.faults import Fault, found_text
 from corec.config.space import (
@@ -78,7 +78,9 @@ def _grid_faults(
         cells *= side
     text = " · ".join(str(side) for side in given.values())
     if _whole(entidades) and cells != entidades:
-        yield Fault(where, f"{text} = {cells} cells", f"as many as {key}, {entidades}")
+        room = f", or capacidad {cells}: the others are empty" if key == "entidades" else ""
+        room = room if cells > cast(int, entidades) else ""
+        yield Fault(where, f"{text} = {cells} cells", f"as many as {key}, {entidades}{room}")
     radius = space.get("radius", 1)
     if not _whole(radius) or radius > RADIUS_MAX:
         if _number(radius) and radius > 0:

@@ -125,7 +125,8 @@ def check_public(
     """What is shown: ``public``, and of mortals who lives. Raises ProcessorError unless these are
     state fields, and ``see`` names other bloques."""
     if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):
-        raise ProcessorError(f"{owner}: public={public!r}, allowed state fields, each once")
+        allowed = f"a list of its state fields ({', '.join(fields) or 'it has none'}), each once"
+        raise ProcessorError(f"{owner}: public={public!r}, allowed {allowed}")
     if taken := sorted(BETWEEN & set(public)):
         allowed = f"another name: other.{taken[0]} is what lies between"
         raise ProcessorError(f"{owner}: public={taken[0]!r}, allowed {allowed}")

@@ -1,8 +1,9 @@
-"""What of ``me`` a processor's functions use, by their bytecode: ``globals``, ``inbox``, ``die``.
+"""What of ``me`` a processor's functions use, by their bytecode: ``globals``, ``inbox``, ``die``,
+whom of others.
 
-Found are the texts ``me.globals.NAME`` and ``….inbox``, also in the user's own functions that they
-call. It is asked for when a world is planned, not at the declaration: a helper may be written
-further down.
+Found are the texts ``me.globals.NAME``, ``….inbox`` and ``….neighbours.of("NAME")``, also in the
+user's own functions that they call. It is asked for when a world is planned, not at the
+declaration: a helper may be written further down.
 """
 
 from __future__ import annotations
@@ -45,6 +46,19 @@ def lives_calls(function: Any) -> tuple[str, ...]:
         if second.opname in ("LOAD_ATTR", "LOAD_METHOD") and first.opname not in _NO_ENTITY
     }
     return tuple(name for name in LIVES_CALLS if name in found)
+
+
+def swarms_asked(*functions: Any) -> tuple[str, ...]:
+    """The bloques whose names they give to ``me.neighbours.of`` or ``.count``, as they come."""
+    found: dict[str, None] = {}
+    for code in _all_codes(functions):
+        all_of_it = list(dis.get_instructions(code))
+        for near, call, name in zip(all_of_it, all_of_it[1:], all_of_it[2:], strict=False):
+            of_near = near.argval == "neighbours" or near.opname.startswith("LOAD_FAST")
+            asks = call.opname in ("LOAD_ATTR", "LOAD_METHOD") and call.argval in ("of", "count")
+            if of_near and asks and isinstance(name.argval, str) and name.opname == "LOAD_CONST":
+                found[name.argval] = None
+    return tuple(found)
 
 
 def _all_codes(functions: Sequence[Any]) -> Iterator[CodeType]:

@@ -1,7 +1,8 @@
 """What a declaration leaves out and a bloque settles, when a world is planned.
 
-Whether entities are born and die follows from what the functions call; it is looked at again here,
-since a helper may be written further down than the declaration. A position on a plane is shown.
+Whether entities are born and die follows from what the functions call, and so do the bloques that
+they see; it is looked at here, since a helper may be written further down than the declaration. A
+position on a plane is shown.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 from corec import layout as L
 from corec.config.space import Space
-from corec.entities.declaring import check_mortal
+from corec.entities.declaring import SEE_MAX, check_mortal
 from corec.entities.errors import ProcessorError
 from corec.entities.fields import VIVO, field_of
+from corec.entities.globals_used import swarms_asked
 from corec.entities.processor import Processor
 
 
@@ -25,7 +27,17 @@ def planned(processor: Processor, space: Space | Mapping[str, Any] | None) -> Pr
         ProcessorError: what it calls and what it is declared with don't go together, or it has
             more fields than there may be.
     """
-    return _shown(_mortal(processor), space)
+    return _shown(_seeing(_mortal(processor)), space)
+
+
+def _seeing(processor: Processor) -> Processor:
+    """With the bloques that it asks for by name, behind those that it declares."""
+    asked = swarms_asked(processor.function, processor.on_silence)
+    added = tuple(name for name in asked if name not in processor.see)
+    if len(processor.see) + len(added) > SEE_MAX:
+        text = f"{len(processor.see) + len(added)} bloques that it sees"
+        raise ProcessorError(f"{processor.name}: {text}, at most {SEE_MAX}")
+    return replace(processor, see=processor.see + added) if added else processor
 
 
 def _mortal(processor: Processor) -> Processor:

@@ -280,9 +280,9 @@ def summed(me: Any) -> Any:
 @pytest.mark.parametrize(
     ("public", "said"),
     [
-        ("x", "public='x', allowed state fields, each once"),
-        (("z",), "state fields, each once"),
-        (("x", "x"), "state fields, each once"),
+        ("x", r"public='x', allowed a list of its state fields \(x, y, .*\), each once"),
+        (("z",), "state fields .*, each once"),
+        (("x", "x"), "state fields .*, each once"),
         (tuple("abcdefghi"), "9 public fields, at most 8"),
     ],
 )
@@ -300,6 +300,8 @@ def bloque(space: Any, procesador: str = "test:wrong", entidades: int = 10) -> d
     ("space", "said"),
     [
         ({"width": 5, "height": 3}, "space: found 5 · 3 = 15 cells, allowed as many as entidades"),
+        ({"width": 5, "height": 3}, "as many as entidades, 10, or capacidad 15: the others are"),
+        ({"width": 3, "height": 3}, "found 3 · 3 = 9 cells, allowed as many as entidades, 10"),
         ({"width": 10, "radius": 5}, "space.radius: found 5 in a width of 10, allowed a width of"),
         ({"width": 5, "height": 2}, "space.radius: found 1 in a height of 2, allowed a height of"),
         ({"width": 10, "depth": 1}, "space.depth: found 1, allowed a depth beside a height"),

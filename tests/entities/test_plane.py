@@ -160,8 +160,7 @@ def hare(me: Any) -> Any:
     return me.neighbours.count("wolf")
 
 
-@corec.micro(state={"teeth": "u2", "y": "f4", "x": "f4"}, public=("teeth", "y", "x"),
-             see=("hare",))  # fmt: skip
+@corec.micro(state={"teeth": "u2", "y": "f4", "x": "f4"}, public=("teeth", "y", "x"))
 def wolf(me: Any) -> Any:
     if me.tick == 1:
         me.x, me.y, me.teeth = 50.0 * me.random(), 50.0 * me.random(), me.randint(0, 999)
@@ -226,6 +225,7 @@ def with_space(**more: Any) -> dict[str, Any]:
         ([with_space(size=-1), HUNTER], "space.size: found -1, allowed a number above 0"),
         ([with_space(size=51), HUNTER], "bloques[0].space: found t:hare sees wolf"),
         ([with_space(edges="a.csv"), HUNTER], "space.edges: found a key that no plane has"),
+        ([{**PREY, "id": "wolf"}], "t:hare sees wolf, allowed other bloques; its own are me.neigh"),
         ([PREY], "sees wolf, allowed bloques of these names on a plane of the same size and wrap"),
         ([{**PREY, "space": None}, HUNTER], "found no plane, and t:hare sees wolf"),
         ([PREY, HUNTER], ""),

@@ -9,7 +9,7 @@ import pytest
 
 import corec
 from corec.config import ConfigError, parse_config
-from corec.entities.globals_used import lives_calls
+from corec.entities.globals_used import lives_calls, swarms_asked
 from corec.entities.planning import planned
 from corec.entities.processor import ProcessorError
 from corec.plan import make_plan
@@ -173,3 +173,30 @@ def test_neighbours_are_counted_and_told_by_ids_without_a_public_field(space: An
 def test_mortals_move_without_a_public_field() -> None:
     assert planned(leaver, GRID).public == ("vivo",)
     assert compare(leaver, ticks=4, entities=40, space=GRID, living=25) > 0
+
+
+@corec.micro(state={"x": "f4", "y": "f4"}, see=("hawk",))
+def mouse(me: Any) -> Any:
+    around = me.neighbours
+    _flee(me)
+    return around.count("cat") + me.neighbours.count("hawk") + me.neighbours.count()
+
+
+def _flee(me: Any) -> None:
+    for owl in me.neighbours.of("owl"):
+        me.x -= 0.1 * owl.dx
+
+
+def test_whom_it_asks_for_by_name_it_sees() -> None:
+    assert set(swarms_asked(mouse.function)) == {"hawk", "cat", "owl"}
+    found = planned(mouse, POND)
+    assert found.see[0] == "hawk", "what is declared keeps its place"
+    assert set(found.see) == {"hawk", "cat", "owl"}
+    assert planned(found, POND) is found
+    assert swarms_asked(sheep.function) == ()
+
+
+def test_it_sees_eight_bloques_at_most_declared_or_not() -> None:
+    many = corec.micro(state={"x": "f4"}, see=tuple("abcdefg"))(mouse.function)
+    with pytest.raises(ProcessorError, match="10 bloques that it sees, at most 8"):
+        planned(many, None)
