@@ -20,6 +20,7 @@ the test that asks, by name.
 from __future__ import annotations
 
 import array
+import atexit
 import json
 import os
 import selectors
@@ -116,6 +117,7 @@ def _server(module: str) -> Server:
     with _starting:
         if module not in _servers:
             _servers[module] = Server(module)
+            atexit.register(_servers[module].close)
         return _servers[module]
 
 
