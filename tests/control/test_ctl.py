@@ -16,6 +16,7 @@ import pytest
 from corec import layout as L
 from corec.control.folders import BASE_VARIABLE
 from tests.control.handmade import SECRET, Running
+from tests.support import forked
 from tests.support.processes import is_running, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -36,8 +37,15 @@ def ctl(*arguments: str, code: int = 0, base: Path | None = None) -> str:
 
 
 def ctl_json(*arguments: str) -> Any:
-    """The JSON that ``corec-ctl ARGUMENTS --json`` prints."""
-    return json.loads(ctl(*arguments, "--json"))
+    """The JSON that ``corec-ctl ARGUMENTS --json`` prints; forked, where ``ctl`` starts it."""
+    environment = forked.plain_environment() | {BASE_VARIABLE: os.environ[BASE_VARIABLE]}
+    done = forked.run(
+        "corec.control.ctl", [*arguments, "--json"], cwd=Path.cwd(), environment=environment,
+        seconds=60.0,
+    )  # fmt: skip
+    assert done.code == 0, done
+    assert SECRET not in done.out + done.err
+    return json.loads(done.out)
 
 
 def test_without_an_instance(tmp_path: Path) -> None:
