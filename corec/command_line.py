@@ -41,7 +41,9 @@ def moved(args: list[str]) -> list[str]:
             break
         early += rest[:count]
         rest = rest[count:]
-    return [*rest[:1], *early, *rest[1:]] if rest and not rest[0].startswith("-") else args
+    if not rest:
+        return []  # no command: the help says which there are
+    return args if rest[0].startswith("-") else [*rest[:1], *early, *rest[1:]]
 
 
 def version_option(program: str, version: str) -> Any:

@@ -67,7 +67,7 @@ class Table:
     def __getitem__(self, name: str) -> NDArray[Any]:
         try:
             return self._columns[name]
-        except KeyError:
+        except (KeyError, TypeError):  # a list of names, a slice
             have = ", ".join(self._columns)
             raise KeyError(f"found {name!r}, expected one of the columns {have}") from None
 

@@ -33,9 +33,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         (["--instance=a", "redis", "XLEN", "k"], ["redis", "--instance=a", "XLEN", "k"]),
         (["--config", "f.json", "step", "--timeout", "3"],
          ["step", "--config", "f.json", "--timeout", "3"]),
-        (["--json"], ["--json"]),
+        (["--json"], []),
         (["--instance"], ["--instance"]),
-        (["--instance", "a"], ["--instance", "a"]),
+        (["--instance", "a"], []),  # the help, and not that there is no such option
         (["--json=1", "status"], ["--json=1", "status"]),
         (["redis", "--json", "GET", "--instance"], ["redis", "--json", "GET", "--instance"]),
         (["-h"], ["-h"]),

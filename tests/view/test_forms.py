@@ -64,6 +64,9 @@ def test_one_column_by_its_name() -> None:
         world.run(2)
         assert world.means("town", "valor") == world.means("town", ["valor"])
         assert world.frame(columns="valor").columns == ["valor"]
+        names: Any = ["valor", "id"]
+        with pytest.raises(KeyError, match="expected one of the columns id, valor"):
+            world.frame()[names]
         with pytest.raises(ValueError, match=r"columns: found 'fas', expected some of: id, valor"):
             world.frame("town", "fas")
 
