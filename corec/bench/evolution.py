@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import random
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
+from corec import layout as L
 from corec.bench.results import Check, Table
 from corec.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.bench.world import BenchWorld
@@ -26,6 +28,8 @@ TOURNAMENT: Final = 3
 MUTATES: Final = 0.1
 SIGMA: Final = 0.3
 LIMIT: Final = 5.0
+LISTED: Final = 0.0001
+"""Share of the children whose parents are told of."""
 
 
 class Array:
@@ -108,9 +112,9 @@ def deap_tick() -> Callable[[], None] | None:
     return tick
 
 
-def world_of(entidades: int) -> BenchWorld:
+def world_of(entidades: int, **more: Any) -> BenchWorld:
     """Islands of a thousand."""
-    rules = {"cada": 1, "tamano": TOURNAMENT, "mutacion": MUTATES, "generaciones": 0}
+    rules = {"cada": 1, "tamano": TOURNAMENT, "mutacion": MUTATES, "generaciones": 0, **more}
     bloque: dict[str, Any] = {
         "id": "sphere", "canal": 1, "entidades": entidades, "entidades_por_bloque": POPULATION,
         "procesador": "corec.bench.processors:sphere", "umbral": "nunca", "evolucion": rules,
@@ -123,6 +127,7 @@ def measure(effort: Effort) -> list[Table]:
     table = Table("evolution", "Generations of ten genes, one core", "M evaluations/s")
     table.checks.append(_evolves())
     size = 100_000 if effort.quick else 1_000_000
+    table.checks.append(lineage(size, effort.pick(100, 20)))
     rivals: list[tuple[str, Callable[[], None], int, bool]] = [
         (f"CoreC, {size:,}", world_of(size).tick, size, True),
         ("NumPy, 1,000", Array().tick, POPULATION, False),
@@ -145,3 +150,23 @@ def _evolves() -> Check:
     best = [float(BlockView(world.plan, words, k).column("score").max()) for k in range(10)]
     text = f"{min(best):.4f} to {max(best):.4f} after 40 generations"
     return Check("each of ten islands finds the sphere's top", min(best) > -0.2, text)
+
+
+def lineage(entidades: int, generations: int) -> Check:
+    """Rows of ``linaje`` against what docs/evolution.md says of their number: each generation adds
+    ``linaje`` times the active entities, by chance; more than five deviations over is too many."""
+    world = world_of(entidades, linaje=LISTED)
+    rows = 0
+
+    def count() -> None:
+        nonlocal rows
+        frames = world.rows.frames()
+        rows += sum(one.b for one in frames if one.kind == L.KIND_GENERATION_FRAME)
+
+    for _ in range(generations + 1):  # the first phase comes behind the first tick
+        world.tick(count)
+    world.close()
+    stated = LISTED * entidades * generations
+    most = stated + 5.0 * math.sqrt(stated)
+    text = f"{rows:,} rows of {entidades:,} entities in {generations:,} generations, stated"
+    return Check("linaje adds as many rows as stated", 0 < rows <= most, f"{text} {stated:,.0f}")

@@ -11,7 +11,7 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,13 +90,18 @@ class BenchWorld:
         """What arrives at every tick from now on."""
         self.ticker.give(ids, values.astype(np.float32), np.ones(ids.size, np.uint8))
 
-    def tick(self) -> None:
-        """One tick of every block; its frames are thrown away."""
+    def tick(self, look: Callable[[], None] = lambda: None) -> None:
+        """One tick of every block; its frames are thrown away, after a ``look`` at them."""
         self.tick_number += 1
         ticker = self.ticker
         ticker.targs[K.T_TICK] = self.tick_number
         ticker.targs[K.T_UNIX_NS] = time.time_ns()
-        ticker.do_phases(self.rows, lambda: self.rows.release(self.rows.head))
+
+        def make_room() -> None:
+            look()
+            self.rows.release(self.rows.head)
+
+        ticker.do_phases(self.rows, make_room)
         at, end = 0, self.plan.n_blocks
         while at < end:
             stopped = ticker.run(at, self.out, self.rows)
@@ -104,7 +109,7 @@ class BenchWorld:
                 raise RuntimeError(f"block {at}: its frames do not fit into an empty lane")
             at = stopped
             self.out.release(self.out.head)
-            self.rows.release(self.rows.head)
+            make_room()
 
     def run_to(self, tick: int) -> None:
         """Tick up to and including ``tick``."""
