@@ -221,7 +221,7 @@ C_COUNTED: Final = 23  # see corec.world.counts
 C_REST: Final = 24  # counts up: odd while the workers are to leave at a tick boundary
 C_HZ_CONFIGURED: Final = 25  # * what the configuration says, while C_TICK_HZ may be set otherwise
 C_CARGA_CONFIGURED: Final = 26  # * likewise for C_CARGA
-C_ACTS: Final = 27  # 1: there is a process that follows alerts
+C_ACTS, C_GROW_FIRST = 27, 28  # 1: a process follows alerts; the first tick of a world to be grown
 
 # line 2: nucleus
 C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
@@ -244,7 +244,7 @@ C_OVERRUNS: Final = 50
 C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
 C_FINAL: Final = 53  # the workers that rest run no tick from this one on, if …
 C_FINAL_REST: Final = 54  # … this is C_REST: the rest that C_FINAL was decided for
-C_PHASE_NEXT: Final = 55  # the next tick that has phases before it; 0: none has
+C_PHASE_NEXT: Final = 55  # the next tick that is not plain: phases, or the journal must be told
 
 # line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
 C_CUT: Final = 64

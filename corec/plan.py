@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -167,7 +167,7 @@ def make_plan(
         except ConfigError as error:
             faults += error.faults
     first_id = first_block = offset = 0
-    for part in [*parts, *(_more(config, parts) if grow else ())]:
+    for part in _with_more(config, parts, kinds, faults) if grow else parts:
         if part.bloque not in kinds:
             continue  # it has its faults already
         index, processor = kinds[part.bloque]
@@ -241,14 +241,35 @@ def _misfit(processor: Processor, bloque: BloqueConfig, index: int, cap: int) ->
     )
 
 
-def _more(config: Config, parts: Sequence[Part]) -> Iterator[Part]:
-    """What ``config`` has and ``parts`` have not, in its order."""
-    for bloque in config.bloques:
+def stays_one(processor: Processor, space: object) -> bool:
+    """Whether entities of a bloque meet, evolve or are born: all of it is one part for good."""
+    return bool(processor.public or processor.genes or processor.mortal or space is not None)
+
+
+def _with_more(
+    config: Config, parts: Sequence[Part], kinds: Mapping[str, tuple[int, Processor]],
+    faults: list[Fault],
+) -> list[Part]:  # fmt: skip
+    """``parts`` and behind them what ``config`` has more, in its order. The last part itself grows
+    where its bloque is to stay one, and its last block is full: ids and blocks go on in a row."""
+    found, apart = list(parts), list[Part]()
+    for index, bloque in enumerate(config.bloques):
         mine = [part for part in parts if part.bloque == bloque.id]
         added = bloque.places - sum(part.entidades for part in mine)
-        if added > 0:
-            full = mine and mine[0].cap == bloque.per_block  # its blocks are compiled already
-            yield Part(bloque.id, added, bloque.per_block if full else min(bloque.per_block, added))
+        if added <= 0:
+            continue
+        cap = bloque.per_block
+        if mine and bloque.id in kinds and stays_one(kinds[bloque.id][1], bloque.space):
+            last = found[-1]
+            if (last.bloque, last.cap) != (bloque.id, cap) or last.entidades % cap:
+                place = f"bloques[{index}].entidades"
+                faults.append(Fault(place, f"{added} more", "them as the last, behind full blocks"))
+                continue
+            found[-1] = last._replace(entidades=last.entidades + added)
+            continue
+        full = mine and mine[0].cap == cap  # its blocks are compiled already
+        apart.append(Part(bloque.id, added, cap if full else min(cap, added)))
+    return [*found, *apart]
 
 
 def with_public(plan: Plan) -> Plan:

@@ -22,7 +22,7 @@ from shm.segment import Segment
 from shm.wake import Doorbell
 
 if TYPE_CHECKING:
-    from corec.world.past import Past
+    from corec.world.past import Growth, Past
 
 Words = NDArray[np.uint64]
 
@@ -93,6 +93,8 @@ class Runtime:
     as_written: Config | None = None
     past: Past | None = None
     """What of the journal a restored world follows; None: nothing."""
+    growths: list[Growth] = field(default_factory=list)
+    """Where it is to grow meanwhile, and behind that."""
 
     @property
     def written(self) -> Config:

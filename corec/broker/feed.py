@@ -32,6 +32,7 @@ class Feed:
         self._cuts: list[Cut] = []
         self._given_up: set[int] = set()
         self._begin = 0
+        self._waits = False
 
     def open(self) -> None:
         """The cursors are open: find where a predecessor was."""
@@ -43,16 +44,20 @@ class Feed:
             if frame.kind == L.KIND_FED_FRAME:
                 fed, self._begin = max(fed, frame.tick), frame.next_position
         fed = max(fed, rt.get(L.C_GO_TICK))  # behind the look: the leader may go on meanwhile
-        self._cuts = [cut for cut in rt.past.cuts if cut.tick > fed]
+        grows = rt.get(L.C_GROW_FIRST)
+        coming = [cut for cut in rt.past.cuts if cut.tick > fed]
+        # what came behind a growth is judged, and fed, when there are the entities that it is for
+        self._cuts = [cut for cut in coming if not grows or cut.tick < grows]
+        self._waits = len(coming) > len(self._cuts)
 
     @property
     def active(self) -> bool:
         """Whether there is something left."""
-        return bool(self._cuts)
+        return bool(self._cuts) or self._waits
 
     def until(self, canal: int) -> InPosition | None:
         """Up to where the next tick took in this canal; None: nothing of it."""
-        found = self._cuts[0].until.get(canal)
+        found = self._cuts[0].until.get(canal) if self._cuts else None
         return None if found is None else InPosition(*found)
 
     def behind(self) -> list[int]:

@@ -14,6 +14,7 @@ class Effect(StrEnum):
     LIVE = "live (corec-ctl set) or by reload"
     RELOAD = "by reload"
     RESTART = "by a restart: stop the instance and start it again"
+    ROOM = "more of it by reload or by a restart; else in a new world only"
     GROW = "more of them live (corec-ctl grow), by reload or by a restart; else in a new world only"
     NEW_WORLD = "in a new world only: start with --fresh"
 
@@ -25,6 +26,7 @@ _TABLE: Final = {
     "redis_config": Effect.RESTART,
     "bloques": Effect.NEW_WORLD,
     "bloques[].entidades": Effect.GROW,
+    "bloques[].capacidad": Effect.ROOM,
     "bloques[].umbral": Effect.LIVE,
     "bloques[].umbral.inicial": Effect.NEW_WORLD,
     "bloques[].autoreparacion": Effect.LIVE,

@@ -113,6 +113,16 @@ def check_numbers(params: Mapping[str, Any], steps_max: Any, owner: str) -> None
         raise ProcessorError(f"{owner}: steps_max={steps_max!r}, allowed 1 to {STEPS_MAX_LIMIT}")
 
 
+def check_counts(found: Sequence[int], owner: str) -> None:
+    """Raise ProcessorError for more state fields, params, means, public fields or genes than there
+    is room for."""
+    names = ("state fields", "params", "means", "public fields", "genes")
+    limits = (L.FIELDS_MAX, L.PARAMS_MAX, L.MEANS_MAX, L.PUBLIC_MAX, L.GENES_MAX)
+    for count, what, most in zip(found, names, limits, strict=True):
+        if count > most:
+            raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
+
+
 def check_sends(sends: Any, owner: str) -> None:
     """Raise ProcessorError unless ``sends`` is how many values one call may send."""
     if type(sends) is not int or not 0 <= sends <= SENDS_MAX:

@@ -19,6 +19,7 @@ import numpy as np
 from corec import layout as L
 from corec.entities.declaring import (
     check_alerts,
+    check_counts,
     check_function,
     check_means,
     check_mortal,
@@ -90,6 +91,8 @@ class Processor:
     inferred: bool = False
     sends: int = 0
     """How many values one call may send, at most."""
+    migrate: Callable[..., Any] | None = None
+    """What makes columns out of those of a world with other fields (``corec.world.migrate``)."""
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
@@ -237,6 +240,7 @@ def _declare(
     see: Sequence[str],
     mortal: bool | None,
     sends: int,
+    migrate: Callable[..., Any] | None,
 ) -> Processor:
     if not inspect.isfunction(function):
         what = type(function).__name__
@@ -263,23 +267,16 @@ def _declare(
     public = check_public(public, see, by_name, owner)
     heritable = declared_genes(genes, owner)
     selected = declared_fitness(fitness, by_name, heritable, owner)
-    limits = (
-        ("state fields", len(fields) + len(rings), L.FIELDS_MAX),
-        ("params", len(params), L.PARAMS_MAX),
-        ("means", len(means), L.MEANS_MAX),
-        ("public fields", len(public), L.PUBLIC_MAX),
-        ("genes", len(heritable), L.GENES_MAX),
-    )
-    for what, count, most in limits:
-        if count > most:
-            raise ProcessorError(f"{owner}: {count} {what}, at most {most}")
+    check_counts((len(fields) + len(rings), *map(len, (params, means, public, heritable))), owner)
     check_numbers(params, steps_max, owner)
     check_sends(sends, owner)
+    if migrate is not None and not callable(migrate):
+        raise ProcessorError(f"{owner}: migrate={migrate!r}, allowed a function")
     return Processor(
         owner, kind, function, init, fields, rings, tuple((k, float(v)) for k, v in params.items()),
         tuple(means), bool(alerts), value_name, steps_max, silence, on_silence, tuple(public),
         values, alert_fields, tuple(kept), heritable, selected, tuple(see), lasting,
-        mortal is None, sends,
+        mortal is None, sends, migrate,
     )  # fmt: skip
 
 
@@ -303,6 +300,7 @@ def micro(
     see: Sequence[str] = (),
     mortal: bool | None = None,
     sends: int = 0,
+    migrate: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -329,6 +327,7 @@ def micro(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
         mortal: it has ``vivo`` and ``generacion``; left out: if it calls ``me.die()``,
             ``me.spawn(field=…)`` or ``me.move_to_empty()``.
         sends: how many values one call may send with ``me.send(id, value)``.
+        migrate: ``def f(old) -> new``, columns by name: of a world that had other fields.
 
     Raises:
         ProcessorError: the declaration can't work; the text says why.
@@ -357,6 +356,7 @@ def celu(
     genes: Mapping[str, tuple[float, float, float]] | None = None,
     fitness: str | None = None,
     sends: int = 0,
+    migrate: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Processor]: ...
 
 
@@ -396,4 +396,5 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "state": {}, "history": {}, "params": {}, "means": (), "init": None, "alerts": False,
     "steps_max": STEPS_MAX, "silence": 0, "on_silence": None, "public": (), "value": None,
     "genes": {}, "fitness": None, "see": (), "mortal": None, "sends": 0,
+    "migrate": None,
 }  # fmt: skip

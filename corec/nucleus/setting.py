@@ -235,3 +235,8 @@ def _check_more(before: Config, after: Config, place: Place) -> None:
             f"value: found {new.entidades}, expected more than the {old.entidades} entities that "
             f"{old.id} has; fewer take a new world"
         )
+    if new.places <= old.places:
+        raise NotLive(
+            f"value: found {new.entidades} in {old.id}, which has {old.places} places (capacidad); "
+            "expected a larger capacidad, in the configuration: free places are for births"
+        )

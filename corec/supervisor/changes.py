@@ -38,7 +38,7 @@ from corec.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.exits import EXIT_CONFIG
-from corec.supervisor.growing import CannotGrow, grow, larger
+from corec.supervisor.growing import CannotGrow, grow
 from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.segments import world_tick
@@ -47,6 +47,8 @@ from corec.supervisor.telling import answer, begun, raise_event
 from corec.supervisor.upgrade import CHECK_SECONDS, check_command
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 from corec.world import settings
+from corec.world.grown import larger
+from corec.world.past import await_growth
 from corec.world.shape import shape
 
 log = get_logger("corec.supervisor")
@@ -54,6 +56,7 @@ log = get_logger("corec.supervisor")
 REST_SECONDS_MAX: Final = 30.0
 READ_SECONDS_MAX: Final = 30.0
 ENDING_SECONDS_MAX: Final = 20.0
+GROW_AGAIN_SECONDS: Final = 5.0
 Steps = Generator[None, None, None]
 
 
@@ -85,6 +88,7 @@ class Changes:
         self._change = ""
         self._event = ""
         self._before = 0
+        self._grow_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -103,6 +107,16 @@ class Changes:
             self._begin("start", "", self._grown(grown, workers))
         elif workers != self.group.workers:
             self._begin("start", "trabajadores", self._resized(workers))
+
+    def grow_again(self) -> None:
+        """Grow where the world grew when it ran these ticks for the first time, and what comes
+        behind them: it has come there."""
+        due = self.rt.growths
+        come = due and not self._steps and world_tick(self.rt) + 1 >= due[0].first_tick
+        stops = self.rt.get(L.C_STATE) == L.STATE_DRAINING
+        if come and not stops and time.monotonic() >= self._grow_at:
+            self._grow_at = time.monotonic() + GROW_AGAIN_SECONDS
+            self._begin("start", "", self._grown(due[0].plan, self.group.workers))
 
     def step(self) -> bool:
         """Go on until there is something to wait for; whether a wish has just ended."""
@@ -280,8 +294,9 @@ class Changes:
         if "workers" in differs:
             workers = worker_count(whole)
             self._room_for(workers)
-        grown = larger(whole, self.rt.plan)
+        grown = larger(whole, self.rt.growths[-1].plan if self.rt.growths else self.rt.plan)
         if grown is not None:
+            self._check_may_grow()
             yield from self._compiled(grown)
         if relog:
             self._log_as(whole)
@@ -321,6 +336,16 @@ class Changes:
         for member in nucleus:
             self.group.start(member)
 
+    def _check_may_grow(self) -> None:
+        """Raises Refused: within a stretch that runs again there is what there was then."""
+        until = self.rt.get(L.C_FOLLOW)
+        if self.rt.growths or world_tick(self.rt) < until:
+            raise Refused(
+                f"bloques: found more entities while the world, at tick {world_tick(self.rt)}, "
+                f"runs ticks again as its journal says; expected that behind tick {until}: try "
+                "again then"
+            )
+
     def _compiled(self, plan: Plan) -> Steps:
         """Until what the entities of ``plan`` run is compiled, by a process beside the ticks."""
         yield from beside.work(
@@ -330,6 +355,9 @@ class Changes:
     def _grow(self, plan: Plan) -> None:
         before = self.rt.plan.entidades
         self.group.tables = grow(self.rt, self.group.tables, plan)
+        self.rt.growths = [one for one in self.rt.growths if one.plan is not plan]
+        await_growth(self.rt)
+        self._grow_at = 0.0
         log.info("the world has grown", before=before, now=plan.entidades, tick=world_tick(self.rt))
 
     def _grown(self, plan: Plan, workers: int) -> Steps:

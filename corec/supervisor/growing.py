@@ -1,9 +1,7 @@
-"""More entities in a world that is there: behind all that exist, whose ids and places stay.
+"""More entities in the world of an instance (``corec.world.grown`` has what they are).
 
-What a bloque grows by is a part of its own (``plan.Part``): blocks behind the last block, ids
-behind the last id. So nothing of a world moves when it grows; a larger segment is made beside the
-old one, the old blocks are copied as they are, the new ones are made as in a new world, at the
-world's tick.
+A larger segment is made beside the old one, the old blocks are copied as they are, the new ones are
+made at the world's tick.
 
 Nobody ticks, and no other process has the world mapped: at a start before the first fork, or while
 everybody has left at a tick boundary (``changes``). Order of the stores, and what a kill leaves:
@@ -23,22 +21,15 @@ import os
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from corec import layout as L
 from corec.config import Config
-from corec.entities.silence import HEARD
-from corec.entities.told import WORDS
-from corec.kernels.public import show_range
-from corec.kernels.whole import init_range
+from corec.entities.processor import ProcessorError
 from corec.plan import Plan, make_plan
 from corec.runtime import Runtime
 from corec.supervisor import segments
 from corec.world import counts
-from corec.world.create import first_genes, write_headers
+from corec.world.grown import fill_grown
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.packing import parts_of
-from corec.world.read import BlockView
 from corec.world.shape import (
     WORLD_KIND,
     Shape,
@@ -47,7 +38,7 @@ from corec.world.shape import (
     shape,
     write_shape,
 )
-from corec.world.tables import Tables, make_tables
+from corec.world.tables import Tables
 from shm.killpoint import kill_point
 from shm.segment import Segment, SegmentRefused
 
@@ -85,12 +76,6 @@ def _there(config: Config, plan: Plan, found: Shape, growing: bool) -> Plan | No
         return None
 
 
-def larger(config: Config, there: Plan) -> Plan | None:
-    """The plan with all that ``config`` has; None when ``there`` has it all. Raises ConfigError."""
-    plan = make_plan(config, parts=there.parts)
-    return plan if plan.n_blocks > there.n_blocks else None
-
-
 def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
     """Let the world of ``rt`` become that of ``plan``; the tables for it.
 
@@ -112,13 +97,16 @@ def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
         epoch=rt.epoch,
     )  # fmt: skip
     try:
-        made = _filled(rt, plan, world, tick)
-        write_shape(rt.folder, plan, rt.config.seed, before=shape(old, rt.config.seed))
+        seed = rt.config.seed
+        made = fill_grown(rt.plan, rt.world.payload, plan, world.payload, tick, seed)
+        write_shape(rt.folder, plan, seed, before=shape(old, seed))
         kill_point("grow.before_rename")
         os.rename(rt.folder / GROWN, rt.folder / segments.WORLD)
-    except BaseException:
+    except BaseException as error:
         world.unlink()
         world.close()
+        if isinstance(error, ProcessorError):
+            raise CannotGrow(str(error)) from None
         raise
     kill_point("grow.after_rename")
     world.path = rt.folder / segments.WORLD
@@ -129,28 +117,3 @@ def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
     segments.world_words(rt)
     counts.go_on_from(rt, before)
     return made
-
-
-def _filled(rt: Runtime, plan: Plan, world: Segment, tick: int) -> Tables:
-    """The old blocks as they are, the new ones as in a new world, but at ``tick``."""
-    first = rt.plan.n_blocks
-    kept = rt.plan.blocks_bytes
-    world.payload[:kept] = rt.world.payload[:kept]
-    tables = make_tables(plan, world.payload)
-    write_headers(plan, world.payload)
-    told = np.zeros(WORDS, np.int64)
-    seed = np.uint64(rt.config.seed)
-    first_genes(plan, tables, first, int(seed))
-    if init_range(tables.blocks, tables.swarms, first, plan.n_blocks, seed, told.ctypes.data):
-        raise CannotGrow("the init of a processor fails for some of the new entities")
-    words = world.payload.view(np.uint64)
-    for index in range(first, plan.n_blocks):
-        start = int(plan.blocks["offset"][index])
-        for word in (L.D_TICK, L.D_ROW_TICK):
-            words[(start + L.OFF_DYN[0]) // 8 + word] = tick
-        words[(start + L.OFF_COMMIT) // 8] = tick << 16
-        view = BlockView(plan, words, index)
-        if view.swarm.processor.silence:
-            view.column(HEARD)[:] = tick
-    show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
-    return tables

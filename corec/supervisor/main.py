@@ -166,7 +166,7 @@ class Supervisor:
             self.limit = rt.get(L.C_LIMIT_TICK)
             workers = min(self.inherited.workers, plan.n_blocks)
         self._announce(rt)
-        return self._live(rt, group, workers, world.grown if adopting else None)
+        return self._live(rt, group, workers, world.grown if adopting and not rt.past else None)
 
     def _identity(self) -> Owner:
         try:
@@ -324,6 +324,7 @@ class Supervisor:
         group.kill_frozen()
         rt.set(L.C_BEAT_NS, time.monotonic_ns())
         self._look_at_servers(rt)
+        self.changes.grow_again()
         if self.changes.step():
             self.config = self.changes.config
             self.notifier.ready("running")

@@ -20,18 +20,21 @@ from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
 from corec.supervisor.exits import EXIT_CONFIG, StartFailed
 from corec.supervisor.face import Face
-from corec.supervisor.growing import CannotGrow, grow, larger, plan_in_memory
+from corec.supervisor.growing import CannotGrow, grow, plan_in_memory
+from corec.supervisor.refitting import CannotRefit, misfitting, refit
 from corec.world.checkpoint import (
     Checkpoint,
     CheckpointRefused,
     read_head,
     set_aside_bad,
 )
+from corec.world.grown import growths, larger
 from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
-from corec.world.migrate import migration
+from corec.world.migrate import handed, migration
 from corec.world.packing import parts_of
+from corec.world.past import Growth, Past, await_growth, past_behind, settled_head
 from corec.world.restore import check_parts
-from corec.world.settings import Entries, effective, entries_in, read_in
+from corec.world.settings import Entries, effective, entries_in, read, read_in
 from corec.world.shape import Shape, differences, read_shape, shape
 from corec.world.tables import Tables
 from shm.segment import Segment, SegmentNoSpace, SegmentRefused
@@ -146,6 +149,12 @@ class World(NamedTuple):
     grown: Plan | None
     """With what the configuration has more; None: nothing."""
     checkpoint: Checkpoint | None
+    past: Past | None = None
+    """What the journal says of the ticks behind the checkpoint; None: nothing."""
+    growths: tuple[Growth, ...] = ()
+    """Where it is to grow within them and behind them, ``grown`` at last."""
+    found: Shape | None = None
+    """That of a world in memory whose processors have other fields by now; None: they have not."""
 
 
 def find_world(
@@ -158,47 +167,91 @@ def find_world(
     Raises:
         StartFailed: see ``fitting_checkpoint``. ConfigError: what it would grow by is impossible.
     """
-    checkpoint = None
+    checkpoint = past = in_memory = None
     there = plan
     if fresh:
         compile_processors(plan)
         return World(plan, None, None)
     if adopting:
         config, _ = effective(config, set_in_memory(folder))
-        there = plan_in_memory(config, make_plan(config), folder, growing=growing)
+        whole = make_plan(config)
+        there = plan_in_memory(config, whole, folder, growing=growing)
+        if there is whole and (in_memory := misfitting(config, whole, folder)) is not None:
+            there = make_plan(config, parts=parts_of(in_memory["swarms"]), grow=False)
     elif (checkpoint := fitting_checkpoint(config, plan, growing=growing)) is not None:
-        config, _ = effective(config, entries_in(checkpoint.head))
+        past = past_behind(config.state_folder, checkpoint.head)
+        config, _ = effective(config, entries_in(settled_head(checkpoint.head, past)))
         there = make_plan(config, parts=parts_of(checkpoint.head["swarms"]), grow=False)
-    grown = larger(config, there)
+    steps = growing_again(config, there, past)
+    grown = steps[-1].plan if steps else larger(config, there)
     if checkpoint is not None:
-        changes = migration(checkpoint.head, shape(there, config.seed))
-        if not migrating and any(change.loses for change in changes):
-            told = "; ".join(change.text for change in changes if change.loses)
-            raise StartFailed(
-                EXIT_CONFIG, f"values of checkpoint {checkpoint.path} would be lost: {told}; "
-                "--migrate starts without them, --fresh begins a new world",
-            )  # fmt: skip
-        for change in changes:
-            log.warning("the world's fields change", what=change.text)
+        _tell_migration(checkpoint.head, there, config, f"checkpoint {checkpoint.path}", migrating)
+    elif in_memory is not None:
+        _tell_migration(in_memory, there, config, f"the world in {folder}", migrating)
     compile_processors(grown or there)
-    return World(there, grown, checkpoint)
+    return World(there, grown, checkpoint, past, steps, in_memory)
+
+
+def _tell_migration(
+    found: Shape, there: Plan, config: Config, what: str, migrating: bool
+) -> None:
+    """Raises StartFailed: values would be lost, and nobody has said that they may."""
+    changes = migration(found, shape(there, config.seed), handed(there))
+    if not migrating and any(change.loses for change in changes):
+        told = "; ".join(change.text for change in changes if change.loses)
+        raise StartFailed(
+            EXIT_CONFIG, f"values of {what} would be lost: {told}; "
+            "--migrate starts without them, --fresh begins a new world",
+        )  # fmt: skip
+    for change in changes:
+        log.warning("the world's fields change", what=change.text)
+
+
+def growing_again(config: Config, there: Plan, past: Past | None) -> tuple[Growth, ...]:
+    """Where the world of ``there`` grows while it follows ``past``, and behind that. ``config``:
+    with what was set.
+
+    Raises:
+        StartFailed: it has less than the world had in the end. ConfigError: it is impossible.
+    """
+    if past is None:
+        return ()
+    try:
+        found = growths(config, there, past)
+    except ConfigError as error:
+        raise StartFailed(
+            EXIT_CONFIG, f"the world grew behind its checkpoint, as its journal says: {error}"
+        ) from None
+    last = found[-1].plan if found else there
+    seed = config.seed
+    if found and (told := differences(shape(last, seed), shape(make_plan(config), seed),
+                                      growing=True)):  # fmt: skip
+        raise StartFailed(EXIT_CONFIG, _misfit(told, "the journal behind its checkpoint"))
+    if (more := larger(config, last)) is not None:
+        found.append(Growth(past.until + 1, more))
+    return tuple(found)
 
 
 def next_start(config: Config, plan: Plan, folder: Path) -> list[str]:
     """What the next start would change of the world that is there, a line each; nothing when it
     would find none, or refuse it."""
     if segments.adoptable(folder):
-        return []
+        in_memory = misfitting(config, plan, folder)
+        return [] if in_memory is None else _told(in_memory, shape(plan, config.seed), plan)
     found, _ = survey(config.state_folder, read_head)
     for one in found:
         wanted = _wanted(config, plan, one.head)
         if differences(one.head, wanted, growing=True, migrating=True):
             continue
-        changes = migration(one.head, wanted)
-        return [
-            change.text + (" (it takes --migrate)" if change.loses else "") for change in changes
-        ] + [f"{text}: it grows" for text in differences(one.head, wanted, migrating=True)]
+        return _told(one.head, wanted, plan)
     return []
+
+
+def _told(found: Shape, wanted: Shape, plan: Plan) -> list[str]:
+    changes = migration(found, wanted, handed(plan))
+    return [
+        change.text + (" (it takes --migrate)" if change.loses else "") for change in changes
+    ] + [f"{text}: it grows" for text in differences(found, wanted, migrating=True)]
 
 
 def set_in_memory(folder: Path) -> Entries:
@@ -252,7 +305,13 @@ def open_world(
     try:
         if adopting:
             face.note("adopting the world in memory")
-            return segments.adopt(config, folder, plan)
+            if world.found is not None:
+                refit(config, folder, world.found, plan)
+            rt, tables = segments.adopt(config, folder, plan)
+            whole, _ = effective(config, read(rt))
+            rt.growths = list(growing_again(whole, plan, rt.past))
+            await_growth(rt)
+            return rt, tables
         what = "restoring the world" if world.checkpoint else "creating the world"
         with face.progress(what, plan.entidades) as progress:
 
@@ -262,14 +321,16 @@ def open_world(
 
             made = segments.create(
                 config, folder, workers, world.checkpoint, plan, told, fresh=fresh,
-                largest=world.grown,
+                largest=world.grown, follows=world.past, growths=world.growths,
             )  # fmt: skip
-        if world.grown is None:
+        if world.grown is None or world.growths:
             return made
         face.note(f"growing from {plan.entidades:,} to {world.grown.entidades:,} entities")
         return made[0], grow(*made, world.grown)
     except CannotGrow as error:
         raise StartFailed(EXIT_CONFIG, f"bloques: {error}") from None
+    except CannotRefit as error:
+        raise StartFailed(EXIT_CONFIG, f"the world in {folder} has other fields: {error}") from None
     except SegmentNoSpace as error:
         raise StartFailed(
             EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"

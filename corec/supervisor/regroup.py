@@ -55,7 +55,8 @@ def reloaded(
     check_journal(fresh, plan)
     fixed = [path for path in differs if not is_live(path)]
     # of bloques that differ in number: there may be more behind the last
-    growing = [path for path in fixed if path == "bloques" or effect_of(path) is Effect.GROW]
+    more = (Effect.GROW, Effect.ROOM)
+    growing = [path for path in fixed if path == "bloques" or effect_of(path) in more]
     if growing:
         fixed = [path for path in fixed if path not in growing]
         told = differences(found, shape(plan, fresh.seed), growing=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,7 @@ from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import load_migrated
 from corec.world.packing import columns_in, shape_of
+from corec.world.past import Growth
 from corec.world.restore import load_checkpoint
 from corec.world.shape import WORLD_FILE, WORLD_KIND, world_layout_hash, write_shape
 from corec.world.tables import Tables, make_tables
@@ -113,16 +114,10 @@ def _runtime(
     lanes: dict[str, Segment], count: int,
 ) -> Runtime:  # fmt: skip
     attached = {name: Lane.attach(segment.payload) for name, segment in lanes.items()}
-    bells = [
-        Doorbell(control.words, L.slot_base(slot) + L.S_SLEEPING)
-        for slot in range(L.SLOT_WORKER0 + count)
-    ]
+    slots = range(L.SLOT_WORKER0 + count)
+    bells = [Doorbell(control.words, L.slot_base(slot) + L.S_SLEEPING) for slot in slots]
     return Runtime(
-        config=config,
-        plan=plan,
-        folder=folder,
-        control_segment=control,
-        world=world,
+        config=config, plan=plan, folder=folder, control_segment=control, world=world,
         inbox=attached["in.lane"],
         out=[attached[f"out-{k}.lane"] for k in range(count)],
         rows=[attached[f"rows-{k}.lane"] for k in range(count)],
@@ -132,15 +127,16 @@ def _runtime(
         redis_url="",
         journal=attached["journal.lane"],
         segments=[control, world, *lanes.values()],
-    )
+    )  # fmt: skip
 
 
 def create(
     config: Config, folder: Path, workers: int, checkpoint: Checkpoint | None,
     plan: Plan, progress: Progress, *, fresh: bool = False, largest: Plan | None = None,
+    follows: past.Past | None = None, growths: Sequence[Growth] = (),
 ) -> tuple[Runtime, Tables]:  # fmt: skip
-    """A new world at tick 0, or the one in ``checkpoint``. ``control.seg`` is made last. Its lanes
-    are large enough for ``largest``, too.
+    """A new world at tick 0, or that of ``checkpoint``, which follows the journal and has its
+    ``growths`` to come. ``control.seg`` is made last. The lanes are large enough for ``largest``.
 
     Raises:
         SegmentNoSpace: the tmpfs is full. CheckpointRefused, ProcessorError: as they say.
@@ -198,7 +194,8 @@ def create(
     rt = _runtime(config, plan, folder, control, world, lanes, workers)
     counts.begin(rt, checkpoint.head if checkpoint else None)
     if checkpoint:
-        past.begin(rt, checkpoint.head)
+        rt.growths = list(growths)
+        past.begin(rt, checkpoint.head, follows)
     os.rename(half, folder / CONTROL_FILE)
     control.path = folder / CONTROL_FILE
     return rt, tables

@@ -58,14 +58,18 @@ class Emitted:
     """The lanes of a world, and what of them is kept."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self.out, self.rows = own_lanes(plan)
-        self._alerting = {s.index for s in plan.swarms if s.processor.alerts}
-        self._swarm_of = plan.blocks["swarm"].tolist()
+        self.grown(plan)
         self._sent: list[bytes] = []
         self._repairs, self._alerts = _Kept(), _Kept()
         self._generations: deque[Frame] = deque(maxlen=GENERATIONS_MAX)
         self._positions: dict[str, int] = {}
+
+    def grown(self, plan: Plan) -> None:
+        """The world has what ``plan`` has; what is kept of it is kept."""
+        self._plan = plan
+        self.out, self.rows = own_lanes(plan)
+        self._alerting = {s.index for s in plan.swarms if s.processor.alerts}
+        self._swarm_of = plan.blocks["swarm"].tolist()
 
     def begin(self) -> None:
         """A tick begins: the messages of the one before go."""

@@ -25,7 +25,7 @@ from corec.plan import Plan
 from corec.world.heads import positions_of
 from corec.world.journal import journal_files, read_lines
 from corec.world.live import Since
-from corec.world.past import Past, Retold, past_of
+from corec.world.past import Past, Retold, past_behind, past_of
 from corec.world.tables import Tables
 
 PAGE: Final = 256
@@ -36,22 +36,13 @@ class Recorded:
     """The journal of one world behind a tick, and its in-streams."""
 
     def __init__(
-        self, config: Config, plan: Plan, head: Mapping[str, Any] | None, url: str
+        self, config: Config, plan: Plan, head: Mapping[str, Any] | None, url: str, past: Past
     ) -> None:
         """``head``: of the checkpoint that the world begins at; None: at tick 0. ``url``: of its
-        Redis.
-
-        Raises ValueError: the journal says nothing of the ticks behind that.
-        """
-        folder = config.state_folder
-        tick = int(head["tick"]) if head is not None else 0
-        epoch = int(head["epoch"]) if head is not None else _last_epoch(folder)
-        past = past_of(folder, epoch, tick)
-        if past is None:
-            raise ValueError(
-                f"replay: {folder}: found nothing in its journal of the ticks behind {tick}"
-            )
-        self.past: Past = past
+        Redis. ``past``: what the journal says of the ticks behind that (``past_recorded``)."""
+        epoch = int(head["epoch"]) if head is not None else _last_epoch(config.state_folder)
+        self.past, self._config = past, config
+        self._over: Mapping[str, Since] = {}
         self._retold = Retold(past, config, plan)
         self._incoming = Incoming(plan)
         self._keys = Keys(config.instance_id)
@@ -69,7 +60,17 @@ class Recorded:
     @property
     def until(self) -> int:
         """The last tick that the journal says something of."""
-        return self.past.until
+        return self.past.last
+
+    def grown(self, plan: Plan) -> None:
+        """The world is that of ``plan`` from now on."""
+        self._retold = Retold(self.past, self._config, plan)
+        self._retold.set_over(self._over)
+        cursors, self._incoming = self._incoming.cursors, Incoming(plan)
+        self._incoming.cursors = cursors
+        for canal in self._incoming.canales:
+            if canal not in cursors:
+                self._incoming.open(canal, NOWHERE, NOWHERE, 0)
 
     def settle(self, tables: Tables, tick: int) -> bool:
         """Have the kernels run ``tick`` with the settings that counted in it."""
@@ -77,6 +78,7 @@ class Recorded:
 
     def set_over(self, given: Mapping[str, Since]) -> None:
         """What counts instead of what counted then."""
+        self._over = given
         self._retold.set_over(given)
 
     def readings(self, tick: int) -> Readings | None:
@@ -129,11 +131,36 @@ class Recorded:
         return np.concatenate(parts) if parts else np.zeros(0, self._dtype())
 
 
+def past_recorded(config: Config, head: Mapping[str, Any] | None) -> Past:
+    """What the journal says of the ticks behind the checkpoint of ``head``, or behind tick 0.
+
+    Raises ValueError: nothing.
+    """
+    folder = config.state_folder
+    if head is not None:
+        past = past_behind(folder, head)
+    else:
+        past = past_of(folder, _last_epoch(folder), 0)
+    if past is None or not past.last:
+        tick = 0 if head is None else int(head["tick"])
+        raise ValueError(
+            f"replay: {folder}: found nothing in its journal of the ticks behind {tick}"
+        )
+    return past
+
+
 def _last_epoch(folder: Path) -> int:
     for path in reversed(journal_files(folder)):
         if records := read_lines(path).records:
             return int(records[0]["epoch"])
     return 0
+
+
+def address_of(config: object, replay: bool | str) -> str:
+    """The Redis that ``replay`` means for the world of ``config``. Raises NoInstance."""
+    if replay is not True:
+        return str(replay)
+    return server_of(Path(config) if isinstance(config, str | Path) else None)
 
 
 def server_of(config: Path | None) -> str:

@@ -11,8 +11,7 @@ Ordinary memory, one owner: nothing is left when the last reference goes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
 
@@ -27,25 +26,26 @@ from corec.entities.fields import VIVO
 from corec.entities.processor import Processor
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
-from corec.plan import Plan, Swarm, make_plan
+from corec.plan import Plan, Swarm
 from corec.plan_live import with_settings
 from corec.view.alert import Alerts
+from corec.view.bar import bar, ignored
 from corec.view.emitted import Emitted
+from corec.view.growing import grown_by, growths_in, plan_at_first
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words, whole
-from corec.view.recorded import Recorded, server_of
+from corec.view.recorded import Recorded, address_of, past_recorded
 from corec.view.settings import changed_by, changes_of, configured, firing_events
 from corec.view.writing import asked_to_write, check_field, readings_of, spread, write_field
-from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
 from corec.world.digest import digest_of
+from corec.world.grown import fill_grown
 from corec.world.live import Live, Since
-from corec.world.packing import parts_of
+from corec.world.past import Growth
 from corec.world.restore import check_parts, load_checkpoint
 from corec.world.settings import effective, entries_in, since
-from corec.world.shape import differences, shape
 from corec.world.tables import make_tables
 from corec.world.ticker import Ticker
 
@@ -57,19 +57,20 @@ class World(Readable):
     ``seed`` and ``changes`` are written over it: path → value, where a path is ``ID.NAME``, a
     parameter of a bloque, ``bloques.ID.KEY``, any key of one, or any other key, such as ``carga``.
     With ``checkpoint``, a file that an instance of this configuration has left, it begins there
-    instead of at tick 0. With ``replay`` it goes on from there as that instance did: what its ticks
-    took in and what was set meanwhile comes again, as far as its journal says (``replay_until``);
-    what is set in this world counts instead. ``replay`` is true, or the URL of its Redis.
+    instead of at tick 0; what the configuration has more comes before its next tick. With
+    ``replay`` it goes on from there as that instance did: what its ticks took in and what was set
+    meanwhile comes again, as far as its journal says (``replay_until``); what is set in this world
+    counts instead. ``replay`` is true, or the URL of its Redis.
 
     Raises:
         ConfigError: the configuration is wrong; it says everything that is.
         CheckpointRefused: the checkpoint is damaged, or another world's; it says what differs.
-        ProcessorError: a processor's ``init`` fails.
-        MemoryError: the machine has no room for it.
+        ProcessorError: a processor's ``init`` fails. MemoryError: the machine has no room for it.
         ValueError: the journal has nothing to replay.
     """
 
     _recorded: Recorded | None
+    _growths: list[Growth]
 
     def __init__(
         self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None,
@@ -77,21 +78,20 @@ class World(Readable):
         replay: bool | str = False,
     ) -> None:  # fmt: skip
         checked, processors = configured(config, seed, changes)
-        head = None
-        if checkpoint is None:
-            self._hold(checked, make_plan(checked, processors))
-            create_world(self._plan, self._pages(), self._tables, checked.seed, _ignore)
+        found = None if checkpoint is None else check_parts(Path(checkpoint))
+        head = None if found is None else found.head
+        past = past_recorded(checked, head) if replay else None
+        self._hold(checked, plan_at_first(checked, processors, found, past), processors)
+        if found is None:
+            create_world(self._plan, self._pages(), self._tables, checked.seed, ignored)
         else:
-            found = check_parts(Path(checkpoint))
-            self._hold(checked, _plan_of(found, checked, processors))
             load_checkpoint(found, self._plan, self._pages())
-            head = found.head
             self._go_on_from(found.tick)
-        if replay:
-            path = Path(config) if isinstance(config, str | Path) else None
-            url = server_of(path) if replay is True else str(replay)
-            recorded = self._recorded = Recorded(checked, self._plan, head, url)
-            head = recorded.past.head_after(head or {})
+        if past is not None:
+            url = address_of(config, replay)
+            self._recorded = Recorded(checked, self._plan, head, url, past)
+            head = past.head_after(head or {})
+        self._growths = growths_in(checked, processors, self._plan, past, head)
         if head is not None:
             self._take_over(head)
 
@@ -100,9 +100,9 @@ class World(Readable):
         """The last tick that ``replay`` knows something of; None: it was not asked for."""
         return None if self._recorded is None else self._recorded.until
 
-    def _hold(self, config: Config, plan: Plan) -> None:
+    def _hold(self, config: Config, plan: Plan, processors: Mapping[str, Processor]) -> None:
         """Zeroed memory for a world of ``plan``, and what ticks it."""
-        self._config, self._plan = config, plan
+        self._config, self._plan, self._processors = config, plan, processors
         self._memory: NDArray[np.uint8] | None = zeroed(plan.world_bytes)
         self._tables = make_tables(plan, self._memory)
         self._ticker = Ticker.of(config, plan, self._tables)
@@ -110,6 +110,7 @@ class World(Readable):
         self._given: dict[str, Since] = {}
         self._over: dict[str, Since] = {}
         self._recorded = None
+        self._growths = []
         self._changes: list[dict[str, Any]] = []
         self._emitted = Emitted(plan)
         self._failed = Failed(plan, self._tables)
@@ -120,7 +121,7 @@ class World(Readable):
         events, alerts and errors begin anew in it."""
         self._world()
         twin = World.__new__(World)
-        twin._hold(self._config, self._plan)
+        twin._hold(self._config, self._plan, self._processors)
         twin._live, twin._given = Live(self._live.config, self._live.plan), dict(self._given)
         twin._live.take(twin._given)
         copy_blocks(self._plan, self._pages(), twin._pages())
@@ -179,7 +180,7 @@ class World(Readable):
         """
         count = whole("ticks", ticks, least=0)
         self._world()
-        with _bar(count, progress) as step, ctrl_c_waits() as between:
+        with bar(count, progress) as step, ctrl_c_waits() as between:
             for k in range(count):
                 self._tick(k == count - 1)
                 step(k + 1)
@@ -197,8 +198,8 @@ class World(Readable):
         Raises:
             ValueError: there is no such swarm or entity, or a value is not finite as float32.
         """
-        plan, _ = self._world()
-        given = readings_of(plan, {} if readings is None else readings)
+        self._grow_again()
+        given = readings_of(self._world()[0], {} if readings is None else readings)
         with ctrl_c_waits():
             if given is not None:
                 self._ticker.give(*given)
@@ -228,6 +229,7 @@ class World(Readable):
 
     def _tick(self, last: bool, given: bool = False) -> None:
         """One tick; of the ``last`` one of a call the messages are kept. ``given``: readings."""
+        self._grow_again()
         self._ticker.targs[K.T_TICK] = self._ticks + 1
         self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
         if not self._follows(given) and self._live.settle(self._tables, self._ticks + 1):
@@ -351,6 +353,32 @@ class World(Readable):
         for name in sorted(checked, key=lambda name: name != VIVO):  # who lives comes first
             write_field(plan, words, self._tables, one, name, entities, checked[name])
 
+    def grow(self, swarm: str, more: SupportsIndex) -> int:
+        """Give a bloque so many more entities: their ids come after all that exist. Returns the
+        tick after which they are there. Raises ValueError: there is no such bloque, or its entities
+        can't become more. ConfigError, ProcessorError, MemoryError: as of a new world."""
+        self._become(*grown_by(self._config, self._processors, self._world()[0], swarm, more))
+        return self._ticks
+
+    def _become(self, config: Config, plan: Plan) -> None:
+        """Have what ``plan`` has more than there is, between two ticks."""
+        memory, before = zeroed(plan.world_bytes), self._pages()
+        tables = fill_grown(self._plan, before, plan, memory, self._ticks, config.seed)
+        self._memory, self._tables = memory, tables
+        self._config, self._plan = config, with_settings(plan, config)
+        self._ticker = Ticker.of(config, self._plan, tables)
+        self._live = Live(config, self._plan)
+        self._live.take(self._given)
+        self._emitted.grown(self._plan)
+        self._failed = Failed(self._plan, tables, self._failed.kinds.values(), self._failed.more)
+
+    def _grow_again(self) -> None:
+        """Have what there is to be in the next tick."""
+        while self._growths and self._growths[0].first_tick <= self._ticks + 1:
+            self._become(self._config, self._growths.pop(0).plan)
+            if self._recorded is not None:
+                self._recorded.grown(self._plan)
+
     def close(self) -> None:
         """Give the memory back; what was read from it stays. Closing twice changes nothing."""
         self._memory = None
@@ -370,30 +398,3 @@ class World(Readable):
         names = ", ".join(f"{one.id} ({one.entidades:,})" for one in plan.swarms)
         wrong = "; entities fail, see errors()" if self._failed.kinds else ""
         return f"<World at tick {self._ticks}, seed {self._config.seed}: {names}{wrong}>"
-
-
-def _plan_of(found: Checkpoint, config: Config, processors: Mapping[str, Processor]) -> Plan:
-    """The plan of the world in a checkpoint. Raises CheckpointRefused: it is not ``config``'s."""
-    whole, _ = effective(config, entries_in(found.head))
-    differs = differences(found.head, shape(make_plan(whole, processors), config.seed))
-    if differs:
-        told = "; ".join(differs)
-        raise CheckpointRefused(f"{found.path}: does not fit the configuration: {told}")
-    return make_plan(whole, processors, parts_of(found.head["swarms"]), grow=False)
-
-
-def _ignore(done: int, total: int) -> None:
-    """Making a world shows no progress."""
-
-
-@contextmanager
-def _bar(ticks: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Takes how many ticks are done; with a bar in a terminal or a notebook if it is ``shown``."""
-    if not shown:
-        yield lambda done: None
-        return
-    from rich.progress import Progress  # takes a while to import, and few ask for a bar
-
-    with Progress(transient=True) as bar:
-        task = bar.add_task("ticks", total=ticks)
-        yield lambda done: bar.update(task, completed=done)

@@ -5,7 +5,8 @@ The words of lines 3 to 5 of the control segment are its own. Order of its store
     C_CUT, C_TICK_UNIX_NS, C_CUT_CARGA,           what T takes in, what was set, what precedes it
     C_CUT_SETTINGS, C_PHASES of T & 3             (``corec.world.phases``); T−3's are nobody's now
     in-position table, copy T & 1                 what the world will have applied with T
-    journal.lane                                  all of that, if it is anything (``world.journal``)
+    journal.lane                                  all of that, if it is anything, and up to where
+                                                  ticks may go (``world.journal``)
     tail of in.lane                               T−1 is committed everywhere, its readings are done
                                                   (earlier while the world is paused, or waits for
                                                   what the journal says that T took in)
@@ -42,6 +43,10 @@ from shm.killpoint import kill_point
 BEHIND_SECONDS_MAX: Final = 1.0
 JOURNAL_WAITS_BYTES: Final = L.MIB
 """Ticks wait while more than that has not come to the disk: its largest record is half as long."""
+AHEAD_SECONDS: Final = 0.5
+"""So far ahead the journal is told that ticks may go: a disk is asked once in that time for ticks
+that have nothing else to say, and a restored world takes in nothing new for as long at most."""
+AHEAD_TICKS_FIRST, AHEAD_TICKS_MAX = 16, 4096
 HOLD_SECONDS_MAX: Final = 30.0
 SPINS_FLAT_OUT: Final = 3000
 
@@ -100,6 +105,9 @@ class Leader:
         self.pacer = Pacer(self._since_last_tick())
         self.first = True
         """The journal does not have all of what this leader's ticks run with."""
+        self.until = 0
+        """The last tick of which the journal was told that it may go."""
+        self._told = (rt.get(L.C_GO_TICK), time.monotonic())
         self._find_phases(rt.get(L.C_GO_TICK) + 1)
         self.held_since = 0.0
         self.paced = False
@@ -167,24 +175,27 @@ class Leader:
         phases = phases_before(rt.plan, tick)
         note_cut(self.control, tick, cut, time.time_ns(), phases)
         if self._follows(tick):
-            carga = rt.past.carga(tick, word_to_float(rt.get(L.C_CARGA))) if rt.past else 1.0
+            carga = word_to_float(rt.get(L.C_CARGA))
+            carga = carga if rt.past is None else rt.past.carga(tick, carga)
             rt.set(L.C_CUT_CARGA + (tick & 3), float_to_word(carga))
         # the copy of T holds T−2's table: nothing to do if no reading came in either tick
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
             note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
             kill_point("leader.after_positions")
-        if not self._follows(tick):
-            self._write_down(tick, before, cut)
+        told = not self._follows(tick) and self._write_down(tick, before, cut)
         self._release(before)
         let_go(self.control, tick)
-        if phases or self.rt.get(L.C_PHASE_NEXT) == tick:
+        if phases or told or self.rt.get(L.C_PHASE_NEXT) == tick:
             self._find_phases(tick + 1)
         self._ring()
 
     def _find_phases(self, tick: int) -> None:
         """Of which tick on ``go_if_plain`` must leave one to ``go``: for phases, or the journal."""
-        journal = self.first or self._follows(tick)
-        self.rt.set(L.C_PHASE_NEXT, tick if journal else next_with_phases(self.rt.plan, tick))
+        if self.first or self._follows(tick):
+            self.rt.set(L.C_PHASE_NEXT, tick)
+            return
+        phases = next_with_phases(self.rt.plan, tick)
+        self.rt.set(L.C_PHASE_NEXT, min(phases or self.until + 1, self.until + 1))
 
     def _follows(self, tick: int) -> bool:
         """Whether the world runs ``tick`` again as the journal says."""
@@ -214,14 +225,36 @@ class Leader:
             return inbox.head
         return before + inbox.capacity * 3 // 8  # and one frame more: a quarter at most
 
-    def _write_down(self, tick: int, before: int, cut: int) -> None:
-        """What ``tick`` runs with, into the journal, if it is not what the tick before did."""
+    def _write_down(self, tick: int, before: int, cut: int) -> bool:
+        """What ``tick`` runs with, into the journal, if it is not what the tick before did; whether
+        it was told up to where ticks may go."""
         record = written_down(self.rt, tick, before, cut, whole=self.first)
         self.first = False
+        ahead = self._ahead(tick)
+        # taken back where the pace has fallen: what is told last counts
+        if not tick <= self.until <= tick + 2 * ahead or (
+            len(record) > 1 and self.until < tick + ahead // 2
+        ):
+            record["until"] = self.until = tick + ahead
+            self._told = (tick, time.monotonic())
         if len(record) > 1:
             pushed = self.rt.journal.push(L.KIND_JOURNAL_FRAME, orjson.dumps(record), tick=tick)
             assert pushed  # ``wait_seconds`` has seen room for the largest
             kill_point("leader.after_journal")
+        return "until" in record
+
+    def _ahead(self, tick: int) -> int:
+        """How many ticks from ``tick`` on may go before the journal is told again."""
+        if self.rt.get(L.C_PAUSED):
+            return max(0, self.rt.get(L.C_STEP_LIMIT) - tick)
+        hz = word_to_float(self.rt.get(L.C_TICK_HZ))
+        if hz <= 0.0:
+            last, at = self._told
+            seconds = time.monotonic() - at
+            if tick - last < AHEAD_TICKS_FIRST or seconds <= 0.0:
+                return max(AHEAD_TICKS_FIRST, self.until - tick)
+            hz = (tick - last) / seconds
+        return min(AHEAD_TICKS_MAX, max(1, int(hz * AHEAD_SECONDS)))
 
     def _release_last(self, tick: int) -> None:
         """Give back what the tick before ``tick`` took in; every worker has committed it."""

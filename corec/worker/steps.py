@@ -47,6 +47,8 @@ AT_LIMIT: Final = 3
 PAUSED: Final = 4
 REST: Final = 5
 """Not before the workers have rested."""
+GROWS: Final = 6
+"""Not before the world has grown, as it had when the tick ran for the first time."""
 
 READINGS: Final = 1
 PHASES: Final = 2
@@ -105,6 +107,9 @@ def _may_go(control: Words, tick: int, past_hold: bool) -> int:
         return HELD
     if _UINT64(tick) > load_acquire(control, L.C_LIMIT_TICK):
         return AT_LIMIT
+    grows = load_acquire(control, L.C_GROW_FIRST)
+    if grows != _UINT64(0) and _UINT64(tick) >= grows:
+        return GROWS
     if load_acquire(control, L.C_PAUSED) != _UINT64(0):
         if _UINT64(tick) > load_acquire(control, L.C_STEP_LIMIT):
             return PAUSED
@@ -116,7 +121,7 @@ def _may_go(control: Words, tick: int, past_hold: bool) -> int:
 
 @compiled(types.int64(WORDS, types.int64, types.boolean))
 def may_go(control: Words, tick: int, past_hold: bool) -> int:
-    """Whether ``tick`` may go once every worker has done the last one: ``GO`` … ``REST``.
+    """Whether ``tick`` may go once every worker has done the last one: ``GO`` … ``GROWS``.
 
     ``past_hold``: a hold does not count (it has lasted too long). Every reason to wait is here and
     nowhere else.

@@ -88,13 +88,13 @@ def create_world(
         if faults:
             raise ProcessorError(_init_text(plan, tables, told, faults))
         for index in range(lo, hi):
-            _leave_free(plan, world, tables, index)
+            free_at_first(plan, world, tables, index)
         done += int(plan.blocks["entidades"][lo:hi].sum())
         progress(done, plan.entidades)
     show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
 
 
-def _leave_free(plan: Plan, world: NDArray[np.uint8], tables: Tables, index: int) -> None:
+def free_at_first(plan: Plan, world: NDArray[np.uint8], tables: Tables, index: int) -> None:
     """Of a block of mortals: some places are free at first, evenly spread over the swarm."""
     swarm = plan.swarms[int(plan.blocks["swarm"][index])]
     if not swarm.processor.mortal or swarm.living == swarm.entidades:
@@ -102,10 +102,14 @@ def _leave_free(plan: Plan, world: NDArray[np.uint8], tables: Tables, index: int
     view = BlockView(plan, world.view(np.uint64), index)
     first = int(plan.blocks["first_id"][index]) - swarm.first_id
     place = np.arange(first, first + view.activo.size + 1) * swarm.living // swarm.entidades
-    lives = np.diff(place) > 0
+    leave_free(view, tables, np.diff(place) > 0)
+
+
+def leave_free(view: BlockView, tables: Tables, lives: NDArray[np.bool_] | int) -> None:
+    """Of a block of mortals: only ``lives`` do, and the other places are free."""
     view.column(VIVO)[:] = lives
     view.activo[:] = lives
-    settle_edited(tables.blocks, tables.swarms, index)
+    settle_edited(tables.blocks, tables.swarms, view.index)
 
 
 def _init_text(plan: Plan, tables: Tables, told: NDArray[np.int64], faults: int) -> str:

@@ -15,7 +15,9 @@ say something new:
     carga     the share of entities that run; ``carga_asked``: what it comes back to, or 0
     set       all that was set, as in a checkpoint (``settings.set_in_head``)
     config    what the configuration says of it (``live``, as ``live_values`` has it, or ``packed``:
-              the same as JSON, zstd, base64), and ``rules``, a mark of the rest
+              the same as JSON, zstd, base64), ``rules``, a mark of the rest, and ``parts``, which
+              entities there are ([bloque, entidades, cap] each; packed likewise where it is long)
+    until     no tick behind this one goes before a later record says so
 
 A record counts from its tick on: what the file says of that tick or a later one before it was
 written by a world that went on otherwise from there (a leader that was killed while it decided, or
@@ -28,10 +30,11 @@ Who writes, and in which order::
     sinks     take what a tick made; then wait until nothing is in           journal.synced]
               journal.lane that was there by then; then COMMIT, EXEC, sync
 
-So whatever is in a sink, or in the spool, comes of ticks whose records are durable. Killed before
-the release, the broker's successor writes the record again. A line that was cut short is cut off by
-the next broker. Only the broker writes and removes; the nucleus removes whole files once no
-checkpoint begins before their end.
+So whatever is in a sink, or in the spool, comes of ticks whose records are durable, and of none
+behind the last ``until``: a restored world knows without asking a sink how far its output may be
+out, the ticks included in which nothing happened. Killed before the release, the broker's successor
+writes the record again. A line that was cut short is cut off by the next broker. Only the broker
+writes and removes; the nucleus removes whole files once no checkpoint begins before their end.
 
 The readings are not in it: they are in the in-streams, where nobody removes what a checkpoint still
 needs (``corec checkpoint trim-bound``).
@@ -118,6 +121,8 @@ class State:
     config: Record = field(default_factory=dict)
     asked: float | None = None
     """What carga comes back to; 0: it is not lowered."""
+    until: int = 0
+    """No tick behind this one has gone; 0: nobody has said so (an older version)."""
 
     def follow(self, record: Mapping[str, Any]) -> bool:
         """Take over what ``record`` says; whether it changes a setting."""
@@ -125,13 +130,14 @@ class State:
         self.asked = record.get("carga_asked", self.asked)
         self.entries = record.get("set", self.entries)
         self.config = record.get("config", self.config)
+        self.until = record.get("until", self.until)
         return "set" in record or "config" in record
 
     def as_json(self) -> Record:
         """For the first line of a file."""
         return {
             "carga": self.carga, "carga_asked": self.asked, "set": self.entries,
-            "config": self.config,
+            "config": self.config, "until": self.until,
         }  # fmt: skip
 
 

@@ -1,13 +1,15 @@
-"""A checkpoint whose processors have other fields by now: what stays, what begins, what goes.
+"""A world whose processors have other fields by now: what stays, what begins, what goes.
 
 A field that has the same name and type keeps its values, and so does a history of the same length,
 a gene of the same name. A new one begins as in a new entity: at its default, or what ``init`` sets.
 One that is gone, or has another type, loses its values: who starts the world has to say that this
-is meant (``--migrate``). All else of an entity and of a block goes on: valor, activo, failures,
-umbral, fitness, counts, the messages since the last row.
+is meant (``--migrate``). A processor with ``migrate=f`` is handed the old columns of each block and
+gives new ones for it: what it is handed is not lost. All else of an entity and of a block goes on:
+valor, activo, failures, umbral, fitness, counts, the messages since the last row.
 
-The world is filled before anybody ticks; a kill leaves the checkpoint, and the next start begins
-anew.
+The world is filled before anybody ticks. Of one that comes from a checkpoint, a kill leaves the
+checkpoint, and the next start begins anew; of one in memory (``corec.supervisor.refitting``) the
+old segment, as long as the new one has not got its name.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from corec.entities.post import children_at, has_post, moves_at, sends_room
 from corec.kernels.whole import settle_edited
 from corec.plan import Plan, Swarm
 from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
-from corec.world.checkpoint import Checkpoint
+from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.read import BlockView
 from corec.world.restore import load_to_read
 from corec.world.shape import Shape, whole_swarms
@@ -34,6 +36,10 @@ _SELECTORS: Final = (
 _KINDS: Final = (("state", "state field"), ("history", "history"), ("genes", "gene"))
 
 
+class MigrateFailed(Exception):
+    """A processor's ``migrate`` does not give what it should; the text says what it does."""
+
+
 class Change(NamedTuple):
     """What becomes of one field of a bloque."""
 
@@ -41,8 +47,16 @@ class Change(NamedTuple):
     loses: bool
 
 
-def migration(found: Shape, wanted: Shape) -> list[Change]:
-    """What of the fields of ``found`` is not as in ``wanted``, which it fits otherwise."""
+def handed(plan: Plan) -> frozenset[str]:
+    """The bloques whose processor makes new columns out of the old ones."""
+    return frozenset(s.id for s in plan.swarms if s.processor.migrate is not None)
+
+
+def migration(
+    found: Shape, wanted: Shape, makers: frozenset[str] = frozenset()
+) -> list[Change]:  # fmt: skip
+    """What of the fields of ``found`` is not as in ``wanted``, which it fits otherwise. ``makers``:
+    see ``handed``."""
     changes: list[Change | None] = []
     pairs = zip(whole_swarms(found["swarms"]), whole_swarms(wanted["swarms"]), strict=False)
     for index, (old, new) in enumerate(pairs):
@@ -50,7 +64,10 @@ def migration(found: Shape, wanted: Shape) -> list[Change]:
             where = f"bloques[{index}]: {word} of {new['procesador']}: "
             was, now = _types(kind, old), _types(kind, new)
             names = [*was, *(name for name in now if name not in was)]
-            changes += [_change(where + name, was.get(name), now.get(name)) for name in names]
+            makes = kind == "state" and new["id"] in makers
+            changes += [
+                _change(where + name, was.get(name), now.get(name), makes) for name in names
+            ]
     return [change for change in changes if change is not None]
 
 
@@ -59,9 +76,12 @@ def _types(kind: str, swarm: dict[str, Any]) -> dict[str, str]:
     return dict.fromkeys(found, "gene") if kind == "genes" else found
 
 
-def _change(where: str, was: str | None, now: str | None) -> Change | None:
+def _change(where: str, was: str | None, now: str | None, makes: bool) -> Change | None:
     if was == now:
         return None
+    if makes:
+        becomes = "goes" if now is None else f"is {now}" if was else f"is new ({now})"
+        return Change(f"{where}{f' ({was})' if was else ''} {becomes}, as migrate has it", False)
     if was is None:
         return Change(f"{where} is new ({now}), and begins as in a new entity", False)
     if now is None:
@@ -77,10 +97,63 @@ def load_migrated(checkpoint: Checkpoint, plan: Plan, tables: Tables, world: NDA
         CheckpointRefused: damaged.
     """
     old, memory = load_to_read(checkpoint, _zeroed)
+    try:
+        carry_over(old, memory, plan, tables, world)
+    except MigrateFailed as error:
+        raise CheckpointRefused(f"{checkpoint.path}: {error}") from None
+
+
+def carry_over(
+    old: Plan, memory: NDArray[Any], plan: Plan, tables: Tables, world: NDArray[Any]
+) -> None:
+    """Write what the world of ``old`` in ``memory`` (u8) has, which stands still between two ticks,
+    into the new one of ``plan`` in ``world`` (u8).
+
+    Raises:
+        MigrateFailed: a processor's ``migrate`` does not give what it should.
+    """
     before, words = memory.view(np.uint64), world.view(np.uint64)
     for index in range(plan.n_blocks):
-        _write(plan, words, BlockView(old, before, index), BlockView(plan, words, index))
+        views = BlockView(old, before, index), BlockView(plan, words, index)
+        _write(plan, words, *views)
+        _make(*views)
         settle_edited(tables.blocks, tables.swarms, index)
+
+
+def _make(old: BlockView, new: BlockView) -> None:
+    """What the processor's ``migrate`` makes of the old columns, if the fields differ."""
+    processor = new.swarm.processor
+    if processor.migrate is None or old.swarm.processor.columns == processor.columns:
+        return
+    names = ["valor", "activo", "fallos", *(name for name, _ in old.swarm.processor.columns)]
+    names += [gene.name for gene in old.swarm.processor.genes]
+    given = {name: old.column(name).copy() for name in names}
+    given["id"] = np.arange(old.first_id, old.first_id + old.n)
+    where = f"migrate of {processor.name}"
+    try:
+        made = dict(processor.migrate(given))
+    except Exception as error:  # noqa: BLE001 - whatever the user's function raises is told
+        raise MigrateFailed(f"{where}: {type(error).__name__}: {error}") from None
+    dtypes = {field.name: field.dtype for field in processor.state}
+    for name, values in made.items():
+        if name not in dtypes:
+            known = ", ".join(dtypes)
+            raise MigrateFailed(f"{where}: found {name!r}, expected state fields: {known}")
+        new.column(name)[:] = _fitting(values, dtypes[name], new.n, f"{where}: {name}")
+
+
+def _fitting(values: Any, dtype: str, n: int, where: str) -> NDArray[Any]:
+    expected = f"expected {n} finite numbers that fit {dtype}, or one"
+    try:
+        given = np.broadcast_to(np.asarray(values), n)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = given.astype(dtype)
+            fits = np.isfinite(cast).all() and (cast.dtype.kind == "f" or (cast == given).all())
+    except (TypeError, ValueError) as error:
+        raise MigrateFailed(f"{where}: {error}; {expected}") from None
+    if not fits:
+        raise MigrateFailed(f"{where}: found some that don't; {expected}")
+    return cast
 
 
 def _zeroed(size: int) -> NDArray[np.uint8]:

@@ -1,10 +1,13 @@
 """A stretch of a world's life that it runs again: what the journal says of it, tick by tick.
 
-A world that goes on from a checkpoint of tick A, and whose journal reaches to tick B, *follows* it
-up to B (``C_FOLLOW``): each of these ticks takes in the readings it took in, and runs with the
-settings that counted in it. Who does what:
+A world that goes on from a checkpoint of tick A, and whose journal says that ticks up to B may have
+gone, *follows* it up to B (``C_FOLLOW``): each of these ticks takes in the readings it took in,
+those of which the journal has no record nothing, and runs with the settings that counted in it.
+Whoever sets something meanwhile sets it for B + 1: what the ticks up to B made is out, perhaps.
+Who does what:
 
-    supervisor  reads the journal, before it forks; C_FOLLOW = B before the world counts as made
+    supervisor  reads the journal, before it forks; C_FOLLOW = B before the world counts as made;
+                makes the world grow where it grew (``corec.world.grown``)
     broker      puts the readings of each record into in.lane and behind them a KIND_FED_FRAME with
                 its tick, as many ticks ahead as there is room (``corec.broker.feed``)
     leader      cuts a tick that has a record behind that frame, any other at once with nothing
@@ -32,7 +35,7 @@ from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, plain, value_at
 from corec.log import get_logger
-from corec.plan import Plan
+from corec.plan import Part, Plan
 from corec.plan_live import symbiosis_of, with_settings
 from corec.runtime import Runtime
 from corec.world import settings
@@ -61,13 +64,23 @@ class Cut(NamedTuple):
     readings: int
 
 
+class Growth(NamedTuple):
+    """The world becomes that of ``plan`` before ``first_tick`` (``corec.world.grown``)."""
+
+    first_tick: int
+    plan: Plan
+
+
 class Past:
     """The stretch behind one tick."""
 
-    def __init__(self, stretch: Stretch) -> None:
-        """It has a record at least."""
-        self.until: int = stretch.records[-1]["tick"]
-        """The last tick that the journal says something of."""
+    def __init__(self, stretch: Stretch, until: int = 0) -> None:
+        """``until``: the last tick that may have gone, where no record says so."""
+        ends = [int(record["until"]) for record in stretch.records if "until" in record]
+        self.last: int = stretch.records[-1]["tick"] if stretch.records else 0
+        """The last tick of which there is a record; 0: there is none."""
+        self.until = max(self.last, ends[-1] if ends else until)
+        """The last tick that may have gone: nothing of a later one is in a sink."""
         self.cuts: list[Cut] = []
         self._cargas: list[tuple[int, float]] = []
         self.states: list[tuple[int, State]] = [(0, stretch.state)]
@@ -168,20 +181,33 @@ def as_it_was(config: Config, plan: Plan, said: Mapping[str, Any]) -> Config:
 
 
 def in_journal(config: Config, plan: Plan) -> Record:
-    """What a record says of the configuration as it is written."""
-    live = live_values(config, plan)
-    text = orjson.dumps(live)
-    said: Record = {"live": live}
-    if len(text) > PLAIN_BYTES_MAX:
-        said = {"packed": b64encode(zstandard.compress(text)).decode()}
+    """What a record says of the configuration as it is written, and of which entities there are."""
+    live, parts = live_values(config, plan), [list(part) for part in plan.parts]
+    text, text_parts = orjson.dumps(live), orjson.dumps(parts)
+    said: Record = {"live": live, "parts": parts}
+    if len(text) + len(text_parts) > PLAIN_BYTES_MAX:
+        said = {"packed": _packed(text), "parts": _packed(text_parts)}
     return {**said, "rules": rules_of(config, plan)}
 
 
+def _packed(text: bytes) -> str:
+    return b64encode(zstandard.compress(text)).decode()
+
+
+def _unpacked(text: str) -> Any:
+    return orjson.loads(zstandard.decompress(b64decode(text)))
+
+
 def _said_live(said: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = said.get("live", {})
-    if "packed" in said:
-        found = orjson.loads(zstandard.decompress(b64decode(said["packed"])))
+    found: dict[str, Any] = _unpacked(said["packed"]) if "packed" in said else said.get("live", {})
     return found
+
+
+def parts_said(said: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Which entities there were (``in_journal``); nothing: an older version did not say."""
+    found = said.get("parts", ())
+    found = _unpacked(found) if isinstance(found, str) else found
+    return tuple(Part(str(name), int(count), int(cap)) for name, count, cap in found)
 
 
 def check_journal(config: Config, plan: Plan) -> None:
@@ -195,44 +221,78 @@ def check_journal(config: Config, plan: Plan) -> None:
 
 def rules_of(config: Config, plan: Plan) -> str:
     """A mark of what else a tick depends on."""
+    bloques = sorted({swarm.bloque for swarm in plan.swarms})  # there may be more by now
     said = [
         f"{plan.fingerprint(config.seed):016x}", config.persist.every_ticks,
         config.persist.payload,
-        [symbiosis_of(config, index) for index in range(len(config.bloques))],
+        [symbiosis_of(config, index) for index in bloques],
         [one.model_dump(mode="json", by_alias=True) for one in config.schedule],
-        [plain(one.evolucion) if one.evolucion else None for one in config.bloques],
+        [plain(one.evolucion) if (one := config.bloques[index]).evolucion else None
+         for index in bloques],
     ]  # fmt: skip
     return hashlib.blake2b(orjson.dumps(said), digest_size=_MARK_BYTES).hexdigest()
 
 
-def past_of(folder: Path, epoch: int, tick: int) -> Past | None:
-    """What the journal in ``folder`` says of the ticks behind ``tick``; None: nothing."""
+def past_of(folder: Path, epoch: int, tick: int, *, until: int | None = None) -> Past | None:
+    """What the journal in ``folder`` says of the ticks behind ``tick``; None: nothing. ``until``:
+    the last tick that may have gone if no record behind ``tick`` says so; None: as is said before.
+    """
     stretch = read_stretch(folder, epoch, tick)
     if stretch.after is not None and stretch.after > tick:
         log.warning(
             "the journal does not reach back to the checkpoint: ticks that run again may take in "
             "readings at other ticks than the first time", begins=stretch.after, tick=tick,
         )  # fmt: skip
-    return Past(stretch) if stretch.records else None
+        return None
+    if stretch.after is None:
+        return None
+    past = Past(stretch, stretch.state.until if until is None else until)
+    return past if past.until > tick else None
 
 
-def begin(rt: Runtime, head: Mapping[str, Any]) -> None:
-    """The settings of a world that comes from the checkpoint of ``head``, and its stretch; before
-    the world counts as made."""
-    tick = int(head["tick"])
-    past = rt.past = past_of(_folder(rt), int(head["epoch"]), tick)
-    if past is None:
-        settings.restore(rt, head)
-        return
+def past_behind(folder: Path, head: Mapping[str, Any]) -> Past | None:
+    """What the journal in ``folder`` says of the ticks behind the checkpoint of ``head``."""
+    # behind one that a stop made no tick had gone, but those that it was to run again
+    until = int(head.get("follow", 0)) if head.get("final") else None
+    return past_of(folder, int(head["epoch"]), int(head["tick"]), until=until)
+
+
+def settled_head(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any]:
+    """``head`` with the settings that the world of this checkpoint is to go on with."""
     # made within the stretch: what was set by then counts behind it, and the journal has not got it
-    within = int(head.get("follow", 0)) >= past.until
-    settings.restore(rt, head if within else past.head_after(head))
+    within = past is None or int(head.get("follow", 0)) >= past.until
+    return head if within or past is None else past.head_after(head)
+
+
+def begin(rt: Runtime, head: Mapping[str, Any], past: Past | None) -> None:
+    """The settings of a world that comes from the checkpoint of ``head``, and its stretch; before
+    the world counts as made. ``rt.growths`` is known."""
+    tick = int(head["tick"])
+    rt.past = past
+    settings.restore(rt, settled_head(head, past))
+    await_growth(rt)
+    if past is None:
+        return
     rt.set(L.C_FOLLOW, past.until)
     log.info("ticks run again as the journal says", from_tick=tick + 1, until_tick=past.until)
-    rules = rules_of(rt.config, rt.plan)
-    if any(state.config.get("rules", rules) != rules for _, state in past.states):
+    if not _same_rules(rt, past):
         log.warning("the configuration has changed in what the journal does not repeat: ticks that "
                     "run again may not be the same", until_tick=past.until)  # fmt: skip
+
+
+def _same_rules(rt: Runtime, past: Past) -> bool:
+    rules, coming = rules_of(rt.config, rt.plan), list(rt.growths)
+    for tick, state in past.states:
+        while coming and coming[0].first_tick <= tick:
+            rules = rules_of(rt.config, coming.pop(0).plan)
+        if state.config.get("rules", rules) != rules:
+            return False
+    return True
+
+
+def await_growth(rt: Runtime) -> None:
+    """Let no tick go that comes behind the next growth. Nobody ticks."""
+    rt.set(L.C_GROW_FIRST, rt.growths[0].first_tick if rt.growths else 0)
 
 
 def go_on(rt: Runtime) -> None:
@@ -240,7 +300,9 @@ def go_on(rt: Runtime) -> None:
     tick = rt.get(L.C_GO_TICK)
     if rt.get(L.C_FOLLOW) >= tick:
         # from the tick before: one that went may have to run again
-        rt.past = past_of(_folder(rt), rt.epoch, tick - 1)
+        rt.past = past_of(_folder(rt), rt.epoch, tick - 1, until=rt.get(L.C_FOLLOW))
+        if rt.past is not None:
+            rt.past.until = rt.get(L.C_FOLLOW)  # not the records of ticks that are decided anew
 
 
 def _folder(rt: Runtime) -> Path:

@@ -75,7 +75,7 @@ def differences(
             # one block at first, that was not full: its cap is what it held
             del was["entidades_por_bloque"], now["entidades_por_bloque"]
         if growing and old.get("id") == new.get("id"):
-            _may_grow(old, new, was, now)
+            _may_grow(found["swarms"][-1], old, new, was, now)
         told += _unequal(f"{path}.", was, now)
         name = new["procesador"]
         if migrating and (old.get("procesador"), old.get("kind")) == (name, new["kind"]):
@@ -102,18 +102,34 @@ def whole_swarms(swarms: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _may_grow(
-    old: dict[str, Any], new: dict[str, Any], was: dict[str, Any], now: dict[str, Any]
-) -> None:
-    """Leave out what differs because of more entities alone."""
+    last: dict[str, Any], old: dict[str, Any], new: dict[str, Any], was: dict[str, Any],
+    now: dict[str, Any],
+) -> None:  # fmt: skip
+    """Leave out what differs because of more entities alone. ``last``: the world's last part."""
     more = int(new["entidades"]) - int(old["entidades"])
     if more <= 0:
         return
     name = "entidades"
-    if any(key in new for key in ("public", "genes", "mortal")):
-        what = "that see each other, evolve or are mortal"
-        now[name] = f"{now[name]}: entities {what} can't become more"
+    if (why := _why_not_more(last, new)) is not None:
+        now[name] = f"{now[name]}: they can't become more, for {why}"
         return
     del was[name], now[name]
+
+
+def _why_not_more(last: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What keeps a bloque from growing (``plan.stays_one``); None: nothing."""
+    if not any(key in new for key in ("public", "genes", "mortal")):
+        return None
+    kind = (new.get("space") or {}).get("kind")
+    if kind in ("grid", "graph"):
+        one = "cell" if kind == "grid" else "node"
+        return f"each is a {one} of their {kind}, which has as many"
+    what = "entities that meet, evolve or are born go on in a row"
+    if last.get("id") != new["id"]:
+        return f"{what}, and those of {last.get('id')} come behind them"
+    if last.get("cap") != new["cap"] or int(last["entidades"]) % int(new["cap"]):
+        return f"{what}, and their last block is not full ({new['cap']} entidades_por_bloque)"
+    return None
 
 
 def _keys(swarm: dict[str, Any]) -> dict[str, Any]:

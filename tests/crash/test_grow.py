@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import corec
+from corec.config import ConfigError
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
@@ -132,6 +133,85 @@ def test_it_grows_by_command_reload_and_start(make: Make, monkeypatch: pytest.Mo
     assert play.run.stop().code == 0
     one.configure(config(SECOND, FIRST))
     assert one.run("--ticks", "1").code == 2
+
+
+FLOCK = {"id": "flock", "canal": 4, "entidades": 200, "entidades_por_bloque": 100,
+         "procesador": "boids", "space": {"kind": "plane", "position": ["x", "y"], "size": 100.0,
+                                          "radius": 3.0}}  # fmt: skip
+HERD = {"id": "herd", "canal": 5, "entidades": 100, "capacidad": 150, "entidades_por_bloque": 50,
+        "procesador": "herds:herd"}  # fmt: skip
+HERDS = '''"""Some are born."""
+
+import corec
+
+
+@corec.micro(state={"age": "u4"}, params={"haste": 0.25})
+def herd(me):
+    """It has a child now and then, and its end."""
+    me.age = me.age + 1
+    if me.random() < me.haste:
+        me.spawn()
+    if me.random() < 0.05:
+        me.die()
+    return me.haste
+'''
+
+
+def test_who_meets_and_who_is_born_become_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the last of the world, behind full blocks; the others say what keeps them."""
+    one = make(config(FIRST, FLOCK))
+    (one.home / "plugins").mkdir()
+    (one.home / "plugins" / "herds.py").write_text(HERDS, encoding="utf-8")
+    for name, path in (("COREC_RUNTIME_BASE", one.runtime_base), ("COREC_HOME", one.home)):
+        monkeypatch.setenv(name, str(path))
+    play = Growing(one)
+    play.until(6)
+    grown = one.ctl("grow", "flock", "130")
+    assert grown.code == 0, grown.err
+    play.until(9)
+    with corec.World(config(FIRST, FLOCK)) as world:
+        world.run(6)
+        assert world.grow("flock", 130) == 6
+        world.run(3)
+        assert world.digest() == play.ask("digest")["digest"]
+        with pytest.raises(ValueError, match="last block is not full"):
+            world.grow("flock", 100)
+        assert "last block is not full" in one.ctl("grow", "flock", "100").err
+        play.again(kill=True)
+        play.until(12)
+        world.run(3)
+        assert world.digest() == play.ask("digest")["digest"]
+    fuller = {**FLOCK, "entidades": 330}
+    one.configure(config(FIRST, fuller, HERD))
+    assert one.ctl("reload").code == 0
+    play.until(20)
+    assert "those of herd come behind them" in one.ctl("grow", "flock", "100").err
+    assert "150 places (capacidad)" in one.ctl("grow", "herd", "1").err
+    path = json.loads(one.ctl("snapshot", "--json").out)["path"]
+    one.configure(config(FIRST, fuller, {**HERD, "capacidad": 250}))
+    with corec.World(one.config_path, checkpoint=path) as world:
+        assert one.ctl("reload").code == 0
+        assert play.tick() == world.ticks == 20
+        play.until(30)
+        world.run(10)
+        assert world.digest() == play.ask("digest")["digest"]
+        assert int(world.frame("herd", ["activo"])["activo"].sum()) > 100
+        play.again(kill=False)  # from the checkpoint
+        play.until(33)
+        world.run(3)
+        assert world.digest() == play.ask("digest")["digest"]
+    assert play.run.stop().code == 0
+
+
+def test_what_can_not_become_more_says_why() -> None:
+    side = {"kind": "grid", "width": 10, "height": 20}
+    town = {"id": "town", "canal": 1, "entidades": 200, "procesador": "life", "space": side}
+    with corec.World(config(town)) as world, pytest.raises((ValueError, ConfigError)) as told:
+        world.grow("town", 10)
+    assert "10" in str(told.value)
+    assert "cells" in str(told.value)
 
 
 @pytest.mark.parametrize("point", ["grow.before_rename", "grow.after_rename"])

@@ -15,7 +15,7 @@ import signal
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,11 +130,13 @@ def inbox_fill(run: Running) -> float:
     return float(found["used_bytes"] / found["capacity_bytes"])
 
 
-def compared(summary: dict[str, Any], one: Instance, dsn: str, url: str) -> corec.World:
+def compared(
+    summary: dict[str, Any], one: Instance, dsn: str, url: str, canales: Sequence[int] = (1, 2)
+) -> corec.World:
     """What is in the sinks, against a world that takes in what the journal says: each row with its
     payload, each message (a tick may have several of one entity), the digest."""
     sent: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for canal in (1, 2):
+    for canal in canales:
         found = messages_of(url, canal)
         assert [m.tick for m in found] == sorted(m.tick for m in found), "out of tick order"
         for message in found:

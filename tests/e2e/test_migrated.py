@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import numpy as np
 import pytest
 
 from corec.view.saved import Saved
+from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance
+from tests.support.instance import Instance, Running
+from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -43,6 +46,23 @@ def thing(me):
     return me.mean_a
 '''
 THIRD = SECOND.replace('"c": ("f4", 7.0), ', '"c": ("f4", 0.0), "d": ("i2", -3), ')
+FOURTH = '''"""What it is to be."""
+
+import corec
+
+
+def joined(old):
+    """Both in one."""
+    return {"total": old["a"] + old["b"] + 1000.0 * (old["id"] == 7)}
+
+
+@corec.micro(state={"total": "f8", "a": "f4"}, history={"h": ("f4", 5)}, params={"up": 1.0},
+             migrate=joined)
+def thing(me):
+    """Counts on."""
+    me.total = me.total + me.up
+    return me.total
+'''
 
 
 def config() -> dict[str, Any]:
@@ -94,3 +114,48 @@ def test_what_has_the_same_name_and_type_stays(make: Make) -> None:
     assert one.run("--ticks", "1").summary["tick"] == 10
     found = last(one, "a", "c", "d")
     assert (found["a"][0], found["c"][0], found["d"][0]) == (10.0, 11.0, -3)
+
+
+def left_in_memory(one: Instance, run: Running) -> None:
+    """Its supervisor is killed while no tick goes on."""
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    wait_until(lambda: not one.processes(), "all its processes end")
+
+
+def refused(one: Instance) -> str:
+    ended = one.run("--ticks", "1")
+    assert ended.code == 2
+    return ended.err
+
+
+def test_a_world_in_memory_has_other_fields(make: Make) -> None:
+    """It stands still between two ticks: the next start makes of it what ``migrate`` says."""
+    one = make(config())
+    write(one, FIRST)
+    run = one.start("--tick-hz", "0.001").ready()
+    run.ask("pause")
+    run.ask("step", ticks=6 - run.status()["tick"])
+    run.until_tick(6)
+    left_in_memory(one, run)
+    write(one, FOURTH.replace("1000.0 *", "1e400 *"))
+    assert "migrate of thing:thing: total: found some that don't" in refused(one)
+    write(one, FOURTH.replace('return {"total":', 'return {"sum":'))
+    assert "found 'sum', expected state fields: total, a" in refused(one)
+    write(one, SECOND)
+    assert "--migrate" in refused(one)
+    write(one, FOURTH)
+    told = one.command("check", str(one.config_path))
+    assert "total is new (f8), as migrate has it" in told.out
+    for point in ("refit.before_rename", "refit.after_rename"):
+        armed(one, [point]).run("--ticks", "1")
+        wait_until(lambda: not one.processes(), "all its processes end")
+    spared(one)
+    assert one.run("--ticks", "3").summary["tick"] == 9
+    found = last(one, "total", "a", "fallos")
+    was = np.full(70, 6.0)  # one call failed at tick 3, and nothing was repaired
+    was[7] = 5.0
+    assert found["a"].tolist() == was.tolist()
+    wanted = 2 * was + 3
+    wanted[7] += 1000.0
+    assert found["total"].tolist() == wanted.tolist()

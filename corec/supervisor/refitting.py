@@ -1,0 +1,174 @@
+"""A world in memory whose processors have other fields by now (``corec.world.migrate``).
+
+At a start, before anybody ticks, of a world that stands still between two ticks: what its old code
+has begun only that code can finish. Order of the stores, and what a kill leaves:
+
+    world.seg.fitted      nothing: the next start removes it
+    world.seg.json        says both shapes, the new one and the one before
+    world.seg.fitted is renamed to world.seg
+                          the world has the new fields
+    C_CONFIG_HASH         stored again by whoever adopts it; it names the old segment until then
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from corec import layout as L
+from corec.config import Config
+from corec.control.folders import CONTROL_FILE
+from corec.kernels.public import show_range
+from corec.plan import Plan
+from corec.supervisor import segments
+from corec.world.create import create_world
+from corec.world.lanes import out_lane_bytes, rows_lane_bytes
+from corec.world.migrate import MigrateFailed, carry_over
+from corec.world.packing import plan_of
+from corec.world.shape import (
+    WORLD_KIND,
+    Shape,
+    differences,
+    read_shape,
+    shape,
+    world_layout_hash,
+    write_shape,
+)
+from corec.world.tables import make_tables
+from shm.killpoint import kill_point, register
+from shm.lane import Lane, lane_region_bytes
+from shm.segment import Segment, SegmentRefused
+
+FITTED: Final = f"{segments.WORLD}.fitted"
+register("refit.before_rename")
+register("refit.after_rename")
+
+
+class CannotRefit(Exception):
+    """The world in memory was not changed; the text says why, and what can be done."""
+
+
+def misfitting(config: Config, plan: Plan, folder: Path) -> Shape | None:
+    """The shape of the world in ``folder`` if it is as ``plan`` has it but for the fields of its
+    processors; None: it is another, or needs nothing."""
+    found = read_shape(folder)
+    wanted = shape(plan, config.seed)
+    for one in (found, (found or {}).get("before")):
+        if not isinstance(one, dict):
+            continue
+        if differences(one, wanted, growing=True, migrating=True):
+            continue
+        if not differences(one, wanted, growing=True):
+            continue
+        try:
+            control, world = _attached(folder)
+        except (OSError, SegmentRefused):
+            return None
+        control.close()
+        world.close()
+        return one
+    return None
+
+
+def _attached(folder: Path) -> tuple[Segment, Segment]:
+    """control.seg, and the world's segment as that names it. Raises OSError, SegmentRefused."""
+    control = Segment.attach(
+        folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
+        layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
+    )  # fmt: skip
+    try:
+        made = world_layout_hash(int(control.words[L.C_CONFIG_HASH]))
+        world = Segment.attach(
+            folder / segments.WORLD, kind=WORLD_KIND, layout_hash=made, writable=False
+        )
+    except (OSError, SegmentRefused):
+        control.close()
+        raise
+    return control, world
+
+
+def refit(config: Config, folder: Path, found: Shape, plan: Plan) -> None:
+    """Let the world of shape ``found`` in ``folder`` have the fields of ``plan``.
+
+    Raises:
+        CannotRefit: it is within a tick, or what ``plan`` needs is not there. SegmentNoSpace: no
+        room for both worlds. ProcessorError: an ``init`` fails.
+    """
+    control, old = _attached(folder)
+    try:
+        tick = _tick_at_rest(control)
+        _check_lanes(folder, plan, int(control.words[L.C_LANES]))
+        _check_waiting(found, plan, folder)
+        (folder / FITTED).unlink(missing_ok=True)
+        world = Segment.create(
+            folder / FITTED, kind=WORLD_KIND, layout_hash=segments.world_hash(plan, config.seed),
+            payload_bytes=plan.world_bytes, epoch=control.epoch,
+        )  # fmt: skip
+        try:
+            tables = make_tables(plan, world.payload)
+            create_world(plan, world.payload, tables, config.seed, lambda done, total: None)
+            carry_over(plan_of(found["swarms"]), old.payload, plan, tables, world.payload)
+            commits = world.words[(plan.blocks["offset"] + L.OFF_COMMIT) // 8] >> np.uint64(16)
+            if (commits != tick).any():
+                raise CannotRefit(f"not all of its blocks are at tick {tick}; {_WHAT_TO_DO}")
+            show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
+            write_shape(folder, plan, config.seed, before={k: found[k] for k in ("seed", "swarms")})
+            kill_point("refit.before_rename")
+            os.rename(folder / FITTED, folder / segments.WORLD)
+            kill_point("refit.after_rename")
+        except BaseException:
+            (folder / FITTED).unlink(missing_ok=True)
+            raise
+        finally:
+            world.close()
+    except MigrateFailed as error:
+        raise CannotRefit(str(error)) from None
+    finally:
+        old.close()
+        control.close()
+
+
+_WHAT_TO_DO: Final = (
+    "start it once with the code it was left by, and stop it: the new code goes on from its "
+    "checkpoint; or use --fresh to set it aside and begin a new world"
+)
+
+
+def _tick_at_rest(control: Segment) -> int:
+    words = control.words
+    went, workers = int(words[L.C_GO_TICK]), int(words[L.C_WORKERS])
+    done = min(int(words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK]) for k in range(workers))
+    if done != went:
+        raise CannotRefit(f"it was left within tick {went}, which only its old code can finish; "
+                          f"{_WHAT_TO_DO}")  # fmt: skip
+    return went
+
+
+def _check_waiting(found: Shape, plan: Plan, folder: Path) -> None:
+    """What waits in the lanes was written with the old fields."""
+    now = {s.id: [gene.name for gene in s.processor.genes] for s in plan.swarms}
+    before = {one["id"]: [name for name, *_ in one.get("genes", ())] for one in found["swarms"]}
+    if any(before[name] != now[name] for name in before):
+        raise CannotRefit(f"other genes; {_WHAT_TO_DO}")
+    if any(s.processor.alert_columns for s in plan.swarms):
+        for path in folder.glob("out-*.lane"):
+            lane = Segment.attach(path, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH,
+                                  writable=False)  # fmt: skip
+            try:
+                if Lane.attach(lane.payload).used:
+                    raise CannotRefit("alerts that name its old fields wait to be sent; "
+                                      f"{_WHAT_TO_DO}")  # fmt: skip
+            finally:
+                lane.close()
+
+
+def _check_lanes(folder: Path, plan: Plan, lanes: int) -> None:
+    for k in range(lanes):
+        for name, wanted in ((f"out-{k}.lane", out_lane_bytes(plan)),
+                             (f"rows-{k}.lane", rows_lane_bytes(plan))):  # fmt: skip
+            if (folder / name).stat().st_size < lane_region_bytes(wanted):
+                raise CannotRefit("rows or messages of its new fields need larger lanes than "
+                                  f"{name}; {_WHAT_TO_DO}")  # fmt: skip

@@ -1,0 +1,87 @@
+"""Which entities a world in this process has: at first, as its instance grew, and by ``grow``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, SupportsIndex
+
+from corec.config import Config
+from corec.config.change import NotLive, changed
+from corec.entities.processor import Processor
+from corec.plan import Plan, make_plan
+from corec.view.reading import whole
+from corec.world.checkpoint import Checkpoint, CheckpointRefused
+from corec.world.grown import growths, larger, parts_at_first
+from corec.world.packing import parts_of
+from corec.world.past import Growth, Past, settled_head
+from corec.world.settings import effective, entries_in
+from corec.world.shape import differences, shape
+
+Processors = Mapping[str, Processor]
+
+
+def plan_at_first(
+    config: Config, processors: Processors, found: Checkpoint | None, past: Past | None
+) -> Plan:
+    """The plan of a world of ``config`` that begins at the checkpoint ``found``, or at tick 0, and
+    follows ``past``.
+
+    Raises:
+        CheckpointRefused: it is not ``config``'s. ConfigError.
+    """
+    if found is None:
+        parts = parts_at_first(past) if past is not None else ()
+        return make_plan(config, processors, parts, grow=not parts)
+    whole_config, _ = effective(config, entries_in(settled_head(found.head, past)))
+    wanted = shape(make_plan(whole_config, processors), config.seed)
+    if differs := differences(found.head, wanted, growing=True):
+        told = "; ".join(differs)
+        raise CheckpointRefused(f"{found.path}: does not fit the configuration: {told}")
+    return make_plan(whole_config, processors, parts_of(found.head["swarms"]), grow=False)
+
+
+def growths_in(
+    config: Config, processors: Processors, plan: Plan, past: Past | None,
+    head: Mapping[str, Any] | None,
+) -> list[Growth]:  # fmt: skip
+    """Where the world of ``plan`` grows: within the ticks that are replayed as it did then, else
+    before its next tick to what ``config`` has. ``head``: of its checkpoint, with the settings
+    that it goes on with. Raises ConfigError."""
+    if head is None:
+        return []
+    whole_config, _ = effective(config, entries_in(head))
+    if past is not None:
+        return growths(whole_config, plan, past, processors)
+    grown = larger(whole_config, plan, processors)
+    return [] if grown is None else [Growth(int(head["tick"]) + 1, grown)]
+
+
+def grown_by(
+    config: Config, processors: Processors, plan: Plan, swarm: str, more: SupportsIndex
+) -> tuple[Config, Plan]:
+    """Configuration and plan with ``more`` entities more in ``swarm``.
+
+    Raises:
+        ValueError: there is no such bloque, or its entities can't become more. ConfigError.
+    """
+    count = whole("more", more)
+    bloque = next((one for one in config.bloques if one.id == swarm), None)
+    if bloque is None:
+        names = ", ".join(one.id for one in config.bloques)
+        raise ValueError(f"swarm: found {swarm!r}, expected one of {names}")
+    if count < 1:
+        raise ValueError(f"more: found {count}, expected a whole number, 1 or more")
+    try:
+        config = changed(config, f"bloques.{swarm}.entidades", bloque.entidades + count)
+    except NotLive as error:
+        raise ValueError(str(error)) from None
+    found, wanted = (shape(p, config.seed) for p in (plan, make_plan(config, processors)))
+    if told := differences(found, wanted, growing=True):
+        raise ValueError("; ".join(told))
+    grown = larger(config, plan, processors)
+    if grown is None:
+        raise ValueError(
+            f"more: found {count} in {swarm}, which has {bloque.places} places (capacidad); "
+            "free places are for births"
+        )
+    return config, grown

@@ -1,0 +1,79 @@
+"""A machine is lost at random moments, again and again; ``tests.crash.losses`` does it more often.
+
+Beside the readings there are settings, carga, growth and checkpoints, all by a seed. What comes of
+it in the end is what a ``corec.World`` comes to that takes in what the journal says.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from tests.crash.losses import COUNT, SEED
+from tests.crash.test_journal import compared, fed, instance, machine_is_lost, out_tick
+from tests.crash.test_lost_again import until
+from tests.e2e.conftest import Make
+from tests.support.instance import Instance, Running
+from tests.support.ledger import events_of
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(0)]
+
+SPEAKS = ("replay_differs", "input_repeated", "journal_cut")
+
+
+def disturb(one: Instance, run: Running, rng: random.Random, done: Counter[str]) -> None:
+    """Something that an operator does to the living world."""
+    what = rng.choice(("beta", "pace", "carga", "snapshot", "grow", "nothing", "nothing"))
+    if what == "beta":
+        run.ask("set", changes={"globals.beta": rng.uniform(-0.1, 0.1)})
+    elif what == "pace":
+        run.ask("set", changes={"bloques.legs.parametros.pace": rng.uniform(0.01, 0.2)})
+    elif what == "carga":
+        run.ask("set", path="carga", value=rng.choice((0.3, 0.75, 1.0)))
+    elif what == "snapshot":
+        run.ask("snapshot", 60.0)
+    elif what == "grow":
+        told = one.ctl("grow", rng.choice(("ears", "legs")), str(rng.randrange(1, 40)))
+        if told.code != 0:
+            assert "runs ticks again" in told.err, told.err
+            what = "grow refused"
+        run.ready(60.0)
+    done[what] += 1
+
+
+def test_machines_are_lost(
+    make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, seed = int(os.environ.get(COUNT, "2")), int(os.environ.get(SEED, "1"))
+    rng = random.Random(seed)
+    done: Counter[str] = Counter()
+    one = instance(make)
+    run = one.start("--tick-hz", "100").ready(300.0)
+    reached = 0
+    with fed(valkey_url, seed):
+        until(run, 10)
+        run.ask("snapshot", 60.0)
+        for _ in range(count):
+            for _ in range(rng.randrange(3)):
+                disturb(one, run, rng, done)
+            # at times before it has come to where it was lost the last time
+            goal = reached + rng.randrange(-40, 150)
+            until(run, goal)
+            machine_is_lost(one, run)
+            done["lost before the tick of the loss before"] += goal < reached
+            reached = max(goal, reached)
+            run = one.start("--tick-hz", "100", "--workers", rng.choice("12")).ready(120.0)
+        until(run, max(reached, out_tick(valkey_url)) + 150)  # all that is out is compared
+    summary = run.stop().summary
+    assert not [event for event in events_of(pg_dsn) if event["tipo"] in SPEAKS]
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with compared(summary, one, pg_dsn, valkey_url):
+        pass
+    print({
+        "seed": seed, "losses": count, **done,
+        **{name: summary[name] for name in
+           ("tick", "entidades", "messages_in", "messages_out", "rows_persisted", "digest")},
+    })  # fmt: skip

@@ -1,0 +1,158 @@
+"""What a lost machine had done behind its journal's last reading: it grew, or ticked in silence.
+
+Both run again as they were: the world grows at the same boundaries, and what is set within ticks
+whose rows and messages are out, however little came in, counts behind them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+from corec.control.client import Unreachable
+from tests.crash.test_journal import (
+    EARS,
+    LEGS,
+    MESSAGE,
+    compared,
+    config,
+    fed,
+    instance,
+    machine_is_lost,
+    out_tick,
+)
+from tests.crash.worlds import armed, spared
+from tests.e2e.conftest import Make
+from tests.support.instance import Instance, Running
+from tests.support.ledger import events_of
+from tests.support.processes import wait_until
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
+
+MORE = 30
+
+
+def larger(home: Instance, **changes: Any) -> None:
+    """The configuration file with more legs and a bloque more behind them."""
+    found = config(**changes)
+    found["bloques"][1]["entidades"] = LEGS + MORE
+    found["bloques"].append({**found["bloques"][1], "id": "more", "canal": 3, "entidades": MORE})
+    home.configure(found)
+
+
+def dies_growing(one: Instance, point: str) -> None:
+    """Start it; its supervisor dies at ``point``, and nothing of it is left but the memory."""
+    run = armed(one, [point]).start("--tick-hz", "100", "--workers", "2")
+    run.process.wait(120.0)
+    wait_until(lambda: not one.processes(), "all its processes end", 20)
+    spared(one)
+
+
+def speak(url: str, first: int, count: int) -> None:
+    """A reading for each of the entities that came later."""
+    packed = b"".join(MESSAGE.pack(first + k, 1, 0.5, True) for k in range(count))
+    with redis.Redis.from_url(url) as client:
+        client.xadd("corec:{corec1}:in:1", {"m": packed})
+
+
+def until(run: Running, tick: int) -> None:
+    """Until it has come to ``tick``; where it grows, another nucleus comes, and nobody answers."""
+
+    def there() -> bool:
+        try:
+            return int(run.status()["tick"]) >= tick
+        except Unreachable:
+            return False
+
+    wait_until(there, f"tick {tick}", 120.0)
+
+
+def number(run: Running) -> int:
+    return int(run.status()["entidades"])
+
+
+def test_a_world_that_grew_behind_its_checkpoint(
+    make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = instance(make)
+    run = one.start("--tick-hz", "100", "--workers", "2").ready(120.0)
+    with fed(valkey_url, 5):
+        run.until_tick(20)
+        made = run.ask("snapshot", 60.0)
+        tick = made["tick"]
+        run.until_tick(tick + 20)
+        grown = one.ctl("grow", "ears", str(MORE))
+        assert grown.code == 0, grown.err
+        run.ready(60.0)
+        speak(valkey_url, EARS + LEGS, MORE)
+        run.until_tick(run.status()["tick"] + 20)
+        larger(one)
+        assert one.ctl("reload").code == 0
+        run.ready(60.0)
+        last = run.status()["tick"] + 20
+        run.until_tick(last)
+        wait_until(lambda: out_tick(valkey_url) > last, "what came of it is out", 20)
+        machine_is_lost(one, run)
+        dies_growing(one, "grow.before_rename")
+        dies_growing(one, "grow.after_rename")
+        run = one.start("--tick-hz", "20", "--workers", "1").ready(60.0)
+        assert number(run) == EARS + LEGS + MORE  # as it was then
+        refused = one.ctl("grow", "ears", "1")
+        assert refused.code != 0
+        assert "runs ticks again" in refused.err
+        machine_is_lost(one, run)
+        run = one.start("--tick-hz", "100", "--workers", "2").ready(60.0)
+        assert number(run) == EARS + LEGS
+        until(run, last + 60)
+        assert number(run) == EARS + LEGS + 3 * MORE
+    summary = run.stop().summary
+    assert not [e for e in events_of(pg_dsn) if e["tipo"] in ("replay_differs", "input_repeated")]
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with compared(summary, one, pg_dsn, valkey_url, (1, 2, 3)) as world:
+        assert [len(world.frame(name).ids) for name in world.swarms] == [
+            EARS + MORE, LEGS + MORE, MORE,
+        ]  # fmt: skip
+        assert int(world.frame("ears", ["seen"], ids=[EARS + LEGS])["seen"][0]) == 1
+    found = json.loads(one.command(
+        "fork", made["path"], "--replay", "--ticks", str(summary["tick"] - tick), "--json"
+    ).out)  # fmt: skip
+    assert (found["digest"], found["tick"]) == (summary["digest"], summary["tick"])
+
+
+def test_what_is_set_within_silent_ticks_that_are_out_counts_behind_them(
+    make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = instance(make)
+    run = one.start("--tick-hz", "100").ready(120.0)
+    tick = run.ask("snapshot", 60.0)["tick"]
+    run.until_tick(tick + 120)
+    wait_until(lambda: out_tick(valkey_url) > tick + 100, "what came of it is out", 20)
+    machine_is_lost(one, run)
+    out = out_tick(valkey_url)
+    run = one.start("--tick-hz", "20").ready()
+    assert run.ask("set", changes={"globals.beta": 0.5})["after_tick"] >= out
+    assert run.ask("set", path="carga", value=0.5)["after_tick"] >= out
+    machine_is_lost(one, run)  # before they have counted
+    run = one.start("--tick-hz", "200").ready()
+    assert run.status()["tick"] < out
+    behind = run.ask("set", changes={"globals.beta": -0.5})["after_tick"]
+    assert out <= behind <= out + 300
+    run.until_tick(behind + 40)
+    summary = run.stop().summary
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with compared(summary, one, pg_dsn, valkey_url):
+        pass
+
+
+def test_behind_a_stop_nothing_runs_again(make: Make) -> None:
+    """A stop's checkpoint is the end of what went: the next start takes in at once what waits."""
+    one = instance(make)
+    assert one.run("--ticks", "7", "--tick-hz", "10").summary["tick"] == 7
+    run = one.start("--tick-hz", "1").ready()  # its predecessor was to tick up to 11 at least
+    run.ask("pause")
+    tick = run.ask("set", changes={"globals.beta": 0.5})["after_tick"]
+    assert tick == run.status()["tick"] < 11
+    assert run.stop().code == 0
