@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.bench import linked, meeting
+from corec.bench import linked, meeting, sizes
 from corec.bench.results import Check, Table
 from corec.bench.rivals import Absent, load
 from corec.bench.rounds import Contender, Effort, interleave, rate_of
@@ -109,7 +109,7 @@ def measure(effort: Effort) -> list[Table]:
         ]  # fmt: skip
         table.rows += interleave(contenders, effort.rounds)
     _beside_mesa(table, effort)
-    return [table, *linked.measure(effort), *meeting.measure(effort)]
+    return [table, *linked.measure(effort), *meeting.measure(effort), *sizes.measure(effort)]
 
 
 def _beside_mesa(table: Table, effort: Effort) -> None:

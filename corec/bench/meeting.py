@@ -45,7 +45,7 @@ def _town(n: int) -> list[dict[str, Any]]:
                     capacidad=side * side)]  # fmt: skip
 
 
-def _flock(n: int) -> list[dict[str, Any]]:
+def bird_bloques(n: int) -> list[dict[str, Any]]:
     side = math.sqrt(n * math.pi / 12.0)
     still = {"gather": 0.0, "part": 0.0, "align": 0.0}
     return [_bloque("boids", n, _plane(side, 1.0), {"box": side} | still)]
@@ -63,7 +63,7 @@ def _meadow(n: int) -> list[dict[str, Any]]:
     return found
 
 
-def _contacts(n: int) -> list[dict[str, Any]]:
+def contact_bloques(n: int) -> list[dict[str, Any]]:
     space = {"kind": "graph", "edges": {"generator": "erdos_renyi", "p": LINKS / (n - 1)}}
     return [_bloque("sir_graph", n, space, {"beta": 0.01, "gamma": 0.02, "seeded": 0.2})]
 
@@ -102,9 +102,13 @@ def _numpy_meadow(world: BenchWorld, seed: int) -> Any:
 CASES: Final = (
     Case("schelling", "Schelling, nine tenths of the cells lived in", _town, _numpy_town, 2500),
     Case(
-        "sir_graph", "An epidemic in a graph, ten contacts each", _contacts, _numpy_epidemic, 2000
+        "sir_graph",
+        "An epidemic in a graph, ten contacts each",
+        contact_bloques,
+        _numpy_epidemic,
+        2000,
     ),
-    Case("boids", "A flock, twelve neighbours each", _flock, _numpy_flock, 1000),
+    Case("boids", "A flock, twelve neighbours each", bird_bloques, _numpy_flock, 1000),
     Case("wolf_sheep", "Wolves, sheep and grass on a plane", _meadow, _numpy_meadow, 2000),
 )
 
