@@ -25,6 +25,8 @@ from corec.graph.links import Doubled, Links, links_of
 NAMES: Final = ("source", "target", "weight")
 _TYPES: Final = (np.int64, np.int64, np.float32)
 Columns = list[NDArray[Any]]
+QUOTE: Final = '"'
+"""What R and others put about names, and numbers that they take for text."""
 
 
 class BadEdges(ValueError):
@@ -79,7 +81,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _parts(text: str) -> tuple[str | None, list[str]]:
     mark = next((mark for mark in ",;\t" if mark in text), None)
-    return mark, [part.strip() for part in text.split(mark)]
+    return mark, [part.strip().strip(QUOTE) for part in text.split(mark)]
 
 
 def _numbers(text: str, count: int) -> bool:
@@ -107,7 +109,7 @@ def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
             warnings.simplefilter("ignore")  # that it holds nothing: it is told later
             table = np.loadtxt(
                 path, row_type, delimiter=_parts(first[1])[0], skiprows=skipped,
-                usecols=range(count), ndmin=1, encoding="utf-8-sig",
+                usecols=range(count), ndmin=1, encoding="utf-8-sig", quotechar=QUOTE,
             )  # fmt: skip
     except (ValueError, OverflowError):
         for number, text in _lines(path):

@@ -163,6 +163,15 @@ def test_a_fault_of_a_file_names_its_line(tmp_path: Path, text: str, said: str) 
     assert said in str(caught.value)
 
 
+def test_names_and_numbers_may_be_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text('"source","target"\n"0","1"\n1,"9"\n')
+    assert read_links(path, 10, False, False).of(1).tolist() == [0, 9]
+    path.write_text('"source";"target"\n"0";"1"\n"1";"10"\n')
+    with pytest.raises(BadEdges, match=r"1,10 in line 3 of e\.csv"):
+        read_links(path, 10, False, False)
+
+
 def test_weights_are_numbers_and_of_one_edge_there_is_one(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     for text, said in (
