@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -285,8 +285,9 @@ class Player:
         wait_until(stepped, f"tick {target}", SECONDS_MAX)
 
 
-def compile_all(folder: Path) -> None:
-    """What drawn worlds run is compiled, so that no deadline has to allow for that."""
+def compile_all(folder: Path, names: Collection[str] = EVERYBODY) -> None:
+    """What drawn worlds run, or just these processors, is compiled, so that no deadline has to
+    allow for that."""
     if (folder / "warm").exists():
         return
     swarms = [
@@ -297,7 +298,7 @@ def compile_all(folder: Path) -> None:
             "procesador": name,
             **places_for(name.rpartition(":")[2]),
         }
-        for k, name in enumerate(EVERYBODY)
+        for k, name in enumerate(names)
     ]
     config = {"instance_id": "w", "globals": {"wind": 0.0}, "bloques": swarms}
     instance = Instance(folder / "warm", folder / "none", config)

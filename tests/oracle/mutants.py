@@ -26,6 +26,8 @@ KERNELS: Final = (
 SILENCE: Final = (
     "tests.oracle", "--worlds", "60", "--first", "--only", "sitter",
 )  # fmt: skip
+DENSE: Final = ("tests.oracle", "--worlds", "60", "--first", "--only", "listener")
+BREEDER: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "breeder")
 LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
 LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
 SECONDS_MAX: Final = 1200
@@ -110,6 +112,10 @@ MUTANTS: Final = (
          "added = len(SILENCE_STATE) if self.silence else 0", "added = 0", SILENCE),
     _one("readings draw closer to each other", "entities/dense.py",
          "DRAWS_PER_READING = 16", "DRAWS_PER_READING = 15"),
+    _one("who failed in a dense round ran well", "kernels/rounds.py",
+         "ended[j] = uint8(K.ENDED_BADLY)", "ended[j] = uint8(K.ENDED_WELL)", DENSE),
+    _one("children settle from the highest place on", "kernels/settlement.py",
+         "        source[j] = j\n", "        source[housed - 1 - j] = j\n", BREEDER),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.oracle import live
-from tests.oracle.drawn import MODULE, PER_BLOCK, Drawn
+from tests.oracle.drawn import EVERYBODY, MODULE, PER_BLOCK, Drawn
 from tests.oracle.jobs import drawn_many
 from tests.oracle.kills import Kills, armed
 
@@ -27,9 +27,19 @@ def drawn() -> list[Drawn]:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+def compiled(tmp_path_factory: pytest.TempPathFactory, drawn: list[Drawn]) -> None:
     """Once, so that no deadline has to allow for it."""
-    live.compile_all(tmp_path_factory.mktemp("compiled"))
+    names = {bloque["procesador"] for world in drawn for bloque in world.config["bloques"]}
+    names |= {f"{MODULE}:{name}" for name in ("tracer", "listener", "fragile", "sitter")}
+    live.compile_all(tmp_path_factory.mktemp("compiled"), sorted(names))
+
+
+def test_one_of_the_drawn_worlds_grows_and_in_one_there_are_births(drawn: list[Drawn]) -> None:
+    assert any(world.grows for world in drawn[:CALM])
+    assert any(
+        EVERYBODY[bloque["procesador"]].mortal
+        for world in drawn[CALM:] for bloque in world.config["bloques"]
+    )  # fmt: skip
 
 
 @pytest.fixture
