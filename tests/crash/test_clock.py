@@ -32,6 +32,7 @@ WALL_CLOCK = {
     "corec/bench/world.py": "tick clock of a world without processes",
     "corec/broker/worlds.py": "name under which a stream is set aside",
     "corec/cache.py": "how long compiled code was not used",
+    "corec/chaos/receiver.py": "when a webhook was taken, beside the times that its sender says",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/control/failed.py": "when a processor raised, as shown",
     "corec/events.py": "time of an event",

@@ -23,7 +23,7 @@ import redis
 from corec.chaos.receiver import Receiver
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import REPO, Instance, Running
-from tests.support.processes import wait_until
+from tests.support.processes import is_running, wait_until
 
 __all__ = ["compiled", "make"]
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
@@ -152,6 +152,8 @@ def test_each_alert_is_told_once(
             client.xadd("corec:{plant}:in:1", {"v": packed})
             run.until_tick(run.status()["tick"] + 5)
         wait_until(lambda: restarts(run) == (4, "ready"), "it has died at each point", 60.0)
+        # until the new one enters, its place says what the dead one said
+        wait_until(lambda: is_running(run.pid_of("tasks")), "the fifth lives", 60.0)
         os.kill(run.pid_of("tasks"), signal.SIGKILL)
         wait_until(lambda: len(messages(client)) >= 80, "everybody fell silent", 60.0)
         run.ask("pause")
