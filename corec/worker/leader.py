@@ -230,7 +230,7 @@ class Leader:
         it was told up to where ticks may go."""
         record = written_down(self.rt, tick, before, cut, whole=self.first)
         self.first = False
-        ahead = self._ahead(tick)
+        ahead = self.ahead(tick)
         # taken back where the pace has fallen: what is told last counts
         if not tick <= self.until <= tick + 2 * ahead or (
             len(record) > 1 and self.until < tick + ahead // 2
@@ -243,16 +243,16 @@ class Leader:
             kill_point("leader.after_journal")
         return "until" in record
 
-    def _ahead(self, tick: int) -> int:
+    def ahead(self, tick: int) -> int:
         """How many ticks from ``tick`` on may go before the journal is told again."""
         if self.rt.get(L.C_PAUSED):
-            return max(0, self.rt.get(L.C_STEP_LIMIT) - tick)
+            return min(AHEAD_TICKS_MAX, max(0, self.rt.get(L.C_STEP_LIMIT) - tick))
         hz = word_to_float(self.rt.get(L.C_TICK_HZ))
         if hz <= 0.0:
             last, at = self._told
             seconds = time.monotonic() - at
             if tick - last < AHEAD_TICKS_FIRST or seconds <= 0.0:
-                return max(AHEAD_TICKS_FIRST, self.until - tick)
+                return min(AHEAD_TICKS_MAX, max(AHEAD_TICKS_FIRST, self.until - tick))
             hz = (tick - last) / seconds
         return min(AHEAD_TICKS_MAX, max(1, int(hz * AHEAD_SECONDS)))
 

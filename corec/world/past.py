@@ -237,7 +237,10 @@ def past_of(folder: Path, epoch: int, tick: int, *, until: int | None = None) ->
     """What the journal in ``folder`` says of the ticks behind ``tick``; None: nothing. ``until``:
     the last tick that may have gone if no record behind ``tick`` says so; None: as is said before.
     """
-    stretch = read_stretch(folder, epoch, tick)
+    return _past_in(read_stretch(folder, epoch, tick), tick, until)
+
+
+def _past_in(stretch: Stretch, tick: int, until: int | None) -> Past | None:
     if stretch.after is not None and stretch.after > tick:
         log.warning(
             "the journal does not reach back to the checkpoint: ticks that run again may take in "
@@ -252,16 +255,35 @@ def past_of(folder: Path, epoch: int, tick: int, *, until: int | None = None) ->
 
 def past_behind(folder: Path, head: Mapping[str, Any]) -> Past | None:
     """What the journal in ``folder`` says of the ticks behind the checkpoint of ``head``."""
-    # behind one that a stop made no tick had gone, but those that it was to run again
-    until = int(head.get("follow", 0)) if head.get("final") else None
-    return past_of(folder, int(head["epoch"]), int(head["tick"]), until=until)
+    tick, follow = int(head["tick"]), int(head.get("follow", 0))
+    stretch, until = read_stretch(folder, int(head["epoch"]), tick), None
+    if head.get("final"):
+        until = follow  # behind one that a stop made no tick had gone, but those to run again
+    elif follow <= tick and _holds_more(head, stretch):
+        until = tick  # whoever lets the next tick go writes down first what was changed
+    return _past_in(stretch, tick, until)
+
+
+def _holds_more(head: Mapping[str, Any], stretch: Stretch) -> bool:
+    """Whether the checkpoint of ``head`` holds a change of which the journal has no record."""
+    if stretch.records:
+        return False
+    state, parts = stretch.state, parts_said(stretch.state.config)
+    carga = head.get("settings", {}).get("carga", (state.carga, None))[0]
+    return (
+        head.get("set", state.entries) != state.entries
+        or (state.carga is not None and carga != state.carga)
+        or (bool(parts) and int(head["entidades"]) > sum(part.entidades for part in parts))
+    )
 
 
 def settled_head(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any]:
     """``head`` with the settings that the world of this checkpoint is to go on with."""
     # made within the stretch: what was set by then counts behind it, and the journal has not got it
-    within = past is None or int(head.get("follow", 0)) >= past.until
-    return head if within or past is None else past.head_after(head)
+    if past is None or int(head.get("follow", 0)) >= past.until:
+        return head
+    # without a later record nothing was changed behind it: it says itself what counts
+    return past.head_after(head) if past.last > int(head["tick"]) else head
 
 
 def begin(rt: Runtime, head: Mapping[str, Any], past: Past | None) -> None:

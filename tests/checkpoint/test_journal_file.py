@@ -6,12 +6,13 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from corec.world import journal
 from corec.world.journal import Journal, journal_files, read_lines, read_stretch, trim_journal
-from corec.world.past import Past
+from corec.world.past import Past, past_behind, settled_head
 
 EPOCH = 7
 
@@ -149,3 +150,40 @@ def test_a_full_disk_is_told_each_time_and_then_all_is_written(tmp_path: Path, r
         one.write(batch, 0)
     one.close()
     assert ticks(tmp_path, 0) == [1, 2, 3, 4, 5, 6]
+
+
+SAID = {
+    "tick": 6, "carga": 1.0, "carga_asked": 0.0, "set": {"globals.beta": [0.1, 0.0, 6, 1, "", 0.0]},
+    "config": {"parts": [["ears", 60, 20]]}, "until": 11,
+}  # fmt: skip
+HEAD = {
+    "tick": 10, "epoch": EPOCH, "follow": 0, "entidades": 60, "set": SAID["set"],
+    "settings": {"carga": [1.0, 1.0], "carga_asked": [0.0]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [
+    {"set": {"globals.beta": [0.5, 0.0, 11, 2, "", 0.1]}},
+    {"settings": {"carga": [0.5, 1.0], "carga_asked": [0.0]}},
+    {"entidades": 90},
+], ids=["set", "carga", "grown"])  # fmt: skip
+def test_a_change_that_only_a_checkpoint_holds_counts_at_once(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """No tick behind it went, whatever the journal allowed before: one that did has a record."""
+    written(tmp_path, [SAID]).close()
+    calm = past_behind(tmp_path, HEAD)
+    assert calm is not None
+    assert calm.until == 11
+    assert settled_head(HEAD, calm) is HEAD
+    head = {**HEAD, **change}
+    assert past_behind(tmp_path, head) is None
+    assert settled_head(head, None) is head
+    within = past_behind(tmp_path, {**head, "follow": 11})  # it counts behind the stretch
+    assert within is not None
+    assert within.until == 11
+    written(tmp_path, [{"tick": 11, "set": {}, "until": 16}], after=10).close()
+    gone = past_behind(tmp_path, head)
+    assert gone is not None
+    assert gone.until == 16
+    assert settled_head(head, gone)["set"] == {}

@@ -157,3 +157,40 @@ def test_behind_a_stop_nothing_runs_again(make: Make) -> None:
     tick = run.ask("set", changes={"globals.beta": 0.5})["after_tick"]
     assert tick == run.status()["tick"] < 11
     assert run.stop().code == 0
+
+
+def test_a_change_that_only_a_checkpoint_holds(
+    make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made in a paused world: no tick has gone since, so the journal has no record of it."""
+    one = instance(make)
+    changes = (
+        {"path": "carga", "value": 0.5}, {"changes": {"globals.beta": 0.5}}, None,
+    )  # fmt: skip
+    entidades = EARS + LEGS
+    for change in changes:
+        run = one.start("--tick-hz", "100").ready(120.0)
+        run.until_tick(run.status()["tick"] + 60)  # the journal lets 50 more go
+        run.ask("pause")
+        tick = run.status()["tick"]
+        if change is None:
+            grown = one.ctl("grow", "legs", str(MORE))
+            assert grown.code == 0, grown.err
+            run.ready(60.0)
+            entidades += MORE
+        else:
+            assert run.ask("set", **change)["after_tick"] == tick
+        assert run.ask("snapshot", 60.0)["tick"] == tick
+        machine_is_lost(one, run)
+        run = one.start("--tick-hz", "0.001").ready()
+        assert run.status()["tick"] == tick
+        assert (run.status()["carga"], number(run)) == (0.5, entidades)
+        behind = run.ask("set", changes={"bloques.legs.parametros.pace": 0.01})["after_tick"]
+        assert behind == tick  # nothing runs again
+        assert run.stop().code == 0
+    run = one.start("--tick-hz", "100").ready().until_tick(tick + 30)
+    assert run.ask("world")["globals"]["beta"] == 0.5
+    summary = run.stop().summary
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with compared(summary, one, pg_dsn, valkey_url):
+        pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corec import layout as L
-from corec.worker.leader import Leader
+from corec.worker.leader import AHEAD_TICKS_FIRST, AHEAD_TICKS_MAX, Leader
 from corec.world.journal import Record, State, Stretch
 from corec.world.past import Past
 from tests.broker.support import Instance
@@ -56,3 +56,17 @@ def test_only_its_own_tick_is_waited_for(following: Instance) -> None:
     assert leader.wait_seconds(3) is None
     fed(following, 3)
     assert leader.wait_seconds(3) == 0.0
+
+
+def test_no_lease_is_longer_than_is_said(following: Instance) -> None:
+    """Not that of a step, and not that of a pace that has fallen from a longer one."""
+    leader, rt = Leader(following.rt, 1), following.rt
+    rt.set(L.C_PAUSED, 1)
+    rt.set(L.C_STEP_LIMIT, 10**9)
+    assert leader.ahead(5) == AHEAD_TICKS_MAX
+    rt.set(L.C_STEP_LIMIT, 12)
+    assert leader.ahead(5) == 7
+    rt.set(L.C_PAUSED, 0)
+    assert leader.ahead(5) == AHEAD_TICKS_FIRST
+    leader.until = 10**9
+    assert leader.ahead(5) == AHEAD_TICKS_MAX
