@@ -16,7 +16,7 @@ from corec import layout as L
 from corec.control.client import Client, Unreachable
 from corec.control.protocol import CLIENTS_MAX, LINE_BYTES_MAX, ControlError
 from tests.control.handmade import ENTIDADES, SECRET, Running
-from tests.support.processes import is_running, wait_until
+from tests.support.processes import is_running, promised, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -318,7 +318,7 @@ def test_nucleus_leaves_when_its_parent_does(instance: Running) -> None:
     leader = instance.rt.slot(L.SLOT_WORKER0).get(L.S_PID)
     os.kill(instance.supervisor, signal.SIGKILL)
     try:
-        wait_until(lambda: not is_running(nucleus), "the orphan left", 2.0)
+        wait_until(lambda: not is_running(nucleus), "the orphan left", promised(2.0))
     finally:
         os.kill(leader, signal.SIGKILL)
 

@@ -21,7 +21,7 @@ from tests.crash.worlds import Left, armed, assert_same, left_by
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
 from tests.support.ledger import events_of
-from tests.support.processes import wait_until
+from tests.support.processes import promised, wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -121,7 +121,7 @@ class Play:
         if kill:
             self.run.process.kill()
             self.run.process.wait(60.0)
-            wait_until(lambda: not self.one.processes(), "its processes end", 5.0)
+            wait_until(lambda: not self.one.processes(), "its processes end", promised(5.0))
         else:
             assert self.run.stop().code == 0
         self._begin(self.one)

@@ -14,7 +14,13 @@ from corec.control.client import Unreachable
 from tests.e2e.conftest import Make
 from tests.support.instance import Running, small_config
 from tests.support.ledger import assert_rows_once, messages_of, rows_of
-from tests.support.processes import children_of, command_of, is_running, wait_until
+from tests.support.processes import (
+    children_of,
+    command_of,
+    is_running,
+    promised,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -119,7 +125,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_is_adopted(
         run.until_tick(run.status()["tick"] + 100)
         run.process.kill()
         run.process.wait()
-        wait_until(lambda: not one.processes(), "no orphan is left", 2.0)
+        wait_until(lambda: not one.processes(), "no orphan is left", promised(2.0))
     summary = one.run("--ticks", "10", "--tick-hz", "0").summary
     assert summary["tick"] > 300
     assert_exact(make, pg_dsn, valkey_url, summary["digest"], summary["tick"])
@@ -133,8 +139,8 @@ def test_embedded_servers_go_with_the_supervisor_and_come_back(make_embedded: Ma
     assert "valkey" in " ".join(children.values())
     run.process.kill()
     run.process.wait()
-    wait_until(lambda: not any(map(is_running, children)), "no server is left", 2.0)
-    wait_until(lambda: not one.processes(), "no orphan is left", 2.0)
+    wait_until(lambda: not any(map(is_running, children)), "no server is left", promised(2.0))
+    wait_until(lambda: not one.processes(), "no orphan is left", promised(2.0))
     run = one.start("--tick-hz", "0").ready()
     assert run.status()["tick"] >= 50
     run.until_tick(run.status()["tick"] + 20)

@@ -33,7 +33,7 @@ from corec.oracle.compare import Disagreement
 from tests.oracle import left, subjects
 from tests.oracle.drawn import EVERYBODY, GROW, MODULE, PER_BLOCK, Drawn, places_for
 from tests.support.instance import Instance, Running
-from tests.support.processes import wait_until
+from tests.support.processes import promised, wait_until
 
 MESSAGE: Final = struct.Struct("!Ibf?")
 STILL: Final = ("--tick-hz", "0.001")
@@ -133,7 +133,7 @@ class Player:
         if how == "kill":
             self.run.process.kill()
             self.run.process.wait(SECONDS_MAX)
-            wait_until(lambda: not self.instance.processes(), "its processes end", 5.0)
+            wait_until(lambda: not self.instance.processes(), "its processes end", promised(5.0))
         else:
             ended = self.run.stop()
             assert ended.code == 0, f"exit {ended.code}\n{ended.err[-3000:]}"

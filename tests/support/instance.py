@@ -23,7 +23,7 @@ from typing import Any
 
 from corec.control.client import Client, Unreachable
 from tests.support import forked
-from tests.support.processes import is_running, wait_until
+from tests.support.processes import is_running, promised, wait_until
 
 REPO = forked.REPO
 RUN_SECONDS = 60.0
@@ -247,7 +247,7 @@ class Instance:
     def assert_clean(self) -> None:
         """Nothing of it is left: no process, no runtime file or folder, no listening port."""
         try:
-            wait_until(lambda: not self.processes(), "its processes end", 2.0)
+            wait_until(lambda: not self.processes(), "its processes end", promised(2.0))
         except AssertionError:
             raise AssertionError(f"processes left: {self.processes()}") from None
         assert not self.runtime_files()
@@ -262,4 +262,4 @@ class Instance:
             if run.process.poll() is None:
                 run.process.kill()
             run.process.wait(10)
-        wait_until(lambda: not self.processes(), "its processes end", 5.0)
+        wait_until(lambda: not self.processes(), "its processes end", promised(5.0))

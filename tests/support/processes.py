@@ -6,6 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
+
+PROMISED_MIN: Final = 4.0
+"""Seconds: what is promised within two is not held to be broken before."""
 
 
 def is_running(pid: int) -> bool:
@@ -44,7 +48,11 @@ def listening(pids: Iterable[int]) -> set[int]:
     """TCP ports that these processes listen on, on any address."""
     sockets = set()
     for pid in pids:
-        for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            names = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue  # it ended, or nobody has waited for it yet
+        for name in names:
             try:
                 sockets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
             except OSError:
@@ -58,17 +66,32 @@ def listening(pids: Iterable[int]) -> set[int]:
     return ports
 
 
-def promised(seconds: float) -> float:
-    """How long a promise of so many seconds takes here: more, where others want the processors."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+def promised(seconds: float) -> Callable[[], float]:
+    """How long a promise of so many seconds may take here: never less than ``PROMISED_MIN``, more
+    where others want the processors. For ``wait_until``, which asks all the while: the mean load of
+    a minute lags behind what runs now, and either counts."""
+    most = 1.0
+
+    def allowed() -> float:
+        nonlocal most
+        mean, _, _, running, _ = Path("/proc/loadavg").read_text(encoding="ascii").split()
+        wanted = max(float(mean), float(running.partition("/")[0]))
+        most = max(most, wanted / (os.cpu_count() or 1))
+        return max(PROMISED_MIN, seconds * most)
+
+    return allowed
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
-    """Return as soon as `condition()` is true; fail with `what` after `timeout_s` seconds."""
-    deadline = time.monotonic() + timeout_s
+def wait_until(
+    condition: Callable[[], object], what: str, timeout_s: float | Callable[[], float] = 10.0
+) -> None:
+    """Return as soon as `condition()` is true; fail with `what` after `timeout_s` seconds, which
+    may be asked for (``promised``)."""
+    began = time.monotonic()
     pause = _Pause()
     while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        allowed = timeout_s() if callable(timeout_s) else timeout_s
+        assert time.monotonic() < began + allowed, f"not within {allowed:g} s: {what}"
         pause()
 
 
