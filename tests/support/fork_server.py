@@ -125,11 +125,13 @@ def _received(asked: socket.socket) -> tuple[bytes, list[int]]:
     return text, passed.tolist()
 
 
-def _say(answers: socket.socket, what: dict[str, int]) -> None:
+def _say(answers: socket.socket, what: dict[str, int]) -> bool:
+    """Whether somebody asks still."""
     try:
         answers.send(json.dumps(what).encode())
     except OSError:
-        pass  # nobody asks any more
+        return False
+    return True
 
 
 def _stream(number: int, old: Any) -> io.TextIOWrapper:
@@ -171,7 +173,8 @@ def _become(request: dict[str, Any], passed: list[int], shown: _Shown, path: lis
         if not killpoint.DEATHS[0].role:
             killpoint.arm(killpoint.DEATHS[0].name, killpoint.DEATHS[0].passes)
     with socket.socket(fileno=answers) as told:
-        _say(told, {"pid": os.getpid()})
+        if not _say(told, {"pid": os.getpid()}):
+            os._exit(1)  # who asked has given up: nobody would look after what it does
 
 
 def _prepare(module: str) -> None:

@@ -13,14 +13,15 @@ as those of the command line (``tests/control/test_ctl.py``, ``test_anywhere.py`
 ``tests/e2e/test_command_line.py``, ``test_life.py``, ``tests/docs/test_blocks.py``) do for every
 kind of command.
 
-One server a module and a process of pytest; it ends with that process. A server that died fails
-the test that asks, by name.
+One server a module and a process of pytest; it ends with that process. A server that dies fails
+the test that asks it, by name; the next one that asks gets another.
 """
 
 from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import json
 import os
 import selectors
@@ -88,6 +89,11 @@ class Server:
         self._mine.close()
         self.process.wait(_ANSWER_SECONDS)
 
+    def _ends(self) -> None:
+        """It has closed its sockets: a moment later it is gone, and ``_server`` makes another."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5.0)
+
     def ask(self, request: bytes, streams: Sequence[int]) -> tuple[int, socket.socket]:
         """A new process: its number, and the socket that tells how it ends."""
         answers, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -98,11 +104,18 @@ class Server:
                 self._mine.sendmsg([request], rights)
             except OSError as error:
                 answers.close()
+                self._ends()
                 raise AssertionError(f"the fork server for {self.module} is gone") from error
-        answers.settimeout(_ANSWER_SECONDS)
-        told = json.loads(answers.recv(REQUEST_BYTES_MAX) or "{}")
+        try:
+            answers.settimeout(_ANSWER_SECONDS)
+            told = json.loads(answers.recv(REQUEST_BYTES_MAX) or "{}")
+        except BaseException:
+            answers.close()  # a child that comes after all finds nobody to tell, and ends
+            raise
         if "pid" not in told:
             answers.close()
+            if not told:
+                self._ends()
             raise AssertionError(
                 f"no process of the fork server for {self.module}: {told}, {self.process.poll()}"
             )
@@ -115,6 +128,10 @@ _starting = threading.Lock()
 
 def _server(module: str) -> Server:
     with _starting:
+        if module in _servers and _servers[module].process.poll() is not None:
+            gone = _servers.pop(module)
+            atexit.unregister(gone.close)
+            gone.close()
         if module not in _servers:
             _servers[module] = Server(module)
             atexit.register(_servers[module].close)
