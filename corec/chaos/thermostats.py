@@ -46,6 +46,8 @@ TIMEOUT_SECONDS: Final = 1.0
 DELAY_SECONDS: Final = 1.3
 REST_SECONDS: Final = 180.0
 DOWN_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.1
+"""Until it is looked for a victim again that was not there: it is being replaced."""
 BYTES_MAX: Final = 4 << 30
 """All readings of a run stay in Valkey's memory until the oracle has seen them."""
 VICTIMS: Final = ("worker", "pool", "broker", "tasks", "celery", "valkey")
@@ -178,7 +180,7 @@ class Thermostats:
                     tick = self._come_to_rest(stage, feeder.readings)
                 epoch = int(stage.instance.ask("status")["epoch"], 16)
                 stage.instance.stop()
-                return self._report(stage, receiver, epoch, tick, lasted)
+                return self._report(stage, receiver, epoch, tick, lasted, has)
 
     @contextmanager
     def _celery(self, instance: Instance, has: bool) -> Iterator[Celery | None]:
@@ -198,8 +200,11 @@ class Thermostats:
         feeder.start()
         pause = max(0.7, min(3.0, self.seconds / (2 * len(VICTIMS))))
         deadline = time.monotonic() + 5 * self.seconds + START_SECONDS
-        for victim in itertools.cycle(VICTIMS):
-            feeder.join(pause)
+        has = celery is not None
+        turns = itertools.cycle(one for one in VICTIMS if has or one != "celery")
+        victim, wait = next(turns), pause
+        while True:
+            feeder.join(wait)
             if not feeder.is_alive():
                 break
             if time.monotonic() > deadline:
@@ -208,19 +213,20 @@ class Thermostats:
                     f"only {feeder.readings} readings were published; this machine is too slow for "
                     f"{self.entities} thermostats at {self.tick_hz:g} Hz: take fewer"
                 )
+            wait = RETRY_SECONDS
             if self._kill(victim, stage, celery):
                 self.killed[victim] += 1
                 self.tell(f"kill {victim}; {feeder.readings} readings published")
+                victim, wait = next(turns), pause
         if feeder.error:
             raise ChaosFailed(f"publishing the readings failed: {feeder.error}")
         return feeder
 
     def _kill(self, victim: str, stage: Stage, celery: Celery | None) -> bool:
         """Whether there was somebody to kill."""
-        if victim == "celery":
-            if celery is not None:
-                celery.kill()
-            return celery is not None
+        if victim == "celery" and celery is not None:
+            celery.kill()
+            return True
         if victim == "valkey":
             stage.servers.kill(victim)
             time.sleep(DOWN_SECONDS)
@@ -229,10 +235,11 @@ class Thermostats:
         pids = stage.instance.children().get("tasks" if victim == "pool" else victim, [])
         if victim == "pool":
             pids = [child for pid in pids for child in children_of(pid)]
-        for pid in pids[:1]:
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return bool(pids)
+                return True
+        return False
 
     def _come_to_rest(self, stage: Stage, readings: int) -> int:
         """All readings taken in, the world paused, everybody told; the tick it stands at."""
@@ -259,7 +266,13 @@ class Thermostats:
         return tick
 
     def _report(
-        self, stage: Stage, receiver: Receiver, epoch: int, tick: int, lasted: float
+        self,
+        stage: Stage,
+        receiver: Receiver,
+        epoch: int,
+        tick: int,
+        lasted: float,
+        celery: bool,
     ) -> dict[str, Any]:
         stretch = read_stretch(stage.instance.state / NAME, epoch, 0)
         room = str(plant.ROOMS)
@@ -282,7 +295,7 @@ class Thermostats:
         wanted = Counter((at, plant.FIRST + who) for at, who in recorded.oracle.end(tick))
         alerts = lives(wanted, plant.CLEAR)
         found = Found(messages, rows, failed, receiver.taken, answers)
-        differences = found.differences(wanted, alerts, tick, self.killed["celery"] > 0)
+        differences = found.differences(wanted, alerts, tick, celery)
         if recorded.in_no_tick:
             differences.append(f"{recorded.in_no_tick} readings are in no tick of the journal")
         silent = sum(one.ticks == 1 for one in alerts)
