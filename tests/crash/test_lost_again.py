@@ -152,7 +152,7 @@ def test_behind_a_stop_nothing_runs_again(make: Make) -> None:
     """A stop's checkpoint is the end of what went: the next start takes in at once what waits."""
     one = instance(make)
     assert one.run("--ticks", "7", "--tick-hz", "10").summary["tick"] == 7
-    run = one.start("--tick-hz", "1").ready()  # its predecessor was to tick up to 11 at least
+    run = one.start("--tick-hz", "0.1").ready()  # its predecessor was to tick up to 11 at least
     run.ask("pause")
     tick = run.ask("set", changes={"globals.beta": 0.5})["after_tick"]
     assert tick == run.status()["tick"] < 11
