@@ -17,6 +17,8 @@ from typing import NamedTuple
 _PR_SET_PDEATHSIG = 1
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_OWN_PAGES = ("Anonymous:", "Swap:")
+"""Pages of a process's own, in memory and out of it."""
 
 
 def die_with(parent: int) -> bool:
@@ -30,7 +32,7 @@ def give_back_pages_of(library: str) -> int:
 
     The pages stay in the page cache, and a page that is needed again is mapped again by a fault.
     Only mappings that nobody can have written to are chosen: not writable, and without a page of
-    this process's own (relocations have such), which would be lost.
+    this process's own (relocations have such), in memory or swapped out, which would be lost.
     """
     given = 0
     for begin, end in _clean_mappings(_read(os.getpid(), "smaps").decode(), library):
@@ -42,15 +44,18 @@ def give_back_pages_of(library: str) -> int:
 
 def _clean_mappings(smaps: str, library: str) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
-    place = None
+    place, none = None, 0
     for line in smaps.splitlines():
         words = line.split()
         if not words[0].endswith(":"):
             of_library = len(words) > 5 and library in words[5].rpartition("/")[2]
             place = words[0] if of_library and words[1] in ("r--p", "r-xp") else None
-        elif place is not None and words[0] == "Anonymous:" and words[1] == "0":
-            begin, _, end = place.partition("-")
-            found.append((int(begin, 16), int(end, 16)))
+            none = 0
+        elif place is not None and words[0] in _OWN_PAGES and words[1] == "0":
+            none += 1
+            if none == len(_OWN_PAGES):
+                begin, _, end = place.partition("-")
+                found.append((int(begin, 16), int(end, 16)))
     return found
 
 

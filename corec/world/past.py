@@ -101,6 +101,12 @@ class Past:
         self._asked = state.asked
         self._fed = {cut.tick: cut for cut in self.cuts}
 
+    def end(self, until: int) -> None:
+        """Nothing counts of the records behind ``until``: those ticks are decided anew."""
+        self.until, self.last = until, min(self.last, until)
+        self.cuts = [cut for cut in self.cuts if cut.tick <= until]
+        self.states = [one for one in self.states if one[0] <= until]
+
     def cut(self, tick: int) -> Cut | None:
         """What ``tick`` took in; None: nothing."""
         return self._fed.get(tick)
@@ -324,7 +330,7 @@ def go_on(rt: Runtime) -> None:
         # from the tick before: one that went may have to run again
         rt.past = past_of(_folder(rt), rt.epoch, tick - 1, until=rt.get(L.C_FOLLOW))
         if rt.past is not None:
-            rt.past.until = rt.get(L.C_FOLLOW)  # not the records of ticks that are decided anew
+            rt.past.end(rt.get(L.C_FOLLOW))
 
 
 def _folder(rt: Runtime) -> Path:

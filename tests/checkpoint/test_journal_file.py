@@ -187,3 +187,13 @@ def test_a_change_that_only_a_checkpoint_holds_counts_at_once(
     assert gone is not None
     assert gone.until == 16
     assert settled_head(head, gone)["set"] == {}
+
+
+def test_an_adopted_world_is_fed_nothing_behind_its_stretch(tmp_path: Path) -> None:
+    """A leader that was killed may have told of the tick behind it; that one is decided anew."""
+    written(tmp_path, [SAID, cut(10), cut(11), {**SAID, **cut(12)}]).close()
+    past = Past(read_stretch(tmp_path, EPOCH, 9))
+    past.end(11)
+    assert (past.until, past.last) == (11, 11)
+    assert [one.tick for one in past.cuts] == [10, 11]
+    assert past.states[-1][0] <= 11

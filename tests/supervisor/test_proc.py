@@ -12,21 +12,31 @@ SMAPS = """\
 10000-20000 r--p 00000000 fd:00 7 /lib/a/libllvmlite.so
 Rss: 64 kB
 Anonymous: 0 kB
+Swap: 0 kB
 20000-30000 r-xp 00010000 fd:00 7 /lib/a/libllvmlite.so
 Anonymous: 0 kB
+Swap: 0 kB
 30000-40000 r--p 00020000 fd:00 7 /lib/a/libllvmlite.so
 Anonymous: 4 kB
-40000-50000 rw-p 00030000 fd:00 7 /lib/a/libllvmlite.so
+Swap: 0 kB
+40000-48000 r--p 00028000 fd:00 7 /lib/a/libllvmlite.so
 Anonymous: 0 kB
+Swap: 4 kB
+48000-50000 rw-p 00030000 fd:00 7 /lib/a/libllvmlite.so
+Anonymous: 0 kB
+Swap: 0 kB
 50000-60000 r-xp 00000000 fd:00 9 /lib/libllvmlite/libother.so
 Anonymous: 0 kB
+Swap: 0 kB
 60000-70000 r-xp 00000000 00:00 0
 Anonymous: 0 kB
+Swap: 0 kB
 """
 
 
 def test_only_what_nobody_can_have_written_to_is_given_back() -> None:
-    """The third mapping holds relocations: given back, the library would be broken."""
+    """The third mapping holds relocations, the fourth has them swapped out: given back, the
+    library would be broken."""
     assert _clean_mappings(SMAPS, "libllvmlite") == [(0x10000, 0x20000), (0x20000, 0x30000)]
 
 
