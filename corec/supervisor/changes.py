@@ -24,6 +24,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
 from corec import layout as L
@@ -38,7 +39,7 @@ from corec.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.exits import EXIT_CONFIG
-from corec.supervisor.growing import CannotGrow, grow
+from corec.supervisor.growing import CannotGrow, check_may_grow, grow_into, room_for
 from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.segments import world_tick
@@ -48,15 +49,16 @@ from corec.supervisor.upgrade import CHECK_SECONDS, check_command
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 from corec.world import settings
 from corec.world.grown import larger
-from corec.world.past import await_growth
+from corec.world.past import await_growth, check_journal
 from corec.world.shape import shape
+from shm.segment import Segment
 
 log = get_logger("corec.supervisor")
 
 REST_SECONDS_MAX: Final = 30.0
 READ_SECONDS_MAX: Final = 30.0
 ENDING_SECONDS_MAX: Final = 20.0
-GROW_AGAIN_SECONDS: Final = 5.0
+GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 5.0, 600.0
 Steps = Generator[None, None, None]
 
 
@@ -88,7 +90,7 @@ class Changes:
         self._change = ""
         self._event = ""
         self._before = 0
-        self._grow_at = 0.0
+        self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
 
     @property
     def busy(self) -> bool:
@@ -115,8 +117,11 @@ class Changes:
         come = due and not self._steps and world_tick(self.rt) + 1 >= due[0].first_tick
         stops = self.rt.get(L.C_STATE) == L.STATE_DRAINING
         if come and not stops and time.monotonic() >= self._grow_at:
-            self._grow_at = time.monotonic() + GROW_AGAIN_SECONDS
-            self._begin("start", "", self._grown(due[0].plan, self.group.workers))
+            first = self._grow_seconds == GROW_AGAIN_SECONDS  # that it fails is told once
+            self._grow_at = time.monotonic() + self._grow_seconds
+            self._grow_seconds = min(2 * self._grow_seconds, GROW_SECONDS_MAX)
+            again = self._grown(due[0].plan, self.group.workers)
+            self._begin("start", "recarga" if first else "", again)
 
     def step(self) -> bool:
         """Go on until there is something to wait for; whether a wish has just ended."""
@@ -296,12 +301,14 @@ class Changes:
             self._room_for(workers)
         grown = larger(whole, self.rt.growths[-1].plan if self.rt.growths else self.rt.plan)
         if grown is not None:
-            self._check_may_grow()
+            check_may_grow(self.rt)
+            check_journal(fresh, grown)
             yield from self._compiled(grown)
         if relog:
             self._log_as(whole)
         try:
-            yield from self._taken_over(fresh, whole, roles, workers, grown)
+            with room_for(self.rt, grown) if grown else nullcontext() as room:
+                yield from self._taken_over(fresh, whole, roles, workers, grown, room)
         except BaseException:
             self.rt.config = before
             if relog:
@@ -314,13 +321,13 @@ class Changes:
 
     def _taken_over(
         self, fresh: Config, whole: Config, roles: frozenset[str], workers: int,
-        grown: Plan | None,
+        grown: Plan | None, room: Segment | None,
     ) -> Steps:  # fmt: skip
         self.rt.config = whole
 
         def words() -> None:
-            if grown is not None:
-                self._grow(grown)
+            if grown is not None and room is not None:
+                self._grow(grown, room)
             regroup.take_over(self.rt, fresh, self.group.tables)
 
         sinks = self._sinks(roles)
@@ -336,33 +343,24 @@ class Changes:
         for member in nucleus:
             self.group.start(member)
 
-    def _check_may_grow(self) -> None:
-        """Raises Refused: within a stretch that runs again there is what there was then."""
-        until = self.rt.get(L.C_FOLLOW)
-        if self.rt.growths or world_tick(self.rt) < until:
-            raise Refused(
-                f"bloques: found more entities while the world, at tick {world_tick(self.rt)}, "
-                f"runs ticks again as its journal says; expected that behind tick {until}: try "
-                "again then"
-            )
-
     def _compiled(self, plan: Plan) -> Steps:
         """Until what the entities of ``plan`` run is compiled, by a process beside the ticks."""
         yield from beside.work(
             lambda: compile_processors(plan), "compiling", COMPILE_SECONDS_MAX, self.group.forget
         )
 
-    def _grow(self, plan: Plan) -> None:
+    def _grow(self, plan: Plan, room: Segment) -> None:
         before = self.rt.plan.entidades
-        self.group.tables = grow(self.rt, self.group.tables, plan)
+        self.group.tables = grow_into(self.rt, self.group.tables, plan, room)
         self.rt.growths = [one for one in self.rt.growths if one.plan is not plan]
         await_growth(self.rt)
-        self._grow_at = 0.0
+        self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
         log.info("the world has grown", before=before, now=plan.entidades, tick=world_tick(self.rt))
 
     def _grown(self, plan: Plan, workers: int) -> Steps:
         yield from self._compiled(plan)
-        yield from self._regrouped(workers, lambda: self._grow(plan))
+        with room_for(self.rt, plan) as room:
+            yield from self._regrouped(workers, lambda: self._grow(plan, room))
         self._done(None)
 
     def _sinks(self, roles: frozenset[str]) -> list[Member]:

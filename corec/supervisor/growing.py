@@ -1,9 +1,9 @@
 """More entities in the world of an instance (``corec.world.grown`` has what they are).
 
-A larger segment is made beside the old one, the old blocks are copied as they are, the new ones are
-made at the world's tick.
+A larger segment is made beside the old one while the ticks go on (``room_for``). Then the old blocks
+are copied as they are, the new ones are made at the world's tick.
 
-Nobody ticks, and no other process has the world mapped: at a start before the first fork, or while
+Nobody ticks then, and no other process has the world mapped: at a start before the first fork, or while
 everybody has left at a tick boundary (``changes``). Order of the stores, and what a kill leaves:
 
     world.seg.grown       nothing: the next start removes it
@@ -18,9 +18,12 @@ everybody has left at a tick boundary (``changes``). Order of the stores, and wh
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from corec import layout as L
 from corec.config import Config
 from corec.entities.processor import ProcessorError
 from corec.plan import Plan, make_plan
@@ -40,7 +43,7 @@ from corec.world.shape import (
 )
 from corec.world.tables import Tables
 from shm.killpoint import kill_point
-from shm.segment import Segment, SegmentRefused
+from shm.segment import Segment, SegmentNoSpace, SegmentRefused
 
 GROWN: Final = f"{segments.WORLD}.grown"
 
@@ -76,11 +79,23 @@ def _there(config: Config, plan: Plan, found: Shape, growing: bool) -> Plan | No
         return None
 
 
-def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
-    """Let the world of ``rt`` become that of ``plan``; the tables for it.
+def check_may_grow(rt: Runtime) -> None:
+    """Raises CannotGrow: within a stretch that runs again there is what there was then."""
+    tick, until = segments.world_tick(rt), rt.get(L.C_FOLLOW)
+    if rt.growths or tick < until:
+        raise CannotGrow(
+            f"bloques: found more entities while the world, at tick {tick}, runs ticks again as "
+            f"its journal says; expected that behind tick {until}: try again then"
+        )
+
+
+@contextmanager
+def room_for(rt: Runtime, plan: Plan) -> Iterator[Segment]:
+    """The larger segment, empty and all of it allocated, while the ticks may still go; it goes
+    again unless the world has become it.
 
     Raises:
-        CannotGrow: the lanes are too small for its frames. SegmentNoSpace: no room for both worlds.
+        CannotGrow: the lanes are too small for its frames, or there is no room for both worlds.
     """
     out, rows = (min(lane.capacity for lane in lanes) for lanes in (rt.out, rt.rows))
     if out_lane_bytes(plan) > out or rows_lane_bytes(plan) > rows:
@@ -88,26 +103,40 @@ def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
             "the rows or messages of the new blocks need larger lanes than this instance has; "
             "stop it and start it again"
         )
-    old, before = rt.plan, counts.by_slot(rt)
-    tick = segments.world_tick(rt)
     (rt.folder / GROWN).unlink(missing_ok=True)
-    world = Segment.create(
-        rt.folder / GROWN, kind=WORLD_KIND,
-        layout_hash=segments.world_hash(plan, rt.config.seed), payload_bytes=plan.world_bytes,
-        epoch=rt.epoch,
-    )  # fmt: skip
     try:
-        seed = rt.config.seed
+        world = Segment.create(
+            rt.folder / GROWN, kind=WORLD_KIND,
+            layout_hash=segments.world_hash(plan, rt.config.seed), payload_bytes=plan.world_bytes,
+            epoch=rt.epoch,
+        )  # fmt: skip
+    except SegmentNoSpace as error:
+        raise CannotGrow(f"no room beside the world that grows: {error.strerror}") from None
+    try:
+        yield world
+    finally:
+        if rt.world is not world:
+            world.unlink()
+            world.close()
+
+
+def grow(rt: Runtime, tables: Tables, plan: Plan) -> Tables:
+    """Let the world of ``rt`` become that of ``plan``; the tables for it. Raises CannotGrow."""
+    with room_for(rt, plan) as world:
+        return grow_into(rt, tables, plan, world)
+
+
+def grow_into(rt: Runtime, tables: Tables, plan: Plan, world: Segment) -> Tables:
+    """``grow``, where there is room already (``room_for``). Raises CannotGrow."""
+    old, before = rt.plan, counts.by_slot(rt)
+    tick, seed = segments.world_tick(rt), rt.config.seed
+    try:
         made = fill_grown(rt.plan, rt.world.payload, plan, world.payload, tick, seed)
-        write_shape(rt.folder, plan, seed, before=shape(old, seed))
-        kill_point("grow.before_rename")
-        os.rename(rt.folder / GROWN, rt.folder / segments.WORLD)
-    except BaseException as error:
-        world.unlink()
-        world.close()
-        if isinstance(error, ProcessorError):
-            raise CannotGrow(str(error)) from None
-        raise
+    except ProcessorError as error:
+        raise CannotGrow(str(error)) from None
+    write_shape(rt.folder, plan, seed, before=shape(old, seed))
+    kill_point("grow.before_rename")
+    os.rename(rt.folder / GROWN, rt.folder / segments.WORLD)
     kill_point("grow.after_rename")
     world.path = rt.folder / segments.WORLD
     rt.segments = [world if one is rt.world else one for one in rt.segments]

@@ -45,7 +45,7 @@ from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFai
 from corec.supervisor.face import Face
 from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
-from corec.supervisor.opening import find_world, open_world
+from corec.supervisor.opening import find_world, open_world, remove_half_made
 from corec.supervisor.processes import Group, Member, retire_inherited
 from corec.supervisor.servers import ServerUnreachable
 from corec.supervisor.signals import Signals
@@ -110,6 +110,7 @@ class Supervisor:
 
     def _run_locked(self, plan: Plan) -> int:
         remove_leftovers(self.folder)
+        remove_half_made(self.folder)
         self.answers = ChangeFile(self.folder)
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)
@@ -126,7 +127,8 @@ class Supervisor:
         if not adopting:
             leaving = () if moved else self.folder.glob("*.*")
             held = sum(path.stat().st_size for path in leaving if path.is_file())
-            segments.check_room(world.grown or plan, workers, self.folder, held)
+            largest = world.grown or plan
+            segments.check_room(largest, workers, self.folder, held, world.beside)
         http = self.config.http
         try:
             self.listener = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,8 +21,8 @@ from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
 from corec.supervisor.exits import EXIT_CONFIG, StartFailed
 from corec.supervisor.face import Face
-from corec.supervisor.growing import CannotGrow, grow, plan_in_memory
-from corec.supervisor.refitting import CannotRefit, misfitting, refit
+from corec.supervisor.growing import GROWN, CannotGrow, grow, plan_in_memory
+from corec.supervisor.refitting import FITTED, CannotRefit, misfitting, refit
 from corec.world.checkpoint import (
     Checkpoint,
     CheckpointRefused,
@@ -141,6 +142,13 @@ def _wanted(config: Config, plan: Plan, head: Mapping[str, Any]) -> Shape:
     return shape(make_plan(effective(config, entries)[0]) if entries else plan, config.seed)
 
 
+def remove_half_made(folder: Path) -> None:
+    """Remove the worlds that a killed supervisor had begun to make beside the one in ``folder``:
+    who makes one begins anew."""
+    for name in (GROWN, FITTED):
+        (folder / name).unlink(missing_ok=True)
+
+
 class World(NamedTuple):
     """The world that an instance goes on with, before it is opened."""
 
@@ -155,6 +163,15 @@ class World(NamedTuple):
     """Where it is to grow within them and behind them, ``grown`` at last."""
     found: Shape | None = None
     """That of a world in memory whose processors have other fields by now; None: they have not."""
+
+    @property
+    def beside(self) -> int:
+        """Bytes that are needed beside the largest world while it grows."""
+        if self.grown is None:
+            return 0
+        sizes = [self.plan.world_bytes, *(one.plan.world_bytes for one in self.growths)]
+        sizes += [] if self.growths else [self.grown.world_bytes]
+        return max(map(sum, pairwise(sizes))) - self.grown.world_bytes
 
 
 def find_world(

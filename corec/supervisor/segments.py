@@ -67,8 +67,9 @@ def bytes_needed(plan: Plan, lanes: int) -> int:
     return plan.world_bytes + lanes_bytes + L.control_bytes(WORKERS_MAX) + 3 * 4096
 
 
-def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
-    """Refuse a world that the tmpfs can't hold, before anything is made.
+def check_room(plan: Plan, lanes: int, folder: Path, freed: int, beside: int = 0) -> None:
+    """Refuse a world that the tmpfs can't hold, before anything is made. ``beside``: bytes that a
+    smaller world takes while it grows.
 
     Raises:
         ConfigError: naming ``bloques`` and the folder, with both sizes.
@@ -78,8 +79,9 @@ def check_room(plan: Plan, lanes: int, folder: Path, freed: int) -> None:
         place = place.parent
     found = os.statvfs(place)
     free = found.f_bavail * found.f_frsize + freed
-    needed = bytes_needed(plan, lanes)
+    needed = bytes_needed(plan, lanes) + beside
     text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
+    text += f", {beside / L.MIB:.0f} of them for the world that they grow from" if beside else ""
     limit = memory_limit()
     if limit is not None and needed > limit.bytes:
         room = f"less than the {limit.bytes / L.MIB:.0f} MiB of memory that {limit.path} allows"
@@ -300,10 +302,11 @@ def more_lanes(rt: Runtime, workers: int) -> None:
     Raises:
         SegmentNoSpace: the tmpfs is full; everything is as it was.
     """
+    largest = rt.growths[-1].plan if rt.growths else rt.plan
     for k in range(rt.lanes, workers):
-        out = _create_lane(rt.folder, f"out-{k}.lane", out_lane_bytes(rt.plan), rt.epoch, 0)
+        out = _create_lane(rt.folder, f"out-{k}.lane", out_lane_bytes(largest), rt.epoch, 0)
         try:
-            capacity = rows_lane_bytes(rt.plan)
+            capacity = rows_lane_bytes(largest)
             rows = _create_lane(rt.folder, f"rows-{k}.lane", capacity, rt.epoch, 0)
         except OSError:
             out.unlink()

@@ -21,6 +21,7 @@ from corec.supervisor.growing import CannotGrow, grow
 from corec.testing import Block
 from corec.world.fusion import FRAME
 from corec.world.lanes import OUT_LANE_BYTES_MIN, out_lane_bytes, rows_lane_bytes
+from corec.world.past import Growth
 from shm.layout import FRAME_HEADER_BYTES
 from shm.ring import max_payload
 from shm.segment import SegmentRefused
@@ -116,6 +117,9 @@ def test_lanes_that_are_too_small_are_refused(tmp_path: Path, shm_dir: Path) -> 
         assert rows_lane_bytes(larger) == rt.rows[0].capacity
         with pytest.raises(CannotGrow, match="stop it and start it again"):
             grow(rt, None, larger)  # type: ignore[arg-type]  # refused before it looks at them
+        rt.growths = [Growth(9, larger)]  # of one that is to grow they are large enough for it
+        segments.more_lanes(rt, 3)
+        assert rt.out[2].capacity == out_lane_bytes(larger) > rt.out[1].capacity
         config, plan = rt.config, rt.plan
         path = shm_dir / "out-1.lane"
         path.unlink()

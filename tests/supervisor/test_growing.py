@@ -1,0 +1,87 @@
+"""A world that is to grow and finds no room: told once, tried again less and less often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from corec import layout as L
+from corec.config import ConfigError
+from corec.control.outcome import ChangeFile
+from corec.plan import make_plan
+from corec.roles import SUPERVISOR
+from corec.runtime import Runtime
+from corec.supervisor import changes, segments
+from corec.supervisor.changes import Changes, Hand
+from corec.supervisor.growing import GROWN, CannotGrow, room_for
+from corec.supervisor.opening import World, remove_half_made
+from corec.supervisor.processes import Group
+from corec.supervisor.refitting import FITTED
+from corec.supervisor.wishes import Wishes
+from corec.world.past import Growth
+from tests.checkpoint.small import world
+from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+TOO_LARGE = 1 << 50
+
+
+def changes_of(rt: Runtime, folder: Path) -> Changes:
+    """As the supervisor has them; nobody is forked."""
+    group = Group(rt, cast(Any, None), 2, lambda: None)
+    hand = Hand(lambda: (), lambda: None, lambda _: None, ChangeFile(folder), lambda: None)
+    return Changes(rt.config, Wishes(), rt, group, hand)
+
+
+def test_what_the_journal_wants_and_has_no_room_is_told_once(
+    tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, shm_dir) as rt:
+        rt.growths = [Growth(1, replace(rt.plan, world_bytes=TOO_LARGE))]
+        one = changes_of(rt, tmp_path)
+        before = rt.events[SUPERVISOR].head
+        one.grow_again()
+        wait_until(one.step, "it has been tried", 60.0)
+        told = rt.events[SUPERVISOR].head
+        assert told > before
+        assert not rt.get(L.C_REST) & 1, "nobody rested for it"
+        assert not (shm_dir / GROWN).exists()
+        one.grow_again()
+        assert not one.busy, "not at once again"
+        for tries in range(1, 9):
+            monkeypatch.setattr(one, "_grow_at", 0.0)
+            one.grow_again()
+            wait_until(one.step, "it has been tried again", 60.0)
+            assert one._grow_seconds == min(5.0 * 2 ** (tries + 1), changes.GROW_SECONDS_MAX)
+        assert rt.events[SUPERVISOR].head == told
+        del one
+
+
+def test_the_larger_world_has_its_room_before_anybody_rests(tmp_path: Path, shm_dir: Path) -> None:
+    with world(tmp_path, shm_dir) as rt:
+        with room_for(rt, rt.plan):
+            assert (shm_dir / GROWN).stat().st_size > rt.plan.world_bytes
+        assert not (shm_dir / GROWN).exists(), "the world did not become it"
+        refused = pytest.raises(CannotGrow, match=f"needs {TOO_LARGE + 4096} bytes, [0-9]+ are free")
+        with refused, room_for(rt, replace(rt.plan, world_bytes=TOO_LARGE)):
+            pass
+        for name in (GROWN, FITTED):
+            (shm_dir / name).touch()
+        remove_half_made(shm_dir)
+        assert not list(shm_dir.glob("world.seg.[!j]*"))
+
+
+def test_a_start_demands_room_for_both_worlds(tmp_path: Path, shm_dir: Path) -> None:
+    with world(tmp_path, shm_dir) as rt:
+        first, plan = rt.plan, make_plan(rt.config)
+        sizes = {n: replace(plan, world_bytes=n) for n in (10, 40, 50)}
+        grows = (Growth(5, sizes[40]), Growth(9, sizes[50]))
+        assert World(sizes[10], None, None).beside == 0
+        assert World(sizes[10], sizes[50], None).beside == 10
+        assert World(sizes[10], sizes[50], None, growths=grows).beside == 40
+        with pytest.raises(ConfigError, match="for the world that they grow from"):
+            segments.check_room(first, 2, shm_dir, 0, TOO_LARGE)
