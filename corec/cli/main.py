@@ -159,7 +159,8 @@ def check(
         from corec.plan import make_plan
         from corec.supervisor.growing import plan_in_memory
         from corec.supervisor.opening import compile_processors, next_start, set_in_memory
-        from corec.supervisor.segments import bytes_needed, check_layout, check_room
+        from corec.supervisor.room import bytes_needed, check_room
+        from corec.supervisor.segments import check_layout
         from corec.supervisor.wishes import worker_count
         from corec.world.past import check_journal
         from corec.world.settings import effective

@@ -304,17 +304,17 @@ class Changes:
             check_may_grow(self.rt)
             check_journal(fresh, grown)
             yield from self._compiled(grown)
-        if relog:
-            self._log_as(whole)
-        try:
-            with room_for(self.rt, grown) if grown else nullcontext() as room:
-                yield from self._taken_over(fresh, whole, roles, workers, grown, room)
-        except BaseException:
-            self.rt.config = before
+        with room_for(self.rt, grown) if grown else nullcontext() as room:
             if relog:
-                self._log_as(before)
-            self.group.call_off(self._sinks(roles))
-            raise
+                self._log_as(whole)
+            try:
+                yield from self._taken_over(fresh, whole, roles, workers, grown, room)
+            except BaseException:
+                self.rt.config = before
+                if relog:
+                    self._log_as(before)
+                self.group.call_off(self._sinks(roles))
+                raise
         self.config = self.rt.config
         log.info("configuration changed", change=self._change, changed=differs)
         self._done(None, aceptada=True, claves=differs)

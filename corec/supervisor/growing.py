@@ -1,10 +1,11 @@
 """More entities in the world of an instance (``corec.world.grown`` has what they are).
 
-A larger segment is made beside the old one while the ticks go on (``room_for``). Then the old blocks
-are copied as they are, the new ones are made at the world's tick.
+A larger segment is made beside the old one while the ticks go on (``room_for``). Then the old
+blocks are copied as they are, the new ones are made at the world's tick.
 
-Nobody ticks then, and no other process has the world mapped: at a start before the first fork, or while
-everybody has left at a tick boundary (``changes``). Order of the stores, and what a kill leaves:
+Nobody ticks then, and no other process has the world mapped: at a start before the first fork, or
+while everybody has left at a tick boundary (``changes``). Order of the stores, and what a kill
+leaves:
 
     world.seg.grown       nothing: the next start removes it
     world.seg.json        says both shapes, the new one and the one before; ``plan_in_memory`` takes

@@ -47,6 +47,7 @@ from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import find_world, open_world, remove_half_made
 from corec.supervisor.processes import Group, Member, retire_inherited
+from corec.supervisor.room import check_room
 from corec.supervisor.servers import ServerUnreachable
 from corec.supervisor.signals import Signals
 from corec.supervisor.summary import resident_bytes, summary
@@ -128,7 +129,7 @@ class Supervisor:
             leaving = () if moved else self.folder.glob("*.*")
             held = sum(path.stat().st_size for path in leaving if path.is_file())
             largest = world.grown or plan
-            segments.check_room(largest, workers, self.folder, held, world.beside)
+            check_room(largest, workers, self.folder, held, world.beside)
         http = self.config.http
         try:
             self.listener = (

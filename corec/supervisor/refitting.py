@@ -20,7 +20,6 @@ import numpy as np
 
 from corec import layout as L
 from corec.config import Config
-from corec.control.folders import CONTROL_FILE
 from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.supervisor import segments
@@ -75,10 +74,7 @@ def misfitting(config: Config, plan: Plan, folder: Path) -> Shape | None:
 
 def _attached(folder: Path) -> tuple[Segment, Segment]:
     """control.seg, and the world's segment as that names it. Raises OSError, SegmentRefused."""
-    control = Segment.attach(
-        folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
-        layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
-    )  # fmt: skip
+    control, _lanes = segments.attach_control(folder)
     try:
         made = world_layout_hash(int(control.words[L.C_CONFIG_HASH]))
         world = Segment.attach(
@@ -94,13 +90,14 @@ def refit(config: Config, folder: Path, found: Shape, plan: Plan) -> None:
     """Let the world of shape ``found`` in ``folder`` have the fields of ``plan``.
 
     Raises:
-        CannotRefit: it is within a tick, or what ``plan`` needs is not there. SegmentNoSpace: no
-        room for both worlds. ProcessorError: an ``init`` fails.
+        CannotRefit: it is within a tick, or what ``plan`` needs is not there. SegmentRefused: a
+        file is missing or damaged. SegmentNoSpace: no room for both worlds. ProcessorError: an
+        ``init`` fails.
     """
     control, old = _attached(folder)
     try:
         tick = _tick_at_rest(control)
-        _check_lanes(folder, plan, int(control.words[L.C_LANES]))
+        _check_lanes(folder, plan, int(control.words[L.C_LANES]), control.epoch)
         _check_waiting(found, plan, folder)
         (folder / FITTED).unlink(missing_ok=True)
         world = Segment.create(
@@ -165,10 +162,14 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path) -> None:
                 lane.close()
 
 
-def _check_lanes(folder: Path, plan: Plan, lanes: int) -> None:
-    for k in range(lanes):
+def _check_lanes(folder: Path, plan: Plan, count: int, epoch: int) -> None:
+    """What ``segments.adopt`` would refuse is refused before anything is changed."""
+    for k in range(count):
         for name, wanted in ((f"out-{k}.lane", out_lane_bytes(plan)),
                              (f"rows-{k}.lane", rows_lane_bytes(plan))):  # fmt: skip
-            if (folder / name).stat().st_size < lane_region_bytes(wanted):
+            path = folder / name
+            if path.exists() and path.stat().st_size < lane_region_bytes(wanted):
                 raise CannotRefit("rows or messages of its new fields need larger lanes than "
                                   f"{name}; {_WHAT_TO_DO}")  # fmt: skip
+    for lane in segments.attach_lanes(folder, plan, count, epoch).values():
+        lane.close()

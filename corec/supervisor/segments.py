@@ -17,13 +17,12 @@ from typing import Final
 import numpy as np
 
 from corec import layout as L
-from corec.config import Config, ConfigError, Fault
+from corec.config import Config
 from corec.control.folders import CONTROL_FILE
 from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.roles import EVENT_LANES, committed_tick
 from corec.runtime import Runtime
-from corec.supervisor.memory import memory_limit
 from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts, past, settings
 from corec.world.checkpoint import Checkpoint
@@ -59,36 +58,6 @@ def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
     files |= {f"rows-{k}.lane": rows_bytes for k in range(lanes)}
     files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_LANES}
     return files
-
-
-def bytes_needed(plan: Plan, lanes: int) -> int:
-    """Bytes of tmpfs that the instance takes."""
-    lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(plan, lanes).values())
-    return plan.world_bytes + lanes_bytes + L.control_bytes(WORKERS_MAX) + 3 * 4096
-
-
-def check_room(plan: Plan, lanes: int, folder: Path, freed: int, beside: int = 0) -> None:
-    """Refuse a world that the tmpfs can't hold, before anything is made. ``beside``: bytes that a
-    smaller world takes while it grows.
-
-    Raises:
-        ConfigError: naming ``bloques`` and the folder, with both sizes.
-    """
-    place = folder
-    while not place.exists():
-        place = place.parent
-    found = os.statvfs(place)
-    free = found.f_bavail * found.f_frsize + freed
-    needed = bytes_needed(plan, lanes) + beside
-    text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
-    text += f", {beside / L.MIB:.0f} of them for the world that they grow from" if beside else ""
-    limit = memory_limit()
-    if limit is not None and needed > limit.bytes:
-        room = f"less than the {limit.bytes / L.MIB:.0f} MiB of memory that {limit.path} allows"
-        raise ConfigError([Fault("bloques", text, room)])
-    if needed > free:
-        room = f"what fits into the {free / L.MIB:.0f} MiB free in {place} (runtime_dir)"
-        raise ConfigError([Fault("bloques", text, room)])
 
 
 def _create_lane(folder: Path, name: str, capacity: int, epoch: int, start: int) -> Segment:
@@ -232,13 +201,23 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
 def _attach_all(
     config: Config, folder: Path, plan: Plan
 ) -> tuple[Segment, Segment, dict[str, Segment]]:
+    control, count = attach_control(folder)
+    world = _attach(folder / WORLD, WORLD_KIND, world_hash(plan, config.seed), control.epoch)
+    return control, world, attach_lanes(folder, plan, count, control.epoch)
+
+
+def attach_control(folder: Path) -> tuple[Segment, int]:
+    """control.seg, and how many worker lanes there are. Raises SegmentRefused."""
     control = _attach(folder / CONTROL_FILE, L.KIND_CONTROL_SEGMENT, L.CONTROL_LAYOUT_HASH, None)
     count, slots = int(control.words[L.C_LANES]), int(control.words[L.C_WORKERS])
     if not 1 <= slots <= count <= WORKERS_MAX:
         found = f"{slots} workers and {count} lanes"
         raise SegmentRefused(folder / CONTROL_FILE, found, f"1 to {WORKERS_MAX}, a lane for each")
-    epoch = control.epoch
-    world = _attach(folder / WORLD, WORLD_KIND, world_hash(plan, config.seed), epoch)
+    return control, count
+
+
+def attach_lanes(folder: Path, plan: Plan, count: int, epoch: int) -> dict[str, Segment]:
+    """Every lane of a world of ``plan`` with ``count`` worker lanes. Raises SegmentRefused."""
     lanes = {}
     for name, capacity in lane_files(plan, count).items():
         lanes[name] = _attach(folder / name, "corec lane", L.LANE_LAYOUT_HASH, epoch)
@@ -247,7 +226,7 @@ def _attach_all(
         except ValueError as error:
             raise SegmentRefused(folder / name, str(error), "a lane that makes sense") from None
         _check_capacity(folder / name, lanes[name], capacity)
-    return control, world, lanes
+    return lanes
 
 
 def _attach(path: Path, kind: str, wanted: int, epoch: int | None) -> Segment:

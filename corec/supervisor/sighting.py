@@ -13,6 +13,7 @@ import time
 
 from corec import layout as L
 from corec.runtime import Runtime, word_to_float
+from corec.worker.leader import JOURNAL_WAITS_BYTES
 
 MOVING_NS = 1_000_000_000
 FRESH_NS = 5_000_000_000
@@ -46,10 +47,15 @@ class Sightings:
     @property
     def waiting(self) -> bool:
         """Whether no tick need have come, all workers being well: one waits for a server to make
-        room, or the pace is so slow that none is due for a while."""
+        room, the pace is so slow that none is due for a while, the journal is not on the disk, or
+        a tick that runs again waits for its input or for the world to grow."""
         rt, now = self.rt, time.monotonic_ns()
         workers = [rt.slot(L.SLOT_WORKER0 + k) for k in range(rt.get(L.C_WORKERS))]
         if any(now - worker.get(L.S_BEAT_NS) > FRESH_NS for worker in workers):
             return False
         slow = 0.0 < word_to_float(rt.get(L.C_TICK_HZ)) <= SLOW_HZ
-        return slow or any(w.get(L.S_STATE) == L.PROC_WAITING_SINK for w in workers)
+        tick, grows = rt.get(L.C_GO_TICK), rt.get(L.C_GROW_FIRST)
+        again = tick < rt.get(L.C_FOLLOW) or 0 < grows <= tick + 1
+        written = rt.journal.used <= JOURNAL_WAITS_BYTES
+        waits = any(w.get(L.S_STATE) == L.PROC_WAITING_SINK for w in workers)
+        return slow or again or not written or waits

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from corec import layout as L
+from corec.control.folders import CONTROL_FILE
 from corec.view.saved import Saved
+from shm.segment import Segment
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
@@ -123,6 +126,16 @@ def left_in_memory(one: Instance, run: Running) -> None:
     wait_until(lambda: not one.processes(), "all its processes end")
 
 
+def at_work(one: Instance, workers: int) -> int:
+    """Have the world in memory say so; what it said before."""
+    with Segment.attach(
+        one.folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH
+    ) as control:
+        before = int(control.words[L.C_WORKERS])
+        control.words[L.C_WORKERS] = workers
+    return before
+
+
 def refused(one: Instance) -> str:
     ended = one.run("--ticks", "1")
     assert ended.code == 2
@@ -147,6 +160,15 @@ def test_a_world_in_memory_has_other_fields(make: Make) -> None:
     write(one, FOURTH)
     told = one.command("check", str(one.config_path))
     assert "total is new (f8), as migrate has it" in told.out
+    for name in ("in.lane", "journal.lane", "out-0.lane", "events-broker.lane"):
+        away = (one.folder / name).rename(one.folder / f"{name}.away")
+        text = refused(one)
+        assert f"{name}: found no such file" in text
+        assert "nothing was changed" in text
+        away.rename(one.folder / name)
+    workers = at_work(one, 0)
+    assert f"found 0 workers and {workers} lanes" in refused(one)
+    at_work(one, workers)
     for point in ("refit.before_rename", "refit.after_rename"):
         armed(one, [point]).run("--ticks", "1")
         wait_until(lambda: not one.processes(), "all its processes end")

@@ -10,16 +10,16 @@ import pytest
 
 from corec import layout as L
 from corec.config import ConfigError
-from corec.control.outcome import ChangeFile
 from corec.plan import make_plan
 from corec.roles import SUPERVISOR
 from corec.runtime import Runtime
-from corec.supervisor import changes, segments
+from corec.supervisor import changes
 from corec.supervisor.changes import Changes, Hand
 from corec.supervisor.growing import GROWN, CannotGrow, room_for
 from corec.supervisor.opening import World, remove_half_made
 from corec.supervisor.processes import Group
 from corec.supervisor.refitting import FITTED
+from corec.supervisor.room import check_room
 from corec.supervisor.wishes import Wishes
 from corec.world.past import Growth
 from tests.checkpoint.small import world
@@ -30,10 +30,11 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 TOO_LARGE = 1 << 50
 
 
-def changes_of(rt: Runtime, folder: Path) -> Changes:
-    """As the supervisor has them; nobody is forked."""
-    group = Group(rt, cast(Any, None), 2, lambda: None)
-    hand = Hand(lambda: (), lambda: None, lambda _: None, ChangeFile(folder), lambda: None)
+def changes_of(rt: Runtime) -> Changes:
+    """As the supervisor has them; nobody is forked, and nobody waits for an answer."""
+    nothing = cast(Any, None)
+    group = Group(rt, nothing, 2, lambda: None)
+    hand = Hand(lambda: (), lambda: None, lambda _: None, nothing, lambda: None)
     return Changes(rt.config, Wishes(), rt, group, hand)
 
 
@@ -42,7 +43,7 @@ def test_what_the_journal_wants_and_has_no_room_is_told_once(
 ) -> None:
     with world(tmp_path, shm_dir) as rt:
         rt.growths = [Growth(1, replace(rt.plan, world_bytes=TOO_LARGE))]
-        one = changes_of(rt, tmp_path)
+        one = changes_of(rt)
         before = rt.events[SUPERVISOR].head
         one.grow_again()
         wait_until(one.step, "it has been tried", 60.0)
@@ -66,8 +67,9 @@ def test_the_larger_world_has_its_room_before_anybody_rests(tmp_path: Path, shm_
         with room_for(rt, rt.plan):
             assert (shm_dir / GROWN).stat().st_size > rt.plan.world_bytes
         assert not (shm_dir / GROWN).exists(), "the world did not become it"
-        refused = pytest.raises(CannotGrow, match=f"needs {TOO_LARGE + 4096} bytes, [0-9]+ are free")
-        with refused, room_for(rt, replace(rt.plan, world_bytes=TOO_LARGE)):
+        numbers = f"needs {TOO_LARGE + 4096} bytes, [0-9]+ are free"
+        larger = replace(rt.plan, world_bytes=TOO_LARGE)
+        with pytest.raises(CannotGrow, match=numbers), room_for(rt, larger):
             pass
         for name in (GROWN, FITTED):
             (shm_dir / name).touch()
@@ -84,4 +86,4 @@ def test_a_start_demands_room_for_both_worlds(tmp_path: Path, shm_dir: Path) -> 
         assert World(sizes[10], sizes[50], None).beside == 10
         assert World(sizes[10], sizes[50], None, growths=grows).beside == 40
         with pytest.raises(ConfigError, match="for the world that they grow from"):
-            segments.check_room(first, 2, shm_dir, 0, TOO_LARGE)
+            check_room(first, 2, shm_dir, 0, TOO_LARGE)

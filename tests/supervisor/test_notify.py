@@ -17,6 +17,7 @@ from corec import layout as L
 from corec.runtime import Runtime, Slot, float_to_word
 from corec.supervisor.notify import AWAY_USEC, Notifier
 from corec.supervisor.sighting import FRESH_NS, Sightings
+from corec.worker.leader import JOURNAL_WAITS_BYTES
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -71,7 +72,10 @@ def test_newer_code_gets_time_to_load(manager: socket.socket) -> None:
     assert not any(line.startswith("WATCHDOG") for line in told(manager))
 
 
-def world(hz: float, states: list[int], ages_ns: list[int]) -> Sightings:
+def world(
+    hz: float, states: list[int], ages_ns: list[int], found: dict[int, int] | None = None,
+    journal: int = 0,
+) -> Sightings:  # fmt: skip
     """What is seen of workers in these states, whose beats are that old."""
     words = np.zeros(L.control_words(8), np.uint64)
     words[L.C_WORKERS] = len(states)
@@ -80,7 +84,10 @@ def world(hz: float, states: list[int], ages_ns: list[int]) -> Sightings:
         slot = Slot(words, L.SLOT_WORKER0 + k)
         slot.set(L.S_STATE, state)
         slot.set(L.S_BEAT_NS, time.monotonic_ns() - age)
-    rt: Any = SimpleNamespace(get=lambda word: int(words[word]), slot=lambda n: Slot(words, n))
+    for word, value in (found or {}).items():
+        words[word] = value
+    rt: Any = SimpleNamespace(get=lambda word: int(words[word]), slot=lambda n: Slot(words, n),
+                              journal=SimpleNamespace(used=journal))  # fmt: skip
     return Sightings(cast("Runtime", rt))
 
 
@@ -100,3 +107,21 @@ def world(hz: float, states: list[int], ages_ns: list[int]) -> Sightings:
 )
 def test_what_need_not_tick(hz: float, states: list[int], ages: list[int], waiting: bool) -> None:
     assert world(hz, states, ages).waiting is waiting
+
+
+@pytest.mark.parametrize(
+    ("found", "journal", "waiting"),
+    [
+        ({L.C_GO_TICK: 9, L.C_FOLLOW: 9}, 0, False),
+        ({L.C_GO_TICK: 8, L.C_FOLLOW: 9}, 0, True),
+        ({L.C_GO_TICK: 8, L.C_GROW_FIRST: 10}, 0, False),
+        ({L.C_GO_TICK: 9, L.C_GROW_FIRST: 10}, 0, True),
+        ({}, JOURNAL_WAITS_BYTES, False),
+        ({}, JOURNAL_WAITS_BYTES + 1, True),
+    ],
+)
+def test_what_waits_for_its_past_or_the_disk(
+    found: dict[int, int], journal: int, waiting: bool
+) -> None:
+    assert world(10.0, [L.PROC_READY], [0], found, journal).waiting is waiting
+    assert not world(10.0, [L.PROC_READY], [2 * FRESH_NS], found, journal).waiting

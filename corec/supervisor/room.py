@@ -1,0 +1,44 @@
+"""Whether the tmpfs and the memory limit hold the world of an instance, before it is made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from corec import layout as L
+from corec.config import ConfigError, Fault
+from corec.plan import Plan
+from corec.supervisor.memory import memory_limit
+from corec.supervisor.segments import lane_files
+from corec.supervisor.wishes import WORKERS_MAX
+from shm.lane import lane_region_bytes
+
+
+def bytes_needed(plan: Plan, lanes: int) -> int:
+    """Bytes of tmpfs that the instance takes."""
+    lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(plan, lanes).values())
+    return plan.world_bytes + lanes_bytes + L.control_bytes(WORKERS_MAX) + 3 * 4096
+
+
+def check_room(plan: Plan, lanes: int, folder: Path, freed: int, beside: int = 0) -> None:
+    """Refuse a world that the tmpfs can't hold, before anything is made. ``beside``: bytes that a
+    smaller world takes while it grows.
+
+    Raises:
+        ConfigError: naming ``bloques`` and the folder, with both sizes.
+    """
+    place = folder
+    while not place.exists():
+        place = place.parent
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize + freed
+    needed = bytes_needed(plan, lanes) + beside
+    text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
+    text += f", {beside / L.MIB:.0f} of them for the world that they grow from" if beside else ""
+    limit = memory_limit()
+    if limit is not None and needed > limit.bytes:
+        room = f"less than the {limit.bytes / L.MIB:.0f} MiB of memory that {limit.path} allows"
+        raise ConfigError([Fault("bloques", text, room)])
+    if needed > free:
+        room = f"what fits into the {free / L.MIB:.0f} MiB free in {place} (runtime_dir)"
+        raise ConfigError([Fault("bloques", text, room)])
