@@ -168,8 +168,8 @@ def fork(
             ) as world,
         ):
             start = world.ticks
-            for name, value in settings:
-                world.set(name, value)
+            if settings:
+                world.set(dict(settings))
             world.run(ticks)
             means = {name: world.means(name) for name in world.swarms}
             until = world.replay_until

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from corec.config.effect import Effect, effect_of
 from corec.config.load import with_overrides
 from corec.config.model import Config, revealed
+from corec.config.swarm import BloqueConfig
 
 SHOWN: Final = (
     "tick_hz, carga, globals.NAME, bloques.ID.parametros.NAME, bloques.ID.umbral, "
@@ -62,7 +63,8 @@ def full_path(config: Config, path: str) -> str:
 
 def spelled_out(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
     """``changes``, path → value, with full paths, and key by key what is given as an object of
-    ``globals``, or of ``parametros`` or ``autoreparacion`` of a bloque."""
+    ``globals``, or of ``parametros`` or ``autoreparacion`` of a bloque; both limits of an umbral
+    together."""
     found: dict[str, Any] = {}
     for path, value in changes.items():
         inner = path.startswith("bloques.") and path.endswith((".parametros", ".autoreparacion"))
@@ -70,7 +72,20 @@ def spelled_out(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
             found |= {f"{path}.{key}": one for key, one in value.items()}
         else:
             found[full_path(config, path)] = value
+    for bloque in config.bloques:
+        _umbral_at_once(bloque, found)
     return found
+
+
+def _umbral_at_once(bloque: BloqueConfig, changes: dict[str, Any]) -> None:
+    """Of ``changes``, both limits of its umbral as the whole of it: one by one the first may stand
+    on the wrong side of what the second was."""
+    path = f"bloques.{bloque.id}.umbral"
+    if {f"{path}.min", f"{path}.max"} <= changes.keys():
+        whole = bloque.model_dump(mode="json")["umbral"]
+        for limit in ("min", "max"):
+            whole = _merged(whole, limit, changes.pop(f"{path}.{limit}"))
+        changes[path] = whole
 
 
 def place_of(config: Config, path: object) -> Place:

@@ -233,17 +233,10 @@ class Commands:
                     f"changes: found {brief(changes)}, expected an object of values by path, alone",
                     "bad_request",
                 )
-            if not (words := [path for path in WORDS if path in changes]):
-                return await self.settings.set(changes)
-            if len(changes) > 1:
-                raise ControlError(
-                    f"changes: found {words[0]} among others, expected it by itself: it is no "
-                    "setting of the blocks, and has a tick of its own", "bad_request",
-                )  # fmt: skip
-            return await self._set_word(words[0], {"value": changes[words[0]]})
+            return await self._set_several(changes)
         path = args.get("path")
         if path in WORDS:
-            return await self._set_word(path, args)
+            return await self._set_word(path, self._word(path, args))
         if not isinstance(path, str) or "value" not in args:
             raise ControlError(f"path: found {brief(path)}, expected {SHOWN}", "bad_request")
         value = args["value"]
@@ -265,13 +258,31 @@ class Commands:
         done = await self.settings.set({f"bloques.{name}.entidades": total})
         return {"bloque": name, "entidades": total, **done}
 
-    async def _set_word(self, path: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def _set_several(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """All are looked at before the first is set; carga and tick_hz, which are no settings of
+        the blocks, count right behind the others."""
+        words = {path: self._word(path, {"value": changes[path]})
+                 for path in WORDS if path in changes}  # fmt: skip
+        others = {path: value for path, value in changes.items() if path not in words}
+        found: dict[str, Any] = {}
+        if others:
+            found = await self.settings.set(others, beside=next(iter(words), None))
+        for path, value in words.items():
+            found = await self._set_word(path, value)
+        return found if len(changes) == 1 or not words else {"after_tick": found["after_tick"]}
+
+    @staticmethod
+    def _word(path: str, args: Mapping[str, Any]) -> float:
         if path == "carga":
-            value = number(args, "value", 5e-324, 1.0, "a number above 0 and at most 1")
-            return {"path": path, "value": value, "after_tick": await self.carga.ask(value)}
+            return number(args, "value", 5e-324, 1.0, "a number above 0 and at most 1")
         value = number(args, "value", 0.0, TICK_HZ_MAX, RATE_ALLOWED)
         if not rate_allowed(value):
             raise ControlError(f"value: found {value}, expected {RATE_ALLOWED}", "bad_request")
+        return value
+
+    async def _set_word(self, path: str, value: float) -> dict[str, Any]:
+        if path == "carga":
+            return {"path": path, "value": value, "after_tick": await self.carga.ask(value)}
         before = word_to_float(self.rt.get(L.C_TICK_HZ))
         self.rt.set(L.C_TICK_HZ, float_to_word(value))
         tick = await self._takes_effect(f"{path} is set")

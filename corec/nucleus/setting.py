@@ -75,12 +75,19 @@ class Setter:
         """The plan with what counts in the tick that comes."""
         return self._live.plan_at(committed_tick(self.rt.get) + 1)
 
-    async def set(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change all of ``changes``, path → value, after one tick; or nothing, by ControlError."""
+    async def set(self, changes: Mapping[str, Any], beside: str | None = None) -> dict[str, Any]:
+        """Change all of ``changes``, path → value, after one tick; or nothing, by ControlError.
+        ``beside``: what its asker sets after it, so that none of it may be refused later."""
         async with self._one:
             changes = spelled_out(self.rt.config, changes)
             places = self._checked(changes)
             now = [place for place in places.values() if place.of_world]
+            if beside is not None and len(now) < len(places):
+                late = next(path for path, place in places.items() if not place.of_world)
+                raise ControlError(
+                    f"changes: found {beside} beside {late}, which the supervisor may refuse; "
+                    f"expected {beside} by itself", "bad_request",
+                )  # fmt: skip
             async with self.holder.held():
                 # what the journal says counts first, in a world that runs a stretch again
                 tick = max(committed_tick(self.rt.get), self.rt.get(L.C_FOLLOW))

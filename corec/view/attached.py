@@ -9,7 +9,7 @@ is. Each call looks first whether the instance still runs, and maps anew what a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -37,7 +37,7 @@ from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
 from corec.view.reading import Digest, Readable, Words, whole
-from corec.view.settings import changes_of
+from corec.view.settings import Asked, changes_of
 from corec.world.columns import Apart, read_columns
 
 TRY_SECONDS: Final = 0.03
@@ -217,10 +217,10 @@ class Attached(Readable):
         found: list[dict[str, Any]] = self._ask("errors")["errors"]
         return found
 
-    def set(self, path: str | Mapping[str, Any], value: Any = None, /, **named: Any) -> int:
+    def set(self, path: Asked = None, value: Any = None, /, **named: Any) -> int:
         """Change a setting of the running instance, as ``corec-ctl set``, in any form that ``set``
-        of ``corec.World`` takes; several count after one tick. Returns the tick after which it
-        does.
+        of ``corec.World`` takes; several count after one tick, ``carga`` and ``tick_hz`` among them
+        right behind the others. Returns the tick after which all do.
 
         Raises:
             ValueError: it can't be changed live, or the value is impossible. ControlError,

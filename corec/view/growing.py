@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 
 from corec.config import Config
 from corec.config.change import NotLive, changed
+from corec.config.swarm import BloqueConfig
 from corec.entities.processor import Processor
 from corec.plan import Plan, make_plan
 from corec.view.reading import whole
@@ -85,3 +86,16 @@ def grown_by(
             "free places are for births"
         )
     return config, grown
+
+
+def grown_to(
+    config: Config, processors: Processors, plan: Plan, bloque: BloqueConfig, entidades: Any
+) -> tuple[Config, Plan]:
+    """The same, with so many entities in all. Raises ValueError, ConfigError."""
+    count = whole("entidades", entidades)
+    if count <= bloque.entidades:
+        raise NotLive(
+            f"value: found {count}, expected more than the {bloque.entidades} entities that "
+            f"{bloque.id} has; fewer take a new world"
+        )
+    return grown_by(config, processors, plan, bloque.id, count - bloque.entidades)

@@ -10,12 +10,13 @@ from typing import Any, Final, NamedTuple, SupportsIndex
 import numpy as np
 
 from corec.config import Config, load_config, parse_config
-from corec.config.change import NotLive, changed, kept_value, place_of, value_at
+from corec.config.change import NotLive, changed, kept_value, place_of, spelled_out, value_at
 from corec.config.parse import read_json
 from corec.entities.processor import Processor
 from corec.plan import Plan
 from corec.plan_live import check_named, with_settings
 from corec.project import HOME
+from corec.view.growing import grown_to
 from corec.view.reading import whole
 from corec.world.live import Live, Since
 
@@ -23,6 +24,8 @@ NAME: Final = "world"
 """``instance_id`` where a dict has none: nobody else will see it."""
 BLOQUE_KEYS: Final = ("umbral", "autoreparacion", "parametros", "entidades")
 """Of a bloque, what may be changed while its world lives."""
+Asked = str | Mapping[str, Any] | None
+"""What ``set`` takes first: a path, values by path, or nothing where keys are named."""
 
 
 def configured(
@@ -103,16 +106,17 @@ def plain(value: Any, processors: dict[str, Processor]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def changes_of(
-    plan: Plan, path: str | Mapping[str, Any], value: Any, named: Mapping[str, Any]
-) -> dict[str, Any]:
+def changes_of(plan: Plan, path: Asked, value: Any, named: Mapping[str, Any]) -> dict[str, Any]:
     """What ``set(path, value)``, ``set({path: value, …})`` or ``set(ID, NAME=value, …)`` asks for,
     as values by path. A name is a parameter of the bloque, or else a key of it; and a key of
-    ``path`` where that is a section of the configuration.
+    ``path`` where that is a section of the configuration. ``set(KEY=value, …)``, without a path:
+    keys of the configuration, a section as an object.
 
     Raises:
         ValueError: a value and names, or nothing at all.
     """
+    if path is None and value is None and named:
+        return _of_top_level(named)
     if isinstance(path, Mapping):
         if value is not None or named or not path:
             raise ValueError("set: found an object, expected at least one value by path, alone")
@@ -134,19 +138,36 @@ def changes_of(
     return found
 
 
+def _of_top_level(named: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, one in named.items():
+        if key in BLOQUE_KEYS:
+            raise ValueError(f"set: found {key} of no bloque, expected set(ID, {key}=…)")
+        if key in Config.model_fields and isinstance(one, Mapping) and one:
+            found |= {f"{key}.{name}": plain(inner, {}) for name, inner in one.items()}
+        else:
+            found[key] = plain(one, {})
+    return found
+
+
 class Changed(NamedTuple):
     """What ``changed_by`` makes."""
 
     config: Config
     plan: Plan
+    grown: bool
+    """Whether ``plan`` has more entities."""
+    asked: dict[str, Since]
+    """What was asked for, spelled out."""
     kept: dict[str, Since]
     """What of it the entities' run reads, by the path as it is kept."""
     events: list[dict[str, Any]]
 
 
 def changed_by(
-    config: Config, plan: Plan, live: Live, changes: Mapping[str, Any], tick: int
-) -> Changed:
+    config: Config, plan: Plan, processors: Mapping[str, Processor], live: Live,
+    changes: Mapping[str, Any], tick: int,
+) -> Changed:  # fmt: skip
     """What is after ``changes``, which count after ``tick``; nothing is changed in place.
 
     Raises:
@@ -155,7 +176,8 @@ def changed_by(
     """
     kept: dict[str, Since] = {}
     events = []
-    for path, value in changes.items():
+    before_all, asked = plan, spelled_out(config, changes)
+    for path, value in asked.items():
         place = None
         if path == "tick_hz":
             raise NotLive("path: found 'tick_hz'; this world ticks when run or tick is called")
@@ -163,8 +185,12 @@ def changed_by(
             now, before = value, config.carga
         else:
             place = place_of(config, path)
-            if place.grows:
-                raise NotLive(f"path: found {path!r}; a World does not grow, an instance does")
+            if place.bloque is not None and place.grows:
+                bloque = config.bloques[place.bloque]
+                config, plan = grown_to(config, processors, plan, bloque, value)
+                detail = {"path": path, "value": value, "before": bloque.entidades}
+                events.append(_event(tick, {**detail, "after_tick": tick}))
+                continue
             check_named(plan, place)
             before = live.value(place, tick) if place.of_world else value_at(config, place)
             before = kept[place.path].value if place.path in kept else before
@@ -175,7 +201,9 @@ def changed_by(
         events.append(_event(tick, detail))
         # as it is kept: the rest of an umbral may be the schedule's
         config = changed(config, *((place.path, now) if place else (path, value)))
-    return Changed(config, with_settings(plan, config), kept, events)
+    since = {path: Since(tick + 1, value) for path, value in asked.items()}
+    grown = plan is not before_all
+    return Changed(config, with_settings(plan, config), grown, since, kept, events)
 
 
 def firing_events(live: Live, tick: int) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.config import Config
-from corec.config.change import changed, spelled_out
+from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.entities.fields import VIVO
@@ -36,7 +36,7 @@ from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.recorded import Recorded, address_of, past_recorded
-from corec.view.settings import changed_by, changes_of, configured, firing_events
+from corec.view.settings import Asked, changed_by, changes_of, configured, firing_events
 from corec.view.writing import asked_to_write, check_field, readings_of, spread, write_field
 from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
@@ -302,25 +302,25 @@ class World(Readable):
         tick, digits = digest_of(*self._world())
         return Digest(digits, tick)
 
-    def set(self, path: str | Mapping[str, Any], value: Any = None, /, **named: Any) -> int:
+    def set(self, path: Asked = None, value: Any = None, /, **named: Any) -> int:
         """Change a setting; it counts from the next tick on. Returns the tick after which it does.
 
         ``set("carga", 0.5)``, ``set("globals.beta", 0.2)``, ``set("bloques.ID.umbral", "nunca")``,
-        ``set("bloques.ID.autoreparacion.max_errores", 0.2)``,
         ``set("bloques.ID.parametros.NAME", 0.1)``, which is also ``set("ID.NAME", 0.1)`` and
         ``set("ID", NAME=0.1)``; so ``set("globals", beta=0.2)``, ``set("ID", umbral="nunca")``;
-        several, of which all count or none, as ``set({path: value, …})``.
+        several, of which all count or none: ``set({path: value, …})``, ``set(globals={…})``.
 
         Raises:
             ValueError: it can't be changed in a living world. ConfigError: the value is impossible.
         """
-        self._world()
-        changes = spelled_out(self._config, changes_of(self._plan, path, value, named))
-        found = changed_by(self._config, self._plan, self._live, changes, self._ticks)
+        asked, now = changes_of(self._world()[0], path, value, named), (self._config, self._plan)
+        found = changed_by(*now, self._processors, self._live, asked, self._ticks)
+        if found.grown:
+            self._become(found.config, found.plan)
         self._config, self._plan = found.config, found.plan
         self._given |= found.kept
         if self._recorded is not None:
-            self._over |= found.kept | {p: Since(self._ticks + 1, v) for p, v in changes.items()}
+            self._over |= found.kept | found.asked
             self._recorded.set_over({p: one for p, one in self._over.items() if p in self._given})
         self._changes += found.events
         self._live.take(self._given)

@@ -191,6 +191,14 @@ def test_settings_go_through_the_socket(world: Attached) -> None:
     world.set("sensores", umbral={"min": 0.1, "max": 0.9}, autoreparacion={"max_errores": 0.05})
     world.set({"bloques.sensores.umbral.max": 0.9, "bloques.sensores.umbral.min": 0.1})
     assert world.status()["tick_hz"] == 150
+    path = "bloques.sensores.umbral"
+    for least, most in ((0.95, 0.99), (0.1, 0.9)):
+        world.set({"carga": 1.0, f"{path}.min": least, f"{path}.max": most, "tick_hz": 160})
+    assert world.status()["tick_hz"] == 160
+    with pytest.raises(ValueError, match="found carga beside persist"):
+        world.set({"carga": 1.0, "persist.every_ticks": 50})
+    with pytest.raises(ValueError, match="value: found 2"):
+        world.set({f"{path}.min": 0.3, "carga": 2.0})
     with pytest.raises(ValueError, match="value: found -1, expected"):
         world.set("tick_hz", -1)
     with pytest.raises(ValueError, match=r"path: found 'bloques.sensores.canal'"):
@@ -217,7 +225,7 @@ def test_a_checkpoint_goes_on_in_this_process(world: Attached, tmp_path: Path) -
             assert usual.digest() == now
         for changes, said in (
             ({"seed": 7}, "seed: found 42, configured 7"),
-            ({"bloques.sensores.entidades": 291}, "entidades: found 290, configured 291"),
+            ({"bloques.sensores.entidades": 289}, "entidades: found 290, configured 289"),
         ):
             with pytest.raises(
                 CheckpointRefused, match=f"does not fit the configuration: .*{said}"

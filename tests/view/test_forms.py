@@ -20,6 +20,7 @@ FORMS: Mapping[str, Callable[[corec.World], int]] = {
     "a key of the bloque": lambda w: w.set("town", umbral="nunca"),
     "a global": lambda w: w.set("globals", noise=0.5),
     "globals as a whole": lambda w: w.set({"globals": {"noise": 0.5}}),
+    "globals as a keyword": lambda w: w.set(globals={"noise": 0.5}),
 }
 
 
@@ -29,7 +30,8 @@ def test_a_setting_in_each_form(form: str) -> None:
         assert FORMS[form](world) == 0
         (told,) = world.events()
         wanted: dict[str, Any] = {"a key of the bloque": ("bloques.town.umbral", "nunca")}
-        wanted |= dict.fromkeys(("a global", "globals as a whole"), ("globals.noise", 0.5))
+        if "global" in form:
+            wanted[form] = ("globals.noise", 0.5)
         found = told["detalle"]["path"], told["detalle"]["value"]
         assert found == wanted.get(form, ("bloques.town.parametros.beta", 0.5))
 
@@ -43,9 +45,43 @@ def test_several_settings_count_together_or_not_at_all() -> None:
         world.set({"globals.noise": 0.5, "town.gamma": 0.75, "carga": 0.5})
         assert (world.config.globals, world.config.carga) == ({"noise": 0.5}, 0.5)
         wrong: Any
-        for wrong in ({}, 5):
+        for wrong in ({}, 5, None):
             with pytest.raises(ValueError, match="set: found"):
                 world.set(wrong)
+        with pytest.raises(ValueError, match="set: found parametros of no bloque, expected set"):
+            world.set(parametros={"beta": 1.0})
+
+
+@pytest.mark.parametrize("limits", [(0.95, 0.99), (0.01, 0.05)])
+def test_both_limits_of_an_umbral_are_checked_together(limits: tuple[float, float]) -> None:
+    path = "bloques.town.umbral"
+    for order in (("min", "max"), ("max", "min")):
+        values = dict(zip(("min", "max"), limits, strict=True))
+        with corec.World(town()) as world:
+            world.set({f"{path}.{name}": values[name] for name in order})
+            world.run(1)
+            assert np.float32(limits[0]) <= world.blocks()[0]["umbral"] <= np.float32(limits[1])
+            with pytest.raises(corec.config.ConfigError, match=r"allowed at most max, which is"):
+                world.set({f"{path}.min": 0.5, f"{path}.max": 0.4})
+
+
+def test_a_number_of_entities_is_growth() -> None:
+    with corec.World(town()) as world, corec.World(town()) as other:
+        world.run(2)
+        other.run(2)
+        assert world.set({"bloques.town.entidades": 150, "town.beta": 0.5}) == 2
+        other.set("town.beta", 0.5)
+        other.grow("town", 50)
+        assert [e["detalle"]["path"] for e in world.events()] == [
+            "bloques.town.entidades", "bloques.town.parametros.beta",
+        ]  # fmt: skip
+        world.run(3)
+        other.run(3)
+        assert world.digest() == other.digest()
+        for wrong in (150, 20):
+            with pytest.raises(ValueError, match=f"found {wrong}, expected more than the 150"):
+                world.set({"town.beta": 0.1, "bloques.town.entidades": wrong})
+        assert world.config.bloques[0].parametros["beta"] == 0.5
 
 
 def test_a_schedule_s_parameter_in_short() -> None:
