@@ -34,7 +34,8 @@ KINDS: Final[Mapping[str, str]] = {
     DIVISION: "a weak block took over half of a strong one of its swarm: `donor`, `fitness`, "
     "`donor_fitness`, `places` (`even`, `odd`)",
     STATISTICS: "what a bloque's `collect` asks for of a block, as this tick left it: `entidades`, "
-    "`values` by expression; the views `estadisticas` and `estadisticas_enjambre`",
+    "`values` by expression (`means`: beside each `std`); the views `estadisticas` and "
+    "`estadisticas_enjambre`",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "

@@ -34,13 +34,10 @@ def sweep(
         from corec.view.sweep import sweep as swept
 
         wanted = read_sweep(file)
-        kept = wanted.out.with_name(f"{wanted.out.name}.runs")
         table = swept(
             wanted.config, over=wanted.over, seeds=wanted.seeds, ticks=wanted.ticks,
-            every=wanted.every, collect=wanted.collect, processes=processes, path=kept,
-            on=on,
+            every=wanted.every, collect=wanted.collect, processes=processes, on=on,
+            path=wanted.out,
         )  # fmt: skip
-        (table.to_parquet if wanted.out.suffix == ".parquet" else table.to_csv)(wanted.out)
-        kept.unlink(missing_ok=True)
         found = {"file": str(wanted.out), "rows": len(table), "columns": table.columns}
         print(json.dumps(found) if as_json else f"{wanted.out}: {len(table):,} rows")

@@ -47,6 +47,10 @@ class Expression(NamedTuple):
     bound: float
     """What is compared with; of a quantile which one, 0 to 1."""
 
+    def mean_of(self, values: NDArray[Any]) -> float:
+        """The mean of what a ``std`` is about. ``values``: of the column."""
+        return self._replace(reduce="mean").of(values)
+
     def of(self, values: NDArray[Any]) -> float:
         """``values``: of the column."""
         if self.reduce == "quantile":

@@ -58,19 +58,28 @@ VIEWS: Final = {
     """,
     "estadisticas_enjambre": """
         CREATE VIEW {} AS
-        SELECT e.instance_id, max(e."timestamp") AS "timestamp", e.tick,
-               split_part(e.bloque, ':', 1) AS enjambre, v.key AS medida,
-               CASE split_part(v.key, '(', 1)
-                   WHEN 'mean' THEN sum(v.value::float8 * (e.detalle->>'entidades')::bigint)
-                                    / sum((e.detalle->>'entidades')::bigint)
-                   WHEN 'min' THEN min(v.value::float8)
-                   WHEN 'max' THEN max(v.value::float8)
-                   WHEN 'sum' THEN sum(v.value::float8)
-                   WHEN 'count' THEN sum(v.value::float8)
+        SELECT instance_id, max("timestamp") AS "timestamp", tick, enjambre, medida,
+               CASE split_part(medida, '(', 1)
+                   WHEN 'mean' THEN sum(n * valor) / sum(n) FILTER (WHERE valor IS NOT NULL)
+                   WHEN 'std' THEN
+                       sqrt(sum(n * (valor ^ 2 + (media - centro) ^ 2))
+                            / sum(n) FILTER (WHERE valor IS NOT NULL AND media IS NOT NULL))
+                   WHEN 'min' THEN min(valor)
+                   WHEN 'max' THEN max(valor)
+                   WHEN 'sum' THEN sum(valor)
+                   WHEN 'count' THEN sum(valor)
                END AS valor,
-               sum((e.detalle->>'entidades')::bigint)::bigint AS entidades
-          FROM {}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v
-         GROUP BY e.instance_id, e.tick, split_part(e.bloque, ':', 1), v.key
+               sum(n)::bigint AS entidades
+          FROM (SELECT b.*, sum(n * media) OVER w
+                            / sum(n) FILTER (WHERE media IS NOT NULL) OVER w AS centro
+                  FROM (SELECT e.instance_id, e."timestamp", e.tick,
+                               split_part(e.bloque, ':', 1) AS enjambre, v.key AS medida,
+                               v.value::float8 AS valor, (e.detalle->>'entidades')::bigint AS n,
+                               (e.detalle->'means'->>v.key)::float8 AS media
+                          FROM {}('statistics') AS e,
+                               jsonb_each_text(e.detalle->'values') AS v) AS b
+                WINDOW w AS (PARTITION BY instance_id, tick, enjambre, medida)) AS c
+         GROUP BY instance_id, tick, enjambre, medida
     """,
 }
 

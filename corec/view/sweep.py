@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -28,13 +29,14 @@ from numpy.typing import NDArray
 from corec.entities.compile import compile_processor
 from corec.plan import make_plan
 from corec.proc import die_with
-from corec.view.frame import Table
+from corec.view.frame import Table, library
 from corec.view.making import Rows, RunFailed, one_run
 from corec.view.reading import whole
 from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, plan_mark, runs_of
 from corec.view.settings import configured
 
 FORK: Final = get_context("fork")
+TABLES: Final = (".parquet", ".csv")
 
 
 def sweep(
@@ -57,7 +59,9 @@ def sweep(
         every: take the numbers every so many ticks, and at the end; at the end only if left out.
         processes: how many worlds at once; one for each core if left out. On Celery, how many runs
             are in its queue at once; 64 if left out.
-        path: keep finished runs in this file; the same sweep goes on from there.
+        path: keep finished runs in this file; the same sweep goes on from there. A name that ends
+            in ``.parquet`` or ``.csv`` is the table's, written at the end: until then the runs are
+            in ``path`` + ``.runs``.
         progress: show a bar with the time that is left; on a terminal if left out.
         on: ``"celery"``: the workers of an instance's Celery run them (docs/python.md).
 
@@ -107,7 +111,7 @@ def sweep(
                 "Celery's workers import it"
             )
         spread = Spread(config, marks, when, measures, mark, processes)
-    kept = None if path is None else Kept(Path(path), mark)
+    kept = None if path is None else Kept(_runs_at(Path(path)), mark)
     try:
         done = dict(kept.done) if kept else {}
         left = [run for run in runs if run.number not in done]
@@ -123,7 +127,24 @@ def sweep(
     finally:
         if kept:
             kept.close()
-    return _table(runs, done, when, measures)
+    table = _table(runs, done, when, measures)
+    if path is not None:
+        _write(table, Path(path))
+    return table
+
+
+def _runs_at(path: Path) -> Path:
+    """Where finished runs are kept, of what is to be at ``path``. Raises ImportError."""
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        library("pyarrow.parquet")  # says what to do, and not behind the last run
+    return path.with_name(f"{path.name}.runs") if path.suffix in TABLES else path
+
+
+def _write(table: Table, path: Path) -> None:
+    """The table, where ``path`` is one's; its runs are kept no longer."""
+    if path.suffix in TABLES:
+        (table.to_parquet if path.suffix == ".parquet" else table.to_csv)(path)
+        _runs_at(path).unlink(missing_ok=True)
 
 
 def _rows(

@@ -26,6 +26,8 @@ from shm.lane import Lane
 
 TIME: Final = "unix_ns"
 VALUES: Final = "values"
+MEANS: Final = "means"
+"""Beside each ``std``, without which those of blocks don't make the swarm's."""
 register("collect.pushed")
 
 
@@ -62,9 +64,10 @@ class Collecting:
 
     def _statistics(self, index: int, swarm: Swarm, after: int) -> dict[str, Any]:
         view = BlockView(self._plan, self._words, index)
-        values = {
-            one.text: one.of(view.column(one.column))
-            for every, expressions in self._told[swarm.index] if after % every == 0
+        due = [
+            one for every, expressions in self._told[swarm.index] if after % every == 0
             for one in expressions
-        }  # fmt: skip
-        return {"entidades": view.n, VALUES: values}
+        ]  # fmt: skip
+        values = {one.text: one.of(view.column(one.column)) for one in due}
+        means = {o.text: o.mean_of(view.column(o.column)) for o in due if o.reduce == "std"}
+        return {"entidades": view.n, VALUES: values, **({MEANS: means} if means else {})}

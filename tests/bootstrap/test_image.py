@@ -98,7 +98,7 @@ def test_the_configuration_of_the_image(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_what_compose_names_is_there() -> None:
     for path in re.findall(r"- (\./[^:]+):", COMPOSE):
-        assert (ROOT / path).is_file(), path
+        assert (ROOT / path).is_file() or (ROOT / path / "my_first.py").is_file(), path
     for path in re.findall(r"file: (\./\S+)}", COMPOSE):
         assert path.startswith("./secrets/")
     assert "/secrets/" in (ROOT / ".gitignore").read_text().split()
@@ -118,3 +118,36 @@ def test_compose_is_one() -> None:
         for other in service.get("depends_on", ()):
             assert other in said["services"]
     assert said["services"]["corec"]["shm_size"] == "2gb"
+    plugins = "./plugins:/etc/corec/plugins:ro"
+    (config,) = (one for one in said["services"]["corec"]["volumes"] if "container.json" in one)
+    beside = Path(config.split(":")[1]).parent / "plugins"
+    for name in ("corec", "worker"):
+        assert plugins in said["services"][name]["volumes"], name
+    worker = said["services"]["worker"]
+    assert worker["environment"]["PYTHONPATH"] == str(beside) == plugins.split(":")[1]
+    (command,), (_, check) = worker["command"], worker["healthcheck"]["test"]
+    url = re.compile(r"COREC_REDIS_URL=\S+ \S+")  # has blanks: $$(cat …)
+    assert url.findall(command) == url.findall(check) != []
+    assert "celery -A corec.core.celery_app inspect ping" in check
+    config_of_image = json.loads((ROOT / "configs" / "container.json").read_text())
+    assert worker["environment"]["COREC_INSTANCE"] == config_of_image["instance_id"]
+
+
+def test_grafana_asks_the_database() -> None:
+    yaml: Any = pytest.importorskip("yaml")
+    services = yaml.safe_load(COMPOSE)["services"]
+    sources = yaml.safe_load((ROOT / "monitoring" / "grafana" / "datasources.yml").read_text())
+    (source,) = (one for one in sources["datasources"] if "postgresql" in one["type"])
+    secret = source["secureJsonData"]["password"].removeprefix("$__file{/run/secrets/")
+    assert secret.removesuffix("}") in services["grafana"]["secrets"]
+    server = services["postgres"]["environment"]
+    assert source["user"] == server["POSTGRES_USER"]
+    assert source["jsonData"]["database"] == server["POSTGRES_DB"]
+    assert source["url"] == "postgres:5432"
+    said = json.loads((ROOT / "monitoring" / "grafana-tables.json").read_text())
+    (variable,) = said["templating"]["list"]
+    assert variable["query"] == source["type"]
+    asked = [target for panel in said["panels"] for target in panel["targets"]]
+    for target in asked:
+        assert target["datasource"] == {"type": source["type"], "uid": f"${{{variable['name']}}}"}
+    assert len(asked) == 2

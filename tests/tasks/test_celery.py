@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -117,6 +118,14 @@ def test_each_answer_comes_once(make: Any, tmp_path: Path, pg_dsn: str, valkey_u
                 return len([f for f in found if b"id" in f]) >= len(table(pg_dsn))
 
             wait_until(answered, "all are answered", 120.0)
+            pinged = subprocess.run(  # as the health check of docker-compose.yml
+                [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "inspect", "ping",
+                 "-t", "10", "-d", f"celery@{socket.gethostname()}"],
+                env={**one.environment, "PYTHONPATH": str(REPO)}, cwd=one.home,
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert pinged.returncode == 0, pinged.stderr
+            assert "pong" in pinged.stdout
             alert = table(pg_dsn)[0]["id"]
             assert ctl(one, "alerts", "--ack", alert)[0] == 0
             wait_until(lambda: ctl(one, "tasks")[1]["failed"], "poison is given up", 60.0)

@@ -86,6 +86,33 @@ def test_finished_runs_are_not_done_again(tmp_path: Path) -> None:
             swept(path=path, **other)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_s_name_is_the_table_s(tmp_path: Path, suffix: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet") if suffix == ".parquet" else None
+    path = tmp_path / f"runs{suffix}"
+    kept = tmp_path / f"runs{suffix}.runs"
+    words: dict[str, Any] = {"over": {"town.beta": [0.1, 0.9]}, "seeds": 1, "path": path}
+    whole = swept(**words)
+    assert not kept.exists()
+    if parquet is None:
+        names, *rows = path.read_text(encoding="utf-8").splitlines()
+        assert names.split(",")[:2] == ["run", "seed"]
+        assert len(rows) == len(whole)
+    else:
+        assert parquet.read_table(path).column_names == whole.columns
+    path.unlink()
+    bare = tmp_path / "lines"
+    swept(**{**words, "path": bare})
+    head, first, *_ = bare.read_text(encoding="utf-8").splitlines()
+    done = json.loads(first)
+    done["rows"][0][0] = 123.0  # as nothing that is run would say
+    kept.write_text(f"{head}\n{json.dumps(done)}\n", encoding="utf-8")
+    again = swept(**words)
+    assert (again["town.mean(fase == 1)"] == 123.0).sum() == 1
+    assert path.exists()
+    assert not kept.exists()
+
+
 def test_runs_of_other_code_are_refused(tmp_path: Path) -> None:
     """Of a processor that is named in ``over`` alone; of a number that no machine code has."""
 
