@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from corec.oracle.world import log_cap
 from corec.placing import place_block
 from tests.oracle import kernels, subjects, whole
-from tests.oracle.drawn import EVERYBODY, MEETING, MET, MODULE, PER_BLOCK, Drawn
+from tests.oracle.drawn import EVERYBODY, MET, MODULE, PER_BLOCK, Drawn
 from tests.oracle.strategies import whole_worlds
 
 
@@ -49,4 +49,14 @@ def test_as_many_values_as_a_block_may_send_and_one_beyond(more: int) -> None:
 
 
 def test_everybody_who_meets_is_drawn() -> None:
-    assert set(MET) == {f"{MODULE}:{name}" for name in MEETING}
+    drawn: set[str] = set()
+
+    @seed(1)
+    @settings(max_examples=60, deadline=None, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(whole_worlds())
+    def look(world: Drawn) -> None:
+        drawn.update(bloque["procesador"] for bloque in world.config["bloques"])
+
+    look()
+    assert {f"{MODULE}:{name}" for name in ("gossip", "relay", "breeder", "nomad")} <= drawn
