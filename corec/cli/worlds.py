@@ -12,12 +12,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from corec.command_line import NUMBER_MAX
 from corec.project import default_config
+
+if TYPE_CHECKING:
+    from corec.view.reading import Readable
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration file of the instance.")
@@ -78,6 +81,10 @@ def export(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Of this checkpoint file, instead of a running instance.")
     ] = None,
+    stat: Annotated[
+        list[str] | None,
+        typer.Option(help="One row instead, with numbers such as mean(valor); again for more."),
+    ] = None,
     table: Annotated[
         str | None,
         typer.Option(help="All rows of this table or view of the database instead, or mensajes."),
@@ -100,9 +107,9 @@ def export(
         if not out.parent.is_dir():
             raise ValueError(f"OUT: found {out}, expected a name in a folder that exists")
         if table is not None:
-            if swarm or column or checkpoint:
-                raise ValueError("--table: found it beside --swarm, --column or --checkpoint, "
-                                 "expected it alone")  # fmt: skip
+            if swarm or column or checkpoint or stat:
+                raise ValueError("--table: found it beside --swarm, --column, --stat or "
+                                 "--checkpoint, expected it alone")  # fmt: skip
             from corec.control.discover import find_instance
             from corec.view.exported import export_table
 
@@ -111,12 +118,30 @@ def export(
             print(json.dumps(told) if as_json else f"{out}: {rows:,} rows of {table}")
             return
         world = Saved(checkpoint) if checkpoint else attach(instance, config=config)
+        if stat and column:
+            raise ValueError("--stat: found it beside --column, expected one of both")
+        if stat:
+            _export_stats(world, swarm, stat, out, as_json)
+            return
         chosen = [name for text in column or () for name in text.split(",")]
         frame = world.frame(swarm, chosen if column else None)
         (frame.to_parquet if out.suffix == ".parquet" else frame.to_csv)(out)
         found = {"file": str(out), "swarm": frame.swarm, "tick": frame.tick, "rows": len(frame)}
         text = f"{out}: {len(frame):,} entities of {frame.swarm} at tick {frame.tick}"
         print(json.dumps(found) if as_json else text)
+
+
+def _export_stats(
+    world: Readable, swarm: str | None, stats: list[str], out: Path, as_json: bool
+) -> None:
+    from corec.view.measured import measured
+
+    row, frame = measured(world, swarm, stats)
+    (row.to_parquet if out.suffix == ".parquet" else row.to_csv)(out)
+    numbers = {text: float(row[text][0]) for text in stats}
+    found = {"file": str(out), "swarm": frame.swarm, "tick": frame.tick, "stats": _finite(numbers)}
+    text = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+    print(json.dumps(found) if as_json else f"{out}: {frame.swarm} at tick {frame.tick}: {text}")
 
 
 def fork(

@@ -258,7 +258,13 @@ def test_export_writes_a_tick(world: Attached, living: Running, tmp_path: Path) 
     assert saved.code == 0, saved.err
     first, second, *_ = (tmp_path / "b.csv").read_text(encoding="utf-8").splitlines()
     assert (first, second.split(",")[0]) == ("id,runs", "330")
+    row = command("export", str(tmp_path / "b.csv"), "--checkpoint", str(path), "--swarm",
+                  "sensores", "--stat", "max(valor)", "--stat", "quantile(valor, 0.9)",
+                  "--json")  # fmt: skip
+    (line,) = lines_of(tmp_path / "b.csv")
+    assert float(line["quantile(valor, 0.9)"]) == row.summary["stats"]["quantile(valor, 0.9)"]
     for words, code, said in (
+        (["a.csv", "--stat", "mode(valor)"], 2, "stat: found 'mode(valor)', expected mean, std"),
         (["a.txt"], 2, "OUT: found a.txt, expected a name that ends in .parquet or .csv"),
         (["a.csv"], 2, "swarm: found none, expected one of sensores"),
         (["a.csv", "--instance", "other"], 3, "no instance 'other' is running"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import corec
+from corec.view.measured import measured
 from tests.view.test_world import town
 
 FORMS: Mapping[str, Callable[[corec.World], int]] = {
@@ -182,3 +183,17 @@ def test_some_events() -> None:
         assert world.events("repair", limit=0) == []
         with pytest.raises(ValueError, match="limit: found -1, expected a whole number, 0 or more"):
             world.events(limit=-1)
+
+
+def test_numbers_of_a_tick() -> None:
+    with corec.World(town()) as world:
+        world.run(3)
+        texts = ["mean(fase == 1)", "std(valor)", "max(valor)"]
+        row, frame = measured(world, None, texts)
+        assert row.columns == ["enjambre", "tick", "entidades", *texts]
+        assert [row[name][0] for name in row.columns] == [
+            "town", 3, 100, (frame["fase"] == 1).mean(),
+            frame["valor"].std(dtype=np.float64), frame["valor"].max(),
+        ]  # fmt: skip
+        with pytest.raises(ValueError, match="columns: found 'x', expected some of"):
+            measured(world, "town", ["mean(x)"])
