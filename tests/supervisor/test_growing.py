@@ -10,6 +10,7 @@ import pytest
 
 from corec import layout as L
 from corec.config import ConfigError
+from corec.config.change import changed
 from corec.plan import make_plan
 from corec.roles import SUPERVISOR
 from corec.runtime import Runtime
@@ -21,6 +22,7 @@ from corec.supervisor.processes import Group
 from corec.supervisor.refitting import FITTED
 from corec.supervisor.room import check_room
 from corec.supervisor.wishes import Wishes
+from corec.world import past
 from corec.world.past import Growth
 from tests.checkpoint.small import world
 from tests.support.processes import wait_until
@@ -75,6 +77,18 @@ def test_the_larger_world_has_its_room_before_anybody_rests(tmp_path: Path, shm_
             (shm_dir / name).touch()
         remove_half_made(shm_dir)
         assert not list(shm_dir.glob("world.seg.[!j]*"))
+
+
+def test_a_growth_that_no_record_can_tell_of_is_refused(
+    tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "CONFIG_BYTES_MAX", 100)
+    with world(tmp_path, shm_dir) as rt:
+        larger = changed(rt.config, "bloques.sensores.entidades", 53)
+        steps = changes_of(rt)._change_over(larger, ["bloques[0].entidades"])
+        with pytest.raises(ConfigError, match="allowed values that take at most 100"):
+            next(steps)
+        del steps
 
 
 def test_a_start_demands_room_for_both_worlds(tmp_path: Path, shm_dir: Path) -> None:
