@@ -92,6 +92,7 @@ class Setter:
                 # what the journal says counts first, in a world that runs a stretch again
                 tick = max(committed_tick(self.rt.get), self.rt.get(L.C_FOLLOW))
                 self._tell_schedule()  # what was set later would hide it
+                entries = settings.read(self.rt)
                 revision = self._write(changes, places, tick + 1)
             self._believe(settings.read(self.rt))
             self._live = self._as_live()
@@ -104,7 +105,7 @@ class Setter:
         # after the answer is sent: the supervisor may end this process at once
         supervisor = self.rt.get(L.C_SUPERVISOR_PID)
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, supervisor, SET_SIGNAL)
-        self._undoing = asyncio.create_task(self._undo_if_refused(revision, before))
+        self._undoing = asyncio.create_task(self._undo_if_refused(revision, before, entries))
         return {"after_tick": tick, "change": "set", "after_change": before}
 
     def _checked(self, changes: Mapping[str, Any]) -> dict[str, Place]:
@@ -155,9 +156,9 @@ class Setter:
         except TooMany as error:
             raise ControlError(str(error), "refused") from None
 
-    async def _undo_if_refused(self, revision: int, before: int) -> None:
+    async def _undo_if_refused(self, revision: int, before: int, were: settings.Entries) -> None:
         """The supervisor ends this nucleus when it takes the change over; when it refuses, what it
-        does not take is taken back."""
+        does not take is as it was, set before (``were``) or not."""
         try:
             found = await asyncio.to_thread(
                 await_change, self.rt.folder, before, "set", lambda: self.rt.get(L.C_STOP) == 0
@@ -167,11 +168,12 @@ class Setter:
         if found["accepted"]:
             return
         async with self._one, self.holder.held():
-            entries = settings.read(self.rt)
-            left = {
-                path: entry for path, entry in entries.items()
-                if entry.revision != revision or place_of(self.rt.config, path).of_world
-            }  # fmt: skip
+            left: settings.Entries = {}
+            for path, entry in settings.read(self.rt).items():
+                if entry.revision != revision or place_of(self.rt.config, path).of_world:
+                    left[path] = entry
+                elif path in were:
+                    left[path] = were[path]
             settings.write(self.rt, left)
             self._believe(left)
         log.error("a setting was taken back", reason=found["reason"])

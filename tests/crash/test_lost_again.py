@@ -123,6 +123,27 @@ def test_a_world_that_grew_behind_its_checkpoint(
     assert (found["digest"], found["tick"]) == (summary["digest"], summary["tick"])
 
 
+def test_a_growth_that_is_refused_leaves_the_one_before(make: Make, valkey_url: str) -> None:
+    """Else the configuration, which has fewer, would be refused by the next start."""
+    one = instance(make)
+    run = one.start("--tick-hz", "50").ready(120.0)
+    run.ask("snapshot", 60.0)
+    assert one.ctl("grow", "ears", "7").code == 0
+    run.ready(60.0)
+    last = run.status()["tick"] + 20
+    until(run, last)
+    wait_until(lambda: out_tick(valkey_url) > last, "what came of it is out", 20)
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "0.5").ready()
+    assert "runs ticks again" in one.ctl("grow", "ears", "5").err
+    wait_until(lambda: "a setting was taken back" in run.texts()[1], "it is as it was", 30.0)
+    run.ask("set", path="tick_hz", value=200.0)
+    until(run, last + 60)
+    assert number(run) == EARS + LEGS + 7
+    assert run.stop().code == 0
+    assert one.run("--ticks", "1").summary["entidades"] == EARS + LEGS + 7
+
+
 def test_what_is_set_within_silent_ticks_that_are_out_counts_behind_them(
     make: Make, pg_dsn: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
