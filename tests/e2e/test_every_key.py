@@ -156,7 +156,7 @@ def test_each_key_does_what_the_schema_says(make: Make, pg_dsn: str) -> None:
     taken("carga", 0.5, lambda: one.status("carga") == 0.5)
     taken("carga", 1.0, lambda: one.status("carga") == 1.0)
     with pytest.raises(ControlError, match="by itself"):
-        one.run.ask("set", changes={"carga": 0.5, "globals.beta": 0.25})
+        one.run.ask("set", changes={"carga": 0.5, "persist.every_ticks": 50})
     assert one.run.ask("set", changes={"carga": 0.5})["value"] == 0.5
     assert one.status("carga") == 0.5
     one.run.ask("set", changes={"carga": 1.0})
