@@ -48,7 +48,7 @@ import numpy as np
 
 from shm.atomics import Words, load_acquire, store_release
 from shm.compiled_killpoint import process_kill_point
-from shm.jit import inlined
+from shm.jit import inlined, shared
 from shm.killpoint import register
 from shm.layout import (
     FRAME_ALIGN,
@@ -98,7 +98,7 @@ def _field(data: Bytes, pos: int, word: int, shift: int, mask: int) -> int:
     return value
 
 
-@inlined
+@shared
 def max_payload(capacity: int) -> int:
     """Largest payload in bytes that ``lane_reserve`` accepts: a frame of a quarter of the ring.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import hashlib
 import importlib.util
 import os
@@ -102,8 +103,9 @@ def parts(key: str) -> Parts:
     return _PARTS[key]
 
 
-def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
-    """24 hexadecimal digits over everything that decides the machine code."""
+@functools.cache
+def _own_text() -> bytes:
+    """Digest over the files of this program that decide the machine code, read once."""
     digest = hashlib.blake2b(digest_size=12)
     own = (adapt, aggregates, calling, codegen, codetext, cursor, folding, mailing, post,
            dense_rounds, nearest, divisions, drawing, fingerprints, foreign,
@@ -112,6 +114,13 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
            sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.digest()
+
+
+def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
+    """24 hexadecimal digits over everything that decides the machine code."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(_own_text())
     declared = (processor.name, processor.kind, processor.state, processor.history,
                 processor.params, processor.globals, processor.means, processor.steps_max,
                 processor.silence > 0, processor.sends, processor.reads_inbox,
