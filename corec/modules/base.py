@@ -9,11 +9,13 @@ is started again after a pause that doubles up to a minute; the other modules do
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from corec.control.status import About
-from corec.runtime import Runtime
-from shm.lane import Lane
+
+if TYPE_CHECKING:  # they bring Numba along, and a start reads the modules' names before that
+    from corec.runtime import Runtime
+    from shm.lane import Lane
 
 
 class Events(Protocol):
