@@ -140,10 +140,12 @@ def test_what_was_set_is_part_of_the_world(make: Make) -> None:
     run = one.start().ready()
     assert settings(run) == (40, 0.5), "adopted"
     run.ask("snapshot", 60.0)
+    run.ask("set", path="tick_hz", value=45)
     run.ask("set", path="carga", value=0.75)
+    run.until_tick(run.status()["tick"] + 100)  # it has counted, so the journal has it
     machine_is_lost(one, run)
     run = one.start("--tick-hz", "30").ready()
-    assert settings(run) == (30, 0.5), "the checkpoint's, but for what is said anew"
+    assert settings(run) == (30, 0.75), "what counted in a tick, but for what is said anew"
     run.stop()
     summary = one.run("--fresh", "--ticks", "5").summary
     assert summary["tick"] == 5

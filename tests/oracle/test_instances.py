@@ -3,7 +3,10 @@ PostgreSQL and on the streams. A few; the long form is ``python -m tests.oracle`
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,8 @@ import pytest
 
 from tests.oracle import live
 from tests.oracle.drawn import EVERYBODY, MODULE, PER_BLOCK, Drawn
-from tests.oracle.jobs import drawn_many
 from tests.oracle.kills import Kills, armed
+from tests.support.instance import REPO
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -22,8 +25,17 @@ CALM, KILLED = 3, 3
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Drawn]:
-    """The same every time: the long form draws others."""
-    return drawn_many(CALM + KILLED, SEED)
+    """The same every time: the long form draws others. In a process of its own, since Hypothesis
+    draws constants of the modules that are loaded, too."""
+    code = (
+        "from tests.oracle.jobs import drawn_many\n"
+        f"for world in drawn_many({CALM + KILLED}, {SEED}): print(world.to_json())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, env=os.environ | {"PYTHONHASHSEED": "0"},
+        capture_output=True, text=True, check=True, timeout=250,
+    )  # fmt: skip
+    return [Drawn.from_json(line) for line in told.stdout.splitlines()]
 
 
 @pytest.fixture(scope="module")
