@@ -40,7 +40,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "
     "`ejecucion`: `path`, `value`, `before` (null: a parameter's default), `after_tick`",
-    "recarga": "a reload: `aceptada`, or `motivo`; what changed",
+    "recarga": "a reload: `aceptada`, or `motivo`; what changed. Also a world that can not "
+    "grow again where its journal says so: `motivo`",
     "actualizacion": "an upgrade: `aceptada`, or `motivo`",
     "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",
     "reinicio": "a process died and is started again: `proceso`, `salida`",

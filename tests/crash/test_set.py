@@ -111,7 +111,8 @@ class Play:
         return answers[0]
 
     def tick(self) -> int:
-        return int(self.ask("status")["tick"])
+        """Where it stands: a status may be of a moment before its last tick ended."""
+        return int(self.ask("pause")["tick"])
 
     def until(self, tick: int) -> None:
         while (now := self.tick()) < tick:
