@@ -27,7 +27,10 @@ SILENCE: Final = (
     "tests.oracle", "--worlds", "60", "--first", "--only", "sitter",
 )  # fmt: skip
 DENSE: Final = ("tests.oracle", "--worlds", "60", "--first", "--only", "listener")
-BREEDER: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "breeder")
+GOSSIP, RELAY, BREEDER, NOMAD = (
+    ("tests.oracle", "--whole", "60", "--first", "--only", name)
+    for name in ("gossip", "relay", "breeder", "nomad")
+)
 LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
 LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
 SECONDS_MAX: Final = 1200
@@ -112,10 +115,35 @@ MUTANTS: Final = (
          "added = len(SILENCE_STATE) if self.silence else 0", "added = 0", SILENCE),
     _one("readings draw closer to each other", "entities/dense.py",
          "DRAWS_PER_READING = 16", "DRAWS_PER_READING = 15"),
+    _one("figures of a dense round from the last reading on", "kernels/rounds.py",
+         "    for j in range(count):\n        i = int64(who[j])",
+         "    for j in range(count - 1, -1, -1):\n        i = int64(who[j])", DENSE),
     _one("who failed in a dense round ran well", "kernels/rounds.py",
          "ended[j] = uint8(K.ENDED_BADLY)", "ended[j] = uint8(K.ENDED_WELL)", DENSE),
+    _one("a dense round draws in the order of entities", "kernels/rounds.py",
+         "order[i] = uint32(taken)", "order[i] = uint32(i)", DENSE),
+    _one("who is switched off runs in a dense round", "kernels/rounds.py",
+         "if run[i] != 0 or actives[taken] == 0:", "if run[i] != 0:", DENSE),
+    _one("a dense round switches nobody on", "kernels/rounds.py",
+         "        activo[i] |= run[i]\n", "", DENSE),
+    _one("a value reaches who is switched off", "kernels/mail.py",
+         "to_active[j] = uint8(activo[int64(to_local[j])] != 0)", "to_active[j] = uint8(1)", RELAY),
+    _one("an inbox begins with what came last", "kernels/mail.py",
+         "    for j in range(count):\n        i = int64(local[j])\n",
+         "    for j in range(count - 1, -1, -1):\n        i = int64(local[j])\n", GOSSIP),
+    _one("who fails has sent something", "kernels/post.py",
+         "values were sent.\"\"\"\n    set_own(own, K.M_COUNT, count)",
+         "values were sent.\"\"\"\n    own_word(own, count * 0)", GOSSIP),
+    _one("a block sends a value less than it may", "kernels/post.py",
+         "sent = min(count, row[K.W_SENDS] * block[K.B_N])",
+         "sent = min(count, row[K.W_SENDS] * block[K.B_N] - 1)", RELAY),
     _one("children settle from the highest place on", "kernels/settlement.py",
          "        source[j] = j\n", "        source[housed - 1 - j] = j\n", BREEDER),
+    _one("who moves is who lived there before", "kernels/settlement.py",
+         "[i] = before[i] + uint32(1)", "[i] = before[i] + uint32(0)", NOMAD),
+    _one("means are those from before the settlement", "kernels/settlement.py",
+         "        if row[K.W_MEANS] > 0:\n            take_means(block, row, dyn, cold)\n", "",
+         BREEDER),
 )  # fmt: skip
 
 
