@@ -22,16 +22,16 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from corec.bench.machine import describe, line, triad_gb_per_second
-from corec.bench.server import NEVER
-from corec.bench.server_tick import SILENT
-from corec.bench.world import BenchWorld, sensors
 from corec.entities.compile import compile_processor
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel
 from corec.kernels.frames import select_over
 from corec.kernels.philox import fill_random
 from corec.kernels.stats import moments
+from corec.lab.bench.machine import describe, line, triad_gb_per_second
+from corec.lab.bench.server import NEVER
+from corec.lab.bench.server_tick import SILENT
+from corec.lab.bench.world import BenchWorld, sensors
 
 N: Final = 1000
 SMALL: Final = 100_000

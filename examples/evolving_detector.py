@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import corec
-from corec.bench import nab
-from corec.bench.detectors import run
+from corec.lab.bench import nab
+from corec.lab.bench.detectors import run
 from corec.processors import gate, spot
 
 CANDIDATES = 200

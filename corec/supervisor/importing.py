@@ -17,9 +17,8 @@ import shm
 from corec.config import Config, ConfigError, Fault
 
 NOT_OF_AN_INSTANCE: Final = (
-    "corec.__main__", "corec.bench", "corec.bootstrap", "corec.chaos", "corec.cli", "corec.core",
-    "corec.lab",
-    "corec.oracle", "corec.replay", "corec.testing", "corec.embedded.launch",
+    "corec.__main__", "corec.bootstrap", "corec.cli", "corec.core", "corec.lab", "corec.replay",
+    "corec.testing", "corec.embedded.launch",
 )  # fmt: skip
 
 

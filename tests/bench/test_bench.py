@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from corec.bench import chart, readme
-from corec.bench.groups import BY_NAME
-from corec.bench.lanes import expected_sum
-from corec.bench.recovery import percentile
-from corec.bench.render import as_markdown, as_text
-from corec.bench.results import Check, Row, Table, table_from_json
-from corec.bench.rivals.array_tick import ArrayTick
-from corec.bench.rivals.sensor import Uniforms, Values
-from corec.bench.rounds import Contender, Effort, interleave
-from corec.bench.runner import Report
-from corec.bench.tick import agrees
+from corec.lab.bench import chart, readme
+from corec.lab.bench.groups import BY_NAME
+from corec.lab.bench.lanes import expected_sum
+from corec.lab.bench.recovery import percentile
+from corec.lab.bench.render import as_markdown, as_text
+from corec.lab.bench.results import Check, Row, Table, table_from_json
+from corec.lab.bench.rivals.array_tick import ArrayTick
+from corec.lab.bench.rivals.sensor import Uniforms, Values
+from corec.lab.bench.rounds import Contender, Effort, interleave
+from corec.lab.bench.runner import Report
+from corec.lab.bench.tick import agrees
 
 REPO = Path(__file__).parents[2]
 MACHINE = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corec.bench import model_pictures
-from corec.bench.model_pictures import PICTURES
+from corec.lab.bench import model_pictures
+from corec.lab.bench.model_pictures import PICTURES
 
 DOCS = Path(__file__).parents[2] / "docs"
 

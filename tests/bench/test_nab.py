@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corec.bench import detectors, nab, pictures
-from corec.bench.rounds import Effort
+from corec.lab.bench import detectors, nab, pictures
+from corec.lab.bench.rounds import Effort
 from tests.bench.test_bench import corec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

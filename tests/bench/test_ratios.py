@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from corec.bench.lanes import lane_rate, queue_rate
-from corec.bench.rivals.array_tick import ArrayTick
-from corec.bench.world import BenchWorld, sensors
 from corec.kernels.frames import write_messages
+from corec.lab.bench.lanes import lane_rate, queue_rate
+from corec.lab.bench.rivals.array_tick import ArrayTick
+from corec.lab.bench.world import BenchWorld, sensors
 from corec.layout import MESSAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec.chaos.plan import EVERYBODY, FAULTS, NEEDS_SERVERS, WORKERS, WORKERS_MAX, schedule
+from corec.lab.chaos.plan import EVERYBODY, FAULTS, NEEDS_SERVERS, WORKERS, WORKERS_MAX, schedule
 
 SEED = 20261122  # of the long run in docs/chaos-report.md
 SHORT_SEED = 20261220  # its first 12 s hold a fault of every kind that fits into them

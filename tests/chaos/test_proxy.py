@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from corec.chaos.proxy import Proxy
+from corec.lab.chaos.proxy import Proxy
 from tests.support.processes import is_running, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from corec.chaos import plant
-from corec.chaos.instance import ChaosFailed
-from corec.chaos.thermostats import VICTIMS, Thermostats
-from corec.chaos.told import Found, report_lines
-from corec.oracle.alerting import Life
+from corec.lab.chaos import plant
+from corec.lab.chaos.instance import ChaosFailed
+from corec.lab.chaos.thermostats import VICTIMS, Thermostats
+from corec.lab.chaos.told import Found, report_lines
+from corec.lab.oracle.alerting import Life
 
 SEED = 20261127
 

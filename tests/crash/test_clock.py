@@ -28,11 +28,11 @@ HOUR = 3600.0
 HZ = 50
 WALL_CLOCK = {
     # who may ask what time it is, and what it does with the answer
-    "corec/bench/machine.py": "date of a measurement",
-    "corec/bench/world.py": "tick clock of a world without processes",
+    "corec/lab/bench/machine.py": "date of a measurement",
+    "corec/lab/bench/world.py": "tick clock of a world without processes",
     "corec/broker/worlds.py": "name under which a stream is set aside",
     "corec/cache.py": "how long compiled code was not used",
-    "corec/chaos/receiver.py": "when a webhook was taken, beside the times that its sender says",
+    "corec/lab/chaos/receiver.py": "when a webhook was taken, beside what its sender says",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/control/failed.py": "when a processor raised, as shown",
     "corec/events.py": "time of an event",

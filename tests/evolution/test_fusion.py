@@ -13,8 +13,8 @@ import pytest
 
 import corec
 from corec import layout as L
-from corec.oracle.entity import kind_of
-from corec.oracle.world import World as Oracle
+from corec.lab.oracle.entity import kind_of
+from corec.lab.oracle.world import World as Oracle
 from corec.world.fusion import donors
 from corec.world.phases import FUSION
 from corec.world.read import BlockView

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corec
-from corec.oracle.entity import kind_of
-from corec.oracle.world import World as Oracle
+from corec.lab.oracle.entity import kind_of
+from corec.lab.oracle.world import World as Oracle
 from corec.world.read import BlockView
 from tests.evolution.subjects import listener, subject
 

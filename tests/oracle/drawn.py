@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from corec.oracle.block import Reading
-from corec.oracle.builtin import BUILTIN
-from corec.oracle.entity import Kind, kind_of
-from corec.oracle.world import World, places_of
+from corec.lab.oracle.block import Reading
+from corec.lab.oracle.builtin import BUILTIN
+from corec.lab.oracle.entity import Kind, kind_of
+from corec.lab.oracle.world import World, places_of
 from tests.oracle import subjects
 
 MODULE: Final = "oracle_subjects"

@@ -12,7 +12,7 @@ from typing import Final
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from corec.embedded import EmbeddedPostgres, EmbeddedValkey
-from corec.oracle.compare import Disagreement
+from corec.lab.oracle.compare import Disagreement
 from tests.oracle import kernels, live, whole
 from tests.oracle.drawn import Drawn
 from tests.oracle.kills import Kills, armed

@@ -11,10 +11,10 @@ from corec import layout as L
 from corec.config.umbral import UmbralKey
 from corec.entities.processor import Processor
 from corec.entities.registry import BUILT_IN, resolve
-from corec.oracle.block import Block as Wanted
-from corec.oracle.block import Reading
-from corec.oracle.compare import lists, same
-from corec.oracle.rows import Message
+from corec.lab.oracle.block import Block as Wanted
+from corec.lab.oracle.block import Reading
+from corec.lab.oracle.compare import lists, same
+from corec.lab.oracle.rows import Message
 from corec.testing import Block as Found
 from tests.oracle import subjects
 from tests.oracle.drawn import MODULE, SUBJECTS, Drawn

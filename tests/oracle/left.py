@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from corec.oracle import compare
-from corec.oracle.compare import lists
-from corec.oracle.world import World
+from corec.lab.oracle import compare
+from corec.lab.oracle.compare import lists
+from corec.lab.oracle.world import World
 from tests.support.instance import Running
 
 

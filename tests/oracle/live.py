@@ -27,9 +27,9 @@ import redis
 from corec.control.client import Unreachable
 from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
-from corec.oracle import sinks
-from corec.oracle.block import Reading
-from corec.oracle.compare import Disagreement
+from corec.lab.oracle import sinks
+from corec.lab.oracle.block import Reading
+from corec.lab.oracle.compare import Disagreement
 from tests.oracle import left, subjects
 from tests.oracle.drawn import EVERYBODY, GROW, MODULE, PER_BLOCK, Drawn, places_for
 from tests.support.instance import Instance, Running

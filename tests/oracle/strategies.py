@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from hypothesis import strategies as st
 
-from corec.oracle.block import Reading
-from corec.oracle.world import places_of
+from corec.lab.oracle.block import Reading
+from corec.lab.oracle.world import places_of
 from tests.oracle.drawn import (
     EVERYBODY,
     GROW,

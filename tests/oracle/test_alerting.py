@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from corec.oracle.alerting import Life, Thermostats, lives
+from corec.lab.oracle.alerting import Life, Thermostats, lives
 
 
 def told(

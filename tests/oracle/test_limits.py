@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from corec.oracle.block import Reading
-from corec.oracle.world import World, log_cap
+from corec.lab.oracle.block import Reading
+from corec.lab.oracle.world import World, log_cap
 from tests.oracle import kernels
 from tests.oracle.drawn import KINDS, MODULE, PER_BLOCK, Drawn
 

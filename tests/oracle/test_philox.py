@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corec.oracle.philox import Words, philox, uniform
+from corec.lab.oracle.philox import Words, philox, uniform
 
 # kat_vectors of Random123 1.14: philox4x32, 10 rounds: counter, key, result
 KNOWN: list[tuple[Words, tuple[int, int], Words]] = [

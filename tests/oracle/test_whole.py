@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from corec.oracle.world import log_cap
+from corec.lab.oracle.world import log_cap
 from corec.placing import place_block
 from tests.oracle import kernels, subjects, whole
 from tests.oracle.drawn import EVERYBODY, MET, MODULE, PER_BLOCK, Drawn

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 import corec
-from corec.oracle.block import Block, Reading
-from corec.oracle.compare import lists, same
-from corec.oracle.world import World
+from corec.lab.oracle.block import Block, Reading
+from corec.lab.oracle.compare import lists, same
+from corec.lab.oracle.world import World
 from tests.oracle import subjects
 from tests.oracle.drawn import EVERYBODY, MODULE, Drawn
 

@@ -1,14 +1,14 @@
-"""Models beside Mesa's of the same rules: how they end, over seeds (``corec.bench.outcomes``, which
-takes more seeds as a command). Needs the extra ``bench``."""
+"""Models beside Mesa's of the same rules: how they end, over seeds (``corec.lab.bench.outcomes``,
+which takes more seeds as a command). Needs the extra ``bench``."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from corec.bench import outcomes
-from corec.bench.meeting import CASES, Case
-from corec.bench.outcomes import BY_NAME, MODELS
+from corec.lab.bench import outcomes
+from corec.lab.bench.meeting import CASES, Case
+from corec.lab.bench.outcomes import BY_NAME, MODELS
 
 SEEDS = {"schelling": 40, "forest_fire": 40, "sir_graph": 40, "boids": 8, "wolf_sheep": 16}
 

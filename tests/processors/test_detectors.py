@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 import corec
 from corec import layout as L
-from corec.bench import nab
-from corec.bench.detectors import CHOSEN_ON, run
 from corec.entities.registry import resolve
+from corec.lab.bench import nab
+from corec.lab.bench.detectors import CHOSEN_ON, run
 from corec.placing import place_block
 from corec.processors import detector, gate, rate, seasonal, spot, stuck
 from corec.testing import Block, compare

@@ -21,7 +21,7 @@ def test_every_process_is_among_them() -> None:
         "corec.embedded.valkey",
     ):  # fmt: skip
         assert name in names
-    assert not any(name.startswith(("corec.bench", "corec.chaos")) for name in names)
+    assert not any(name.startswith("corec.lab") for name in names)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec.chaos.receiver import Receiver
+from corec.lab.chaos.receiver import Receiver
 from corec.notices import GiveUp, Notice, TaskError, load_task
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message

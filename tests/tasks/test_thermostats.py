@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import redis
 
-from corec.chaos.receiver import Receiver
+from corec.lab.chaos.receiver import Receiver
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import REPO, Instance, Running
 from tests.support.processes import is_running, wait_until

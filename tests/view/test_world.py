@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 
 import corec
 from corec.config import ConfigError
-from corec.oracle.compare import lists, same
-from corec.oracle.world import World as Oracle
+from corec.lab.oracle.compare import lists, same
+from corec.lab.oracle.world import World as Oracle
 from tests.oracle import subjects
 from tests.oracle.drawn import KINDS, MODULE, Drawn, spread
 from tests.oracle.strategies import whole_worlds

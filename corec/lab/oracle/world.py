@@ -1,0 +1,281 @@
+"""A whole world: the blocks of a configuration, ticked together with what comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+
+from corec.lab.oracle.block import Block, Reading, Settings, limits_of
+from corec.lab.oracle.calls import Letter
+from corec.lab.oracle.entity import Kind
+from corec.lab.oracle.evolution import evolve
+from corec.lab.oracle.fusion import EVERY, fuse
+from corec.lab.oracle.lives import lives_at_first, settle
+from corec.lab.oracle.near import Grid, Neighbours
+from corec.lab.oracle.rows import Message, Repair, Row
+
+DEFAULT_SEED: Final = 42
+DEFAULT_EVERY: Final = 10
+DEFAULT_MAX_ERRORES: Final = 0.05
+DEFAULT_MIN_FITNESS: Final = 0.2
+
+
+def per_block(config: Mapping[str, Any], bloque: Mapping[str, Any]) -> int:
+    """How many entities one block of this bloque holds (docs/configuration.md)."""
+    for holder in (bloque, config):
+        if holder.get("entidades_por_bloque"):
+            return int(holder["entidades_por_bloque"])
+    return 750 + 250 * int(bloque.get("max_size_mb", 1))
+
+
+def up(number: int, step: int) -> int:
+    """Rounded up to a multiple of ``step``."""
+    return -(-number // step) * step
+
+
+def log_cap(kind: Kind, cap: int, max_size_mb: int) -> int:
+    """How many messages between two rows a block keeps for its payload."""
+    fields = [int(dtype[1]) for dtype, _ in kind.state.values()] + [8] * len(kind.history)
+    copy = up(4 * cap, 64) + sum(up(cap * size, 64) for size in fields)
+    hist = up(sum(up(cap * 4 * (n + 8), 64) for n in kind.history.values()), 4096)
+    cold = 2 * (3 * up(cap, 64) + up(4 * cap, 64) + len(kind.genes) * up(4 * cap, 64))
+    model = 1_048_576 if max_size_mb >= 5 else 0
+    log = 4096 + 2 * copy + cold + 2 * post_bytes(kind, cap)
+    size = max_size_mb * 1_048_576
+    spare = size - log - hist - model - 16 * cap
+    log += min(-log % 4096, spare // 64 * 64)
+    return min(65_536, (size - hist - model - log) // 16)
+
+
+def places_of(bloque: Mapping[str, Any]) -> int:
+    """How many ids a bloque has: places, of which ``entidades`` are lived in at first."""
+    return int(bloque.get("capacidad") or bloque["entidades"])
+
+
+def post_bytes(kind: Kind, cap: int) -> int:
+    """What a block keeps for the next tick, once."""
+    if not kind.sends and not kind.mortal:
+        return 0
+    lives = cap * (8 * len(kind.state) + 12) if kind.mortal else 0
+    return up(64 + 8 * kind.sends * cap + lives, 64)
+
+
+def blocks_of(
+    config: Mapping[str, Any], kinds: Mapping[str, Kind], only: Container[str] | None = None
+) -> list[Settings]:
+    """The blocks in order: ids count up from 0, the last block of a bloque holds the rest."""
+    found, first_id = [], 0
+    for bloque in config["bloques"]:
+        places = places_of(bloque)
+        if only is None or bloque["id"] in only:
+            kind = kinds[bloque.get("procesador", "sensor")]
+            found += part_of(config, bloque, kind, first_id, places)
+        first_id += places
+    return found
+
+
+def part_of(
+    config: Mapping[str, Any], bloque: Mapping[str, Any], kind: Kind, first_id: int, places: int,
+    number: int = 0, size: int = 0,
+) -> list[Settings]:  # fmt: skip
+    """The blocks of so many places of a bloque, the first one with this id and this number;
+    ``size``: as large as blocks that are there already."""
+    repair = bloque.get("autoreparacion") or config.get("autoreparacion") or {}
+    size = size or min(per_block(config, bloque), places)
+    log = log_cap(kind, size, int(bloque.get("max_size_mb", 1)))
+    living = int(bloque["entidades"])
+    found = []
+    for k in range(-(-places // size)):
+        before = k * size
+
+        def lives(place: int, before: int = before) -> bool:
+            return lives_at_first(before + place, living, places)
+
+        found.append(Settings(
+            f"{bloque['id']}:{number + k:05d}", int(bloque["canal"]), first_id + before,
+            min(size, places - before), kind, {**kind.params, **bloque.get("parametros", {})},
+            float(repair.get("max_errores", DEFAULT_MAX_ERRORES)),
+            umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
+            min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
+            symbiosis=bloque.get("simbiosis", "fusion"),
+            fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
+            else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
+            cap=size, alone=places <= size, lives=lives, seen=bool(bloque.get("space")),
+        ))  # fmt: skip
+    return found
+
+
+def last_firing(entry: Mapping[str, Any], tick: int) -> int:
+    """The last tick up to ``tick`` for which a schedule's entry sets something; 0: none yet."""
+    if "at" in entry:
+        return int(entry["at"]) if entry["at"] <= tick else 0
+    every = int(entry["every"])
+    first = int(entry.get("from", every))
+    last = min(tick, int(entry.get("until", tick)))
+    return first + (last - first) // every * every if last >= first else 0
+
+
+class World:
+    """The world of ``config`` at tick 0; ``kinds`` by the names that ``procesador`` uses.
+
+    ``only``: of these bloques, the others left out.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], kinds: Mapping[str, Kind],
+        only: Container[str] | None = None,
+    ) -> None:  # fmt: skip
+        seed = int(config.get("seed", DEFAULT_SEED))
+        given = {name: np.float32(value) for name, value in config.get("globals", {}).items()}
+        self.globals = SimpleNamespace(**given)
+        self.config, self.kinds, self.seed = config, kinds, seed
+        settings = blocks_of(config, kinds, only)
+        self.tick = 0
+        self._post: list[Letter] = []
+        self._seen: dict[int, dict[str, Any]] = {}
+        self._grids = {
+            bloque["id"]: Grid.of(bloque["space"])
+            for bloque in config["bloques"]
+            if (bloque.get("space") or {}).get("kind") == "grid"
+        }
+        self.blocks = [self._block(each) for each in settings]
+        self.carga = float(config.get("carga", 1.0))
+        persist = config.get("persist", {})
+        self.every_ticks = int(persist.get("every_ticks", DEFAULT_EVERY))
+        self.payload = persist.get("payload", "json")
+        self.fuses = "sincronizacion" in config.get("modules", ("sincronizacion",))
+        self.messages_in = 0
+        self._schedule = config.get("schedule", [])
+        self._given: dict[str, tuple[int, Any]] = {}
+        self.rows: list[Row] = []
+        self.repairs: list[Repair] = []
+
+    def run_tick(self, readings: Sequence[Reading] = ()) -> None:
+        """One tick; ``readings`` in order of arrival, each for an entity that exists."""
+        self.tick += 1
+        self.messages_in += len(readings)
+        for path, value in self._settled().items():
+            self._settle(path, value)
+        self._evolve()
+        if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
+            fuse(self.blocks, self.tick - 1)
+        for blocks in self._swarms().values():
+            if blocks[0].settings.kind.mortal and self.tick > 1:
+                settle(blocks, self.tick - 1)
+        self._seen = {i: fields for block in self.blocks for i, fields in block.shown.items()}
+        post, self._post = self._post, []
+        for block in self.blocks:
+            mine = [r for r in readings if r[0] in block.ids]
+            letters = [letter for letter in post if letter[0] in block.ids]
+            done = block.run_tick(self.carga, mine, letters)
+            self._post += done.letters
+            self.repairs += done.repairs
+            if self.tick % self.every_ticks == 0:
+                self.rows.append(block.take_row(self.carga, self.payload))
+
+    def _evolve(self) -> None:
+        """What happens between the last tick and this one."""
+        after = self.tick - 1
+        for blocks in self._swarms().values():
+            rules = blocks[0].settings.evolucion
+            if rules is not None and after > 0 and after % int(rules["cada"]) == 0:
+                evolve(blocks, rules, after)
+
+    def _swarms(self) -> dict[str, list[Block]]:
+        """The blocks of each bloque, in order."""
+        swarms: dict[str, list[Block]] = {}
+        for block in self.blocks:
+            swarms.setdefault(block.settings.name.partition(":")[0], []).append(block)
+        return swarms
+
+    def reaches(self, identity: int) -> None:
+        """Whether there is an entity of this id to send to.
+
+        Raises:
+            IndexError: there is none. TypeError: it takes nothing.
+        """
+        for block in self.blocks:
+            if identity in block.ids:
+                if not block.settings.kind.takes:
+                    raise TypeError(f"{identity} takes nothing")
+                return
+        raise IndexError(f"no entity {identity}")
+
+    def grow(self, swarm: str, more: int) -> None:
+        """So many more entities of a bloque, from the next tick on; their ids come last."""
+        bloque = next(b for b in self.config["bloques"] if b["id"] == swarm)
+        last = self.blocks[-1].settings
+        mine = self._swarms()[swarm]
+        full = mine[0].settings.cap == per_block(self.config, bloque)
+        added = part_of(
+            self.config, {**bloque, "entidades": more}, mine[0].settings.kind,
+            last.first_id + last.n, more, len(mine), mine[0].settings.cap if full else 0,
+        )  # fmt: skip
+        self.blocks += [self._block(each) for each in added]
+
+    def _block(self, settings: Settings) -> Block:
+        return Block(settings, self.seed, self.globals, self.reaches, self.neighbours, self.tick)
+
+    def neighbours(self, identity: int) -> Neighbours:
+        """Of an entity of a bloque on a grid."""
+        block, _ = self.entity(identity)
+        name = block.settings.name.partition(":")[0]
+        first = self._swarms()[name][0].settings.first_id
+        around = self._grids[name].around(identity - first)
+        return Neighbours([first + cell for cell in around], self._seen)
+
+    def set(self, path: str, value: Any) -> None:
+        """A change that takes effect with the next tick: ``carga``, ``globals.NAME``,
+        ``bloques.ID.umbral``, ``.parametros.NAME``, ``.autoreparacion.max_errores``."""
+        if path == "carga":
+            self.carga = float(value)
+        else:
+            self._given[path] = self.tick + 1, value
+
+    def _settled(self) -> dict[str, Any]:
+        """What was set last for each path, by the schedule or by somebody; of two that count from
+        the same tick on, by somebody."""
+        found: dict[str, tuple[int, Any]] = {}
+        for entry in self._schedule:
+            since = last_firing(entry, self.tick)
+            for path, value in entry["set"].items() if since else ():
+                if path not in found or found[path][0] <= since:
+                    found[path] = since, value
+        for path, given in self._given.items():
+            if path not in found or found[path][0] <= given[0]:
+                found[path] = given
+        return {path: value for path, (_, value) in found.items()}
+
+    def _settle(self, path: str, value: Any) -> None:
+        if path.startswith("globals."):
+            setattr(self.globals, path.partition(".")[2], np.float32(value))
+            return
+        _, swarm, key = path.split(".", 2)
+        for block in self.blocks:
+            if block.settings.name.partition(":")[0] != swarm:
+                continue
+            if key == "umbral":
+                block.least, block.most, _ = limits_of(value)
+            elif key.startswith("parametros."):
+                block.params[key.partition(".")[2]] = np.float32(value)
+            elif key == "autoreparacion.max_errores":
+                block.max_errores = float(value)
+            else:
+                raise KeyError(path)
+
+    @property
+    def messages(self) -> list[Message]:
+        """Every message in the order of ticks, blocks, and of being emitted."""
+        found = [message for block in self.blocks for message in block.messages]
+        return sorted(found, key=lambda message: message.tick)
+
+    def entity(self, identity: int) -> tuple[Block, int]:
+        """Its block and its place in it."""
+        for block in self.blocks:
+            place = identity - block.settings.first_id
+            if 0 <= place < block.n:
+                return block, place
+        raise KeyError(identity)
