@@ -11,8 +11,8 @@ import numpy as np
 
 from corec import layout as L
 from corec.broker.positions import InPosition
-from corec.roles import committed_tick
-from corec.runtime import Runtime
+from corec.process.roles import committed_tick
+from corec.process.runtime import Runtime
 
 
 def applied_by_complete(rt: Runtime) -> tuple[int, dict[int, InPosition]]:

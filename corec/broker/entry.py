@@ -14,7 +14,7 @@ from typing import Final
 from corec.broker.link import Link, SinkAway, sort_error
 from corec.broker.owner import claim
 from corec.broker.positions import Keys
-from corec.runtime import Owner
+from corec.process.runtime import Owner
 
 OLDEST: Final = {"redis": (7, 0), "valkey": (8, 0)}
 _FIELD: Final = re.compile(rb"^([a-z_]+):(.*?)\r?$", re.MULTILINE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from corec import layout as L
-from corec.events import encode
 from corec.log import get_logger
-from corec.roles import BROKER
-from corec.runtime import Runtime
+from corec.process.events import encode
+from corec.process.roles import BROKER
+from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
 

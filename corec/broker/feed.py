@@ -18,7 +18,7 @@ from corec.broker.events import Events
 from corec.broker.incoming import Incoming, order
 from corec.broker.positions import InPosition
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.past import Cut
 
 log = get_logger(__name__)

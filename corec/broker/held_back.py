@@ -26,7 +26,7 @@ from corec.broker.incoming import Incoming, Work, order, skipped
 from corec.broker.positions import NOWHERE, InPosition, after, parse_id
 from corec.broker.state import SinkState
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
 ROWS_WAIT_SECONDS: Final = 10.0

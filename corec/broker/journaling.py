@@ -17,7 +17,7 @@ from corec import layout as L
 from corec.broker.events import Events
 from corec.broker.status import Status
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.journal import Journal
 
 log = get_logger(__name__)

@@ -23,7 +23,7 @@ from typing import Final
 
 from corec.broker.link import Command, Link
 from corec.broker.positions import Keys
-from corec.runtime import LEASE_SECONDS, Owner
+from corec.process.runtime import LEASE_SECONDS, Owner
 
 RENEW_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.2

@@ -34,9 +34,9 @@ from corec.broker.state import SinkState
 from corec.broker.status import Status
 from corec.broker.watcher import Watcher
 from corec.broker.writer import Writer
-from corec.life import TAKEN_OVER, Life
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.life import TAKEN_OVER, Life
+from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
 BEAT_SECONDS: Final = 0.05

@@ -18,7 +18,6 @@ import time
 from typing import Any, Final
 
 from corec import layout as L
-from corec.backoff import Backoff
 from corec.broker import readings as R
 from corec.broker.applied import applied_positions
 from corec.broker.bounds import Bounds
@@ -40,7 +39,8 @@ from corec.broker.status import Status
 from corec.broker.watcher import Watcher
 from corec.broker.writer import Writer
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.backoff import Backoff
+from corec.process.runtime import Runtime
 from shm.killpoint import kill_point
 
 log = get_logger(__name__)

@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from corec import layout as L
-from corec.backoff import Backoff
 from corec.broker import frames as F
 from corec.broker.applied import applied_by_complete
 from corec.broker.bounds import Bounds
@@ -39,9 +38,10 @@ from corec.broker.positions import InPosition, format_in_position
 from corec.broker.state import SinkState
 from corec.broker.status import Status
 from corec.broker.writer import Writer
-from corec.life import Rings
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.backoff import Backoff
+from corec.process.life import Rings
+from corec.process.runtime import Runtime
 from shm.killpoint import kill_point
 
 log = get_logger(__name__)

@@ -11,7 +11,7 @@ from corec import layout as L
 from corec.broker.link import SinkAway
 from corec.control.folders import BROKER_FILE
 from corec.log import get_logger
-from corec.runtime import Runtime, Slot
+from corec.process.runtime import Runtime, Slot
 
 log = get_logger(__name__)
 

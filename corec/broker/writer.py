@@ -31,7 +31,7 @@ from corec.broker.state import SinkState, format_state, parse_state
 from corec.broker.streams import entries_added
 from corec.broker.worlds import Fields, WorldChange
 from corec.log import get_logger
-from corec.runtime import Owner
+from corec.process.runtime import Owner
 from shm.killpoint import kill_point
 
 log = get_logger(__name__)

@@ -15,7 +15,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.proc import CpuSampler, resident_bytes
-from corec.roles import (
+from corec.process.roles import (
     FROZEN_SECONDS,
     PERSISTER,
     SINKS,

@@ -24,8 +24,8 @@ from corec import layout as L
 from corec.control.status import persist_lag_ticks
 from corec.http.metric_table import METRICS, Described
 from corec.proc import resident_bytes
-from corec.roles import COUNTERS, SINKS, committed_tick, counted, processes
-from corec.runtime import Runtime, Slot, word_to_float
+from corec.process.roles import COUNTERS, SINKS, committed_tick, counted, processes
+from corec.process.runtime import Runtime, Slot, word_to_float
 from corec.world.counts import by_slot
 
 
@@ -64,7 +64,7 @@ _COUNTED: Final = {
     "corec_tasks_failed_total": "tasks_failed",
     "corec_tasks_waiting": "tasks_waiting",
 }
-"""Metric -> the counter of ``corec.roles.COUNTERS`` that it shows."""
+"""Metric -> the counter of ``corec.process.roles.COUNTERS`` that it shows."""
 _BY_WORKER = (
     ("corec_entity_updates_total", "entity_updates"),
     ("corec_entity_failures_total", "failures"),

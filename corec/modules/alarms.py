@@ -18,10 +18,10 @@ from redis import exceptions as X
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
-from corec.backoff import Backoff
 from corec.keys import Keys
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.backoff import Backoff
+from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
 

@@ -21,7 +21,7 @@ from corec.modules.alarms import Alarms
 from corec.modules.anomalies import ROWS_MIN, Anomaly, Audit, figures
 from corec.modules.base import ModuloBase
 from corec.modules.forest import ISOLATED, LEARN_MAX, Forest, ForestFailed
-from corec.roles import committed_tick, processes
+from corec.process.roles import committed_tick, processes
 from corec.world.read import dynamic_words
 
 log = get_logger(__name__)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from corec.control.status import About
 
 if TYPE_CHECKING:  # they bring Numba along, and a start reads the modules' names before that
-    from corec.runtime import Runtime
+    from corec.process.runtime import Runtime
     from shm.lane import Lane
 
 

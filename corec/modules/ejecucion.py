@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from corec import layout as L
 from corec.control.status import as_float
 from corec.modules.base import ModuloBase
-from corec.roles import committed_tick
+from corec.process.roles import committed_tick
 
 LOOK_SECONDS: Final = 1.0
 LATE_SHARE: Final = 0.2

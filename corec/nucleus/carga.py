@@ -14,8 +14,8 @@ from corec import layout as L
 from corec.log import get_logger
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.setting import OF_CARGA
-from corec.roles import committed_tick
-from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.process.roles import committed_tick
+from corec.process.runtime import Runtime, float_to_word, word_to_float
 from corec.world.settings import EJECUCION, OPERATOR, carga_since
 from shm.killpoint import kill_point, register
 

@@ -34,8 +34,8 @@ from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
-from corec.roles import SINKS
-from corec.runtime import Runtime
+from corec.process.roles import SINKS
+from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.digest import WorldMoved
 from corec.world.journal import trim_journal

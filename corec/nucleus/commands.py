@@ -30,8 +30,8 @@ from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
 from corec.nucleus.lease import Leases
 from corec.nucleus.setting import Setter
 from corec.nucleus.views import Views
-from corec.roles import committed_tick
-from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.process.roles import committed_tick
+from corec.process.runtime import Runtime, float_to_word, word_to_float
 from corec.world.contents import contents
 from corec.world.evolved import evolution
 from corec.world.inspect import block, entity

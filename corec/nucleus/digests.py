@@ -9,7 +9,7 @@ from typing import Any
 
 from corec import layout as L
 from corec.nucleus.hold import Holder
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.digest_copy import DigestCopy
 
 Aside = Callable[[Callable[[], Any]], Awaitable[Any]]

@@ -10,7 +10,7 @@ from typing import Any
 from corec.control.folders import PERSISTER_FILE
 from corec.embedded.minors import postgres_behind, postgres_text
 from corec.nucleus.errors import FRESH_SECONDS
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.kept import aside_folders
 
 _LANE_FULL = 0.9

@@ -23,7 +23,7 @@ from corec.control.errors import (
 )
 from corec.log import get_logger
 from corec.nucleus.events import EventWriter
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
 LOOK_SECONDS: Final = 0.5

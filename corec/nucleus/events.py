@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from corec import layout as L
-from corec.events import encode
 from corec.log import get_logger
-from corec.roles import NUCLEUS, committed_tick
-from corec.runtime import Runtime
+from corec.process.events import encode
+from corec.process.roles import NUCLEUS, committed_tick
+from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
 

@@ -27,7 +27,7 @@ import time
 from collections.abc import AsyncIterator
 
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 
 HOLD_SECONDS_MAX = 10.0
 _POLL_SECONDS_MIN = 0.0002

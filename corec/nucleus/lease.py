@@ -13,7 +13,7 @@ import time
 from typing import Any, Final
 
 from corec.nucleus.hold import Holder
-from corec.roles import committed_tick
+from corec.process.roles import committed_tick
 
 SECONDS_MAX: Final = 1.0
 

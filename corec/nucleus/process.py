@@ -24,7 +24,6 @@ import uvloop
 from corec import __version__
 from corec import layout as L
 from corec import log as corec_log
-from corec.life import Life
 from corec.modules.base import ModuloBase
 from corec.nucleus.checkpoints import Checkpointer
 from corec.nucleus.commands import Commands
@@ -33,7 +32,8 @@ from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
 from corec.nucleus.modules import load_modules
 from corec.nucleus.views import Views
-from corec.runtime import Runtime
+from corec.process.life import Life
+from corec.process.runtime import Runtime
 from corec.world.finish import finish
 
 log = corec_log.get_logger(__name__)

@@ -33,8 +33,8 @@ from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
 from corec.plan import Plan, make_plan
 from corec.plan_live import check_named, with_settings
-from corec.roles import committed_tick
-from corec.runtime import Runtime
+from corec.process.roles import committed_tick
+from corec.process.runtime import Runtime
 from corec.world import settings
 from corec.world.live import Live
 from corec.world.settings import Entry, TooMany

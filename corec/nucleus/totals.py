@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from corec.log import get_logger
-from corec.roles import committed_tick
-from corec.runtime import Runtime
+from corec.process.roles import committed_tick
+from corec.process.runtime import Runtime
 from corec.world.counts import by_slot
 from corec.world.inspect import totals
 

@@ -17,8 +17,8 @@ from corec.nucleus.errors import Errors
 from corec.nucleus.pace import Pace
 from corec.nucleus.totals import Totals
 from corec.proc import CpuSampler, shares_of
-from corec.roles import SUPERVISOR, committed_tick, processes
-from corec.runtime import Runtime
+from corec.process.roles import SUPERVISOR, committed_tick, processes
+from corec.process.runtime import Runtime
 
 _MEMORY_FRESH_SECONDS = 5.0
 _SAMPLE_SECONDS = 1.0

@@ -20,7 +20,6 @@ import numpy.typing as npt
 import orjson
 
 from corec import layout as L
-from corec.events import REPAIR
 from corec.log import get_logger
 from corec.persister.bulk import NO_FIX_HEADS, NO_FIXES, Bulk
 from corec.persister.payload import PayloadEncoder, Payloads
@@ -33,6 +32,7 @@ from corec.persister.text import (
     write_tuples,
 )
 from corec.plan import Plan
+from corec.process.events import REPAIR
 
 log = get_logger(__name__)
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)

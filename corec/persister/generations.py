@@ -15,13 +15,13 @@ import numpy as np
 import orjson
 
 from corec import layout as L
-from corec.events import DIVISION, FUSION, GENERATION, LINEAGE, STATISTICS
 from corec.frames import generation_bytes, genes_bytes
 from corec.generation_layout import BORN_CHILD, BORN_MIGRANT
 from corec.log import get_logger
 from corec.persister.encode import Event, parse_event
 from corec.persister.gaps import OF_PHASES
 from corec.plan import Plan, Swarm
+from corec.process.events import DIVISION, FUSION, GENERATION, LINEAGE, STATISTICS
 from corec.world.collecting import TIME
 from corec.world.fusion import FRAME, PLACES, WHOLE
 from shm.lane import Frame

@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 
 from corec.persister.offsets import Fenced
-from corec.runtime import LEASE_SECONDS, Owner
+from corec.process.runtime import LEASE_SECONDS, Owner
 
 RENEW_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.2

@@ -25,8 +25,6 @@ import psycopg
 import uvloop
 
 from corec import layout as L
-from corec.backoff import Backoff
-from corec.life import TAKEN_OVER, Life, Rings
 from corec.log import get_logger
 from corec.persister.ahead import Batches
 from corec.persister.batch import worth_writing
@@ -52,7 +50,9 @@ from corec.persister.spool_format import Extent
 from corec.persister.spooler import SILENT_S, Spooler
 from corec.persister.upkeep import Upkeep
 from corec.persister.writer import Listening, World, Writer, abandon, connect, silent_seconds
-from corec.runtime import Runtime, word_to_float
+from corec.process.backoff import Backoff
+from corec.process.life import TAKEN_OVER, Life, Rings
+from corec.process.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
 from shm.lane import LaneCorrupt
 

@@ -15,7 +15,7 @@ from corec import layout as L
 from corec.log import get_logger
 from corec.persister.spool_format import Extent
 from corec.persister.writer import Taken
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 
 BROKER_PATIENCE_S: Final = 2.0
 

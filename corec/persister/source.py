@@ -18,8 +18,8 @@ from corec.persister.bulk import Walked, walked
 from corec.persister.generation import Generation, missing
 from corec.persister.offsets import ROWS_PREFIX, LaneNow
 from corec.persister.walk import FIXES_MAX
-from corec.roles import committed_tick
-from corec.runtime import Runtime
+from corec.process.roles import committed_tick
+from corec.process.runtime import Runtime
 from shm.lane import Frame, Lane
 from shm.layout import LANE_START
 from shm.segment import Segment

@@ -33,7 +33,7 @@ from corec.persister.gaps import count_frames
 from corec.persister.source import LaneSource, written_down
 from corec.persister.spool import Chunk, Spool
 from corec.persister.spool_format import WHY_DROP_NEW, WHY_DROP_OLDEST, Extent
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from shm.killpoint import kill_point
 from shm.lane import Frame
 

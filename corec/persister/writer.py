@@ -29,7 +29,6 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from corec.events import GENERATION, LINEAGE, OF_PHASES, REPAIR
 from corec.libpq import shielded
 from corec.persister.batch import Batch, Mark, Piece, There, without
 from corec.persister.bulk import Bulk
@@ -40,6 +39,7 @@ from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
 from corec.persister.schema import Connection, ensure_schema
 from corec.persister.worlds import Changed, Worlds
+from corec.process.events import GENERATION, LINEAGE, OF_PHASES, REPAIR
 from shm.killpoint import kill_point
 
 CONNECT_TIMEOUT_S = 5

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from corec.backoff import Backoff
+from corec.process.backoff import Backoff
 from corec.replay.lead import ENTRY_OVERHEAD_BYTES, Lead, StreamId
 from corec.replay.wire import Outage, Position, ReplayError, Wire, names_for
 

@@ -34,8 +34,8 @@ from corec.control.outcome import ChangeFile, shortened
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
 from corec.plan import Plan
-from corec.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER, sink_troubles
-from corec.runtime import Runtime
+from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER, sink_troubles
+from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.exits import EXIT_CONFIG

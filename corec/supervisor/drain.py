@@ -26,8 +26,8 @@ from typing import Final
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.roles import ROLES, counted, sink_troubles
-from corec.runtime import Runtime
+from corec.process.roles import ROLES, counted, sink_troubles
+from corec.process.runtime import Runtime
 from corec.supervisor.processes import Group, Member
 
 log = get_logger("corec.supervisor")

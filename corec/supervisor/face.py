@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.roles import counted
-from corec.runtime import Runtime, word_to_float
+from corec.process.roles import counted
+from corec.process.runtime import Runtime, word_to_float
 from corec.supervisor.note import Notes
 from corec.supervisor.segments import world_tick
 from corec.world.settings import set_otherwise

@@ -28,7 +28,7 @@ from corec import layout as L
 from corec.config import Config
 from corec.entities.processor import ProcessorError
 from corec.plan import Plan, make_plan
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.world import counts
 from corec.world.grown import fill_grown

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from corec.config import Config
-from corec.runtime import Owner
+from corec.process.runtime import Owner
 
 FILE_NAME: Final = "owner.id"
 _WORD_BYTES: Final = 12

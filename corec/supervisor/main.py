@@ -32,11 +32,11 @@ from corec.control.folders import (
 from corec.control.outcome import CHANGE_FILE, ChangeFile
 from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
-from corec.life import TAKEN_OVER
 from corec.log import get_logger
 from corec.plan import Plan
 from corec.proc import give_back_pages_of
-from corec.runtime import Owner, Runtime
+from corec.process.life import TAKEN_OVER
+from corec.process.runtime import Owner, Runtime
 from corec.supervisor import aside, segments
 from corec.supervisor.begin import Begun
 from corec.supervisor.changes import Changes, Hand

@@ -16,7 +16,7 @@ from corec.entities.compile import compile_processor, is_compiled
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
 from corec.plan import Plan, Swarm, make_plan
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
 from corec.supervisor.exits import EXIT_CONFIG, StartFailed

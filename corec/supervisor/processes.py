@@ -24,11 +24,11 @@ import multiprocess
 
 from corec import layout as L
 from corec.broker.process import run as run_broker
-from corec.life import Child
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister
-from corec.roles import (
+from corec.process.life import Child
+from corec.process.roles import (
     BROKER,
     KILLED_SECONDS,
     NUCLEUS,
@@ -38,7 +38,7 @@ from corec.roles import (
     WORKER,
     members,
 )
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.supervisor.beside import exit_text
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.supervisor.restarts import Restarts
@@ -59,7 +59,7 @@ RUNS: Final[dict[str, Callable[[Runtime], int]]] = {
     TASKS.name: run_tasks,
 }
 """What a process of which there is one does."""
-assert set(RUNS) == {role.name for role in SINGLE}, "every row of corec.roles has its run"
+assert set(RUNS) == {role.name for role in SINGLE}, "every row of corec.process.roles has its run"
 
 
 @dataclass

@@ -9,8 +9,8 @@ from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.effect import Effect, changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
 from corec.plan import make_plan
-from corec.roles import BROKER, NAMES, NUCLEUS, PERSISTER, WORKER
-from corec.runtime import Runtime
+from corec.process.roles import BROKER, NAMES, NUCLEUS, PERSISTER, WORKER
+from corec.process.runtime import Runtime
 from corec.supervisor.wishes import Wishes
 from corec.world import settings
 from corec.world.past import check_journal

@@ -21,8 +21,8 @@ from corec.config import Config
 from corec.control.folders import CONTROL_FILE
 from corec.kernels.public import show_range
 from corec.plan import Plan
-from corec.roles import EVENT_LANES, committed_tick
-from corec.runtime import Runtime
+from corec.process.roles import EVENT_LANES, committed_tick
+from corec.process.runtime import Runtime
 from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts, past, settings
 from corec.world.checkpoint import Checkpoint

@@ -23,7 +23,7 @@ from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, StartFailed
 from corec.supervisor.restarts import Restarts
 
 if TYPE_CHECKING:  # servers are begun before anything heavy is loaded
-    from corec.runtime import Owner
+    from corec.process.runtime import Owner
 
 CONNECT_SECONDS = 5
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from corec import layout as L
-from corec.runtime import Runtime, word_to_float
+from corec.process.runtime import Runtime, word_to_float
 from corec.worker.leader import JOURNAL_WAITS_BYTES
 
 MOVING_NS = 1_000_000_000

@@ -6,8 +6,8 @@ from typing import Any
 
 from corec import layout as L
 from corec.proc import proportional_bytes
-from corec.roles import counted
-from corec.runtime import Runtime
+from corec.process.roles import counted
+from corec.process.runtime import Runtime
 from corec.supervisor.processes import Group
 from corec.supervisor.segments import world_tick
 from corec.world.inspect import totals

@@ -9,10 +9,10 @@ from typing import Any
 
 from corec import layout as L
 from corec.control.outcome import ChangeFile, shortened
-from corec.events import encode
 from corec.log import get_logger
-from corec.roles import SUPERVISOR
-from corec.runtime import Runtime
+from corec.process.events import encode
+from corec.process.roles import SUPERVISOR
+from corec.process.runtime import Runtime
 from corec.supervisor import segments
 
 log = get_logger("corec.supervisor")

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import orjson
 
-from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway
 from corec.log import get_logger
 from corec.notices import Notice
+from corec.process.backoff import Backoff
 from corec.tasks.pool import GRACE_SECONDS, CallFailed
 
 log = get_logger("corec.tasks")

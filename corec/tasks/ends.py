@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway
 from corec.log import get_logger
+from corec.process.backoff import Backoff
 from corec.tasks.streams import Command
 
 log = get_logger("corec.tasks")

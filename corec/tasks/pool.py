@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import orjson
 
-from corec.backoff import Backoff
 from corec.log import get_logger
 from corec.notices import Notice, Task
+from corec.process.backoff import Backoff
 from corec.tasks.child import LINE_MAX, at_once
 
 log = get_logger("corec.tasks")

@@ -23,15 +23,15 @@ import psycopg
 import uvloop
 
 from corec import layout as L
-from corec import life
-from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway, sort_error
 from corec.config.acting import Alertas
 from corec.log import get_logger
 from corec.notices import load_task
 from corec.persister.faults import reason_of, text_of
 from corec.persister.writer import connect
-from corec.runtime import Runtime
+from corec.process import life
+from corec.process.backoff import Backoff
+from corec.process.runtime import Runtime
 from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.life import REPEATED, Life
 from corec.tasks.pool import Pool

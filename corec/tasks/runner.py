@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import redis.exceptions as X
 
-from corec.backoff import Backoff
 from corec.broker.link import Link, SinkAway
 from corec.config.acting import TaskConfig
 from corec.log import get_logger
 from corec.notices import Notice
 from corec.plan import Plan
+from corec.process.backoff import Backoff
 from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.ends import REPLY_SECONDS, Ends
 from corec.tasks.pool import CallFailed, Pool

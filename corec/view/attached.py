@@ -32,7 +32,7 @@ from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.setting import change_settings, grow
 from corec.plan import Plan, Swarm
-from corec.roles import committed_tick
+from corec.process.roles import committed_tick
 from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped

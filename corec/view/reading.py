@@ -11,8 +11,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.events import DIVISION, FUSION, LINEAGE
 from corec.plan import Plan, Swarm
+from corec.process.events import DIVISION, FUSION, LINEAGE
 from corec.view.frame import Frame, table_html
 from corec.world.columns import column_names
 from corec.world.evolved import ancestors, evolution

@@ -20,11 +20,11 @@ from typing import Any, Final
 import redis
 from kombu.exceptions import OperationalError
 
-from corec.backoff import Backoff
 from corec.config.measures import Expression
 from corec.config.parse import read_json
 from corec.core.queue import LOST_SECONDS, SWEEP, make_queue, prefix_of, queue_of, where
 from corec.plan import make_plan
+from corec.process.backoff import Backoff
 from corec.view.making import Rows, RunFailed, one_run
 from corec.view.runs import Measure, Run, plan_mark
 from corec.view.settings import configured, plain

@@ -32,7 +32,7 @@ import orjson
 
 from corec import layout as L
 from corec.kernels.inputs import bounded_cut, note_positions
-from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.process.runtime import Runtime, float_to_word, word_to_float
 from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
 from corec.worker.writing_down import written_down

@@ -21,9 +21,9 @@ import uvloop
 from corec import layout as L
 from corec.entities.steps import beat_at
 from corec.kernels.touch import touch_range
-from corec.life import Child, Rings
 from corec.plan import split_blocks
-from corec.runtime import Runtime, word_to_float
+from corec.process.life import Child, Rings
+from corec.process.runtime import Runtime, word_to_float
 from corec.worker import steps
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling

@@ -11,7 +11,7 @@ from typing import Final
 from corec import layout as L
 from corec.control.errors import read_errors, worker_file, write_errors
 from corec.control.failed import Failed
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.tables import Tables
 
 LOOK_SECONDS: Final = 0.5

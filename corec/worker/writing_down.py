@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from corec import layout as L
-from corec.runtime import Runtime, word_to_float
+from corec.process.runtime import Runtime, word_to_float
 from corec.world import settings
 from corec.world.past import in_journal
 

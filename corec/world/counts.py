@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from corec import layout as L
 from corec.plan import split_blocks
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.read import dynamic_words
 
 BY_WORKER: Final = {

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.packing import history_bytes_max
 from corec.world.read import BlockView
 from corec.world.snapshot import STAGING_BYTES_MAX, Snapshot, open_half

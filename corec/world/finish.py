@@ -8,7 +8,7 @@ remove the world from memory.
 from __future__ import annotations
 
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.digest import digest_of
 from corec.world.kept import Keeper
 from corec.world.snapshot import Snapshot

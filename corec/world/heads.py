@@ -15,7 +15,7 @@ import numpy as np
 
 import corec
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.counts import by_slot
 from corec.world.kept import survey
 from corec.world.packing import shape_of

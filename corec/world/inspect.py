@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.kernels.whole import TRIES_MAX
 from corec.plan import Plan, Swarm, split_blocks
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.counts import BY_WORKER
 from corec.world.evolved import evolution
 from corec.world.read import BlockView, dynamic_words

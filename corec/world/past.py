@@ -37,7 +37,7 @@ from corec.config.change import NotLive, Place, changed, plain, value_at
 from corec.log import get_logger
 from corec.plan import Part, Plan
 from corec.plan_live import symbiosis_of, with_settings
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world import settings
 from corec.world.journal import Record, State, Stretch, read_stretch
 from corec.world.live import Live, Since

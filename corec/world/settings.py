@@ -46,7 +46,7 @@ from corec import layout as L
 from corec.config import Config, ConfigError
 from corec.config.change import NotLive, changed, place_of, plain, value_at
 from corec.plan_live import with_settings
-from corec.runtime import Runtime, float_to_word, word_to_float
+from corec.process.runtime import Runtime, float_to_word, word_to_float
 from corec.world.live import Since
 from shm.killpoint import kill_point
 from shm.segment import Segment

@@ -36,7 +36,7 @@ from corec import layout as L
 from corec.kernels import snapshot as K
 from corec.kernels.histories import save_history
 from corec.log import get_logger
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.checkpoint import (
     HISTORY,
     PREFIX,

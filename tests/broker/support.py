@@ -24,7 +24,7 @@ from corec.broker.state import SinkState, parse_state
 from corec.config import Config
 from corec.frames import message_word
 from corec.plan import Plan
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment

@@ -14,7 +14,7 @@ from corec import layout as L
 from corec.broker.entry import Unfit, enter, judge
 from corec.broker.link import SinkAway
 from corec.broker.owner import HeldElsewhere
-from corec.runtime import LEASE_SECONDS, Owner
+from corec.process.runtime import LEASE_SECONDS, Owner
 from tests.broker.support import INSTANCE, Instance, message
 from tests.broker.test_in import collect_readings
 from tests.broker.test_servers import free_port, valkey_with

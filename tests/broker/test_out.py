@@ -12,7 +12,7 @@ import pytest
 
 from corec import layout as L
 from corec.embedded import EmbeddedValkey
-from corec.life import TAKEN_OVER
+from corec.process.life import TAKEN_OVER
 from tests.broker.support import Instance, SwarmSpec
 from tests.support.processes import wait_until
 

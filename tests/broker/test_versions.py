@@ -13,7 +13,7 @@ import redis
 
 from corec.broker.entry import enter
 from corec.embedded.wheels import valkey_program
-from corec.runtime import Owner
+from corec.process.runtime import Owner
 from tests.broker.cluster import Cluster, cluster
 from tests.broker.support import INSTANCE, Instance, message
 from tests.broker.test_in import collect_readings

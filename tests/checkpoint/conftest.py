@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from tests.checkpoint.small import world
 from tests.e2e.conftest import compiled, make
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.config import parse_config
 from corec.plan import make_plan
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.world.kept import Keeper
 from corec.world.read import BlockView

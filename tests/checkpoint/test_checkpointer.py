@@ -16,7 +16,7 @@ from corec.nucleus.checkpoints import Checkpointer, CheckpointFailed
 from corec.nucleus.digests import Digester
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.checkpoint import checkpoint_files, read_head
 from corec.world.digest import digest_of
 from corec.world.snapshot import Abandoned

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.checkpoint import read_head
 from corec.world.digest import digest_of
 from corec.world.digest_copy import DigestCopy

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.world.checkpoint import (
     CheckpointRefused,
     checkpoint_files,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.supervisor.exits import StartFailed
 from corec.supervisor.opening import fitting_checkpoint
 from corec.world.checkpoint import (

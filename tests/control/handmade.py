@@ -25,7 +25,7 @@ from corec.http.port import reserve, url_of
 from corec.nucleus.process import run as run_nucleus
 from corec.plan import make_plan
 from corec.private import make_private
-from corec.runtime import Runtime, float_to_word
+from corec.process.runtime import Runtime, float_to_word
 from corec.supervisor import segments
 from shm.owner import OwnerLock
 from tests.support.processes import wait_until

@@ -35,7 +35,7 @@ WALL_CLOCK = {
     "corec/lab/chaos/receiver.py": "when a webhook was taken, beside what its sender says",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/control/failed.py": "when a processor raised, as shown",
-    "corec/events.py": "time of an event",
+    "corec/process/events.py": "time of an event",
     "corec/nucleus/errors.py": "how long ago a processor raised, as shown",
     "corec/persister/process.py": "names of partitions, what is older than retention",
     "corec/persister/spooler.py": "time of a gap",

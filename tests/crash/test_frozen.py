@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from corec.roles import KILLED_SECONDS
+from corec.process.roles import KILLED_SECONDS
 from tests.crash.worlds import assert_same, instance, left_by, world
 from tests.e2e.conftest import Make
 from tests.support.ledger import events_of

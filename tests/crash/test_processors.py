@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from corec.roles import KILLED_SECONDS
+from corec.process.roles import KILLED_SECONDS
 from tests.e2e.conftest import Make
 from tests.support.instance import REPO, Instance
 from tests.support.ledger import events_of

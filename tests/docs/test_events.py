@@ -8,8 +8,8 @@ from pathlib import Path
 
 import orjson
 
-from corec.events import KINDS, LINEAGE, OF_PHASES, REPAIR, ROWS_LOST, encode
 from corec.persister.encode import parse_event
+from corec.process.events import KINDS, LINEAGE, OF_PHASES, REPAIR, ROWS_LOST, encode
 
 ROOT = Path(__file__).resolve().parents[2]
 TELLERS = {"emit": 0, "raise_event": 1, "_begin": 1, "News": 0}

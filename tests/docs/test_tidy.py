@@ -78,7 +78,7 @@ def test_tests_wait_on_conditions_and_use_the_real_thing() -> None:
 def test_processes_are_listed_in_their_table_alone() -> None:
     """A second list of roles and slots, as there were nine, is forgotten when one is added."""
     listed = having(['", L.SLOT' + "_"], "corec/")
-    assert [one for one in listed if not one.startswith("corec/roles.py")] == []
+    assert [one for one in listed if not one.startswith("corec/process/roles.py")] == []
 
 
 def test_a_state_folder_is_put_together_in_one_place() -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corec import layout as L
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.world import counts
 from corec.world.checkpoint import read_head

@@ -26,7 +26,7 @@ from corec.entities.processor import Processor
 from corec.frames import repairs_at, row_word
 from corec.persister.process import run
 from corec.plan import BLOCK_ROW, Plan, Swarm
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from corec import layout as L
-from corec.life import TAKEN_OVER
+from corec.process.life import TAKEN_OVER
 from tests.persister.small_world import (
     exit_code,
     expected_keys,

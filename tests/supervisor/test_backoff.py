@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corec.backoff import FIRST_SECONDS, MOST_SECONDS, Backoff
+from corec.process.backoff import FIRST_SECONDS, MOST_SECONDS, Backoff
 
 
 @pytest.mark.parametrize("most", [FIRST_SECONDS, 2.0, MOST_SECONDS])

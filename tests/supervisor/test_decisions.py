@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corec.config import parse_config
-from corec.roles import FROZEN_SECONDS, KILLED_SECONDS
+from corec.process.roles import FROZEN_SECONDS, KILLED_SECONDS
 from corec.supervisor.processes import PAUSED_SECONDS
 from corec.supervisor.regroup import EVERYBODY, concerned, differing
 from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts

@@ -12,8 +12,8 @@ from corec import layout as L
 from corec.config import ConfigError
 from corec.config.change import changed
 from corec.plan import make_plan
-from corec.roles import SUPERVISOR
-from corec.runtime import Runtime
+from corec.process.roles import SUPERVISOR
+from corec.process.runtime import Runtime
 from corec.supervisor import changes
 from corec.supervisor.changes import Changes, Hand
 from corec.supervisor.growing import GROWN, CannotGrow, room_for

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from corec import layout as L
-from corec.runtime import Runtime, Slot, float_to_word
+from corec.process.runtime import Runtime, Slot, float_to_word
 from corec.supervisor.notify import AWAY_USEC, Notifier
 from corec.supervisor.sighting import FRESH_NS, Sightings
 from corec.worker.leader import JOURNAL_WAITS_BYTES

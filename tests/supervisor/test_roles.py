@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from corec import layout as L
-from corec import roles
 from corec.http import metrics
 from corec.http.metric_table import METRICS
+from corec.process import roles
 
 
 def test_every_slot_of_the_layout_is_one_row() -> None:

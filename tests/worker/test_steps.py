@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from corec import layout as L
 from corec.kernels import desc as K
-from corec.runtime import float_to_word
+from corec.process.runtime import float_to_word
 from corec.worker import steps
 from shm.lane import Lane, lane_region_bytes
 from shm.layout import LANE_HEAD, LANE_TAIL

@@ -29,7 +29,7 @@ from corec.lab.bench.server import NEVER, Server
 from corec.lab.bench.server_tick import SILENT
 from corec.lab.bench.world import sensors
 from corec.proc import cpu_seconds
-from corec.roles import NAMES, SUPERVISOR
+from corec.process.roles import NAMES, SUPERVISOR
 
 STREAM_ENTRIES = 500
 PACED_HZ = 10.0

@@ -14,7 +14,7 @@ from corec.lab.bench.results import Check, Row, Table
 from corec.lab.bench.rounds import Effort
 from corec.lab.bench.server import NEVER, Server
 from corec.lab.bench.world import sensors
-from corec.roles import NAMES, SUPERVISOR
+from corec.process.roles import NAMES, SUPERVISOR
 
 MIB = float(1 << 20)
 HISTORY = 200

@@ -25,7 +25,7 @@ from corec.control.client import Client, Unreachable
 from corec.control.folders import CONTROL_FILE
 from corec.control.protocol import ControlError
 from corec.lab.bench.rounds import wait_until
-from corec.roles import committed_tick
+from corec.process.roles import committed_tick
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
 

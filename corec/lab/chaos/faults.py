@@ -26,7 +26,7 @@ from corec.lab.chaos.instance import Instance
 from corec.lab.chaos.plan import Fault
 from corec.lab.chaos.servers import Servers
 from corec.lab.chaos.watch import Recovery
-from corec.roles import NAMES, SUPERVISOR, WORKER
+from corec.process.roles import NAMES, SUPERVISOR, WORKER
 
 FULL_BYTES: Final = 4096
 GROUP_SIGNALS: Final = {

@@ -21,7 +21,7 @@ import setproctitle
 from corec import layout as L
 from corec.log import get_logger, set_role
 from corec.proc import die_with
-from corec.runtime import Runtime
+from corec.process.runtime import Runtime
 from shm.wake import Doorbell
 
 log = get_logger(__name__)
