@@ -59,7 +59,7 @@ def _sources() -> list[Path]:
     """Every source that compiled code may contain: Numba looks at the cached function's file only,
     not at what was inlined from others, and stale offsets in compiled code corrupt memory."""
     corec = Path(__file__).parent
-    found = [corec / "layout.py", *sorted((corec.parent / "shm").glob("*.py"))]
+    found = [*sorted((corec / "layout").glob("*.py")), *sorted((corec.parent / "shm").glob("*.py"))]
     for source in sorted(corec.rglob("*.py")):
         text = source.read_bytes()
         if b"numba" in text or b"shm.jit" in text:

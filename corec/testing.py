@@ -32,7 +32,9 @@ from corec.entities.plain_near import Seen
 from corec.entities.planning import planned
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD, QUIET
-from corec.frames import (
+from corec.graph.source import source_of
+from corec.kernels import desc as K
+from corec.layout.frames import (
     TIME_BYTES,
     Messages,
     Rows,
@@ -43,8 +45,6 @@ from corec.frames import (
     row_entries,
     row_step,
 )
-from corec.graph.source import source_of
-from corec.kernels import desc as K
 from corec.placing import place_block
 from corec.plan import BLOCK_ROW, Plan, Swarm, with_public
 from corec.sight import alone_fault

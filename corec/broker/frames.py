@@ -23,9 +23,9 @@ from numba.core import types
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from corec.frames import alert_fields_at, alert_fields_in, message_canal, message_step
 from corec.kernels.address import copy_memory, pointer
 from corec.layout import CANALES, KIND_MESSAGES_FRAME, MESSAGE
+from corec.layout.frames import alert_fields_at, alert_fields_in, message_canal, message_step
 from shm.jit import BYTES, INDICES, WORDS, compiled, inlined
 from shm.lane import (
     frame_a,

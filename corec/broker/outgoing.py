@@ -26,7 +26,7 @@ from corec.broker import frames as F
 from corec.broker.bounds import Bounds
 from corec.broker.positions import PART, Keys, LanePosition, Part, format_part
 from corec.broker.state import SinkState
-from corec.frames import field_values
+from corec.layout.frames import field_values
 from shm.lane import Lane
 
 BATCH_BYTES: Final = 4 << 20

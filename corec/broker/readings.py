@@ -22,7 +22,6 @@ from numba.core import types
 from numpy.typing import NDArray
 
 from corec.broker.positions import InPosition
-from corec.frames import reading_bytes
 from corec.layout import (
     CANALES,
     KIND_READINGS_FRAME,
@@ -30,6 +29,7 @@ from corec.layout import (
     READINGS_HEAD,
     VALUES_MAX,
 )
+from corec.layout.frames import reading_bytes
 from shm.jit import BYTES, BYTES_READ_ONLY, INDICES, WORDS, compiled, inlined
 from shm.lane import (
     Lane,

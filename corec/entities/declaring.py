@@ -15,7 +15,7 @@ from corec.entities.errors import ProcessorError
 from corec.entities.fields import LIVES_STATE, VIVO
 from corec.entities.globals_used import lives_calls
 from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
-from corec.post_layout import SENDS_MAX
+from corec.layout.post import SENDS_MAX
 
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""

@@ -1,10 +1,10 @@
-"""How much room the post of a block takes (``corec.post_layout``). Arithmetic."""
+"""How much room the post of a block takes (``corec.layout.post``). Arithmetic."""
 
 from __future__ import annotations
 
 from corec import layout as L
 from corec.entities.processor import Processor
-from corec.post_layout import POST_HEAD_BYTES, SEND
+from corec.layout.post import POST_HEAD_BYTES, SEND
 
 
 def has_post(processor: Processor) -> bool:

@@ -8,15 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, uint16, uint32, uint64
 
-from corec.frames import (
-    alert_fields_at,
-    log_at,
-    message_word,
-    messages_bytes,
-    repairs_at,
-    row_payload_bytes,
-    row_word,
-)
 from corec.kernels import desc as K
 from corec.kernels.address import (
     copy_memory,
@@ -59,6 +50,15 @@ from corec.layout import (
     REPAIR,
     ROW,
     ROW_HAS_ROW,
+)
+from corec.layout.frames import (
+    alert_fields_at,
+    log_at,
+    message_word,
+    messages_bytes,
+    repairs_at,
+    row_payload_bytes,
+    row_word,
 )
 from shm.compiled_killpoint import process_kill_point
 from shm.layout import LANE_HEAD

@@ -2,7 +2,7 @@
 
 Who writes: the worker that owns the block, into its own rows lane, behind the genes and the state
 and before the dynamic words (``evolution``). A kill between publish and commit publishes the same
-frame again; the persister drops the repeat by its key (``corec.frames``).
+frame again; the persister drops the repeat by its key (``corec.layout.frames``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Any
 from numba import int64, njit, uint32, uint64
 
 from corec import layout as L
-from corec.frames import generation_bytes, genes_bytes, row_word
-from corec.generation_layout import BORN_CHILD, BORN_MIGRANT
 from corec.kernels import desc as K
 from corec.kernels import evolution_desc as E
 from corec.kernels import evolving as V
@@ -21,6 +19,8 @@ from corec.kernels.address import i8_at as i8_at
 from corec.kernels.address import load_f4, store_f4, store_f8, store_u4, store_u8, u4_at
 from corec.kernels.block_words import get_f
 from corec.kernels.genes import four_words
+from corec.layout.frames import generation_bytes, genes_bytes, row_word
+from corec.layout.generation import BORN_CHILD, BORN_MIGRANT
 from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
 
 HEAD_BYTES = L.GENERATION.itemsize

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numba import int64, njit, types, uint8, uint64
 
-from corec.frames import reading_bytes
 from corec.kernels import desc as K
 from corec.layout import (
     C_IN_POS,
@@ -18,6 +17,7 @@ from corec.layout import (
     KIND_READINGS_FRAME,
     READINGS_HEAD,
 )
+from corec.layout.frames import reading_bytes
 from shm.ring import frame_a, frame_kind, frame_len, frame_payload_offset, frame_size
 
 HEAD_BYTES = READINGS_HEAD.itemsize

@@ -17,7 +17,7 @@ from corec.kernels.address import load_f4, load_u4, load_u8, u1_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset
 from corec.kernels.inputs import block_of
 from corec.kernels.post import post_of
-from corec.post_layout import POST_HEAD_BYTES, POST_SENT, SEND_BYTES
+from corec.layout.post import POST_HEAD_BYTES, POST_SENT, SEND_BYTES
 
 _TABLE = types.int64[:, ::1]
 _I64 = types.int64

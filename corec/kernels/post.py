@@ -1,6 +1,6 @@
 """What a block leaves to the next tick: what its entities sent, children without a place.
 
-Who writes: the worker that owns the block, its copy ``T & 1`` (``corec.post_layout``) in tick T:
+Who writes: the worker that owns the block, its copy ``T & 1`` (``corec.layout.post``) in tick T:
 the values in each step, behind those of the committed steps; the moves (of Micro: in the one step);
 the children and the head, which says how many there are, in the step that ends the tick, before the
 commit word. Who reads: every worker, in tick T + 1 and in the phases before it, copy ``T & 1`` of
@@ -36,7 +36,7 @@ from corec.kernels.address import (
     u4_at,
 )
 from corec.kernels.block_words import add
-from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
+from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
 from shm.compiled_killpoint import process_kill_point
 from shm.killpoint import register
 

@@ -52,7 +52,7 @@ from corec.kernels.post import note, post_of
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from corec.kernels.turns import by_turn
-from corec.post_layout import POST_BORN, POST_MOVES
+from corec.layout.post import POST_BORN, POST_MOVES
 from shm.compiled_killpoint import process_kill_point
 from shm.killpoint import register
 

@@ -4,7 +4,7 @@ Two kinds of records, one per block, every part padded to 8 bytes:
 
     state     commit word, dynamic words, valor, the fields, activo, fallos, racha, the genes, the
               message log: only the copies that count; what the tick left to the next one, if the
-              swarm has a post (``corec.post_layout``): how many values, children
+              swarm has a post (``corec.layout.post``): how many values, children
               and moves, then those
     history   per ring: u64 number of values; if not 0: i8[n] values pushed so far, u4[n] how many
               of the last ones follow, f4[…] these values, oldest first, entity by entity
@@ -37,7 +37,7 @@ from corec.layout import (
     OFF_COMMIT,
     OFF_DYN,
 )
-from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
+from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
 from shm.atomics import fence_seq_cst, load_acquire, store_release
 
 # row of a block, int64

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corec import layout as L
-from corec.frames import TIME_BYTES, log_at, repairs_at, row_entries, row_payload_bytes
+from corec.layout.frames import TIME_BYTES, log_at, repairs_at, row_entries, row_payload_bytes
 from corec.persister import walk as W
 from shm.lane import Frame, Lane
 from shm.layout import FRAME_HEADER_BYTES

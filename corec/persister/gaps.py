@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from corec import layout as L
-from corec.frames import PHASE_BLOCK, row_step, row_word
+from corec.layout.frames import PHASE_BLOCK, row_step, row_word
 from corec.persister.spool_format import WHY, WHY_CORRUPT, Extent
 from corec.process.events import ROWS_LOST, encode
 from shm.lane import Frame

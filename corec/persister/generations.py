@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 
 from corec import layout as L
-from corec.frames import generation_bytes, genes_bytes
-from corec.generation_layout import BORN_CHILD, BORN_MIGRANT
+from corec.layout.frames import generation_bytes, genes_bytes
+from corec.layout.generation import BORN_CHILD, BORN_MIGRANT
 from corec.log import get_logger
 from corec.persister.encode import Event, parse_event
 from corec.persister.gaps import OF_PHASES

@@ -12,7 +12,7 @@ import numpy as np
 from numba.core import types
 
 from corec import layout as L
-from corec.frames import repairs_at, row_entries, row_payload_bytes, row_step
+from corec.layout.frames import repairs_at, row_entries, row_payload_bytes, row_step
 from shm.atomics import Indices, Words
 from shm.jit import INDICES, WORDS, compiled, inlined
 from shm.layout import FRAME_HEADER_BYTES

@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.frames import alert_columns, repairs_at
+from corec.layout.frames import alert_columns, repairs_at
 from corec.persister.gaps import OF_PHASES
 from corec.persister.generations import told_of
 from corec.plan import Plan

@@ -16,8 +16,8 @@ import orjson
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.frames import row_word
 from corec.kernels import desc as K
+from corec.layout.frames import row_word
 from corec.plan import Plan, Swarm
 from corec.world.read import BlockView
 from corec.world.tables import Tables

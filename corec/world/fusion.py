@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.frames import row_word
 from corec.kernels import desc as K
 from corec.kernels.whole import gather_dynamic
+from corec.layout.frames import row_word
 from corec.plan import Plan, Swarm
 from corec.world.read import Place, place_of
 from corec.world.tables import Tables

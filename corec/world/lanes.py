@@ -21,8 +21,8 @@ from typing import Final
 import numpy as np
 
 from corec import layout as L
-from corec.frames import generation_bytes, messages_bytes, row_payload_bytes
 from corec.kernels.desc import STEP_INPUTS_MAX
+from corec.layout.frames import generation_bytes, messages_bytes, row_payload_bytes
 from corec.plan import Plan
 from corec.world.fusion import FRAME
 from shm.lane import Lane, capacity_for, lane_region_bytes

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.post import children_at, has_post, moves_at, sends_room
 from corec.kernels.whole import settle_edited
+from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.plan import Plan, Swarm
-from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.read import BlockView
 from corec.world.restore import load_to_read

@@ -16,9 +16,9 @@ from corec import layout as L
 from corec.entities.post import children_at, moves_at, post_bytes, post_offset, record_bytes
 from corec.kernels.whole import gather_dynamic
 from corec.kernels.windows import gather_windows
+from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.placing import cold_bytes
 from corec.plan import Plan, Swarm
-from corec.post_layout import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from shm.atomics import read_again
 
 
@@ -132,7 +132,7 @@ class BlockView:
         return self.post_of(self.tick)
 
     def post_of(self, tick: int) -> NDArray[np.uint8]:
-        """The copy, ``corec.post_layout``, that ``tick`` writes; empty, if the swarm has none."""
+        """The copy, ``corec.layout.post``, that ``tick`` writes; empty, if the swarm has none."""
         processor, cap = self.swarm.processor, self.swarm.cap
         size = post_bytes(processor, cap)
         start = self._start + int(self._place["hot"]) + (tick & 1) * size
@@ -150,7 +150,7 @@ class BlockView:
     @property
     def children(self) -> NDArray[np.uint64]:
         """u8[…, state fields + 1]: children of the committed tick without a place, as
-        ``corec.post_layout`` says."""
+        ``corec.layout.post`` says."""
         processor = self.swarm.processor
         if not self.post.size:
             return np.zeros((0, len(processor.state) + 1), np.uint64)

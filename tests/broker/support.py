@@ -22,7 +22,7 @@ from corec import layout as L
 from corec.broker.positions import Keys
 from corec.broker.state import SinkState, parse_state
 from corec.config import Config
-from corec.frames import message_word
+from corec.layout.frames import message_word
 from corec.plan import Plan
 from corec.process.runtime import Runtime
 from shm import killpoint

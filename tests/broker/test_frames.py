@@ -16,7 +16,7 @@ from corec.broker.frames import ALERT_KEEP
 from corec.broker.outgoing import ENTRY_BYTES_MAX, AlertGroup, Batch, Outgoing, alert_text
 from corec.broker.positions import Keys, Part
 from corec.broker.state import SinkState
-from corec.frames import message_word
+from corec.layout.frames import message_word
 from shm.lane import Lane, lane_region_bytes
 from tests.broker.support import message
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corec
-from corec import frames
 from corec import layout as L
 from corec.config import parse_config
 from corec.kernels import desc as K
+from corec.layout import frames
 from corec.plan import make_plan
 from corec.testing import Block
 from corec.world.lanes import ROWS_LANE_BYTES_MIN, rows_lane_bytes

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import corec
-from corec import frames
 from corec import layout as L
 from corec.config import parse_config
 from corec.entities.processor import Processor
 from corec.kernels import desc as K
+from corec.layout import frames
 from corec.placing import BLOCK_ENTITIES_MAX
 from corec.plan import Plan, make_plan
 from corec.supervisor import segments

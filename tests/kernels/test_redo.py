@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.processor import Processor
-from corec.frames import message_step, row_step
+from corec.layout.frames import message_step, row_step
 from corec.testing import Block, LaneFull
 from shm import killpoint
 from shm.lane import Lane, lane_region_bytes

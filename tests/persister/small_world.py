@@ -23,7 +23,7 @@ from corec import layout as L
 from corec.config import parse_config
 from corec.control.folders import PERSISTER_FILE
 from corec.entities.processor import Processor
-from corec.frames import repairs_at, row_word
+from corec.layout.frames import repairs_at, row_word
 from corec.persister.process import run
 from corec.plan import BLOCK_ROW, Plan, Swarm
 from corec.process.runtime import Runtime

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from corec import layout as L
 from corec.entities.processor import Processor
-from corec.frames import repairs_at, row_entries, row_word
+from corec.layout.frames import repairs_at, row_entries, row_word
 from corec.persister.batch import START, Mark, Piece, has_row, take, take_walked
 from corec.persister.bulk import bulk_of, walked
 from corec.persister.encode import HEADER, ROW_COLUMNS, TRAILER, Encoder, field

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec import layout as L
-from corec.frames import TIME_BYTES, row_word
+from corec.layout.frames import TIME_BYTES, row_word
 from corec.persister import periods
 from corec.persister.batch import (
     START,

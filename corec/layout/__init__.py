@@ -21,7 +21,7 @@ A block (``max_size_mb`` MiB)::
     3072   (reserved)
     4096   hot, copy 0: valor f4[cap], then the processor's fields; copy 1 the same;
            cold pairs: activo u1[cap] x 2, fallos u4[cap] x 2, racha u1[cap] x 2, marks u1[cap] x 2
-           genes, copy 0: f4[cap] of each gene; copy 1 the same; post likewise (``post_layout``)
+           genes, copy 0: f4[cap] of each gene; copy 1 the same; post likewise (``layout.post``)
     log    messages since the last row                              LOG_DTYPE[log_cap]
     model  free room of the block (>= 1 MiB in a 5 MB block)
     hist   history fields, rows of (length + HISTORY_SPARE) values per entity, at the block's end
@@ -37,8 +37,8 @@ from typing import Final
 
 import numpy as np
 
-from corec.generation_layout import GENERATION as GENERATION
-from corec.generation_layout import LINEAGE as LINEAGE
+from corec.layout.generation import GENERATION as GENERATION
+from corec.layout.generation import LINEAGE as LINEAGE
 from shm.layout import align_up, layout_hash
 
 LAYOUT_VERSION: Final = 3
@@ -142,12 +142,12 @@ KIND_MICRO, KIND_CELU = range(2)
 LOG_DTYPE: Final = np.dtype([("tick", "<u8"), ("local", "<u4"), ("valor", "<f4")])
 """A message since the last row: the tick that emitted it, index in the block, its valor."""
 
-# ---------------------------------------------------------------- frames (words: ``corec.frames``)
+# ---------------------------------------------------------------- frames (words: ``layout.frames``)
 KIND_PADDING: Final = 0
 KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[], alert fields
 KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
-KIND_GENERATION_FRAME, KIND_FUSION_FRAME = 5, 6  # ``corec.frames``, ``corec.world.fusion``
+KIND_GENERATION_FRAME, KIND_FUSION_FRAME = 5, 6  # ``corec.layout.frames``, ``corec.world.fusion``
 KIND_JOURNAL_FRAME, KIND_FED_FRAME = 7, 8  # JSON of a record; in.lane has all of this tick now
 KIND_COLLECT_FRAME: Final = 9  # ``corec.world.collecting``
 KIND_EVENT_FRAME: Final = 4  # JSON object (see docs/architecture.md)

@@ -1,4 +1,4 @@
-"""The records of a frame of a generation (``corec.frames``); part of ``corec.layout``."""
+"""The records of a frame of a generation (``corec.layout.frames``)."""
 
 from __future__ import annotations
 

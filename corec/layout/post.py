@@ -1,7 +1,7 @@
 """What a block leaves to the next tick: values its entities sent, children it had no room for, who
 wants to move.
 
-The *post* lies behind the genes of a block, in two copies by tick parity; part of ``corec.layout``.
+The *post* lies behind the genes of a block, in two copies by tick parity.
 Copy ``T & 1`` is what tick T left::
 
     0     values sent        u8, at most as many as there is room for
