@@ -57,12 +57,13 @@ def _candidates() -> list[Path]:
 
 def _sources() -> list[Path]:
     """Every source that compiled code may contain: Numba looks at the cached function's file only,
-    not at what was inlined from others, and stale offsets in compiled code corrupt memory."""
+    not at what was inlined from others, and stale offsets in compiled code corrupt memory. None of
+    the laboratory's: nothing that an instance runs contains any of it."""
     corec = Path(__file__).parent
     found = [*sorted((corec / "layout").glob("*.py")), *sorted((corec.parent / "shm").glob("*.py"))]
     for source in sorted(corec.rglob("*.py")):
         text = source.read_bytes()
-        if b"numba" in text or b"shm.jit" in text:
+        if corec / "lab" not in source.parents and (b"numba" in text or b"shm.jit" in text):
             found.append(source)
     return found
 

@@ -225,12 +225,11 @@ def schema() -> None:
 @functools.cache
 def whole_app() -> typer.Typer:
     """``app`` with every command: a start does not wait for what the others import."""
+    from corec.cli import laboratory
     from corec.cli.checkpoint import app as checkpoint
     from corec.cli.new import completion, new
     from corec.cli.sweeps import sweep
     from corec.cli.worlds import export, fork
-    from corec.lab.bench.command import bench
-    from corec.lab.chaos.command import chaos
     from corec.replay.command import replay
 
     app.command("new")(new)
@@ -239,8 +238,7 @@ def whole_app() -> typer.Typer:
     app.command("export")(export)
     app.command("fork")(fork)
     app.command("sweep")(sweep)
-    app.command("bench")(bench)
-    app.command("chaos")(chaos)
+    laboratory.add_to(app)
     app.add_typer(checkpoint, name="checkpoint")
     return app
 

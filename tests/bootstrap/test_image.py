@@ -68,7 +68,19 @@ def test_the_steps_of_the_image(tmp_path: Path) -> None:
     )  # fmt: skip
     shown = json.loads(done.stdout)
     assert shown == json.loads((ROOT / "configs" / "corec_config.schema.json").read_text())
-    assert list(target.glob("lib/python*/site-packages/corec/__init__.py"))
+    (package,) = target.glob("lib/python*/site-packages/corec")
+    assert (package / "__init__.py").exists()
+    assert not (package / "lab").exists(), "the laboratory is no part of an installation"
+    for name in ("bench", "chaos"):
+        done = subprocess.run(
+            [target / "bin" / "corec", name, "--seed", "1"], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"corec {name}: found no corec.lab in this installation, expected a checkout of CoreC: "
+            f"there, bash run.sh {name}\n"
+        )
     for line in lines("CMD") + lines("ENTRYPOINT"):
         assert (target / "bin" / json.loads(line.removeprefix("CMD "))[0]).exists() or "run" in line
 
