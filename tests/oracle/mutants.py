@@ -65,7 +65,7 @@ MUTANTS: Final = (
     _one("repairs have another time than their tick", "kernels/frames.py",
          "            store_u8(at, uint64(targs[K.T_UNIX_NS]))",
          "            store_u8(at, uint64(targs[K.T_UNIX_NS]) + uint64(1000))"),
-    _one("the step of a frame of messages has 8 bits", "frames.py",
+    _one("the step of a frame of messages has 8 bits", "layout/frames.py",
          "    return word >> _CANAL_BITS\n", "    return word >> _CANAL_BITS & 0xFF\n", LATE),
     _one("a checkpoint keeps half of the log", "kernels/snapshot.py",
          "copy_memory(at, block[S_LOG], LOG_BYTES * log_n)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.defects import DEFECTS
+from corec.lab.measure.defects import DEFECTS
 from tests.oracle.mutants import MUTANTS
 from tests.support.altered import ROOT, AnchorMissing, Change, changed, missing
 

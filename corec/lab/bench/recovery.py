@@ -4,7 +4,7 @@ The world runs at 100 ticks a second on all cores, with a row per block every te
 thousand ticks would hold 10,000 messages, and the world would wait for a burst of 80 MB). Workers
 are killed in turn, each more than a second after its start, so that no back-off enters. Time counts
 from before ``kill`` until the successor's word says a tick more than the dead worker's
-(``benchmarks/recovery.py`` has the steps between). The rival is a Ray actor that keeps as many
+(``lab.measure.recovery`` has the steps between). The rival is a Ray actor that keeps as many
 values in an array, restarted by Ray when its process is killed: until its next method has returned.
 Its state begins anew, CoreC's goes on: the digest is compared with a world that was never killed.
 The two do not take turns: a Ray that has just restarted an actor starts another process in reserve,

@@ -4,7 +4,7 @@ Each defect is one that crash-safety would not survive. The checkout (what git k
 there) is copied into a temporary folder, the defect is put in, and the tests that should see it
 run there.
 
-    python -m benchmarks.defects [--only NAME]
+    python -m corec.lab.measure.defects [--only NAME]
 
 Prints one JSON document: for each defect the tests that failed. Exit code 1 when a defect was not
 caught. Needs what the tests need; takes some minutes, most of them for compiling the copies.

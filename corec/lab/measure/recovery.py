@@ -14,7 +14,7 @@ another (a seeded choice) and watches the control segment:
 Prints one JSON document with the 50th and 99th percentile of each, in milliseconds since the kill.
 ``committed`` contains the wait for the next tick's time, up to 1 / tick_hz.
 
-    python -m benchmarks.recovery --kills 100
+    python -m corec.lab.measure.recovery --kills 100
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def measure(kills: int, entities: int, tick_hz: float, workers: int, seed: int) 
         process = subprocess.Popen(
             [sys.executable, "-m", "corec", "run", "--config", str(path), "--json",
              "--tick-hz", str(tick_hz), "--workers", str(workers)],
-            cwd=Path(__file__).resolve().parents[1],
+            cwd=Path(__file__).resolve().parents[3],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

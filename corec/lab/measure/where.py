@@ -5,7 +5,7 @@ world that fits the cache, of one that does not, and of one with messages and ro
 the medians in nanoseconds an entity. Beside it: which vector registers each part's machine code
 uses (x86: zmm 512 bits, ymm 256, xmm 128), the triad, and what of it the large world moves.
 
-    python -m benchmarks.where [--rounds 15] [--json]
+    python -m corec.lab.measure.where [--rounds 15] [--json]
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Prints one JSON document: for each fault how often, and the median and the longe
 Ticks come every 1000 / tick_hz ms, and rows every ``persist.every_ticks`` of them: both waits are
 in the numbers.
 
-    python -m benchmarks.faults
+    python -m corec.lab.measure.faults
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.recovery import QUIET_SECONDS, config, machine, wait_for_instance
 from corec import layout as L
 from corec.control.client import Client, Unreachable
 from corec.control.protocol import ControlError
+from corec.lab.measure.recovery import QUIET_SECONDS, config, machine, wait_for_instance
 from shm.atomics import read_word
 
 LOOK_SECONDS: Final = 0.0005
@@ -78,7 +78,7 @@ class Bench:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "corec", "run", "--config", str(self.path), "--json",
              "--tick-hz", str(self.tick_hz), "--workers", "2"],
-            cwd=Path(__file__).resolve().parents[1],
+            cwd=Path(__file__).resolve().parents[3],
             env=os.environ
             | {"COREC_HOME": str(self.home), "COREC_RUNTIME_BASE": str(self.runtime)},
             stdout=subprocess.PIPE,
@@ -177,7 +177,7 @@ class Bench:
             environment = {"COREC_HOME": str(self.home), "COREC_RUNTIME_BASE": str(self.runtime)}
             ended = subprocess.run(
                 command, env=os.environ | environment, capture_output=True, check=False,
-                cwd=Path(__file__).resolve().parents[1],
+                cwd=Path(__file__).resolve().parents[3],
             )  # fmt: skip
             if ended.returncode != 2:
                 raise RuntimeError(f"a damaged world ended with exit code {ended.returncode}")
