@@ -285,9 +285,9 @@ S_SLEEPING: Final = 16  # doorbell flag, own line
 S_COUNT0: Final = 32  # counters, by role below
 S_BUCKET0: Final = 64  # tick duration histogram, workers; then sum
 S_PROGRESS: Final = 96  # own line; counts up while a worker's tick goes on, corec.entities.steps
-S_RESTARTS: Final = 112
-S_UP: Final = 113
+S_RESTARTS, S_UP = 112, 113
 S_CARRY: Final = (114, 118)  # workers, two copies: what corec.world.counts adds to what blocks say
+S_ENDS: Final = (123, 124)  # workers, by the same copy: behind its last block, corec.world.counts
 S_SEEN_NS: Final = 122  # CLOCK_MONOTONIC of when S_PROGRESS was last seen to move (supervisor)
 
 TICK_BUCKETS_SECONDS: Final = (

@@ -44,6 +44,9 @@ KINDS: Final[Mapping[str, str]] = {
     "grow again where its journal says so: `motivo`",
     "actualizacion": "an upgrade: `aceptada`, or `motivo`",
     "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",
+    "workers_evened": "blocks moved between workers, one of which computed longer than the others: "
+    "of each worker how many blocks it had `before`, has `now`, its share `busy` of the CPU time; "
+    "`gain`: how much longer the busiest took than it will",
     "reinicio": "a process died and is started again: `proceso`, `salida`",
     "aparcado": "a process died too often and is left alone: `proceso`, `salida`",
     "frozen": "a process gives no sign of life: `role`, `index`",

@@ -12,6 +12,7 @@ What changes, and in which order::
     reload    read and checked in a child · room for lanes · the sinks that it concerns start again,
               first, since ticks may wait for them · workers rest, if it concerns them · the rest
     workers   room for lanes · workers rest at a boundary · everybody starts again, blocks moved
+    evening   workers rest at a boundary · start again, blocks moved; nobody else notices
     upgrade   checked by the new code in a child · servers stop · exec
 
 A rest that does not come in time is called off, and leaves everything as it was.
@@ -34,17 +35,18 @@ from corec.control.outcome import ChangeFile, shortened
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
 from corec.plan import Plan
-from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER, sink_troubles
+from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER
 from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
+from corec.supervisor.evening import Evened, Evening, move_blocks
 from corec.supervisor.exits import EXIT_CONFIG
 from corec.supervisor.growing import CannotGrow, check_may_grow, grow_into, room_for
 from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.segments import world_tick
 from corec.supervisor.signals import SET
-from corec.supervisor.telling import answer, begun, raise_event
+from corec.supervisor.telling import answer, begun, raise_event, who_works
 from corec.supervisor.upgrade import CHECK_SECONDS, check_command
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 from corec.world import settings
@@ -59,6 +61,8 @@ REST_SECONDS_MAX: Final = 30.0
 READ_SECONDS_MAX: Final = 30.0
 ENDING_SECONDS_MAX: Final = 20.0
 GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 5.0, 600.0
+UNASKED: Final = ("start", "reopen", "evening")
+"""Changes that nobody waits for."""
 Steps = Generator[None, None, None]
 
 
@@ -91,6 +95,7 @@ class Changes:
         self._event = ""
         self._before = 0
         self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
+        self._evening = Evening(rt)
 
     @property
     def busy(self) -> bool:
@@ -122,6 +127,11 @@ class Changes:
             self._grow_seconds = min(2 * self._grow_seconds, GROW_SECONDS_MAX)
             again = self._grown(due[0].plan, self.group.workers)
             self._begin("start", "recarga" if first else "", again)
+
+    def even_out(self) -> None:
+        """Move blocks between workers, when one has computed much longer than the others."""
+        if not self.busy and (found := self._evening.look()) is not None:
+            self._begin("evening", "", self._evened(found))
 
     def step(self) -> bool:
         """Go on until there is something to wait for; whether a wish has just ended."""
@@ -162,7 +172,7 @@ class Changes:
     def _begin(self, change: str, event: str, steps: Steps) -> None:
         self._change, self._event, self._steps = change, event, steps
         self._before = self.group.workers
-        if change not in ("start", "reopen"):
+        if change not in UNASKED:
             begun(self.hand.answers, change)
 
     def _begin_wish(self, number: int) -> None:
@@ -187,7 +197,7 @@ class Changes:
             reason = repr(error)
         log.error("refused; everything stays as it was", change=self._change,
                   reason=shortened(reason))  # fmt: skip
-        if self._change not in ("start", "reopen"):
+        if self._change not in UNASKED:
             answer(self.hand.answers, self._change, reason)
         if self._event:
             same = {"antes": self._before, "ahora": self._before}
@@ -195,12 +205,10 @@ class Changes:
             raise_event(self.rt, self._event, {**about, "aceptada": False, "motivo": reason})
 
     def _done(self, note: str | None, **detalle: Any) -> None:
-        if self._change not in ("start", "reopen"):
+        if self._change not in UNASKED:
             answer(self.hand.answers, self._change, None, note)
         if self._event and detalle:
             raise_event(self.rt, self._event, detalle)
-
-    # ------------------------------------------------------------- workers, boundaries
 
     def _rested(self) -> Steps:
         """Until every worker has left at a tick boundary. Raises Refused; then ticks go on."""
@@ -210,18 +218,9 @@ class Changes:
             if time.monotonic() > deadline:
                 raise Refused(
                     f"the workers did not come to rest within {REST_SECONDS_MAX:g} s: "
-                    f"{self._who_works()}"
+                    f"{who_works(self.rt, self.group.members)}"
                 )
             yield
-
-    def _who_works(self) -> str:
-        found = []
-        for member in self.group.members:
-            if member.role != WORKER.name or member.called_off:
-                continue
-            waits = self.rt.slot(member.slot).get(L.S_STATE) == L.PROC_WAITING_SINK
-            found.append(f"{member.name} " + ("waits for room" if waits else "is within its tick"))
-        return "; ".join(found + sink_troubles(self.rt.get))
 
     def _ended(self, members: list[Member]) -> Steps:
         """Until ``members`` are gone and reaped. Raises Refused."""
@@ -247,7 +246,7 @@ class Changes:
         yield from self._rested()
         yield from self._ended([m for m in self.group.members if m.role != WORKER.name])
         meanwhile()
-        segments.regroup_words(self.rt, workers)
+        segments.regroup_words(self.rt, workers, self._evening.shares(workers))
         self.group.reform(workers)
         self.group.end_rest()
         segments.start_words(self.rt, keep_control=True)
@@ -264,7 +263,9 @@ class Changes:
             log.info("number of workers changed", before=before, now=workers)
         self._done(f"{workers} workers", antes=before, ahora=workers)
 
-    # ------------------------------------------------------------- configuration
+    def _evened(self, found: Evened) -> Steps:
+        yield from self._rested()
+        move_blocks(self.rt, self.group, found)
 
     def _reload(self) -> Steps:
         """Take over what may change under a living world, or keep the old and say why."""
@@ -377,8 +378,6 @@ class Changes:
     def _reopen(self) -> Steps:
         corec_log.reopen()
         yield from ()
-
-    # ------------------------------------------------------------- code
 
     def _upgrade(self) -> Steps:
         """Become the current code; the processes tick on while it is checked and imported."""

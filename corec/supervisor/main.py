@@ -328,6 +328,7 @@ class Supervisor:
         rt.set(L.C_BEAT_NS, time.monotonic_ns())
         self._look_at_servers(rt)
         self.changes.grow_again()
+        self.changes.even_out()
         if self.changes.step():
             self.config = self.changes.config
             self.notifier.ready("running")

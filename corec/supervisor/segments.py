@@ -297,14 +297,14 @@ def more_lanes(rt: Runtime, workers: int) -> None:
         rt.doorbells.append(bell)
 
 
-def regroup_words(rt: Runtime, workers: int) -> None:
-    """Say that there are ``workers`` workers, everybody being at rest at one tick: every worker's
-    word at the world's tick."""
+def regroup_words(rt: Runtime, workers: int, shares: counts.Ranges | None = None) -> None:
+    """Say that there are ``workers`` workers, with equal ``shares`` of the blocks or these, nobody
+    ticking: every worker's word at the world's tick."""
     tick = world_tick(rt)
     rt.set(L.C_LANES, rt.lanes)
     for k in range(workers):
         rt.slot(L.SLOT_WORKER0 + k).set(L.S_TICK, tick)
-    counts.carry_over(rt, workers)
+    counts.carry_over(rt, workers, shares)
     rt.set(L.C_WORKERS, workers)
 
 

@@ -5,15 +5,17 @@ None of it may fail the telling supervisor: a text is cut to fit, a full lane or
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from corec import layout as L
 from corec.control.outcome import ChangeFile, shortened
 from corec.log import get_logger
 from corec.process.events import encode
-from corec.process.roles import SUPERVISOR
+from corec.process.roles import SUPERVISOR, WORKER, sink_troubles
 from corec.process.runtime import Runtime
 from corec.supervisor import segments
+from corec.supervisor.processes import Member
 
 log = get_logger("corec.supervisor")
 
@@ -32,6 +34,17 @@ def raise_event(rt: Runtime, tipo: str, detalle: dict[str, Any]) -> None:
     except (ValueError, TypeError) as error:
         reason = str(error)
     log.warning("an event is lost", tipo=tipo, reason=reason)
+
+
+def who_works(rt: Runtime, members: Iterable[Member]) -> str:
+    """Which workers do not come to rest, and what they wait for."""
+    found = []
+    for member in members:
+        if member.role != WORKER.name or member.called_off:
+            continue
+        waits = rt.slot(member.slot).get(L.S_STATE) == L.PROC_WAITING_SINK
+        found.append(f"{member.name} " + ("waits for room" if waits else "is within its tick"))
+    return "; ".join(found + sink_troubles(rt.get))
 
 
 def begun(answers: ChangeFile, change: str) -> None:

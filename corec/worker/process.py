@@ -21,13 +21,12 @@ import uvloop
 from corec import layout as L
 from corec.entities.steps import beat_at
 from corec.kernels.touch import touch_range
-from corec.plan import split_blocks
 from corec.process.life import Child, Rings
 from corec.process.runtime import Runtime, word_to_float
 from corec.worker import steps
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling
-from corec.world import settings
+from corec.world import counts, settings
 from corec.world.live import Live
 from corec.world.past import Retold
 from corec.world.phases import numbers_of
@@ -53,7 +52,7 @@ class Worker:
         self.slot = rt.slot(L.SLOT_WORKER0 + k)
         self.leader_bell = L.slot_base(L.SLOT_WORKER0) + L.S_SLEEPING if k else -1
         self.rings = Rings(rt.doorbells[L.SLOT_WORKER0 + k])
-        lo, hi = split_blocks(rt.plan, workers)[k]
+        lo, hi = counts.ranges(rt, workers)[k]
         self.ticker = Ticker.of(rt.config, rt.plan, tables, lo, hi)
         self.live = Live(rt.config, rt.plan)
         self.revision = -1

@@ -1,4 +1,5 @@
-"""What each worker has done, so that no counter of it ever goes by who owns a block now.
+"""Which blocks each worker ticks, and what each has done, so that no counter of it ever goes by who
+owns a block now.
 
 A block counts for itself, in the words that its commit names; those numbers are exact, whatever was
 killed, and belong to whoever ticks the block. A worker's counter is
@@ -9,10 +10,17 @@ and while the number of workers stays, it grows as the blocks do. When it change
 at one tick, ``carry_over`` makes new carries out of the old counters, so that each goes on from
 where it was: those of workers who leave stand still, their sum stays that of the world.
 
+The blocks are divided into ranges, one behind the other: as even as their entities are, until it
+is measured how long each worker computes (``corec.supervisor.evening``). The last one's goes to the
+end of a world that has grown since.
+
 Writer: the supervisor, while no worker runs. Order, and what a kill leaves:
 
-    S_CARRY of every slot, the copy that does not count     nothing: no word names it
-    C_COUNTED, naming that copy and the new number          all counters go on by the new division
+    S_ENDS, S_CARRY of every slot, the copy that does       nothing: no word names it
+    not count
+    [K shares.written]
+    C_COUNTED, naming that copy and the new number          the new ranges count, and all counters
+    [K shares.counts]                                       go on by them
     C_WORKERS                                               (until then it differs; nothing is lost:
                                                             C_COUNTED says what its carries are for)
 
@@ -22,12 +30,20 @@ next one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from corec import layout as L
 from corec.plan import split_blocks
 from corec.process.runtime import Runtime
 from corec.world.read import dynamic_words
+from shm.killpoint import kill_point, register
+
+Ranges = Sequence[tuple[int, int]]
+"""Of each worker its first block, and behind its last one."""
+register("shares.written")
+register("shares.counts")
 
 BY_WORKER: Final = {
     "entity_updates": L.D_UPDATES,
@@ -60,11 +76,46 @@ class _Counted(NamedTuple):
         return self.copy << 62 | self.slots << 31 | self.workers
 
 
-def _said(rt: Runtime, counted: _Counted, *, blocks: bool = True) -> list[dict[str, int]]:
-    """What the ticks (and blocks) of each slot say, were there ``counted.workers`` workers."""
+def _ranges(rt: Runtime, counted: _Counted) -> Ranges:
+    """What the copy of ``counted`` says."""
+    if not rt.get(L.C_COUNTED) & _COUNT:
+        return split_blocks(rt.plan, counted.workers)
+    word, most = L.S_ENDS[counted.copy], rt.plan.n_blocks
+    slots = [rt.slot(L.SLOT_WORKER0 + k) for k in range(counted.workers - 1)]
+    return [*pairwise([0, *(min(slot.get(word), most) for slot in slots), most])]
+
+
+def ranges(rt: Runtime, workers: int) -> Ranges:
+    """Which blocks each of ``workers`` workers ticks: the same for whoever asks, until a change.
+
+    A change that was cut off before C_WORKERS left ranges of another number of workers; those that
+    go on then stand at one boundary, and take equal shares.
+
+    Raises RuntimeError when it never stays while it is read.
+    """
+    for _ in range(_TRIES):
+        counted = _Counted.of(rt)
+        if counted.workers != workers:
+            return split_blocks(rt.plan, workers)
+        found = _ranges(rt, counted)
+        if _Counted.of(rt) == counted:
+            return found
+    raise RuntimeError("the workers' shares changed again and again while they were read")
+
+
+def worker_of(rt: Runtime, index: int) -> int:
+    """The worker that ticks block ``index``."""
+    shares = ranges(rt, max(1, rt.get(L.C_WORKERS)))
+    return next((k for k, (lo, hi) in enumerate(shares) if lo <= index < hi), 0)
+
+
+def _said(
+    rt: Runtime, counted: _Counted, shares: Ranges, *, blocks: bool = True
+) -> list[dict[str, int]]:  # fmt: skip
+    """What the ticks (and blocks) of each slot say, were ``shares`` the workers'."""
     dyn = dynamic_words(rt.plan, rt.world.words) if blocks else None
     found = [dict.fromkeys(NAMES, 0) for _ in range(counted.slots)]
-    for k, (lo, hi) in enumerate(split_blocks(rt.plan, counted.workers)):
+    for k, (lo, hi) in enumerate(shares):
         found[k]["ticks"] = rt.slot(L.SLOT_WORKER0 + k).get(L.S_TICK)
         if dyn is not None:
             found[k] |= {name: int(dyn[lo:hi, word].sum()) for name, word in BY_WORKER.items()}
@@ -85,33 +136,43 @@ def by_slot(rt: Runtime, *, blocks: bool = True) -> list[dict[str, int]]:
                 name: (one[name] + rt.slot(L.SLOT_WORKER0 + k).get(carry + n)) & _MASK
                 for n, name in enumerate(NAMES)
             }
-            for k, one in enumerate(_said(rt, counted, blocks=blocks))
+            for k, one in enumerate(_said(rt, counted, _ranges(rt, counted), blocks=blocks))
         ]
         if _Counted.of(rt) == counted:
             return found
     raise RuntimeError("the number of workers changed again and again while it was read")
 
 
-def _store(rt: Runtime, counters: list[dict[str, int]], workers: int) -> None:
-    """Let the counters go on from ``counters`` with ``workers`` workers."""
+def _store(
+    rt: Runtime, counters: list[dict[str, int]], workers: int, shares: Ranges | None = None
+) -> None:  # fmt: skip
+    """Let the counters go on from ``counters`` with ``workers`` workers; ``shares`` of the blocks,
+    or equal ones."""
     slots = max(len(counters), workers)
     counted = _Counted(1 - _Counted.of(rt).copy, slots, workers)
     none = dict.fromkeys(NAMES, 0)
-    for k, one in enumerate(_said(rt, counted)):
+    shares = split_blocks(rt.plan, workers) if shares is None else shares
+    for k, (_, end) in enumerate(shares):
+        rt.slot(L.SLOT_WORKER0 + k).set(L.S_ENDS[counted.copy], end)
+    for k, one in enumerate(_said(rt, counted, shares)):
         slot, goal = rt.slot(L.SLOT_WORKER0 + k), counters[k] if k < len(counters) else none
         for n, name in enumerate(NAMES):
             slot.set(L.S_CARRY[counted.copy] + n, (goal[name] - one[name]) & _MASK)
+    kill_point("shares.written")
     rt.set(L.C_COUNTED, counted.word())
+    kill_point("shares.counts")
 
 
-def carry_over(rt: Runtime, workers: int) -> None:
-    """The next workers will be ``workers``; nobody ticks, every slot's tick is the world's."""
-    _store(rt, by_slot(rt), workers)
+def carry_over(rt: Runtime, workers: int, shares: Ranges | None = None) -> None:
+    """The next workers will be ``workers``, with equal ``shares`` of the blocks or these; nobody
+    ticks, every slot's tick is the world's."""
+    _store(rt, by_slot(rt), workers, shares)
 
 
 def go_on_from(rt: Runtime, counters: list[dict[str, int]]) -> None:
     """The world has blocks that it had not when ``by_slot`` gave ``counters``; nobody ticks."""
-    _store(rt, counters, rt.get(L.C_WORKERS))
+    workers = rt.get(L.C_WORKERS)
+    _store(rt, counters, workers, ranges(rt, workers))
 
 
 def begin(rt: Runtime, head: dict[str, Any] | None) -> None:

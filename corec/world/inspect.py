@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.kernels.whole import TRIES_MAX
-from corec.plan import Plan, Swarm, split_blocks
+from corec.plan import Plan, Swarm
 from corec.process.runtime import Runtime
-from corec.world.counts import BY_WORKER
+from corec.world.counts import BY_WORKER, worker_of
 from corec.world.evolved import evolution
 from corec.world.read import BlockView, dynamic_words
 
@@ -74,7 +74,7 @@ def block(rt: Runtime, index: int, now: Plan | None = None) -> dict[str, Any]:
         ),
         "max_size_mb": view.swarm.block_bytes // L.MIB,
         "model_bytes": int(place["model_bytes"]),
-        "worker": worker_of(rt.plan, rt.get(L.C_WORKERS), index),
+        "worker": worker_of(rt, index),
     }
 
 
@@ -116,14 +116,6 @@ def met(swarm: Swarm, dyn: NDArray[np.uint64]) -> dict[str, int]:
     mails = processor.sends > 0 or processor.reads_inbox or dyn[..., L.D_UNDELIVERED].any()
     words = (_LIVES if processor.mortal else {}) | (_POST if mails else {})
     return {name: int(dyn[..., word].sum()) for name, word in words.items()}
-
-
-def worker_of(plan: Plan, workers: int, index: int) -> int:
-    """The worker that ticks block ``index``."""
-    for k, (lo, hi) in enumerate(split_blocks(plan, max(1, workers))):
-        if lo <= index < hi:
-            return k
-    return 0
 
 
 def blocks(plan: Plan, words: NDArray[np.uint64]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corec import layout as L
+from corec.plan import split_blocks
 from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.world import counts
@@ -49,6 +51,16 @@ def assert_grown(before: list[dict[str, int]], after: list[dict[str, int]]) -> N
         assert all(new[name] >= old[name] for name in counts.NAMES), (before, after)
 
 
+def drawn_shares(
+    rt: Runtime, rng: np.random.Generator, workers: int
+) -> list[tuple[int, int]] | None:  # fmt: skip
+    """Any ranges, empty ones too; or equal ones."""
+    if rng.integers(0, 2):
+        return None
+    inner = sorted(rng.integers(0, rt.plan.n_blocks + 1, workers - 1).tolist())
+    return [*pairwise([0, *inner, rt.plan.n_blocks])]
+
+
 def assert_whole(rt: Runtime, found: list[dict[str, int]]) -> None:
     total = totals(rt)
     for name in counts.BY_WORKER:
@@ -77,8 +89,12 @@ def test_workers_come_and_go(rt: Runtime, changes: list[int], seed: int) -> None
             still = range(rt.get(L.C_WORKERS), LANES)
             assert all(before[k] == after[k] for k in still)
             before = after
-        segments.regroup_words(rt, workers)
+        shares = drawn_shares(rt, rng, workers) or split_blocks(rt.plan, workers)
+        segments.regroup_words(rt, workers, shares)
         assert counts.by_slot(rt) == before, "a change alone counts nothing"
+        assert counts.ranges(rt, workers) == shares
+        owners = [counts.worker_of(rt, block) for block in range(rt.plan.n_blocks)]
+        assert owners == [k for k, (lo, hi) in enumerate(shares) for _ in range(lo, hi)]
 
 
 def test_a_supervisor_killed_within_a_change(rt: Runtime) -> None:
@@ -89,12 +105,14 @@ def test_a_supervisor_killed_within_a_change(rt: Runtime) -> None:
         work(rt, rng, tick)
     segments.regroup_words(rt, LANES)
     segments.regroup_words(rt, 2)
-    before = counts.by_slot(rt)
+    before, shares = counts.by_slot(rt), counts.ranges(rt, 2)
     copy = rt.get(L.C_COUNTED) >> 62
     for k in range(LANES):
         for n in range(len(counts.NAMES)):
             rt.slot(L.SLOT_WORKER0 + k).set(L.S_CARRY[1 - copy] + n, int(rng.integers(1, 2**60)))
+        rt.slot(L.SLOT_WORKER0 + k).set(L.S_ENDS[1 - copy], 1)
     assert counts.by_slot(rt) == before
+    assert counts.ranges(rt, 2) == shares
     for k in range(4):
         rt.slot(L.SLOT_WORKER0 + k).set(L.S_TICK, 2)
     counts.carry_over(rt, 4)  # killed before C_WORKERS
