@@ -63,6 +63,30 @@ import hashlib
 import struct
 import sys
 
+
+class Counted:
+    """Numbers the places of a table one behind the other, so that no two names share one."""
+
+    def __init__(self, line: int = 1) -> None:
+        """``line``: places of a line, which one writer has for itself."""
+        self.end = 0
+        self._line = line
+
+    def __call__(self, places: int = 1) -> int:
+        """The first of the next ``places``."""
+        first = self.end
+        self.end += places
+        return first
+
+    def each(self, names: int) -> tuple[int, ...]:
+        """The next ``names`` places, one each."""
+        return tuple(self() for _ in range(names))
+
+    def line(self, free: int = 0) -> None:
+        """What follows begins a line, behind so many that are free."""
+        self.end = (-(-self.end // self._line) + free) * self._line
+
+
 PAGE_BYTES = 4096
 LINE_BYTES = 128
 """Two 64-byte lines: x86 prefetches lines in pairs, and some arm64 cores have 128-byte lines."""
@@ -81,15 +105,20 @@ LANE_CONTROL_WORDS = LANE_CONTROL_BYTES // WORD_BYTES
 LANE_MAGIC_VALUE = int.from_bytes(b"SHMLANE1", "little")
 LANE_CAPACITY_MIN = 256
 LANE_CAPACITY_MAX = 1 << 40
-LANE_MAGIC = 0
-LANE_CAPACITY = 1
-LANE_START = 2
-LANE_HEAD = 16
-LANE_TAIL_SEEN = 17
-LANE_TAIL = 32
-LANE_HEAD_SEEN = 33
-LANE_CONSUMER_SLEEPING = 48
-LANE_PRODUCER_SLEEPING = 64
+_lane = Counted(LINE_BYTES // WORD_BYTES)
+LANE_MAGIC = _lane()
+LANE_CAPACITY = _lane()
+LANE_START = _lane()
+_lane.line()
+LANE_HEAD = _lane()
+LANE_TAIL_SEEN = _lane()
+_lane.line()
+LANE_TAIL = _lane()
+LANE_HEAD_SEEN = _lane()
+_lane.line()
+LANE_CONSUMER_SLEEPING = _lane()
+_lane.line()
+LANE_PRODUCER_SLEEPING = _lane()
 
 FRAME_HEADER_BYTES = 32
 FRAME_ALIGN = 8

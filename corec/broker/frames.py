@@ -37,6 +37,7 @@ from shm.lane import (
     frame_tick,
     lane_next,
 )
+from shm.layout import Counted
 
 Table = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -48,51 +49,57 @@ ALERT_KEEP: Final = 10_000
 """Entities an alert names; the rest is counted."""
 
 # columns of the lane table, one row per lane
-LANE_CTL: Final = 0  # address of the control words
-LANE_DATA: Final = 1  # address of the ring
-LANE_CAPACITY: Final = 2
-LANE_POS: Final = 3  # in and out: position of the next frame to take
-LANE_LAST_TICK: Final = 4  # out: last frame taken, -1 = none
-LANE_LAST_BLOCK: Final = 5
-LANE_LAST_STEP: Final = 6
-LANE_LAST_COUNT: Final = 7
-LANE_COLUMNS: Final = 8
+_lane = Counted()
+LANE_CTL: Final = _lane()  # address of the control words
+LANE_DATA: Final = _lane()  # address of the ring
+LANE_CAPACITY: Final = _lane()
+LANE_POS: Final = _lane()  # in and out: position of the next frame to take
+LANE_LAST_TICK: Final = _lane()  # out: last frame taken, -1 = none
+LANE_LAST_BLOCK: Final = _lane()
+LANE_LAST_STEP: Final = _lane()
+LANE_LAST_COUNT: Final = _lane()
+LANE_COLUMNS: Final = _lane.end
 
 # columns of a row of the frame table (one row per frame taken of the current tick)
-ROW_ADDRESS: Final = 0
-ROW_BYTES: Final = 1
-ROW_CANAL: Final = 2
-ROW_BLOCK: Final = 3
-ROW_FIELDS: Final = 4  # fields of each message that its alert names
-ROW_COLUMNS: Final = 5
+_row = Counted()
+ROW_ADDRESS: Final = _row()
+ROW_BYTES: Final = _row()
+ROW_CANAL: Final = _row()
+ROW_BLOCK: Final = _row()
+ROW_FIELDS: Final = _row()  # fields of each message that its alert names
+ROW_COLUMNS: Final = _row.end
 
 # columns of a region: the messages of one tick and canal, contiguous in the output
-REGION_TICK: Final = 0
-REGION_CANAL: Final = 1
-REGION_START: Final = 2
-REGION_BYTES: Final = 3
-REGION_COLUMNS: Final = 4
+_region = Counted()
+REGION_TICK: Final = _region()
+REGION_CANAL: Final = _region()
+REGION_START: Final = _region()
+REGION_BYTES: Final = _region()
+REGION_COLUMNS: Final = _region.end
 
 # columns of an alert: one tick and alert group
-ALERT_TICK: Final = 0
-ALERT_GROUP: Final = 1
-ALERT_COUNT: Final = 2
-ALERT_COLUMNS: Final = 3
+_alerts = Counted()
+ALERT_TICK: Final = _alerts()
+ALERT_GROUP: Final = _alerts()
+ALERT_COUNT: Final = _alerts()
+ALERT_COLUMNS: Final = _alerts.end
 
 # results
-R_REGIONS: Final = 0
-R_ALERTS: Final = 1
-R_BYTES: Final = 2
-R_DUPLICATES: Final = 3  # messages of frames dropped because they were sent before
-R_CUT: Final = 4  # CUT_*
-R_LAST_TICK: Final = 5  # last tick taken (all or part), -1 = none
-R_FRAMES: Final = 6
-R_NEXT_TICK: Final = 7  # smallest tick still waiting, NO_TICK = none seen
-RESULTS: Final = 8
+_r = Counted()
+R_REGIONS: Final = _r()
+R_ALERTS: Final = _r()
+R_BYTES: Final = _r()
+R_DUPLICATES: Final = _r()  # messages of frames dropped because they were sent before
+R_CUT: Final = _r()  # CUT_*
+R_LAST_TICK: Final = _r()  # last tick taken (all or part), -1 = none
+R_FRAMES: Final = _r()
+R_NEXT_TICK: Final = _r()  # smallest tick still waiting, NO_TICK = none seen
+RESULTS: Final = _r.end
 
-CUT_NONE: Final = 0  # every frame up to tick_max was taken
-CUT_BETWEEN: Final = 1  # full before R_NEXT_TICK
-CUT_INSIDE: Final = 2  # full inside R_LAST_TICK
+_cut = Counted()
+CUT_NONE: Final = _cut()  # every frame up to tick_max was taken
+CUT_BETWEEN: Final = _cut()  # full before R_NEXT_TICK
+CUT_INSIDE: Final = _cut()  # full inside R_LAST_TICK
 
 _carray: Any = carray  # its annotations are for Python callers and know no void pointer
 _TABLE: Any = types.Array(types.int64, 2, "C")

@@ -42,6 +42,7 @@ from shm.lane import (
     lane_publish,
     lane_reserve,
 )
+from shm.layout import Counted
 from shm.memory import load_u64, store_u64
 
 Bytes = NDArray[np.uint8]
@@ -53,13 +54,14 @@ HEAD_BYTES: Final = READINGS_HEAD.itemsize
 VALUE_BYTES: Final = 4
 FRAME_READINGS_MAX: Final = 16_384
 
-GOOD: Final = 0
-BAD_UNKNOWN_ID: Final = 1
-BAD_CANAL: Final = 2  # the message names another canal than the stream
-BAD_ENTITY_CANAL: Final = 3  # the entity belongs to another canal than the stream
-BAD_VALOR: Final = 4  # NaN or infinite
-BAD_WIDTH: Final = 5  # the entity is read with other values than these
-BAD_FIELD: Final = 6  # + a: value a of several is NaN or infinite
+_code = Counted()
+GOOD: Final = _code()
+BAD_UNKNOWN_ID: Final = _code()
+BAD_CANAL: Final = _code()  # the message names another canal than the stream
+BAD_ENTITY_CANAL: Final = _code()  # the entity belongs to another canal than the stream
+BAD_VALOR: Final = _code()  # NaN or infinite
+BAD_WIDTH: Final = _code()  # the entity is read with other values than these
+BAD_FIELD: Final = _code(VALUES_MAX)  # + a: value a of several is NaN or infinite
 BAD_TEXT: Final = (
     "good",
     "unknown id",
@@ -71,12 +73,13 @@ BAD_TEXT: Final = (
 )
 
 # columns of the swarm table, ascending by first id
-SWARM_FIRST: Final = 0
-SWARM_END: Final = 1
-SWARM_CANAL: Final = 2
-SWARM_CELU: Final = 3
-SWARM_VALUES: Final = 4  # numbers in a reading; 0: one, without a name
-SWARM_COLUMNS: Final = 5
+_swarm = Counted()
+SWARM_FIRST: Final = _swarm()
+SWARM_END: Final = _swarm()
+SWARM_CANAL: Final = _swarm()
+SWARM_CELU: Final = _swarm()
+SWARM_VALUES: Final = _swarm()  # numbers in a reading; 0: one, without a name
+SWARM_COLUMNS: Final = _swarm.end
 
 _TABLE: Any = types.Array(types.int64, 2, "C")
 _LOW: Final = 0xFFFFFFFF

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.control.errors import KINDS_MAX, kind_of
-from corec.entities.told import WORDS, read
+from corec.entities.told import read
 from corec.kernels import desc as K
 from corec.plan import Plan
 from corec.world.tables import Tables
@@ -31,7 +31,8 @@ class Failed:
         start = tables.scratch_address - int(tables.scratch.ctypes.data)
         start += int(tables.scratch_offsets[K.S_TOLD])
         records = tables.scratch[start : start + K.TOLD_PLACES * K.TOLD_BYTES]
-        self._records: NDArray[np.int64] = records.view(np.int64).reshape(K.TOLD_PLACES, WORDS)
+        shape = (K.TOLD_PLACES, K.TOLD_WORDS)
+        self._records: NDArray[np.int64] = records.view(np.int64).reshape(shape)
         self.kinds: dict[str, dict[str, Any]] = {kind_of(e): dict(e) for e in earlier}
         self.more = more
         """How many were seen of kinds beyond the first KINDS_MAX."""

@@ -1,17 +1,19 @@
 """What failed calls leave behind, so that somebody can be told why: a sample, not a log.
 
-The kernels write one record of ``WORDS`` int64 for one failed entity of a block's run, each time
-another one, into memory of their own process; nothing of the world depends on it. ``read`` turns a
-record into words, with the line of the user's file.
+The kernels write one record of ``TOLD_WORDS`` int64 for one failed entity of a block's run, each
+time another one, into memory of their own process; nothing of the world depends on it. ``read``
+turns a record into words, with the line of the user's file.
 
-    word 0   tick + 1 (0: nothing there)
-         1   id of the entity
-         2   status code, ``guard.where``; 0: nothing was raised, what it returned is not finite;
-             CAUGHT: it ran out of steps, and went on; NO_ROOM: a child of it found no place;
-             below that: what it sent, or was sent to it, did not arrive (``kernels.post``)
-         3   address of the pickle (exception class, constant arguments), part of the machine code
-         4   its size
-         5   bits of the number returned, as a float64
+    TOLD_TICK          tick + 1 (0: nothing there)
+    TOLD_ENTITY        its id
+    TOLD_CODE          status code, ``guard.where``; 0: nothing was raised, what it returned is not
+                       finite; CAUGHT: it ran out of steps, and went on; NO_ROOM: a child of it
+                       found no place; below that: what it sent, or was sent to it, did not arrive
+                       (``kernels.post``)
+    TOLD_PICKLE        address of the pickle (exception class, constant arguments), part of the
+                       machine code
+    TOLD_PICKLE_BYTES  its size
+    TOLD_RETURNED      bits of the number returned, as a float64
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ from numba import float64, int64, njit
 from numpy.typing import NDArray
 
 from corec.entities.guard import where
+from corec.kernels import desc as K
 from corec.kernels.address import f8_at, i8_at
 from corec.kernels.post import NO_ROOM_TO_SEND, NOT_RUN
 
-WORDS = 8
 CAUGHT = 1
 NO_ROOM = -1
 PICKLE_BYTES_MAX = 1 << 20
@@ -55,22 +57,22 @@ def nth_failed(running, good, nth):
 @njit
 def tell(told, tick, entity, outcome):
     """Write the record at address ``told``."""
-    words = i8_at(told, WORDS)
-    words[1] = entity
-    words[2] = outcome[3]
-    words[3] = outcome[4]
-    words[4] = outcome[5]
-    f8_at(told, WORDS)[5] = float64(outcome[1])
-    words[0] = tick + 1
+    words = i8_at(told, K.TOLD_WORDS)
+    words[K.TOLD_ENTITY] = entity
+    words[K.TOLD_CODE] = outcome[3]
+    words[K.TOLD_PICKLE] = outcome[4]
+    words[K.TOLD_PICKLE_BYTES] = outcome[5]
+    f8_at(told, K.TOLD_WORDS)[K.TOLD_RETURNED] = float64(outcome[1])
+    words[K.TOLD_TICK] = tick + 1
 
 
 @njit
 def tell_no_room(told, tick, births):
     """Note at ``told`` that births of this step found no free place (``entities.lives``)."""
-    words = i8_at(told, WORDS)
-    words[1] = i8_at(births, 3)[2]
-    words[2] = NO_ROOM
-    words[0] = tick + 1
+    words = i8_at(told, K.TOLD_WORDS)
+    words[K.TOLD_ENTITY] = i8_at(births, 3)[2]
+    words[K.TOLD_CODE] = NO_ROOM
+    words[K.TOLD_TICK] = tick + 1
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,16 @@ def _raised(address: int, size: int) -> tuple[str, str]:
 
 
 def read(record: NDArray[np.int64], sites: tuple[CodeType, ...]) -> Failure | None:
-    """What ``record`` (int64[WORDS]) says; None when there is nothing in it.
+    """What ``record`` (int64[K.TOLD_WORDS]) says; None when there is nothing in it.
 
     ``sites``: of the entity's processor, ``compile.Kernels.sites``.
     """
-    if not record[0]:
+    if not record[K.TOLD_TICK]:
         return None
-    entity, tick, code = int(record[1]), int(record[0]) - 1, int(record[2])
+    entity, code = int(record[K.TOLD_ENTITY]), int(record[K.TOLD_CODE])
+    tick = int(record[K.TOLD_TICK]) - 1
     if not code:
-        number = record[5:6].view(np.float64)[0]
+        number = record.view(np.float64)[K.TOLD_RETURNED]
         text = "its position is no number" if np.isfinite(number) else f"it returns {number}"
         return Failure(entity, tick, "NonFinite", text, "", 0, "")
     if code == NO_ROOM:
@@ -130,7 +133,7 @@ def read(record: NDArray[np.int64], sites: tuple[CodeType, ...]) -> Failure | No
     if code == CAUGHT:
         text = "it ran out of loop steps, and a `try` of its own went on"
         return Failure(entity, tick, "TooManySteps", text, "", 0, "")
-    kind, text = _raised(int(record[3]), int(record[4]))
+    kind, text = _raised(int(record[K.TOLD_PICKLE]), int(record[K.TOLD_PICKLE_BYTES]))
     function, offset = where(code)
     if not 0 <= function < len(sites):
         return Failure(entity, tick, kind, text, "", 0, "")

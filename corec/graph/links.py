@@ -18,12 +18,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shm.layout import Counted
+
 HEAD_WORDS: Final = 8
-H_ENTITIES: Final = 0
-H_LINKS: Final = 1
-H_STARTS: Final = 2
-H_WHO: Final = 3
-H_WEIGHT: Final = 4
+_h = Counted()
+H_ENTITIES: Final = _h()
+H_LINKS: Final = _h()
+H_STARTS: Final = _h()
+H_WHO: Final = _h()
+H_WEIGHT: Final = _h()
 _ALIGN: Final = 64
 
 

@@ -18,10 +18,7 @@ K_AFTER_PUBLISH = register("block.after_publish")
 K_BEFORE_COMMIT = register("block.before_commit")
 K_AFTER_COMMIT = register("block.after_commit")
 
-COLD_ACTIVO = 0
-COLD_FALLOS = 1
-COLD_RACHA = 2
-COLD_MARKS = 3
+COLD_ACTIVO, COLD_FALLOS, COLD_RACHA, COLD_MARKS = range(4)
 
 
 @njit(inline="always")

@@ -33,35 +33,38 @@ from corec.kernels.address import (
     prefetch,
     u4_at,
 )
+from shm.layout import Counted
 
 # row of a swarm's index, int64
-X_PUBLIC: Final = 0  # address of copy 0 of its public columns
-X_PUBLIC_BYTES: Final = 1
-X_N: Final = 2
-X_AXES: Final = 3
-X_CELLS: Final = 4  # cells along each of three axes
-X_INVERSE: Final = 7  # float32[3] as float64 bits: cells by length
-X_RECORDS: Final = 10  # address
-X_STRIDE: Final = 11  # bytes of a record
-X_STARTS: Final = 12  # address of u32[cells + 1]
-X_PLACE: Final = 13  # offset of the place in a record
-X_FIELDS: Final = 14
-X_ALIVE: Final = 15  # offset of a u1 column in a copy, 0 of who is not to be seen; −1: all are
-X_FROM: Final = 16  # of each public field, offset in a copy …
-X_TO: Final = X_FROM + 9  # … in a record …
-X_SIZE: Final = X_TO + 9  # … and bytes; the position's axes are the first
-X_COLUMNS: Final = X_SIZE + 9
+_x = Counted()
+X_PUBLIC: Final = _x()  # address of copy 0 of its public columns
+X_PUBLIC_BYTES: Final = _x()
+X_N: Final = _x()
+X_AXES: Final = _x()
+X_CELLS: Final = _x(3)  # cells along each of three axes
+X_INVERSE: Final = _x(3)  # float32[3] as float64 bits: cells by length
+X_RECORDS: Final = _x()  # address
+X_STRIDE: Final = _x()  # bytes of a record
+X_STARTS: Final = _x()  # address of u32[cells + 1]
+X_PLACE: Final = _x()  # offset of the place in a record
+X_FIELDS: Final = _x()
+X_ALIVE: Final = _x()  # offset of a u1 column in a copy, 0 of who is not to be seen; −1: all are
+X_FROM: Final = _x(9)  # of each public field, offset in a copy …
+X_TO: Final = _x(9)  # … in a record …
+X_SIZE: Final = _x(9)  # … and bytes; the position's axes are the first
+X_COLUMNS: Final = _x.end
 
 # row of what a swarm sees of another (or of its own, the first), int64
-V_INDEX: Final = 0  # address of that swarm's index
-V_RECORDS: Final = 1
-V_RADIUS: Final = 2  # float32 as float64 bits
-V_REACH: Final = 3  # cells along each axis
-V_WHO: Final = 6  # address of u32[]: which records were found
-V_DELTA: Final = 7  # addresses of float32[]: how far along each axis
-V_DISTANCE2: Final = 10
-V_ORIGIN: Final = 11  # id of that swarm's first entity
-V_COLUMNS: Final = 12
+_v = Counted()
+V_INDEX: Final = _v()  # address of that swarm's index
+V_RECORDS: Final = _v()
+V_RADIUS: Final = _v()  # float32 as float64 bits
+V_REACH: Final = _v(3)  # cells along each axis
+V_WHO: Final = _v()  # address of u32[]: which records were found
+V_DELTA: Final = _v(3)  # addresses of float32[]: how far along each axis
+V_DISTANCE2: Final = _v()
+V_ORIGIN: Final = _v()  # id of that swarm's first entity
+V_COLUMNS: Final = _v.end
 
 AHEAD: Final = 8
 """Places between an entity that runs and one whose surroundings are asked for."""

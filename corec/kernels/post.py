@@ -148,9 +148,9 @@ def open_post(block, row, dyn, tick):
 @njit
 def note(told, tick, entity, code):
     """Leave at ``told`` (``entities.told``) that something of ``entity`` did not arrive."""
-    words = i8_at(told, 3)
-    words[1], words[2] = entity, code
-    words[0] = tick + 1
+    words = i8_at(told, K.TOLD_WORDS)
+    words[K.TOLD_ENTITY], words[K.TOLD_CODE] = entity, code
+    words[K.TOLD_TICK] = tick + 1
 
 
 @njit

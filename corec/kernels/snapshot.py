@@ -39,38 +39,41 @@ from corec.layout import (
 )
 from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
 from shm.atomics import fence_seq_cst, load_acquire, store_release
+from shm.layout import Counted
 
 # row of a block, int64
-S_BASE: Final = 0
-S_N: Final = 1
-S_HOT: Final = 2
-S_LOG: Final = 3
-S_LOG_CAP: Final = 4
-S_HIST: Final = 5
-S_SWARM: Final = 6
-S_SEEN: Final = 7  # where the block's counters begin in ``seen``: ring by ring, n each
-S_COLUMNS: Final = 8
+_s = Counted()
+S_BASE: Final = _s()
+S_N: Final = _s()
+S_HOT: Final = _s()
+S_LOG: Final = _s()
+S_LOG_CAP: Final = _s()
+S_HIST: Final = _s()
+S_SWARM: Final = _s()
+S_SEEN: Final = _s()  # where the block's counters begin in ``seen``: ring by ring, n each
+S_COLUMNS: Final = _s.end
 
 # row of a swarm, int64
-Z_CAP: Final = 0
-Z_COPY: Final = 1
-Z_FIELDS: Final = 2  # columns of a hot copy, valor first
-Z_RINGS: Final = 3
-Z_OFFSET: Final = 4
-Z_SIZE: Final = Z_OFFSET + FIELDS_MAX + 1
-Z_RING_HIST: Final = Z_SIZE + FIELDS_MAX + 1  # offset in the history area
-Z_RING_LENGTH: Final = Z_RING_HIST + FIELDS_MAX
-Z_RING_SLOTS: Final = Z_RING_LENGTH + FIELDS_MAX
-Z_RING_COUNT: Final = Z_RING_SLOTS + FIELDS_MAX  # offset of its counter column in a hot copy
-Z_RING_NEXT: Final = Z_RING_COUNT + FIELDS_MAX  # bytes from an entity to the next
-Z_RING_STEP: Final = Z_RING_NEXT + FIELDS_MAX  # bytes from a slot to the next
-Z_GENES: Final = Z_RING_STEP + FIELDS_MAX
-Z_GENES_BYTES: Final = Z_GENES + 1  # of one copy: a column of float32 for each gene
-Z_POST_BYTES: Final = Z_GENES_BYTES + 1  # of one copy; 0: the swarm has no post
-Z_CHILDREN: Final = Z_POST_BYTES + 1  # offset of the children in a copy
-Z_RECORD: Final = Z_CHILDREN + 1  # bytes of a child
-Z_MOVES: Final = Z_RECORD + 1  # offset of the moves in a copy
-Z_COLUMNS: Final = Z_MOVES + 1
+_z = Counted()
+Z_CAP: Final = _z()
+Z_COPY: Final = _z()
+Z_FIELDS: Final = _z()  # columns of a hot copy, valor first
+Z_RINGS: Final = _z()
+Z_OFFSET: Final = _z(FIELDS_MAX + 1)
+Z_SIZE: Final = _z(FIELDS_MAX + 1)
+Z_RING_HIST: Final = _z(FIELDS_MAX)  # offset in the history area
+Z_RING_LENGTH: Final = _z(FIELDS_MAX)
+Z_RING_SLOTS: Final = _z(FIELDS_MAX)
+Z_RING_COUNT: Final = _z(FIELDS_MAX)  # offset of its counter column in a hot copy
+Z_RING_NEXT: Final = _z(FIELDS_MAX)  # bytes from an entity to the next
+Z_RING_STEP: Final = _z(FIELDS_MAX)  # bytes from a slot to the next
+Z_GENES: Final = _z()
+Z_GENES_BYTES: Final = _z()  # of one copy: a column of float32 for each gene
+Z_POST_BYTES: Final = _z()  # of one copy; 0: the swarm has no post
+Z_CHILDREN: Final = _z()  # offset of the children in a copy
+Z_RECORD: Final = _z()  # bytes of a child
+Z_MOVES: Final = _z()  # offset of the moves in a copy
+Z_COLUMNS: Final = _z.end
 
 NO_ROOM: Final = -1
 MOVED: Final = -2

@@ -39,7 +39,7 @@ import numpy as np
 
 from corec.layout.generation import GENERATION as GENERATION
 from corec.layout.generation import LINEAGE as LINEAGE
-from shm.layout import align_up, layout_hash
+from shm.layout import Counted, align_up, layout_hash
 
 LAYOUT_VERSION: Final = 3
 
@@ -90,50 +90,51 @@ BLOCK_STATIC: Final = np.dtype(
 )
 
 # Dynamic words of a block (index into u64[DYN_WORDS]; * = float64 bits)
-D_TICK: Final = 0
-D_UMBRAL: Final = 1  # * threshold for the next tick, rounded to float32; may be infinite
-D_FITNESS: Final = 2  # *
-D_MEDIA: Final = 3  # * mean of the good values of the last tick that had any
-D_DESVIACION: Final = 4  # * their sample standard deviation
-D_ACTIVAS: Final = 5
-D_ACTIVO_SEL: Final = 6  # which copy of activo counts (0/1)
-D_FALLOS_SEL: Final = 7  # which copy of fallos and racha counts (0/1)
-D_IN_TICK: Final = 8  # tick whose inputs D_IN_DONE counts
-D_IN_DONE: Final = 9  # inputs of that tick already applied to this block
-D_LOG_N: Final = 10
-D_LOG_OMITTED: Final = 11
-D_ROW_TICK: Final = 12  # tick of the last row
-D_ROW_ERRORES: Final = 13  # since the last row
-D_ROW_REPARADAS: Final = 14
-D_ROW_MENSAJES: Final = 15
-D_UPDATES: Final = 16  # since tick 0
-D_FAILURES: Final = 17  # failed runs
-D_REPAIRS: Final = 18
-D_MESSAGES: Final = 19
-D_ACC_RUN: Final = 20  # running sums of a tick whose inputs take several steps
-D_ACC_OK: Final = 21
-D_ACC_SUM: Final = 22  # * Σ x
-D_ACC_MOMENT: Final = 23  # * Σ (x − mean)²
-D_ROWS: Final = 24
-D_INPUTS: Final = 25  # inputs applied since tick 0
-D_ERRORES: Final = 26  # entities that failed in the last tick
-D_HOT_SEL: Final = 27  # which copy of the hot columns counts
-D_STEP: Final = 28  # steps of the tick D_IN_TICK that are committed; 0 when it is done
-D_SICK: Final = 29  # entities whose racha is not 0
-D_MARKS_SEL: Final = 30  # which copy of marks counts, within a tick of several steps
-D_ACC_BUDGET: Final = 31  # loop steps left to a call within a tick of several steps; 0: all
-D_MEAN0: Final = 32  # * MEANS_MAX block means, for the next tick
-D_GENES_SEL: Final = 40  # which copy of the genes counts
-D_PHASE: Final = 41  # tick << 8 | number of the last phase before it that is done
-D_REBORN: Final = 42  # entities that phases gave new state to, since tick 0
-D_GENERATION: Final = 43  # evolutions of this block since tick 0
-D_BEST: Final = 44  # * fitness of the last evolution: best, mean, worst of the finite ones
-D_MEAN_FITNESS: Final = 45  # *
-D_WORST: Final = 46  # *
-D_DIVERSITY: Final = 47  # * mean deviation of the genes, as a share of their range
-D_BIRTHS, D_DEATHS, D_NO_ROOM, D_MOVES = 48, 49, 50, 51  # since tick 0; no room: not born
-D_SENT_TICK, D_SENT, D_SENDS, D_UNDELIVERED = 52, 53, 54, 55  # sent in that tick; since tick 0
-DYN_WORDS: Final = 56
+_d = Counted()
+D_TICK: Final = _d()
+D_UMBRAL: Final = _d()  # * threshold for the next tick, rounded to float32; may be infinite
+D_FITNESS: Final = _d()  # *
+D_MEDIA: Final = _d()  # * mean of the good values of the last tick that had any
+D_DESVIACION: Final = _d()  # * their sample standard deviation
+D_ACTIVAS: Final = _d()
+D_ACTIVO_SEL: Final = _d()  # which copy of activo counts (0/1)
+D_FALLOS_SEL: Final = _d()  # which copy of fallos and racha counts (0/1)
+D_IN_TICK: Final = _d()  # tick whose inputs D_IN_DONE counts
+D_IN_DONE: Final = _d()  # inputs of that tick already applied to this block
+D_LOG_N: Final = _d()
+D_LOG_OMITTED: Final = _d()
+D_ROW_TICK: Final = _d()  # tick of the last row
+D_ROW_ERRORES: Final = _d()  # since the last row
+D_ROW_REPARADAS: Final = _d()
+D_ROW_MENSAJES: Final = _d()
+D_UPDATES: Final = _d()  # since tick 0
+D_FAILURES: Final = _d()  # failed runs
+D_REPAIRS: Final = _d()
+D_MESSAGES: Final = _d()
+D_ACC_RUN: Final = _d()  # running sums of a tick whose inputs take several steps
+D_ACC_OK: Final = _d()
+D_ACC_SUM: Final = _d()  # * Σ x
+D_ACC_MOMENT: Final = _d()  # * Σ (x − mean)²
+D_ROWS: Final = _d()
+D_INPUTS: Final = _d()  # inputs applied since tick 0
+D_ERRORES: Final = _d()  # entities that failed in the last tick
+D_HOT_SEL: Final = _d()  # which copy of the hot columns counts
+D_STEP: Final = _d()  # steps of the tick D_IN_TICK that are committed; 0 when it is done
+D_SICK: Final = _d()  # entities whose racha is not 0
+D_MARKS_SEL: Final = _d()  # which copy of marks counts, within a tick of several steps
+D_ACC_BUDGET: Final = _d()  # loop steps left to a call within a tick of several steps; 0: all
+D_MEAN0: Final = _d(MEANS_MAX)  # * MEANS_MAX block means, for the next tick
+D_GENES_SEL: Final = _d()  # which copy of the genes counts
+D_PHASE: Final = _d()  # tick << 8 | number of the last phase before it that is done
+D_REBORN: Final = _d()  # entities that phases gave new state to, since tick 0
+D_GENERATION: Final = _d()  # evolutions of this block since tick 0
+D_BEST: Final = _d()  # * fitness of the last evolution: best, mean, worst of the finite ones
+D_MEAN_FITNESS: Final = _d()  # *
+D_WORST: Final = _d()  # *
+D_DIVERSITY: Final = _d()  # * mean deviation of the genes, as a share of their range
+D_BIRTHS, D_DEATHS, D_NO_ROOM, D_MOVES = _d.each(4)  # since tick 0; no room: not born
+D_SENT_TICK, D_SENT, D_SENDS, D_UNDELIVERED = _d.each(4)  # sent in that tick; since tick 0
+DYN_WORDS: Final = _d.end
 NO_RUN: Final = 255  # racha of an entity that has not run since the start or since its reset
 RACHA_MAX: Final = 254
 
@@ -201,120 +202,125 @@ READING: Final = np.dtype([("id", "<u4"), ("activo", "<u4"), ("valor", "<f4"), (
 WORDS_PER_LINE: Final = 16  # 128 bytes: one line has one writer
 
 # line 0: written once by whoever makes the world
-C_WORLD_EPOCH: Final = 0
-C_SEED, C_BLOCKS, C_ENTIDADES = 1, 2, 3
-C_LANES: Final = 4  # number of worker lanes (= slots for workers)
-C_CONFIG_HASH: Final = 5  # what of the config must not change under a living world
-C_BASE_TICK: Final = 6  # tick this process group started from (supervisor, before the first fork)
-C_FRESH: Final = 7  # 1: a world made by --fresh, whose input begins behind what was there
-C_FOLLOW: Final = 8  # a restored world takes in up to this tick what the journal says
+_c = Counted(WORDS_PER_LINE)
+C_WORLD_EPOCH: Final = _c()
+C_SEED, C_BLOCKS, C_ENTIDADES = _c.each(3)
+C_LANES: Final = _c()  # number of worker lanes (= slots for workers)
+C_CONFIG_HASH: Final = _c()  # what of the config must not change under a living world
+C_BASE_TICK: Final = _c()  # tick this process group started from (supervisor, before a fork)
+C_FRESH: Final = _c()  # 1: a world made by --fresh, whose input begins behind what was there
+C_FOLLOW: Final = _c()  # a restored world takes in up to this tick what the journal says
 
 # line 1: supervisor
-C_STATE: Final = 16  # STATE_*
-C_STOP: Final = 17  # STOP_*
-C_START_MONO_NS: Final = 18
-C_START_UNIX_NS: Final = 19
-C_WORKERS: Final = 20
-C_SUPERVISOR_PID: Final = 21
-C_BEAT_NS: Final = 22
-C_COUNTED: Final = 23  # see corec.world.counts
-C_REST: Final = 24  # counts up: odd while the workers are to leave at a tick boundary
-C_HZ_CONFIGURED: Final = 25  # * what the configuration says, while C_TICK_HZ may be set otherwise
-C_CARGA_CONFIGURED: Final = 26  # * likewise for C_CARGA
-C_ACTS, C_GROW_FIRST = 27, 28  # 1: a process follows alerts; the first tick of a world to be grown
+_c.line()
+C_STATE: Final = _c()  # STATE_*
+C_STOP: Final = _c()  # STOP_*
+C_START_MONO_NS: Final = _c()
+C_START_UNIX_NS: Final = _c()
+C_WORKERS: Final = _c()
+C_SUPERVISOR_PID: Final = _c()
+C_BEAT_NS: Final = _c()
+C_COUNTED: Final = _c()  # see corec.world.counts
+C_REST: Final = _c()  # counts up: odd while the workers are to leave at a tick boundary
+C_HZ_CONFIGURED: Final = _c()  # * what the configuration says, while C_TICK_HZ may be set otherwise
+C_CARGA_CONFIGURED: Final = _c()  # * likewise for C_CARGA
+C_ACTS, C_GROW_FIRST = _c.each(2)  # 1: a process follows alerts; the tick of a growth
 
 # line 2: nucleus
-C_LIMIT_TICK: Final = 32  # no tick beyond this one starts
-C_TICK_HZ: Final = 33  # * float64 bits, 0 = flat out
-C_PAUSED: Final = 34
-C_HOLD_REQUEST: Final = 35
-C_HOLD_RELEASE: Final = 36
-C_CARGA: Final = 37  # * float64 bits
-C_STEP_LIMIT: Final = 38  # while paused, ticks up to this one may run
-C_SETTINGS: Final = 39  # revision of what was set that counts from the next tick on, world.settings
-C_TOLD_SET: Final = 40  # the revision whose events were emitted, all before it too
-C_TOLD_SCHEDULE: Final = 41  # the tick and place in it up to which the schedule's events were
-C_TELL_HEAD, C_TELL_KEY = 42, 43  # the event being emitted, and where its lane stood then
-C_CARGA_ASKED, C_CARGA_SINCE, C_CARGA_BEFORE, C_CARGA_TOLD = 44, 45, 46, 47  # corec.world.settings
+_c.line()
+C_LIMIT_TICK: Final = _c()  # no tick beyond this one starts
+C_TICK_HZ: Final = _c()  # * float64 bits, 0 = flat out
+C_PAUSED: Final = _c()
+C_HOLD_REQUEST: Final = _c()
+C_HOLD_RELEASE: Final = _c()
+C_CARGA: Final = _c()  # * float64 bits
+C_STEP_LIMIT: Final = _c()  # while paused, ticks up to this one may run
+C_SETTINGS: Final = _c()  # revision of what was set that counts from the next tick on
+C_TOLD_SET: Final = _c()  # the revision whose events were emitted, all before it too
+C_TOLD_SCHEDULE: Final = _c()  # the tick and place in it up to which the schedule's events were
+C_TELL_HEAD, C_TELL_KEY = _c.each(2)  # the event being emitted, and where its lane stood then
+C_CARGA_ASKED, C_CARGA_SINCE, C_CARGA_BEFORE, C_CARGA_TOLD = _c.each(4)  # corec.world.settings
 
 # line 3: leader (worker 0)
-C_GO_TICK: Final = 48  # workers may run this tick
-C_HOLD_ACK: Final = 49
-C_OVERRUNS: Final = 50
-C_TICK_CARGA: Final = 52  # * the carga of the tick C_GO_TICK (fixed when it goes)
-C_FINAL: Final = 53  # the workers that rest run no tick from this one on, if …
-C_FINAL_REST: Final = 54  # … this is C_REST: the rest that C_FINAL was decided for
-C_PHASE_NEXT: Final = 55  # the next tick that is not plain: phases, or the journal must be told
+_c.line()
+C_GO_TICK: Final = _c()  # workers may run this tick
+C_HOLD_ACK: Final = _c()
+C_OVERRUNS: Final = _c()
+_c()  # free
+C_TICK_CARGA: Final = _c()  # * the carga of the tick C_GO_TICK (fixed when it goes)
+C_FINAL: Final = _c()  # the workers that rest run no tick from this one on, if …
+C_FINAL_REST: Final = _c()  # … this is C_REST: the rest that C_FINAL was decided for
+C_PHASE_NEXT: Final = _c()  # the next tick that is not plain: phases, or the journal must be told
 
 # line 4, 5: leader, by tick & 3: inbox cut (exclusive end position) and wall clock of the tick
-C_CUT: Final = 64
-C_TICK_UNIX_NS: Final = 68
-C_CUT_CARGA: Final = 72  # *
-C_CUT_SETTINGS: Final = 76  # revision of what was set
-C_PHASES: Final = 80  # by tick & 3: the phases before the tick, PHASE_* added
+_c.line()
+C_CUT: Final = _c(4)
+C_TICK_UNIX_NS: Final = _c(4)
+C_CUT_CARGA: Final = _c(4)  # *
+C_CUT_SETTINGS: Final = _c(4)  # revision of what was set
+C_PHASES: Final = _c(4)  # by tick & 3: the phases before the tick, PHASE_* added
 
 # line 6: final digest, nucleus
-C_DIGEST_TICK: Final = 96
-C_DIGEST: Final = 97  # two words, big endian digest halves
-C_DIGEST_VALID: Final = 99
+_c.line()
+C_DIGEST_TICK: Final = _c()
+C_DIGEST: Final = _c(2)  # two words, big endian digest halves
+C_DIGEST_VALID: Final = _c()
 
 # in-position tables (leader): tick T's in copy T & 1, 256 canales x (ms, seq, next_msg, last)
-C_IN_POS: Final = 128
+_c.line(free=1)
 IN_POS_WORDS: Final = 4
 CANALES: Final = 256
-
-C_SLOTS: Final = C_IN_POS + 2 * CANALES * IN_POS_WORDS
-SLOT_WORDS: Final = 128
-SLOT_SUPERVISOR: Final = 0
-SLOT_NUCLEUS: Final = 1
-SLOT_PERSISTER: Final = 2
-SLOT_BROKER: Final = 3
-SLOT_TASKS: Final = 4
-SLOT_WORKER0: Final = 5
+C_IN_POS: Final = _c(2 * CANALES * IN_POS_WORDS)
+C_SLOTS: Final = _c.end
+SLOT_SUPERVISOR, SLOT_NUCLEUS, SLOT_PERSISTER, SLOT_BROKER, SLOT_TASKS, SLOT_WORKER0 = range(6)
 
 # words of a slot, writer: its process (line 0..), except line 7 (supervisor)
-S_PID: Final = 0
-S_STATE: Final = 1  # PROC_*
-S_BEAT_NS: Final = 2  # CLOCK_MONOTONIC of the last sign of life
-S_TICK: Final = 3  # last tick done (worker), durable (persister, broker)
-S_BUSY_NS: Final = 4  # CPU time of the ticks
-S_WAIT_SINK_NS: Final = 5  # time waiting for room in a lane
-S_ERROR: Final = 6  # 0 fine, else a reason code (REASON_*)
-S_PHASE: Final = 7  # tick << 8 | number of the last phase before it that is done (worker)
-S_SLEEPING: Final = 16  # doorbell flag, own line
-S_COUNT0: Final = 32  # counters, by role below
-S_BUCKET0: Final = 64  # tick duration histogram, workers; then sum
-S_PROGRESS: Final = 96  # own line; counts up while a worker's tick goes on, corec.entities.steps
-S_RESTARTS, S_UP = 112, 113
-S_CARRY: Final = (114, 118)  # workers, two copies: what corec.world.counts adds to what blocks say
-S_ENDS: Final = (123, 124)  # workers, by the same copy: behind its last block, corec.world.counts
-S_SEEN_NS: Final = 122  # CLOCK_MONOTONIC of when S_PROGRESS was last seen to move (supervisor)
+_s = Counted(WORDS_PER_LINE)
+S_PID: Final = _s()
+S_STATE: Final = _s()  # PROC_*
+S_BEAT_NS: Final = _s()  # CLOCK_MONOTONIC of the last sign of life
+S_TICK: Final = _s()  # last tick done (worker), durable (persister, broker)
+S_BUSY_NS: Final = _s()  # CPU time of the ticks
+S_WAIT_SINK_NS: Final = _s()  # time waiting for room in a lane
+S_ERROR: Final = _s()  # 0 fine, else a reason code (REASON_*)
+S_PHASE: Final = _s()  # tick << 8 | number of the last phase before it that is done (worker)
+_s.line()
+S_SLEEPING: Final = _s()  # doorbell flag, own line
+_s.line()
+S_COUNT0: Final = _s(2 * WORDS_PER_LINE)  # counters, by role below
+S_BUCKET0: Final = _s(16)  # tick duration histogram, workers; then sum
+S_BUCKET_SUM_NS: Final = _s()
+_s.line()
+S_PROGRESS: Final = _s()  # own line; counts up while a worker's tick goes on, corec.entities.steps
+_s.line()
+S_RESTARTS, S_UP = _s.each(2)
+S_CARRY: Final = (_s(4), _s(4))  # workers, two copies: what corec.world.counts adds to blocks'
+S_SEEN_NS: Final = _s()  # CLOCK_MONOTONIC of when S_PROGRESS was last seen to move (supervisor)
+S_ENDS: Final = (_s(), _s())  # workers, by the same copy: behind its last block, corec.world.counts
+_s.line()
+SLOT_WORDS: Final = _s.end
 
 TICK_BUCKETS_SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 )  # fmt: skip
-S_BUCKET_SUM_NS: Final = S_BUCKET0 + 16
 
 # persister counters (S_COUNT0 + …)
-P_ROWS, P_SPOOL_BYTES = 0, 1  # rows committed, this world
-P_EVENTS: Final = 2
-P_TRANSACTIONS: Final = 3
-P_DUPLICATES: Final = 4
-P_BYTES: Final = 5
-P_DROPPED: Final = 6
-P_OVERLAP: Final = 7  # 2 + last tick with rows in the tables at the take-over (1: none, 0: not yet)
+_p = Counted()
+P_ROWS, P_SPOOL_BYTES, P_EVENTS, P_TRANSACTIONS, P_DUPLICATES, P_BYTES, P_DROPPED = _p.each(7)
+P_OVERLAP: Final = _p()  # 2 + last tick with rows in the tables at the take-over (1: none)
 
 # broker counters
-B_MESSAGES_OUT: Final = 0  # this world
-B_MESSAGES_IN: Final = 1
-B_DEAD: Final = 2
-B_ENTRIES_OUT: Final = 3
-B_ENTRIES_IN: Final = 4
-B_ALERTS: Final = 5
-B_DUPLICATES: Final = 6
-B_DROPPED: Final = 7
-B_BEGUN: Final = 8  # 1: this process group has written for its world
-B_UNREAD_LOST: Final = 9  # input entries that went away unread
+_b = Counted()
+B_MESSAGES_OUT: Final = _b()  # this world
+B_MESSAGES_IN: Final = _b()
+B_DEAD: Final = _b()
+B_ENTRIES_OUT: Final = _b()
+B_ENTRIES_IN: Final = _b()
+B_ALERTS: Final = _b()
+B_DUPLICATES: Final = _b()
+B_DROPPED: Final = _b()
+B_BEGUN: Final = _b()  # 1: this process group has written for its world
+B_UNREAD_LOST: Final = _b()  # input entries that went away unread
 
 # counters of the tasks: alerts raised (this world) and not cleared; since this process began, tasks
 # done, tried again, failed for good; notices taken and not done
@@ -323,24 +329,18 @@ PHASE_EVOLUTION, PHASE_FUSION, PHASE_SETTLEMENT, PHASE_COLLECT = 1, 2, 4, 8  # `
 STATE_STARTING, STATE_RUNNING, STATE_PAUSED, STATE_DEGRADED, STATE_DRAINING = range(5)
 STATE_NAMES: Final = ("starting", "running", "paused", "degraded", "draining")
 
-STOP_NO: Final = 0
-STOP_TICKS: Final = 1  # the last ticks: C_REST is odd for good, input ends
-STOP_SINKS: Final = 2  # workers are gone: persister and broker empty the lanes and leave
-STOP_NUCLEUS: Final = 3  # the nucleus takes the digest, the checkpoint, and leaves
-STOP_NOW: Final = 4
+_stop = Counted()
+STOP_NO: Final = _stop()
+STOP_TICKS: Final = _stop()  # the last ticks: C_REST is odd for good, input ends
+STOP_SINKS: Final = _stop()  # workers are gone: persister and broker empty the lanes and leave
+STOP_NUCLEUS: Final = _stop()  # the nucleus takes the digest, the checkpoint, and leaves
+STOP_NOW: Final = _stop()
 
-PROC_STARTING: Final = 0
-PROC_READY: Final = 1
-PROC_WAITING_SINK: Final = 2  # its server is away, or its lane is full
-PROC_DRAINED: Final = 3
-PROC_PARKED: Final = 4
+# waiting: its server is away, or its lane is full
+PROC_STARTING, PROC_READY, PROC_WAITING_SINK, PROC_DRAINED, PROC_PARKED = range(5)
 PROC_NAMES: Final = ("starting", "ready", "waiting", "drained", "parked")
 
-REASON_NONE: Final = 0
-REASON_UNREACHABLE: Final = 1
-REASON_REFUSED: Final = 2
-REASON_FULL: Final = 3
-REASON_SERVER_ERROR: Final = 4
+REASON_NONE, REASON_UNREACHABLE, REASON_REFUSED, REASON_FULL, REASON_SERVER_ERROR = range(5)
 REASON_NAMES: Final = {
     REASON_UNREACHABLE: "its server cannot be reached",
     REASON_REFUSED: "its server refuses the login, the rights or its tables; the log says which",

@@ -20,10 +20,13 @@ from typing import Final
 
 import numpy as np
 
+from shm.layout import Counted
+
 POST_HEAD_BYTES: Final = 64
-POST_SENT: Final = 0
-POST_BORN: Final = 8
-POST_MOVES: Final = 16
+_post = Counted(8)
+POST_SENT: Final = _post(8)
+POST_BORN: Final = _post(8)
+POST_MOVES: Final = _post()
 SEND: Final = np.dtype([("id", "<u4"), ("valor", "<f4")])
 SENDS_MAX: Final = 16
 """The most that a processor may declare to send in one call."""

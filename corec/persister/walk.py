@@ -15,27 +15,28 @@ from corec import layout as L
 from corec.layout.frames import repairs_at, row_entries, row_payload_bytes, row_step
 from shm.atomics import Indices, Words
 from shm.jit import INDICES, WORDS, compiled, inlined
-from shm.layout import FRAME_HEADER_BYTES
+from shm.layout import FRAME_HEADER_BYTES, Counted
 
 _INT64: Any = np.int64
 _UINT64: Any = np.uint64
 
 # state of ``walk``, int64[STATE_WORDS]: in and out
-POSITION: Final = 0
-LAST_TICK: Final = 1
-LAST_BLOCK: Final = 2
-LAST_STEP: Final = 3
+_state = Counted()
+POSITION: Final = _state()
+LAST_TICK: Final = _state()
+LAST_BLOCK: Final = _state()
+LAST_STEP: Final = _state()
 # in
-HEAD: Final = 4
-LIMIT: Final = 5
-OVERLAP_TICK: Final = 6
+HEAD: Final = _state()
+LIMIT: Final = _state()
+OVERLAP_TICK: Final = _state()
 # out
-ROWS: Final = 7
-LOGS: Final = 8
-FIXES: Final = 9
-DUPLICATES: Final = 10
-FRAMES: Final = 11
-STATE_WORDS: Final = 12
+ROWS: Final = _state()
+LOGS: Final = _state()
+FIXES: Final = _state()
+DUPLICATES: Final = _state()
+FRAMES: Final = _state()
+STATE_WORDS: Final = _state.end
 
 ROW_WORDS: Final = L.ROW.itemsize // 8
 FIX_WORDS: Final = L.REPAIR.itemsize // 8

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.entities.fields import VIVO
 from corec.entities.processor import ProcessorError
-from corec.entities.told import WORDS, read
+from corec.entities.told import read
+from corec.kernels.desc import TOLD_WORDS
 from corec.kernels.public import show_range
 from corec.kernels.whole import init_range, settle_edited
 from corec.plan import Plan, block_layout_hash
@@ -80,7 +81,7 @@ def create_world(
     write_headers(plan, world)
     first_genes(plan, tables, 0, seed)
     done = 0
-    told = np.zeros(WORDS, np.int64)
+    told = np.zeros(TOLD_WORDS, np.int64)
     for lo in range(0, plan.n_blocks, CHUNK_BLOCKS):
         hi = min(lo + CHUNK_BLOCKS, plan.n_blocks)
         arguments = (tables.blocks, tables.swarms, lo, hi, np.uint64(seed), told.ctypes.data)

@@ -23,7 +23,7 @@ from corec import layout as L
 from corec.config import Config
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD
-from corec.entities.told import WORDS
+from corec.kernels.desc import TOLD_WORDS
 from corec.kernels.public import show_range
 from corec.kernels.whole import init_range
 from corec.plan import Part, Plan, make_plan
@@ -84,7 +84,7 @@ def fill_grown(
     world[:kept] = old[:kept]
     tables = make_tables(plan, world)
     write_headers(plan, world)
-    told = np.zeros(WORDS, np.int64)
+    told = np.zeros(TOLD_WORDS, np.int64)
     first_genes(plan, tables, first, seed)
     arguments = (tables.blocks, tables.swarms, first, plan.n_blocks, np.uint64(seed))
     if init_range(*arguments, told.ctypes.data):

@@ -24,6 +24,15 @@ LONGER_FUNCTIONS = {
     # a list of every key, in an order
     "tests/e2e/test_every_key.py: test_each_key_does_what_the_schema_says": 75,
 }
+CODES = {
+    "KIND": "of frames, in lanes and spools of worlds that live on",
+    "WHY": "of gaps, in spools on disks",
+    "EXIT": "a shell's",
+    "PR": "Linux's",
+    "PHASE": "bits, added",
+    "RING": "bits, added",
+}
+"""Numbers that are written by hand, by how their names begin; places are counted instead."""
 TEXT_MAX_BYTES = 1_000_000
 # put together here, so that this file does not contain what it looks for
 MACHINE = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/opt/py" + "pi", "/tm" + "p/v/"]
@@ -83,6 +92,42 @@ def test_processes_are_listed_in_their_table_alone() -> None:
 
 def test_a_state_folder_is_put_together_in_one_place() -> None:
     assert having(["state_path / "], "corec/") == ["corec/config/model.py: state_path / "]
+
+
+def by_hand(text: str) -> list[str]:
+    """The upper-case names of a module that are a number, or the name before and a number."""
+    found = []
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        value = node.value
+        parts = value.elts if isinstance(value, ast.Tuple) else [value]
+        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+            parts = [value.right]
+        numbers = (ast.Constant, ast.Name, ast.Attribute) if parts != [value] else ast.Constant
+        if all(isinstance(part, numbers) and not _is_text(part) for part in parts):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = (name for target in targets for name in ast.walk(target))
+            found += [name.id for name in names if isinstance(name, ast.Name)]
+    return [name for name in found if name.isupper()]
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is not int
+
+
+def test_places_are_counted() -> None:
+    """Three names of one table that were numbered by hand could share a place, and compile."""
+    numbered = "A_B: Final = 1\nA_C, A_D = 2, 3\nA_E = A_D + L.MOST\nA_F = _a()\nA_G = 'x'"
+    assert by_hand(numbered) == ["A_B", "A_C", "A_D", "A_E"]
+    tables: dict[str, list[str]] = {}
+    for path, text in python_files().items():
+        if path.startswith(("corec/", "shm/")) and not path.startswith("corec/lab/"):
+            for name in by_hand(text):
+                first, _, second = name.lstrip("_").partition("_")
+                if second and first not in CODES:
+                    tables.setdefault(f"{path}: {first}_", []).append(name)
+    assert {table: names for table, names in tables.items() if len(names) >= 3} == {}
 
 
 def test_files_fit_their_purpose() -> None:
