@@ -52,7 +52,7 @@ class Growing(Play):
                     for i, v in zip(frame.ids, frame["valor"], strict=True)}  # fmt: skip
 
     def number(self) -> tuple[int, int]:
-        status = self.ask("status")
+        status = self.run.answered("status")
         return int(status["entidades"]), int(status["bloques"])
 
 
@@ -92,8 +92,8 @@ def test_it_grows_by_command_reload_and_start(make: Make, monkeypatch: pytest.Mo
         found.grow("nobody", 1)
     play.until(10)
     check_old(play)
-    assert play.ask("block", id="town:00003")["entidades"] == 50
-    assert play.ask("entity", id=259)["bloque"] == "town:00004"
+    assert play.run.answered("block", id="town:00003")["entidades"] == 50
+    assert play.run.answered("entity", id=259)["bloque"] == "town:00004"
 
     one.configure(config({**FIRST, "entidades": 200}, {**SECOND, "entidades": 100}, THIRD))
     assert one.ctl("reload").code == 0
@@ -113,7 +113,7 @@ def test_it_grows_by_command_reload_and_start(make: Make, monkeypatch: pytest.Mo
     play.again(kill=True)  # adopted, and grown at the boundary
     wait_until(lambda: play.number()[0] == 380, "it has grown", 60.0)
     check_old(play)
-    digest = play.ask("digest")
+    digest = play.run.answered("digest")
     assert play.run.stop().code == 0
     play._begin(one)  # from the checkpoint, as it was
     assert play.number()[0] == 380
@@ -125,7 +125,7 @@ def test_it_grows_by_command_reload_and_start(make: Make, monkeypatch: pytest.Mo
     with corec.World(one.config_path, checkpoint=json.loads(path.out)["path"]) as world:
         world.run(3)
         play.until(world.ticks)
-        assert world.digest() == play.ask("digest")["digest"]
+        assert world.digest() == play.run.answered("digest")["digest"]
         assert sorted(world.frame("town").ids) == sorted(play.state("town"))
     assert play.run.stop().code == 0
     play.started({**FIRST, "entidades": 240}, {**SECOND, "entidades": 100}, THIRD)
@@ -160,7 +160,7 @@ def herd(me):
 
 def assert_same_there(world: corec.World, play: Growing) -> None:
     """Where the instance stands, the world in this process is the same."""
-    found = play.ask("digest")
+    found = play.run.answered("digest")
     world.run(found["tick"] - world.ticks)
     assert world.digest() == found["digest"], f"at tick {found['tick']}"
 

@@ -9,15 +9,11 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from typing import Any
 
 import pytest
 
-from corec.control.client import Unreachable
-from corec.control.protocol import ControlError
 from tests.crash.losses import COUNT, SEED
 from tests.crash.test_journal import compared, fed, instance, machine_is_lost, out_tick
-from tests.crash.test_lost_again import until
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
 from tests.support.ledger import events_of
@@ -38,35 +34,17 @@ def disturb(one: Instance, run: Running, rng: random.Random, done: Counter[str])
     """Something that an operator does to the living world."""
     what = rng.choice(("beta", "pace", "carga", "snapshot", "grow", "nothing", "nothing"))
     if what == "beta":
-        asked(run, "set", changes={"globals.beta": rng.uniform(-0.1, 0.1)})
+        run.answered("set", changes={"globals.beta": rng.uniform(-0.1, 0.1)})
     elif what == "pace":
-        asked(run, "set", changes={"bloques.legs.parametros.pace": rng.uniform(0.01, 0.2)})
+        run.answered("set", changes={"bloques.legs.parametros.pace": rng.uniform(0.01, 0.2)})
     elif what == "carga":
-        asked(run, "set", path="carga", value=rng.choice((0.3, 0.75, 1.0)))
+        run.answered("set", path="carga", value=rng.choice((0.3, 0.75, 1.0)))
     elif what == "snapshot":
-        asked(run, "snapshot")
+        run.answered("snapshot")
     elif what == "grow":
         what = grown(one, rng.choice(("ears", "legs")), str(rng.randrange(1, 40)))
         run.ready(60.0)
     done[what] += 1
-
-
-def asked(run: Running, op: str, **arguments: Any) -> None:
-    """Asks until somebody answers: where it grows again, another nucleus comes."""
-
-    def answered() -> bool:
-        try:
-            run.ask(op, 60.0, **arguments)
-        except Unreachable:
-            assert run.process.poll() is None, run.texts()[1][-4000:]
-            return False
-        except ControlError as error:
-            if error.code in ("timeout", "busy", "again"):
-                return False
-            raise
-        return True
-
-    wait_until(answered, f"an answer to {op}", 120.0)
 
 
 def grown(one: Instance, name: str, more: str) -> str:
@@ -94,19 +72,20 @@ def test_machines_are_lost(
     run = one.start("--tick-hz", "100").ready(300.0)
     reached = 0
     with fed(valkey_url, seed):
-        until(run, 10)
+        run.until_tick(10, 120.0)
         run.ask("snapshot", 60.0)
         for _ in range(count):
             for _ in range(rng.randrange(3)):
                 disturb(one, run, rng, done)
             # at times before it has come to where it was lost the last time
             goal = reached + rng.randrange(-40, 150)
-            until(run, goal)
+            run.until_tick(goal, 120.0)
             machine_is_lost(one, run)
             done[EARLIER] += goal < reached
             reached = max(goal, reached)
             run = one.start("--tick-hz", "100", "--workers", rng.choice("12")).ready(120.0)
-        until(run, max(reached, out_tick(valkey_url)) + 150)  # all that is out is compared
+        last = max(reached, out_tick(valkey_url)) + 150  # all that is out is compared
+        run.until_tick(last, 120.0)
     summary = run.stop().summary
     assert not [event for event in events_of(pg_dsn) if event["tipo"] in SPEAKS]
     monkeypatch.setenv("COREC_HOME", str(one.home))

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import redis
 
-from corec.control.client import Unreachable
 from tests.crash.test_journal import (
     EARS,
     LEGS,
@@ -58,18 +57,6 @@ def speak(url: str, first: int, count: int) -> None:
         client.xadd("corec:{corec1}:in:1", {"m": packed})
 
 
-def until(run: Running, tick: int) -> None:
-    """Until it has come to ``tick``; where it grows, another nucleus comes, and nobody answers."""
-
-    def there() -> bool:
-        try:
-            return int(run.status()["tick"]) >= tick
-        except Unreachable:
-            return False
-
-    wait_until(there, f"tick {tick}", 120.0)
-
-
 def number(run: Running) -> int:
     return int(run.status()["entidades"])
 
@@ -107,7 +94,7 @@ def test_a_world_that_grew_behind_its_checkpoint(
         run = one.start("--tick-hz", "0.5", "--workers", "2").ready(60.0)
         assert number(run) == EARS + LEGS
         run.ask("set", path="tick_hz", value=100.0)
-        until(run, last + 60)
+        run.until_tick(last + 60, 120.0)
         assert number(run) == EARS + LEGS + 3 * MORE
     summary = run.stop().summary
     assert not [e for e in events_of(pg_dsn) if e["tipo"] in ("replay_differs", "input_repeated")]
@@ -131,14 +118,14 @@ def test_a_growth_that_is_refused_leaves_the_one_before(make: Make, valkey_url: 
     assert one.ctl("grow", "ears", "7").code == 0
     run.ready(60.0)
     last = run.status()["tick"] + 20
-    until(run, last)
+    run.until_tick(last, 120.0)
     wait_until(lambda: out_tick(valkey_url) > last, "what came of it is out", 20)
     machine_is_lost(one, run)
     run = one.start("--tick-hz", "0.5").ready()
     assert "runs ticks again" in one.ctl("grow", "ears", "5").err
     wait_until(lambda: "a setting was taken back" in run.texts()[1], "it is as it was", 30.0)
     run.ask("set", path="tick_hz", value=200.0)
-    until(run, last + 60)
+    run.until_tick(last + 60, 120.0)
     assert number(run) == EARS + LEGS + 7
     assert run.stop().code == 0
     assert one.run("--ticks", "1").summary["entidades"] == EARS + LEGS + 7

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 
 import corec
-from corec.control.client import Unreachable
-from corec.control.protocol import ControlError
 from tests.crash.worlds import Left, armed, assert_same, left_by
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
@@ -89,34 +87,16 @@ class Play:
 
     def _begin(self, one: Instance) -> Running:
         self.run = one.start("--tick-hz", "0.001", "--workers", "2").ready(120.0)
-        self.ask("pause")
+        self.run.answered("pause")
         return self.run
-
-    def ask(self, op: str, **arguments: Any) -> Any:
-        """Until the nucleus lives to answer."""
-        answers: list[Any] = []
-
-        def asked() -> bool:
-            try:
-                answers.append(self.run.ask(op, 20.0, **arguments))
-            except Unreachable:
-                return False
-            except ControlError as error:
-                if error.code in ("timeout", "busy", "again"):
-                    return False
-                raise
-            return True
-
-        wait_until(asked, f"an answer to {op}", 60.0)
-        return answers[0]
 
     def tick(self) -> int:
         """Where it stands: a status may be of a moment before its last tick ended."""
-        return int(self.ask("pause")["tick"])
+        return int(self.run.answered("pause")["tick"])
 
     def until(self, tick: int) -> None:
         while (now := self.tick()) < tick:
-            self.ask("step", ticks=tick - now)
+            self.run.answered("step", ticks=tick - now)
 
     def again(self, *, kill: bool) -> None:
         if kill:
@@ -130,12 +110,13 @@ class Play:
     def play(self, *, disturbed: bool) -> dict[str, Any]:
         for tick, changes in SCRIPT.items():
             self.until(tick)
-            assert self.ask("set", changes=changes)["after_tick"] == tick
+            assert self.run.answered("set", changes=changes)["after_tick"] == tick
             if disturbed and tick in (8, 16):
                 self.again(kill=tick == 8)
         self.until(END)
-        assert self.ask("blocks")["blocks"][-1]["parametros"] == {"pace": 0.01, "gain": 1.5}
-        assert self.ask("world")["globals"] == {"beta": 0.0, "offset": 0.25}
+        block = self.run.answered("blocks")["blocks"][-1]
+        assert block["parametros"] == {"pace": 0.01, "gain": 1.5}
+        assert self.run.answered("world")["globals"] == {"beta": 0.0, "offset": 0.25}
         return self.run.stop().summary
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_processes_are_listed_in_their_table_alone() -> None:
     """A second list of roles and slots, as there were nine, is forgotten when one is added."""
     listed = having(['", L.SLOT' + "_"], "corec/")
     assert [one for one in listed if not one.startswith("corec/process/roles.py")] == []
+
+
+def test_every_room_is_named_where_imports_are_held_to_one_way() -> None:
+    contracts = tomllib.loads(texts()["pyproject.toml"])["tool"]["importlinter"]["contracts"]
+    (layers,) = (one["layers"] for one in contracts if one["id"] == "layers")
+    named = {room for layer in layers for room in re.findall(r"corec\.\w+", layer)}
+    rooms = {
+        f"corec.{Path(name).relative_to('corec').parts[0].removesuffix('.py')}"
+        for name in python_files()
+        if name.startswith("corec/") and name != "corec/__init__.py"
+    }
+    assert rooms ^ named == set()
 
 
 def test_a_state_folder_is_put_together_in_one_place() -> None:

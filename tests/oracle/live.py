@@ -125,9 +125,9 @@ class Player:
 
     def _stand_still(self) -> None:
         """Paused, flat out when it steps, at the load it had."""
-        self._ask("pause")
-        self._ask("set", path="tick_hz", value=0)
-        self._ask("set", path="carga", value=self.carga)
+        self.run.answered("pause")
+        self.run.answered("set", path="tick_hz", value=0)
+        self.run.answered("set", path="carga", value=self.carga)
 
     def _again(self, how: str) -> None:
         if how == "kill":
@@ -139,28 +139,9 @@ class Player:
             assert ended.code == 0, f"exit {ended.code}\n{ended.err[-3000:]}"
         self._start()
 
-    def _ask(self, op: str, **arguments: Any) -> Any:
-        """Asks until somebody answers: the nucleus may be dead at the moment."""
-        answer: list[Any] = []
-
-        def asked() -> bool:
-            try:
-                answer.append(self.run.ask(op, 10.0, **arguments))
-            except Unreachable:
-                assert self.run.process.poll() is None, self.run.texts()[1][-3000:]
-                return False
-            except ControlError as error:
-                if error.code in ("timeout", "busy"):
-                    return False
-                raise
-            return True
-
-        wait_until(asked, f"an answer to {op}", SECONDS_MAX)
-        return answer[0]
-
     def _tick(self) -> int:
         """The tick it stands at."""
-        return int(self._ask("digest")["tick"])
+        return int(self.run.answered("digest")["tick"])
 
     def _change(self, tick: int) -> None:
         changes = self.drawn.changes.get(tick)
@@ -168,7 +149,7 @@ class Player:
             return
         for path, value in changes.items():
             if path == "carga" or path.startswith("globals.") or ".parametros." in path:
-                after = int(self._ask("set", path=path, value=value)["after_tick"])
+                after = int(self.run.answered("set", path=path, value=value)["after_tick"])
                 self.carga = value if path == "carga" else self.carga
             elif path.startswith(GROW):
                 after = self._grow(path.removeprefix(GROW), int(value))
@@ -222,7 +203,7 @@ class Player:
         found: list[int] = []
 
         def arrived() -> bool:
-            found[:] = [int(self._ask("status")["messages_in"])]
+            found[:] = [int(self.run.answered("status")["messages_in"])]
             return found == [self.sent]
 
         try:
@@ -277,7 +258,7 @@ class Player:
             except (Unreachable, ControlError):
                 assert self.run.process.poll() is None, self.run.texts()[1][-3000:]
             try:
-                wait_until(lambda: self._ask("status")["tick"] >= target, "it", SETTLE_SECONDS)
+                self.run.until_tick(target, SETTLE_SECONDS)
             except AssertionError:
                 return self._tick() >= target
             return True

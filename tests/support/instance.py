@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from corec.control.client import Client, Unreachable
+from corec.control.protocol import ControlError
 from tests.support import forked
 from tests.support.processes import is_running, promised, wait_until
 
 REPO = forked.REPO
 RUN_SECONDS = 60.0
+NOT_NOW = ("timeout", "busy", "again")
+"""Refusals after which the same may be asked once more."""
 
 
 def small_config(**changes: Any) -> dict[str, Any]:
@@ -87,6 +90,26 @@ class Running:
         with Client(self.instance.folder / "control.sock") as client:
             return client.ask(op, arguments, seconds)
 
+    def answered(self, op: str, seconds: float = 120.0, **arguments: Any) -> Any:
+        """Asks until somebody answers and has the time: the nucleus may be dead at the moment, or
+        another comes where the world grows. What is asked may so be done more than once."""
+        answers: list[Any] = []
+
+        def asked() -> bool:
+            try:
+                answers.append(self.ask(op, 20.0, **arguments))
+            except Unreachable:
+                assert self.process.poll() is None, self.texts()[1][-4000:]
+                return False
+            except ControlError as error:
+                if error.code not in NOT_NOW:
+                    raise
+                return False
+            return True
+
+        wait_until(asked, f"an answer to {op}", seconds)
+        return answers[0]
+
     def status(self) -> dict[str, Any]:
         """``status``."""
         found: dict[str, Any] = self.ask("status")
@@ -111,7 +134,15 @@ class Running:
 
     def until_tick(self, tick: int, seconds: float = RUN_SECONDS) -> Running:
         """Wait until every worker has committed ``tick``."""
-        wait_until(lambda: self.status()["tick"] >= tick, f"tick {tick}", seconds)
+
+        def there() -> bool:
+            try:
+                return int(self.status()["tick"]) >= tick
+            except Unreachable:  # its nucleus is being replaced
+                assert self.process.poll() is None, self.texts()[1][-4000:]
+                return False
+
+        wait_until(there, f"tick {tick}", seconds)
         return self
 
     def pid_of(self, role: str, index: int = 0) -> int:
