@@ -23,7 +23,7 @@ from corec.entities.registry import resolve
 from corec.graph.source import source_of
 from corec.placing import most_entities, place_block
 from corec.plan_live import schedule_faults, symbiosis_of
-from corec.sight import sight_faults, with_sight
+from corec.sight import sight_faults, with_everyone, with_sight
 from corec.swarm import Swarm as Swarm
 from shm.layout import layout_hash
 
@@ -203,7 +203,7 @@ def make_plan(
         first_block += count
         swarms.append(swarm)
     if not faults:
-        swarms = with_sight(swarms, faults)
+        swarms = with_everyone(with_sight(swarms, faults))
     if faults:
         raise ConfigError(faults)
     plan = Plan(tuple(swarms), np.concatenate(rows), offset)

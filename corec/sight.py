@@ -1,4 +1,5 @@
-"""Which swarms see each other on a plane, and whether a processor goes with its bloque's space."""
+"""Which swarms see each other on a plane, and whether a processor goes with its bloque's space;
+what is asked of any entity by its id."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import Any
 
 from corec.config.faults import Fault
 from corec.config.space_faults import space_faults
-from corec.entities.meeting import shown_of
+from corec.entities.globals_used import names_of_anybody
+from corec.entities.meeting import read_as, shown_of
 from corec.entities.processor import Processor
 from corec.swarm import Swarm
 
@@ -66,6 +68,20 @@ def with_sight(swarms: list[Swarm], faults: list[Fault]) -> list[Swarm]:
                 continue
             seen.append(shown_of(name, other.processor.shown, theirs))
         found.append(replace(swarm, seen=tuple(seen)) if seen else swarm)
+    return found
+
+
+def with_everyone(swarms: list[Swarm]) -> list[Swarm]:
+    """``swarms``, those who ask for entities by their ids each with what it asks of them."""
+    shown = [field for swarm in swarms for field in swarm.processor.shown]
+    kinds, found = read_as(shown), []
+    for swarm in swarms:
+        asked = names_of_anybody(swarm.processor.function, swarm.processor.on_silence)
+        if asked is None:
+            found.append(swarm)
+            continue
+        everyone = tuple((name, kinds[name]) for name in sorted(kinds) if name in asked)
+        found.append(replace(swarm, everyone=everyone))
     return found
 
 

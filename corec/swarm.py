@@ -40,6 +40,8 @@ class Swarm:
     source: Source | None = None
     """Where a graph's links come from; ``seen``: what is seen of other swarms on its plane."""
     seen: tuple[Shown, ...] = ()
+    everyone: tuple[tuple[str, str], ...] | None = None
+    """What is asked of any entity by its id, ``entities.meeting.Meeting.everyone``."""
     first_living: int | None = None
     """How many live at first, of ``entidades`` places; None: all."""
     public_off: int = 0
@@ -71,6 +73,7 @@ class Swarm:
     @cached_property
     def meeting(self) -> Meeting | None:
         """How its entities see each other; None: they don't."""
-        if not self.processor.public and self.space is None:
+        if not self.processor.public and self.space is None and self.everyone is None:
             return None
-        return meeting_of(self.entidades, self.processor.shown, self.space, self.seen)
+        shown = self.processor.shown
+        return meeting_of(self.entidades, shown, self.space, self.seen, self.everyone)

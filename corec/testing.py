@@ -47,7 +47,7 @@ from corec.layout.frames import (
 )
 from corec.placing import place_block
 from corec.plan import BLOCK_ROW, Plan, Swarm, with_public
-from corec.sight import alone_fault
+from corec.sight import alone_fault, with_everyone
 from corec.world.create import create_world
 from corec.world.lanes import own_lanes
 from corec.world.read import BlockView
@@ -132,6 +132,7 @@ class Block:
         )  # fmt: skip
         row = (0, canal, first_id, entities, 0, place.hot, place.log, place.log_cap, place.model,
                place.model_bytes, place.hist)  # fmt: skip
+        (swarm,) = with_everyone([swarm])
         self.plan = with_public(Plan((swarm,), np.array([row], BLOCK_ROW), size))
         size = self.plan.world_bytes // 8
         self.memory = np.zeros(size, np.uint64).view(np.uint8) if memory is None else memory

@@ -10,7 +10,6 @@ SIDE = 50.0
 @corec.micro(state={"x": "f4", "y": "f4", "vx": "f4", "vy": "f4"}, public=("x", "y", "vx", "vy"))
 def boid(me):
     if me.tick == 1:
-        me.x, me.y = SIDE * me.random(), SIDE * me.random()
         me.vx, me.vy = 0.2 * me.random() - 0.1, 0.2 * me.random() - 0.1
     ax = ay = 0.0
     for other in me.neighbours:

@@ -23,12 +23,12 @@ from corec.layout import HISTORY_SPARE, PUSHES_PER_CALL_MAX
 
 UPDATE_ARGS = (
     "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead", "told", "pub", "origin", "near", "genes", "own",
+    "ahead", "told", "pub", "origin", "near", "genes", "own", "everyone",
 )  # fmt: skip
 ARRIVE_ARGS = (
     "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
     "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
-    "pub", "origin", "near", "plane", "shown", "genes", "own",
+    "pub", "origin", "near", "plane", "shown", "genes", "own", "everyone",
 )  # fmt: skip
 INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told", "genes")
 
@@ -269,6 +269,7 @@ def _init(processor: Processor, cap: int, meeting: Meeting | None) -> list[str]:
         (name, stored[name].replace(f"me.{name}", f"float32({value})") if name in stored else value)
         for name, value in starts
     ]
+    starts += seeing.anywhere(processor, meeting)
     lines += ["        " + put(processor, cap, "b", name, value) for name, value in starts]
     if processor.init is not None:
         lines += [
@@ -341,7 +342,7 @@ def kernel_source(
     if processor.mortal or processor.sends or processor.reads_inbox:
         lines.insert(lines.index(_IMPORTS_STATS), mailing.IMPORTS)
     if meeting is not None and meeting.plane is not None:
-        lines.insert(lines.index(_IMPORTS_STATS), "from corec.kernels.plane import held, wrapped")
+        lines.insert(lines.index(_IMPORTS_STATS), f"from corec.kernels.plane import {seeing.OF_PLANES}")
     if processor.kind == "micro":
         lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws, meeting))
     else:

@@ -54,6 +54,7 @@ import corec.kernels.address as address
 import corec.kernels.desc as desc
 import corec.kernels.draws as draws
 import corec.kernels.elementary as elementary
+import corec.kernels.everyone as everyone
 import corec.kernels.philox as philox
 import corec.kernels.plane as plane
 import corec.kernels.post as post
@@ -110,8 +111,8 @@ def _own_text() -> bytes:
     own = (adapt, aggregates, calling, codegen, codetext, cursor, folding, mailing, post,
            dense_rounds, nearest, divisions, drawing, fingerprints, foreign,
            genes, guard, linked, lives, maths, meetings, near, others, references, seeing, shifts,
-           steps, told, users, address, desc, draws, elementary, philox, plane, stats, layout,
-           sys.modules[__name__])  # fmt: skip
+           steps, told, users, address, desc, draws, elementary, everyone, philox, plane, stats,
+           layout, sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.digest()

@@ -1,8 +1,8 @@
 """What of ``me`` a processor's functions use, by their bytecode: ``globals``, ``inbox``, ``die``,
 whom of others.
 
-Found are the texts ``me.globals.NAME``, ``….inbox`` and ``….neighbours.of("NAME")``, also in the
-user's own functions that they call. It is asked for when a world is planned, not at the
+Found are the texts ``me.globals.NAME``, ``….inbox``, ``….entity`` and ``….neighbours.of("NAME")``,
+also in the user's own functions that they call. It is asked for when a world is planned, not at the
 declaration: a helper may be written further down.
 """
 
@@ -59,6 +59,13 @@ def swarms_asked(*functions: Any) -> tuple[str, ...]:
             if of_near and asks and isinstance(name.argval, str) and name.opname == "LOAD_CONST":
                 found[name.argval] = None
     return tuple(found)
+
+
+def names_of_anybody(*functions: Any) -> frozenset[str] | None:
+    """Every attribute that they name, those of ``me.entity(id)`` among them; None: they ask for no
+    entity by its id."""
+    names = {name for code in _all_codes(functions) for name in code.co_names}
+    return frozenset(names) if "entity" in names else None
 
 
 def _all_codes(functions: Sequence[Any]) -> Iterator[CodeType]:

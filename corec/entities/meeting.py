@@ -22,7 +22,7 @@ of an entity is its position, its place in the swarm, and its other public field
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -99,6 +99,9 @@ class Meeting:
     grid: Space | None = None
     graph: Graph | None = None
     plane: Plane | None = None
+    everyone: tuple[tuple[str, str], ...] | None = None
+    """(name, "i8", "f4" or "f8") of what is asked of entities by their ids, in any bloque; None:
+    nobody is asked for so."""
 
     @property
     def spatial(self) -> bool:
@@ -210,14 +213,25 @@ def shown_of(name: str, fields: tuple[tuple[str, str], ...], space: Space) -> Sh
 
 def meeting_of(
     entidades: int, fields: tuple[tuple[str, str], ...], space: Space | None,
-    others: tuple[Shown, ...] = (),
+    others: tuple[Shown, ...] = (), everyone: tuple[tuple[str, str], ...] | None = None,
 ) -> Meeting:  # fmt: skip
     """How ``entidades`` entities with these public fields meet in ``space``; ``others``: what they
-    see of other swarms on their plane."""
-    kind = space.kind if space is not None else None
-    if space is None or kind == "grid":
-        return Meeting(entidades, fields, space)
-    if kind == "graph":
-        return Meeting(entidades, fields, graph=Graph(space.weights))
+    see of other swarms on their plane; ``everyone``: what is asked of entities by their ids."""
+    if space is None:  # who shows nothing is one machine code, however many there are
+        return Meeting(entidades if fields else 0, fields, everyone=everyone)
+    if space.kind == "grid":
+        return Meeting(entidades, fields, space, everyone=everyone)
+    if space.kind == "graph":
+        return Meeting(entidades, fields, graph=Graph(space.weights), everyone=everyone)
     plane = Plane(space.sizes, space.wrap, (shown_of("", fields, space), *others))
-    return Meeting(entidades, fields, plane=plane)
+    return Meeting(entidades, fields, plane=plane, everyone=everyone)
+
+
+def read_as(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name → as what a field is read that several bloques show under it, "i8", "f4" or "f8": as all
+    of them say, and as float64 where some say this and some that."""
+    found: dict[str, str] = {}
+    for name, dtype in fields:
+        kind = dtype if dtype in ("f4", "f8") else "i8"
+        found[name] = kind if found.get(name, kind) == kind else "f8"
+    return found

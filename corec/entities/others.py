@@ -2,7 +2,8 @@
 
 ``other`` is the entity that looks and a number: of a neighbour (its fields lie in scratch memory at
 distances that a table has, ``near``), or the place of any one in its swarm (its fields lie in the
-public columns that the last tick left).
+public columns that the last tick left). Counted from the first of the swarm, a place may be that of
+an entity of another bloque: where its fields lie, the directory says (``kernels.everyone``).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from numba.extending import infer_getattr, models, overload_method, register_mod
 
 from corec.entities.cursor import EntityType, NeighboursType, hidden_reader, member, wide
 from corec.entities.linked import Listed, ends_of, extras_of, fields_of
+from corec.entities.meeting import Meeting
 from corec.entities.near import Cells, table
 from corec.kernels.address import COLUMN_TYPES
+from corec.kernels.everyone import is_anybody, reader
 from shm.jit import intrinsic
 
 _I64 = ir.IntType(64)
@@ -143,9 +146,9 @@ class _OtherAttributes(AttributeTemplate):
         extras = extras_of(other.entity) if other.listed else ()
         if name in extras:
             return types.float32
-        dtypes = dict(other.fields) if other.near else dict(meeting.fields)
+        dtypes = dict(other.fields) if other.near else asked_of(meeting)
         if name not in dtypes:
-            names = ", ".join((*dtypes, *extras))
+            names = ", ".join((*dtypes, *extras)) or "no fields"
             raise TypingError(f"me.{name} can't be seen of another entity: public are id, {names}")
         return wide(COLUMN_TYPES[dtypes[name]])
 
@@ -159,6 +162,8 @@ def _other(context: Any, builder: Any, kind: OtherType, value: Any, name: str) -
         return _listed(context, builder, kind, other, name)
     if name == "id":
         return _other_id(context, builder, kind, other)
+    if not kind.near and name in dict(meeting.everyone or ()):
+        return _anybodys(context, builder, entity, other, name)
     field = meeting.index(name)
     assert field is not None
     column = COLUMN_TYPES[meeting.fields[field][1]]
@@ -167,12 +172,58 @@ def _other(context: Any, builder: Any, kind: OtherType, value: Any, name: str) -
         cells = Cells(context, builder, entity, other.me)
         loaded = cells.value(field, table(builder, distances, other.place))
     else:
-        pub = builder.load(member(context, builder, entity, other.me, "_pub"))
-        at = builder.mul(other.place, _I64(meeting.sizes[field]))
-        at = builder.add(at, _I64(meeting.offsets[field]))
-        data = context.get_value_type(column).as_pointer()
-        loaded = builder.load(builder.bitcast(builder.gep(pub, [at], inbounds=True), data))
+        loaded = _own(context, builder, entity, other, field)
     return context.cast(builder, loaded, column, wide(column))
+
+
+def _own(context: Any, builder: Any, entity: EntityType, other: Any, field: int) -> Any:
+    """What public field ``field`` of one of the own swarm is, in the column's type."""
+    meeting = entity.meeting
+    assert meeting is not None
+    pub = builder.load(member(context, builder, entity, other.me, "_pub"))
+    at = builder.mul(other.place, _I64(meeting.sizes[field]))
+    at = builder.add(at, _I64(meeting.offsets[field]))
+    data = context.get_value_type(COLUMN_TYPES[meeting.fields[field][1]]).as_pointer()
+    return builder.load(builder.bitcast(builder.gep(pub, [at], inbounds=True), data))
+
+
+def asked_of(meeting: Meeting) -> dict[str, str]:
+    """Name → dtype of what may be asked of any entity."""
+    return {**dict(meeting.fields), **dict(meeting.everyone or ())}
+
+
+def _anybodys(context: Any, builder: Any, entity: EntityType, other: Any, name: str) -> Any:
+    """What ``name`` is of any entity of the instance: of the own swarm at once, of another by the
+    directory."""
+    meeting = entity.meeting
+    assert meeting is not None
+    assert meeting.everyone is not None
+    names = [each for each, _ in meeting.everyone]
+    kind = COLUMN_TYPES[asked_of(meeting)[name]]
+    found = cgutils.alloca_once(builder, context.get_value_type(kind))
+    own = meeting.index(name)
+
+    def far() -> None:
+        load = (builder.load(member(context, builder, entity, other.me, each))
+                for each in ("_origin", "_everyone", "tick"))  # fmt: skip
+        origin, directory, tick = load
+        read = reader(name, names.index(name), len(names), kind)
+        arguments = [directory, builder.add(origin, other.place), tick]
+        value = context.compile_internal(builder, read, kind(*[types.int64] * 3), arguments)
+        builder.store(value, found)
+
+    if own is None:
+        far()
+        return builder.load(found)
+    here = builder.icmp_unsigned("<", other.place, _I64(meeting.entidades))
+    with builder.if_else(here) as (then, otherwise):
+        with then:
+            loaded = _own(context, builder, entity, other, own)
+            column = COLUMN_TYPES[meeting.fields[own][1]]
+            builder.store(context.cast(builder, loaded, column, kind), found)
+        with otherwise:
+            far()
+    return builder.load(found)
 
 
 def _listed(context: Any, builder: Any, kind: OtherType, other: Any, name: str) -> Any:
@@ -224,16 +275,28 @@ def _maker(entity: EntityType) -> Any:
 @overload_method(EntityType, "entity")
 def _entity(me: Any, id: Any) -> Callable[..., Any]:
     if me.init or me.meeting is None:
-        why = "in init: there was no tick before" if me.init else "without public fields"
+        why = "in init: there was no tick before" if me.init else "here"
         raise TypingError(f"me.entity cannot be used {why}")
     if not isinstance(id, types.Integer):
         raise TypingError(f"me.entity takes a whole number, found {types.unliteral(id)}")
     origin, make, count = hidden_reader(me, "_origin"), _maker(me), me.meeting.entidades
+    if me.meeting.everyone is None:
 
-    def entity(me: Any, id: Any) -> Any:
+        def entity(me: Any, id: Any) -> Any:
+            place = int64(id) - origin(me)
+            if place < 0 or place >= count:
+                raise IndexError("me.entity(id): its bloque has no such entity")
+            return make(me, place)
+
+        return entity
+
+    directory, fields = hidden_reader(me, "_everyone"), len(me.meeting.everyone)
+
+    def anybody(me: Any, id: Any) -> Any:
         place = int64(id) - origin(me)
-        if place < 0 or place >= count:
-            raise IndexError("me.entity(id): its swarm has no such entity")
+        known = place >= 0 and place < count
+        if not known and not is_anybody(directory(me), int64(id), fields):
+            raise IndexError("me.entity(id): there is no such entity")
         return make(me, place)
 
-    return entity
+    return anybody

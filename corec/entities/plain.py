@@ -141,7 +141,7 @@ class PlainEntity:
         others, space, origin: what it sees: the public columns of its whole swarm as the last tick
             left them (name → values in order of ids), the swarm's ``space`` as in the config, and
             the id of its first entity. Or ``others`` alone, a ``corec.entities.plain_near.Seen``,
-            which has all of that, and on a plane the other swarms.
+            which has all of that, and the other swarms.
         globals: the named numbers of the configuration.
         inbox: what was sent to it, in order; ``ids``: whom it may send to (anybody, if left out).
         fields: state fields, genes (the middle of their range if left out), parameters,
@@ -218,7 +218,7 @@ class PlainEntity:
         return self._sees().neighbours(int(self.id))
 
     def entity(self, id: int) -> Other:
-        """Any entity of its swarm, as the last tick left it; IndexError: there is none."""
+        """Any entity, as the last tick left it; IndexError: there is none."""
         return self._sees().entity(operator.index(id))
 
     def die(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from corec.entities.fields import VIVO
-from corec.entities.meeting import cells_of, meeting_of, reach_of, space_of
+from corec.entities.meeting import cells_of, meeting_of, reach_of, read_as, space_of
 from corec.entities.planning import planned
 from corec.entities.processor import Processor
 from corec.graph.links import Links
@@ -97,6 +97,10 @@ class Neighbours:
         return sum(bool(found == value) for found in self._values(field))
 
 
+def _read(value: Any, kind: str) -> Any:
+    return value if kind == "i8" else np.dtype(kind).type(value)
+
+
 class Seen:
     """What the last tick left of the public fields of a whole swarm, for those who look.
 
@@ -106,7 +110,7 @@ class Seen:
         others: field → values of all its entities in order of ids; nothing being public, of any.
         origin: id of the first.
         links: of a graph; read from where ``space`` says if left out.
-        seen: on a plane, name → other swarms.
+        seen: name → other swarms: on a plane who is near, and whom ``me.entity(id)`` finds.
     """
 
     def __init__(
@@ -132,20 +136,29 @@ class Seen:
             for place in np.flatnonzero(lives).tolist():
                 self._cells.setdefault(self._cell(self.at(place)), []).append(place)
 
-    def entity(self, id: int, **between: Any) -> Other:
-        """Raises IndexError: the swarm has none of this id."""
-        place = int(id) - self._origin
-        if not 0 <= place < self._count:
-            raise IndexError("me.entity(id): its swarm has no such entity")
+    def entity(self, id: int) -> Other:
+        """Any entity, of this swarm or another. Raises IndexError: there is none of this id."""
+        known = (self, *self._seen.values())
+        for seen in known:
+            place = int(id) - seen._origin
+            if 0 <= place < seen._count:
+                kinds = read_as(field for one in known for field in one._dtypes.items())
+                fields = {n: _read(v, kinds[n]) for n, v in seen._fields(place).items()}
+                return Other(int(id), fields)
+        raise IndexError("me.entity(id): there is no such entity")
+
+    def _fields(self, place: int) -> dict[str, Any]:
         values = {name: column[place] for name, column in self._columns.items()}
-        fields = {n: v if v.dtype.kind == "f" else int(v) for n, v in values.items()}
-        return Other(int(id), {**fields, **between})
+        return {n: v if v.dtype.kind == "f" else int(v) for n, v in values.items()}
+
+    def _one(self, place: int, **between: Any) -> Other:
+        return Other(self._origin + place, {**self._fields(place), **between})
 
     def neighbours(self, id: int) -> Neighbours:
         """Those of the entity ``id``."""
         place = id - self._origin
         if self._meeting.grid is not None:
-            found = [self.entity(self._origin + k) for k in self._meeting.neighbours(place)]
+            found = [self._one(k) for k in self._meeting.neighbours(place)]
         elif self._links is not None:
             found = list(self._linked(place, self._links))
         elif self._meeting.plane is not None:
@@ -158,7 +171,7 @@ class Seen:
         weights = links.weights_of(place)
         for k, other in enumerate(links.of(place).tolist()):
             between = {} if weights is None else {"weight": weights[k]}
-            yield self.entity(self._origin + other, **between)
+            yield self._one(other, **between)
 
     def at(self, place: int) -> tuple[np.float32, ...]:
         """The position of one on a plane."""
@@ -198,8 +211,7 @@ class Seen:
                 deltas, square = self._apart(mine, other.at(k))
                 if square <= most:
                     names = zip(("dx", "dy", "dz"), deltas, strict=False)
-                    one = other.entity(other._origin + k, **dict(names), distance2=square)
-                    found.append(one)
+                    found.append(other._one(k, **dict(names), distance2=square))
         return Neighbours(found, other._dtypes, lambda name: self._around(self._seen[name], place))
 
     def _apart(

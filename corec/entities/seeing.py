@@ -3,11 +3,12 @@ fill them (``codegen`` has the rest)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from numba import types
 
 from corec.entities.meeting import Meeting
+from corec.entities.processor import Processor
 from corec.graph.links import H_STARTS, H_WEIGHT, H_WHO, HEAD_WORDS
 
 
@@ -23,6 +24,8 @@ def members(meeting: Meeting) -> list[tuple[str, Any]]:
         found += [(f"_count{k}", word) for k in range(len(meeting.plane.shown))]
     if meeting.grid is not None:
         found += [("_near", pointer), ("_cell", word), ("_x", word), ("_rows", word)]
+    if meeting.everyone is not None:
+        found.append(("_everyone", word))
     return found
 
 
@@ -30,6 +33,10 @@ def met(meeting: Meeting | None, cell: str, x: str) -> list[str]:
     """The hidden members of ``me`` that let it see others: ``cell`` in the stretch, ``x``."""
     if meeting is None:
         return []
+    return _near(meeting, cell, x) + (["everyone"] if meeting.everyone is not None else [])
+
+
+def _near(meeting: Meeting, cell: str, x: str) -> list[str]:
     if meeting.graph is not None:
         weights = ["weights"] if meeting.graph.weights else []
         ends = ["get_i8(starts, 8 * (base + i))", "get_i8(starts, 8 * (base + i) + 8)"]
@@ -66,6 +73,23 @@ def held(meeting: Meeting | None) -> tuple[dict[str, str], list[str]]:
         for name, size in zip(names, meeting.plane.size, strict=True)
     }
     return stored, [f"((me.{name} - me.{name}) == float32(0.0))" for name in names]
+
+
+OF_PLANES: Final = "anywhere, held, wrapped"
+"""What a kernel's text takes from ``kernels.plane``."""
+
+
+def anywhere(processor: Processor, meeting: Meeting | None) -> list[tuple[str, str]]:
+    """Where on a plane an entity begins that says nothing of it, neither in an ``init`` nor by an
+    initial value: the fields of the position and the numbers in them."""
+    if meeting is None or meeting.plane is None or processor.init is not None:
+        return []
+    names, stored = meeting.plane.position, held(meeting)[0]
+    if any(field.default for field in processor.state if field.name in names):
+        return []
+    drawn = [f"anywhere(first_id + i, {axis}, seed, float32({size!r}))"
+             for axis, size in enumerate(meeting.plane.size)]  # fmt: skip
+    return [(name, stored[name].replace(f"me.{name}", one)) for name, one in zip(names, drawn, strict=True)]
 
 
 def bring(meeting: Meeting | None) -> list[str]:

@@ -78,6 +78,7 @@ W_RECORD: Final = _w()  # bytes of a child
 W_MOVES: Final = _w()  # offset of the moves in a copy
 W_DENSE: Final = _w()  # the function for a dense round of readings, 0: it has none
 W_WIDTH: Final = _w()  # numbers in a reading
+W_EVERYONE: Final = _w()  # address of the directory of all entities, ``everyone``; 0: none
 W_COLUMNS: Final = _w.end
 
 # own words of a swarm, int64: memory of one process, for the step of a block that runs

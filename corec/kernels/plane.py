@@ -33,6 +33,7 @@ from corec.kernels.address import (
     prefetch,
     u4_at,
 )
+from corec.kernels.philox import INV_2_24, random_word
 from shm.layout import Counted
 
 # row of a swarm's index, int64
@@ -84,6 +85,13 @@ def wrapped(value, size):
 def held(value, size):
     """``value`` between the edges 0 and ``size``."""
     return min(max(value, float32(0.0)), size)
+
+
+@njit(forceinline=True)
+def anywhere(entity, axis, seed, size):
+    """Where along an axis an entity begins, at random: draw ``axis`` before the first tick."""
+    word = random_word(entity, int64(0), uint32(axis), seed)
+    return float32(word >> uint32(8)) * INV_2_24 * size
 
 
 @njit(forceinline=True)

@@ -215,7 +215,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
          s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
          after[K.B_HOT] + sel * size, told_at(block, s, scratch), shown_before(row, targs),
          row[K.W_FIRST_ID], row[K.W_NEAR], genes_of(block, row, dyn),
-         row[K.W_OWN]),
+         row[K.W_OWN], row[K.W_EVERYONE]),
     )  # fmt: skip
     if row[K.W_OWN] != 0:
         close_post(row, dyn, targs[K.T_TICK], told_at(block, s, scratch))
@@ -366,7 +366,7 @@ def one_by_one(
          s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
          s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
          row[K.W_FIRST_ID], row[K.W_NEAR], plane, s + scratch[K.S_SHOWN],
-         genes_of(block, row, dyn), row[K.W_OWN]),
+         genes_of(block, row, dyn), row[K.W_OWN], row[K.W_EVERYONE]),
     )  # fmt: skip
     if row[K.W_OWN] != 0:
         close_post(row, dyn, tick, told_at(block, s, scratch))

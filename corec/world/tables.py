@@ -17,6 +17,7 @@ from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
 from corec.placing import cold_bytes
 from corec.plan import Plan, Swarm
+from corec.world.everyone import fill_everyone
 from corec.world.near import Planes, fill_near
 from corec.world.own import fill_own
 
@@ -149,6 +150,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
                     (world, *built_genes))  # fmt: skip
     for s in plan.swarms:
         tables.keep += fill_own(plan, s, swarms[s.index])
+    tables.keep += fill_everyone(plan, swarms)
     swarms[:, K.W_NEAR] = tables.scratch_address + layout["near"]
     tables.planes = fill_near(plan, swarms)
     return tables

@@ -11,6 +11,7 @@ import corec
 from corec.config import ConfigError, parse_config
 from corec.entities.plain_near import Seen
 from corec.entities.processor import ProcessorError
+from corec.kernels.philox import uniforms
 from corec.plan import make_plan
 from corec.testing import Block, PlainEntity, compare
 from tests.entities.split import SplitWorld
@@ -267,3 +268,28 @@ def test_positions_are_written_onto_the_plane_and_one_block_has_one_swarm() -> N
         world.write("hare", x=49.5)
         world.run(1)
         assert (np.asarray(world.frame("hare")["valor"]) == 119).all()
+
+
+@corec.micro(state={"z": "f4", "x": "f4", "y": "f4"})
+def stays(me: Any) -> Any:
+    return me.neighbours.count() / 100.0
+
+
+@corec.micro(state={"x": ("f4", 3.0), "y": "f4"})
+def placed(me: Any) -> Any:
+    return 0.0
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_who_says_nothing_of_it_begins_anywhere_on_the_plane(wrap: bool) -> None:
+    """In the draws of tick 0, in the order of the position; not with an initial value of its own."""
+    space = {"kind": "plane", "position": ["x", "y"], "size": [50, 8], "radius": 1, "wrap": wrap}
+    block = Block(stays, entities=60, first_id=7, seed=9, space=space)
+    drawn = [uniforms(7, 60, 0, k, 9) * np.float32(side) for k, side in enumerate((50, 8))]
+    assert (block.view.column("x") == drawn[0]).all()
+    assert (block.view.column("y") == drawn[1]).all()
+    assert not block.view.column("z").any()
+    assert compare(stays, entities=60, ticks=2, space=space) > 0
+    fixed = Block(placed, entities=5, space=space).view
+    assert (fixed.column("x") == 3.0).all()
+    assert not fixed.column("y").any()

@@ -9,7 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from corec.lab.oracle.calls import LIVES, Calls, Inbox, Letter, Reaches, Sees, nobody, nothing
+from corec.lab.oracle.calls import (
+    LIVES,
+    Calls,
+    Finds,
+    Inbox,
+    Letter,
+    Reaches,
+    Sees,
+    nobody,
+    nothing,
+)
 from corec.lab.oracle.entity import Kind, Me, State, stored
 from corec.lab.oracle.evolution import first_genes
 from corec.lab.oracle.lives import born_at, free_places, own_of
@@ -106,14 +116,15 @@ class Block:
 
     def __init__(
         self, settings: Settings, seed: int, common: Any = None, reaches: Reaches = nobody,
-        sees: Sees = nothing, tick: int = 0,
+        sees: Sees = nothing, tick: int = 0, finds: Finds = nobody,
     ) -> None:  # fmt: skip
         """``common``: what ``me.globals`` is, as it is at the time of a call. ``reaches``: whom one
-        may send to; ``sees``: who is near. ``tick``: the last one before it began."""
+        may send to; ``sees``: who is near; ``finds``: who there is. ``tick``: the last one before
+        it began."""
         self.settings, self.seed, self.n = settings, seed, settings.n
         self.common = {"globals": common}
         self.tick = tick
-        self.reaches, self.sees = reaches, sees
+        self.reaches, self.sees, self.finds = reaches, sees, finds
         self.shown: dict[int, dict[str, Any]] = {}
         self.params = {name: np.float32(v) for name, v in settings.params.items()}
         self.entities = [Entity(i, {}) for i in self.ids]
@@ -221,7 +232,9 @@ class Block:
         entity, kind = self.entities[place], self.settings.kind
         done.runs += 1
         state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
-        calls = Calls(kind.sends, self.reaches, inbox or Inbox(), sees=self.sees)
+        calls = Calls(
+            kind.sends, self.reaches, inbox or Inbox(), sees=self.sees, finds=self.finds
+        )
         me = Me(kind, entity.id, self.tick, self.seed, state,
                 {**self.params, **self.common, **self.means, **entity.genes}, draws,
                 calls)  # fmt: skip

@@ -20,6 +20,10 @@ Reaches = Callable[[int], None]
 
 Sees = Callable[[int], Any]
 """What ``me.neighbours`` is for an entity."""
+Finds = Callable[[int], Any]
+"""What ``me.entity`` is for an id.
+
+Raises IndexError: there is no such entity."""
 
 
 class Inbox(list[np.float32]):
@@ -63,6 +67,7 @@ class Calls:
     """The fields that were given to each child."""
     moves: bool = False
     sees: Sees = nothing
+    finds: Finds = nobody
 
     def send(self, identity: int, value: Any) -> None:
         """One value more.

@@ -43,6 +43,7 @@ class Kind:
     mortal: bool = False
     sends: int = 0
     reads_inbox: bool = False
+    public: tuple[str, ...] = ()
 
     @property
     def takes(self) -> bool:
@@ -79,6 +80,7 @@ def kind_of(processor: Any) -> Kind:
         processor.mortal,
         processor.sends,
         processor.reads_inbox,
+        tuple(processor.public),
     )
 
 
@@ -210,6 +212,10 @@ class Me:
     def neighbours(self) -> Any:
         """Who is near, as the last tick left them."""
         return self._calls.sees(self.id)
+
+    def entity(self, identity: int) -> Any:
+        """Any entity, as the last tick left it."""
+        return self._calls.finds(int(identity))
 
     def send(self, identity: int, value: Any) -> None:
         """Give a number to another entity in the next tick."""

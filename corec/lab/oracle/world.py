@@ -103,9 +103,19 @@ def part_of(
             symbiosis=bloque.get("simbiosis", "fusion"),
             fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
             else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
-            cap=size, alone=places <= size, lives=lives, seen=bool(bloque.get("space")),
+            cap=size, alone=places <= size, lives=lives,
+            seen=bool(bloque.get("space") or kind.public),
         ))  # fmt: skip
     return found
+
+
+def common(value: Any, types: Container[str]) -> Any:
+    """A public field as ``me.entity`` gives it, of these types in the bloques that show it."""
+    real = [each for each in ("f4", "f8") if each in types]
+    whole = any(each in types for each in ("i1", "u1", "i2", "u2", "i4", "u4", "i8"))
+    if len(real) + whole > 1:
+        return np.float64(value)
+    return value
 
 
 def last_firing(entry: Mapping[str, Any], tick: int) -> int:
@@ -217,7 +227,24 @@ class World:
         self.blocks += [self._block(each) for each in added]
 
     def _block(self, settings: Settings) -> Block:
-        return Block(settings, self.seed, self.globals, self.reaches, self.neighbours, self.tick)
+        return Block(settings, self.seed, self.globals, self.reaches, self.neighbours, self.tick,
+                     self.found)  # fmt: skip
+
+    def found(self, identity: int) -> SimpleNamespace:
+        """What ``me.entity(identity)`` shows: its id, and its bloque's public fields.
+
+        Raises:
+            IndexError: there is no such entity.
+        """
+        kind = next((b.settings.kind for b in self.blocks if identity in b.ids), None)
+        if kind is None:
+            raise IndexError(f"no entity {identity}")
+        all_of_them = [block.settings.kind for block in self.blocks]
+        types = {n: {each.state[n][0] for each in all_of_them if n in each.public}
+                 for n in kind.public}  # fmt: skip
+        shown = self._seen[identity] if kind.public else {}
+        fields = {name: common(shown[name], types[name]) for name in kind.public}
+        return SimpleNamespace(id=identity, **fields)
 
     def neighbours(self, identity: int) -> Neighbours:
         """Of an entity of a bloque on a grid."""
