@@ -40,8 +40,6 @@ class Swarm:
     source: Source | None = None
     """Where a graph's links come from; ``seen``: what is seen of other swarms on its plane."""
     seen: tuple[Shown, ...] = ()
-    everyone: tuple[tuple[str, str], ...] | None = None
-    """What is asked of any entity by its id, ``entities.meeting.Meeting.everyone``."""
     first_living: int | None = None
     """How many live at first, of ``entidades`` places; None: all."""
     public_off: int = 0
@@ -54,6 +52,8 @@ class Swarm:
     """How its weak blocks take over the state of strong ones (``corec.world.fusion``)."""
     collect: tuple[Collect, ...] = ()
     """Which statistics of its blocks are told (``corec.world.collecting``)."""
+    everyone: tuple[tuple[str, str], ...] | None = None
+    """What is asked of any entity by its id, ``entities.meeting.Meeting.everyone``."""
 
     @property
     def end_id(self) -> int:

@@ -342,7 +342,7 @@ def kernel_source(
     if processor.mortal or processor.sends or processor.reads_inbox:
         lines.insert(lines.index(_IMPORTS_STATS), mailing.IMPORTS)
     if meeting is not None and meeting.plane is not None:
-        lines.insert(lines.index(_IMPORTS_STATS), f"from corec.kernels.plane import {seeing.OF_PLANES}")
+        lines.insert(lines.index(_IMPORTS_STATS), seeing.IMPORTS)
     if processor.kind == "micro":
         lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws, meeting))
     else:

@@ -75,9 +75,7 @@ def check_silence(
     return dict(SILENCE_STATE), on_silence
 
 
-def check_mortal(
-    mortal: Any, kind: str, function: Any, genes: Mapping[str, Any], owner: str
-) -> tuple[bool, dict[str, Any]]:
+def check_mortal(mortal: Any, kind: str, function: Any, owner: str) -> tuple[bool, dict[str, Any]]:
     """Whether entities are born and die (None: whether ``function`` calls what makes them), and the
     state fields that come with it."""
     if mortal is not None and not isinstance(mortal, bool):
@@ -87,10 +85,9 @@ def check_mortal(
         allowed = "mortal=True, or no mortal at all"
         raise ProcessorError(f"{owner}: me.{called} beside mortal=False, allowed {allowed}")
     found = mortal or bool(called)
-    if found and (kind != "micro" or genes):
-        who, what = f"me.{called}" if called else "mortal", "genes" if genes else "@corec.celu"
-        allowed = "for @corec.micro without genes"
-        raise ProcessorError(f"{owner}: {who} beside {what}, allowed {allowed}")
+    if found and kind != "micro":
+        who = f"me.{called}" if called else "mortal"
+        raise ProcessorError(f"{owner}: {who} beside @corec.celu, allowed for @corec.micro")
     return found, dict(LIVES_STATE) if found else {}
 
 
@@ -129,9 +126,7 @@ def check_sends(sends: Any, owner: str) -> None:
         raise ProcessorError(f"{owner}: sends={sends!r}, allowed 0 to {SENDS_MAX} a call")
 
 
-def check_public(
-    public: Any, see: Any, fields: Mapping[str, Any], owner: str
-) -> tuple[str, ...]:
+def check_public(public: Any, see: Any, fields: Mapping[str, Any], owner: str) -> tuple[str, ...]:
     """What is shown: ``public``, and of mortals who lives. Raises ProcessorError unless these are
     state fields, and ``see`` names other bloques."""
     if isinstance(public, str) or len(set(public) & fields.keys()) < len(public):

@@ -15,3 +15,6 @@ def misfits(bloque: BloqueConfig, processor: Processor, where: str) -> Iterator[
     if bloque.evolucion is not None and not processor.genes:
         yield Fault(f"{where}.evolucion", f"an evolution, and {name} has no genes",
                     'a processor declared with genes={"…": (low, high, sigma)}')  # fmt: skip
+    elif bloque.evolucion is not None and processor.mortal:
+        yield Fault(f"{where}.evolucion", f"an evolution, and entities of {name} are born and die",
+                    "one of the two: children have their mothers' genes")  # fmt: skip

@@ -199,7 +199,7 @@ def _anybodys(context: Any, builder: Any, entity: EntityType, other: Any, name: 
     assert meeting is not None
     assert meeting.everyone is not None
     names = [each for each, _ in meeting.everyone]
-    kind = COLUMN_TYPES[asked_of(meeting)[name]]
+    kind: Any = COLUMN_TYPES[asked_of(meeting)[name]]
     found = cgutils.alloca_once(builder, context.get_value_type(kind))
     own = meeting.index(name)
 

@@ -23,6 +23,11 @@ def close_to(a: Any, b: Any, rtol: float) -> bool:
     return x == y or abs(x - y) <= rtol * max(1.0, abs(x), abs(y))
 
 
+def numbers_of(processor: Processor) -> list[str]:
+    """What an entity has, but for histories: valor, state fields, genes."""
+    return ["valor", *(f.name for f in processor.state), *(g.name for g in processor.genes)]
+
+
 def shown(value: Any) -> str:
     """As one would write it."""
     if isinstance(value, str):
@@ -54,8 +59,13 @@ class Plain:
         if self.processor.silence:
             self.state[HEARD], self.state[QUIET] = tick, 0
 
-    def run(self, *value: Any, draws: int = 0, function: Callable[..., Any] | None = None,
-            place: int = 0) -> None:
+    def run(
+        self,
+        *value: Any,
+        draws: int = 0,
+        function: Callable[..., Any] | None = None,
+        place: int = 0,
+    ) -> None:
         """Call the function once, or another of the processor; a failure leaves the state as it
         was."""
         self.calls += 1
@@ -88,8 +98,7 @@ class Plain:
         if failed != len(self.failures):
             said = "; ".join(self.failures) or "none"
             self._differ("failures", f"{failed} of {self.calls}", f"{len(self.failures)} ({said})")
-        names = ["valor", *(f.name for f in self.processor.state)]
-        for name in names:
+        for name in numbers_of(self.processor):
             if not close_to(compiled[name], self.state[name], rtol):
                 self._differ(name, compiled[name], self.state[name])
         for ring in self.processor.history:
@@ -123,9 +132,10 @@ def settle_births(
     if not processor.mortal:
         return []
     free = [place for place, state in enumerate(before) if not state[VIVO]]
-    born = [child for plain in plains for child in plain.born]
-    for child, place in zip(born, free, strict=False):
+    born = [(child, plain.state) for plain in plains for child in plain.born]
+    for (child, mother), place in zip(born, free, strict=False):
         state = plains[place].state
+        state.update({gene.name: mother[gene.name] for gene in processor.genes})
         state.update({f.name: np.dtype(f.dtype).type(f.default) for f in processor.state})
         state.update({ring.name: [] for ring in processor.history}, valor=np.float32(0.0))
         state.update({name: held(space, name, value) for name, value in child.items()})
@@ -151,7 +161,7 @@ def check_moves(plains: Sequence[Plain], after: Sequence[Mapping[str, Any]], rto
         age = plains[new].state["generacion"] + 1
         wanted[new] = {**plains[old].state, "generacion": age}
         wanted[old][VIVO] = 0
-    names = ["valor", *(field.name for field in plains[0].processor.state)]
+    names = numbers_of(plains[0].processor)
     for plain, found, state in zip(plains, after, wanted, strict=True):
         for name in names:
             if not close_to(found[name], state[name], rtol):

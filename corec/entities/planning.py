@@ -43,8 +43,8 @@ def _seeing(processor: Processor) -> Processor:
 def _mortal(processor: Processor) -> Processor:
     if processor.mortal or not processor.inferred:
         return processor
-    owner, genes = processor.name, {gene.name: gene for gene in processor.genes}
-    mortal, added = check_mortal(None, processor.kind, processor.function, genes, owner)
+    owner = processor.name
+    mortal, added = check_mortal(None, processor.kind, processor.function, owner)
     if not mortal:
         return processor
     lives = tuple(field_of(name, spec, owner) for name, spec in added.items())

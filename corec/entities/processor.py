@@ -254,7 +254,7 @@ def _declare(
     values = check_value(kind, owner, value)
     alert_fields, kept = check_alerts(alerts, state, values, owner)
     added, on_silence = check_silence(kind, owner, silence, on_silence)
-    lasting, lives = check_mortal(mortal, kind, function, genes, owner)
+    lasting, lives = check_mortal(mortal, kind, function, owner)
     added = {**kept, **added, **lives}
     silent = [name for name in added if name not in lives]
     names = [str(name) for name in (*state, *silent, *history, *params, *genes)]

@@ -75,8 +75,8 @@ def held(meeting: Meeting | None) -> tuple[dict[str, str], list[str]]:
     return stored, [f"((me.{name} - me.{name}) == float32(0.0))" for name in names]
 
 
-OF_PLANES: Final = "anywhere, held, wrapped"
-"""What a kernel's text takes from ``kernels.plane``."""
+IMPORTS: Final = "from corec.kernels.plane import anywhere, held, wrapped"
+"""Of a kernel's text, on a plane."""
 
 
 def anywhere(processor: Processor, meeting: Meeting | None) -> list[tuple[str, str]]:
@@ -89,7 +89,8 @@ def anywhere(processor: Processor, meeting: Meeting | None) -> list[tuple[str, s
         return []
     drawn = [f"anywhere(first_id + i, {axis}, seed, float32({size!r}))"
              for axis, size in enumerate(meeting.plane.size)]  # fmt: skip
-    return [(name, stored[name].replace(f"me.{name}", one)) for name, one in zip(names, drawn, strict=True)]
+    held_there = zip(names, drawn, strict=True)
+    return [(name, stored[name].replace(f"me.{name}", one)) for name, one in held_there]
 
 
 def bring(meeting: Meeting | None) -> list[str]:

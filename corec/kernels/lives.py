@@ -9,13 +9,14 @@ from __future__ import annotations
 from numba import int64, njit, uint8, uint32, uint64
 
 from corec.kernels import desc as K
-from corec.kernels.address import load_u8, store_u8, u1_at, u4_at
+from corec.kernels.address import copy_memory, load_f4, load_u8, store_f4, store_u8, u1_at, u4_at
 from corec.kernels.block_words import (
     COLD_ACTIVO,
     COLD_FALLOS,
     COLD_RACHA,
     add,
     cold_offset,
+    genes_of,
     own_cold,
 )
 from corec.layout import (
@@ -24,6 +25,7 @@ from corec.layout import (
     D_BIRTHS,
     D_DEATHS,
     D_FALLOS_SEL,
+    D_GENES_SEL,
     D_NO_ROOM,
     D_SICK,
     NO_RUN,
@@ -112,3 +114,35 @@ def settle_lives(block, row, dyn, cold, old, new, held):
     dyn[D_SICK], dyn[D_ACTIVAS] = uint64(sick), uint64(activas)
     add(dyn, D_BIRTHS, births)
     add(dyn, D_DEATHS, deaths)
+    if births > 0 and row[K.W_GENES] > 0:
+        inherit(block, row, dyn, older, newer)
+
+
+@njit
+def inherit(block, row, dyn, older, newer):
+    """Those whose ``generacion`` is another have the genes of their mothers, in the copy that the
+    committed words do not name: the children of this step, in order of places, which is theirs."""
+    old = genes_of(block, row, dyn)
+    own_genes(block, row, dyn)
+    new, gap = genes_of(block, row, dyn), row[K.W_GENES_BYTES] // row[K.W_GENES]
+    mother_at = row[K.W_BIRTHS] + K.BIRTHS_HEAD + row[K.W_RECORD] - 8
+    for i in range(older.shape[0]):
+        if older[i] != newer[i]:
+            mother = int64(load_u8(mother_at)) - block[K.B_FIRST]
+            give_genes(row[K.W_GENES], gap, old + 4 * mother, new + 4 * i)
+            mother_at += row[K.W_RECORD]
+
+
+@njit
+def own_genes(block, row, dyn):
+    """Name the other copy of the genes, with what the one that counted has."""
+    old = genes_of(block, row, dyn)
+    dyn[D_GENES_SEL] = uint64(1) - dyn[D_GENES_SEL]
+    copy_memory(genes_of(block, row, dyn), old, row[K.W_GENES_BYTES])
+
+
+@njit
+def give_genes(count, gap, source, target):
+    """``count`` genes of one entity, ``gap`` bytes apart, to another."""
+    for k in range(count):
+        store_f4(target + k * gap, load_f4(source + k * gap))

@@ -9,7 +9,8 @@ has the rule.
 
 Order of the stores of one block, and what a SIGKILL leaves after each:
 
-    other hot copy, cold pairs    not named by any committed word: the redo writes them again
+    other copies: hot, genes,
+    cold pairs                    not named by any committed word: the redo writes them again
     public columns of T − 1       read by nobody before all have done the phase; likewise
     [K settlement.written]
     other copy of dynamic words   [K block.before_commit] not named yet
@@ -45,9 +46,11 @@ from corec.kernels.block_words import (
     add,
     cold_offset,
     commit,
+    genes_of,
     own_cold,
 )
 from corec.kernels.islands import words_before
+from corec.kernels.lives import give_genes, own_genes
 from corec.kernels.post import note, post_of
 from corec.kernels.public import show
 from corec.kernels.running import take_means
@@ -146,7 +149,8 @@ def whose(children, j):
 
 @njit
 def put_child(blocks, swarms, b, i, first, after, children, j, old, new):
-    """The j-th child into place ``i`` of block ``b``: its fields, an empty history."""
+    """The j-th child into place ``i`` of block ``b``: its fields, an empty history. Returns its
+    mother's place in the swarm."""
     row = swarms[blocks[b, K.B_SWARM]]
     k = whose(children, j)
     post = post_of(blocks[first + k], row, after)
@@ -161,6 +165,7 @@ def put_child(blocks, swarms, b, i, first, after, children, j, old, new):
             for byte in range(size):
                 store_u1(target + byte, uint8(0))
     live(row, i, old, new)
+    return int64(load_u8(record + 8 * fields)) - row[K.W_FIRST_ID]
 
 
 @njit
@@ -169,6 +174,18 @@ def live(row, i, old, new):
     store_u1(new + row[K.W_VIVO] + i, uint8(1))
     before = u4_at(old + row[K.W_GENERACION], i + 1)
     u4_at(new + row[K.W_GENERACION], i + 1)[i] = before[i] + uint32(1)
+
+
+@njit
+def take_genes(blocks, swarms, i, first, mark, place, new):
+    """The genes that ``place`` of the swarm had before the phase into place ``i`` of the copy
+    ``new``."""
+    row = swarms[blocks[first, K.B_SWARM]]
+    number = place // row[K.W_CAP]
+    block = blocks[first + number]
+    at, _ = words_before(block[K.B_BASE], mark)
+    theirs = genes_of(block, row, u8_at(at, L.DYN_WORDS)) + 4 * (place - number * row[K.W_CAP])
+    give_genes(row[K.W_GENES], row[K.W_GENES_BYTES] // row[K.W_GENES], theirs, new + 4 * i)
 
 
 @njit
@@ -229,17 +246,21 @@ def settle_block(
         own_cold(cold, cap, dyn, L.D_ACTIVO_SEL, COLD_ACTIVO, n)
         mine = columns_of(block, row, dyn)
         activo, fallos, racha = mine
-        births = 0
+        births, genes = 0, row[K.W_GENES] > 0 and arrive > 0
+        if genes:
+            own_genes(block, row, dyn)
         for p in range(lo, hi):
-            i = free[p] - shift
+            i, place = free[p] - shift, source[p] - born
             if source[p] == NOBODY:
                 continue
-            if source[p] < born:
-                put_child(blocks, swarms, b, i, first, after, children, source[p], old, new)
+            if place < 0:
+                place = put_child(blocks, swarms, b, i, first, after, children, source[p], old, new)
                 activo[i], fallos[i], racha[i] = uint8(1), uint32(0), uint8(L.NO_RUN)
                 births += 1
             else:
-                move_in(blocks, swarms, b, i, first, mark, source[p] - born, old, new, mine)
+                move_in(blocks, swarms, b, i, first, mark, place, old, new, mine)
+            if genes:
+                take_genes(blocks, swarms, i, first, mark, place, genes_of(block, row, dyn))
         for k in range(lefts, leaves):
             i = left[k] - shift
             store_u1(new + row[K.W_VIVO] + i, uint8(0))

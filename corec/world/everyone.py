@@ -29,9 +29,7 @@ def fill_everyone(plan: Plan, swarms: NDArray[np.int64]) -> tuple[NDArray[Any], 
     return tuple(keep.values())
 
 
-def _directory(
-    plan: Plan, swarms: NDArray[np.int64], names: tuple[str, ...]
-) -> NDArray[np.int64]:
+def _directory(plan: Plan, swarms: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
     found = np.zeros(E.words_of(len(plan.swarms), len(names)), np.int64)
     found[0] = len(plan.swarms)
     rows = found[E.E_HEAD :].reshape(len(plan.swarms), -1)

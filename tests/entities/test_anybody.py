@@ -111,8 +111,8 @@ def test_any_entity_is_seen_as_the_last_tick_left_it() -> None:
                 assert list(row) == [*(its.state[f.name] for f in processor.state), its.fallos]
                 if processor.kind == "micro":
                     was = {f.name: before[name][f.name][k] for f in processor.state}
-                    given = {"id": FIRST[name] + k, "tick": tick, "seed": 7, "others": seen}
-                    me = PlainEntity(processor, **given, **was)
+                    given: dict[str, Any] = {"id": FIRST[name] + k, "tick": tick, "others": seen}
+                    me = PlainEntity(processor, seed=7, **given, **was)
                     processor(me)
                     assert list(row[:-1]) == [getattr(me, f.name) for f in processor.state]
     assert columns_of(world, "asked")["fallos"] == [1, 2]

@@ -151,7 +151,6 @@ def test_the_plain_form_says_what_it_would_do() -> None:
     ("given", "said"),
     [
         ({"mortal": 1}, "mortal=1, allowed True or False"),
-        ({"mortal": True, "genes": {"g": (0.0, 1.0, 0.1)}}, "mortal beside genes"),
         ({"mortal": True, "state": {"vivo": "u1"}}, "'vivo' can't be the name"),
         ({"state": {"die": "u1"}}, "'die' can't be the name"),
     ],

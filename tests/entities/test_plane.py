@@ -265,7 +265,7 @@ def test_positions_are_written_onto_the_plane_and_one_block_has_one_swarm() -> N
         for wrong in (50.0, -0.5):
             with pytest.raises(ValueError, match=r"x: found .* at place 1, expected a number from"):
                 world.write("hare", [0, 1], x=[1.0, wrong])
-        world.write("hare", x=49.5)
+        world.write("hare", x=49.5, y=1.0)
         world.run(1)
         assert (np.asarray(world.frame("hare")["valor"]) == 119).all()
 
@@ -282,7 +282,7 @@ def placed(me: Any) -> Any:
 
 @pytest.mark.parametrize("wrap", [True, False])
 def test_who_says_nothing_of_it_begins_anywhere_on_the_plane(wrap: bool) -> None:
-    """In the draws of tick 0, in the order of the position; not with an initial value of its own."""
+    """By the draws of tick 0, in the order of the position; not with an initial value."""
     space = {"kind": "plane", "position": ["x", "y"], "size": [50, 8], "radius": 1, "wrap": wrap}
     block = Block(stays, entities=60, first_id=7, seed=9, space=space)
     drawn = [uniforms(7, 60, 0, k, 9) * np.float32(side) for k, side in enumerate((50, 8))]

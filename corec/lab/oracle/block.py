@@ -72,6 +72,10 @@ class Settings:
     """Whether somebody lives at a place of the block at first."""
 
 
+Child = tuple[dict[str, Any], Entity]
+"""What it was given, and its mother."""
+
+
 @dataclass
 class Tick:
     """What one tick of a block did."""
@@ -82,8 +86,8 @@ class Tick:
     repairs: list[Repair] = field(default_factory=list)
     runs: int = 0
     letters: list[Letter] = field(default_factory=list)  # as they were sent
-    born: list[dict[str, Any]] = field(default_factory=list)  # what each child was given
-    homeless: list[dict[str, Any]] = field(default_factory=list)  # those without a place here
+    born: list[Child] = field(default_factory=list)
+    homeless: list[Child] = field(default_factory=list)  # those without a place here
     moving: list[Entity] = field(default_factory=list)  # who wants to
 
 
@@ -254,7 +258,7 @@ class Block:
         entity.ran_well = True
         done.good.append((place, valor))
         done.letters += calls.sent
-        done.born += calls.born
+        done.born += [(given, entity) for given in calls.born]
         done.moving += [entity] if calls.moves else []
         if valor > self.umbral:
             named = tuple((name, float(entity.state[name])) for name in kind.alert_fields)
@@ -275,8 +279,8 @@ class Block:
                 self.deaths += 1
         children = done.born[: self.settings.cap]
         self.no_room += len(done.born) - len(children)
-        for entity, given in zip(free, children, strict=False):
-            born_at(self, entity, given)
+        for entity, (given, mother) in zip(free, children, strict=False):
+            born_at(self, entity, given, mother.genes)
         done.homeless = children[len(free) :]
         if self.settings.alone:
             self.no_room += len(done.homeless)

@@ -28,8 +28,10 @@ def free_places(block: Block) -> list[Entity]:
     return [entity for entity in block.entities if entity.state["vivo"] == 0]
 
 
-def born_at(block: Block, entity: Entity, given: dict[str, Any]) -> None:
-    """A child with these fields in a free place."""
+def born_at(
+    block: Block, entity: Entity, given: dict[str, Any], genes: dict[str, np.float32]
+) -> None:
+    """A child with these fields and the genes of its mother in a free place."""
     kind = block.settings.kind
     state: dict[str, Any] = {"valor": np.float32(0.0)}
     state.update({name: stored(*spec) for name, spec in kind.state.items()})
@@ -37,6 +39,7 @@ def born_at(block: Block, entity: Entity, given: dict[str, Any]) -> None:
     state.update(given, vivo=1, generacion=entity.state["generacion"] + 1)
     entity.state, entity.activo, entity.fallos = state, True, 0
     entity.running_failures, entity.ran_well = 0, None
+    entity.genes = dict(genes)
     block.births += 1
 
 
@@ -45,14 +48,15 @@ def settle(blocks: Sequence[Block], after: int) -> None:
     homes = {entity.id: block for block in blocks for entity in block.entities}
     free = [entity for block in blocks for entity in free_places(block)]
     moving = [e for block in blocks for e in block.done.moving if e.state["vivo"]]
+    genes = {entity.id: entity.genes for block in blocks for entity in block.entities}
     concerned = set()
     for block in blocks:
-        for given in block.done.homeless:
+        for given, mother in block.done.homeless:
             if not free:
                 block.no_room += 1
                 continue
             place = free.pop(0)
-            born_at(homes[place.id], place, given)
+            born_at(homes[place.id], place, given, genes[mother.id])
             concerned.add(place.id)
     seed = blocks[0].seed
 
@@ -62,6 +66,7 @@ def settle(blocks: Sequence[Block], after: int) -> None:
     pairs = list(zip(sorted(moving, key=turn), sorted(free, key=turn), strict=False))
     for old, new in pairs:
         _move(old, new)
+        new.genes = dict(genes[old.id])
         homes[new.id].moves += 1
         concerned |= {old.id, new.id}
     for block in blocks:
