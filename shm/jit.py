@@ -11,16 +11,24 @@ decorators keep the Python signature that callers read and mypy checks.
 * ``intrinsic``: an LLVM code generator.
 
 Which folder: ``NUMBA_CACHE_DIR``, set by whoever imports this first (see ``corec.cache``).
+
+What is kept on disk keeps the symbols of all that it was compiled with. Numba makes a symbol of a
+function's qualified name, its types and a number, which counts up from 1 in each process. So two
+functions that are made within one function (helpers with constants of their own, closures of users)
+may have one symbol when two processes compiled them, and a third process that loads both would run
+the first for both. Here each process counts from a place of its own, which a fork leaves again.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 import numba.extending
-from numba.core import cgutils, types
+from numba.core import bytecode, cgutils, types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +40,23 @@ WORDS_READ_ONLY: Any = types.Array(types.uint64, 1, "C", readonly=True)
 BYTES: Any = types.Array(types.uint8, 1, "C")
 BYTES_READ_ONLY: Any = types.Array(types.uint8, 1, "C", readonly=True)
 INDICES: Any = types.Array(types.int64, 1, "C")
+
+
+def _number_apart() -> None:
+    """Before anything is compiled in this process.
+
+    Raises RuntimeError: this Numba numbers in another way, so results could be wrong.
+    """
+    if not hasattr(bytecode.FunctionIdentity, "_unique_ids"):
+        raise RuntimeError(
+            f"Numba {numba.__version__} names compiled functions in a way that is not known here; "
+            "expected a version that this CoreC was released with"
+        )
+    bytecode.FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(8)) << 32)
+
+
+_number_apart()
+os.register_at_fork(after_in_child=_number_apart)
 
 
 def inlined(function: F) -> F:
