@@ -73,25 +73,24 @@ def test_a_helper_further_down_is_found_when_a_world_is_planned() -> None:
 def test_what_is_said_holds_and_its_opposite_is_one_line() -> None:
     assert corec.micro(mortal=True)(lambda me: 0.0).mortal
     assert not corec.micro(lambda me: 0.0).mortal
-    for given, said in (
-        ({"mortal": False}, r"me.die beside mortal=False, allowed mortal=True, or no mortal"),
-        ({"genes": {"g": (0.0, 1.0, 0.1)}}, "me.die beside genes, allowed for @corec.micro"),
-    ):
-        with pytest.raises(ProcessorError, match=said):
-            corec.micro(**given)(lambda me: me.die() or 0.0)
+    assert corec.micro(genes={"g": (0.0, 1.0, 0.1)})(lambda me: me.die() or 0.0).mortal
+    said = r"me.die beside mortal=False, allowed mortal=True, or no mortal"
+    with pytest.raises(ProcessorError, match=said):
+        corec.micro(mortal=False)(lambda me: me.die() or 0.0)
     with pytest.raises(ProcessorError, match=r"me.spawn beside @corec\.celu"):
         corec.celu(lambda me, value: me.spawn() or 0.0)
 
 
 def test_a_helper_that_shows_late_what_is_not_allowed_is_a_fault_of_the_bloque() -> None:
-    heir = corec.micro(genes={"g": (0.0, 1.0, 0.1)})(_with_a_late_one)
+    gauge = corec.celu(_with_a_late_one)
     globals()["_late"] = _perhaps
-    bloque = {"id": "a", "canal": 1, "entidades": 10, "procesador": "t:heir"}
-    with pytest.raises(ConfigError, match=r"bloques\[0\].procesador: found .*me.die beside genes"):
-        make_plan(parse_config({"instance_id": "t", "bloques": [bloque]}), {"t:heir": heir})
+    bloque = {"id": "a", "canal": 1, "entidades": 10, "procesador": "t:gauge"}
+    said = r"bloques\[0\].procesador: found .*me.die beside @corec.celu"
+    with pytest.raises(ConfigError, match=said):
+        make_plan(parse_config({"instance_id": "t", "bloques": [bloque]}), {"t:gauge": gauge})
 
 
-def _with_a_late_one(me: Any) -> Any:
+def _with_a_late_one(me: Any, value: Any) -> Any:
     _late(me)  # type: ignore[name-defined]  # noqa: F821  # it comes later
     return 0.0
 
