@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import orjson
@@ -12,6 +11,7 @@ from corec.broker.link import SinkAway
 from corec.control.folders import BROKER_FILE
 from corec.log import get_logger
 from corec.process.runtime import Runtime, Slot
+from corec.process.shown_file import ShownFile
 
 log = get_logger(__name__)
 
@@ -28,8 +28,7 @@ class Status:
         self._troubles: dict[str, tuple[int, str]] = {}
         self._inbox_full = False
         self._ready = False
-        self._path = Path(rt.folder) / BROKER_FILE
-        self._written = b""
+        self._file = ShownFile(Path(rt.folder), BROKER_FILE)
 
     def ready(self) -> None:
         """The positions are known: from now on the state is shown."""
@@ -88,7 +87,7 @@ class Status:
     def read_totals(self) -> dict[str, dict[int, int]]:
         """``broker.json`` as a predecessor left it, by its tables; empty without one."""
         try:
-            found = orjson.loads(self._path.read_bytes())
+            found = orjson.loads(self._file.path.read_bytes())
             return {name: {int(c): int(n) for c, n in table.items()}
                     for name, table in found.items()}  # fmt: skip
         except (OSError, ValueError, AttributeError):
@@ -102,17 +101,7 @@ class Status:
         data = orjson.dumps(
             {name: {str(c): table[c] for c in sorted(table)} for name, table in tables.items()}
         )
-        if data == self._written:
-            return
-        fresh = self._path.with_name(f".{BROKER_FILE}.new")
-        try:
-            fresh.touch(0o600)
-            fresh.write_bytes(data)
-            os.replace(fresh, self._path)
-        except OSError as error:
-            log.warning("broker.json cannot be written", error=str(error))
-            return
-        self._written = data
+        self._file.write(data)
 
     def _show(self) -> None:
         trouble = next(iter(self._troubles.values()), None)

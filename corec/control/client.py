@@ -36,6 +36,8 @@ class Client:
             self._socket: socket.socket = connected(path, timeout_seconds)
         except OSError as error:
             reason = error.strerror or "no answer in time"
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                reason += " (the instance starts, or its nucleus does: corec-ctl status says)"
             raise Unreachable(f"control socket {path}: {reason}") from None
 
     def ask(

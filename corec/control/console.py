@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corec.config import Config, ConfigError, load_config
-from corec.control.discover import Instance, redis_address
+from corec.control.discover import Instance, Starting, redis_address
 from corec.libpq import shielded
 from corec.log import mask
 
@@ -59,15 +59,21 @@ def database(instance: Instance) -> Iterator[psycopg.Connection[Any]]:
     Raises:
         AskFailed: what PostgreSQL answered.
         ConfigError: the instance's configuration file, which has the password, can't be read.
+        Starting: it has no database yet.
     """
     import psycopg  # a client's import takes longer than most commands: at its use
 
     config = _config(instance, instance.db)
     embedded = config is None or config.db.embedded
+    if embedded and not instance.db:
+        raise Starting(instance)  # to libpq, no address is any server of this machine
     conninfo = instance.db if config is None or config.db.embedded else config.db.conninfo()
     try:
         with shielded(embedded=embedded):
             opened = psycopg.connect(conninfo, connect_timeout=CONNECT_SECONDS)
+    except psycopg.Error as error:  # in one line: libpq writes several for one fault
+        raise AskFailed(mask(" ".join(str(error).split()))) from None
+    try:
         with opened as connection:
             yield connection
     except psycopg.Error as error:
@@ -117,7 +123,8 @@ def ask_redis(instance: Instance, words: list[str]) -> Any:
 
 
 def redis_url(instance: Instance) -> str:
-    """Where its Redis or Valkey is, password included. Raises ConfigError as ``database``."""
+    """Where its Redis or Valkey is, password included. Raises ConfigError, Starting as
+    ``database``."""
     config = _config(instance, instance.redis_url)
     external = config is not None and not config.redis.embedded
     return config.redis.connection_url() if config and external else redis_address(instance)
@@ -129,7 +136,7 @@ def streams(instance: Instance) -> Iterator[Any]:
 
     Raises:
         Away: the server can't be reached, or goes away. AskFailed: what else it answered.
-        ConfigError: as for ``database``.
+        ConfigError, Starting: as for ``database``.
     """
     with client_of(redis_url(instance)) as client:
         yield client

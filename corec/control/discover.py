@@ -26,7 +26,8 @@ FILE_BYTES_MAX = 65_536
 
 @dataclass(frozen=True)
 class Instance:
-    """What ``instance.json`` says. URLs carry no password."""
+    """What ``instance.json`` says. URLs carry no password; those of the servers are empty while it
+    starts."""
 
     instance_id: str
     pid: int
@@ -50,6 +51,16 @@ class NoInstance(LookupError):
     """Nothing that runs fits what was asked for (exit code 3)."""
 
 
+class Starting(NoInstance):
+    """It is there, and where its servers are is not known yet."""
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(
+            f"instance {instance.instance_id!r} is starting (pid {instance.pid}) and has no "
+            "servers yet; ask again when corec-ctl status says running"
+        )
+
+
 class SeveralInstances(LookupError):
     """More than one instance fits, and none was named (exit code 2)."""
 
@@ -61,13 +72,20 @@ class SeveralInstances(LookupError):
 
 
 def write_instance(instance: Instance) -> None:
-    """Write ``instance.json`` whole into its folder (mode 0600): for the supervisor."""
+    """Write ``instance.json`` whole into its folder (mode 0600): for the supervisor.
+
+    Raises OSError; the file is as it was then.
+    """
     path = instance.path / INSTANCE_FILE
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(instance), file, indent=1)
-    fresh.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(instance), file, indent=1)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def read_instance(folder: Path) -> Instance | None:
@@ -101,7 +119,9 @@ def read_instance(folder: Path) -> Instance | None:
 
 def redis_address(instance: Instance) -> str:
     """``redis_url`` with the password of the embedded Valkey where it asks for one: for a client,
-    never to be shown. Raises OSError when the password's file can't be read."""
+    never to be shown. Raises Starting, and OSError when the password's file can't be read."""
+    if not instance.redis_url:
+        raise Starting(instance)
     if instance.redis_password_file is None:
         return instance.redis_url
     owner = instance.path.stat().st_uid

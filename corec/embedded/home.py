@@ -75,6 +75,12 @@ def write_file(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
+def mark_of(path: Path) -> str:
+    """What a server of this data directory has in its command line. Raises OSError."""
+    found = path.stat()
+    return f"corec-{found.st_dev:x}-{found.st_ino:x}"
+
+
 class Home:
     """A data directory held by this process from `acquire` to `release`."""
 
@@ -83,7 +89,7 @@ class Home:
         self.path = path.resolve()
         found = self.path.stat()
         self._key = (found.st_dev, found.st_ino)
-        self.mark = f"corec-{found.st_dev:x}-{found.st_ino:x}"
+        self.mark = mark_of(self.path)
         self._lock_fd = -1
         self.server_uid: int | None = None  # whose the server's processes are, if not ours
 
@@ -112,8 +118,12 @@ class Home:
                         "instance, or give this one another directory"
                     ) from None
                 time.sleep(0.02)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise EmbeddedServerError(f"cannot write {lock}: {error.strerror}") from error
         self._lock_fd = fd
         _held.add(self._key)
 
@@ -188,19 +198,33 @@ class SocketDir:
                 pass  # another server's socket is still in it
 
 
+def socket_place(wanted: Path, mark: str, longest_name: str) -> SocketDir:
+    """`wanted`, or, where the socket's path would be too long for the kernel, a short directory in
+    the temporary folder. The short one has the same name every time, so a later start finds and
+    cleans what a killed one left. Nothing is made here."""
+    wanted = wanted.absolute()
+    if len(os.fsencode(wanted / longest_name)) <= SOCKET_PATH_BYTES_MAX:
+        return SocketDir(wanted, made=not wanted.exists())
+    short = hashlib.blake2s(f"{mark}:{os.geteuid()}:{wanted}".encode(), digest_size=6).hexdigest()
+    return SocketDir(Path(tempfile.gettempdir()) / f"corec-{short}", made=True)
+
+
 def socket_dir(wanted: Path, mark: str, longest_name: str) -> SocketDir:
-    """Make `wanted`, or, where the socket's path would be too long for the kernel, a short private
-    directory in the temporary folder. The short one has the same name every time, so a later start
-    finds and cleans what a killed one left.
+    """Make the private directory of `socket_place`.
 
     Raises EmbeddedServerError when it belongs to somebody else.
     """
-    wanted = wanted.absolute()
-    if len(os.fsencode(wanted / longest_name)) <= SOCKET_PATH_BYTES_MAX:
-        made = not wanted.exists()
-        make_dir(wanted)
-        return SocketDir(wanted, made)
-    short = hashlib.blake2s(f"{mark}:{os.geteuid()}:{wanted}".encode(), digest_size=6).hexdigest()
-    path = Path(tempfile.gettempdir()) / f"corec-{short}"
-    make_dir(path)
-    return SocketDir(path, made=True)
+    place = socket_place(wanted, mark, longest_name)
+    make_dir(place.path)
+    return place
+
+
+def socket_path(data_dir: Path, wanted: Path, longest_name: str) -> Path:
+    """Where the server of `data_dir` has its sockets' directory, also while it does not run.
+
+    Raises EmbeddedServerError when there is no such `data_dir`.
+    """
+    try:
+        return socket_place(wanted, mark_of(data_dir), longest_name).path
+    except OSError as error:
+        raise EmbeddedServerError(f"cannot use {data_dir}: {error.strerror}") from error

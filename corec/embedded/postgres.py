@@ -41,6 +41,7 @@ from corec.embedded.home import (
     User,
     make_dir,
     socket_dir,
+    socket_path,
     user_of,
     write_file,
 )
@@ -51,6 +52,7 @@ from corec.embedded.waiting import waited_for
 from corec.libpq import shielded
 
 ROLE = DATABASE = "corec"
+SOCKETS = "pg"  # the folder of its socket, which is the server's user's
 _START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
 _SETTINGS = """\
 unix_socket_permissions = 0700
@@ -133,7 +135,13 @@ class EmbeddedPostgres:
         """Connection address for libpq; holds no secret. Valid once started, until stopped."""
         if self._sockets is None:
             raise EmbeddedServerError("PostgreSQL has not been started")
-        return self._dsn_of(DATABASE)
+        return self._dsn_of(DATABASE, self._sockets)
+
+    @property
+    def address(self) -> str:
+        """`dsn`, whether it runs or not: the same at every start."""
+        place = socket_path(self._data_dir, self._wanted_socket_dir, self._longest_socket)
+        return self._dsn_of(DATABASE, place / SOCKETS)
 
     @property
     def log_path(self) -> Path:
@@ -283,9 +291,9 @@ class EmbeddedPostgres:
         self._start_server(home, pgdata, hand_over(pgdata, server_user(pgdata)))
 
     def _make_socket_dir(self, home: Home, user: User) -> None:
-        parent = socket_dir(self._wanted_socket_dir, home.mark, f"pg/.s.PGSQL.{self._port}.lock")
+        parent = socket_dir(self._wanted_socket_dir, home.mark, self._longest_socket)
         self._socket_parent = self._socket_parent or parent
-        sockets = parent.path / "pg"
+        sockets = parent.path / SOCKETS
         if pidfile.in_use(sockets):
             raise EmbeddedServerError(
                 f"another PostgreSQL already listens in {sockets}: give this one another directory"
@@ -337,8 +345,10 @@ class EmbeddedPostgres:
         import psycopg  # a twentieth of a second that need not pass before `begin`
 
         try:
+            assert self._sockets is not None  # it runs
             with shielded(embedded=True):
-                opened = psycopg.connect(self._dsn_of("template1"), autocommit=True)
+                address = self._dsn_of("template1", self._sockets)
+                opened = psycopg.connect(address, autocommit=True)
             with opened as connection:
                 found = connection.execute(
                     "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
@@ -366,8 +376,12 @@ class EmbeddedPostgres:
         secret = connection.pgconn.encrypt_password(word, ROLE.encode(), b"scram-sha-256").decode()
         connection.execute(f"ALTER ROLE {ROLE} PASSWORD '{secret}'")
 
-    def _dsn_of(self, database: str) -> str:
-        host = quote(str(self._sockets), safe="")
+    @property
+    def _longest_socket(self) -> str:
+        return f"{SOCKETS}/.s.PGSQL.{self._port}.lock"
+
+    def _dsn_of(self, database: str, sockets: Path) -> str:
+        host = quote(str(sockets), safe="")
         return f"postgresql://{ROLE}@/{database}?host={host}&port={self._port}"
 
 

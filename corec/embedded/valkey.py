@@ -36,7 +36,7 @@ from urllib.parse import quote
 from corec.embedded import tcp
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
-from corec.embedded.home import Home, SocketDir, socket_dir, write_file
+from corec.embedded.home import Home, SocketDir, socket_dir, socket_path, write_file
 from corec.embedded.waiting import waited_for
 from corec.embedded.wheels import valkey_program
 
@@ -108,18 +108,23 @@ class EmbeddedValkey:
     @property
     def url(self) -> str:
         """`unix://…`, with the password where there is one. Valid once started, until stopped."""
-        login = f":{quote(self._password, safe='')}@" if self._password is not None else ""
-        return f"unix://{login}{quote(str(self.socket_path))}"
+        return _url(self.socket_path, self._password)
+
+    @property
+    def address(self) -> str:
+        """`url`, whether it runs or not: the same at every start."""
+        asked = self._wanted_port is not None
+        return _url(self._place, tcp.password_in(self._data_dir.resolve()) if asked else None)
 
     @property
     def shown(self) -> str:
-        """`url` without password."""
-        return f"unix://{quote(str(self.socket_path))}"
+        """`address` without password."""
+        return _url(self._place, None)
 
     @property
     def password_file(self) -> Path | None:
         """Where the password lies that every client has to give; None: no password is asked."""
-        return self._data_dir / tcp.PASSWORD_FILE if self._password is not None else None
+        return self._data_dir / tcp.PASSWORD_FILE if self._wanted_port is not None else None
 
     @property
     def socket_path(self) -> Path:
@@ -127,6 +132,10 @@ class EmbeddedValkey:
         if self._socket is None:
             raise EmbeddedServerError("Valkey has not been started")
         return self._socket
+
+    @property
+    def _place(self) -> Path:
+        return socket_path(self._data_dir, self._wanted_socket_dir, _SOCKET_NAME) / _SOCKET_NAME
 
     @property
     def log_path(self) -> Path:
@@ -265,6 +274,11 @@ class EmbeddedValkey:
 def _mark_args(mark: str) -> tuple[str, str]:
     """Put the mark into the process title, also of the forks that rewrite the log."""
     return ("--proc-title-template", f"{{title}} {mark} {{listen-addr}}")
+
+
+def _url(path: Path, password: str | None) -> str:
+    login = f":{quote(password, safe='')}@" if password is not None else ""
+    return f"unix://{login}{quote(str(path))}"
 
 
 def _quoted(value: object) -> str:

@@ -168,15 +168,24 @@ class Setter:
         if found["accepted"]:
             return
         async with self._one, self.holder.held():
+            self._tell()  # that it was set comes before that it was taken back
             left: settings.Entries = {}
+            back: settings.Entries = {}
             for path, entry in settings.read(self.rt).items():
                 if entry.revision != revision or place_of(self.rt.config, path).of_world:
                     left[path] = entry
-                elif path in were:
+                    continue
+                back[path] = entry
+                if path in were:
                     left[path] = were[path]
             settings.write(self.rt, left)
             self._believe(left)
         log.error("a setting was taken back", reason=found["reason"])
+        for entry in back.values():
+            self.events.emit("setting_changed", {
+                "path": entry.asked, "value": entry.before, "before": entry.value,
+                "after_tick": entry.tick - 1, "by": "refused", "motivo": found["reason"],
+            })  # fmt: skip
 
     # ------------------------------------------------------------- events
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -34,6 +37,8 @@ def reason_of(error: BaseException) -> int:
     if isinstance(error, psycopg.OperationalError):
         # psycopg has no SQLSTATE for a connection that was never made, only libpq's text.
         text = str(error)
+        if os.strerror(errno.ENOSPC) in text:
+            return L.REASON_FULL
         answered = "FATAL:" in text and not any(word in text for word in _BUSY_WORDS)
         return L.REASON_REFUSED if answered else L.REASON_UNREACHABLE
     if isinstance(error, OSError):

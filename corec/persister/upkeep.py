@@ -12,7 +12,6 @@ there from the first connection on, and goes with the instance's other files::
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from corec.control.folders import PERSISTER_FILE
 from corec.log import get_logger
 from corec.persister.retention import Retention
 from corec.persister.writer import Writer
+from corec.process.shown_file import ShownFile
 
 KEPT: Final = "partition_kept"
 NOT_MADE: Final = "partitions_not_made"
@@ -39,7 +39,7 @@ class Upkeep:
 
     def __init__(self, folder: Path, instance_id: str, keep: timedelta | None) -> None:
         """``folder``: for ``persister.json``; ``keep``: the retention."""
-        self._path = folder / PERSISTER_FILE
+        self._file = ShownFile(folder, PERSISTER_FILE)
         self._instance_id = instance_id
         self._keep = keep
         self._locked: dict[str, int] = {}
@@ -100,10 +100,4 @@ class Upkeep:
     def _show(self) -> None:
         troubles = [{"what": name, "reason": why} for name, why in self._troubles.items()]
         found = {"server_version": self._server_version, "troubles": troubles}
-        half = self._path.with_name(f".{PERSISTER_FILE}.new")
-        try:
-            half.touch(0o600)
-            half.write_bytes(orjson.dumps(found))
-            os.replace(half, self._path)
-        except OSError as error:
-            log.warning("persister.json cannot be written", error=str(error))
+        self._file.write(orjson.dumps(found))

@@ -39,7 +39,8 @@ KINDS: Final[Mapping[str, str]] = {
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "
-    "`ejecucion`: `path`, `value`, `before` (null: a parameter's default), `after_tick`",
+    "`ejecucion`: `path`, `value`, `before` (null: a parameter's default), `after_tick`; `by` "
+    "`refused`: taken back, `motivo` says why",
     "recarga": "a reload: `aceptada`, or `motivo`; what changed. Also a world that can not "
     "grow again where its journal says so: `motivo`",
     "actualizacion": "an upgrade: `aceptada`, or `motivo`",

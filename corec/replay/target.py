@@ -146,9 +146,8 @@ def _url(config: Config | None, path: Path | None, instance_id: str) -> str:
             return from_environment
     own = config is not None and config.instance_id == instance_id
     try:
-        running = find_instance(config=path) if own else find_instance(instance_id)
+        return redis_address(find_instance(config=path) if own else find_instance(instance_id))
     except (NoInstance, SeveralInstances) as error:
         raise ReplayError(
             f"where to publish? {error}, or give the server by --url or {REDIS_URL}"
         ) from None
-    return redis_address(running)

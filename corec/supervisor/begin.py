@@ -67,7 +67,7 @@ class Begun:
         self.started_unix_ns = time.time_ns()
         check_loadable(config)
         self.plan: Plan = make_plan(config)
-        if fault := file_limit_fault(self.plan.world_bytes):
+        if inherited is None and (fault := file_limit_fault(self.plan.world_bytes)):
             raise StartFailed(EXIT_CONFIG, fault)
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)
@@ -77,8 +77,8 @@ class Begun:
         self._take_lock()
         try:
             if inherited is None:
-                self._say_starting(config_path)
-            self.servers.begin()
+                self.say(config_path)  # and not what the world that an older one left is
+                self.servers.begin()
         except EmbeddedServerError as error:
             self.close()
             raise StartFailed(EXIT_FAILED, str(error)) from None
@@ -119,23 +119,34 @@ class Begun:
                 "instance_id",
             ) from None
 
-    def _say_starting(self, config_path: Path | None) -> None:
-        """Who asks meanwhile hears of this start, and not of the world that an older one left."""
-        register(self.folder)
-        write_instance(
-            Instance(
-                instance_id=self.config.instance_id,
-                pid=os.getpid(),
-                folder=str(self.folder),
-                socket=str(self.folder / CONTROL_SOCKET),
-                http_url=None,
-                redis_url="",
-                db="",
-                started_unix_ns=self.started_unix_ns,
-                config_path=str(config_path.absolute()) if config_path else None,
-                version=corec.__version__,
-            )
+    def say(self, config_path: Path | None, http_url: str | None = None) -> None:
+        """Who looks for this instance finds it; without ``http_url``, that it starts. After an
+        upgrade it is found already, by what the code before has said: no room for it ends nothing.
+
+        Raises OSError.
+        """
+        up, servers = http_url is not None, self.servers
+        found = Instance(
+            instance_id=self.config.instance_id,
+            pid=os.getpid(),
+            folder=str(self.folder),
+            socket=str(self.folder / CONTROL_SOCKET),
+            http_url=http_url,
+            redis_url=servers.redis_shown if up else "",
+            db=servers.db_shown if up else "",
+            started_unix_ns=self.started_unix_ns,
+            config_path=str(config_path.absolute()) if config_path else None,
+            version=corec.__version__,
+            redis_password_file=servers.redis_password_file if up else None,
         )
+        try:
+            register(self.folder)
+            write_instance(found)
+        except OSError as error:
+            if self.inherited is None:
+                raise
+            log.warning("what the code before has said of this instance stays",
+                        file=INSTANCE_FILE, reason=error.strerror)  # fmt: skip
 
     def forget_in_child(self) -> None:
         """In a forked child: the locks are the supervisor's."""

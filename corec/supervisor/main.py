@@ -18,16 +18,13 @@ from typing import Any, Final
 
 import orjson
 
-import corec
 from corec import layout as L
-from corec.control.discover import Instance, write_instance
 from corec.control.errors import PATTERN as ERRORS_PATTERN
 from corec.control.folders import (
     BROKER_FILE,
     CONTROL_SOCKET,
     INSTANCE_FILE,
     PERSISTER_FILE,
-    register,
 )
 from corec.control.outcome import CHANGE_FILE, ChangeFile
 from corec.embedded.errors import EmbeddedServerError
@@ -48,7 +45,7 @@ from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import find_world, open_world, remove_half_made
 from corec.supervisor.processes import Group, Member, retire_inherited
 from corec.supervisor.room import check_room
-from corec.supervisor.servers import ServerUnreachable
+from corec.supervisor.servers import ServerUnreachable, reason_of
 from corec.supervisor.signals import Signals
 from corec.supervisor.summary import resident_bytes, summary
 from corec.supervisor.telling import answer, raise_event
@@ -138,8 +135,9 @@ class Supervisor:
                 else reserve(http.host, http.port, http.port_explicit)
             )
             self.servers.owner, self.servers.take_over = self._identity(), self.wishes.take_over
-            self.servers.reach()
-            if self.keep_world or self.wishes.fresh:
+            again = self.inherited is not None
+            self.servers.go_on() if again else self.servers.reach()
+            if not again and (self.keep_world or self.wishes.fresh):
                 self.servers.start()  # what is there is not touched before they are up
             if self.wishes.fresh:
                 self._set_aside(moved=moved)
@@ -150,7 +148,8 @@ class Supervisor:
                 self.config, world, self.folder, self.face, workers,
                 adopting=adopting, meanwhile=self.servers.advance, fresh=self.wishes.fresh,
             )  # fmt: skip
-            self.servers.start()
+            if not again:
+                self.servers.start()
         except (PortUnavailable, ServerUnreachable, EmbeddedServerError) as error:
             raise StartFailed(EXIT_FAILED, str(error)) from None
         self._fill(rt)
@@ -203,23 +202,7 @@ class Supervisor:
         }
 
     def _announce(self, rt: Runtime) -> None:
-        register(self.folder)
-        path = self.wishes.config_path
-        write_instance(
-            Instance(
-                instance_id=self.config.instance_id,
-                pid=os.getpid(),
-                folder=str(self.folder),
-                socket=str(self.folder / CONTROL_SOCKET),
-                http_url=str(rt.info["http_url"]),
-                redis_url=self.servers.redis_shown,
-                db=self.servers.db_shown,
-                started_unix_ns=self.begun.started_unix_ns,
-                config_path=str(path.absolute()) if path else None,
-                version=corec.__version__,
-                redis_password_file=self.servers.redis_password_file,
-            )
-        )
+        self.begun.say(self.wishes.config_path, str(rt.info["http_url"]))
         self.face.started(rt)
 
     def _live(self, rt: Runtime, group: Group, workers: int, grown: Plan | None) -> int:
@@ -347,8 +330,9 @@ class Supervisor:
             for name in self.servers.keep_alive():
                 log.warning("embedded server died and was started again", server=name)
                 raise_event(rt, "servidor", {"servidor": name})
-        except (EmbeddedServerError, OSError) as error:
-            log.error("embedded server does not come up; it is tried again", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - none of them ends the instance
+            log.error("embedded server does not come up; it is tried again",
+                      reason=reason_of(error))  # fmt: skip
 
     def _watch(self, rt: Runtime, group: Group) -> bool:
         """Until the ticks are done or a signal says stop; true: stop at once."""

@@ -1,4 +1,8 @@
-"""PostgreSQL and Redis at the start: the embedded ones started, the configured ones reached.
+"""PostgreSQL and Redis: the embedded ones started and kept alive, the configured ones reached.
+
+An instance is not started without them (``start``). Once its world ticks, none of them ends it:
+who does not come up is told and tried again, later each time (``go_on`` after an upgrade,
+``keep_alive`` from then on), whatever the reason, a full disk or no memory included.
 
 The clients' libraries are imported where they are used: the embedded servers are begun before.
 """
@@ -16,20 +20,30 @@ from corec.config import Config
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.postgres import EmbeddedPostgres
 from corec.embedded.valkey import EmbeddedValkey
-from corec.embedded.waiting import waited_for
+from corec.embedded.waiting import LOOK_SECONDS, waited_for
 from corec.libpq import shielded
-from corec.log import mask
+from corec.log import get_logger, mask
 from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, StartFailed
 from corec.supervisor.restarts import Restarts
 
 if TYPE_CHECKING:  # servers are begun before anything heavy is loaded
     from corec.process.runtime import Owner
 
+log = get_logger("corec.supervisor")
+
 CONNECT_SECONDS = 5
+GO_ON_SECONDS = 10.0
 
 
 class ServerUnreachable(Exception):
     """A configured server doesn't answer; the text has host, port and reason, never a password."""
+
+
+def reason_of(error: Exception) -> str:
+    """``error`` in one line: an OSError without its number, with its file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def held_elsewhere(instance_id: str, where: str, holder: str) -> StartFailed:
@@ -116,20 +130,47 @@ class Servers:
             self.valkey.start()
         self._served = True
 
+    def go_on(self) -> None:
+        """``start``, while the processes of the code before tick on: nothing that fails ends them.
+
+        Embedded ones are waited for ``GO_ON_SECONDS`` at most and then left to ``keep_alive``.
+        Those configured are reached by the processes that need them.
+        """
+        if self.postgres is None:
+            self._told(self._reach_postgres)
+        if self.valkey is None:
+            self._told(self._reach_redis)
+        deadline = time.monotonic() + GO_ON_SECONDS
+        for name, server in self._both():
+            self._reviving[name], self._due[name] = self._bring_back(server), deadline
+        while self._reviving and time.monotonic() < deadline:
+            self._told(self.keep_alive)
+            time.sleep(LOOK_SECONDS)
+        if self._reviving:
+            log.warning("not up yet; the world goes on", servers=sorted(self._reviving))
+        self._served = True
+
+    def _told(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except (ServerUnreachable, StartFailed, EmbeddedServerError) as error:
+            log.error("a server is not there, and is tried again; the world goes on",
+                      reason=str(error))  # fmt: skip
+
     @property
     def db_conninfo(self) -> str:
         """For libpq; may hold the password."""
-        return self.postgres.dsn if self.postgres else self.config.db.conninfo()
+        return self.postgres.address if self.postgres else self.config.db.conninfo()
 
     @property
     def redis_url(self) -> str:
         """For redis-py; may hold the password."""
-        return self.valkey.url if self.valkey else self.config.redis.connection_url()
+        return self.valkey.address if self.valkey else self.config.redis.connection_url()
 
     @property
     def db_shown(self) -> str:
         """Without password."""
-        return self.postgres.dsn if self.postgres else self.config.db.shown()
+        return self.postgres.address if self.postgres else self.config.db.shown()
 
     @property
     def redis_shown(self) -> str:
@@ -218,17 +259,21 @@ class Servers:
             except StopIteration:
                 self._settled(name)
                 revived.append(name)
-            except EmbeddedServerError:
+            except Exception:
                 self._settled(name)
                 raise
         return revived
 
     def _bring_back(self, server: EmbeddedPostgres | EmbeddedValkey) -> Generator[None, None, None]:
+        """Raises EmbeddedServerError, whatever it was: the next try is due then."""
         try:
             yield from server.starting()
-        except EmbeddedServerError:
+        except Exception as error:
             yield from server.stopping()
-            raise
+            if isinstance(error, EmbeddedServerError):
+                raise
+            named = f"{server.log_path.parent}: {reason_of(error)}"
+            raise EmbeddedServerError(f"cannot use {named}") from error
 
     def _settled(self, name: str) -> None:
         del self._reviving[name], self._due[name]

@@ -141,6 +141,25 @@ def test_words_of_a_dead_predecessor_are_not_the_status_of_a_start(instance: Run
         os.kill(instance.nucleus, signal.SIGCONT)
 
 
+@pytest.mark.slow
+def test_a_start_has_no_servers_yet(instance: Running) -> None:
+    """What asks them is told so, and asks no other server of this machine instead."""
+    path = instance.rt.folder / "instance.json"
+    said = path.read_text()
+    starting = json.loads(said) | {"http_url": None, "redis_url": "", "db": ""}
+    path.write_text(json.dumps(starting))
+    try:
+        for words in (
+            ["sql", "SELECT 1"], ["redis", "PING"], ["events"], ["alerts"], ["alerts", "--ack-all"],
+            ["tasks"],
+        ):  # fmt: skip
+            told = ctl(*words, code=3)
+            assert len(told.strip().splitlines()) == 1, told
+            assert "is starting" in told
+    finally:
+        path.write_text(said)
+
+
 def test_stop_waits_until_it_is_gone(instance: Running) -> None:
     told = ctl_json("stop")
     assert (told["stopped"], told["way"]) == (True, "control socket")
