@@ -73,9 +73,16 @@ def refuse_planted(folder: Path) -> None:
     """Raise as ``make_private`` would, and make nothing; an open folder of ours is closed."""
     if os.path.lexists(folder):
         make_private(folder)
-    else:
-        with contextlib.suppress(FileNotFoundError):  # the first that is missing: ours to make
-            check_private(folder)
+        return
+    with contextlib.suppress(FileNotFoundError):  # the first that is missing: ours to make
+        check_private(folder)
+    around = folder.absolute().parent
+    while not around.exists():
+        around = around.parent
+    if not os.access(around, os.W_OK | os.X_OK, effective_ids=True):
+        read_only = os.statvfs(around).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(folder.absolute()))
 
 
 def check_private(folder: Path) -> Path:
@@ -110,8 +117,12 @@ def _walked(folder: Path, *, make: bool) -> int:
     try:
         while todo:
             name = todo.pop()
-            found = _look(at, name, make=make)
             below = here.parent if name == ".." else here / name
+            try:
+                found = _look(at, name, make=make)
+            except OSError as error:
+                error.filename = str(below)  # and not its last name alone
+                raise
             if stat.S_ISLNK(found.st_mode):
                 links += 1
                 _check_link(below, found, trusted, last=not todo, links=links)

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -57,8 +58,19 @@ def refusal(config: Config) -> str | None:
         try:
             refuse_planted(folder)
         except OSError as error:
-            return f"{key}: {error}"
+            return unusable(key, error)
     return None
+
+
+def unusable(key: str, error: OSError) -> str:
+    """Why the folder of the configuration's ``key`` can't be used, and what to do, in one line."""
+    if isinstance(error, NotPrivate) or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{key}: {error}"
+    return (
+        f"{key}: {error.filename}: {error.strerror} to {name_of(os.geteuid())}, expected a folder "
+        f"that can be made and written: name another ({key} in the configuration), or run a "
+        "project of your own (corec new)"
+    )
 
 
 def _link_of(folder: Path) -> Path:

@@ -36,6 +36,7 @@ from corec.control.folders import (
     instance_folder,
     register,
     unregister,
+    unusable,
 )
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger, mask
@@ -95,14 +96,14 @@ class Begun:
             make_private(self.folder)
             self._take(self.lock, self.inherited.lock if self.inherited else None)
         except OSError as error:
-            raise StartFailed(EXIT_CONFIG, f"runtime_dir: {error}") from None
+            raise StartFailed(EXIT_CONFIG, unusable("runtime_dir", error)) from None
         try:
             make_private(self.state)
             self._take(self.state_lock, self.inherited.state_lock if self.inherited else None)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise StartFailed(EXIT_CONFIG, f"state_dir: {error}") from None
+                raise StartFailed(EXIT_CONFIG, unusable("state_dir", error)) from None
             raise
 
     def _take(self, lock: OwnerLock, descriptor: int | None) -> None:

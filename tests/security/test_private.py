@@ -208,6 +208,32 @@ def test_an_ordinary_user_is_refused_below_another_users_folder(public: Path) ->
     assert (public / "roots" / "fine").stat().st_uid == 5
 
 
+@needs_root
+def test_what_could_not_be_made_later_is_refused_at_the_first_look(public: Path) -> None:
+    """As ``games``, in a checkout of root's: said before anything is compiled, and what to do."""
+    (public / "checkout").mkdir(mode=0o755)
+    code = (
+        "import os, sys; from pathlib import Path; sys.path.insert(0, '.');"
+        "from corec.control.folders import unusable\n"
+        "from corec.private import make_private, refuse_planted\n"
+        "os.setgroups([]); os.setresgid(60, 60, 60); os.setresuid(5, 5, 5)\n"
+        f"os.chdir({str(public / 'checkout')!r})\n"
+        "for look in (refuse_planted, make_private):\n"
+        "    try: look(Path('var', 'state', 'i'))\n"
+        "    except PermissionError as error: print(unusable('state_dir', error))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    told = done.stdout.splitlines()
+    assert len(told) == 2, done.stderr
+    for line in told:
+        assert line.startswith(f"state_dir: {public}/checkout/var"), line
+        assert "Permission denied to games" in line
+        assert "corec new" in line
+
+
 def test_a_file_that_is_read_is_a_plain_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("word")
     os.close(private_file(tmp_path / "file"))
