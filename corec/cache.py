@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ KEPT_MAX: Final = 32
 UNUSED_SECONDS: Final = 14 * 86400.0
 _PREFIX: Final = "k-"
 _COMPLETE: Final = "complete"
+_COMPILED: Final = re.compile(rb"(?:from|import) (?:numba|shm\.jit)\b")
 
 
 def _own(folder: Path) -> bool:
@@ -61,11 +63,11 @@ def _sources() -> list[Path]:
     the laboratory's: nothing that an instance runs contains any of it."""
     corec = Path(__file__).parent
     found = [*sorted((corec / "layout").glob("*.py")), *sorted((corec.parent / "shm").glob("*.py"))]
-    for source in sorted(corec.rglob("*.py")):
-        text = source.read_bytes()
-        if corec / "lab" not in source.parents and (b"numba" in text or b"shm.jit" in text):
-            found.append(source)
-    return found
+    return found + [
+        source
+        for source in sorted(corec.rglob("*.py"))
+        if corec / "lab" not in source.parents and _COMPILED.search(source.read_bytes())
+    ]
 
 
 def _key() -> str:

@@ -30,10 +30,19 @@ from types import TracebackType
 from typing import Any, cast
 from urllib.parse import quote
 
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor
-
 from corec.terminal import Output, error_output
+
+# structlog takes Rich where it finds it: 5 MiB of an instance, for tracebacks of its own that show
+# every local variable, secrets among them.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]  # documented: an import of it then fails
+try:
+    import structlog
+    from structlog.typing import FilteringBoundLogger, Processor
+finally:
+    del sys.modules["rich"]
+    if _rich is not None:
+        sys.modules["rich"] = _rich
 
 _URL_PASSWORD = re.compile(r"(\w://[^\s:/@'\"]*):[^\s@'\"]+@")
 _PAIR_PASSWORD = re.compile(
@@ -190,7 +199,6 @@ def configure(
     if as_json:
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        # structlog's own choice, where Rich is installed, prints every local variable
         plain = structlog.dev.plain_traceback
         render = [
             structlog.dev.ConsoleRenderer(

@@ -8,9 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from corec import layout as L
 from corec.log import get_logger
 from corec.process.roles import counted
@@ -30,7 +27,6 @@ class Face(Notes):
     def __init__(self, json: bool) -> None:
         super().__init__()
         self.json = json
-        self.console = Console(stderr=True)
         self._last = 0.0
         self._last_tick = 0
         self._shown = False
@@ -42,13 +38,16 @@ class Face(Notes):
             self.note(f"{what}: {total} entities")
             yield lambda _done, _total: None
             return
+        from rich.console import Console  # not where nobody sees it: 3 MiB of each instance
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("corec: {task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),
         )  # one bar, one line
-        with Progress(*columns, console=self.console, transient=True) as bar:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda done, _total: bar.update(task, completed=done)
 
@@ -99,4 +98,4 @@ class Face(Notes):
         """The summary for people, on stderr."""
         for key, value in found.items():
             shown = f"{value:,}" if isinstance(value, int) else str(value)
-            self.console.print(f"  {key:32s} {shown}", highlight=False)
+            print(f"  {key:32s} {shown}", file=sys.stderr)

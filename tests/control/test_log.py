@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +103,10 @@ def test_console_form_is_readable(path: Path) -> None:
 def test_bad_settings_are_errors(form: str, level: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         log.configure(form, level)
+
+
+def test_nothing_of_rich_comes_with_it() -> None:
+    """It takes 5 MiB of each instance, and shows every local variable in tracebacks."""
+    code = "import sys, corec.log, structlog; assert 'rich' not in sys.modules; import rich.console"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
