@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from corec import layout as L
+from shm.layout import layout_hash
 from tests.docs.documents import ROOT, tracked
 
 LINES_MAX = 400
@@ -141,6 +143,11 @@ def test_places_are_counted() -> None:
                 if second and first not in CODES:
                     tables.setdefault(f"{path}: {first}_", []).append(name)
     assert {table: names for table, names in tables.items() if len(names) >= 3} == {}
+
+
+def test_blocks_of_another_layout_are_of_another_version() -> None:
+    """By LAYOUT_VERSION a checkpoint of before is refused as older: without it, as damaged."""
+    assert (L.LAYOUT_VERSION, layout_hash(L.BLOCK_LAYOUT)) == (3, 0x67D945B4A6A39E9F)
 
 
 def test_files_fit_their_purpose() -> None:

@@ -17,11 +17,13 @@ from corec.config import parse_config
 from corec.config.space import NEIGHBOURS_MAX, ROWS_MAX
 from corec.config.space_faults import EDGES_MAX, GENERATED_MAX
 from corec.entities.compile import compile_processor
-from corec.entities.declaring import SEE_MAX
+from corec.entities.declaring import DRAWS_OF, RESERVED, SEE_MAX
 from corec.entities.dense import DRAWS_PER_READING
 from corec.entities.fields import FIELD_DTYPES, HISTORY_LENGTH_MAX
+from corec.entities.plain import PlainEntity
 from corec.entities.processor import ProcessorError, micro
 from corec.entities.registry import BUILT_IN, resolve
+from corec.lab.oracle.entity import Me
 from corec.placing import BLOCK_ENTITIES_MAX, cold_bytes
 from corec.plan import make_plan
 from corec.testing import compare
@@ -47,6 +49,15 @@ def test_the_entities_shown_are_the_ones_shipped(plugins: Path) -> None:
     shipped = "".join((plugins / f"{name}.py").read_text() for name in ("my_first", "gauges"))
     for block in code("python")[:3]:
         assert block.removeprefix("import corec\n").strip() in shipped
+
+
+def test_every_member_of_me_is_documented_and_in_the_plain_form_and_the_oracle() -> None:
+    kept_free = {"draws", "fallos", "seed"}  # no field's names, so that members may come
+    missing = [name for name in RESERVED - kept_free if f"`me.{name}" not in TEXT]
+    assert missing == []
+    methods = {name for name in vars(PlainEntity) if not name.startswith("_")}
+    assert set(DRAWS_OF) <= methods <= RESERVED
+    assert methods <= {name for name in dir(Me) if not name.startswith("_")}
 
 
 def test_life_as_shown_is_the_built_in_one() -> None:
