@@ -109,6 +109,16 @@ def proportional_bytes(pid: int) -> int:
     return shares_of(pid).total
 
 
+def expects_signal(pid: int, number: int) -> bool:
+    """Whether ``pid`` has said what becomes of that signal: it waits for it, handles or ignores it.
+    Any other would end it, as most signals do by themselves."""
+    known = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
+    lines = (line.split() for line in _read(pid, "status").splitlines())
+    return any(
+        int(words[1], 16) >> (number - 1) & 1 for words in lines if words and words[0] in known
+    )
+
+
 def alive(pid: int) -> bool:
     """Whether ``pid`` runs (a zombie does not)."""
     _, _, rest = _read(pid, "stat").rpartition(b")")

@@ -14,7 +14,7 @@ import typer
 import corec
 from corec.cli.warm import warm
 from corec.command_line import NUMBER_MAX, told_when_memory_ends, version_option
-from corec.config import Config, ConfigError, Fault, json_schema, load_config
+from corec.config import Config, ConfigError, json_schema, load_config
 from corec.log import configure
 from corec.private import sane_umask
 from corec.project import default_config
@@ -151,20 +151,20 @@ def check(
     path = _file(file)
     faults: list[dict[str, str]] = []
     found: dict[str, Any] = {}
+    refits = False
     try:
         loaded = load_config(path, overrides=json.loads(overrides))
         warm(path)
         from corec.control.folders import instance_folder
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
-        from corec.supervisor.growing import plan_in_memory
-        from corec.supervisor.opening import compile_processors, next_start, set_in_memory
+        from corec.supervisor.exits import EXIT_REFITS
+        from corec.supervisor.opening import compile_processors, next_start
         from corec.supervisor.room import bytes_needed, check_room
-        from corec.supervisor.segments import check_layout
+        from corec.supervisor.taking_over import takes_over
+        from corec.supervisor.upgrade import asked_to_refit
         from corec.supervisor.wishes import worker_count
         from corec.world.past import check_journal
-        from corec.world.settings import effective
-        from shm.segment import SegmentRefused
 
         check_loadable(loaded)
         plan = make_plan(loaded)
@@ -178,12 +178,7 @@ def check(
             from corec.supervisor.importing import import_all
 
             import_all(loaded)
-            try:
-                whole, _ = effective(loaded, set_in_memory(folder))
-                check_layout(whole, folder, plan_in_memory(whole, make_plan(whole), folder))
-            except (SegmentRefused, FileNotFoundError) as error:
-                allowed = "a world this code can adopt; stop the instance and start it again"
-                raise ConfigError([Fault("bloques", str(error), allowed)]) from None
+            refits = takes_over(loaded, folder, asked_to_refit(os.environ))
         found = {
             "entidades": plan.entidades,
             "bloques": plan.n_blocks,
@@ -213,7 +208,7 @@ def check(
             print(f"  {key}: has no effect here")
         for text in found["next_start"]:
             print(f"  the next start: {text}")
-    raise typer.Exit(2 if faults else 0)
+    raise typer.Exit(2 if faults else EXIT_REFITS if refits else 0)
 
 
 @app.command()
@@ -248,6 +243,4 @@ def app_main() -> None:
     make_valid()
     speak_any_encoding()
     configure(level="warning")  # until one reads its own: a library's default is standard output
-    told_when_memory_ends(
-        "corec", lambda: (app if sys.argv[1:2] == ["run"] else whole_app())()
-    )
+    told_when_memory_ends("corec", lambda: (app if sys.argv[1:2] == ["run"] else whole_app())())

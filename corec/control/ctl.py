@@ -49,7 +49,7 @@ from corec.control.events import events
 from corec.control.evolving import evolution, world
 from corec.control.fallback import MemoryUnreadable, status_of
 from corec.control.forking import FORK_SETTINGS, fork
-from corec.control.outcome import await_change, last_change
+from corec.control.outcome import MIGRATE_SIGNAL, await_change, last_change
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
@@ -168,10 +168,17 @@ def reload(
 
 @app.command()
 def upgrade(
-    instance: InstanceOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    instance: InstanceOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    migrate: Annotated[
+        bool,
+        typer.Option("--migrate", help="Let the values of fields go that a processor has no more."),
+    ] = False,
 ) -> None:
     """Restart every process onto the current code, the world kept in memory."""
-    _change(signal.SIGUSR2, "upgrade", instance, config, as_json)
+    number = MIGRATE_SIGNAL if migrate else signal.SIGUSR2
+    _change(number, "upgrade", instance, config, as_json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
 
+import corec
 from corec.config import load_config
 from corec.control.folders import (
     CONTROL_SOCKET,
@@ -17,8 +18,10 @@ from corec.control.folders import (
     instance_folder,
     known_folders,
 )
+from corec.control.protocol import ControlError
 from corec.embedded.tcp import read_password
 from corec.private import NotPrivate, check_private, private_file
+from corec.proc import expects_signal
 from shm.owner import holds, probe
 
 FILE_BYTES_MAX = 65_536
@@ -146,12 +149,18 @@ def is_supervisor(instance: Instance) -> bool:
 def signal_supervisor(instance: Instance, number: int) -> None:
     """Send a signal to the instance's supervisor, and to no other process.
 
-    Raises ProcessLookupError when it is gone, OSError as the system says.
+    Raises ProcessLookupError when it is gone, OSError as the system says, ControlError when it is
+    of a version that does not know the signal.
     """
     descriptor = os.pidfd_open(instance.pid)  # the number may be another process's from now on
     try:
         if not is_supervisor(instance):
             raise ProcessLookupError(f"process {instance.pid} is not the instance's supervisor")
+        if not expects_signal(instance.pid, number):
+            text = f"found an instance of version {instance.version}, which does not know of this; "
+            raise ControlError(
+                f"{text}expected this one, {corec.__version__}: stop it and start it"
+            )
         signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)

@@ -26,6 +26,8 @@ RECORD_BYTES: Final = 8192
 SET_SIGNAL: Final = signal.SIGRTMIN
 """To the supervisor, by its nucleus: take over what was set of the keys that processes read when
 they start. Its outcome is that of the change ``set``."""
+MIGRATE_SIGNAL: Final = signal.SIGRTMIN + 1
+"""To the supervisor: as SIGUSR2, and values of fields that the new code has no more may go."""
 OUTCOMES_KEPT: Final = 8
 REASON_CHARS_MAX: Final = 1000
 WAIT_SECONDS_MAX: Final = 900.0

@@ -138,6 +138,8 @@ class Checkpointer:
         remove_halves(self.folder)
         try:
             period = self._period()
+            if self.rt.refitted and not self._called_off():
+                await self._one()  # what is before it, only the old code could run again
             while not self._closing:
                 self._wake.clear()
                 left = self._seconds_left()

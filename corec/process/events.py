@@ -43,7 +43,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`refused`: taken back, `motivo` says why",
     "recarga": "a reload: `aceptada`, or `motivo`; what changed. Also a world that can not "
     "grow again where its journal says so: `motivo`",
-    "actualizacion": "an upgrade: `aceptada`, or `motivo`",
+    "actualizacion": "an upgrade: `aceptada`, and in `campos` what became of fields that changed; "
+    "or `motivo`",
     "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",
     "workers_evened": "blocks moved between workers, one of which computed longer than the others: "
     "of each worker how many blocks it had `before`, has `now`, its share `busy` of the CPU time; "

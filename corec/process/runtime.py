@@ -95,6 +95,8 @@ class Runtime:
     """What of the journal a restored world follows; None: nothing."""
     growths: list[Growth] = field(default_factory=list)
     """Where it is to grow meanwhile, and behind that."""
+    refitted: tuple[str, ...] = ()
+    """What became of the fields of the world in memory when this code took it over, a line each."""
 
     @property
     def written(self) -> Config:

@@ -14,7 +14,7 @@ import pickle
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from corec.proc import die_with
@@ -22,6 +22,8 @@ from corec.supervisor.signals import unblocked
 
 TAIL_BYTES: Final = 64 * 1024
 _T = TypeVar("_T")
+Asked = Generator[None, None, _T]
+"""What yields while there is nothing to do but wait, and returns what came of it."""
 
 
 class Failed(Exception):
@@ -86,9 +88,9 @@ def _child(
 
 
 def command(
-    words: Sequence[str], what: str, seconds: float
+    words: Sequence[str], what: str, seconds: float, environ: Mapping[str, str] | None = None
 ) -> Generator[None, None, tuple[int, str]]:
-    """Exit code and standard error of another program.
+    """Exit code and standard error of another program; ``environ``: None: this one's.
 
     Raises Failed when it takes longer than ``seconds``, OSError when it cannot be started.
     """
@@ -102,7 +104,7 @@ def command(
     try:
         running = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
-            start_new_session=True, preexec_fn=alone,
+            start_new_session=True, preexec_fn=alone, env=environ,
         )  # fmt: skip
         try:
             deadline = time.monotonic() + seconds

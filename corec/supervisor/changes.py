@@ -13,7 +13,7 @@ What changes, and in which order::
               first, since ticks may wait for them · workers rest, if it concerns them · the rest
     workers   room for lanes · workers rest at a boundary · everybody starts again, blocks moved
     evening   workers rest at a boundary · start again, blocks moved; nobody else notices
-    upgrade   checked by the new code in a child · servers stop · exec
+    upgrade   checked by the new code in a child · servers stop · exec (``upgrading``)
 
 A rest that does not come in time is called off, and leaves everything as it was.
 """
@@ -24,7 +24,7 @@ import contextlib
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
@@ -40,14 +40,14 @@ from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
 from corec.supervisor.evening import Evened, Evening, move_blocks
-from corec.supervisor.exits import EXIT_CONFIG
 from corec.supervisor.growing import CannotGrow, check_may_grow, grow_into, room_for
 from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
+from corec.supervisor.resting import Refused, Steps, ended, others, rested
 from corec.supervisor.segments import world_tick
-from corec.supervisor.signals import SET
-from corec.supervisor.telling import answer, begun, raise_event, who_works
-from corec.supervisor.upgrade import CHECK_SECONDS, check_command
+from corec.supervisor.signals import MIGRATE, SET
+from corec.supervisor.telling import answer, begun, raise_event
+from corec.supervisor.upgrading import upgraded
 from corec.supervisor.wishes import WORKERS_MAX, Wishes, worker_count
 from corec.world import settings
 from corec.world.grown import larger
@@ -57,17 +57,10 @@ from shm.segment import Segment
 
 log = get_logger("corec.supervisor")
 
-REST_SECONDS_MAX: Final = 30.0
 READ_SECONDS_MAX: Final = 30.0
-ENDING_SECONDS_MAX: Final = 20.0
 GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 5.0, 600.0
 UNASKED: Final = ("start", "reopen", "evening")
 """Changes that nobody waits for."""
-Steps = Generator[None, None, None]
-
-
-class Refused(Exception):
-    """A wish that is not granted; the text says why. Everything is as it was."""
 
 
 class Hand(NamedTuple):
@@ -75,8 +68,9 @@ class Hand(NamedTuple):
 
     stop_servers: Callable[[], Iterable[None]]
     keep_servers: Callable[[], None]
-    become: Callable[[list[int]], None]
-    """Exec the current code, with the signals that still wait; returns never. Raises OSError."""
+    become: Callable[[list[int], bool], None]
+    """Exec the current code, with the signals that still wait and whether values of fields that are
+    gone may go; returns never. Raises OSError."""
     answers: ChangeFile
     forgive: Callable[[], None]
     """Whoever waits for another try is tried now."""
@@ -182,6 +176,8 @@ class Changes:
             self._begin("upgrade", "actualizacion", self._upgrade())
         elif number == signal.SIGUSR1:
             self._begin("reopen", "", self._reopen())
+        elif number == MIGRATE:
+            self._begin("upgrade", "actualizacion", self._upgrade(migrating=True))
         elif number == SET:
             self._begin("set", "", self._set())
         else:
@@ -210,27 +206,6 @@ class Changes:
         if self._event and detalle:
             raise_event(self.rt, self._event, detalle)
 
-    def _rested(self) -> Steps:
-        """Until every worker has left at a tick boundary. Raises Refused; then ticks go on."""
-        self.group.rest()
-        deadline = time.monotonic() + REST_SECONDS_MAX
-        while not self.group.rested():
-            if time.monotonic() > deadline:
-                raise Refused(
-                    f"the workers did not come to rest within {REST_SECONDS_MAX:g} s: "
-                    f"{who_works(self.rt, self.group.members)}"
-                )
-            yield
-
-    def _ended(self, members: list[Member]) -> Steps:
-        """Until ``members`` are gone and reaped. Raises Refused."""
-        self.group.call_off(members)
-        deadline = time.monotonic() + ENDING_SECONDS_MAX
-        while any(m.process is not None for m in members):
-            if time.monotonic() > deadline:
-                names = ", ".join(m.name for m in members if m.process is not None)
-                raise Refused(f"{names}: killed, and not gone after {ENDING_SECONDS_MAX:g} s")
-            yield
 
     def _room_for(self, workers: int) -> None:
         """Make the lanes that so many workers need, before anybody rests."""
@@ -243,8 +218,8 @@ class Changes:
 
     def _regrouped(self, workers: int, meanwhile: Callable[[], None]) -> Steps:
         """Rest, end everybody, go on with ``workers`` workers; ``meanwhile`` while nobody is."""
-        yield from self._rested()
-        yield from self._ended([m for m in self.group.members if m.role != WORKER.name])
+        yield from rested(self.rt, self.group)
+        yield from ended(self.group, others(self.group))
         meanwhile()
         segments.regroup_words(self.rt, workers, self._evening.shares(workers))
         self.group.reform(workers)
@@ -264,7 +239,7 @@ class Changes:
         self._done(f"{workers} workers", antes=before, ahora=workers)
 
     def _evened(self, found: Evened) -> Steps:
-        yield from self._rested()
+        yield from rested(self.rt, self.group)
         move_blocks(self.rt, self.group, found)
 
     def _reload(self) -> Steps:
@@ -332,14 +307,14 @@ class Changes:
             regroup.take_over(self.rt, fresh, self.group.tables)
 
         sinks = self._sinks(roles)
-        yield from self._ended(sinks)
+        yield from ended(self.group, sinks)
         for member in sinks:
             self.group.start(member)
         if WORKER.name in roles:
             yield from self._regrouped(workers, words)
             return
         nucleus = [m for m in self.group.members if m.role == NUCLEUS.name]
-        yield from self._ended(nucleus)
+        yield from ended(self.group, nucleus)
         words()
         for member in nucleus:
             self.group.start(member)
@@ -379,19 +354,12 @@ class Changes:
         corec_log.reopen()
         yield from ()
 
-    def _upgrade(self) -> Steps:
-        """Become the current code; the processes tick on while it is checked and imported."""
-        code, text = yield from beside.command(
-            check_command(self.wishes), "the check of the new code", CHECK_SECONDS
-        )
-        if code == EXIT_CONFIG:
-            raise Refused(text)
-        if code != 0:  # broken code: the last line of its traceback says how
-            last = text.splitlines()[-1] if text else beside.exit_text(code)
-            raise Refused(f"the new code can't be run: {last}")
+    def _upgrade(self, *, migrating: bool = False) -> Steps:
+        """Become the current code; ``migrating``: values of fields that are gone may go."""
         try:
-            for _ in self.hand.stop_servers():
-                yield
-            self.hand.become(list(self._waiting))
+            yield from upgraded(
+                self.rt, self.group, self.wishes, self.hand.stop_servers,
+                lambda: self.hand.become(list(self._waiting), migrating), migrating=migrating,
+            )  # fmt: skip
         finally:
             self.hand.keep_servers()

@@ -226,7 +226,8 @@ class Supervisor:
             give_back_pages_of("libllvmlite")
             if self.inherited is not None:
                 answer(self.answers, "upgrade", None)
-                raise_event(rt, "actualizacion", {"aceptada": True})
+                told = {"campos": list(rt.refitted)} if rt.refitted else {}
+                raise_event(rt, "actualizacion", {"aceptada": True, **told})
                 for number in self.inherited.signals:
                     changes.ask(number)
             at_once = self._watch(rt, group)
@@ -252,7 +253,7 @@ class Supervisor:
         return EXIT_DONE if resumable else EXIT_FAILED
 
     def _hand(self, group: Group, rt: Runtime) -> Hand:
-        def become_current(waiting: list[int]) -> None:
+        def become_current(waiting: list[int], migrating: bool) -> None:
             self.notifier.away()
             # nothing is lost with this program's memory but what is handed over here
             state = {
@@ -267,8 +268,9 @@ class Supervisor:
             document = self.wishes.document
             if document is not None:
                 document.give_back()
+            kept = [state["lock"], state["state_lock"], state["http"]]
             try:
-                become(self.wishes, state, [state["lock"], state["state_lock"], state["http"]])
+                become(self.wishes, state, kept, migrating=migrating)
             finally:
                 if document is not None:
                     document.take_again()

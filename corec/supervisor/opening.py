@@ -163,6 +163,8 @@ class World(NamedTuple):
     """Where it is to grow within them and behind them, ``grown`` at last."""
     found: Shape | None = None
     """That of a world in memory whose processors have other fields by now; None: they have not."""
+    changes: tuple[str, ...] = ()
+    """What becomes of their fields, a line each."""
 
     @property
     def beside(self) -> int:
@@ -201,18 +203,19 @@ def find_world(
         there = make_plan(config, parts=parts_of(checkpoint.head["swarms"]), grow=False)
     steps = growing_again(config, there, past)
     grown = steps[-1].plan if steps else larger(config, there)
+    what, shown = f"the world in {folder}", in_memory
     if checkpoint is not None:
-        _tell_migration(checkpoint.head, there, config, f"checkpoint {checkpoint.path}", migrating)
-    elif in_memory is not None:
-        _tell_migration(in_memory, there, config, f"the world in {folder}", migrating)
+        what, shown = f"checkpoint {checkpoint.path}", checkpoint.head
+    told = () if shown is None else _tell_migration(shown, there, config, what, migrating)
     compile_processors(grown or there)
-    return World(there, grown, checkpoint, past, steps, in_memory)
+    return World(there, grown, checkpoint, past, steps, in_memory, told)
 
 
 def _tell_migration(
     found: Shape, there: Plan, config: Config, what: str, migrating: bool
-) -> None:
-    """Raises StartFailed: values would be lost, and nobody has said that they may."""
+) -> tuple[str, ...]:
+    """What becomes of the fields. Raises StartFailed: values would be lost, and nobody has said
+    that they may."""
     changes = migration(found, shape(there, config.seed), handed(there))
     if not migrating and any(change.loses for change in changes):
         told = "; ".join(change.text for change in changes if change.loses)
@@ -222,6 +225,7 @@ def _tell_migration(
         )  # fmt: skip
     for change in changes:
         log.warning("the world's fields change", what=change.text)
+    return tuple(change.text for change in changes)
 
 
 def growing_again(config: Config, there: Plan, past: Past | None) -> tuple[Growth, ...]:
@@ -325,6 +329,7 @@ def open_world(
             if world.found is not None:
                 refit(config, folder, world.found, plan)
             rt, tables = segments.adopt(config, folder, plan)
+            rt.refitted = world.changes
             whole, _ = effective(config, read(rt))
             rt.growths = list(growing_again(whole, plan, rt.past))
             await_growth(rt)

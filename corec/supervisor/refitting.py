@@ -1,18 +1,23 @@
 """A world in memory whose processors have other fields by now (``corec.world.migrate``).
 
-At a start, before anybody ticks, of a world that stands still between two ticks: what its old code
-has begun only that code can finish. Order of the stores, and what a kill leaves:
+At a start or an upgrade (``corec.supervisor.upgrading``), before anybody ticks, of a world that
+stands still between two ticks: what its old code has begun only that code can finish. Order of the
+stores, and what a kill leaves:
 
     world.seg.fitted      nothing: the next start removes it
     world.seg.json        says both shapes, the new one and the one before
     world.seg.fitted is renamed to world.seg
                           the world has the new fields
     C_CONFIG_HASH         stored again by whoever adopts it; it names the old segment until then
+
+An upgrade has it tried before, up to the first of these stores. The ticks behind the last
+checkpoint were made by the old code: whoever adopts the world makes another one at once.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +27,7 @@ from corec import layout as L
 from corec.config import Config
 from corec.kernels.public import show_range
 from corec.plan import Plan
+from corec.process.roles import counted
 from corec.supervisor import segments
 from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
@@ -42,6 +48,7 @@ from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment, SegmentRefused
 
 FITTED: Final = f"{segments.WORLD}.fitted"
+register("refit.tried")
 register("refit.before_rename")
 register("refit.after_rename")
 
@@ -86,8 +93,23 @@ def _attached(folder: Path) -> tuple[Segment, Segment]:
     return control, world
 
 
-def refit(config: Config, folder: Path, found: Shape, plan: Plan) -> None:
-    """Let the world of shape ``found`` in ``folder`` have the fields of ``plan``.
+def check_refit(folder: Path, plan: Plan) -> None:
+    """What can be known of ``refit`` while the ticks go on. Raises CannotRefit, SegmentRefused."""
+    control, lanes = segments.attach_control(folder)
+    with closing(control):
+        _check_lanes(folder, plan, lanes, control.epoch)
+
+
+def remove_fitted(folder: Path) -> None:
+    """Remove what somebody who was killed had begun to make."""
+    (folder / FITTED).unlink(missing_ok=True)
+
+
+def refit(
+    config: Config, folder: Path, found: Shape, plan: Plan, *, lasting: bool = True
+) -> None:  # fmt: skip
+    """Let the world of shape ``found`` in ``folder`` have the fields of ``plan``; not ``lasting``:
+    only find out whether it could.
 
     Raises:
         CannotRefit: it is within a tick, or what ``plan`` needs is not there. SegmentRefused: a
@@ -98,8 +120,8 @@ def refit(config: Config, folder: Path, found: Shape, plan: Plan) -> None:
     try:
         tick = _tick_at_rest(control)
         _check_lanes(folder, plan, int(control.words[L.C_LANES]), control.epoch)
-        _check_waiting(found, plan, folder)
-        (folder / FITTED).unlink(missing_ok=True)
+        _check_waiting(found, plan, folder, control)
+        remove_fitted(folder)
         world = Segment.create(
             folder / FITTED, kind=WORLD_KIND, layout_hash=segments.world_hash(plan, config.seed),
             payload_bytes=plan.world_bytes, epoch=control.epoch,
@@ -112,14 +134,15 @@ def refit(config: Config, folder: Path, found: Shape, plan: Plan) -> None:
             if (commits != tick).any():
                 raise CannotRefit(f"not all of its blocks are at tick {tick}; {_WHAT_TO_DO}")
             show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
+            if not lasting:
+                kill_point("refit.tried")
+                return
             write_shape(folder, plan, config.seed, before={k: found[k] for k in ("seed", "swarms")})
             kill_point("refit.before_rename")
             os.rename(folder / FITTED, folder / segments.WORLD)
             kill_point("refit.after_rename")
-        except BaseException:
-            (folder / FITTED).unlink(missing_ok=True)
-            raise
         finally:
+            remove_fitted(folder)
             world.close()
     except MigrateFailed as error:
         raise CannotRefit(str(error)) from None
@@ -129,8 +152,8 @@ def refit(config: Config, folder: Path, found: Shape, plan: Plan) -> None:
 
 
 _WHAT_TO_DO: Final = (
-    "start it once with the code it was left by, and stop it: the new code goes on from its "
-    "checkpoint; or use --fresh to set it aside and begin a new world"
+    "stop it with the code it was left by (start it once, if it does not run): the new code goes "
+    "on from its checkpoint; or use --fresh to set it aside and begin a new world"
 )
 
 
@@ -144,22 +167,29 @@ def _tick_at_rest(control: Segment) -> int:
     return went
 
 
-def _check_waiting(found: Shape, plan: Plan, folder: Path) -> None:
-    """What waits in the lanes was written with the old fields."""
+def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> None:
+    """What waits in the lanes, or as rows on the disk, was written with the old fields."""
     now = {s.id: [gene.name for gene in s.processor.genes] for s in plan.swarms}
     before = {one["id"]: [name for name, *_ in one.get("genes", ())] for one in found["swarms"]}
-    if any(before[name] != now[name] for name in before):
-        raise CannotRefit(f"other genes; {_WHAT_TO_DO}")
-    if any(s.processor.alert_columns for s in plan.swarms):
-        for path in folder.glob("out-*.lane"):
-            lane = Segment.attach(path, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH,
-                                  writable=False)  # fmt: skip
-            try:
-                if Lane.attach(lane.payload).used:
-                    raise CannotRefit("alerts that name its old fields wait to be sent; "
-                                      f"{_WHAT_TO_DO}")  # fmt: skip
-            finally:
-                lane.close()
+    others = any(before[name] != now[name] for name in before)
+    spooled = counted(lambda word: int(control.words[word]), "spool_bytes")
+    if others and (spooled or _waits(folder, "rows-*.lane")):
+        raise CannotRefit("generations with its old genes wait to be written to PostgreSQL; "
+                          f"{_WHAT_TO_DO}")  # fmt: skip
+    if any(s.processor.alert_columns for s in plan.swarms) and _waits(folder, "out-*.lane"):
+        raise CannotRefit(f"alerts that name its old fields wait to be sent; {_WHAT_TO_DO}")
+
+
+def _waits(folder: Path, lanes: str) -> bool:
+    """Whether a sink has not had all of what is in these lanes."""
+    for path in folder.glob(lanes):
+        lane = Segment.attach(
+            path, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH, writable=False
+        )
+        with closing(lane):
+            if Lane.attach(lane.payload).used:
+                return True
+    return False
 
 
 def _check_lanes(folder: Path, plan: Plan, count: int, epoch: int) -> None:

@@ -24,13 +24,15 @@ import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from corec.control.outcome import SET_SIGNAL
+from corec.control.outcome import MIGRATE_SIGNAL, SET_SIGNAL
 from corec.terminal import terminal_gone
 
 STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 SET: Final = int(SET_SIGNAL)
+MIGRATE: Final = int(MIGRATE_SIGNAL)
 WISHES: Final = (
-    signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, SET_SIGNAL,
+    signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, SET,
+    MIGRATE,
 )  # fmt: skip
 _INFO: Final = struct.Struct("=Iii116x")  # signalfd_siginfo: number, errno, code, and the rest
 _MASK_BYTES: Final = 128  # sigset_t

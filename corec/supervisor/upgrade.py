@@ -8,7 +8,8 @@ before and started again after; lanes hold what is said meanwhile.
 
 A code that can't be imported, or can't read this world's layout, is refused before: a fresh
 interpreter with the current code imports every process's modules, the plugins' included, and looks
-at the segments. An ``exec`` that fails leaves this code, which starts the servers again.
+at the segments. An ``exec`` that fails leaves this code, which starts the servers again. Where the
+new code has other fields, nobody ticks any more at the ``exec`` (``corec.supervisor.upgrading``).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NoReturn
 
 from corec.supervisor.wishes import Wishes
 
 VARIABLE: Final = "COREC_UPGRADE"
+REFIT_VARIABLE: Final = "COREC_UPGRADE_REFIT"
 CHECK_SECONDS: Final = 600.0
 """It compiles what is new, beside a world that ticks: minutes on a machine that is busy."""
 
@@ -63,6 +65,27 @@ def inherited(environ: Mapping[str, str]) -> Inherited | None:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Refit:
+    """What the code before asks the check of the new one about other fields. By a variable, since a
+    code that does not know it (an older one, gone back to) then refuses them."""
+
+    migrating: bool
+    """Values of fields that are gone may go."""
+    trying: bool
+    """The world stands still: what is to be made of it is tried."""
+
+    def environ(self) -> dict[str, str]:
+        """The environment of the check."""
+        return {**os.environ, REFIT_VARIABLE: json.dumps(asdict(self))}
+
+
+def asked_to_refit(environ: Mapping[str, str]) -> Refit | None:
+    """What ``Refit.environ`` has; None: nobody asks."""
+    text = environ.get(REFIT_VARIABLE)
+    return None if not text else Refit(**json.loads(text))
+
+
 def check_command(wishes: Wishes) -> list[str]:
     """The command that says whether the current code can take over this world: of a fresh
     interpreter, since only that has the current code."""
@@ -73,8 +96,15 @@ def check_command(wishes: Wishes) -> list[str]:
     return command
 
 
-def become(wishes: Wishes, state: dict[str, Any], inheritable: Sequence[int]) -> NoReturn:
-    """Become the current code, which finds ``state`` and the open descriptors ``inheritable``.
+def become(
+    wishes: Wishes,
+    state: dict[str, Any],
+    inheritable: Sequence[int],
+    *,
+    migrating: bool = False,
+) -> NoReturn:
+    """Become the current code, which finds ``state`` and the open descriptors ``inheritable``;
+    ``migrating``: values of fields that it has no more may go.
 
     Raises:
         OSError: that is not possible; the descriptors are as they were.
@@ -86,6 +116,8 @@ def become(wishes: Wishes, state: dict[str, Any], inheritable: Sequence[int]) ->
         command += [f"--{name.replace('_', '-')}", str(value)]
     if wishes.json:
         command.append("--json")
+    if migrating:
+        command.append("--migrate")
     for descriptor in inheritable:
         os.set_inheritable(descriptor, True)
     state = {**state, "pid": os.getpid()}

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+import corec
 from corec import layout as L
 from corec.control.folders import CONTROL_FILE
+from corec.control.outcome import last_change
+from corec.supervisor.refitting import FITTED
 from corec.view.saved import Saved
 from shm.segment import Segment
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
+from tests.support.ledger import events_of
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -180,4 +184,79 @@ def test_a_world_in_memory_has_other_fields(make: Make) -> None:
     assert found["a"].tolist() == was.tolist()
     wanted = 2 * was + 3
     wanted[7] += 1000.0
+    assert found["total"].tolist() == wanted.tolist()
+
+
+def upgraded(run: Running, text: str) -> str:
+    """Upgrade to the processor ``text``; what is said of it, nothing if it was done."""
+    one = run.instance
+    write(one, text)
+    before = last_change(one.folder)["number"]
+    run.signal(signal.SIGUSR2)  # it is compiled first, which may take a while
+    wait_until(lambda: last_change(one.folder)["number"] > before, "the outcome", 240.0)
+    return str(last_change(one.folder)["reason"] or "")
+
+
+def test_an_upgrade_gives_other_fields(
+    make: Make, monkeypatch: pytest.MonkeyPatch, pg_dsn: str
+) -> None:
+    """Or is refused, and the world ticks on as it was."""
+    one = make(config())
+    monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
+    write(one, FIRST)
+    run = one.start("--tick-hz", "40").ready().until_tick(5)
+    pid = run.pid
+    assert "total: found some that don't" in upgraded(run, FOURTH.replace("1000.0 *", "1e400 *"))
+    assert "upgrade --migrate goes on without them" in upgraded(run, SECOND)
+    run.until_tick(run.status()["tick"] + 3)
+    assert not upgraded(run, FOURTH)
+    assert not (one.folder / FITTED).exists()
+    run.until_tick(run.status()["tick"] + 3)
+    with corec.attach("corec1") as found:
+        frame = found.frame("t", ["id", "total", "a", "fallos"])
+    at = frame["a"].max()  # nothing has changed it since
+    was = np.where(frame["id"] == 7, at - 1, at)
+    assert frame["a"].tolist() == was.tolist()
+    wanted = 2 * was + (frame.tick - at) + 1000.0 * (frame["id"] == 7)
+    assert frame["total"].tolist() == wanted.tolist()
+    wait_until(lambda: run.status()["checkpoint"]["made"] > 0, "a checkpoint of the new fields")
+    assert "total (f8) goes" in upgraded(run, SECOND)
+    migrated = one.ctl("upgrade", "--migrate")
+    assert migrated.code == 0, migrated.err
+    assert run.pid == pid
+    assert run.ready().stop().summary["tick"] > frame.tick
+    assert last(one, "a")["a"].min() > at
+    told = [e["detalle"] for e in events_of(pg_dsn) if e["tipo"] == "actualizacion"]
+    assert [one["aceptada"] for one in told] == [False] * 2 + [True, False, True]
+    assert "total is new (f8), as migrate has it" in told[2]["campos"][-1]
+
+
+@pytest.mark.parametrize("point", ["refit.tried", "refit.before_rename", "refit.after_rename"])
+def test_an_upgrade_that_dies_over_other_fields(make: Make, point: str) -> None:
+    """The check of it, and everything goes on; the supervisor, and the next start goes on."""
+    one = make(config())
+    write(one, FIRST)
+    run = armed(one, [point]).start("--tick-hz", "0.001").ready()
+    run.ask("pause")
+    run.ask("step", ticks=6 - run.status()["tick"])
+    if point == "refit.tried":
+        assert "killed by SIGKILL" in upgraded(run, FOURTH)
+        assert not (one.folder / FITTED).exists()
+        run.ready()
+        run.ask("pause")
+        run.ask("step", ticks=1)
+        left_in_memory(one, run)
+    else:
+        write(one, FOURTH)
+        run.signal(signal.SIGUSR2)
+        run.process.wait(240.0)
+        wait_until(lambda: not one.processes(), "all its processes end")
+    spared(one)
+    until = 8 if point == "refit.tried" else 9
+    at = 6 + (point == "refit.tried")
+    assert one.run("--ticks", str(until - at)).summary["tick"] == until
+    found = last(one, "id", "total", "a")
+    was = np.where(found["id"] == 7, at - 1, at)
+    assert found["a"].tolist() == was.tolist()
+    wanted = 2 * was + (until - at) + 1000.0 * (found["id"] == 7)
     assert found["total"].tolist() == wanted.tolist()

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from corec.supervisor.upgrade import VARIABLE, become, check_command, inherited
+from corec.supervisor.upgrade import (
+    VARIABLE,
+    Refit,
+    asked_to_refit,
+    become,
+    check_command,
+    inherited,
+)
 from corec.supervisor.wishes import Wishes
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -47,3 +54,6 @@ def test_the_check_asks_a_fresh_interpreter(tmp_path: Path) -> None:
     words = check_command(Wishes(config_path=tmp_path / "c.json", overrides={"seed": 3}))
     assert words[:5] == [sys.executable, "-m", "corec", "check", "--adopt"]
     assert words[5:] == ["--overrides", '{"seed": 3}', str(tmp_path / "c.json")]
+    for asked in (Refit(True, False), Refit(False, True)):
+        assert asked_to_refit(asked.environ()) == asked
+    assert asked_to_refit(os.environ) is None

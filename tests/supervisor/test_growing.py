@@ -36,7 +36,7 @@ def changes_of(rt: Runtime) -> Changes:
     """As the supervisor has them; nobody is forked, and nobody waits for an answer."""
     nothing = cast(Any, None)
     group = Group(rt, nothing, 2, lambda: None)
-    hand = Hand(lambda: (), lambda: None, lambda _: None, nothing, lambda: None)
+    hand = Hand(lambda: (), lambda: None, lambda _, migrating: None, nothing, lambda: None)
     return Changes(rt.config, Wishes(), rt, group, hand)
 
 
