@@ -158,11 +158,10 @@ def check(
         from corec.control.folders import instance_folder
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
-        from corec.supervisor.exits import EXIT_REFITS
         from corec.supervisor.opening import compile_processors, next_start
         from corec.supervisor.room import bytes_needed, check_room
         from corec.supervisor.taking_over import takes_over
-        from corec.supervisor.upgrade import asked_to_refit
+        from corec.supervisor.upgrade import REFITS, asked_to_refit
         from corec.supervisor.wishes import worker_count
         from corec.world.past import check_journal
 
@@ -208,7 +207,7 @@ def check(
             print(f"  {key}: has no effect here")
         for text in found["next_start"]:
             print(f"  the next start: {text}")
-    raise typer.Exit(2 if faults else EXIT_REFITS if refits else 0)
+    raise typer.Exit(2 if faults else REFITS if refits else 0)
 
 
 @app.command()

@@ -41,6 +41,7 @@ from corec.world.digest import WorldMoved
 from corec.world.journal import trim_journal
 from corec.world.kept import Keeper
 from corec.world.snapshot import Abandoned, Snapshot, remove_halves
+from corec.world.writes import trim_writes
 from shm.killpoint import kill_point, register
 
 log = get_logger(__name__)
@@ -247,7 +248,9 @@ class Checkpointer:
         """Give the file its name; what of the journal no checkpoint needs any more goes."""
         made = snapshot.publish(self.keeper, keep)
         try:
-            trim_journal(self.folder, self.rt.epoch, self.keeper.first_tick(made))
+            first = self.keeper.first_tick(made)
+            trim_journal(self.folder, self.rt.epoch, first)
+            trim_writes(self.folder, self.rt.epoch, first)
         except OSError as error:
             log.warning("the journal is not trimmed", reason=error.strerror)
         return made

@@ -28,6 +28,7 @@ from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
 from corec.nucleus.lease import Leases
+from corec.nucleus.left import edit_left
 from corec.nucleus.setting import Setter
 from corec.nucleus.views import Views
 from corec.process.roles import committed_tick
@@ -257,6 +258,13 @@ class Commands:
         total = names[name] + more
         done = await self.settings.set({f"bloques.{name}.entidades": total})
         return {"bloque": name, "entidades": total, **done}
+
+    async def do_write(self, args: Mapping[str, Any]) -> Any:
+        """State out of a file that the client has left in the instance's folder."""
+        only(args, "file")
+        self._not_while_draining()
+        edit, token = await asyncio.to_thread(edit_left, self.rt, args.get("file"))
+        return await self.settings.write(edit, token)
 
     async def _set_several(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """All are looked at before the first is set; carga and tick_hz, which are no settings of

@@ -29,7 +29,7 @@ from corec.nucleus.checkpoints import Checkpointer
 from corec.nucleus.commands import Commands
 from corec.nucleus.errors import Errors
 from corec.nucleus.events import EventWriter
-from corec.nucleus.hold import Holder
+from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.modules import load_modules
 from corec.nucleus.views import Views
 from corec.process.life import Life
@@ -88,6 +88,7 @@ class CoreCNucleus:
             return_exceptions=True,  # else the first to leave would end the wait for the others
         )
         try:
+            await self._finish_writes()
             self.slot.set(L.S_STATE, L.PROC_READY)
             return await self._watch()
         finally:
@@ -97,6 +98,14 @@ class CoreCNucleus:
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout(_FINISH_STOP_SECONDS):
                     await running
+
+    async def _finish_writes(self) -> None:
+        """What a killed predecessor had begun to write; if the world can't be held for it, the tick
+        that comes does it."""
+        try:
+            await self.commands.settings.finish()
+        except (HoldTimeout, OSError) as error:
+            log.warning("what was written counts with the next tick", reason=str(error))
 
     async def _watch(self) -> int:
         while True:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from corec import layout as L
@@ -35,10 +36,13 @@ from corec.plan import Plan, make_plan
 from corec.plan_live import check_named, with_settings
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
-from corec.world import settings
+from corec.world import settings, writes
+from corec.world.edits import Edit, apply, summary
 from corec.world.live import Live
-from corec.world.settings import Entry, TooMany
+from corec.world.settings import Entry, TooMany, is_write
 from corec.world.shape import differences, shape
+from corec.world.tables import Tables, make_tables
+from shm.segment import Segment
 
 log = get_logger(__name__)
 
@@ -57,6 +61,8 @@ class Setter:
         self.rt, self.holder, self.events = rt, holder, events
         self._one = asyncio.Lock()
         self._undoing: asyncio.Task[None] | None = None
+        self._tables: Tables | None = None
+        self._tables_of: Segment | None = None
         self._believe(settings.read(rt))
         self._look_at_key()
         self._live = self._as_live()
@@ -107,6 +113,61 @@ class Setter:
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, supervisor, SET_SIGNAL)
         self._undoing = asyncio.create_task(self._undo_if_refused(revision, before, entries))
         return {"after_tick": tick, "change": "set", "after_change": before}
+
+    async def write(self, edit: Edit, token: str) -> dict[str, Any]:
+        """Write state after one tick (``corec.world.writes``); raises ControlError, HoldTimeout:
+        nothing was."""
+        rt, folder = self.rt, self.rt.config.state_folder
+        async with self._one:
+            try:
+                half = await asyncio.to_thread(writes.save, folder, edit, token)
+            except OSError as error:
+                raise ControlError(f"nothing was written: {error}", "refused") from None
+            try:
+                async with self.holder.held():
+                    now = committed_tick(rt.get)
+                    tick = max(now, rt.get(L.C_FOLLOW))
+                    self._enter(edit, half, tick + 1, now)
+                    if tick == now:
+                        self._apply(edit)
+            finally:
+                half.unlink(missing_ok=True)
+            self._tell()
+        log.info("written", swarm=edit.swarm, entidades=len(edit.entities), after_tick=tick)
+        return {**summary(edit), "after_tick": tick}
+
+    def _enter(self, edit: Edit, half: Path, first_tick: int, now: int) -> None:
+        """The file's name and the entry; the world is held."""
+        self._tell()
+        revision = self.rt.get(L.C_SETTINGS) + 1
+        entries = writes.without_past(settings.read(self.rt), now, self.rt.get(L.C_TOLD_SET))
+        try:
+            file = writes.name(half, self.rt.epoch, first_tick, revision)
+            path, entry = writes.entry_of(edit, file, first_tick, revision)
+            settings.write(self.rt, {**entries, path: entry})
+        except OSError as error:
+            raise ControlError(f"nothing was written: {error.strerror}", "refused") from None
+        except TooMany as error:
+            raise ControlError(str(error), "refused") from None
+
+    def _apply(self, edit: Edit) -> None:
+        """Its values, into all blocks; the world is held."""
+        if self._tables is None or self._tables_of is not self.rt.world:
+            self._tables = make_tables(self.rt.plan, self.rt.world.payload)
+            self._tables_of = self.rt.world
+        apply(self.rt.plan, self._tables, edit, lambda block: True)
+
+    async def finish(self) -> None:
+        """What a killed predecessor had begun to write, before anybody looks at the world."""
+        folder = self.rt.config.state_folder
+        await asyncio.to_thread(writes.remove_halves, folder)
+        entries = settings.read(self.rt)
+        if not any(is_write(path) for path in entries):
+            return
+        async with self._one, self.holder.held():
+            tick = committed_tick(self.rt.get) + 1
+            for edit in writes.edits_in(folder, writes.due(entries, tick), tick):
+                self._apply(edit)
 
     def _checked(self, changes: Mapping[str, Any]) -> dict[str, Place]:
         """Raises ControlError: a key that can't be set, a value that is impossible."""
@@ -172,7 +233,8 @@ class Setter:
             left: settings.Entries = {}
             back: settings.Entries = {}
             for path, entry in settings.read(self.rt).items():
-                if entry.revision != revision or place_of(self.rt.config, path).of_world:
+                mine = entry.revision == revision and not is_write(path)
+                if not mine or place_of(self.rt.config, path).of_world:
                     left[path] = entry
                     continue
                 back[path] = entry
@@ -208,7 +270,10 @@ class Setter:
     def _tell_one(self, entry: Entry, revision: int) -> None:
         detail = {"path": entry.asked, "value": entry.value, "before": entry.before,
                   "after_tick": entry.tick - 1}  # fmt: skip
-        self.once(revision, detail, entry.tick - 1)
+        if wrote := is_write(entry.asked):
+            detail = {name: entry.value[name] for name in ("swarm", "fields", "entidades")}
+            detail["after_tick"] = entry.tick - 1
+        self.once(revision, detail, entry.tick - 1, wrote=wrote)
         if revision:
             self.rt.set(L.C_TOLD_SET, revision)
 
@@ -227,11 +292,13 @@ class Setter:
                 return  # the others at the next look
         self.rt.set(L.C_TOLD_SCHEDULE, settings.told_word(until + 1, 0))
 
-    def once(self, key: int, detail: Mapping[str, Any], tick: int) -> None:
+    def once(
+        self, key: int, detail: Mapping[str, Any], tick: int, *, wrote: bool = False
+    ) -> None:
         """Emit an event that a successor must not emit again."""
         self.rt.set(L.C_TELL_HEAD, self.events.lane.head)
         self.rt.set(L.C_TELL_KEY, key)
-        self.events.emit("setting_changed", dict(detail), tick=tick)
+        self.events.emit("written" if wrote else "setting_changed", dict(detail), tick=tick)
 
     def _look_at_key(self) -> None:
         """What a killed predecessor was about to emit, and whether it has."""

@@ -19,6 +19,7 @@ LINEAGE: Final = "lineage"
 FUSION: Final = "fusion"
 DIVISION: Final = "division"
 STATISTICS: Final = "statistics"
+WRITTEN: Final = "written"
 OF_PHASES: Final = (GENERATION, FUSION, DIVISION, STATISTICS)
 """What a phase tells of a block: one of a kind and tick at most."""
 ROWS_LOST: Final = "filas_perdidas"
@@ -41,6 +42,8 @@ KINDS: Final[Mapping[str, str]] = {
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "
     "`ejecucion`: `path`, `value`, `before` (null: a parameter's default), `after_tick`; `by` "
     "`refused`: taken back, `motivo` says why",
+    WRITTEN: "state was written from outside (`write` of `corec.attach`): `swarm`, `fields`, "
+    "`entidades` (how many), `after_tick`",
     "recarga": "a reload: `aceptada`, or `motivo`; what changed. Also a world that can not "
     "grow again where its journal says so: `motivo`",
     "actualizacion": "an upgrade: `aceptada`, and in `campos` what became of fields that changed; "

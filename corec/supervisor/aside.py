@@ -32,6 +32,7 @@ from corec.world.checkpoint import checkpoint_files
 from corec.world.journal import FOLDER as JOURNAL
 from corec.world.journal import journal_files
 from corec.world.snapshot import sync_folder
+from corec.world.writes import write_files
 from shm.killpoint import kill_point, register
 
 MEMORY = "memory"
@@ -113,7 +114,7 @@ def set_checkpoints_aside(config: Config, aside: Path) -> None:
         aside.mkdir(exist_ok=True)
         for path in found:
             path.rename(aside / path.name)
-    written = journal_files(state)
+    written = [*journal_files(state), *write_files(state)]
     if written:
         place = aside / JOURNAL
         place.mkdir(parents=True, exist_ok=True)

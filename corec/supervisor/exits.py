@@ -8,8 +8,6 @@ EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 2
 EXIT_ALIVE: Final = 4
-EXIT_REFITS: Final = 5
-"""Of a ``corec check`` that an upgrade asks, alone: this code gives the world other fields."""
 
 
 class StartFailed(Exception):

@@ -33,6 +33,7 @@ from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import MigrateFailed, carry_over
 from corec.world.packing import plan_of
+from corec.world.settings import is_write, read_in
 from corec.world.shape import (
     WORLD_KIND,
     Shape,
@@ -176,6 +177,11 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> 
     if others and (spooled or _waits(folder, "rows-*.lane")):
         raise CannotRefit("generations with its old genes wait to be written to PostgreSQL; "
                           f"{_WHAT_TO_DO}")  # fmt: skip
+    entries = read_in(control)
+    went = int(control.words[L.C_GO_TICK])
+    if any(is_write(path) and one.tick > went for path, one in entries.items()):
+        raise CannotRefit("state with its old fields is written before its next tick; run one "
+                          "(corec-ctl step), and try again")  # fmt: skip
     if any(s.processor.alert_columns for s in plan.swarms) and _waits(folder, "out-*.lane"):
         raise CannotRefit(f"alerts that name its old fields wait to be sent; {_WHAT_TO_DO}")
 

@@ -25,6 +25,8 @@ from typing import Any, Final, NoReturn
 from corec.supervisor.wishes import Wishes
 
 VARIABLE: Final = "COREC_UPGRADE"
+REFITS: Final = 5
+"""Exit code of the check that an upgrade asks: this code would give the world other fields."""
 REFIT_VARIABLE: Final = "COREC_UPGRADE_REFIT"
 CHECK_SECONDS: Final = 600.0
 """It compiles what is new, beside a world that ticks: minutes on a machine that is busy."""

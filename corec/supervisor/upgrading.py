@@ -22,12 +22,12 @@ from typing import Final
 from corec import layout as L
 from corec.process.runtime import Runtime
 from corec.supervisor import beside
-from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_REFITS
+from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE
 from corec.supervisor.processes import Group
 from corec.supervisor.refitting import remove_fitted
 from corec.supervisor.resting import Refused, Steps, ended, others, rested
 from corec.supervisor.segments import world_tick
-from corec.supervisor.upgrade import CHECK_SECONDS, Refit, check_command
+from corec.supervisor.upgrade import CHECK_SECONDS, REFITS, Refit, check_command
 from corec.supervisor.wishes import Wishes
 
 DRAINED_SECONDS_MAX: Final = 20.0
@@ -65,10 +65,10 @@ def _asked(wishes: Wishes, *, migrating: bool, trying: bool) -> beside.Asked[boo
     )  # fmt: skip
     if code == EXIT_CONFIG:
         raise Refused(text)
-    if code not in (EXIT_DONE, EXIT_REFITS):  # broken code: its traceback's last line says how
+    if code not in (EXIT_DONE, REFITS):  # broken code: its traceback's last line says how
         last = text.splitlines()[-1] if text else beside.exit_text(code)
         raise Refused(f"the new code can't be run: {last}")
-    return code == EXIT_REFITS
+    return code == REFITS
 
 
 def _check_at_its_own_ticks(rt: Runtime) -> None:

@@ -9,7 +9,7 @@ is. Each call looks first whether the instance still runs, and maps anew what a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from corec import layout as L
 from corec.control import console
 from corec.control.client import Client
 from corec.control.discover import (
@@ -31,6 +32,7 @@ from corec.control.fallback import status_of
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.setting import change_settings, grow
+from corec.control.writing import ask_write
 from corec.plan import Plan, Swarm
 from corec.process.roles import committed_tick
 from corec.view.alert import Alerts
@@ -38,7 +40,10 @@ from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
 from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.settings import Asked, changes_of
+from corec.view.writing import asked_to_write
 from corec.world.columns import Apart, read_columns
+from corec.world.edits import checked
+from corec.world.writes import packed
 
 TRY_SECONDS: Final = 0.03
 """So long a gap between two ticks is waited for, before the world is held."""
@@ -110,10 +115,14 @@ class Attached(Readable):
         plan, words = self._world()
         deadline = time.monotonic() + TRY_SECONDS
         while time.monotonic() < deadline:
+            held = self._holds()
             try:
-                return read_columns(plan, words, swarm, names, blocks)
+                found = read_columns(plan, words, swarm, names, blocks)
+                if held == (held[0], held[0]) == self._holds():
+                    return found
             except Apart:
-                time.sleep(LOOK_SECONDS)
+                pass
+            time.sleep(LOOK_SECONDS)
         for seconds in HOLD_SECONDS:
             try:
                 with self._held(seconds):
@@ -124,6 +133,11 @@ class Attached(Readable):
             f"{self.instance_id}: the columns could not be copied within {HOLD_SECONDS[-1]:g} s, "
             "for which the world was held; ask for fewer columns or ids"
         )
+
+    def _holds(self) -> tuple[int, int]:
+        """How many holds were asked for, and how many are over: within one, somebody may write."""
+        get = self._mapped().get
+        return get(L.C_HOLD_REQUEST), get(L.C_HOLD_RELEASE)
 
     def _still(self) -> AbstractContextManager[Any]:
         return self._held(HOLD_SECONDS[-1])
@@ -228,6 +242,23 @@ class Attached(Readable):
         """
         plan = self._mapped().plan
         return change_settings(self._running(), changes_of(plan, path, value, named))
+
+    def write(
+        self, swarm: str | Mapping[str, Any] | None = None,
+        which: Iterable[int] | Mapping[str, Any] | None = None, /,
+        ids: Iterable[int] | None = None, **fields: Any,
+    ) -> int:  # fmt: skip
+        """Write state between two ticks, in any form that ``write`` of ``corec.World`` takes. It is
+        seen at once, and part of the world: in its journal, so that a restore and a replay do it
+        again after the same tick. Returns the tick after which it counts.
+
+        Raises:
+            ValueError: there is no such swarm, field or id, or a value does not fit its field.
+            ControlError, Unreachable: there is no room, the instance stops, or does not answer.
+        """
+        name, chosen, values = asked_to_write(swarm, which, ids, fields)
+        edit = checked(self._mapped().plan, name, chosen, values)
+        return int(ask_write(self._running(), packed(edit))["after_tick"])
 
     def grow(self, swarm: str, more: int) -> int:
         """Give a bloque so many more entities, as ``corec-ctl grow``: their ids come after all that

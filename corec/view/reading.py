@@ -15,6 +15,7 @@ from corec.plan import Plan, Swarm
 from corec.process.events import DIVISION, FUSION, LINEAGE
 from corec.view.frame import Frame, table_html
 from corec.world.columns import column_names
+from corec.world.edits import checked_ids, find_swarm
 from corec.world.evolved import ancestors, evolution
 from corec.world.inspect import blocks as all_blocks
 from corec.world.inspect import entity as one_entity
@@ -213,38 +214,6 @@ def whole(name: str, given: SupportsIndex, least: int | None = None) -> int:
 def listed(columns: Iterable[str] | str) -> list[str]:
     """Names of columns; a single one may stand for itself."""
     return [columns] if isinstance(columns, str) else list(columns)
-
-
-def find_swarm(plan: Plan, name: str | None) -> Swarm:
-    """The swarm of that name, or the only one. Raises ValueError."""
-    known = list(dict.fromkeys(swarm.id for swarm in plan.swarms))
-    names = ", ".join(known)
-    if name is None:
-        if len(known) > 1:
-            raise ValueError(f"swarm: found none, expected one of {names}")
-        return plan.swarms[0]
-    for swarm in plan.swarms:
-        if swarm.id == name:
-            return swarm  # the first part of one that has grown
-    raise ValueError(f"swarm: found {name!r}, expected one of {names}")
-
-
-def checked_ids(parts: Sequence[Swarm], ids: Iterable[int]) -> NDArray[np.int64]:
-    """``ids`` as i8[n], all of the bloque with these parts. Raises ValueError."""
-    try:
-        given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
-    except TypeError:
-        raise ValueError(f"ids: found {ids!r}, expected a list of whole ids") from None
-    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise ValueError(f"ids: found {given.dtype} of {given.ndim} dimensions, expected whole ids")
-    found = given.astype(np.int64)
-    there = np.zeros(len(found), np.bool_)
-    for part in parts:
-        there |= (found >= part.first_id) & (found < part.end_id)
-    if not there.all():
-        ranges = " and ".join(f"{part.first_id} to {part.end_id - 1}" for part in parts)
-        raise ValueError(f"ids: found {found[~there][0]}, expected ids of {parts[0].id}: {ranges}")
-    return found
 
 
 def joined(frames: list[Frame], order: NDArray[np.int64] | None = None) -> Frame:

@@ -22,11 +22,14 @@ from corec.config import Config, load_config
 from corec.control.console import client_of
 from corec.control.discover import find_instance, redis_address
 from corec.plan import Plan
+from corec.world.edits import apply
 from corec.world.heads import positions_of
 from corec.world.journal import journal_files, read_lines
 from corec.world.live import Since
 from corec.world.past import Past, Retold, past_behind, past_of
+from corec.world.settings import Entry
 from corec.world.tables import Tables
+from corec.world.writes import Unreadable, due, edit_in
 
 PAGE: Final = 256
 Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
@@ -41,7 +44,7 @@ class Recorded:
         """``head``: of the checkpoint that the world begins at; None: at tick 0. ``url``: of its
         Redis. ``past``: what the journal says of the ticks behind that (``past_recorded``)."""
         epoch = int(head["epoch"]) if head is not None else _last_epoch(config.state_folder)
-        self.past, self._config = past, config
+        self.past, self._config, self._plan = past, config, plan
         self._over: Mapping[str, Since] = {}
         self._retold = Retold(past, config, plan)
         self._incoming = Incoming(plan)
@@ -64,7 +67,7 @@ class Recorded:
 
     def grown(self, plan: Plan) -> None:
         """The world is that of ``plan`` from now on."""
-        self._retold = Retold(self.past, self._config, plan)
+        self._retold, self._plan = Retold(self.past, self._config, plan), plan
         self._retold.set_over(self._over)
         cursors, self._incoming = self._incoming.cursors, Incoming(plan)
         self._incoming.cursors = cursors
@@ -73,7 +76,16 @@ class Recorded:
                 self._incoming.open(canal, NOWHERE, NOWHERE, 0)
 
     def settle(self, tables: Tables, tick: int) -> bool:
-        """Have the kernels run ``tick`` with the settings that counted in it."""
+        """Have the kernels run ``tick`` with the settings that counted in it, and write what was
+        written before it. Raises ValueError: that is not in the journal's folder any more."""
+        entries = {path: Entry(*one) for path, one in self.past.state(tick).entries.items()}
+        for file in due(entries, tick):
+            try:
+                edit = edit_in(self._config.state_folder, file)
+            except Unreadable as error:
+                text = f"replay: tick {tick}: what was written is gone: {error}"
+                raise ValueError(text) from None
+            apply(self._plan, tables, edit, lambda block: True)
         return self._retold.settle(tables, tick)
 
     def set_over(self, given: Mapping[str, Since]) -> None:

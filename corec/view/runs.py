@@ -18,8 +18,9 @@ from corec import __version__
 from corec.config.measures import ALLOWED, Expression, parse_expression
 from corec.entities.compile import code_key
 from corec.plan import Plan
-from corec.view.reading import find_swarm, whole
+from corec.view.reading import whole
 from corec.world.columns import column_names
+from corec.world.edits import find_swarm
 
 
 class Run(NamedTuple):

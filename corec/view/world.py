@@ -22,7 +22,6 @@ from corec.config import Config
 from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
-from corec.entities.fields import VIVO
 from corec.entities.processor import Processor
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
@@ -37,10 +36,11 @@ from corec.view.memory import zeroed
 from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.recorded import Recorded, address_of, past_recorded
 from corec.view.settings import Asked, changed_by, changes_of, configured, firing_events
-from corec.view.writing import asked_to_write, check_field, readings_of, spread, write_field
+from corec.view.writing import asked_to_write, readings_of, written_event
 from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
 from corec.world.digest import digest_of
+from corec.world.edits import apply, checked
 from corec.world.grown import fill_grown
 from corec.world.live import Live, Since
 from corec.world.past import Growth
@@ -331,10 +331,11 @@ class World(Readable):
         self, swarm: str | Mapping[str, Any] | None = None,
         which: Iterable[int] | Mapping[str, Any] | None = None, /,
         ids: Iterable[int] | None = None, **fields: Any,
-    ) -> None:  # fmt: skip
+    ) -> int:  # fmt: skip
         """Write state between two ticks: ``write("town", fase=array)``, or of some:
         ``write("town", ids=[3, 4], fase=1)``, also ``write("town", [3, 4], fase=1)``. A dict of
-        fields takes any name: ``write("town", {"ids": 1.0, "swarm": array})``.
+        fields takes any name: ``write("town", {"ids": 1.0, "swarm": array})``. Returns the tick
+        after which it counts.
 
         Args:
             swarm: its name; may be left out where there is only one.
@@ -346,12 +347,11 @@ class World(Readable):
             ValueError: there is no such swarm, field or id, or a value does not fit its field.
                 Nothing was written then.
         """
-        plan, words = self._world()
         name, chosen, values = asked_to_write(swarm, which, ids, fields)
-        one, entities = spread(plan, name, chosen)
-        checked = {name: check_field(one, name, values[name], len(entities)) for name in values}
-        for name in sorted(checked, key=lambda name: name != VIVO):  # who lives comes first
-            write_field(plan, words, self._tables, one, name, entities, checked[name])
+        edit = checked(self._world()[0], name, chosen, values)
+        apply(self._plan, self._tables, edit, lambda block: True)
+        self._changes.append(written_event(edit, self._ticks))
+        return self._ticks
 
     def grow(self, swarm: str, more: SupportsIndex) -> int:
         """Give a bloque so many more entities: their ids come after all that exist. Returns the

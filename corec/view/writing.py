@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.entities.fields import VIVO
-from corec.kernels.whole import settle_edited
 from corec.plan import Plan, Swarm
-from corec.view.reading import Words, checked_ids, find_swarm
-from corec.world.read import BlockView, place_of
-from corec.world.tables import Tables
+from corec.process.events import WRITTEN
+from corec.world.edits import Edit, checked_ids, parts_of, summary
 
 Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
 
@@ -31,12 +28,6 @@ def readings_of(plan: Plan, given: Any) -> Readings | None:
     for room, one in zip(wide, values, strict=True):
         room[:, : one.shape[1]] = one
     return np.concatenate(ids), np.concatenate(wide), np.concatenate(active)
-
-
-def parts_of(plan: Plan, name: str | None) -> list[Swarm]:
-    """The bloque of that name, or the only one, as its parts. Raises ValueError."""
-    one = find_swarm(plan, name)
-    return [part for part in plan.swarms if part.bloque == one.bloque]
 
 
 def _readings(parts: list[Swarm], given: Any) -> Readings:
@@ -136,80 +127,7 @@ def asked_to_write(
     return swarm, ids, found
 
 
-def spread(
-    plan: Plan, name: str | None, ids: Iterable[int] | None
-) -> tuple[Swarm, NDArray[np.int64]]:
-    """The swarm, and the ids that are written. Raises ValueError."""
-    parts = parts_of(plan, name)
-    swarm = parts[0]
-    if ids is None:
-        return swarm, np.concatenate([np.arange(part.first_id, part.end_id) for part in parts])
-    found = checked_ids(parts, ids)
-    numbers, counts = np.unique(found, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"ids: found {numbers[counts > 1][0]} twice, expected each once")
-    return swarm, found
-
-
-def _room(swarm: Swarm, name: str) -> tuple[np.float32, bool] | None:
-    """How long the plane is along a field that is a position, and whether that is 0 again."""
-    plane = swarm.meeting.plane if swarm.meeting is not None else None
-    if plane is None or name not in plane.position:
-        return None
-    return np.float32(plane.size[plane.position.index(name)]), plane.wrap
-
-
-def check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
-    """``n`` values of the field's type. Raises ValueError."""
-    fields = ["valor", "activo", *(field.name for field in swarm.processor.state)]
-    if name not in fields:
-        raise ValueError(f"field: found {name!r}, expected one of {', '.join(fields)}")
-    dtype = np.dtype(np.bool_ if name == "activo" else place_of(swarm, name).dtype)
-    values = np.asarray(given)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: found {values.dtype}, expected numbers")
-    if values.ndim == 0:
-        values = np.full(n, values)
-    if values.shape != (n,):
-        raise ValueError(f"{name}: found an array of shape {values.shape}, expected {n} numbers")
-    with np.errstate(all="ignore"):
-        held = values.astype(dtype)
-        if dtype.kind == "f":
-            wrong, allowed = ~np.isfinite(held), "a finite number"
-            if (room := _room(swarm, name)) is not None:
-                below = held < room[0] if room[1] else held <= room[0]
-                wrong, allowed = ~((held >= 0) & below), f"a number from 0 to {room[0]:g}"
-        else:
-            wrong, allowed = held != values, f"a whole number of type {dtype}"
-            if name == VIVO and swarm.processor.mortal:
-                wrong, allowed = wrong | (held > 1), "1 or 0"
-    if wrong.any():
-        k = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"{name}: found {values[k]} at place {k}, expected {allowed}")
-    return held
-
-
-def write_field(
-    plan: Plan, words: Words, tables: Tables, swarm: Swarm, name: str,
-    entities: NDArray[np.int64], values: NDArray[Any],
-) -> None:  # fmt: skip
-    """Store checked values into the copies that count, and what the blocks say of them."""
-    if not len(entities):
-        return
-    firsts = plan.blocks["first_id"]
-    number = np.searchsorted(firsts, entities, "right") - 1
-    order = np.argsort(number, kind="stable")
-    touched, starts = np.unique(number[order], return_index=True)
-    local = (entities - firsts[number])[order]
-    ends = [*starts[1:].tolist(), len(order)]
-    for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
-        view = BlockView(plan, words, block)
-        view.column(name)[local[start:end]] = values[order[start:end]]
-        if swarm.processor.mortal:
-            alive = view.column(VIVO)[local[start:end]] != 0
-            if name == VIVO:
-                view.activo[local[start:end]] = alive
-            elif name == "activo":  # who does not live is none that can be switched on
-                view.activo[local[start:end]] &= alive
-        if name in ("activo", VIVO) or name in (*swarm.processor.means, *swarm.processor.public):
-            settle_edited(tables.blocks, tables.swarms, view.index)
+def written_event(edit: Edit, tick: int) -> dict[str, Any]:
+    """The event of a write after ``tick``."""
+    return {"tick": tick, "tipo": WRITTEN, "bloque": None, "entidad": None,
+            "detalle": {**summary(edit), "after_tick": tick}}  # fmt: skip

@@ -37,6 +37,7 @@ from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
 from corec.worker.writing_down import written_down
 from corec.world.phases import next_with_phases, phases_before
+from corec.world.writes import Coming
 from shm.atomics import spin_until_all_at_least
 from shm.killpoint import kill_point
 
@@ -108,6 +109,7 @@ class Leader:
         self.until = 0
         """The last tick of which the journal was told that it may go."""
         self._told = (rt.get(L.C_GO_TICK), time.monotonic())
+        self._writes = Coming(rt)
         self._find_phases(rt.get(L.C_GO_TICK) + 1)
         self.held_since = 0.0
         self.paced = False
@@ -173,6 +175,8 @@ class Leader:
         cut = self._fed(tick)
         assert cut is not None  # wait_seconds has seen it
         phases = phases_before(rt.plan, tick)
+        if self._writes.before(tick):
+            phases |= L.PHASE_COLLECT
         note_cut(self.control, tick, cut, time.time_ns(), phases)
         if self._follows(tick):
             carga = word_to_float(rt.get(L.C_CARGA))

@@ -33,6 +33,7 @@ from corec.world.phases import numbers_of
 from corec.world.settings import since
 from corec.world.tables import Tables
 from corec.world.ticker import Ticker
+from corec.world.writes import edits_before
 from shm.atomics import spin_until_all_at_least, spin_until_at_least
 from shm.killpoint import kill_point, register
 
@@ -183,7 +184,9 @@ class Worker:
         """The phases before ``tick``; false: not all of them, since the world stops at once."""
         rt = self.rt
         spins = SPINS_FLAT_OUT if word_to_float(rt.get(L.C_TICK_HZ)) <= 0.0 else 0
-        for number in numbers_of(rt.get(L.C_PHASES + (tick & 3))):
+        phases = rt.get(L.C_PHASES + (tick & 3))
+        self.ticker.phases.edits = edits_before(rt, tick) if phases & L.PHASE_COLLECT else []
+        for number in numbers_of(phases):
             at, rows = self.ticker.lo, rt.rows[self.k]
             while True:
                 at = self.ticker.phases.run(number, at, self.ticker.targs, rows)

@@ -296,6 +296,15 @@ def trim_journal(folder: Path, epoch: int, first_tick: int) -> None:
         path.unlink(missing_ok=True)
 
 
+def begins_at(folder: Path, epoch: int, default: int) -> int:
+    """Behind which tick the journal of the world ``epoch`` begins. Raises OSError."""
+    for path in journal_files(folder):
+        first = _first_line(path)
+        if first.get("epoch") == epoch:
+            return int(first.get("after", default))
+    return default
+
+
 def _first_line(path: Path) -> Record:
     with path.open("rb") as file:
         line = file.readline()

@@ -20,6 +20,9 @@ all of them again. Nobody has passed the barrier then, if a block of it was not 
 is stored behind the last of them. A process that ticks alone does the phases one after the other,
 and needs no barrier.
 
+What is written from outside (``corec.world.writes``) goes before the first of them, into the blocks
+of each worker, who reads no others then: it is a part of PHASE_COLLECT, which the leader has set.
+
 A new phase takes a bit of ``layout.PHASE_*``, its rule of when it is due in ``phases_before``, and
 its kernel in ``Phases.run``.
 """
@@ -37,8 +40,9 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.plan import Plan, Swarm
 from corec.world.collecting import Collecting, collects
+from corec.world.edits import Edit, apply
 from corec.world.fusion import FUSION_EVERY, Fusion
-from corec.world.read import place_of
+from corec.world.read import BlockView, place_of
 from corec.world.tables import Tables
 from shm.lane import Lane
 
@@ -95,6 +99,8 @@ class Phases:
 
     def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
         self._plan, self._tables, self._hi = plan, tables, hi
+        self.edits: list[Edit] = []
+        """What is written into the blocks before the tick that comes."""
         self._none = range(0)  # ticks known to have no phase before them
         self._memory: list[NDArray[Any]] = []
         self._work: NDArray[np.int64] | None = None
@@ -117,6 +123,7 @@ class Phases:
         """The phase ``number`` before the tick of ``targs``, of the blocks ``at … hi−1``; the block
         to go on with: ``hi`` when all are done, else one whose frame found no room in ``rows``."""
         if number == COLLECT:
+            self._write(at, int(targs[K.T_TICK]))
             self._collecting = self._collecting or Collecting(self._plan, self._tables, self._hi)
             return self._collecting.run(at, targs, rows)
         if number == FUSION:
@@ -135,6 +142,17 @@ class Phases:
                 rows.ctl, rows.data,
             )
         )  # fmt: skip
+
+    def _write(self, at: int, tick: int) -> None:
+        """``edits``, into the blocks from ``at`` on that have begun nothing of ``tick`` yet."""
+        first = tick << 8 | EVOLUTION
+
+        def waits(block: BlockView) -> bool:
+            mine = at <= block.index < self._hi
+            return mine and block.tick < tick and int(block.dyn[L.D_PHASE]) < first
+
+        for edit in self.edits:
+            apply(self._plan, self._tables, edit, waits)
 
     def _settle(self, at: int, targs: NDArray[np.int64]) -> int:
         from corec.kernels.settlement import settle_range  # for worlds with births alone

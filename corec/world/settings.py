@@ -68,6 +68,8 @@ SETTINGS: Final = (
 )
 ASKED: Final = "carga_asked"
 """In a checkpoint: what carga comes back to, 0 if it is not lowered."""
+WRITE: Final = "write."
+"""What paths begin with that are no keys: of state that was written (``corec.world.writes``)."""
 OPERATOR, EJECUCION = 0, 1
 """Who changed carga."""
 
@@ -148,6 +150,11 @@ def of_world(path: str) -> bool:
     return path.startswith(("bloques.", "globals.")) and not path.endswith(".entidades")
 
 
+def is_write(path: str) -> bool:
+    """Whether it is no key, but state that was written."""
+    return path.startswith(WRITE)
+
+
 def since(entries: Mapping[str, Entry]) -> dict[str, Since]:
     """What ``corec.world.live`` takes."""
     return {path: Since(one.tick, one.value) for path, one in entries.items() if of_world(path)}
@@ -159,6 +166,9 @@ def effective(config: Config, entries: Mapping[str, Entry]) -> tuple[Config, Ent
     kept: Entries = {}
     whole = config
     for path, entry in entries.items():
+        if is_write(path):
+            kept[path] = entry
+            continue
         try:
             if plain(value_at(config, place_of(config, path))) != entry.configured:
                 continue
@@ -249,7 +259,9 @@ def set_otherwise(rt: Runtime) -> dict[str, tuple[Any, Any]]:
         for name, word, configured in SETTINGS
         if rt.get(word) != rt.get(configured)
     }
-    return found | {path: (one.value, one.configured) for path, one in read(rt).items()}
+    return found | {
+        path: (one.value, one.configured) for path, one in read(rt).items() if not is_write(path)
+    }  # fmt: skip
 
 
 def _configured(config: Config, name: str) -> float:

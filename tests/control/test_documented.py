@@ -24,7 +24,7 @@ def test_every_command_is_documented() -> None:
 def test_every_request_is_a_command() -> None:
     requests = {name.removeprefix("do_") for name in dir(Commands) if name.startswith("do_")}
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a Group
-    readers = {"hold", "release"}  # of ``corec.attach``
+    readers = {"hold", "release", "write"}  # of ``corec.attach``
     assert requests - readers == commands - OWN
     assert {name for name in readers if f"`{name} {{" not in TEXT} == set()
 

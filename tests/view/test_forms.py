@@ -127,7 +127,7 @@ def test_any_field_can_be_written() -> None:
         assert [frame[name].tolist() for name in ("ids", "swarm", "valor", "activo")] == [
             [1.0, 9.0, 3.0], [7, 7, 8], [0.25, 0.5, 0.5], [True, False, True],
         ]  # fmt: skip
-        wrong: Mapping[str, Callable[[], None]] = {
+        wrong: Mapping[str, Callable[[], object]] = {
             "write: found no field": lambda: world.write("odd", ids=[1]),
             "ids: found two lists": lambda: world.write("odd", [1], ids=[2], valor=1.0),
             "valor: found it twice": lambda: world.write("odd", {"valor": 1.0}, valor=1.0),

@@ -1,0 +1,170 @@
+"""State that is written from outside between two ticks, checked and stored.
+
+Who writes: whoever owns the blocks, while no tick runs: a world in this process at once, the
+nucleus of an instance while it holds the world, its workers in a phase (``corec.world.writes``).
+Values are stored into the copies that count, in place: what is written twice is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corec.entities.fields import VIVO
+from corec.kernels.whole import settle_edited
+from corec.plan import Plan, Swarm
+from corec.world.read import BlockView, place_of
+from corec.world.tables import Tables
+from shm.killpoint import kill_point, register
+
+register("write.block")
+
+
+class Edit(NamedTuple):
+    """Checked values of some entities of a bloque, by field, in the order in which they count."""
+
+    swarm: str
+    entities: NDArray[np.int64]
+    values: dict[str, NDArray[Any]]
+
+
+def summary(edit: Edit) -> dict[str, Any]:
+    """What an event says of it."""
+    return {"swarm": edit.swarm, "fields": list(edit.values), "entidades": len(edit.entities)}
+
+
+def checked(
+    plan: Plan, name: str | None, ids: Iterable[int] | None, given: Mapping[str, Any]
+) -> Edit:  # fmt: skip
+    """What is to be written. Raises ValueError: there is no such swarm, field or id, or a value
+    does not fit its field."""
+    swarm, entities = _spread(plan, name, ids)
+    found = {field: _check_field(swarm, field, given[field], len(entities)) for field in given}
+    who_lives_first = sorted(found, key=lambda field: field != VIVO)
+    return Edit(swarm.id, entities, {field: found[field] for field in who_lives_first})
+
+
+def apply(plan: Plan, tables: Tables, edit: Edit, blocks: Callable[[BlockView], bool]) -> None:
+    """Store it into those of its blocks that ``blocks`` takes, and what they say of their
+    entities."""
+    if not len(edit.entities):
+        return
+    memory: NDArray[np.uint8] = tables.keep[0]
+    words = memory.view(np.uint64)
+    firsts = plan.blocks["first_id"]
+    number = np.searchsorted(firsts, edit.entities, "right") - 1
+    order = np.argsort(number, kind="stable")
+    touched, starts = np.unique(number[order], return_index=True)
+    local = (edit.entities - firsts[number])[order]
+    ends = [*starts[1:].tolist(), len(order)]
+    for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
+        view = BlockView(plan, words, block)
+        if blocks(view):
+            for name, values in edit.values.items():
+                _store(view, name, local[start:end], values[order[start:end]])
+            kill_point("write.block")
+            settle_edited(tables.blocks, tables.swarms, block)
+
+
+def _store(view: BlockView, name: str, places: NDArray[np.int64], values: NDArray[Any]) -> None:
+    view.column(name)[places] = values
+    if view.swarm.processor.mortal:
+        alive = view.column(VIVO)[places] != 0
+        if name == VIVO:
+            view.activo[places] = alive
+        elif name == "activo":  # who does not live is none that can be switched on
+            view.activo[places] &= alive
+
+
+def find_swarm(plan: Plan, name: str | None) -> Swarm:
+    """The swarm of that name, or the only one. Raises ValueError."""
+    known = list(dict.fromkeys(swarm.id for swarm in plan.swarms))
+    names = ", ".join(known)
+    if name is None:
+        if len(known) > 1:
+            raise ValueError(f"swarm: found none, expected one of {names}")
+        return plan.swarms[0]
+    for swarm in plan.swarms:
+        if swarm.id == name:
+            return swarm  # the first part of one that has grown
+    raise ValueError(f"swarm: found {name!r}, expected one of {names}")
+
+
+def parts_of(plan: Plan, name: str | None) -> list[Swarm]:
+    """The bloque of that name, or the only one, as its parts. Raises ValueError."""
+    one = find_swarm(plan, name)
+    return [part for part in plan.swarms if part.bloque == one.bloque]
+
+
+def checked_ids(parts: Sequence[Swarm], ids: Iterable[int]) -> NDArray[np.int64]:
+    """``ids`` as i8[n], all of the bloque with these parts. Raises ValueError."""
+    try:
+        given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+    except TypeError:
+        raise ValueError(f"ids: found {ids!r}, expected a list of whole ids") from None
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise ValueError(f"ids: found {given.dtype} of {given.ndim} dimensions, expected whole ids")
+    found = given.astype(np.int64)
+    there = np.zeros(len(found), np.bool_)
+    for part in parts:
+        there |= (found >= part.first_id) & (found < part.end_id)
+    if not there.all():
+        ranges = " and ".join(f"{part.first_id} to {part.end_id - 1}" for part in parts)
+        raise ValueError(f"ids: found {found[~there][0]}, expected ids of {parts[0].id}: {ranges}")
+    return found
+
+
+def _spread(
+    plan: Plan, name: str | None, ids: Iterable[int] | None
+) -> tuple[Swarm, NDArray[np.int64]]:
+    """The swarm, and the ids that are written. Raises ValueError."""
+    parts = parts_of(plan, name)
+    swarm = parts[0]
+    if ids is None:
+        return swarm, np.concatenate([np.arange(part.first_id, part.end_id) for part in parts])
+    found = checked_ids(parts, ids)
+    numbers, counts = np.unique(found, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"ids: found {numbers[counts > 1][0]} twice, expected each once")
+    return swarm, found
+
+
+def _room(swarm: Swarm, name: str) -> tuple[np.float32, bool] | None:
+    """How long the plane is along a field that is a position, and whether that is 0 again."""
+    plane = swarm.meeting.plane if swarm.meeting is not None else None
+    if plane is None or name not in plane.position:
+        return None
+    return np.float32(plane.size[plane.position.index(name)]), plane.wrap
+
+
+def _check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
+    """``n`` values of the field's type. Raises ValueError."""
+    fields = ["valor", "activo", *(field.name for field in swarm.processor.state)]
+    if name not in fields:
+        raise ValueError(f"field: found {name!r}, expected one of {', '.join(fields)}")
+    dtype = np.dtype(np.bool_ if name == "activo" else place_of(swarm, name).dtype)
+    values = np.asarray(given)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: found {values.dtype}, expected numbers")
+    if values.ndim == 0:
+        values = np.full(n, values)
+    if values.shape != (n,):
+        raise ValueError(f"{name}: found an array of shape {values.shape}, expected {n} numbers")
+    with np.errstate(all="ignore"):
+        held = values.astype(dtype)
+        if dtype.kind == "f":
+            wrong, allowed = ~np.isfinite(held), "a finite number"
+            if (room := _room(swarm, name)) is not None:
+                below = held < room[0] if room[1] else held <= room[0]
+                wrong, allowed = ~((held >= 0) & below), f"a number from 0 to {room[0]:g}"
+        else:
+            wrong, allowed = held != values, f"a whole number of type {dtype}"
+            if name == VIVO and swarm.processor.mortal:
+                wrong, allowed = wrong | (held > 1), "1 or 0"
+    if wrong.any():
+        k = int(np.flatnonzero(wrong)[0])
+        raise ValueError(f"{name}: found {values[k]} at place {k}, expected {allowed}")
+    return held
