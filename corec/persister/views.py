@@ -1,7 +1,8 @@
 """Views over ``eventos`` that show as tables what evolution and ``collect`` tell of.
 
-Made by whoever comes first, beside the tables and under the same lock. A table or view of that name
-that is there already stays as it is; a role that may make none goes on without.
+Made by whoever comes first, beside the tables and under the same lock. A view of an older version
+is replaced: what the server says of its query is held against what it says of ours. A table or view
+of that name that is somebody else's stays as it is; a role that may make none goes on without.
 
 They read ``eventos`` through a function, whose text PostgreSQL looks at when it is called: a view
 of the table itself would keep anybody from dropping or replacing it. A plain SQL function is put
@@ -21,7 +22,7 @@ log = get_logger("corec.persister")
 
 FUNCTION: Final = "corec_eventos_de"
 _FUNCTION: Final = """
-    CREATE FUNCTION {}(kind text) RETURNS TABLE (
+    CREATE OR REPLACE FUNCTION {}(kind text) RETURNS TABLE (
         instance_id text, "timestamp" timestamptz, tick bigint, bloque text, entidad bigint,
         detalle jsonb
     ) LANGUAGE sql STABLE AS {}
@@ -32,7 +33,6 @@ _BODY: Final = """
 """
 VIEWS: Final = {
     "generaciones": """
-        CREATE VIEW {} AS
         SELECT instance_id, "timestamp", tick, bloque, split_part(bloque, ':', 1) AS enjambre,
                (detalle->>'generacion')::bigint AS generacion,
                (detalle->>'mejor')::float8 AS mejor, (detalle->>'media')::float8 AS media,
@@ -42,7 +42,6 @@ VIEWS: Final = {
           FROM {}('generation')
     """,
     "linaje": """
-        CREATE VIEW {} AS
         SELECT instance_id, "timestamp", tick, bloque, entidad AS hijo,
                (detalle->>'madre')::bigint AS madre, (detalle->>'padre')::bigint AS padre,
                (detalle->>'generacion')::bigint AS generacion, detalle->>'how' AS how,
@@ -50,14 +49,12 @@ VIEWS: Final = {
           FROM {}('lineage')
     """,
     "estadisticas": """
-        CREATE VIEW {} AS
         SELECT e.instance_id, e."timestamp", e.tick, e.bloque,
                split_part(e.bloque, ':', 1) AS enjambre, v.key AS medida, v.value::float8 AS valor,
                (e.detalle->>'entidades')::bigint AS entidades
           FROM {}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v
     """,
     "estadisticas_enjambre": """
-        CREATE VIEW {} AS
         SELECT instance_id, max("timestamp") AS "timestamp", tick, enjambre, medida,
                CASE split_part(medida, '(', 1)
                    WHEN 'mean' THEN sum(n * valor) / sum(n) FILTER (WHERE valor IS NOT NULL)
@@ -84,33 +81,68 @@ VIEWS: Final = {
 }
 
 
+_LOOK: Final = "corec_look"
+_IS_OURS: Final = f"{FUNCTION}("
+
+
 async def ensure_views(connection: psycopg.AsyncConnection[Any], schema: str, lock: int) -> None:
-    """Make the views that are missing.  Raises psycopg.Error but for a lack of rights."""
-    cursor = await connection.execute(
-        "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL",
-        (list(VIEWS),),
-    )
-    for (name,) in await cursor.fetchall():
+    """Make the views that are missing, and anew those of an older version.  Raises psycopg.Error
+    but for a lack of rights, or columns that a replacement can't change."""
+    for name in VIEWS:
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
                 await _function(connection, schema)
-                places = sql.Identifier(schema, name), sql.Identifier(schema, FUNCTION)
-                await connection.execute(sql.SQL(VIEWS[name]).format(*places))
+                if await _is_wanted(connection, schema, name):
+                    await _make(connection, schema, "CREATE OR REPLACE VIEW", name, schema)
         except psycopg.errors.InsufficientPrivilege as error:
             log.warning("a view can't be made", view=name, error=str(error).strip())
-        except psycopg.errors.DuplicateTable:
-            continue  # somebody else was first
+        except psycopg.errors.InvalidTableDefinition as error:
+            told = str(error).strip()
+            log.warning("a view of an older version stays: drop it", view=name, error=told)
+
+
+async def _is_wanted(
+    connection: psycopg.AsyncConnection[Any], schema: str, name: str
+) -> bool:  # fmt: skip
+    """Whether nothing has the name, or a view of ours with another query than it is to have."""
+    place = sql.Identifier(schema, name).as_string(connection)
+    cursor = await connection.execute(
+        "SELECT to_regclass(%s) IS NULL, pg_get_viewdef(to_regclass(%s))", (name, place)
+    )
+    missing, there = await cursor.fetchone() or (False, None)
+    if missing or there is None or _IS_OURS not in there:
+        return bool(missing)
+    try:
+        async with connection.transaction():
+            await _make(connection, schema, "CREATE TEMPORARY VIEW", name)
+            found = await connection.execute(
+                "SELECT pg_get_viewdef(%s::regclass)", (f"pg_temp.{_LOOK}",)
+            )
+            wanted = await found.fetchone()
+            await connection.execute(sql.SQL("DROP VIEW pg_temp.{}").format(sql.Identifier(_LOOK)))
+    except psycopg.errors.InsufficientPrivilege:
+        return False  # it may make no temporary ones: what is there stays
+    return wanted != (there,)
+
+
+async def _make(
+    connection: psycopg.AsyncConnection[Any], schema: str, how: str, name: str,
+    within: str | None = None,
+) -> None:  # fmt: skip
+    place = sql.Identifier(_LOOK) if within is None else sql.Identifier(within, name)
+    query = sql.SQL(VIEWS[name]).format(sql.Identifier(schema, FUNCTION))
+    await connection.execute(sql.SQL("{} {} AS {}").format(sql.SQL(how), place, query))
 
 
 async def _function(connection: psycopg.AsyncConnection[Any], schema: str) -> None:
-    """What both views call, unless it is there."""
+    """What the views call, unless it is there as it is to be."""
     name = sql.Identifier(schema, FUNCTION)
     cursor = await connection.execute(
-        "SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        "SELECT p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
         " WHERE n.nspname = %s AND p.proname = %s",
         (schema, FUNCTION),
     )
-    if await cursor.fetchone() is None:
-        body = sql.SQL(_BODY).format(sql.Identifier(schema, "eventos")).as_string(connection)
+    body = sql.SQL(_BODY).format(sql.Identifier(schema, "eventos")).as_string(connection)
+    if await cursor.fetchone() != (body,):
         await connection.execute(sql.SQL(_FUNCTION).format(name, sql.Literal(body)))

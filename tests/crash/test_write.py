@@ -19,13 +19,14 @@ import corec
 from corec.control.client import Unreachable
 from corec.world import writes
 from corec.world.edits import Edit
-from corec.world.journal import FOLDER, Journal
+from corec.world.journal import FOLDER, Journal, read_lines
 from tests.crash.test_journal import machine_is_lost
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance
 from tests.support.ledger import events_of
+from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -69,8 +70,13 @@ class Both:
     def named(self) -> list[Path]:
         return list(self.one.home.rglob(f"{FOLDER}/write-*.npz"))
 
+    def written_down(self, tick: int) -> bool:
+        found = self.one.home.rglob(f"{FOLDER}/journal-*.jsonl")
+        records = [one for path in found for one in read_lines(path).records]
+        return any(record.get("tick") == tick and "set" in record for record in records)
+
     def same(self) -> None:
-        found = self.play.ask("digest")
+        found = self.play.run.answered("digest")
         assert (found["tick"], found["digest"]) == (self.world.ticks, self.world.digest())
 
 
@@ -138,6 +144,7 @@ def test_it_is_written_again_when_a_machine_is_lost(
     one.until(8)
     one.write("ring", c=0.5)
     one.until(12)
+    wait_until(lambda: one.written_down(9), "the journal has the last of them", 30.0)
     machine_is_lost(one.one, one.play.run)
     one.play._begin(one.one)
     one.play.until(12)

@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from corec.config.measures import parse_expression
+from corec.persister.views import FUNCTION, VIEWS
 from tests.persister.small_world import small_world
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -74,3 +76,44 @@ def test_what_grafana_asks(shm_dir: Path, pg_dsn: str) -> None:
         )
         assert sum(count for _, name, count in rows if name == "corec1") == len(world.sent)
         assert isinstance(events, list)
+
+
+def texts_of(db: psycopg.Connection[tuple[str, ...]]) -> list[str]:
+    """What the server says of each view, and of the function that they call."""
+    query = "SELECT pg_get_viewdef(name::regclass) FROM unnest(%s::text[]) AS name"
+    found = db.execute(query, (list(VIEWS),)).fetchall()
+    found += db.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", (FUNCTION,)).fetchall()
+    return [text for (text,) in found]
+
+
+def begun(folder: Path, dsn: str, first: int) -> None:
+    """A persister comes, and leaves."""
+    with small_world(folder, dsn) as world:
+        world.publish_ticks(first, first + 2)
+        world.drain()
+
+
+def test_a_view_of_an_older_version_is_replaced(shm_dir: Path, pg_dsn: str) -> None:
+    """With who may read it; what is somebody else's stays."""
+    begun(shm_dir, pg_dsn, 10)
+    with psycopg.connect(pg_dsn, autocommit=True) as db:
+        now = texts_of(db)
+        touched = "SELECT relname, xmin::text FROM pg_class WHERE relname = ANY (%s) ORDER BY 1"
+        db.execute("GRANT SELECT ON estadisticas TO PUBLIC")
+        db.execute(f"""
+            CREATE OR REPLACE VIEW estadisticas AS
+            SELECT e.instance_id, e."timestamp", e.tick, e.bloque, e.bloque AS enjambre,
+                   v.key AS medida, 0.0::float8 AS valor, 0::bigint AS entidades
+              FROM {FUNCTION}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v""")
+        db.execute("DROP VIEW linaje")
+        db.execute("CREATE VIEW linaje AS SELECT 1 AS mine")
+        before: dict[Any, Any] = dict(db.execute(touched, (list(VIEWS),)).fetchall())
+        begun(shm_dir, pg_dsn, 20)
+        after: dict[Any, Any] = dict(db.execute(touched, (list(VIEWS),)).fetchall())
+        found = texts_of(db)
+        assert (found[0], found[2:]) == (now[0], now[2:])
+        assert "mine" in found[1]
+        changed = {name for name in VIEWS if before[name] != after[name]}
+        assert changed == {"estadisticas"}, "what is as it is to be is not touched"
+        readers = db.execute("SELECT has_table_privilege('public', 'estadisticas', 'SELECT')")
+        assert readers.fetchone() == (True,)
