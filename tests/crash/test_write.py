@@ -145,6 +145,7 @@ def test_it_is_written_again_when_a_machine_is_lost(
     one.write("ring", c=0.5)
     one.until(12)
     wait_until(lambda: one.written_down(9), "the journal has the last of them", 30.0)
+    wait_until(lambda: len(told(pg_dsn)) == 3, "its events are out", 30.0)
     machine_is_lost(one.one, one.play.run)
     one.play._begin(one.one)
     one.play.until(12)
