@@ -143,6 +143,7 @@ class Leader:
         if found == steps.PAUSED:
             self.pacer.restart()
             self._release_last(tick)  # room for input while nothing ticks
+            self._take_back(tick)
         if found not in (steps.GO, steps.GO_PACED):
             return None
         if self.rt.journal.used > JOURNAL_WAITS_BYTES:
@@ -246,6 +247,16 @@ class Leader:
             assert pushed  # ``wait_seconds`` has seen room for the largest
             kill_point("leader.after_journal")
         return "until" in record
+
+    def _take_back(self, tick: int) -> None:
+        """Tell the journal that ``tick`` waits, if it was told that more may go: what is changed
+        while the world is paused counts from there, and from no later tick."""
+        if self.until < tick or self._follows(tick):
+            return
+        told = orjson.dumps({"tick": tick, "until": tick - 1})
+        if self.rt.journal.push(L.KIND_JOURNAL_FRAME, told, tick=tick):
+            self.until = tick - 1
+            self._find_phases(tick)
 
     def ahead(self, tick: int) -> int:
         """How many ticks from ``tick`` on may go before the journal is told again."""

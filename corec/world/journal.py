@@ -17,7 +17,8 @@ say something new:
     config    what the configuration says of it (``live``, as ``live_values`` has it, or ``packed``:
               the same as JSON, zstd, base64), ``rules``, a mark of the rest, and ``parts``, which
               entities there are ([bloque, entidades, cap] each; packed likewise where it is long)
-    until     no tick behind this one goes before a later record says so
+    until     no tick behind this one goes before a later record says so; where it is before the
+              record's own tick, that one waits, in a world that was paused
 
 A record counts from its tick on: what the file says of that tick or a later one before it was
 written by a world that went on otherwise from there (a leader that was killed while it decided, or
@@ -68,6 +69,11 @@ register("journal.written")
 register("journal.synced")
 
 Record = dict[str, Any]
+
+
+def waits(record: Mapping[str, Any]) -> bool:
+    """Whether it says nothing but that its tick has not gone."""
+    return int(record.get("until", record["tick"])) < int(record["tick"])
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:

@@ -39,7 +39,7 @@ from corec.plan import Part, Plan
 from corec.plan_live import symbiosis_of, with_settings
 from corec.process.runtime import Runtime
 from corec.world import settings
-from corec.world.journal import Record, State, Stretch, read_stretch
+from corec.world.journal import Record, State, Stretch, read_stretch, waits
 from corec.world.live import Live, Since
 from corec.world.settings import Entry, since
 from corec.world.tables import Tables
@@ -77,7 +77,8 @@ class Past:
     def __init__(self, stretch: Stretch, until: int = 0) -> None:
         """``until``: the last tick that may have gone, where no record says so."""
         ends = [int(record["until"]) for record in stretch.records if "until" in record]
-        self.last: int = stretch.records[-1]["tick"] if stretch.records else 0
+        records = [record for record in stretch.records if not waits(record)]
+        self.last: int = records[-1]["tick"] if records else 0
         """The last tick of which there is a record; 0: there is none."""
         self.until = max(self.last, ends[-1] if ends else until)
         """The last tick that may have gone: nothing of a later one is in a sink."""
@@ -88,7 +89,7 @@ class Past:
         state = stretch.state
         if state.carga is not None:
             self._cargas.append((0, state.carga))
-        for record in stretch.records:
+        for record in records:
             tick = int(record["tick"])
             if "in" in record:
                 found = {int(c): (at[0], at[1], at[2], at[3]) for c, at in record["in"].items()}

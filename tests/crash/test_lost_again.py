@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import redis
 
+import corec
+from corec.world.journal import read_lines, waits
 from tests.crash.test_journal import (
     EARS,
     LEGS,
@@ -202,3 +204,29 @@ def test_a_change_that_only_a_checkpoint_holds(
     monkeypatch.setenv("COREC_HOME", str(one.home))
     with compared(summary, one, pg_dsn, valkey_url):
         pass
+
+
+def test_a_reload_in_a_paused_world_counts_from_its_tick(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many more ticks the journal had been told of, the machine is lost before the next."""
+    one = instance(make)
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    with corec.World(one.config_path) as world:
+        run = one.start("--tick-hz", "100", "--workers", "1").ready(120.0).until_tick(30)
+        at = run.answered("pause")["tick"]
+        files = one.home.rglob("journal-*.jsonl")
+        (path,) = files
+        wait_until(lambda: waits(read_lines(path).records[-1]), "the journal knows of it", 30.0)
+        one.configure(config(globals={"beta": 0.5}))
+        reloaded = one.ctl("reload")
+        assert reloaded.code == 0, reloaded.err
+        assert run.ready().answered("pause")["tick"] == at
+        machine_is_lost(one, run)
+        run = one.start("--tick-hz", "100").ready(120.0).until_tick(at + 20)
+        found = run.answered("digest")
+        world.run(at)
+        world.set("globals.beta", 0.5)
+        world.run(found["tick"] - at)
+        assert world.digest() == found["digest"]
+        assert run.stop().code == 0
