@@ -206,7 +206,6 @@ class Changes:
         if self._event and detalle:
             raise_event(self.rt, self._event, detalle)
 
-
     def _room_for(self, workers: int) -> None:
         """Make the lanes that so many workers need, before anybody rests."""
         try:
