@@ -1,4 +1,5 @@
-"""Genes: heritable numbers of an entity, which its processor reads and evolution alone writes."""
+"""Genes: heritable numbers of an entity, which its processor reads and never writes: drawn at the
+start, then made by evolution, or a mother's in her child."""
 
 from __future__ import annotations
 

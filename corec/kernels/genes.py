@@ -7,7 +7,8 @@ moves when evolution draws, and the other way round. Word k of entity ``id`` aft
 
 one call for four words of one entity. The start is s = 0; an evolution follows a tick s ≥ 1.
 
-Who writes: whoever makes the world, before anybody ticks it; afterwards ``kernels.evolution``.
+Who writes: whoever makes the world, before anybody ticks it; afterwards ``kernels.evolution``, and
+of mortals the step and the settlement that a child is born in (``kernels.lives``).
 Compiled only for worlds that have genes.
 """
 

@@ -1,7 +1,9 @@
 """What births and deaths of a step leave in a block: who is active, whose failures are whose.
 
 The kernel of the swarm has settled them in the hot copy that the step writes (``entities.lives``);
-here the cold columns follow, each in the copy that does not count, as everything is (``block``).
+here the cold columns follow, and where there are births the genes, each in the copy that does not
+count, as everything is (``block``): the worker that owns the block writes them, a redo writes them
+again out of the copies that the committed words name, and nobody reads them before the commit.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from corec.entities.processor import micro
 
 
@@ -19,18 +21,14 @@ def settle(me: Any) -> Any:
     return 0.0
 
 
-@micro(
-    state={"group": "u1"}, params={"wanted": 0.3}, public=("group",), mortal=True, init=settle
-)
+@micro(state={"group": "u1"}, params={"wanted": 0.3}, public=("group",), mortal=True, init=settle)
 def schelling(me: Any) -> Any:
     """One tick: to look around, and to move."""
-    around, alike = 0.0, 0.0
-    for other in me.neighbours:
-        if other.vivo == 1:
-            around += 1.0
-            if other.group == me.group:
-                alike += 1.0
-    if alike >= me.wanted * around:
+    around, alike = 0, 0
+    for other in me.neighbours:  # sums without a branch: who lives where is anybody's guess
+        around += other.vivo
+        alike += other.vivo * (other.group == me.group)
+    if np.float32(alike) >= me.wanted * np.float32(around):
         return 0.0
     me.move_to_empty()
     return 1.0
