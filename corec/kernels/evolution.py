@@ -112,8 +112,8 @@ def breed(block, row, rule, after, seed, m, standing_, work, first, count, home,
     V.cross(at, father_at, kids, number, genes, table, gap, new, gap, words, cap, 2 * each,
             (rule[E.E_CRUCE], rule[E.E_CROSSES_BELOW]))  # fmt: skip
     V.mutate(kids, number, block[K.B_FIRST], after, seed, genes, table, new, gap, words, cap,
-             2 * each, rule[E.E_MUTATES_BELOW], u4_at(work[E.A_LIST], cap),
-             u1_at(work[E.A_MARKS], cap), f4_at(work[E.A_FITNESS], cap))  # fmt: skip
+             2 * each, rule[E.E_MUTATES_BELOW], u4_at(work[E.A_LIST], genes * cap),
+             f4_at(work[E.A_NORMALS], genes * cap))  # fmt: skip
     return 2 * each
 
 

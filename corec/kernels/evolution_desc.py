@@ -37,6 +37,9 @@ RING: Final = 0
 FULL: Final = 1
 RANDOM: Final = 2
 
+VECTORS: Final = 64
+"""No vector loop takes more values at once; ``cap`` below is up to a multiple of it."""
+
 # addresses of work memory, int64: one row for all evolutions of a process
 _a = Counted()
 A_FITNESS: Final = _a()  # f4[cap] of one block
@@ -54,7 +57,7 @@ A_OTHER_ISLAND: Final = _a()
 A_START: Final = _a()  # i8[blocks + 1]: position of each block's first one
 A_GENES: Final = _a()  # i8[blocks]: address of each block's genes before the phase
 A_HOT: Final = _a()  # i8[blocks]: of its hot copy
-A_KIDS: Final = _a()  # u4[cap]
+A_KIDS: Final = _a()  # u4[cap + VECTORS]
 A_ROLE: Final = _a()  # u1[cap]
 A_WORDS: Final = _a()  # u4[words][cap]
 A_MOTHER: Final = _a()  # i8[cap], as the next five
@@ -63,9 +66,10 @@ A_MOTHER_AT: Final = _a()  # address of her first gene
 A_FATHER_AT: Final = _a()
 A_MOTHER_HOT: Final = _a()
 A_MOTHER_PLACE: Final = _a()
-A_LIST: Final = _a()  # u4[cap]
+A_LIST: Final = _a()  # u4[genes][cap]
 A_DYN: Final = _a()
 A_MARKS: Final = _a()  # u1[cap]
-A_STRIDE: Final = _a()  # cap itself: of the largest block
+A_STRIDE: Final = _a()  # cap itself: of the largest block, up to whole vectors
 A_MIGRANT_ID: Final = _a()  # u4[cap]
+A_NORMALS: Final = _a()  # f4[genes][cap]
 A_COLUMNS: Final = _a.end

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import float32, float64, int64, njit, uint8, uint32, uint64
+from numba import float32, float64, int64, njit, uint32, uint64
 
 from corec.kernels.address import (
     f4_at,
@@ -22,9 +22,9 @@ from corec.kernels.address import (
     trailing_zeros,
     u1_at,
     u4_at,
-    u8_at,
 )
 from corec.kernels.draws import normal_of
+from corec.kernels.evolution_desc import VECTORS
 from corec.kernels.genes import four_words, uniform_of
 from corec.layout import column_bytes
 
@@ -145,15 +145,24 @@ def turn(upto, count, total, first, second):
     return lo
 
 
+@njit(inline="always")
+def whole(count):
+    """Up to whole vectors: what is left of a loop is computed one by one, which takes as long as
+    the loop. The work memory has room for what stands behind ``count``, and nobody reads it."""
+    return (count + VECTORS - 1) & -VECTORS
+
+
 @njit
 def draw_words(kids, count, first_id, after, seed, groups, words, stride):
     """The first 4 · ``groups`` words of each child: word k of the c-th is ``words[k · stride + c]``
     (u4). ``kids`` u4: their places in the block."""
+    all_ = whole(count)
+    kids = u4_at(kids.ctypes.data, all_)
     for group in range(groups):
         at = words.ctypes.data + 16 * group * stride
-        a, b = u4_at(at, count), u4_at(at + 4 * stride, count)
-        c, d = u4_at(at + 8 * stride, count), u4_at(at + 12 * stride, count)
-        for k in range(count):
+        a, b = u4_at(at, all_), u4_at(at + 4 * stride, all_)
+        c, d = u4_at(at + 8 * stride, all_), u4_at(at + 12 * stride, all_)
+        for k in range(all_):
             drawn = four_words(first_id + int64(kids[k]), group, after, seed)
             a[k], b[k] = uint32(drawn[0]), uint32(drawn[1])
             c[k], d[k] = uint32(drawn[2]), uint32(drawn[3])
@@ -236,56 +245,54 @@ def blend(
 
 
 @njit
-def decided(decides, count, below, kids, marks, listed):
-    """The kids whose word is below ``below`` into ``listed``; how many. ``marks`` u1[count]: most
-    eights hold none or one, and those that do are found without looking at each."""
+def decided(decides, count, below, gene, kids, listed, found):
+    """The kids whose word is below ``below`` into ``listed`` behind the ``found`` that are there,
+    each with ``gene`` in its upper half; how many there are then. Sixty-four are looked at without
+    a branch, and those among them found by their bits."""
     last = uint32(below - 1)
-    for k in range(count):
-        marks[k] = uint8(decides[k] <= last)
-    found = 0
-    eights = count >> 3
-    words = u8_at(marks.ctypes.data, eights)
-    for w in range(eights):
-        eight = words[w]
-        while eight != uint64(0):
-            listed[found] = kids[(w << 3) + (trailing_zeros(eight) >> 3)]
+    for start in range(0, count, 64):
+        # a place of its own for each 64: of an index that is a sum, Numba makes gathers
+        bits, those = uint64(0), u4_at(decides + 4 * start, 64)
+        for k in range(64):
+            bits |= uint64(those[k] <= last) << uint64(k)
+        if count - start < 64:
+            bits &= (uint64(1) << uint64(count - start)) - uint64(1)
+        near = u4_at(kids.ctypes.data + 4 * start, 64)
+        while bits != uint64(0):
+            listed[found] = uint32(gene << 16) | near[trailing_zeros(bits)]
             found += 1
-            eight &= eight - uint64(1)
-    for k in range(eights << 3, count):
-        if marks[k] != 0:
-            listed[found] = kids[k]
-            found += 1
+            bits &= bits - uint64(1)
     return found
 
 
 @njit
-def normals(listed, count, first_id, group, after, seed, out):
+def normals(listed, count, first_id, after, seed, out):
     """A normal number for each of ``listed``; a loop of its own becomes vectors."""
-    for m in range(count):
-        drawn = four_words(first_id + int64(listed[m]), group, after, seed)
+    for m in range(whole(count)):
+        gene, kid = int64(listed[m] >> uint32(16)), int64(listed[m] & uint32(0xFFFF))
+        drawn = four_words(first_id + kid, NORMAL_GROUP + gene, after, seed)
         out[m] = normal_of(uint32(drawn[0]), uint32(drawn[1]))
 
 
 @njit
 def mutate(
     kids, count, first_id, after, seed, genes, table, new, new_gap, words, stride, at_word,
-    below, listed, marks, z,
+    below, listed, z,
 ):  # fmt: skip
-    """Normal numbers onto the genes that a word below ``below`` says; ``listed``, ``marks`` and
-    ``z`` (f4) have room for ``count``."""
+    """Normal numbers onto the genes that a word below ``below`` says; ``listed`` (u4) and ``z``
+    (f4) have room for ``whole(genes · count)``."""
     if below == 0:
         return
-    base = words.ctypes.data + 4 * at_word * stride
+    base, found = words.ctypes.data + 4 * at_word * stride, 0
     for j in range(genes):
-        column = new + j * new_gap
+        found = decided(base + 4 * (2 + j) * stride, count, below, j, kids, listed, found)
+    normals(listed, found, first_id, after, seed, z)
+    for m in range(found):
+        j = int64(listed[m] >> uint32(16))
+        at = new + j * new_gap + 4 * int64(listed[m] & uint32(0xFFFF))
         low, high, sigma = table[3 * j], table[3 * j + 1], table[3 * j + 2]
-        decides = u4_at(base + 4 * (2 + j) * stride, count)
-        found = decided(decides, count, below, kids, marks, listed)
-        normals(listed, found, first_id, NORMAL_GROUP + j, after, seed, z)
-        for m in range(found):
-            i = int64(listed[m])
-            x = load_f4(column + 4 * i) + sigma * z[m]
-            store_f4(column + 4 * i, min(max(x, low), high))
+        x = load_f4(at) + sigma * z[m]
+        store_f4(at, min(max(x, low), high))
 
 
 @njit

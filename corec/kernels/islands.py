@@ -10,7 +10,7 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import float32, float64, int64, njit, uint8, uint32, uint64
+from numba import float32, float64, int32, int64, njit, uint8, uint32, uint64
 
 from corec import layout as L
 from corec.kernels import desc as K
@@ -25,6 +25,8 @@ from shm.atomics import load_acquire
 _STRIDE: Final = L.OFF_DYN[1] - L.OFF_DYN[0]
 MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
 _LOW = np.uint64(0xFFFFFFFF)
+_INFINITE: Final = np.uint32(0x7F800000)
+"""The exponent of a float32 that is no finite number."""
 KID: Final = 1
 MIGRANT: Final = 2
 
@@ -92,12 +94,13 @@ def figures(block, row, rule, at, dyn, fitness):
     V.fitness_into(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
     active = active_of(block, row, before)
     m = int64(before[L.D_ACTIVAS])
-    best, worst = uint32(0), uint32(0xFFFFFFFF)  # as integers: that becomes vectors
-    for i in range(n):
-        x = fitness[i]
-        counts = (active[i] != 0) & ((x - x) == float32(0.0))
-        best = max(best, V.key_of(x) if counts else uint32(0))
-        worst = min(worst, V.key_of(x) if counts else uint32(0xFFFFFFFF))
+    best, worst = uint32(0), uint32(0xFFFFFFFF)
+    for i in range(n):  # as integers, and without a branch: that becomes vectors
+        bits = np.float32(fitness[i] + float32(0.0)).view(np.uint32)
+        key = uint32(bits ^ (uint32(int32(bits) >> int32(31)) | uint32(0x80000000)))  # V.key_of
+        mask = uint32(0) - uint32((active[i] != 0) & ((bits & _INFINITE) != _INFINITE))
+        best = max(best, uint32(key & uint32(mask)))
+        worst = min(worst, uint32(key | ~uint32(mask)))
     some = best >= worst
     who, least = -1, -1
     if some:

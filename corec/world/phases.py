@@ -45,6 +45,7 @@ from corec.world.fusion import FUSION_EVERY, Fusion
 from corec.world.read import BlockView, place_of
 from corec.world.tables import Tables
 from shm.lane import Lane
+from shm.layout import align_up
 
 EVOLUTION: Final = 1
 FUSION: Final = 2
@@ -172,18 +173,20 @@ class Phases:
         self._rules = np.zeros((len(self._plan.swarms), E.E_COLUMNS), np.int64)
         for swarm in swarms:
             _fill_rule(self._rules[swarm.index], swarm)
-        cap = max(s.cap for s in swarms)
+        cap = align_up(max(s.cap for s in swarms), E.VECTORS)
         whole = [s for s in swarms if s.evolucion and s.evolucion.alcance == "enjambre"]
         island = max([cap, *(s.blocks * s.cap for s in whole)])
         blocks = max(s.blocks for s in swarms)
         words = max(_words(s) for s in swarms)
+        genes = max(len(s.processor.genes) for s in swarms)
         sizes = {
             E.A_FITNESS: 4 * cap, E.A_ISLAND: 4 * island, E.A_KEY: 4 * island,
             E.A_RANK: 8 * island, E.A_WHO: 4 * island, E.A_UPTO: 8 * island,
             E.A_SPARE: 8 * island, E.A_FITTEST: 4 * island, E.A_OTHER_KEY: 4 * cap,
             E.A_OTHER_RANK: 8 * cap, E.A_OTHER_WHO: 4 * cap, E.A_OTHER_ISLAND: 4 * cap,
             E.A_START: 8 * (blocks + 1), E.A_GENES: 8 * blocks, E.A_HOT: 8 * blocks,
-            E.A_KIDS: 4 * cap, E.A_ROLE: cap, E.A_WORDS: 4 * words * cap, E.A_LIST: 4 * cap,
+            E.A_KIDS: 4 * (cap + E.VECTORS), E.A_ROLE: cap, E.A_WORDS: 4 * words * cap,
+            E.A_LIST: 4 * genes * cap, E.A_NORMALS: 4 * genes * cap,
             E.A_DYN: 8 * L.DYN_WORDS, E.A_MARKS: cap, E.A_MIGRANT_ID: 4 * cap,
             **dict.fromkeys(range(E.A_MOTHER, E.A_MOTHER_PLACE + 1), 8 * cap),
         }  # fmt: skip
