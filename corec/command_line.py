@@ -66,9 +66,9 @@ def told_when_memory_ends(program: str, app: Callable[[], Any]) -> None:
         finally:
             sys.stdout.flush()
     except (MemoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (errno.ENOMEM, *_NOT_WRITTEN):
+        if isinstance(error, OSError) and error.errno not in (errno.ENOMEM, *NOT_WRITTEN):
             raise
-        if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
+        if isinstance(error, OSError) and error.errno in NOT_WRITTEN:
             # what is left goes nowhere, or the interpreter would try and say it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -77,7 +77,7 @@ def told_when_memory_ends(program: str, app: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
-_NOT_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+NOT_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
 def _text(error: OSError) -> str:

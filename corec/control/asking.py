@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console, RenderableType
 
+from corec.command_line import NOT_WRITTEN
 from corec.config import ConfigError
 from corec.control import console
 from corec.control.client import ASK_SECONDS, Client, Unreachable
@@ -60,6 +61,8 @@ def explained() -> Iterator[None]:
     except (Unreachable, MemoryUnreadable, console.AskFailed) as error:
         fail(str(error), EXIT_FAILED)
     except OSError as error:
+        if error.filename is None and error.errno in NOT_WRITTEN:
+            raise  # what was to be printed, which ``told_when_memory_ends`` says
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         fail(named, EXIT_FAILED)
 

@@ -31,11 +31,16 @@ def library(name: str) -> Any:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to, which takes its name when all went well."""
+    """A file beside ``path`` to write to, which takes its name when all went well. An OSError names
+    ``path``, whatever went wrong with the file beside it."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield half
         os.replace(half, path)
+    except OSError as error:
+        if error.strerror and error.filename in (None, str(half), half):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         half.unlink(missing_ok=True)
 

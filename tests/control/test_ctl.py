@@ -174,3 +174,17 @@ def test_stop_without_the_nucleus_signals_the_supervisor(instance: Running) -> N
     assert told["way"] == "signal"
     os.kill(nucleus, signal.SIGCONT)
     wait_until(lambda: not is_running(instance.supervisor), "it is gone")
+
+
+@pytest.mark.slow
+def test_an_answer_without_room_is_one_line(instance: Running) -> None:
+    """As ``corec-ctl status >/dev/full``."""
+    for words in (["status"], ["world", "--json"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "corec.control.ctl", *words],
+                stdout=full, stderr=subprocess.PIPE, check=False,
+            )  # fmt: skip
+        assert done.returncode == 1
+        told = done.stderr.decode().splitlines()
+        assert told == ["corec-ctl: standard output: No space left on device"]

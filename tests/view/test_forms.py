@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,3 +199,18 @@ def test_numbers_of_a_tick() -> None:
         ]  # fmt: skip
         with pytest.raises(ValueError, match="columns: found 'x', expected some of"):
             measured(world, "town", ["mean(x)"])
+
+
+def test_a_file_that_finds_no_room_is_named_and_not_there(tmp_path: Path) -> None:
+    """What takes its place only when it is whole has another name until then."""
+    out, before = tmp_path / "out.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with corec.World(town()) as world:
+        frame = world.frame("town")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as refused:
+                frame.to_csv(out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.filename == str(out)
+    assert list(tmp_path.iterdir()) == []
