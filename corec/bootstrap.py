@@ -223,9 +223,10 @@ def _side_by_side(arguments: list[str]) -> list[str]:
     """The options with which pytest runs several files at once; none where the user says how."""
     if any(a.startswith(("-n", "--numprocesses", "--dist", "--pdb")) for a in arguments):
         return []
-    # one more than there are cores: half of the tests wait for other processes most of the time
-    processes = min(len(os.sched_getaffinity(0)) + 1, _TEST_PROCESSES_MAX)
-    return ["-n", str(processes), "--dist", "loadfile"]
+    # two more than there are cores: half of the tests wait for other processes most of the time
+    processes = min(len(os.sched_getaffinity(0)) + 2, _TEST_PROCESSES_MAX)
+    # files in the order of tests/support/order.py, not by how many tests they have
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def command_for(venv: Path, root: Path, arguments: list[str]) -> list[str]:

@@ -15,8 +15,11 @@ from hypothesis import HealthCheck, settings
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-# a machine that is busy with other things is no fault of what is tested
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A machine that is busy with other things is no fault of what is tested. Each run tries the same
+# examples: new ones are what `python -m tests.oracle` looks for, by seeds that it tells.
+settings.register_profile(
+    "busy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 pytest_plugins = ["tests.support.servers", "tests.support.leaks", "tests.support.proxied"]
@@ -28,6 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
         from corec.cli.warm import warm  # not before BLAS was told how many threads it has
 
         warm(Path(__file__).parent.parent / "configs" / "corec_config.json")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, the long files begin; alone, everything runs in the order of its names."""
+    if hasattr(config, "workerinput"):
+        from tests.support.order import longest_first
+
+        longest_first(items)
 
 
 @pytest.fixture(autouse=True)
