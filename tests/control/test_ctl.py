@@ -36,26 +36,31 @@ def ctl(*arguments: str, code: int = 0, base: Path | None = None) -> str:
     return done.stdout if code == 0 else done.stdout + done.stderr
 
 
-def ctl_json(*arguments: str) -> Any:
-    """The JSON that ``corec-ctl ARGUMENTS --json`` prints; forked, where ``ctl`` starts it."""
-    environment = forked.plain_environment() | {BASE_VARIABLE: os.environ[BASE_VARIABLE]}
+def forked_ctl(*arguments: str, code: int = 0, base: Path | None = None) -> str:
+    """The same, forked, where ``ctl`` starts it."""
+    environment = forked.plain_environment()
+    environment[BASE_VARIABLE] = str(base) if base is not None else os.environ[BASE_VARIABLE]
     done = forked.run(
-        "corec.control.ctl", [*arguments, "--json"], cwd=Path.cwd(), environment=environment,
-        seconds=60.0,
-    )  # fmt: skip
-    assert done.code == 0, done
+        "corec.control.ctl", arguments, cwd=Path.cwd(), environment=environment, seconds=60.0
+    )
+    assert done.code == code, done
     assert SECRET not in done.out + done.err
-    return json.loads(done.out)
+    return done.out if code == 0 else done.out + done.err
+
+
+def ctl_json(*arguments: str) -> Any:
+    """The JSON that ``corec-ctl ARGUMENTS --json`` prints; forked."""
+    return json.loads(forked_ctl(*arguments, "--json"))
 
 
 def test_without_an_instance(tmp_path: Path) -> None:
     assert "no instance is running" in ctl("status", code=3, base=tmp_path)
-    assert "'other'" in ctl("stop", "--instance", "other", code=3, base=tmp_path)
-    assert "Usage" in ctl("status", "--nonsense", code=2, base=tmp_path)
-    assert "Usage" in ctl("no-such-command", code=2, base=tmp_path)
+    assert "'other'" in forked_ctl("stop", "--instance", "other", code=3, base=tmp_path)
+    assert "Usage" in forked_ctl("status", "--nonsense", code=2, base=tmp_path)
+    assert "Usage" in forked_ctl("no-such-command", code=2, base=tmp_path)
     config = tmp_path / "c.json"
     config.write_text('{"instance_id": 3}', encoding="utf-8")
-    assert "instance_id" in ctl("status", "--config", str(config), code=2, base=tmp_path)
+    assert "instance_id" in forked_ctl("status", "--config", str(config), code=2, base=tmp_path)
 
 
 @pytest.mark.slow
@@ -100,14 +105,14 @@ def test_doctor_names_what_is_wrong(instance: Running) -> None:
 
 
 def test_usage_errors(instance: Running) -> None:
-    assert "expected an integer from 0 to 2499" in ctl("entity", "99999999", code=2)
+    assert "expected an integer from 0 to 2499" in forked_ctl("entity", "99999999", code=2)
     assert "no block" in ctl("block", "three:00000", code=1)
-    assert "found a running world" in ctl("step", code=1)
-    assert "in a new world only" in ctl("set", "seed", "3", code=2)
-    assert "corec-ctl workers N" in ctl("set", "workers", "3", code=2)
-    assert "by reload" in ctl("set", "log.file", "x.log", code=2)
-    assert "expected 0 (as fast as possible), or" in ctl("set", "tick_hz", "1e-320", code=2)
-    assert "found -1, expected 0 (as fast" in ctl("set", "tick_hz", "-1", code=2)
+    assert "found a running world" in forked_ctl("step", code=1)
+    assert "in a new world only" in forked_ctl("set", "seed", "3", code=2)
+    assert "corec-ctl workers N" in forked_ctl("set", "workers", "3", code=2)
+    assert "by reload" in forked_ctl("set", "log.file", "x.log", code=2)
+    assert "expected 0 (as fast as possible), or" in forked_ctl("set", "tick_hz", "1e-320", code=2)
+    assert "found -1, expected 0 (as fast" in forked_ctl("set", "tick_hz", "-1", code=2)
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +21,22 @@ Make = Callable[..., Instance]
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Everything these tests run is compiled, so that no deadline has to allow for that."""
-    path = tmp_path_factory.mktemp("compiled") / "config.json"
-    path.write_text(json.dumps(small_config()))
-    subprocess.run([sys.executable, "-m", "corec.cli.warm", str(path)], cwd=REPO, check=True)
+    """Everything these tests run is compiled, so that no deadline has to allow for that.
+
+    By one of the processes of pytest: the others wait for it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # theirs together
+    path = folder / "compiled.json"
+    with open(folder / "compiled.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(small_config()))
+        subprocess.run([sys.executable, "-m", "corec.cli.warm", str(new)], cwd=REPO, check=True)
+        new.rename(path)
 
 
 def _about_the_start(request: pytest.FixtureRequest) -> bool:

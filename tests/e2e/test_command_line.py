@@ -86,6 +86,7 @@ def test_help_schema_check_and_usage_errors(make_embedded: Make) -> None:
     assert bad.code == 2
     assert json.loads(bad.out)["faults"][0]["path"] == "carga"
 
+    one.fresh_interpreter = False  # refused in the same words, without the imports
     for wrong in (
         ("run", "--tickz", "5"), ("run", "--ticks", "-1"), ("dance",), ("run", "--workers", "two"),
         ("run", "--tick-hz", "nan"), ("run", "--config", "nowhere.json"),

@@ -17,12 +17,12 @@ import pytest
 from corec import log
 from corec.config import parse_config
 from corec.config.servers import secrets_in
+from tests.support import forked
 from tests.support.processes import command_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("hunter2", "swordfish")
 BLOQUES = [{"id": "a", "canal": 1, "entidades": 10}]
-TAKEN_OUT = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTORY")
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def _nothing_hidden() -> Iterator[None]:
     log._secrets[:] = before
 
 
-def corec(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def corec(folder: Path, *arguments: str, **environ: str) -> forked.Done:
     """``corec`` with ``arguments`` and a configuration in ``folder``."""
     config = folder / "c.json"
     raw = {"instance_id": "shown", "bloques": BLOQUES, "state_dir": str(folder / "state"),
@@ -41,10 +41,9 @@ def corec(folder: Path, *arguments: str, **environ: str) -> subprocess.Completed
            "db_config": {"host": "127.0.0.1", "port": 1, "dbname": "d", "user": "u"},
            "redis_config": {"host": "127.0.0.1", "port": 1}}  # fmt: skip
     config.write_text(json.dumps(raw))
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(TAKEN_OUT)}
-    return subprocess.run(
-        [sys.executable, "-m", "corec", *arguments, "--config", str(config)],
-        env=kept | environ, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    return forked.run(
+        "corec", [*arguments, "--config", str(config)], cwd=ROOT,
+        environment=forked.plain_environment() | environ, seconds=100.0,
     )  # fmt: skip
 
 
@@ -72,10 +71,10 @@ def assert_hidden(text: str) -> None:
 )
 def test_a_url_that_is_none_is_one_line_without_it(tmp_path: Path, name: str, url: str) -> None:
     done = corec(tmp_path, "run", **{name: url})
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"corec: {name}: found ")
-    assert done.stderr.count("\n") == 1
-    assert_hidden(done.stdout + done.stderr)
+    assert done.code == 2, done.err
+    assert done.err.startswith(f"corec: {name}: found ")
+    assert done.err.count("\n") == 1
+    assert_hidden(done.out + done.err)
 
 
 @pytest.mark.slow
@@ -91,9 +90,9 @@ def test_a_url_that_is_none_is_one_line_without_it(tmp_path: Path, name: str, ur
 )
 def test_a_server_out_of_reach_is_told_without_it(tmp_path: Path, environ: dict[str, str]) -> None:
     done = corec(tmp_path, "run", "--ticks", "1", **environ)
-    assert done.returncode == 1, done.stderr
-    assert "can't be reached" in done.stderr
-    assert_hidden(done.stdout + done.stderr)
+    assert done.code == 1, done.err
+    assert "can't be reached" in done.err
+    assert_hidden(done.out + done.err)
 
 
 @pytest.mark.slow
@@ -119,11 +118,11 @@ def test_a_secret_file_that_cannot_be_used_is_one_line(
     if by == "CREDENTIALS_DIRECTORY" and not (tmp_path / "postgres_password").exists():
         return  # a credential that is not there is not asked for
     done = corec(tmp_path, "run", **{by: str(place)})
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"corec: {by}")
-    assert found in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert_hidden(done.stdout + done.stderr)
+    assert done.code == 2, done.err
+    assert done.err.startswith(f"corec: {by}")
+    assert found in done.err
+    assert done.err.count("\n") == 1
+    assert_hidden(done.out + done.err)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ TAKEN_OUT: Final = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTOR
 """What of this process's environment no instance of the tests is given."""
 _READ_LATE: Final = (
     "COREC_HOME", "COREC_RUNTIME_BASE", "COREC_DB_URL", "COREC_REDIS_URL", "COREC_CRASH",
-    "PYTEST_CURRENT_TEST",
+    "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE",
+    "CREDENTIALS_DIRECTORY", "PYTEST_CURRENT_TEST",
 )  # fmt: skip
 _MODULES: Final = ("corec", "corec.control.ctl")
 _START_SECONDS: Final = 300.0
