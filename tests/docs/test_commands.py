@@ -83,3 +83,28 @@ def test_every_figure_of_the_summary_is_documented() -> None:
 def test_every_exit_code_is_documented() -> None:
     codes = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
     assert {code for code in codes if f"\n| {code} |" not in START} == set()
+
+
+def test_what_the_documents_name_is_there() -> None:
+    """Files of this checkout, and tools that are started by ``python -m``."""
+    absent = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?<![\w/…])(?:corec|shm|tests|examples)/[\w/]+\.py\b", text))
+        absent += [f"{path.name}: {name}" for name in named if not (ROOT / name).exists()]
+        for name in set(re.findall(r"python -m ((?:corec|tests)[\w.]*\w)", text)):
+            module = ROOT / name.replace(".", "/")
+            files = (module.with_suffix(".py"), module / "__main__.py")
+            texts = (file.name + file.read_text() for file in files if file.is_file())
+            if not any("__main__" in one for one in texts):
+                absent.append(f"{path.name}: python -m {name}")
+    assert absent == []
+
+
+def test_the_rooms_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+\w+(?:\.py)?)`", text))
+    rooms = {name for name in named if (ROOT / "corec" / name.partition("/")[0]).is_dir()}
+    here = {name: ROOT / "corec" / name for name in rooms}
+    absent = [n for n, path in here.items() if not path.exists() | path.with_suffix(".py").exists()]
+    assert absent == []
