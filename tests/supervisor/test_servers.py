@@ -86,6 +86,8 @@ def test_a_full_disk_keeps_one_away_for_a_while(tmp_path: Path) -> None:
 
 def test_the_code_after_an_upgrade_goes_on_without_them(tmp_path: Path) -> None:
     """Neither is there: the one has no room, nobody listens at the other's address."""
+    import corec.persister.owner  # noqa: F401  # its kernels are compiled while there is room
+
     before = servers(tmp_path)
     assert before.valkey is not None
     before.valkey.start()
