@@ -3,10 +3,14 @@
 The compiler's memory (some 400 MB) then goes with that process instead of being inherited by every
 process of the instance. A processor that is new later is compiled in a child of the supervisor for
 the same reason (``corec.supervisor.opening``).
+
+The function that ticks blocks takes nearly half of the time, so a second process compiles it while
+the first one does the others; what one has kept, the other loads.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -19,6 +23,12 @@ from corec.cache import is_cold, is_complete
 from corec.proc import die_with
 
 SAY_SECONDS: Final = 10.0
+LONGEST: Final = "corec.kernels.block"
+OTHERS: Final = (
+    "corec.kernels.whole", "corec.kernels.inputs", "corec.kernels.mail", "corec.world.snapshot",
+    "corec.worker.steps", "corec.broker.process", "corec.persister.process",
+)  # fmt: skip
+"""Modules that compile much, and do not import the longest."""
 
 
 def warm(config: Path) -> None:
@@ -52,7 +62,12 @@ def _say(text: str) -> None:
 
 def compile_all(config: Path) -> None:
     """Import what is compiled at import, and compile the processors of ``config``."""
-    import corec.supervisor.main  # noqa: F401  # its imports compile
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import {LONGEST}"], preexec_fn=partial(die_with, os.getpid())
+    ):  # a failure shows in the import below
+        for name in OTHERS:
+            importlib.import_module(name)
+    import corec.supervisor.main  # noqa: F401  # its imports compile what is left
     from corec.config import load_config
     from corec.entities.compile import compile_processor
     from corec.plan import make_plan
