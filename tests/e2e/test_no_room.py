@@ -15,11 +15,10 @@ from contextlib import suppress
 import pytest
 
 from corec.control.client import Unreachable
-from corec.control.outcome import doing, last_change
+from corec.control.outcome import doing
 from corec.control.protocol import ControlError
 from tests.e2e.conftest import Make
 from tests.e2e.test_operator_faults import (
-    asked,
     limited,
     memory_bytes,
     open_files,
@@ -29,6 +28,7 @@ from tests.support.instance import Instance, Running, small_config
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_leaks")]
+
 
 def processes(run: Running) -> list[int]:
     """Those of CoreC; the servers may be another user's."""
@@ -61,23 +61,6 @@ def grow_without(one: Instance, run: Running) -> None:
             assert reason in grow(one), what
         ticks_on(run)
         assert grown(one, run) == before, what
-
-
-def upgrade_without_room(one: Instance, run: Running) -> None:
-    """The servers do not come up; the world goes on, and so do they once there is room."""
-    tick = run.status()["tick"]
-    with limited(run.pid, resource.RLIMIT_FSIZE, 1000):
-        outcome = asked(run, signal.SIGUSR2, last_change(one.folder)["number"])
-        assert outcome["accepted"] is True, outcome
-        run.until_tick(tick + 20)
-        assert run.status()["state"] == "degraded"
-        for words in (["sql", "SELECT 1"], ["redis", "PING"], ["alerts"], ["tasks"], ["events"]):
-            ended = one.ctl(*words)
-            assert (ended.code, len(ended.complaints)) == (1, 1), ended.err
-    for pid in processes(run):  # forked meanwhile: the disk is theirs, too
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    asked(run, signal.SIGHUP, last_change(one.folder)["number"])  # who waits for a try has it now
-    wait_until(lambda: run.status()["state"] == "running", "its servers are back", 60.0)
 
 
 def answers(run: Running) -> bool:
@@ -116,7 +99,6 @@ def test_no_room(make_embedded: Make) -> None:
     one = make_embedded(small_config(tick_hz=50, workers=2, checkpoint={"every_seconds": 0}))
     run = one.start().ready().until_tick(10)
     grow_without(one, run)
-    upgrade_without_room(one, run)
     killed_while_it_grows(one, run)
     ended = run.status()["tick"]
     stop_without_memory(run)
