@@ -253,7 +253,7 @@ def refused(function: Any, **given: Any) -> str:
 def test_seeing_what_is_not_shown_is_refused_in_one_line() -> None:
     text = refused(lambda me: me.neighbours.sum("x"), public=("x",))
     assert "me.neighbours cannot be used without a space in its bloque" in text
-    assert "me.entity cannot be used without public fields" in refused(lambda me: me.entity(1).x)
+    assert "me.entity cannot be used here" in refused(lambda me: me.entity(1).x)
     text = refused(lambda me: me.entity(0.5).x, public=("x",))
     assert "me.entity takes a whole number, found float32" in text
     config = bloque({"kind": "grid", "width": 5, "height": 2, "wrap": False})

@@ -117,7 +117,7 @@ def test_a_search_finds_whom_brute_force_finds(size: Any, radius: float, wrap: b
     assert block.view.fallos.sum() == 0
 
 
-@corec.micro(state={"x": "f4", "y": "f4"}, public=("x", "y"))
+@corec.micro(state={"x": "f4", "y": "f4"}, public=("x", "y"), init=lambda me: 0.0)
 def lost(me: Any) -> Any:
     if me.tick == 2 and me.id == 3:
         me.x = np.nan

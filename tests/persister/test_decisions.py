@@ -272,6 +272,12 @@ def test_names_and_bounds() -> None:
             psycopg.OperationalError("FATAL:  the database system is starting up"),
             L.REASON_UNREACHABLE,
         ),
+        (
+            psycopg.OperationalError(
+                'FATAL:  could not write to file "pg_wal/xlogtemp.7": No space left on device'
+            ),
+            L.REASON_FULL,
+        ),
         (OSError("network is down"), L.REASON_UNREACHABLE),
         (psycopg.ProgrammingError("x"), L.REASON_SERVER_ERROR),
     ],
