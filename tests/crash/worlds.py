@@ -26,7 +26,8 @@ HERD = {"entidades": 70, "capacidad": 120, "space": {"kind": "grid", "width": 12
 
 def world(instance_id: str = "corec1", **changes: Any) -> dict[str, Any]:
     """Twenty blocks that emit, fail, repair themselves, hear of each other's means, see and send
-    each other things, bear children and move."""
+    each other things, bear children and move. Shares are not evened out (``sincronizacion``): that
+    replaces workers, and who is new has its kill points armed anew."""
     swarms = (
         ("sensor", 1, 7), ("crash_entities:crowd", 2, 6), ("kuramoto", 1, 4),
         ("crash_entities:herd", 1, 3),
@@ -36,6 +37,7 @@ def world(instance_id: str = "corec1", **changes: Any) -> dict[str, Any]:
         "http": {"port": 0},
         "persist": {"every_ticks": EVERY_TICKS},
         "streams": {"batch_ms": 5},
+        "modules": ["registro", "ejecucion", "auditoria", "evolucion"],
         "bloques": [
             {
                 "id": f"s{k}",
