@@ -2,7 +2,9 @@
 
 Made by whoever comes first, beside the tables and under the same lock. A view of an older version
 is replaced: what the server says of its query is held against what it says of ours. A table or view
-of that name that is somebody else's stays as it is; a role that may make none goes on without.
+of that name that is somebody else's stays as it is; a role that may make none goes on without. So
+does everybody where the function is another's, or somebody reads the view for longer than a moment
+(a replacement needs it alone): rows do not wait for a view.
 
 They read ``eventos`` through a function, whose text PostgreSQL looks at when it is called: a view
 of the table itself would keep anybody from dropping or replacing it. A plain SQL function is put
@@ -82,21 +84,31 @@ VIEWS: Final = {
 
 
 _LOOK: Final = "corec_look"
+_LOCK_WAIT: Final = "1s"
 _IS_OURS: Final = f"{FUNCTION}("
 
 
 async def ensure_views(connection: psycopg.AsyncConnection[Any], schema: str, lock: int) -> None:
     """Make the views that are missing, and anew those of an older version.  Raises psycopg.Error
-    but for a lack of rights, or columns that a replacement can't change."""
+    but for a lack of rights, columns that a replacement can't change, or somebody's lock."""
     for name in VIEWS:
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+                await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
                 await _function(connection, schema)
                 if await _is_wanted(connection, schema, name):
                     await _make(connection, schema, "CREATE OR REPLACE VIEW", name, schema)
         except psycopg.errors.InsufficientPrivilege as error:
             log.warning("a view can't be made", view=name, error=str(error).strip())
+        except psycopg.errors.LockNotAvailable as error:
+            told = str(error).strip()
+            log.warning("a view of an older version stays for now: somebody reads it, and the next "
+                        "connection tries again", view=name, error=told)  # fmt: skip
+        except psycopg.errors.InvalidFunctionDefinition as error:
+            told = str(error).strip()
+            log.warning("a view can't be made: a function that is not CoreC's has the name of the "
+                        "one it calls: rename it", view=name, error=told)  # fmt: skip
         except psycopg.errors.InvalidTableDefinition as error:
             told = str(error).strip()
             log.warning("a view of an older version stays: drop it", view=name, error=told)

@@ -93,6 +93,38 @@ def begun(folder: Path, dsn: str, first: int) -> None:
         world.drain()
 
 
+OLDER = f"""
+    CREATE OR REPLACE VIEW estadisticas AS
+    SELECT e.instance_id, e."timestamp", e.tick, e.bloque, e.bloque AS enjambre,
+           v.key AS medida, 0.0::float8 AS valor, 0::bigint AS entidades
+      FROM {FUNCTION}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v"""
+
+
+def test_rows_do_not_wait_for_who_reads_a_view(shm_dir: Path, pg_dsn: str) -> None:
+    """A transaction that has read an older one goes on; then it is replaced."""
+    begun(shm_dir, pg_dsn, 10)
+    with psycopg.connect(pg_dsn, autocommit=True) as db:
+        now = texts_of(db)
+        db.execute(OLDER)
+        with psycopg.connect(pg_dsn) as reader:
+            reader.execute("SELECT 1 FROM estadisticas LIMIT 1")
+            begun(shm_dir, pg_dsn, 20)
+            assert texts_of(db) != now
+        begun(shm_dir, pg_dsn, 30)
+        assert texts_of(db) == now
+        assert db.execute("SELECT count(DISTINCT tick) FROM bloques").fetchone() == (9,)
+
+
+def test_rows_do_not_wait_for_a_function_of_somebody_else(shm_dir: Path, pg_dsn: str) -> None:
+    begun(shm_dir, pg_dsn, 10)
+    with psycopg.connect(pg_dsn, autocommit=True) as db:
+        db.execute(f"DROP FUNCTION {FUNCTION} CASCADE")
+        db.execute(f"CREATE FUNCTION {FUNCTION}(text) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+        begun(shm_dir, pg_dsn, 20)
+        assert db.execute(f"SELECT {FUNCTION}('')").fetchone() == (1,), "it stays"
+        assert db.execute("SELECT count(DISTINCT tick) FROM bloques").fetchone() == (6,)
+
+
 def test_a_view_of_an_older_version_is_replaced(shm_dir: Path, pg_dsn: str) -> None:
     """With who may read it; what is somebody else's stays."""
     begun(shm_dir, pg_dsn, 10)
@@ -100,11 +132,7 @@ def test_a_view_of_an_older_version_is_replaced(shm_dir: Path, pg_dsn: str) -> N
         now = texts_of(db)
         touched = "SELECT relname, xmin::text FROM pg_class WHERE relname = ANY (%s) ORDER BY 1"
         db.execute("GRANT SELECT ON estadisticas TO PUBLIC")
-        db.execute(f"""
-            CREATE OR REPLACE VIEW estadisticas AS
-            SELECT e.instance_id, e."timestamp", e.tick, e.bloque, e.bloque AS enjambre,
-                   v.key AS medida, 0.0::float8 AS valor, 0::bigint AS entidades
-              FROM {FUNCTION}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v""")
+        db.execute(OLDER)
         db.execute("DROP VIEW linaje")
         db.execute("CREATE VIEW linaje AS SELECT 1 AS mine")
         before: dict[Any, Any] = dict(db.execute(touched, (list(VIEWS),)).fetchall())
