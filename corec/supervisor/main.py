@@ -351,9 +351,7 @@ class Supervisor:
                 self.changes.ask(number)
             if segments.world_tick(rt) >= self.limit and not self.changes.busy:
                 return False
-            seen = group.sightings
-            resting = rt.get(L.C_PAUSED) != 0 or seen.moving or seen.waiting
-            self.notifier.alive(segments.world_tick(rt), resting)
+            self.notifier.alive(segments.world_tick(rt), group.sightings.calm)
             seconds = POLL_SECONDS if self.limit == NO_LIMIT else 0.02
             self._turn(rt, group, lambda _member, _code: False, seconds)
 

@@ -1,7 +1,7 @@
 """systemd's notification protocol (sd_notify(3)): ready, alive, stopping.
 
-The watchdog is fed only while the ticks advance, or need not: paused, waiting for a server's room,
-not due for a while. A supervisor that merely lives is not a server that works.
+The watchdog is fed only while the ticks advance, or need not: paused, at rest for a change, waiting
+for a server's room, not due for a while. A supervisor that merely lives is not a server that works.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from corec import layout as L
-from corec.process.runtime import Runtime, word_to_float
+from corec.process.runtime import Runtime, Slot, word_to_float
 from corec.worker.leader import JOURNAL_WAITS_BYTES
 
 MOVING_NS = 1_000_000_000
@@ -45,17 +45,31 @@ class Sightings:
         return time.monotonic_ns() - self._moved_ns < MOVING_NS
 
     @property
+    def calm(self) -> bool:
+        """Whether it is as it should be that no tick comes: it is paused, the workers rest for a
+        change, a tick takes long and goes on, or none need have come."""
+        rests = self.rt.get(L.C_PAUSED) != 0 or self.rt.get(L.C_REST) & 1
+        return bool(rests) or self.moving or self.waiting
+
+    @property
     def waiting(self) -> bool:
-        """Whether no tick need have come, all workers being well: one waits for a server to make
-        room, the pace is so slow that none is due for a while, the journal is not on the disk, or
-        a tick that runs again waits for its input or for the world to grow."""
-        rt, now = self.rt, time.monotonic_ns()
-        workers = [rt.slot(L.SLOT_WORKER0 + k) for k in range(rt.get(L.C_WORKERS))]
-        if any(now - worker.get(L.S_BEAT_NS) > FRESH_NS for worker in workers):
+        """Whether no tick need have come, all workers being well: the pace is so slow that none is
+        due for a while, or something holds them up."""
+        now = time.monotonic_ns()
+        if any(now - worker.get(L.S_BEAT_NS) > FRESH_NS for worker in self._workers()):
             return False
-        slow = 0.0 < word_to_float(rt.get(L.C_TICK_HZ)) <= SLOW_HZ
+        return 0.0 < word_to_float(self.rt.get(L.C_TICK_HZ)) <= SLOW_HZ or self.held_up
+
+    @property
+    def held_up(self) -> bool:
+        """Whether a worker waits for a server to make room, the journal is not on the disk, or a
+        tick that runs again waits for its input or for the world to grow."""
+        rt = self.rt
         tick, grows = rt.get(L.C_GO_TICK), rt.get(L.C_GROW_FIRST)
         again = tick < rt.get(L.C_FOLLOW) or 0 < grows <= tick + 1
         written = rt.journal.used <= JOURNAL_WAITS_BYTES
-        waits = any(w.get(L.S_STATE) == L.PROC_WAITING_SINK for w in workers)
-        return slow or again or not written or waits
+        waits = any(w.get(L.S_STATE) == L.PROC_WAITING_SINK for w in self._workers())
+        return again or not written or waits
+
+    def _workers(self) -> list[Slot]:
+        return [self.rt.slot(L.SLOT_WORKER0 + k) for k in range(self.rt.get(L.C_WORKERS))]

@@ -106,7 +106,17 @@ def world(
     ],
 )
 def test_what_need_not_tick(hz: float, states: list[int], ages: list[int], waiting: bool) -> None:
-    assert world(hz, states, ages).waiting is waiting
+    seen = world(hz, states, ages)
+    assert seen.waiting is waiting
+    assert seen.held_up is (L.PROC_WAITING_SINK in states), "not by a slow pace"
+
+
+@pytest.mark.parametrize(("word", "value"), [(L.C_PAUSED, 1), (L.C_REST, 3)])
+def test_it_is_fed_while_the_world_is_paused_or_rests_for_a_change(word: int, value: int) -> None:
+    """An upgrade to other fields tries the new code while nobody ticks or beats."""
+    gone = [2 * FRESH_NS]
+    assert world(10.0, [L.PROC_READY], gone, {word: value}).calm
+    assert not world(10.0, [L.PROC_READY], gone, {word: value & 2}).calm
 
 
 @pytest.mark.parametrize(
