@@ -58,6 +58,8 @@ from shm.segment import Segment
 log = get_logger("corec.supervisor")
 
 READ_SECONDS_MAX: Final = 30.0
+EVENING_SECONDS_MAX: Final = 5.0
+"""So long the workers may take to rest for a change that nobody asked for: wishes wait for it."""
 GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 5.0, 600.0
 UNASKED: Final = ("start", "reopen", "evening")
 """Changes that nobody waits for."""
@@ -123,8 +125,12 @@ class Changes:
             self._begin("start", "recarga" if first else "", again)
 
     def even_out(self) -> None:
-        """Move blocks between workers, when one has computed much longer than the others."""
-        if not self.busy and (found := self._evening.look()) is not None:
+        """Move blocks between workers, when one has computed much longer than the others; not
+        while ticks wait, or somebody is to be started again, or is parked (a rest forgives)."""
+        group = self.group
+        if self.busy or group.sightings.held_up or not group.whole:
+            return
+        if (found := self._evening.look()) is not None:
             self._begin("evening", "", self._evened(found))
 
     def step(self) -> bool:
@@ -191,8 +197,8 @@ class Changes:
         if not expected:
             log.error("a change failed for a reason that was not foreseen", exc_info=error)
             reason = repr(error)
-        log.error("refused; everything stays as it was", change=self._change,
-                  reason=shortened(reason))  # fmt: skip
+        tell = log.info if expected and self._change == "evening" else log.error
+        tell("refused; everything stays as it was", change=self._change, reason=shortened(reason))
         if self._change not in UNASKED:
             answer(self.hand.answers, self._change, reason)
         if self._event:
@@ -238,7 +244,7 @@ class Changes:
         self._done(f"{workers} workers", antes=before, ahora=workers)
 
     def _evened(self, found: Evened) -> Steps:
-        yield from rested(self.rt, self.group)
+        yield from rested(self.rt, self.group, EVENING_SECONDS_MAX)
         move_blocks(self.rt, self.group, found)
 
     def _reload(self) -> Steps:

@@ -221,6 +221,12 @@ class Group:
         """Members with a live process."""
         return [m for m in self.members if m.process is not None and role in (None, m.role)]
 
+    @property
+    def whole(self) -> bool:
+        """Whether everybody runs who is wanted."""
+        return all(m.process is not None for m in self.members
+                   if not (m.called_off or m.finished))  # fmt: skip
+
     def left(self, member: Member, code: int) -> bool:
         """Whether a death was meant; who is still wanted then is due."""
         if self.resting and member.role == WORKER.name and code == 0:

@@ -20,14 +20,15 @@ class Refused(Exception):
     """A wish that is not granted; the text says why. Everything is as it was."""
 
 
-def rested(rt: Runtime, group: Group) -> Steps:
-    """Until every worker has left at a tick boundary. Raises Refused; then ticks go on."""
+def rested(rt: Runtime, group: Group, seconds: float = REST_SECONDS_MAX) -> Steps:
+    """Until every worker has left at a tick boundary; ticks go on if they have not within
+    ``seconds``. Raises Refused then."""
     group.rest()
-    deadline = time.monotonic() + REST_SECONDS_MAX
+    deadline = time.monotonic() + seconds
     while not group.rested():
         if time.monotonic() > deadline:
             raise Refused(
-                f"the workers did not come to rest within {REST_SECONDS_MAX:g} s: "
+                f"the workers did not come to rest within {seconds:g} s: "
                 f"{who_works(rt, group.members)}"
             )
         yield

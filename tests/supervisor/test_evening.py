@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corec import layout as L
+from corec.process.roles import SUPERVISOR
+from corec.supervisor import changes
 from corec.supervisor.evening import (
     DEMAND_MIN,
     IN_A_ROW,
@@ -18,6 +24,10 @@ from corec.supervisor.evening import (
     heaviest,
     learned,
 )
+from corec.supervisor.processes import Group
+from tests.checkpoint.small import world
+from tests.supervisor.test_growing import changes_of
+from tests.support.processes import wait_until
 
 costs = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=60)
 
@@ -99,6 +109,43 @@ def test_what_is_not_worth_a_pause_is_left() -> None:
     assert Made(uneven, [(0, 20), (20, 40)], hz=1.01 * hz).looks() is not None
     idle = Made([0.1] * 20 + [0.0] * 20, [(0, 20), (20, 40)])
     assert idle.looks() is None, "nothing is known of who did nothing"
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_a_rest_that_does_not_come_soon_is_called_off(
+    tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asked for it, so wishes do not wait for it, and nobody is told."""
+    monkeypatch.setattr(changes, "EVENING_SECONDS_MAX", 0.05)
+    with world(tmp_path, shm_dir) as rt:
+        one = changes_of(rt)
+        before = rt.events[SUPERVISOR].head
+        one._begin("evening", "", one._evened(Evened([(0, 2), (2, 5)], [(0, 3), (3, 5)], (), 2.0)))
+        assert not one.step()
+        assert rt.get(L.C_REST) & 1
+        wait_until(one.step, "it is called off", 5.0)
+        assert not rt.get(L.C_REST) & 1
+        assert not one.busy
+        assert rt.events[SUPERVISOR].head == before
+        del one
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_nothing_is_evened_out_unless_everybody_runs_who_is_wanted(
+    tmp_path: Path, shm_dir: Path
+) -> None:
+    """A rest has who is parked tried at once."""
+    with world(tmp_path, shm_dir) as rt:
+        group = Group(rt, cast(Any, None), 2, lambda: None)
+        first, *others = group.members
+        for member in others:
+            member.process = object()
+        assert not group.whole
+        first.called_off = True
+        assert group.whole
+        first.called_off, first.process = False, object()
+        assert group.whole
+        del group
 
 
 def test_an_even_look_or_a_rest_begins_anew() -> None:
