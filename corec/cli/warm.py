@@ -5,7 +5,8 @@ process of the instance. A processor that is new later is compiled in a child of
 the same reason (``corec.supervisor.opening``).
 
 The function that ticks blocks takes nearly half of the time, so a second process compiles it while
-the first one does the others; what one has kept, the other loads.
+the first one does the others; what one has kept, the other loads. Where there is one core only
+there is nothing to win by that, and a compiler's memory to lose.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -60,11 +62,18 @@ def _say(text: str) -> None:
     print(f"corec: {text}", file=sys.stderr, flush=True)
 
 
+def beside() -> AbstractContextManager[subprocess.Popen[bytes] | None]:
+    """A second process, which compiles the longest; none where there is no core for it."""
+    if len(os.sched_getaffinity(0)) < 2:
+        return nullcontext()
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import {LONGEST}"], preexec_fn=partial(die_with, os.getpid())
+    )
+
+
 def compile_all(config: Path) -> None:
     """Import what is compiled at import, and compile the processors of ``config``."""
-    with subprocess.Popen(
-        [sys.executable, "-c", f"import {LONGEST}"], preexec_fn=partial(die_with, os.getpid())
-    ):  # a failure shows in the import below
+    with beside():  # a failure shows in the import below
         for name in OTHERS:
             importlib.import_module(name)
     import corec.supervisor.main  # noqa: F401  # its imports compile what is left

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
 import pytest
 
 from corec import cache
+from corec.cli import warm
 from corec.config import Config, ConfigError, parse_config
 from corec.entities.compile import compile_processor, is_compiled
 from corec.plan import make_plan
@@ -45,6 +47,12 @@ def test_a_new_processor_is_loaded_from_what_a_child_compiled(
     assert is_compiled(swarm.processor, swarm.cap)
     (module,) = compile_processor(swarm.processor, swarm.cap).keep
     assert (module.update.cache_hits, module.init.cache_hits) == (1, 1)
+
+
+def test_where_there_is_one_core_there_is_one_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3})
+    with warm.beside() as second:
+        assert second is None
 
 
 def test_one_that_cannot_be_compiled_is_named_all_the_same(
