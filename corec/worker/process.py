@@ -64,6 +64,8 @@ class Worker:
         self.phase_words = np.array(slots, np.int64)
         self.telling = Telling(rt, tables, k)
         self.waiting = False
+        self.idle_ns = 0
+        """CPU time within this tick in which it only waited for the other workers."""
 
     async def run(self) -> None:
         """Tick until told to stop."""
@@ -140,8 +142,11 @@ class Worker:
         else:
             ticker.give_nothing()
         self._settle(tick)
-        if begun & steps.PHASES and not await self._phases(tick):
-            return False
+        if begun & steps.PHASES:
+            self.idle_ns = 0
+            if not await self._phases(tick):
+                return False
+            used += self.idle_ns  # else who waits for the others would seem as busy as they are
         out, rows = rt.out[self.k], rt.rows[self.k]
         at = ticker.lo
         waited = computed = 0
@@ -202,11 +207,19 @@ class Worker:
             for k in range(self.workers):
                 if k != self.k:
                     rt.doorbells[L.SLOT_WORKER0 + k].ring()
-            while not spin_until_all_at_least(rt.control, self.phase_words, mark, spins):
-                if self.child.ending() is not None:
-                    return False
-                await self._sleep(partial(self._all_did, mark), WAKE_SECONDS_MAX)
+            if not await self._others_did(mark, spins):
+                return False
             kill_point("phase.all_done")
+        return True
+
+    async def _others_did(self, mark: int, spins: int) -> bool:
+        """Wait until every worker is behind the phase of ``mark``; false: the world stops first."""
+        used = time.thread_time_ns()
+        while not spin_until_all_at_least(self.rt.control, self.phase_words, mark, spins):
+            if self.child.ending() is not None:
+                return False
+            await self._sleep(partial(self._all_did, mark), WAKE_SECONDS_MAX)
+        self.idle_ns += time.thread_time_ns() - used
         return True
 
     def _all_did(self, mark: int) -> bool:
