@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from typing import Any
 
 import uvloop
 
@@ -83,29 +84,41 @@ class CoreCNucleus:
         bell.prepare_sleep()  # the flag stays up: a ring always writes the eventfd
         loop.add_reader(bell.fileno(), self._ring)
         loop.add_signal_handler(signal.SIGUSR1, corec_log.reopen)
-        running = asyncio.gather(
-            *(self._run(module) for module in self.modules),
-            return_exceptions=True,  # else the first to leave would end the wait for the others
-        )
+        running: asyncio.Future[Any] | None = None
         try:
-            await self._finish_writes()
+            if (code := await self._finish_writes()) is not None:
+                return code
+            running = asyncio.gather(
+                *(self._run(module) for module in self.modules),
+                return_exceptions=True,  # else the first to leave would end the wait for the others
+            )
             self.slot.set(L.S_STATE, L.PROC_READY)
             return await self._watch()
         finally:
             loop.remove_reader(bell.fileno())
             bell.cancel_sleep()
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                async with asyncio.timeout(_FINISH_STOP_SECONDS):
-                    await running
+            if running is not None:
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                    async with asyncio.timeout(_FINISH_STOP_SECONDS):
+                        await running
 
-    async def _finish_writes(self) -> None:
-        """What a killed predecessor had begun to write; if the world can't be held for it, the tick
-        that comes does it."""
+    async def _finish_writes(self) -> int | None:
+        """What a killed predecessor had begun to write, before a module serves anybody, with the
+        heart beating meanwhile; if the world can't be held for it, the tick that comes does it. An
+        exit code: leave at once."""
+        work = asyncio.create_task(self.commands.settings.finish())
+        while not work.done():
+            self.life.beat()
+            if (code := self.life.ending()) is not None:
+                work.cancel()
+                return code
+            await asyncio.wait([work], timeout=_WATCH_SECONDS)
         try:
-            await self.commands.settings.finish()
+            await work
         except (HoldTimeout, OSError) as error:
             log.warning("what was written counts with the next tick", reason=str(error))
+        return None
 
     async def _watch(self) -> int:
         while True:

@@ -125,6 +125,9 @@ class Setter:
                 raise ControlError(f"nothing was written: {error}", "refused") from None
             try:
                 async with self.holder.held():
+                    if rt.get(L.C_STOP):  # its last checkpoint may be in the making
+                        text = "nothing was written: the instance is stopping"
+                        raise ControlError(text, "refused")
                     now = committed_tick(rt.get)
                     tick = max(now, rt.get(L.C_FOLLOW))
                     self._enter(edit, half, tick + 1, now)
@@ -158,16 +161,24 @@ class Setter:
         apply(self.rt.plan, self._tables, edit, lambda block: True)
 
     async def finish(self) -> None:
-        """What a killed predecessor had begun to write, before anybody looks at the world."""
-        folder = self.rt.config.state_folder
-        await asyncio.to_thread(writes.remove_halves, folder)
-        entries = settings.read(self.rt)
-        if not any(is_write(path) for path in entries):
+        """What a killed predecessor had begun to write, before anybody is served."""
+        writes.remove_halves(self.rt.config.state_folder)
+        if not self._begun():
             return
-        async with self._one, self.holder.held():
-            tick = committed_tick(self.rt.get) + 1
-            for edit in writes.edits_in(folder, writes.due(entries, tick), tick):
-                self._apply(edit)
+        async with self.holder.held():
+            await asyncio.to_thread(self._write_again, self._begun())
+
+    def _begun(self) -> list[str]:
+        """The files of what is written before the next tick; once that went, it is its workers'."""
+        tick = committed_tick(self.rt.get) + 1
+        if self.rt.get(L.C_GO_TICK) >= tick:
+            return []
+        return writes.due(settings.read(self.rt), tick)
+
+    def _write_again(self, files: list[str]) -> None:
+        tick = committed_tick(self.rt.get) + 1
+        for edit in writes.edits_in(self.rt.config.state_folder, files, tick):
+            self._apply(edit)
 
     def _checked(self, changes: Mapping[str, Any]) -> dict[str, Place]:
         """Raises ControlError: a key that can't be set, a value that is impossible."""
