@@ -250,7 +250,7 @@ class Checkpointer:
         try:
             first = self.keeper.first_tick(made)
             trim_journal(self.folder, self.rt.epoch, first)
-            trim_writes(self.folder, self.rt.epoch, first)
+            trim_writes(self.folder, self.rt.epoch, first, self.keeper.epochs)
         except OSError as error:
             log.warning("the journal is not trimmed", reason=error.strerror)
         return made

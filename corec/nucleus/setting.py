@@ -158,7 +158,7 @@ class Setter:
         if self._tables is None or self._tables_of is not self.rt.world:
             self._tables = make_tables(self.rt.plan, self.rt.world.payload)
             self._tables_of = self.rt.world
-        apply(self.rt.plan, self._tables, edit, lambda block: True)
+        apply(self.rt.plan, self._tables, [edit], lambda block: True)
 
     async def finish(self) -> None:
         """What a killed predecessor had begun to write, before anybody is served."""
@@ -177,8 +177,9 @@ class Setter:
 
     def _write_again(self, files: list[str]) -> None:
         tick = committed_tick(self.rt.get) + 1
-        for edit in writes.edits_in(self.rt.config.state_folder, files, tick):
-            self._apply(edit)
+        rt = self.rt
+        for edit in writes.edits_in(rt.config.state_folder, rt.plan, files, tick):
+            self._apply(edit)  # one by one, as much as they may be: nobody sees the blocks
 
     def _checked(self, changes: Mapping[str, Any]) -> dict[str, Place]:
         """Raises ControlError: a key that can't be set, a value that is impossible."""

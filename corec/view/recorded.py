@@ -77,15 +77,15 @@ class Recorded:
 
     def settle(self, tables: Tables, tick: int) -> bool:
         """Have the kernels run ``tick`` with the settings that counted in it, and write what was
-        written before it. Raises ValueError: that is not in the journal's folder any more."""
+        written before it. Raises ValueError: that is gone, or does not fit this world."""
         entries = {path: Entry(*one) for path, one in self.past.state(tick).entries.items()}
         for file in due(entries, tick):
             try:
-                edit = edit_in(self._config.state_folder, file)
+                edit = edit_in(self._config.state_folder, self._plan, file)
             except Unreadable as error:
-                text = f"replay: tick {tick}: what was written is gone: {error}"
+                text = f"replay: tick {tick}: what was written can't be written again: {error}"
                 raise ValueError(text) from None
-            apply(self._plan, tables, edit, lambda block: True)
+            apply(self._plan, tables, [edit], lambda block: True)
         return self._retold.settle(tables, tick)
 
     def set_over(self, given: Mapping[str, Since]) -> None:

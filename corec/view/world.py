@@ -349,7 +349,7 @@ class World(Readable):
         """
         name, chosen, values = asked_to_write(swarm, which, ids, fields)
         edit = checked(self._world()[0], name, chosen, values)
-        apply(self._plan, self._tables, edit, lambda block: True)
+        apply(self._plan, self._tables, [edit], lambda block: True)
         self._changes.append(written_event(edit, self._ticks))
         return self._ticks
 

@@ -190,7 +190,9 @@ class Worker:
         rt = self.rt
         spins = SPINS_FLAT_OUT if word_to_float(rt.get(L.C_TICK_HZ)) <= 0.0 else 0
         phases = rt.get(L.C_PHASES + (tick & 3))
-        self.ticker.phases.edits = edits_before(rt, tick) if phases & L.PHASE_COLLECT else []
+        if phases & L.PHASE_COLLECT:
+            ids = self.ticker.first_id, self.ticker.end_id
+            self.ticker.phases.edits = list(edits_before(rt, tick, *ids))
         for number in numbers_of(phases):
             at, rows = self.ticker.lo, rt.rows[self.k]
             while True:
@@ -210,6 +212,7 @@ class Worker:
             if not await self._others_did(mark, spins):
                 return False
             kill_point("phase.all_done")
+        self.ticker.phases.edits = []
         return True
 
     async def _others_did(self, mark: int, spins: int) -> bool:

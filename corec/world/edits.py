@@ -47,36 +47,70 @@ def checked(
     return Edit(swarm.id, entities, {field: found[field] for field in who_lives_first})
 
 
-def apply(plan: Plan, tables: Tables, edit: Edit, blocks: Callable[[BlockView], bool]) -> None:
-    """Store it into those of its blocks that ``blocks`` takes, and what they say of their
-    entities."""
-    if not len(edit.entities):
-        return
+def within(edit: Edit, first_id: int, end_id: int) -> Edit:
+    """What of it is written into the entities from ``first_id`` on, before ``end_id``."""
+    mine = (edit.entities >= first_id) & (edit.entities < end_id)
+    values = {name: column[mine] for name, column in edit.values.items()}
+    return Edit(edit.swarm, edit.entities[mine], values)
+
+
+def apply(
+    plan: Plan, tables: Tables, edits: Sequence[Edit], blocks: Callable[[BlockView], bool]
+) -> None:
+    """Store them, the last of them over the others, into those of their blocks that ``blocks``
+    takes, and what they say of their entities. Whoever sees a block in which they were before sees
+    nothing else: each column is stored once, as it is after the last of them."""
     memory: NDArray[np.uint8] = tables.keep[0]
     words = memory.view(np.uint64)
+    edits = [edit for edit in edits if len(edit.entities)]
+    parts = [_by_block(plan, edit) for edit in edits]
+    for block in sorted(set().union(*parts)):
+        view = BlockView(plan, words, block)
+        if not blocks(view):
+            continue
+        columns: dict[str, NDArray[Any]] = {}
+        for edit, part in zip(edits, parts, strict=True):
+            if block in part:
+                local, order = part[block]
+                for name, values in edit.values.items():
+                    _write(view, columns, name, local, values[order])
+        for name, column in columns.items():
+            view.column(name)[:] = column
+        kill_point("write.block")
+        settle_edited(tables.blocks, tables.swarms, block)
+
+
+def _by_block(plan: Plan, edit: Edit) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Of each block that it writes into: the places there, and where in its columns their values
+    are."""
     firsts = plan.blocks["first_id"]
     number = np.searchsorted(firsts, edit.entities, "right") - 1
     order = np.argsort(number, kind="stable")
     touched, starts = np.unique(number[order], return_index=True)
     local = (edit.entities - firsts[number])[order]
     ends = [*starts[1:].tolist(), len(order)]
-    for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True):
-        view = BlockView(plan, words, block)
-        if blocks(view):
-            for name, values in edit.values.items():
-                _store(view, name, local[start:end], values[order[start:end]])
-            kill_point("write.block")
-            settle_edited(tables.blocks, tables.swarms, block)
+    return {
+        block: (local[start:end], order[start:end])
+        for block, start, end in zip(touched.tolist(), starts.tolist(), ends, strict=True)
+    }
 
 
-def _store(view: BlockView, name: str, places: NDArray[np.int64], values: NDArray[Any]) -> None:
-    view.column(name)[places] = values
-    if view.swarm.processor.mortal:
-        alive = view.column(VIVO)[places] != 0
-        if name == VIVO:
-            view.activo[places] = alive
-        elif name == "activo":  # who does not live is none that can be switched on
-            view.activo[places] &= alive
+def _write(
+    view: BlockView, columns: dict[str, NDArray[Any]], name: str, places: NDArray[np.int64],
+    values: NDArray[Any],
+) -> None:  # fmt: skip
+    """Into copies of the block's columns, which it makes."""
+
+    def copied(name: str) -> NDArray[Any]:
+        if name not in columns:
+            columns[name] = view.column(name).copy()
+        return columns[name]
+
+    copied(name)[places] = values
+    if view.swarm.processor.mortal and name in (VIVO, "activo"):
+        alive, active = copied(VIVO)[places] != 0, copied("activo")
+        # who does not live is none that can be switched on
+        active[places] = alive if name == VIVO else active[places] & alive
 
 
 def find_swarm(plan: Plan, name: str | None) -> Swarm:

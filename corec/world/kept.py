@@ -149,6 +149,8 @@ class Keeper:
         self.folder, self.epoch = folder, epoch
         self.passed_over: list[PassedOver] = []
         """What the last ``prune`` left alone."""
+        self.epochs: set[int] | None = None
+        """The worlds of which it found checkpoints; None: of some file it can't be said."""
         self._sound: dict[Path, tuple[_Identity, Checkpoint]] = {}
 
     def made(self, checkpoint: Checkpoint) -> None:
@@ -177,6 +179,8 @@ class Keeper:
         What does not count or can't be removed is in ``passed_over`` afterwards.
         """
         good, bad = survey(self.folder, self._check)
+        unknown = any(one.kind in (UNREADABLE, DAMAGED) for one in bad)
+        self.epochs = None if unknown else {int(one.head.get("epoch", 0)) for one in good}
         others = []
         for one in good:
             epoch = one.head.get("epoch")

@@ -41,6 +41,7 @@ from corec.process.runtime import Runtime
 from corec.world import settings
 from corec.world.journal import Record, State, Stretch, read_stretch, waits
 from corec.world.live import Live, Since
+from corec.world.packing import columns_in, shape_of
 from corec.world.settings import Entry, since
 from corec.world.tables import Tables
 
@@ -293,9 +294,26 @@ def settled_head(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any
     return past.head_after(head) if past.last > int(head["tick"]) else head
 
 
+def _without_held(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any]:
+    """``head`` and its stretch without what was written after its tick: its blocks hold that, and
+    as other fields by now."""
+    tick, entries = int(head["tick"]), head.get("set", {})
+    if int(head.get("follow", 0)) >= tick:
+        return head  # what is written within a stretch is in no block before its end
+    held = {
+        path: one for path, one in entries.items()
+        if settings.is_write(path) and Entry(*one).tick == tick + 1
+    }  # fmt: skip
+    for _, state in past.states if past is not None else ():
+        state.entries = {p: one for p, one in state.entries.items() if held.get(p) != one}
+    return {**head, "set": {p: one for p, one in entries.items() if p not in held}}
+
+
 def begin(rt: Runtime, head: Mapping[str, Any], past: Past | None) -> None:
     """The settings of a world that comes from the checkpoint of ``head``, and its stretch; before
     the world counts as made. ``rt.growths`` is known."""
+    if columns_in(head["swarms"]) != columns_in(shape_of(rt.plan)):
+        head = _without_held(head, past)
     tick = int(head["tick"])
     rt.past = past
     settings.restore(rt, settled_head(head, past))

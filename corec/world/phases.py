@@ -152,8 +152,7 @@ class Phases:
             mine = at <= block.index < self._hi
             return mine and block.tick < tick and int(block.dyn[L.D_PHASE]) < first
 
-        for edit in self.edits:
-            apply(self._plan, self._tables, edit, waits)
+        apply(self._plan, self._tables, self.edits, waits)
 
     def _settle(self, at: int, targs: NDArray[np.int64]) -> int:
         from corec.kernels.settlement import settle_range  # for worlds with births alone

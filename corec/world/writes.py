@@ -13,14 +13,17 @@ two ticks, T and T + 1. Order of the stores, and what a kill leaves after each:
               lets the world go on, tells the event           told by the next nucleus
     leader    the revision and PHASE_COLLECT of T + 1         as of everything that was set
     workers   before T + 1, before any other phase: the       done again: the same values
-              values once more, into each block that is at
-              T still                           [K write.block]
+              values once more, as they are after the last
+              write, into each block that is at T still
+                                                [K write.block]
 
 So who asks, a digest, a checkpoint sees it at once; and whether a nucleus was killed over it, the
 world comes from a checkpoint of T or before, or its journal is replayed, T + 1 begins with the same
-state. A file stays as long as a checkpoint is from before it, and, where there is not too much of
-them, the journal. Who reads a block between the stores of its values sees some of them; frames wait
-for the end of a hold (``corec.view.attached``).
+state. A world whose fields have changed since leaves out what does not fit them, and what its
+blocks came with. A file stays as long as a checkpoint is from before it, and, where there is not
+too much of them, the journal; those of another world as long as a checkpoint is of it. Who reads a
+block between the stores of its values sees some of them; frames wait for the end of a hold
+(``corec.view.attached``).
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,9 +39,10 @@ import numpy as np
 
 from corec import layout as L
 from corec.log import get_logger
+from corec.plan import Plan
 from corec.process.runtime import Runtime
 from corec.world import settings
-from corec.world.edits import Edit, summary
+from corec.world.edits import Edit, checked, summary, within
 from corec.world.journal import FOLDER, begins_at
 from corec.world.settings import WRITE, Entries, Entry, is_write
 from corec.world.snapshot import sync_folder
@@ -52,11 +56,13 @@ KEPT_BYTES_MAX: Final = 256 << 20
 _NAME: Final = re.compile(r"write-([0-9a-f]{16})-(\d{20})-(\d+)\.npz", re.ASCII)
 HALF: Final = ".write-"
 _FIELD: Final = "field."
+_EVER: Final = 1 << 64
 register("write.named")
 
 
 class Unreadable(Exception):
-    """A file of a write is not whole, or no longer there; the text says which and why."""
+    """A file of a write is not whole, no longer there, or does not fit the world; the text says
+    which and why."""
 
 
 def packed(edit: Edit) -> bytes:
@@ -163,30 +169,37 @@ def _followed(rt: Runtime, tick: int) -> list[str]:
     return due({path: Entry(*one) for path, one in said.items()}, tick)
 
 
-def edits_before(rt: Runtime, tick: int) -> list[Edit]:
-    """What a worker writes into its blocks before ``tick``, which went."""
+def edits_before(rt: Runtime, tick: int, first_id: int, end_id: int) -> Iterator[Edit]:
+    """What a worker writes into its entities before ``tick``, which went."""
     if tick <= rt.get(L.C_FOLLOW):
         files = _followed(rt, tick)
     else:
         files = due(settings.read(rt, rt.get(L.C_CUT_SETTINGS + (tick & 3))), tick)
-    return edits_in(rt.config.state_folder, files, tick)
+    for edit in edits_in(rt.config.state_folder, rt.plan, files, tick):
+        yield within(edit, first_id, end_id)
 
 
-def edits_in(folder: Path, files: list[str], tick: int) -> list[Edit]:
-    """The writes of these files in an instance's state folder; one that is gone is told, and left
-    out: the world goes on."""
-    found = []
+def edits_in(folder: Path, plan: Plan, files: list[str], tick: int) -> Iterator[Edit]:
+    """The writes of these files in an instance's state folder, each read when it is asked for; one
+    that is gone, or does not fit ``plan`` any more, is told, and left out: the world goes on."""
     for file in files:
         try:
-            found.append(edit_in(folder, file))
+            found = edit_in(folder, plan, file)
         except Unreadable as error:
-            log.error("a write is left out: its file can't be read", tick=tick, reason=str(error))
-    return found
+            log.error("a write is left out: it can't be read", tick=tick, reason=str(error))
+            continue
+        yield found
 
 
-def edit_in(folder: Path, file: str) -> Edit:
-    """The write of that file in an instance's state folder. Raises Unreadable."""
-    return unpacked(folder / FOLDER / file)
+def edit_in(folder: Path, plan: Plan, file: str) -> Edit:
+    """The write of that file in an instance's state folder, checked again: since it was written,
+    the fields may have changed. Raises Unreadable."""
+    path = folder / FOLDER / file
+    found = unpacked(path)
+    try:
+        return checked(plan, found.swarm, found.entities, found.values)
+    except ValueError as error:
+        raise Unreadable(f"{path}: {error}") from None
 
 
 def write_files(folder: Path) -> list[Path]:
@@ -198,17 +211,27 @@ def _bytes_of(paths: list[Path]) -> int:
     return sum(path.stat().st_size for path in paths)
 
 
-def trim_writes(folder: Path, epoch: int, first_tick: int) -> None:
+def trim_writes(
+    folder: Path, epoch: int, first_tick: int, others: Collection[int] | None = None
+) -> None:  # fmt: skip
     """Remove the files of the world ``epoch`` from before its journal and ``first_tick``, that of
-    its oldest checkpoint; from before the latter alone where there is much of them. Raises OSError.
+    its oldest checkpoint; from before the latter alone where there is much of them. Likewise those
+    of worlds without a checkpoint. ``others``: those that have one; None: it is not known which.
+    Raises OSError.
     """
     files = write_files(folder)
-    begin = first_tick
-    if _bytes_of(files) <= KEPT_BYTES_MAX:
-        begin = min(first_tick, begins_at(folder, epoch, first_tick))
+    much = _bytes_of(files) > KEPT_BYTES_MAX
+    last: dict[int, int] = {}
     for path in files:
         found = _NAME.fullmatch(path.name)
-        if found and int(found[1], 16) == epoch and int(found[2]) <= begin:
+        if found is None:
+            continue
+        world = int(found[1], 16)
+        if world not in last:
+            kept = others is None or world in others
+            end = first_tick if world == epoch else 0 if kept else _EVER
+            last[world] = end if much else min(end, begins_at(folder, world, end))
+        if int(found[2]) <= last[world]:
             path.unlink(missing_ok=True)
 
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from corec import layout as L
+from corec.config import parse_config
 from corec.control.protocol import ControlError
 from corec.modules.base import ModuloBase
 from corec.nucleus.process import CoreCNucleus
+from corec.plan import make_plan
 from corec.process.runtime import Runtime
+from corec.supervisor import segments
 from corec.world import settings, writes
-from corec.world.edits import Edit, checked
-from tests.checkpoint.small import put_to_tick, views
+from corec.world.checkpoint import read_head
+from corec.world.edits import Edit, apply, checked, within
+from corec.world.tables import make_tables
+from shm.killpoint import arm
+from tests.checkpoint.small import BLOQUES, make_checkpoint, put_to_tick, views, world
+from tests.shm.helpers import KILLED, fork, reap
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 TICK = 7
@@ -153,3 +164,70 @@ def test_what_comes_to_its_turn_within_a_stop_is_refused(rt: Runtime) -> None:
         assert not list(rt.config.state_folder.rglob("*write-*"))
 
     run(test)
+
+
+def test_who_sees_a_block_meanwhile_sees_the_last_of_its_writes(rt: Runtime) -> None:
+    """A worker that is killed behind a tick's begin writes again, and others look at it."""
+    put_to_tick(rt, TICK)
+    tables = make_tables(rt.plan, rt.world.payload)
+    edits = [edit_of(rt, 0.25), checked(rt.plan, "sensores", [21, 3], {"valor": 0.5})]
+    before = [view.column("valor").tolist() for view in views(rt)]
+
+    def killed() -> None:
+        arm("write.block", 1)
+        apply(rt.plan, tables, edits, lambda block: True)
+
+    assert reap(fork(killed)) == KILLED
+    found = [view.column("valor").tolist() for view in views(rt)]
+    assert found[0] == [0.5 if k == 3 else 0.25 for k in range(20)]
+    assert found[1:] == before[1:]
+    apply(rt.plan, tables, edits, lambda block: True)
+    assert views(rt)[1].column("valor").tolist() == [0.5 if k == 1 else 0.25 for k in range(13)]
+
+
+def test_writes_at_once_are_as_one_after_the_other(tmp_path: Path, shm_dir: Path) -> None:
+    """Whose life is written, of those ``activo`` is written, too."""
+    grid = {"kind": "grid", "width": 10, "height": 10}
+    herd = {"id": "herd", "canal": 1, "entidades": 80, "capacidad": 100, "procesador": "schelling",
+            "entidades_por_bloque": 40, "space": grid}  # fmt: skip
+    k = np.arange(100)
+    chosen: list[dict[str, Any]] = [
+        {"activo": 0}, {"vivo": k % 3 > 0}, {"vivo": 1, "activo": k % 2}, {"activo": 1},
+        {"vivo": k % 5 > 0, "group": 1}, {"activo": k % 7 > 0},
+    ]  # fmt: skip
+    with world(tmp_path / "state", shm_dir, [herd]) as rt:
+        edits = [checked(rt.plan, "herd", None, fields) for fields in chosen]
+        edits.append(within(edits[0], 100, 200))  # of none of these blocks
+        tables, before = make_tables(rt.plan, rt.world.payload), rt.world.payload.copy()
+        for edit in edits:
+            apply(rt.plan, tables, [edit], lambda block: True)
+        one_by_one = rt.world.payload.copy()
+        rt.world.payload[:] = before
+        apply(rt.plan, tables, edits, lambda block: True)
+        assert (rt.world.payload == one_by_one).all()
+        assert (one_by_one != before).any()
+        del tables
+
+
+def test_blocks_of_other_fields_hold_what_was_written(tmp_path: Path, shm_dir: Path) -> None:
+    """The next tick does not write it again, as it was: a later one does what it is to do."""
+    state, old, new = tmp_path / "state", shm_dir / "old", shm_dir / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    with world(state, old) as rt:
+        put_to_tick(rt, TICK)
+        begun(rt, edit_of(rt, 0.25), TICK + 1)
+        begun(rt, edit_of(rt, 0.75), TICK + 2)
+        same = read_head(make_checkpoint(rt, state))
+    for name, kept in (("ewma", [1, 2]), ("seasonal", [2])):
+        bloques = [BLOQUES[0], {**BLOQUES[1], "procesador": name}]
+        config = parse_config(
+            {"instance_id": "small", "state_dir": str(state), "bloques": bloques}, base_dir=state
+        )
+        rt, _ = segments.create(config, new, 2, same, make_plan(config), lambda *_: None)
+        assert sorted(one.revision for one in settings.read(rt).values()) == kept
+        for bell in rt.doorbells:
+            bell.close()
+        segments.remove(new)
+        vars(rt).clear()
+        gc.collect()

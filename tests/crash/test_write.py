@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 import corec
+from corec.config import parse_config
 from corec.control.client import Unreachable
+from corec.plan import make_plan
 from corec.world import writes
-from corec.world.edits import Edit
+from corec.world.edits import Edit, within
 from corec.world.journal import FOLDER, Journal, read_lines
 from tests.crash.test_journal import machine_is_lost
 from tests.crash.test_set import Play
@@ -32,7 +34,7 @@ pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark
 
 SIZE = {"entidades": 120, "entidades_por_bloque": 40}
 DEATHS = ("nucleus@write.named:1", "nucleus@write.block:2", "worker 1@write.block:2",
-          "worker 0@write.block:5")  # fmt: skip
+          "worker 0@write.block:3")  # fmt: skip
 
 
 def config() -> dict[str, Any]:
@@ -162,11 +164,12 @@ def test_it_is_written_again_when_a_machine_is_lost(
 def test_what_is_needless_goes_and_what_is_damaged_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plan = make_plan(parse_config(config(), base_dir=tmp_path))
     edit = Edit("town", np.arange(3), {"fase": np.array([1, 2, 0], np.uint8)})
     for tick in (4, 5, 9):
         writes.name(writes.save(tmp_path, edit, f"{tick:032x}"), 7, tick, tick)
     paths = writes.write_files(tmp_path)
-    again = writes.edit_in(tmp_path, paths[0].name)
+    again = writes.edit_in(tmp_path, plan, paths[0].name)
     assert (again.swarm, again.values["fase"].tolist()) == ("town", [1, 2, 0])
     writes.trim_writes(tmp_path, 8, 9)  # another world's
     with closing(Journal(tmp_path, 7)) as journal:
@@ -178,7 +181,35 @@ def test_what_is_needless_goes_and_what_is_damaged_is_told(
     assert writes.write_files(tmp_path) == paths[2:]
     whole = paths[2].read_bytes()
     paths[2].write_bytes(whole[:-40])
-    assert writes.edits_in(tmp_path, [paths[2].name], 9) == []
+    assert list(writes.edits_in(tmp_path, plan, [paths[2].name], 9)) == []
     monkeypatch.setattr(writes, "BYTES_MAX", len(whole))
     with pytest.raises(OSError, match="make a checkpoint"):
         writes.save(tmp_path, edit, "0" * 32)
+
+
+def test_what_does_not_fit_the_fields_of_now_is_left_out(tmp_path: Path) -> None:
+    plan = make_plan(parse_config(config(), base_dir=tmp_path))
+    ids = np.arange(3)
+    names = [
+        writes.name(writes.save(tmp_path, Edit("town", ids, values), "0" * 32), 7, 4, k)
+        for k, values in enumerate((
+            {"gone": np.zeros(3, np.float32)}, {"fase": np.full(3, 0.5, np.float32)},
+            {"fase": np.array([0, 1, 2], np.float32)},
+        ))
+    ]  # fmt: skip
+    (found,) = writes.edits_in(tmp_path, plan, names, 4)
+    assert found.values["fase"].dtype == np.uint8
+    assert found.values["fase"].tolist() == [0, 1, 2]
+    part = within(found, 1, 2)
+    assert (part.entities.tolist(), part.values["fase"].tolist()) == ([1], [1])
+
+
+def test_of_a_world_without_a_checkpoint_all_goes(tmp_path: Path) -> None:
+    edit = Edit("town", np.arange(3), {"fase": np.zeros(3, np.uint8)})
+    for epoch in (6, 7, 8):
+        writes.name(writes.save(tmp_path, edit, "0" * 32), epoch, 5, 1)
+    before = writes.write_files(tmp_path)
+    writes.trim_writes(tmp_path, 8, 4)
+    assert writes.write_files(tmp_path) == before
+    writes.trim_writes(tmp_path, 8, 4, {7, 8})
+    assert writes.write_files(tmp_path) == before[1:]
