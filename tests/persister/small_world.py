@@ -291,7 +291,7 @@ def small_world(folder: Path, dsn: str, **options: Any) -> Iterator[SmallWorld]:
         world.close()
 
 
-def exit_code(pid: int, timeout_s: float = 30.0) -> int:
+def exit_code(pid: int, timeout_s: float = 60.0) -> int:
     """Wait for a child; its exit code, or minus the signal that killed it."""
     status: list[int] = []
 

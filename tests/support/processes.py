@@ -83,7 +83,7 @@ def promised(seconds: float) -> Callable[[], float]:
 
 
 def wait_until(
-    condition: Callable[[], object], what: str, timeout_s: float | Callable[[], float] = 10.0
+    condition: Callable[[], object], what: str, timeout_s: float | Callable[[], float] = 60.0
 ) -> None:
     """Return as soon as `condition()` is true; fail with `what` after `timeout_s` seconds, which
     may be asked for (``promised``)."""
