@@ -24,9 +24,9 @@ SKY = {"kind": "plane", "position": ["x", "y"], "size": SIDE, "radius": 2.0}
 FLOCK = {"id": "flock", "canal": 1, "entidades": 5000, "procesador": boid, "space": SKY}
 
 with corec.World({"bloques": [FLOCK]}) as world:
-    for tick in (1, 10, 100, 300):
+    for tick in (1, 10, 100, 1000):
         world.run(tick - world.ticks)
         birds = world.frame("flock", columns=["vx", "vy"])
         together = np.hypot(birds["vx"].mean(), birds["vy"].mean())
         speed = np.hypot(birds["vx"], birds["vy"]).mean()
-        print(f"tick {tick:3}: {together / speed:4.0%} of their speed is the flock's")
+        print(f"tick {tick:4}: {together / speed:4.0%} of their speed is the flock's")

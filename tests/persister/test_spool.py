@@ -37,7 +37,12 @@ def check_all(world: SmallWorld, dsn: str) -> None:
 def spooled(world: SmallWorld) -> None:
     """Wait until the lanes are empty and everything is on disk, which is shown last."""
     wait_until(lambda: all(lane.used == 0 for lane in world.rt.rows), "the lanes are spooled")
-    wait_until(lambda: world.count(L.P_SPOOL_BYTES) > 0, "the spool's size is shown")
+
+    def shown() -> bool:
+        sizes = sum(file.stat().st_size for file in world.spool_files())
+        return world.count(L.P_SPOOL_BYTES) == sizes > 0
+
+    wait_until(shown, "the spool's size is shown")
 
 
 def test_away_for_longer_than_the_lanes_last(
