@@ -91,27 +91,33 @@ _IS_OURS: Final = f"{FUNCTION}("
 async def ensure_views(connection: psycopg.AsyncConnection[Any], schema: str, lock: int) -> None:
     """Make the views that are missing, and anew those of an older version.  Raises psycopg.Error
     but for a lack of rights, columns that a replacement can't change, or somebody's lock."""
-    for name in VIEWS:
-        try:
-            async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
-                await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
-                await _function(connection, schema)
-                if await _is_wanted(connection, schema, name):
-                    await _make(connection, schema, "CREATE OR REPLACE VIEW", name, schema)
-        except psycopg.errors.InsufficientPrivilege as error:
-            log.warning("a view can't be made", view=name, error=str(error).strip())
-        except psycopg.errors.LockNotAvailable as error:
-            told = str(error).strip()
-            log.warning("a view of an older version stays for now: somebody reads it, and the next "
-                        "connection tries again", view=name, error=told)  # fmt: skip
-        except psycopg.errors.InvalidFunctionDefinition as error:
-            told = str(error).strip()
-            log.warning("a view can't be made: a function that is not CoreC's has the name of the "
-                        "one it calls: rename it", view=name, error=told)  # fmt: skip
-        except psycopg.errors.InvalidTableDefinition as error:
-            told = str(error).strip()
-            log.warning("a view of an older version stays: drop it", view=name, error=told)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+        for name in VIEWS:
+            await _ensure(connection, schema, name)
+
+
+async def _ensure(connection: psycopg.AsyncConnection[Any], schema: str, name: str) -> None:
+    """One of them, or a warning: within a transaction, which goes on."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+            await _function(connection, schema)
+            if await _is_wanted(connection, schema, name):
+                await _make(connection, schema, "CREATE OR REPLACE VIEW", name, schema)
+    except psycopg.errors.InsufficientPrivilege as error:
+        log.warning("a view can't be made", view=name, error=str(error).strip())
+    except psycopg.errors.LockNotAvailable as error:
+        told = str(error).strip()
+        log.warning("a view of an older version stays for now: somebody reads it, and the next "
+                    "connection tries again", view=name, error=told)  # fmt: skip
+    except psycopg.errors.InvalidFunctionDefinition as error:
+        told = str(error).strip()
+        log.warning("a view can't be made: a function that is not CoreC's has the name of the "
+                    "one it calls: rename it", view=name, error=told)  # fmt: skip
+    except psycopg.errors.InvalidTableDefinition as error:
+        told = str(error).strip()
+        log.warning("a view of an older version stays: drop it", view=name, error=told)
 
 
 async def _is_wanted(
