@@ -224,7 +224,10 @@ class World:
             self.config, {**bloque, "entidades": more}, mine[0].settings.kind,
             last.first_id + last.n, more, len(mine), mine[0].settings.cap if full else 0,
         )  # fmt: skip
-        self.blocks += [self._block(each) for each in added]
+        blocks = [self._block(each) for each in added]
+        for entity in (one for block in blocks for one in block.entities):
+            entity.state.update({"heard": self.tick} if mine[0].settings.kind.silence else {})
+        self.blocks += blocks
 
     def _block(self, settings: Settings) -> Block:
         return Block(settings, self.seed, self.globals, self.reaches, self.neighbours, self.tick,
