@@ -95,6 +95,7 @@ class Setter:
                     f"expected {beside} by itself", "bad_request",
                 )  # fmt: skip
             async with self.holder.held():
+                self._goes_on("set")
                 # what the journal says counts first, in a world that runs a stretch again
                 tick = max(committed_tick(self.rt.get), self.rt.get(L.C_FOLLOW))
                 self._tell_schedule()  # what was set later would hide it
@@ -125,9 +126,7 @@ class Setter:
                 raise ControlError(f"nothing was written: {error}", "refused") from None
             try:
                 async with self.holder.held():
-                    if rt.get(L.C_STOP):  # its last checkpoint may be in the making
-                        text = "nothing was written: the instance is stopping"
-                        raise ControlError(text, "refused")
+                    self._goes_on("written")
                     now = committed_tick(rt.get)
                     tick = max(now, rt.get(L.C_FOLLOW))
                     self._enter(edit, half, tick + 1, now)
@@ -138,6 +137,11 @@ class Setter:
             self._tell()
         log.info("written", swarm=edit.swarm, entidades=len(edit.entities), after_tick=tick)
         return {**summary(edit), "after_tick": tick}
+
+    def _goes_on(self, what: str) -> None:
+        """Raises ControlError within a stop: its last checkpoint may be in the making."""
+        if self.rt.get(L.C_STOP):
+            raise ControlError(f"nothing was {what}: the instance is stopping", "refused")
 
     def _enter(self, edit: Edit, half: Path, first_tick: int, now: int) -> None:
         """The file's name and the entry; the world is held."""

@@ -154,11 +154,13 @@ def test_what_comes_to_its_turn_within_a_stop_is_refused(rt: Runtime) -> None:
         put_to_tick(rt, TICK)
         before, setter = values(rt), CoreCNucleus(rt).commands.settings
         async with led(rt), setter.holder.held():
-            asked = asyncio.create_task(setter.write(edit_of(rt, 0.25), TOKEN))
+            asked = [asyncio.create_task(setter.write(edit_of(rt, 0.25), TOKEN))]
             await until(lambda: list(rt.config.state_folder.rglob(".write-*")), "it is saved")
+            asked.append(asyncio.create_task(setter.set({"carga": 0.5})))
             rt.set(L.C_STOP, L.STOP_SINKS)
-        with pytest.raises(ControlError, match="the instance is stopping"):
-            await asked
+        for each, what in zip(asked, ("written", "set"), strict=True):
+            with pytest.raises(ControlError, match=f"nothing was {what}: the instance is stopping"):
+                await each
         assert settings.read(rt) == {}
         assert values(rt) == before
         assert not list(rt.config.state_folder.rglob("*write-*"))
