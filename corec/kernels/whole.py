@@ -97,3 +97,29 @@ def gather_dynamic(words, starts, out):
                 break
         torn += 0 if good else 1
     return torn
+
+
+@njit(
+    types.boolean(
+        types.int64[:, ::1], types.int64[:, ::1], types.int64[::1], types.int64, types.int64
+    ),
+    cache=True, nogil=True,
+)  # fmt: skip
+def none_is_weak(blocks, swarms, kind, tick, mark):
+    """Whether no block that fuses (``kind`` ≥ 0) is weak before ``tick``, and none has done the
+    phase ``mark``, which may have been weak. Within a phase: who commits leaves the other copy as
+    it was, so what the word names is whole."""
+    for b in range(blocks.shape[0]):
+        block = blocks[b]
+        word = load_acquire(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8)
+        copy = L.OFF_DYN[0] if word & uint64(1) == uint64(0) else L.OFF_DYN[1]
+        dyn = u8_at(block[K.B_BASE] + copy, L.DYN_WORDS)
+        if int64(dyn[L.D_TICK]) >= tick:
+            return True  # all have done the phase
+        if int64(dyn[L.D_PHASE]) >= mark:
+            return False
+        if kind[b] >= 0 and get_f(dyn, L.D_FITNESS) < get_f(
+            swarms[block[K.B_SWARM]], K.W_MIN_FITNESS
+        ):
+            return False
+    return True

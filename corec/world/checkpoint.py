@@ -25,7 +25,9 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -86,48 +88,83 @@ class Part(NamedTuple):
 
 class PartWriter:
     """Appends parts to a file that is being made; syncs now and then, so that the last sync and
-    whoever else syncs to this disk need not wait for all of it."""
+    whoever else syncs to this disk need not wait for all of it. A sync goes on beside what is
+    written next."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.parts = 0
-        self._unsynced = 0
+        self._aside = ThreadPoolExecutor(1, "checkpoint-sync")
+        self._syncing: Future[None] | None = None
         self._packer = zstandard.ZstdCompressor(level=1)
-        file.write(MAGIC)
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is in the file yet, whatever there was. Raises OSError."""
+        self._settle()
+        self.parts = self._unsynced = 0
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(MAGIC)
+
+    def close(self) -> None:
+        """Close the file, whatever becomes of what it holds; again, too. Raises OSError: not all of
+        it is in the file."""
+        try:
+            self._settle()
+        finally:
+            self._aside.shutdown()
+            self.file.close()
 
     def write(
         self, kind: int, lo: int, hi: int, data: NDArray[np.uint8] | bytes, *, pack: bool = True
     ) -> None:
         """One part. ``pack`` false: as it is, and without waiting for the disk; else packed, if
         that makes it much smaller. Raises OSError."""
-        plain = memoryview(data if isinstance(data, bytes) else data.data)
+        plain = np.frombuffer(data, np.uint8)
         packed = pack and self._shrinks(plain)
-        body = self._packer.compress(plain) if packed else plain
+        body = np.frombuffer(self._packer.compress(plain.data), np.uint8) if packed else plain
         fields = _FIELDS.pack(len(body), kind if packed else kind | PLAIN, lo, hi)
-        crc = google_crc32c.extend(google_crc32c.value(fields), bytes(body))
+        # an array, not a memoryview: the checksum takes no other memory that could change
+        crc = google_crc32c.extend(google_crc32c.value(fields), body)
         self.file.write(crc.to_bytes(4, "little") + fields)
-        self.file.write(body)
+        self.file.write(body.data)
         self.parts += 1
         self._unsynced += len(body)
         if pack and self._unsynced >= _SYNC_BYTES:
             self._unsynced = 0
+            self._settle()
             self.file.flush()
-            os.fdatasync(self.file.fileno())
+            try:
+                self._syncing = self._aside.submit(os.fdatasync, self.file.fileno())
+            except RuntimeError:  # no thread is to be had
+                os.fdatasync(self.file.fileno())
 
-    def _shrinks(self, plain: memoryview) -> bool:
+    def end(self) -> int:
+        """Where the next part goes; all before it can be read back. Raises OSError."""
+        self.file.flush()
+        return self.file.tell()
+
+    def _settle(self) -> None:
+        """Wait for the sync that goes on. Raises OSError: what it found."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
+
+    def _shrinks(self, plain: NDArray[np.uint8]) -> bool:
         """Whether packing is worth its time, by a piece out of the middle: measured values hardly
         shrink, and packing and unpacking them takes longer than writing them."""
         if len(plain) <= _SAMPLE_BYTES:
             return True
         at = (len(plain) - _SAMPLE_BYTES) // 2
         sample = plain[at : at + _SAMPLE_BYTES]
-        return len(self._packer.compress(sample)) < _WORTH_PACKING * _SAMPLE_BYTES
+        return len(self._packer.compress(sample.data)) < _WORTH_PACKING * _SAMPLE_BYTES
 
     def finish(self, head: dict[str, Any]) -> None:
         """The head and the end, on disk. Raises OSError."""
-        at = self.file.tell()
+        at = self.end()
         self.write(HEAD, 0, 0, json.dumps(head).encode(), pack=False)
         offset = at.to_bytes(8, "little")
+        self._settle()
         self.file.write(_FOOT.pack(at, google_crc32c.value(offset), END))
         self.file.flush()
         os.fsync(self.file.fileno())
@@ -144,8 +181,9 @@ class Contents:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise self.refuse("is not a file")
-        self.file: BinaryIO = open(descriptor, "rb")  # noqa: SIM115 - closed by __exit__
+        self.file: BufferedReader = open(descriptor, "rb")  # noqa: SIM115 - closed by __exit__
         self._unpacker = zstandard.ZstdDecompressor()
+        self._raw = np.zeros(0, np.uint8)
 
     def __enter__(self) -> Contents:
         return self
@@ -180,7 +218,7 @@ class Contents:
         part = self._part_at(self.head_offset())
         if part.kind != HEAD | PLAIN:
             raise self.refuse(f"found a part of kind {part.kind} in the place of its head")
-        found: dict[str, Any] = json.loads(self.data(part))
+        found: dict[str, Any] = json.loads(self.data(part).tobytes())
         return found
 
     def parts(self, end: int) -> Iterator[Part]:
@@ -203,24 +241,30 @@ class Contents:
             raise self.refuse(f"found a part of {size} bytes at byte {offset}")
         return Part(kind, lo, hi, offset + _PART_BYTES, size, int.from_bytes(raw[:4], "little"))
 
-    def body(self, part: Part) -> bytes:
-        """The data of ``part`` as it is stored, checked. Raises CheckpointRefused, OSError."""
-        self.file.seek(part.offset - _FIELDS.size)
-        raw = self.file.read(_FIELDS.size + part.size)
-        if len(raw) != _FIELDS.size + part.size or google_crc32c.value(raw) != part.crc:
+    def body(self, part: Part) -> NDArray[np.uint8]:
+        """The data of ``part`` as it is stored, checked; good until the next part is read, whose
+        place it is. Raises CheckpointRefused, OSError."""
+        size, start = _FIELDS.size + part.size, part.offset - _FIELDS.size
+        there = max(0, min(size, os.fstat(self.file.fileno()).st_size - start))
+        if self._raw.size < there:
+            self._raw = np.zeros(there, np.uint8)
+        self.file.seek(start)
+        raw = self._raw[: self.file.readinto(self._raw[:there].data)]
+        if len(raw) != size or google_crc32c.value(raw) != part.crc:
             what = "its head" if part.kind == HEAD | PLAIN else f"blocks {part.lo}–{part.hi - 1}"
             raise self.refuse(
                 f"{what} at byte {part.offset} cut short or do not match the checksum"
             )
         return raw[_FIELDS.size :]
 
-    def data(self, part: Part) -> bytes:
-        """The data of ``part``, checked and unpacked. Raises CheckpointRefused, OSError."""
+    def data(self, part: Part) -> NDArray[np.uint8]:
+        """The data of ``part``, checked and unpacked; as ``body``. Raises CheckpointRefused,
+        OSError."""
         body = self.body(part)
         if part.kind & PLAIN:
             return body
         try:
-            return self._unpacker.decompress(body)
+            return np.frombuffer(self._unpacker.decompress(body.data), np.uint8)
         except zstandard.ZstdError as error:
             which = f"blocks {part.lo}–{part.hi - 1}"
             raise self.refuse(f"{which} cannot be unpacked: {error}") from None
@@ -232,7 +276,7 @@ class Contents:
         lo, hi = part.lo - first, part.hi - first
         if kernel is None or not 0 <= lo < hi <= packing.plan.n_blocks:
             raise self.refuse(f"found a part {part.kind} of blocks {part.lo}–{part.hi - 1}")
-        data = np.frombuffer(self.data(part), np.uint8)
+        data = self.data(part)
         address, size = int(data.ctypes.data), int(data.size)
         if kernel(packing.blocks, packing.swarms, lo, hi, address, size) != 0:
             raise self.refuse(f"blocks {part.lo}–{part.hi - 1} do not have the expected columns")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.kernels import desc as K
-from corec.kernels.whole import gather_dynamic
+from corec.kernels.whole import gather_dynamic, none_is_weak
 from corec.layout.frames import row_word
 from corec.plan import Plan, Swarm
 from corec.world.read import Place, place_of
@@ -104,6 +104,9 @@ class Fusion:
         world: NDArray[np.uint8] = self._tables.keep[0]
         words = world.view(np.uint64)
         mark = int(targs[K.T_TICK]) << 8 | number
+        tables = self._tables
+        if none_is_weak(tables.blocks, tables.swarms, self._kind, targs[K.T_TICK], mark):
+            return self._hi  # nearly always: one call, and none of what follows
         before = np.zeros((self._plan.n_blocks, L.DYN_WORDS), np.uint64)
         gather_dynamic(words, self._starts, before)
         if (before[:, L.D_TICK] >= targs[K.T_TICK]).any():

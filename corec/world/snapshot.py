@@ -118,7 +118,7 @@ class Snapshot:
         self._packing = Packing(rt.plan, rt.world.payload)
         self._chunks = chunks(rt.plan)
         self._half = folder / f".{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
-        self._file: BinaryIO | None = None
+        self._file: PartWriter | None = None
         self._head: dict[str, Any] = {}
         self._seen = np.zeros(self._packing.counters, np.int64)
         self._fresh = np.zeros(self._packing.counters, np.int64)
@@ -138,7 +138,7 @@ class Snapshot:
         Raises:
             OSError: the disk is full or the folder can't be written. Abandoned: called off.
         """
-        self._file = self._open()
+        self._file = PartWriter(self._open())
         self._begin()
         last = self._rounds() if self._packing.counters else 0
         n = self.rt.plan.n_blocks
@@ -172,9 +172,7 @@ class Snapshot:
     def _begin(self) -> None:
         """An empty file, no history in it."""
         assert self._file is not None
-        self._file.seek(0)
-        self._file.truncate()
-        self._writer = PartWriter(self._file)
+        self._file.begin()
         self._seen[:] = 0
         self._repairs[:] = -1
 
@@ -203,8 +201,9 @@ class Snapshot:
         return bool(code == 0)
 
     def _flush(self, staging: Staging, *, pack: bool) -> None:
+        assert self._file is not None
         for lo, hi, at, size in staging.records:
-            self._writer.write(HISTORY, lo, hi, staging.data[at : at + size], pack=pack)
+            self._file.write(HISTORY, lo, hi, staging.data[at : at + size], pack=pack)
             if pack:
                 kill_point("checkpoint.part")
         staging.clear()
@@ -256,9 +255,10 @@ class Snapshot:
             OSError: the disk is full. Abandoned: called off.
             CheckpointRefused: what was written does not read back.
         """
+        assert self._file is not None
         started = time.monotonic()
         self._write_copied()
-        parts = self._writer.parts
+        parts = self._file.parts
         known = digest is not None
         if digest is None:
             digest = self._read_back()
@@ -271,7 +271,7 @@ class Snapshot:
             "write_seconds": round(time.monotonic() - started, 3),
         }
         kill_point("checkpoint.before_head")
-        self._writer.finish(self._head)
+        self._file.finish(self._head)
         kill_point("checkpoint.before_sync")
         found = (check_parts if known else read_head)(self._half)
         if found.head != self._head:
@@ -281,13 +281,14 @@ class Snapshot:
 
     def _write_copied(self) -> None:
         """What ``take`` copied, into the file. Raises OSError, Abandoned."""
+        assert self._file is not None
         base = self.progress
         total = sum(len(staging.records) for staging in self._state)
         done = 0
         for staging in self._state:
             for lo, hi, at, size in staging.records:
                 self._go_on()
-                self._writer.write(STATE, lo, hi, staging.data[at : at + size], pack=self._pack)
+                self._file.write(STATE, lo, hi, staging.data[at : at + size], pack=self._pack)
                 kill_point("checkpoint.part")
                 done += 1
                 self.progress = base + (0.7 - base) * done / total
@@ -296,14 +297,14 @@ class Snapshot:
 
     def _read_back(self) -> str:
         assert self._file is not None
-        self._file.flush()
+        end = self._file.end()
 
         def step(share: float) -> None:
             self._go_on()
             self.progress = 0.7 + 0.3 * share
 
         with Contents(self._half) as contents:
-            parts = list(contents.parts(self._file.tell()))
+            parts = list(contents.parts(end))
         tick, digest = digest_in(self._half, parts, self._head["swarms"], step)
         if tick != self._head["tick"]:
             raise WorldMoved(f"found tick {tick} in the file, expected {self._head['tick']}")
@@ -332,11 +333,9 @@ class Snapshot:
 
     def abandon(self) -> None:
         """Leave nothing behind that can be removed; fine after anything."""
-        if self._file is not None and not self._file.closed:
-            try:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what does not fit the disk is not wanted any more
                 self._file.close()
-            except OSError:
-                pass  # what its buffer held does not fit the disk, and is not wanted any more
         with contextlib.suppress(OSError):
             self._half.unlink(missing_ok=True)
         self._forget()

@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from corec.plan import make_plan
 from corec.world.create import create_world
 from corec.world.digest import digest_of
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
+from corec.world.phases import next_with_phases
 from corec.world.read import BlockView, dynamic_words
 from corec.world.tables import make_tables
 from corec.world.ticker import Ticker
@@ -78,6 +80,7 @@ class BenchWorld:
         self.rows = _lane(rows_lane_bytes(self.plan))
         self.ticker = Ticker.of(parsed, self.plan, self.tables)
         self.tick_number = 0
+        self._next_phases = next_with_phases(self.plan, 1)
         self._arrive(readings_per_entity)
 
     def _arrive(self, each: int) -> None:
@@ -90,18 +93,15 @@ class BenchWorld:
         """What arrives at every tick from now on."""
         self.ticker.give(ids, values.astype(np.float32), np.ones(ids.size, np.uint8))
 
-    def tick(self, look: Callable[[], None] = lambda: None) -> None:
+    def tick(self, look: Callable[[], None] | None = None) -> None:
         """One tick of every block; its frames are thrown away, after a ``look`` at them."""
         self.tick_number += 1
         ticker = self.ticker
         ticker.targs[K.T_TICK] = self.tick_number
         ticker.targs[K.T_UNIX_NS] = time.time_ns()
-
-        def make_room() -> None:
-            look()
-            self.rows.release(self.rows.head)
-
-        ticker.do_phases(self.rows, make_room)
+        if self.tick_number == self._next_phases:
+            ticker.do_phases(self.rows, partial(self._drop_rows, look))
+            self._next_phases = next_with_phases(self.plan, self.tick_number + 1)
         at, end = 0, self.plan.n_blocks
         while at < end:
             stopped = ticker.run(at, self.out, self.rows)
@@ -109,7 +109,12 @@ class BenchWorld:
                 raise RuntimeError(f"block {at}: its frames do not fit into an empty lane")
             at = stopped
             self.out.release(self.out.head)
-            make_room()
+            self._drop_rows(look)
+
+    def _drop_rows(self, look: Callable[[], None] | None) -> None:
+        if look is not None:
+            look()
+        self.rows.release(self.rows.head)
 
     def run_to(self, tick: int) -> None:
         """Tick up to and including ``tick``."""
