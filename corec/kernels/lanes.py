@@ -147,6 +147,35 @@ def look_where(
     return types.void(*taken), generate
 
 
+_COUNTED: Final = ir.Constant(_F8, [float(k + 1) for k in range(LANES)])
+_ONES: Final = ir.Constant(_F8, [1.0] * LANES)
+
+
+@intrinsic
+def moment_terms(
+    typing_context: Any, values: Any, sums: Any, terms: Any, before: Any, umbral: Any
+) -> Any:
+    """Of the sixteen float32 x at ``values``, which are the numbers k = ``before`` + 1 … of a
+    tick's good ones, with their sums up to each in the sixteen float64 S at ``sums``: store
+    (k · x − S)² / (k · (k − 1)), 0 of the first one, at ``terms``. Whether an x > ``umbral``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        single = _load(builder, args[0], _F4, 4)
+        k = builder.fadd(_splat(builder, args[3], _F8), _COUNTED)
+        upto = _load(builder, args[1], _F8, 8)
+        d = builder.fsub(builder.fmul(k, builder.fpext(single, _F8)), upto)
+        term = builder.fdiv(builder.fmul(d, d), builder.fmul(k, builder.fsub(k, _ONES)))
+        later = builder.fcmp_ordered(">", k, _ONES)
+        to = builder.inttoptr(args[2], _F8.as_pointer())
+        builder.store(builder.select(later, term, _ZERO), to, align=8)
+        above = builder.fcmp_ordered(">", single, _splat(builder, args[4], _F4))
+        bits = ir.IntType(LANES)
+        return builder.icmp_unsigned("!=", builder.bitcast(above, bits), ir.Constant(bits, 0))
+
+    word = types.int64
+    return types.boolean(word, word, word, types.float64, types.float32), generate
+
+
 @intrinsic
 def folded(typing_context: Any, lanes: Any) -> Any:
     """The sum of the lanes: the upper half added to the lower one, until one is left."""

@@ -7,13 +7,20 @@ from their order, which is the figures of the tick and the messages.
 
 from __future__ import annotations
 
+from typing import Final
+
 from numba import float32, float64, int64, njit, uint8, uint32, uint64
 
+from corec import layout as L
 from corec.kernels import desc as K
-from corec.kernels.address import call_kernel, f4_at, u1_at, u4_at
+from corec.kernels.address import call_kernel, f4_at, f8_at, u1_at, u4_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset, genes_of, own_cold
 from corec.kernels.failures import RAN, note_readings
+from corec.kernels.lanes import LANES, moment_terms
 from corec.layout import D_ACTIVAS, D_ACTIVO_SEL, D_HOT_SEL, D_SICK
+
+BEHIND: Final = 4 * LANES
+assert L.REPAIR.itemsize >= 16  # a repair's room holds two float64, before any is listed
 
 
 @njit
@@ -74,6 +81,60 @@ def note_round(who, count, ok, valor, sums, ended, local, picked):
     sums[K.A_FAILURES] = float64(failures)
 
 
+@njit(error_model="numpy")
+def note_good_round(who, count, x, sums, local, picked, work):
+    """``note_round`` where everybody ran well, to the same bits. ``x``: f4[count], the values in
+    order of the readings; ``work``: address of f8[2 · count].
+
+    Two sums are added up in order of the readings, each addition waiting for the one before. What
+    each reading adds to the second is reckoned for sixteen at once, so far behind the first sum
+    that its stores are done, and as far ahead of the second.
+    """
+    umbral = float32(sums[K.A_UMBRAL])
+    good, total, moment = sums[K.A_GOOD], sums[K.A_SUM], sums[K.A_MOMENT]
+    upto, terms = f8_at(work, count), f8_at(work + 8 * count, count)
+    emitted = 0
+    whole = count - count % LANES
+    for begin in range(0, whole + 2 * BEHIND, LANES):
+        if begin < whole:
+            for j in range(begin, begin + LANES):
+                total += float64(x[j])
+                upto[j] = total
+        at = begin - BEHIND
+        if 0 <= at < whole and moment_terms(
+            x.ctypes.data + 4 * at, upto.ctypes.data + 8 * at, terms.ctypes.data + 8 * at,
+            good + float64(at), umbral,
+        ):  # fmt: skip
+            emitted = _messages(at, at + LANES, who, x, umbral, local, picked, emitted)
+        at = begin - 2 * BEHIND
+        if at >= 0:
+            for j in range(at, at + LANES):
+                moment += terms[j]
+    good += float64(whole)
+    for j in range(whole, count):
+        good += 1.0
+        total += float64(x[j])
+        if good > 1.0:
+            d = good * float64(x[j]) - total
+            moment += d * d / (good * (good - 1.0))
+    emitted = _messages(whole, count, who, x, umbral, local, picked, emitted)
+    sums[K.A_GOOD], sums[K.A_SUM], sums[K.A_MOMENT] = good, total, moment
+    sums[K.A_RUNS] += float64(count)
+    sums[K.A_MESSAGES] = float64(emitted)
+    sums[K.A_FAILURES] = 0.0
+
+
+@njit
+def _messages(begin, end, who, x, umbral, local, picked, emitted):
+    """List those above ``umbral`` behind the ``emitted`` listed ones; how many there are now."""
+    for j in range(begin, end):
+        if x[j] > umbral:
+            local[emitted] = who[j]
+            picked[emitted] = x[j]
+            emitted += 1
+    return emitted
+
+
 @njit
 def switch_on(row, dyn, cold, n, run):
     """Who has a reading is active."""
@@ -100,7 +161,8 @@ def dense_step(
     s = targs[K.T_SCRATCH]
     run, ok = u1_at(s + scratch[K.S_OVER], n), u1_at(s + scratch[K.S_OK], n)
     said, between, order = values.ctypes.data, 4 * plane, who.ctypes.data
-    if count >= n and in_order(who, actives, n):
+    all_in_order = count >= n and in_order(who, actives, n)
+    if all_in_order:
         taken = n
         run[:] = 1
     else:
@@ -125,13 +187,20 @@ def dense_step(
         return 0
     dyn[D_HOT_SEL] = uint64(1 - sel)
     switch_on(row, dyn, cold, n, run)
-    ended = u1_at(s + scratch[K.S_ENDED], taken)
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
-    note_round(who, taken, ok, f4_at(new, n), sums, ended, u4_at(s + scratch[K.S_LOCAL], most),
-               f4_at(s + scratch[K.S_PICKED], most))  # fmt: skip
+    local, picked = u4_at(s + scratch[K.S_LOCAL], most), f4_at(s + scratch[K.S_PICKED], most)
     if fine == taken and dyn[D_SICK] == 0:
+        x = f4_at(new, taken)
+        if not all_in_order:  # what the readings said is not needed any more
+            x = f4_at(s + scratch[K.S_COLUMN], taken)
+            valor = f4_at(new, n)
+            for j in range(taken):
+                x[j] = valor[int64(who[j])]
+        note_good_round(who, taken, x, sums, local, picked, s + scratch[K.S_REPAIRS])
         for i in range(n):
             marks[i] |= run[i] * uint8(RAN)
     else:
+        ended = u1_at(s + scratch[K.S_ENDED], taken)
+        note_round(who, taken, ok, f4_at(new, n), sums, ended, local, picked)
         note_readings(row, dyn, cold, marks, who, ended, taken - fine)
     return taken

@@ -118,6 +118,8 @@ MUTANTS: Final = (
     _one("figures of a dense round from the last reading on", "kernels/rounds.py",
          "    for j in range(count):\n        i = int64(who[j])",
          "    for j in range(count - 1, -1, -1):\n        i = int64(who[j])", DENSE),
+    _one("figures of a round where all run well", "kernels/rounds.py",
+         "good + float64(at), umbral,", "good, umbral,", DENSE),
     _one("who failed in a dense round ran well", "kernels/rounds.py",
          "ended[j] = uint8(K.ENDED_BADLY)", "ended[j] = uint8(K.ENDED_WELL)", DENSE),
     _one("a dense round draws in the order of entities", "kernels/rounds.py",
