@@ -27,6 +27,16 @@ BUILT_IN: Final = {
 }
 
 
+_SECRETS: Final = (
+    "POSTGRES_", "REDIS_", "PG", "COREC_DB_URL", "COREC_REDIS_URL", "CREDENTIALS_",
+)  # fmt: skip
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a user's task or program may see of the environment: all but where servers are."""
+    return {name: value for name, value in environ.items() if not name.startswith(_SECRETS)}
+
+
 class TaskError(Exception):
     """There is no such task, or it can't be imported; the text says why."""
 

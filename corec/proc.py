@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PRCTL = _LIBC.prctl  # found here: not between a fork and an exec
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _OWN_PAGES = ("Anonymous:", "Swap:")
@@ -23,7 +25,7 @@ _OWN_PAGES = ("Anonymous:", "Swap:")
 
 def die_with(parent: int) -> bool:
     """Have this process killed when its parent ends; false when ``parent`` is gone already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
 
 
@@ -37,7 +39,7 @@ def give_back_pages_of(library: str) -> int:
     given = 0
     for begin, end in _clean_mappings(_read(os.getpid(), "smaps").decode(), library):
         address, size = ctypes.c_void_p(begin), ctypes.c_size_t(end - begin)
-        if ctypes.CDLL(None).madvise(address, size, mmap.MADV_DONTNEED) == 0:
+        if _LIBC.madvise(address, size, mmap.MADV_DONTNEED) == 0:
             given += end - begin
     return given
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from corec.log import get_logger
-from corec.notices import Notice, Task
+from corec.notices import Notice, Task, without_secrets
 from corec.process.backoff import Backoff
 from corec.tasks.child import LINE_MAX, at_once
 
@@ -27,7 +27,6 @@ GRACE_SECONDS: Final = 2.0
 """Over the time-out that the call itself knows, before its process is killed."""
 START_SECONDS: Final = 60.0
 """For a process to start Python and to import the function's module."""
-_KEPT_OUT: Final = ("POSTGRES_", "REDIS_", "PG", "COREC_DB_URL", "COREC_REDIS_URL", "CREDENTIALS_")
 
 
 class CallFailed(Exception):
@@ -140,7 +139,7 @@ class Pool:
             return self._members[-1]
 
     async def _start(self) -> asyncio.subprocess.Process:
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(_KEPT_OUT)}
+        kept = without_secrets(os.environ)
         folders = [str(folder) for folder in self._folders]
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "corec.tasks.child", str(os.getpid()), self._run, *folders,

@@ -86,6 +86,7 @@ class Acting:
         options = one.model_dump(mode="json")
         if one.secret_file is not None:
             options["secret_file"] = str(config.absolute(one.secret_file))
+        options["command"] = one.words(config.absolute)
         folders = config.plugin_folders
         pool: Pool | Elsewhere
         if one.pool == "celery":

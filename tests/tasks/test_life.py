@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,6 +17,7 @@ from corec.notices import GiveUp, Notice, TaskError, load_task
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message
 from corec.tasks.webhook import NotTaken, post, signature
+from tests.support.processes import is_running, wait_until
 
 CLEAR = 5
 NOTICE = Notice("00000000000000ff-7-3", "raised", 7, 3, 1, "thermostat", 0.9, {"t": 31.5})
@@ -166,6 +170,28 @@ def test_command() -> None:
     assert said == orjson.loads(orjson.dumps(NOTICE.as_dict()))
     with pytest.raises(Failed, match="exit 3: no"):
         execute(NOTICE, {"command": ["sh", "-c", "echo no >&2; exit 3"], "timeout_seconds": 5})
+
+
+def test_a_command_ends_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COREC_REDIS_URL", "redis://:secret@host")
+    said = tmp_path / "pids"
+    text = f'echo "$$ $COREC_REDIS_URL" >{said}; sleep 60 & echo $! >>{said}; wait'
+    with pytest.raises(subprocess.TimeoutExpired):
+        execute(NOTICE, {"command": ["sh", "-c", text], "timeout_seconds": 1})
+    first, second = said.read_text().split()
+    wait_until(lambda: not (is_running(int(first)) or is_running(int(second))), "both end", 30.0)
+    code = (
+        "from corec.tasks.command import execute; from corec.notices import Notice\n"
+        f"execute(Notice('a', 'raised', 1, 2, 1, 's', 1.0), {{'command': ['sh', '-c', "
+        f"'echo $$ >{said}.own; exec sleep 60'], 'timeout_seconds': 60}})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        own = tmp_path / "pids.own"
+        wait_until(lambda: own.exists() and own.read_text().endswith("\n"), "it runs", 60.0)
+        parent.kill()
+    wait_until(lambda: not is_running(int(own.read_text())), "it ends with its parent", 30.0)
 
 
 @pytest.mark.parametrize(
