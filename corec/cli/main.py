@@ -163,6 +163,7 @@ def check(
         from corec.supervisor.taking_over import takes_over
         from corec.supervisor.upgrade import REFITS, asked_to_refit
         from corec.supervisor.wishes import worker_count
+        from corec.tasks.source import without_source
         from corec.world.past import check_journal
 
         check_loadable(loaded)
@@ -182,7 +183,7 @@ def check(
             "entidades": plan.entidades,
             "bloques": plan.n_blocks,
             "bytes": bytes_needed(plan, worker_count(loaded)),
-            "ignored": list(loaded.ignored),
+            "ignored": [*loaded.ignored, *without_source(loaded.tasks, plan)],
             "next_start": [] if adopt else next_start(loaded, plan, folder),
         }
     except ConfigError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -119,7 +121,8 @@ class TaskConfig(Section):
     )
     command: tuple[_Word, ...] = key(
         "a list of words",
-        "command: the program and its arguments; the notice is on its standard input.",
+        "command: the program (one with a slash is taken like state_dir) and its arguments; the"
+        " notice is on its standard input.",
         (),
         item="a word",
         max_length=256,
@@ -130,6 +133,11 @@ class TaskConfig(Section):
         """What happens to alerts that starts it."""
         return () if self.on == "mensajes" else self.when or ("raised",)
 
+    def words(self, absolute: Callable[[str], Path]) -> list[str]:
+        """``command``, its program with a slash in it as any path of the configuration."""
+        first, rest = self.command[:1], self.command[1:]
+        return [*(str(absolute(word)) if "/" in word else word for word in first), *rest]
+
     @property
     def title(self) -> str:
         """Its name, given or made."""
@@ -139,11 +147,13 @@ class TaskConfig(Section):
         return f"{self.run.replace(':', '.')}{canal}"[:64]
 
 
-def task_faults(tasks: object) -> Iterator[Fault]:
-    """Faults between the keys of each entry, and between entries; ``tasks`` as it was written."""
+def task_faults(tasks: object, bloques: object) -> Iterator[Fault]:
+    """Faults between the keys of each entry, between entries, and with ``bloques``; both as they
+    were written."""
     if not isinstance(tasks, (list, tuple)):
         return
     titles: dict[str, int] = {}
+    canales = _canales(bloques)
     for index, one in enumerate(tasks):
         if not isinstance(one, dict) or not isinstance(one.get("run"), str):
             continue
@@ -153,6 +163,9 @@ def task_faults(tasks: object) -> Iterator[Fault]:
             found = "it is there with on: mensajes, a message having no life"
             yield Fault(f"{where}.when", found, "with on: alertas")
         name, canal = one.get("name"), one.get("canal")
+        if canales and type(canal) is int and canal not in canales:
+            allowed = f"null (every canal) or one of {', '.join(map(str, canales))}"
+            yield Fault(f"{where}.canal", f"{canal}, which no bloque has", allowed)
         if not isinstance(name, (str, type(None))) or not isinstance(canal, (int, type(None))):
             continue
         made = run.replace(":", ".") + ("" if canal is None else f".{canal}")
@@ -163,7 +176,35 @@ def task_faults(tasks: object) -> Iterator[Fault]:
         titles.setdefault(title, index)
 
 
+def _canales(bloques: object) -> list[int]:
+    """The canals of bloques, each once; none where one of them can't be told."""
+    if not isinstance(bloques, (list, tuple)):
+        return []
+    found = [one.get("canal") if isinstance(one, Mapping) else None for one in bloques]
+    known = sorted({canal for canal in found if type(canal) is int})
+    return known if all(type(canal) is int for canal in found) else []
+
+
+def _url_faults(where: str, url: object) -> Iterator[Fault]:
+    """Of an address that no request can be sent to, or of which a part would be left out."""
+    if not isinstance(url, str):
+        return
+    allowed = "http:// or https://, a host, perhaps a port and a path, in printable ASCII"
+    try:
+        parts = urlsplit(url)
+        good = bool(parts.hostname) and parts.port != 0 and url.isascii() and url.isprintable()
+    except ValueError:
+        good = False
+    if not good:
+        yield Fault(f"{where}.url", "an address that can't be taken apart", allowed)
+    elif "@" in parts.netloc:
+        found = "a user or a password in the address"
+        yield Fault(f"{where}.url", found, f"{allowed}; secret_file signs what is posted")
+
+
 def _own_keys(where: str, run: str, one: dict[str, Any]) -> Iterator[Fault]:
+    if run == "webhook":
+        yield from _url_faults(where, one.get("url"))
     for own, names, needed in (
         ("webhook", ("url", "secret_file"), "url"),
         ("command", ("command",), "command"),

@@ -40,7 +40,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
         *_bloque_faults(raw.get("bloques")),
         *swarm_faults(raw.get("collect"), raw.get("bloques")),
         *entry_faults(raw.get("schedule")),
-        *task_faults(raw.get("tasks")),
+        *task_faults(raw.get("tasks"), raw.get("bloques")),
         *_server_faults(
             "db_config", raw, ("dbname", "user", "host"), (), DB_SCHEMES, DB_URL_ALLOWED
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -77,6 +78,10 @@ def _faults(config: Config) -> Iterator[Fault]:
         if one.pool == "celery" and find_spec("celery") is None:
             missing = '"celery", and Celery is not installed'
             yield Fault(f"tasks[{index}].pool", missing, "pip install 'corec[celery]', or \"own\"")
+        words = one.words(config.absolute)
+        if words and one.pool == "own" and shutil.which(words[0]) is None:
+            where = f"tasks[{index}].command[0]"
+            yield Fault(where, f'"{words[0]}"', "a program that is there and can be run")
         if one.secret_file and not os.access(config.absolute(one.secret_file), os.R_OK):
             where = f"tasks[{index}].secret_file"
             yield Fault(where, f'"{one.secret_file}", which can\'t be read', "a file")

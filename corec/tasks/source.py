@@ -86,6 +86,17 @@ class OfMessages:
         return Notice(name, MESSAGE, tick, entity, self._canal, processor, valor, count=many)
 
 
+def without_source(tasks: Sequence[TaskConfig], plan: Plan) -> list[str]:
+    """Those that nothing can start, as the code is: no processor of their canal has alerts."""
+    raising = {s.canal for s in plan.swarms if s.processor.alerts}
+    return [
+        f"tasks[{index}], no processor {'' if one.canal is None else f'of canal {one.canal} '}with "
+        "alerts being there,"
+        for index, one in enumerate(tasks)
+        if one.on == "alertas" and not raising & ({one.canal} if one.canal is not None else raising)
+    ]
+
+
 def numbered(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of each of ``ids`` i8[n], the how manieth of its kind it is, from 1."""
     order = np.argsort(ids, kind="stable")

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from corec.broker.positions import Keys
+from corec.config.umbral import FLOAT32_MAX
 from corec.notices import Notice
 from corec.plan import Plan
 from corec.tasks.life import Message
@@ -127,6 +128,11 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"found {name} = {value!r} for entity {entity}, expected a number")
+            if not abs(value) <= FLOAT32_MAX:
+                raise ValueError(
+                    f"found {name} = {value!r} for entity {entity}, expected a number that float32 "
+                    "can hold"
+                )
         key = names.keys.incoming(swarm.canal)
         if swarm.processor.kind == "micro":
             packed = _MESSAGE.pack(entity, swarm.canal, values["valor"], one.get("activo", True))

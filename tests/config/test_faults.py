@@ -247,6 +247,33 @@ def test_a_message_has_no_life() -> None:
     assert line.startswith("tasks[0].when: found it is there with on: mensajes")
 
 
+@pytest.mark.parametrize("canal", [-128, 0, 2, 127])
+def test_a_task_of_a_canal_that_no_bloque_has(canal: int) -> None:
+    bloques = [{"id": f"s{k}", "canal": c, "entidades": 10} for k, c in enumerate((3, 1, 3))]
+    for on in ("alertas", "mensajes"):
+        task = {"on": on, "run": "my:task"}
+        for known in (1, 3, None):
+            assert faults_of(small(bloques=bloques, tasks=[{**task, "canal": known}])) == []
+        (line,) = lines(small(bloques=bloques, tasks=[{**task, "canal": canal}]))
+        assert line == (
+            f"tasks[0].canal: found {canal}, which no bloque has, "
+            "allowed null (every canal) or one of 1, 3"
+        )
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http:///path", "http://[::1", "http://host:99999/", "http://host:0/",
+     "http://host:x/", "http://höst/", "http://host/\x7f", "http://user:pass@host/"],
+)  # fmt: skip
+def test_an_address_that_nothing_can_be_posted_to(url: str) -> None:
+    (line,) = lines(small(tasks=[{"run": "webhook", "url": url}]))
+    assert line.startswith("tasks[0].url: found a")
+    assert "pass" not in line.replace("password", "")
+    for good in ("http://host", "https://host:65535/a?b=%20c#d", "http://[::1]:1/"):
+        assert faults_of(small(tasks=[{"run": "webhook", "url": good}])) == []
+
+
 def test_what_concerns_several_keys_is_named_by_the_model_itself() -> None:
     """Also when the data come to it another way than through the file's own check."""
     raw = small(bloques=[{"id": "a", "canal": 1, "entidades": 10}] * 2)

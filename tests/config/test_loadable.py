@@ -60,3 +60,23 @@ def test_an_enabled_plugin_is_a_fault_and_a_disabled_one_is_not() -> None:
     with pytest.raises(ConfigError, match=r"plugins\.codex: found an enabled plugin"):
         check_loadable(parse_config({**SMALL, "plugins": ["codex"]}))
     check_loadable(parse_config({**SMALL, "plugins": {"codex": {"enabled": False}}}))
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "notify").write_text("#!/bin/sh\n")
+    here = {**SMALL, "tasks": [{"run": "command", "command": ["bin/notify", "a/b"]}]}
+    config = parse_config(here, base_dir=tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        check_loadable(config)
+    assert str(refused.value).startswith(f'tasks[0].command[0]: found "{tmp_path}/bin/notify"')
+    (tmp_path / "bin" / "notify").chmod(0o700)
+    check_loadable(config)
+    assert config.tasks[0].words(config.absolute)[1:] == ["a/b"], "arguments are nobody's paths"
+    for program, faults in (("sh", 0), ("no-such-program", 1)):
+        config = parse_config({**SMALL, "tasks": [{"run": "command", "command": [program]}]})
+        if faults:
+            with pytest.raises(ConfigError, match=r'command\[0\]: found "no-such-program"'):
+                check_loadable(config)
+        else:
+            check_loadable(config)

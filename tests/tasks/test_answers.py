@@ -9,8 +9,11 @@ import orjson
 import pytest
 
 from corec.config import parse_config
+from corec.config.acting import TaskConfig
+from corec.notices import Notice
 from corec.plan import make_plan
 from corec.tasks.child import as_line
+from corec.tasks.source import OfAlerts
 from corec.tasks.streams import Names, answers_of
 
 BLOQUE = {"id": "s", "canal": 1, "entidades": 10, "entidades_por_bloque": 10}
@@ -33,6 +36,13 @@ def test_one_answer_in_each_form(returned: Any) -> None:
     assert told(returned) == told({"id": 3, "valor": 0.5}) != []
 
 
+@pytest.mark.parametrize(("canal", "wanted"), [(None, 1), (3, 1), (-3, 0), (4, 0)])
+def test_only_alerts_of_its_canal(canal: int | None, wanted: int) -> None:
+    notice = Notice("a-7-3", "raised", 7, 3, 3, "sensor", 0.5)
+    source = OfAlerts(Names("one"), TaskConfig(run="my:task", canal=canal))
+    assert source.batch([b"aviso", orjson.dumps(notice.as_dict())]).size == wanted
+
+
 def test_several_and_none() -> None:
     pairs = [(3, 0.5), (4, 1)]
     assert told(pairs) == told([{"id": 3, "valor": 0.5}, {"id": 4, "valor": 1}])
@@ -44,11 +54,17 @@ def test_several_and_none() -> None:
     ("returned", "says"),
     [([3.5, 0.5], "found 3.5, expected a mapping"), ([[3, 0.5, 1]], "or a pair"),
      ([("3", 0.5)], "or a pair"), ((3, True), "expected a number"),
-     ((3, np.nan), "expected a number"), ((10, 1.0), "entity 10, which there is not")],
+     ((3, np.nan), "expected a number"), ((3, 3.4028236e38), "that float32 can hold"),
+     ((10, 1.0), "entity 10, which there is not")],
 )  # fmt: skip
 def test_what_is_no_answer(returned: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         told(returned)
+
+
+def test_the_largest_number_there_is() -> None:
+    ((_, words),) = told((3, float(np.finfo(np.float32).max)))
+    assert words[0] == "m"
 
 
 def test_what_is_no_json_is_said_once() -> None:

@@ -73,7 +73,7 @@ def config(url: str, secret: Path) -> dict[str, Any]:
     found["tasks"] += [
         {**once, "run": "failing:answer"},
         {**once, "run": "failing:poison", "when": ["acknowledged"]},
-        {**once, "run": "failing:wrong"}, {**once, "run": "webhook", "canal": 9, "url": url},
+        {**once, "run": "failing:wrong"},
     ]  # fmt: skip
     return found | {"http": {"port": 0}, "tick_hz": 100}
 
