@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from corec.config import load_config
+from corec.embedded.wheels import valkey_program
+from tests.support.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
@@ -143,6 +146,38 @@ def test_compose_is_one() -> None:
     assert "celery -A corec.core.celery_app inspect ping" in check
     config_of_image = json.loads((ROOT / "configs" / "container.json").read_text())
     assert worker["environment"]["COREC_INSTANCE"] == config_of_image["instance_id"]
+
+
+@pytest.mark.slow
+def test_valkey_of_compose_has_its_password_and_shows_it_to_nobody(tmp_path: Path) -> None:
+    service = COMPOSE.partition("\n  valkey:\n")[2].partition("\n\n")[0]
+    assert "\n    user: valkey" in service, "not root"
+    (words,) = re.findall(r"command:\n((?:      - .+\n)+)", service)
+    shell, option, text = (word.strip().removeprefix("- ") for word in words.splitlines())
+    secret, server = tmp_path / "redis", valkey_program()
+    secret.write_text("of the test\n".replace(" ", "-"))
+    for there, here in (
+        ("$$", "$"), ("/run/secrets/redis", secret), ("/tmp/auth.conf", tmp_path / "auth.conf"),
+        ("exec valkey-server", f"exec {server}"),
+    ):  # fmt: skip
+        assert there in text
+        text = text.replace(there, str(here))
+    socket = tmp_path / "s"
+    words = [shell, option, f"{text} --port 0 --unixsocket {socket} --dir {tmp_path}"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        try:
+            with redis.Redis(unix_socket_path=str(socket), password="of-the-test") as client:
+                wait_until(lambda: socket.exists() and client.ping(), "it answers", 30.0)
+                shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                assert b"valkey-server" in shown
+                assert b"of-the-test" not in shown
+            with redis.Redis(unix_socket_path=str(socket)) as nobody, pytest.raises(
+                redis.AuthenticationError
+            ):
+                nobody.ping()
+            assert (tmp_path / "auth.conf").stat().st_mode & 0o077 == 0
+        finally:
+            process.terminate()
 
 
 def test_grafana_asks_the_database() -> None:
