@@ -45,6 +45,7 @@ GROUPS: tuple[Group, ...] = (
         "a digest and a checkpoint of full histories, at rest and under input",
         "checkpoint",
     ),
+    Group("frames", "what the ticks of a world notice of frame() of ten columns", "frames"),
     Group("memory", "PSS of every process, idle and with 10^6 entities", "memory"),
 )
 

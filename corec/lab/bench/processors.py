@@ -23,6 +23,18 @@ def recorder(me: Any) -> Any:
     return x
 
 
+@micro(state={f"x{k}": "f4" for k in range(6)})
+def ten(me: Any) -> Any:
+    """Ten columns to be read, with id, valor, activo and fallos."""
+    me.x0 = 0.9 * me.x0 + me.random()
+    me.x1 = 0.5 * (me.x1 + me.x0)
+    me.x2 = 0.5 * (me.x2 + me.x1)
+    me.x3 = 0.5 * (me.x3 + me.x2)
+    me.x4 = 0.5 * (me.x4 + me.x3)
+    me.x5 = 0.5 * (me.x5 + me.x4)
+    return me.x5
+
+
 @celu(history={"values": ("f4", 200)})
 def keeper(me: Any, value: Any) -> Any:
     """Keeps its last 200 readings; ``FILL`` counts as four different ones."""
