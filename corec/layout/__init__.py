@@ -246,7 +246,7 @@ _c.line()
 C_GO_TICK: Final = _c()  # workers may run this tick
 C_HOLD_ACK: Final = _c()
 C_OVERRUNS: Final = _c()
-_c()  # free
+C_WRITTEN_DOWN: Final = _c()  # the last C_WRITE_DOWN of which the journal lane has what counts
 C_TICK_CARGA: Final = _c()  # * the carga of the tick C_GO_TICK (fixed when it goes)
 C_FINAL: Final = _c()  # the workers that rest run no tick from this one on, if …
 C_FINAL_REST: Final = _c()  # … this is C_REST: the rest that C_FINAL was decided for
@@ -264,7 +264,7 @@ C_PHASES: Final = _c(4)  # by tick & 3: the phases before the tick, PHASE_* adde
 _c.line()
 C_DIGEST_TICK: Final = _c()
 C_DIGEST: Final = _c(2)  # two words, big endian digest halves
-C_DIGEST_VALID: Final = _c()
+C_DIGEST_VALID, C_WRITE_DOWN = _c.each(2)  # …; counts up: what is set is to be written down
 
 # in-position tables (leader): tick T's in copy T & 1, 256 canales x (ms, seq, next_msg, last)
 _c.line(free=1)

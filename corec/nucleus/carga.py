@@ -13,6 +13,7 @@ from typing import Any, Final
 from corec import layout as L
 from corec.log import get_logger
 from corec.nucleus.hold import Holder, HoldTimeout
+from corec.nucleus.journaled import durable, write_down
 from corec.nucleus.setting import OF_CARGA
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime, float_to_word, word_to_float
@@ -47,9 +48,10 @@ class Carga:
         """What an operator or the configuration wants: more than counts while it is lowered."""
         return word_to_float(self.rt.get(L.C_CARGA_ASKED)) or self.value
 
-    async def ask(self, value: float) -> int:
+    async def ask(self, value: float) -> dict[str, Any]:
         """An operator's wish; the tick after which it counts. Raises HoldTimeout: it does not."""
-        return await self._change(value, lambda: value, OPERATOR)
+        tick, asked = await self._change(value, lambda: value, OPERATOR)
+        return {"after_tick": tick, **await durable(self.rt, asked)}
 
     async def adjust(self, value: float) -> None:
         """The module's, for the time being: what was asked for is kept."""
@@ -58,7 +60,9 @@ class Carga:
         except HoldTimeout as error:
             log.info("carga stays as it is", wanted=value, reason=str(error))
 
-    async def _change(self, value: float, asked: Callable[[], float], by: int) -> int:
+    async def _change(
+        self, value: float, asked: Callable[[], float], by: int
+    ) -> tuple[int, int]:  # fmt: skip
         rt = self.rt
         async with self._one:
             async with self.holder.held():
@@ -75,10 +79,11 @@ class Carga:
                 kill_point("carga.counts")
                 if value == wanted:
                     rt.set(L.C_CARGA_ASKED, 0)
+                number = write_down(rt)
             self._tell()
         log.info("set", path="carga", value=value, before=before, after_tick=tick,
                  by=_BY.get(by, "operator"))  # fmt: skip
-        return tick
+        return tick, number
 
     def _tell(self) -> None:
         since = self.rt.get(L.C_CARGA_SINCE)

@@ -26,6 +26,7 @@ from corec.nucleus.checkpoints import CALLED_OFF, CalledOff, Checkpointer, Check
 from corec.nucleus.digests import Digester
 from corec.nucleus.doctor import examine
 from corec.nucleus.hold import Holder, HoldTimeout
+from corec.nucleus.journaled import durable
 from corec.nucleus.lease import SECONDS_MAX as HOLD_SECONDS_MAX
 from corec.nucleus.lease import Leases
 from corec.nucleus.left import edit_left
@@ -277,7 +278,10 @@ class Commands:
             found = await self.settings.set(others, beside=next(iter(words), None))
         for path, value in words.items():
             found = await self._set_word(path, value)
-        return found if len(changes) == 1 or not words else {"after_tick": found["after_tick"]}
+        if not words or len(changes) == 1:
+            return found
+        late = await durable(self.rt, self.rt.get(L.C_WRITE_DOWN))
+        return {"after_tick": found["after_tick"], **late}
 
     @staticmethod
     def _word(path: str, args: Mapping[str, Any]) -> float:
@@ -290,7 +294,7 @@ class Commands:
 
     async def _set_word(self, path: str, value: float) -> dict[str, Any]:
         if path == "carga":
-            return {"path": path, "value": value, "after_tick": await self.carga.ask(value)}
+            return {"path": path, "value": value, **await self.carga.ask(value)}
         before = word_to_float(self.rt.get(L.C_TICK_HZ))
         self.rt.set(L.C_TICK_HZ, float_to_word(value))
         tick = await self._takes_effect(f"{path} is set")

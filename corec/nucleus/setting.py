@@ -32,6 +32,7 @@ from corec.control.protocol import ControlError
 from corec.log import get_logger
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
+from corec.nucleus.journaled import durable, write_down
 from corec.plan import Plan, make_plan
 from corec.plan_live import check_named, with_settings
 from corec.process.roles import committed_tick
@@ -83,7 +84,8 @@ class Setter:
 
     async def set(self, changes: Mapping[str, Any], beside: str | None = None) -> dict[str, Any]:
         """Change all of ``changes``, path → value, after one tick; or nothing, by ControlError.
-        ``beside``: what its asker sets after it, so that none of it may be refused later."""
+        ``beside``: what its asker sets after it, so that none of it may be refused later, and all
+        is waited for together."""
         async with self._one:
             changes = spelled_out(self.rt.config, changes)
             places = self._checked(changes)
@@ -101,19 +103,21 @@ class Setter:
                 self._tell_schedule()  # what was set later would hide it
                 entries = settings.read(self.rt)
                 revision = self._write(changes, places, tick + 1)
+                asked = write_down(self.rt)
             self._believe(settings.read(self.rt))
             self._live = self._as_live()
             self._tell()
         for path, value in changes.items():
             log.info("set", path=path, value=value, after_tick=tick)
+        unsure = {} if beside is not None else await durable(self.rt, asked)
         if len(now) == len(places):
-            return {"after_tick": tick}
+            return {"after_tick": tick, **unsure}
         before = int(last_change(self.rt.folder)["number"])
         # after the answer is sent: the supervisor may end this process at once
         supervisor = self.rt.get(L.C_SUPERVISOR_PID)
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, supervisor, SET_SIGNAL)
         self._undoing = asyncio.create_task(self._undo_if_refused(revision, before, entries))
-        return {"after_tick": tick, "change": "set", "after_change": before}
+        return {"after_tick": tick, **unsure, "change": "set", "after_change": before}
 
     async def write(self, edit: Edit, token: str) -> dict[str, Any]:
         """Write state after one tick (``corec.world.writes``); raises ControlError, HoldTimeout:
@@ -130,13 +134,14 @@ class Setter:
                     now = committed_tick(rt.get)
                     tick = max(now, rt.get(L.C_FOLLOW))
                     self._enter(edit, half, tick + 1, now)
+                    asked = write_down(rt)
                     if tick == now:
                         self._apply(edit)
             finally:
                 half.unlink(missing_ok=True)
             self._tell()
         log.info("written", swarm=edit.swarm, entidades=len(edit.entities), after_tick=tick)
-        return {**summary(edit), "after_tick": tick}
+        return {**summary(edit), "after_tick": tick, **await durable(rt, asked)}
 
     def _goes_on(self, what: str) -> None:
         """Raises ControlError within a stop: its last checkpoint may be in the making."""
@@ -257,6 +262,7 @@ class Setter:
                 if path in were:
                     left[path] = were[path]
             settings.write(self.rt, left)
+            write_down(self.rt)
             self._believe(left)
         log.error("a setting was taken back", reason=found["reason"])
         for entry in back.values():

@@ -33,7 +33,7 @@ from corec.world.grown import growths, larger
 from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
 from corec.world.migrate import handed, migration
 from corec.world.packing import parts_of
-from corec.world.past import Growth, Past, await_growth, past_behind, settled_head
+from corec.world.past import Growth, Past, await_growth, found_behind, settled_head
 from corec.world.restore import check_parts
 from corec.world.settings import Entries, effective, entries_in, read, read_in
 from corec.world.shape import Shape, differences, read_shape, shape
@@ -198,7 +198,8 @@ def find_world(
         if there is whole and (in_memory := misfitting(config, whole, folder)) is not None:
             there = make_plan(config, parts=parts_of(in_memory["swarms"]), grow=False)
     elif (checkpoint := fitting_checkpoint(config, plan, growing=growing)) is not None:
-        past = past_behind(config.state_folder, checkpoint.head)
+        head, past = found_behind(config.state_folder, checkpoint.head)
+        checkpoint = Checkpoint(checkpoint.path, dict(head))
         config, _ = effective(config, entries_in(settled_head(checkpoint.head, past)))
         there = make_plan(config, parts=parts_of(checkpoint.head["swarms"]), grow=False)
     steps = growing_again(config, there, past)

@@ -10,6 +10,8 @@ The words of lines 3 to 5 of the control segment are its own. Order of its store
     tail of in.lane                               T−1 is committed everywhere, its readings are done
                                                   (earlier while the world is paused, or waits for
                                                   what the journal says that T took in)
+    C_WRITTEN_DOWN                                up to which C_WRITE_DOWN the journal has what is
+                                                  set; also while T waits (``_say``)
     C_GO_TICK = T (release)                       from here on nothing above may change for T
     C_PHASE_NEXT                                  for the leader alone: which tick ``go_if_plain``
                                                   must leave to ``go``; a successor finds it anew
@@ -35,7 +37,7 @@ from corec.kernels.inputs import bounded_cut, note_positions
 from corec.process.runtime import Runtime, float_to_word, word_to_float
 from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
-from corec.worker.writing_down import written_down
+from corec.worker.writing_down import set_behind, written_down
 from corec.world.phases import next_with_phases, phases_before
 from corec.world.writes import Coming
 from shm.atomics import spin_until_all_at_least
@@ -130,9 +132,15 @@ class Leader:
         Called when every worker has committed ``tick − 1``.
         """
         found = steps.may_go(self.control, tick, False)
+        if found == steps.HELD and self._held():
+            return None
+        seconds = self._wait_seconds(tick, found)
+        if seconds != 0.0:
+            self._say(tick)
+        return seconds
+
+    def _wait_seconds(self, tick: int, found: int) -> float | None:
         if found == steps.HELD:
-            if self._held():
-                return None
             found = steps.may_go(self.control, tick, True)
         else:
             self.held_since = 0.0
@@ -169,6 +177,9 @@ class Leader:
     def go(self, tick: int) -> None:
         """Decide the inputs of ``tick`` and let every worker run it."""
         rt = self.rt
+        if self._follows(tick):
+            self._say(tick)
+        asked = rt.get(L.C_WRITE_DOWN)
         hz = word_to_float(rt.get(L.C_TICK_HZ))
         if self.paced and (missed := self.pacer.started(hz)):
             rt.set(L.C_OVERRUNS, rt.get(L.C_OVERRUNS) + missed)
@@ -187,7 +198,7 @@ class Leader:
         if cut != before or before != rt.get(L.C_CUT + (tick - 2 & 3)):
             note_positions(rt.inbox.data, before, cut, self.control, tick & 1)
             kill_point("leader.after_positions")
-        told = not self._follows(tick) and self._write_down(tick, before, cut)
+        told = not self._follows(tick) and self._write_down(tick, before, cut, asked)
         self._release(before)
         let_go(self.control, tick)
         if phases or told or self.rt.get(L.C_PHASE_NEXT) == tick:
@@ -230,9 +241,9 @@ class Leader:
             return inbox.head
         return before + inbox.capacity * 3 // 8  # and one frame more: a quarter at most
 
-    def _write_down(self, tick: int, before: int, cut: int) -> bool:
+    def _write_down(self, tick: int, before: int, cut: int, asked: int) -> bool:
         """What ``tick`` runs with, into the journal, if it is not what the tick before did; whether
-        it was told up to where ticks may go."""
+        it was told up to where ticks may go. ``asked``: what had been set by then, it runs with."""
         record = written_down(self.rt, tick, before, cut, whole=self.first)
         self.first = False
         ahead = self.ahead(tick)
@@ -246,6 +257,8 @@ class Leader:
             pushed = self.rt.journal.push(L.KIND_JOURNAL_FRAME, orjson.dumps(record), tick=tick)
             assert pushed  # ``wait_seconds`` has seen room for the largest
             kill_point("leader.after_journal")
+        if asked != self.rt.get(L.C_WRITTEN_DOWN):
+            self.rt.set(L.C_WRITTEN_DOWN, asked)
         return "until" in record
 
     def _take_back(self, tick: int) -> None:
@@ -256,6 +269,20 @@ class Leader:
         told = orjson.dumps({"tick": tick, "until": tick - 1})
         if self.rt.journal.push(L.KIND_JOURNAL_FRAME, told, tick=tick):
             self.until = tick - 1
+            self._find_phases(tick)
+
+    def _say(self, tick: int) -> None:
+        """Have the journal say what was set, if somebody waits for that and ``tick`` does not go
+        yet: who is told that it counts has it after the loss of the machine, too."""
+        asked = self.rt.get(L.C_WRITE_DOWN)
+        if asked == self.rt.get(L.C_WRITTEN_DOWN):
+            return
+        first = max(tick, self.rt.get(L.C_FOLLOW) + 1)
+        record = orjson.dumps(set_behind(self.rt, first))
+        if self.rt.journal.push(L.KIND_JOURNAL_FRAME, record, tick=first):
+            kill_point("leader.said")
+            self.until = first - 1
+            self.rt.set(L.C_WRITTEN_DOWN, asked)
             self._find_phases(tick)
 
     def ahead(self, tick: int) -> int:

@@ -131,7 +131,10 @@ def may_go(control: Words, tick: int, past_hold: bool) -> int:
 
 @inlined
 def _was_set(control: Words, tick: int) -> bool:
-    """Whether something was set since the tick before: the journal has to say so."""
+    """Whether something was set since the tick before, or is to be written down: the journal has to
+    say so."""
+    if load_acquire(control, L.C_WRITE_DOWN) != load_acquire(control, L.C_WRITTEN_DOWN):
+        return True
     last = (tick - 1) & _3
     if load_acquire(control, L.C_SETTINGS) != load_acquire(control, L.C_CUT_SETTINGS + last):
         return True

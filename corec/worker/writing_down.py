@@ -28,11 +28,25 @@ def written_down(rt: Runtime, tick: int, before: int, cut: int, *, whole: bool) 
         record["carga_asked"] = word_to_float(rt.get(L.C_CARGA_ASKED))
     revision = rt.get(L.C_CUT_SETTINGS + now)
     if whole or revision != rt.get(L.C_CUT_SETTINGS + last):
-        entries = settings.read(rt, revision)
-        record["set"] = {path: list(entry) for path, entry in entries.items()}
+        record |= _set(rt, revision)
     if whole:
         record["config"] = in_journal(rt.written, rt.plan)
     return record
+
+
+def set_behind(rt: Runtime, first: int) -> dict[str, Any]:
+    """The record of what is set to count from ``first`` on, which has not gone."""
+    return {
+        "tick": first, "until": first - 1, **_set(rt, rt.get(L.C_SETTINGS)),
+        "carga": word_to_float(rt.get(L.C_CARGA)),
+        "carga_asked": word_to_float(rt.get(L.C_CARGA_ASKED)),
+    }  # fmt: skip
+
+
+def _set(rt: Runtime, revision: int) -> dict[str, Any]:
+    entries = settings.read(rt, revision)
+    found = {path: list(entry) for path, entry in entries.items()}
+    return {"set": found, "revision": revision}
 
 
 def _positions(rt: Runtime, tick: int, *, whole: bool) -> dict[str, list[int]]:

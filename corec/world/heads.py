@@ -63,6 +63,7 @@ def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
         "counts": by_slot(rt),
         "settings": in_head(rt),
         "set": set_in_head(rt),
+        "revision": rt.get(L.C_SETTINGS),
         "lanes": {
             "in": rt.inbox.head,
             "out": [lane.head for lane in rt.out],

@@ -13,12 +13,13 @@ say something new:
     in        canal -> [ms, seq, next_msg, last]: where its in-stream was cut, as in a checkpoint
     readings  how many readings the tick took in
     carga     the share of entities that run; ``carga_asked``: what it comes back to, or 0
-    set       all that was set, as in a checkpoint (``settings.set_in_head``)
+    set       all that was set, as in a checkpoint (``settings.set_in_head``); ``revision``: of what
     config    what the configuration says of it (``live``, as ``live_values`` has it, or ``packed``:
               the same as JSON, zstd, base64), ``rules``, a mark of the rest, and ``parts``, which
               entities there are ([bloque, entidades, cap] each; packed likewise where it is long)
     until     no tick behind this one goes before a later record says so; where it is before the
-              record's own tick, that one waits, in a world that was paused
+              record's own tick, that one waits: in a world that was paused, or with what is set to
+              count from it on, so that who set it can be told that it is durable
 
 A record counts from its tick on: what the file says of that tick or a later one before it was
 written by a world that went on otherwise from there (a leader that was killed while it decided, or
@@ -125,6 +126,8 @@ class State:
     entries: Record = field(default_factory=dict)
     """What was set."""
     config: Record = field(default_factory=dict)
+    revision: int = 0
+    """Of ``entries``; 0: nobody has said so (an older version)."""
     asked: float | None = None
     """What carga comes back to; 0: it is not lowered."""
     until: int = 0
@@ -135,6 +138,7 @@ class State:
         self.carga = record.get("carga", self.carga)
         self.asked = record.get("carga_asked", self.asked)
         self.entries = record.get("set", self.entries)
+        self.revision = record.get("revision", self.revision)
         self.config = record.get("config", self.config)
         self.until = record.get("until", self.until)
         return "set" in record or "config" in record
@@ -143,7 +147,7 @@ class State:
         """For the first line of a file."""
         return {
             "carga": self.carga, "carga_asked": self.asked, "set": self.entries,
-            "config": self.config, "until": self.until,
+            "config": self.config, "until": self.until, "revision": self.revision,
         }  # fmt: skip
 
 

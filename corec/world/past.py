@@ -100,6 +100,8 @@ class Past:
             state = replace(state)
             if state.follow(record):
                 self.states.append((tick, state))
+        self.behind = _set_behind(stretch, state)
+        """What was set to count behind all of them; None: nothing."""
         self._asked = state.asked
         self._fed = {cut.tick: cut for cut in self.cuts}
 
@@ -125,14 +127,31 @@ class Past:
     def head_after(self, head: Mapping[str, Any]) -> dict[str, Any]:
         """The head of a checkpoint (of a world at tick 0: empty) with what counted at the end of
         the stretch."""
-        last = self.states[-1][1]
-        found = {**head, "set": last.entries}
-        kept = head.get("settings", {})
-        carga, said = kept.get("carga", (1.0, None))
-        found["settings"] = {**kept, "carga": [self.carga(self.until, carga), said]}
-        if self._asked is not None:
-            found["settings"][settings.ASKED] = [self._asked]
-        return found
+        if self.behind is not None:
+            return _with(head, self.behind)
+        carga = self.carga(self.until, head.get("settings", {}).get("carga", (1.0, None))[0])
+        return _with(head, replace(self.states[-1][1], carga=carga, asked=self._asked))
+
+
+def _set_behind(stretch: Stretch, state: State) -> State | None:
+    """What the journal's last record says of a tick that has not gone. ``state``: what counts
+    without it."""
+    last = stretch.records[-1] if stretch.records else {}
+    if "set" not in last or not waits(last):
+        return None
+    found = replace(state)
+    found.follow(last)
+    return found
+
+
+def _with(head: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """``head`` with what counts by ``state``."""
+    kept = head.get("settings", {})
+    carga, said = kept.get("carga", (1.0, None))
+    now = {**kept, "carga": [carga if state.carga is None else state.carga, said]}
+    if state.asked is not None:
+        now[settings.ASKED] = [state.asked]
+    return {**head, "set": state.entries, "revision": state.revision, "settings": now}
 
 
 class Retold:
@@ -263,13 +282,31 @@ def _past_in(stretch: Stretch, tick: int, until: int | None) -> Past | None:
 
 def past_behind(folder: Path, head: Mapping[str, Any]) -> Past | None:
     """What the journal in ``folder`` says of the ticks behind the checkpoint of ``head``."""
+    return found_behind(folder, head)[1]
+
+
+def found_behind(
+    folder: Path, head: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Past | None]:  # fmt: skip
+    """``past_behind``, and ``head`` with what was set behind it where no tick runs again."""
+    tick = int(head["tick"])
+    stretch = read_stretch(folder, int(head["epoch"]), tick)
+    past = _past_in(stretch, tick, _until_of(head, stretch))
+    ended = past is not None or head.get("final")
+    behind = None if ended else _set_behind(stretch, stretch.state)
+    if behind is None or behind.revision < int(head.get("revision", 0)):
+        return head, past
+    return _with(head, behind), None
+
+
+def _until_of(head: Mapping[str, Any], stretch: Stretch) -> int | None:
+    """The last tick that may have gone, if the checkpoint of ``head`` knows it."""
     tick, follow = int(head["tick"]), int(head.get("follow", 0))
-    stretch, until = read_stretch(folder, int(head["epoch"]), tick), None
     if head.get("final"):
-        until = follow  # behind one that a stop made no tick had gone, but those to run again
-    elif follow <= tick and _holds_more(head, stretch):
-        until = tick  # whoever lets the next tick go writes down first what was changed
-    return _past_in(stretch, tick, until)
+        return follow  # behind one that a stop made no tick had gone, but those to run again
+    if follow <= tick and _holds_more(head, stretch):
+        return tick  # whoever lets the next tick go writes down first what was changed
+    return None
 
 
 def _holds_more(head: Mapping[str, Any], stretch: Stretch) -> bool:
@@ -287,8 +324,12 @@ def _holds_more(head: Mapping[str, Any], stretch: Stretch) -> bool:
 
 def settled_head(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any]:
     """``head`` with the settings that the world of this checkpoint is to go on with."""
+    if past is None:
+        return head
+    if past.behind is not None and past.behind.revision >= int(head.get("revision", 0)):
+        return past.head_after(head)
     # made within the stretch: what was set by then counts behind it, and the journal has not got it
-    if past is None or int(head.get("follow", 0)) >= past.until:
+    if int(head.get("follow", 0)) >= past.until:
         return head
     # without a later record nothing was changed behind it: it says itself what counts
     return past.head_after(head) if past.last > int(head["tick"]) else head

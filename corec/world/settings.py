@@ -223,8 +223,8 @@ def restore(rt: Runtime, head: Mapping[str, Any]) -> None:
             rt.set(configured, float_to_word(float(said)))
     rt.set(L.C_CARGA_ASKED, float_to_word(float(kept.get(ASKED, (0.0,))[0])))
     entries = entries_in(head)
-    if entries:
-        rt.set(L.C_SETTINGS, max(entry.revision for entry in entries.values()) - 1)
+    if revision := max([int(head.get("revision", 0)), *(e.revision for e in entries.values())]):
+        rt.set(L.C_SETTINGS, revision - 1)
         rt.set(L.C_TOLD_SET, write(rt, entries))
     rt.set(L.C_TOLD_SCHEDULE, told_word(int(head["tick"]) + 1, 0) - 1)
 

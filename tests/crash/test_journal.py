@@ -17,6 +17,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +50,15 @@ def hearing(me, value):
     return me.mean
 
 
-@corec.micro(state={"x": "f4"}, params={"pace": 0.05})
+@corec.micro(state={"x": "f4"}, params={"pace": 0.05, "drift": 0.0})
 def walking(me):
     """It goes on whether something arrives or not; a reading moves it."""
-    me.x = 0.9 * me.x + me.pace * me.random() + 0.1 * me.valor
+    me.x = 0.9 * me.x + me.pace * me.random() + 0.1 * me.valor + me.drift
     return me.x
 '''
 EVERY = 5
+COLUMNS = ["seen", "mean", "activo"] if find_spec("pyarrow") else []
+"""Of the ears, to whom nothing is written; a file of them takes pyarrow."""
 EARS, LEGS = 60, 90
 ROW = ("umbral", "fitness", "media", "desviacion", "errores")
 
@@ -68,7 +72,8 @@ def config(**changes: Any) -> dict[str, Any]:
             {"id": "ears", "canal": 1, "entidades": EARS, "entidades_por_bloque": 20,
              "procesador": "lived:hearing", "umbral": "siempre",
              "collect": [{"every": 4, "stats": ["sum(seen)", "mean(mean)"]},
-                         {"every": 10, "stats": ["quantile(mean, 0.5)", "count(seen > 3)"]}]},
+                         {"every": 10, "stats": ["quantile(mean, 0.5)", "count(seen > 3)"],
+                          "columns": COLUMNS}]},
             {"id": "legs", "canal": 2, "entidades": LEGS, "entidades_por_bloque": 30,
              "procesador": "lived:walking", "umbral": 0.2},
         ],
@@ -130,11 +135,25 @@ def inbox_fill(run: Running) -> float:
     return float(found["used_bytes"] / found["capacity_bytes"])
 
 
+def table_in(path: Path) -> Any:
+    return import_module("pyarrow.parquet").read_table(path)
+
+
+def same_columns(found: Any, world: corec.World) -> None:
+    """Those that grow before the next tick are in it, too."""
+    frame = world.frame("ears", COLUMNS)
+    there = np.isin(found["id"].to_numpy(), frame.ids)
+    for name, values in (("id", frame.ids), *frame.items()):
+        assert (found[name].to_numpy()[there] == values).all(), (name, frame.tick)
+    assert len(frame) == there.sum()
+    assert set(found["tick"].to_pylist()) == {frame.tick}
+
+
 def compared(
     summary: dict[str, Any], one: Instance, dsn: str, url: str, canales: Sequence[int] = (1, 2)
 ) -> corec.World:
     """What is in the sinks, against a world that takes in what the journal says: each row with its
-    payload, each message (a tick may have several of one entity), the digest."""
+    payload, each message (a tick may have several of one entity), the files, the digest."""
     sent: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for canal in canales:
         found = messages_of(url, canal)
@@ -146,8 +165,13 @@ def compared(
     assert summary["rows_persisted"] == len(rows) == len(rows_of(dsn))
     world = corec.World(Path(one.config_path), replay=url)
     since: list[tuple[int, int, float]] = []
+    files = {int(path.stem): path for path in one.home.rglob("collect/ears/*.parquet")}
+    due = [tick for tick in range(1, summary["tick"]) if tick % 10 == 0]
+    assert sorted(files) == (due if COLUMNS else [])
     for tick in range(1, summary["tick"] + 1):
         world.run(1)
+        if tick in files:
+            same_columns(table_in(files[tick]), world)
         emitted = [(int(m["id"]), float(m["valor"])) for m in world.messages()]
         assert sorted(emitted) == sorted(sent[tick]), f"messages of tick {tick}"
         since += [(entity, tick, valor) for entity, valor in emitted]

@@ -1,6 +1,7 @@
 """A machine is lost at random moments, again and again; ``tests.crash.losses`` does it more often.
 
-Beside the readings there are settings, carga, growth and checkpoints, all by a seed. What comes of
+Beside the readings there are settings, carga, growth, state that is written and checkpoints, all by
+a seed; at times it is lost while it is paused, with what was set and written there. What comes of
 it in the end is what a ``corec.World`` comes to that takes in what the journal says.
 """
 
@@ -12,8 +13,17 @@ from collections import Counter
 
 import pytest
 
+import corec
 from tests.crash.losses import COUNT, SEED
-from tests.crash.test_journal import compared, fed, instance, machine_is_lost, out_tick
+from tests.crash.test_journal import (
+    EARS,
+    LEGS,
+    compared,
+    fed,
+    instance,
+    machine_is_lost,
+    out_tick,
+)
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running
 from tests.support.ledger import events_of
@@ -24,15 +34,16 @@ pytestmark = [
     pytest.mark.timeout(0 if COUNT in os.environ else 300),
 ]  # fmt: skip
 
-DRAWN = 163683
-"""It grows, has a carga, is lost; a checkpoint and a setting, and it is lost before that tick."""
+DRAWN = 33900
+"""grow, snapshot, and it is lost in a pause; pace, write, and before that tick."""
+PAUSED = "lost in a pause"
 EARLIER = "lost before the tick of the loss before"
 SPEAKS = ("replay_differs", "input_repeated", "journal_cut")
 
 
 def disturb(one: Instance, run: Running, rng: random.Random, done: Counter[str]) -> None:
     """Something that an operator does to the living world."""
-    what = rng.choice(("beta", "pace", "carga", "snapshot", "grow", "nothing", "nothing"))
+    what = rng.choice(("beta", "pace", "carga", "snapshot", "grow", "write", "write", "nothing"))
     if what == "beta":
         run.answered("set", changes={"globals.beta": rng.uniform(-0.1, 0.1)})
     elif what == "pace":
@@ -41,10 +52,27 @@ def disturb(one: Instance, run: Running, rng: random.Random, done: Counter[str])
         run.answered("set", path="carga", value=rng.choice((0.3, 0.75, 1.0)))
     elif what == "snapshot":
         run.answered("snapshot")
+    elif what == "write":
+        written(rng)
     elif what == "grow":
         what = grown(one, rng.choice(("ears", "legs")), str(rng.randrange(1, 40)))
         run.ready(60.0)
     done[what] += 1
+
+
+def written(rng: random.Random) -> None:
+    """State of some of those that were there from the beginning."""
+    ids = rng.sample(range(EARS, EARS + LEGS), rng.randrange(1, LEGS))
+    with corec.attach("corec1") as found:
+        found.write("legs", ids, x=rng.uniform(0.0, 1.0), activo=rng.random() < 0.9)
+
+
+def changed_in_a_pause(run: Running, rng: random.Random) -> tuple[int, float]:
+    """Where it stands, and the beta that counts from then on."""
+    tick, beta = int(run.answered("pause")["tick"]), rng.uniform(-0.1, 0.1)
+    run.answered("set", changes={"globals.beta": beta})
+    written(rng)
+    return tick, beta
 
 
 def grown(one: Instance, name: str, more: str) -> str:
@@ -69,8 +97,10 @@ def test_machines_are_lost(
     rng = random.Random(seed)
     done: Counter[str] = Counter()
     one = instance(make)
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
     run = one.start("--tick-hz", "100").ready(300.0)
-    reached = 0
+    reached, beta = 0, None
     with fed(valkey_url, seed):
         run.until_tick(10, 120.0)
         run.ask("snapshot", 60.0)
@@ -80,19 +110,24 @@ def test_machines_are_lost(
             # at times before it has come to where it was lost the last time
             goal = reached + rng.randrange(-40, 150)
             run.until_tick(goal, 120.0)
+            if rng.random() < 0.3:
+                goal, beta = changed_in_a_pause(run, rng)
+                done[PAUSED] += 1
             machine_is_lost(one, run)
             done[EARLIER] += goal < reached
             reached = max(goal, reached)
             run = one.start("--tick-hz", "100", "--workers", rng.choice("12")).ready(120.0)
+            if beta is not None:
+                assert run.answered("world")["globals"]["beta"] == beta
+                beta = None
         last = max(reached, out_tick(valkey_url)) + 150  # all that is out is compared
         run.until_tick(last, 120.0)
     summary = run.stop().summary
     assert not [event for event in events_of(pg_dsn) if event["tipo"] in SPEAKS]
-    monkeypatch.setenv("COREC_HOME", str(one.home))
     with compared(summary, one, pg_dsn, valkey_url):
         pass
     if COUNT not in os.environ:
-        assert done == Counter(("grow", "carga", "snapshot", "beta", EARLIER))
+        assert done == Counter(("grow", "snapshot", "pace", "write", PAUSED, EARLIER))
     print({
         "seed": seed, "losses": count, **done,
         **{name: summary[name] for name in

@@ -206,27 +206,45 @@ def test_a_change_that_only_a_checkpoint_holds(
         pass
 
 
-def test_a_reload_in_a_paused_world_counts_from_its_tick(
+def test_what_changes_in_a_paused_world_counts_from_its_tick(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many more ticks the journal had been told of, the machine is lost before the next."""
+    """However many more ticks the journal had been told of, the machine is lost before the next:
+    by a reload, and what was set and written, after which there is no checkpoint."""
     one = instance(make)
     monkeypatch.setenv("COREC_HOME", str(one.home))
+    monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
+    whom = [EARS, EARS + LEGS - 1, EARS + LEGS]  # the last of them is new
+    changes: tuple[dict[str, Any], ...] = (
+        {"carga": 0.5}, {"bloques.legs.parametros.drift": 0.2, "bloques.legs.umbral": "nunca"},
+    )  # fmt: skip
     with corec.World(one.config_path) as world:
-        run = one.start("--tick-hz", "100", "--workers", "1").ready(120.0).until_tick(30)
-        at = run.answered("pause")["tick"]
+        run = one.start("--tick-hz", "100", "--workers", "1").ready(120.0).until_tick(10)
+        run.ask("snapshot", 60.0)
+        at = run.until_tick(30).answered("pause")["tick"]
         files = one.home.rglob("journal-*.jsonl")
         (path,) = files
         wait_until(lambda: waits(read_lines(path).records[-1]), "the journal knows of it", 30.0)
-        one.configure(config(globals={"beta": 0.5}))
+        reloads = config()
+        reloads["bloques"][1]["parametros"] = {"pace": 0.5}
+        one.configure(reloads)
         reloaded = one.ctl("reload")
         assert reloaded.code == 0, reloaded.err
         assert run.ready().answered("pause")["tick"] == at
+        for change in changes:
+            assert run.answered("set", changes=change)["after_tick"] == at
+        assert one.ctl("grow", "legs", str(MORE)).code == 0
+        assert run.ready(60.0).answered("pause")["tick"] == at
+        with corec.attach("corec1") as living:
+            assert living.write("legs", whom, x=0.5) == at
         machine_is_lost(one, run)
         run = one.start("--tick-hz", "100").ready(120.0).until_tick(at + 20)
         found = run.answered("digest")
         world.run(at)
-        world.set("globals.beta", 0.5)
+        for change in ({"bloques.legs.parametros.pace": 0.5}, *changes):
+            world.set(change)
+        world.grow("legs", MORE)
+        world.write("legs", whom, x=0.5)
         world.run(found["tick"] - at)
         assert world.digest() == found["digest"]
         assert run.stop().code == 0
