@@ -89,6 +89,9 @@ def export(
         str | None,
         typer.Option(help="All rows of this table or view of the database instead, or mensajes."),
     ] = None,
+    collected: Annotated[
+        bool, typer.Option("--collected", help="What collect has left of its columns instead.")
+    ] = False,
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -96,7 +99,8 @@ def export(
     """Write the state of all entities of a bloque at one tick to a file, whole or not at all.
 
     With --table what the instance has written to its database: bloques, eventos, mensajes (the
-    messages in the payloads), estadisticas, generaciones, linaje, alertas and the like.
+    messages in the payloads), estadisticas, generaciones, linaje, alertas and the like. With
+    --collected the files that collect has made of columns, as one.
     """
     with explained():
         if out.suffix not in (".parquet", ".csv"):
@@ -106,6 +110,12 @@ def export(
 
         if not out.parent.is_dir():
             raise ValueError(f"OUT: found {out}, expected a name in a folder that exists")
+        if collected:
+            if column or checkpoint or stat or table:
+                raise ValueError("--collected: found it beside --column, --stat, --table or "
+                                 "--checkpoint, expected it alone, or with --swarm")  # fmt: skip
+            _export_collected(instance, config, swarm, out, as_json)
+            return
         if table is not None:
             if swarm or column or checkpoint or stat:
                 raise ValueError("--table: found it beside --swarm, --column, --stat or "
@@ -129,6 +139,23 @@ def export(
         found = {"file": str(out), "swarm": frame.swarm, "tick": frame.tick, "rows": len(frame)}
         text = f"{out}: {len(frame):,} entities of {frame.swarm} at tick {frame.tick}"
         print(json.dumps(found) if as_json else text)
+
+
+def _export_collected(
+    instance: str | None, config: Path | None, swarm: str | None, out: Path, as_json: bool
+) -> None:
+    from corec.config import load_config
+    from corec.control.discover import find_instance
+    from corec.view.joined import export_collected
+
+    if config is None:
+        running = find_instance(instance, None)
+        if running.config_path is None:
+            raise ValueError("--config: found none, expected that of the instance")
+        config = Path(running.config_path)
+    done = export_collected(load_config(config), swarm, out)
+    text = f"{out}: {done['rows']:,} rows of {done['swarm']} out of {done['files']:,} files"
+    print(json.dumps(done) if as_json else text)
 
 
 def _export_stats(

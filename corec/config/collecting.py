@@ -1,5 +1,5 @@
-"""``collect``, of a bloque or of several: which statistics of its blocks go into the database, and
-how often."""
+"""``collect``, of a bloque or of several: which statistics of its blocks go into the database,
+which of its columns into files, and how often."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from corec.config.measures import ALLOWED, Expression, parse_expression
 
 EVERY_MAX: Final = 1_000_000_000
 STATS_MAX: Final = 32
+COLUMNS_MAX: Final = 64
+KEEP_MAX: Final = 1_000_000
 
 
 class Collect(Section):
-    """Some statistics of each block, told together."""
+    """Some statistics of each block, or columns of all entities, told together."""
 
     every: int = key(
         f"an integer from 1 to {EVERY_MAX}",
@@ -27,16 +29,31 @@ class Collect(Section):
         le=EVERY_MAX,
     )
     stats: tuple[str, ...] = key(
-        f"a list of 1 to {STATS_MAX} of: {ALLOWED}",
+        f"a list of up to {STATS_MAX} of: {ALLOWED}",
         "What is told of each block: numbers of the columns that a frame of the swarm has.",
-        min_length=1,
+        (),
         max_length=STATS_MAX,
+    )
+    columns: tuple[str, ...] = key(
+        f"a list of up to {COLUMNS_MAX} columns that a frame of the swarm has, no histories",
+        "What of each entity becomes a Parquet file in state_dir, of which stats tell the means.",
+        (),
+        max_length=COLUMNS_MAX,
+    )
+    keep: int | None = key(
+        f"null (all) or an integer from 1 to {KEEP_MAX}",
+        "How many of the bloque's files of columns stay: the last ones.",
+        None,
+        strict=True,
+        ge=1,
+        le=KEEP_MAX,
     )
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        """``stats``, understood. Raises ValueError."""
-        return tuple(parse_expression(text) for text in self.stats)
+        """``stats``, understood, and the means of ``columns``. Raises ValueError."""
+        texts = [*self.stats, *(f"mean({name})" for name in self.columns)]
+        return tuple(parse_expression(text) for text in dict.fromkeys(texts))
 
 
 class CollectOf(Collect):
@@ -99,14 +116,21 @@ def collect_faults(
     for k, one in enumerate(collect):
         if isinstance(one, CollectOf) and one.swarm not in (None, of):
             continue
+        if not one.stats and not one.columns:
+            yield Fault(f"{where}[{k}]", "neither stats nor columns", "one of both at least")
+        those = f"columns of {of}:" if of else "columns"
+        allowed = f"one of the {those} {', '.join(columns)}"
+        for j, name in enumerate(one.columns):
+            if name not in columns or name in one.columns[:j]:
+                found = f'"{name}" twice' if name in columns else f'"{name}"'
+                yield Fault(f"{where}[{k}].columns[{j}]", found, f"{allowed}, each once")
         for j, text in enumerate(one.stats):
             place = f"{where}[{k}].stats[{j}]"
             try:
                 expression = parse_expression(text)
             except ValueError as error:
-                found, _, allowed = str(error).removeprefix("found ").partition(", expected ")
-                yield Fault(place, found, allowed)
+                found, _, wanted = str(error).removeprefix("found ").partition(", expected ")
+                yield Fault(place, found, wanted)
                 continue
             if expression.column not in columns:
-                those = f"columns of {of}:" if of else "columns"
-                yield Fault(place, repr(text), f"one of the {those} {', '.join(columns)}")
+                yield Fault(place, repr(text), allowed)

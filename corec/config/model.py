@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,8 +123,8 @@ class Config(Section):
         max_length=ENTRIES_MAX,
     )
     collect: CollectOfKey = key(
-        "a list of objects with every and stats, or one of them",
-        "Statistics of the blocks of a swarm or of all, beside those that bloques ask for.",
+        "a list of objects with every and stats or columns, or one of them",
+        "Statistics and columns of a swarm or of all, beside those that bloques ask for.",
         (),
     )
     modules: tuple[_Module, ...] = key(
@@ -235,6 +236,13 @@ class Config(Section):
         """What is told of the blocks of a bloque: what it asks for itself, then the common."""
         one = self.bloques[bloque]
         return one.collect + tuple(c for c in self.collect if c.swarm in (None, one.id))
+
+    def collecting(self) -> Iterator[tuple[str, Collect]]:
+        """Everything that is collected, and the path of its key."""
+        yield from ((f"collect[{k}]", one) for k, one in enumerate(self.collect))
+        for index, bloque in enumerate(self.bloques):
+            where = f"bloques[{index}].collect"
+            yield from ((f"{where}[{k}]", one) for k, one in enumerate(bloque.collect))
 
     @property
     def db(self) -> DbConfig:

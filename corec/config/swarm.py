@@ -113,8 +113,9 @@ class BloqueConfig(Section):
     )
 
     collect: CollectKey = key(
-        "a list of objects with every and stats, or one of them",
-        "Statistics of each block of any of its columns, as events: the view estadisticas.",
+        "a list of objects with every and stats or columns, or one of them",
+        "Statistics of each block of any of its columns, as events: the view estadisticas; whole"
+        " columns as Parquet files.",
         (),
     )
 

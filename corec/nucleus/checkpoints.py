@@ -37,6 +37,7 @@ from corec.nucleus.hold import Holder, HoldTimeout
 from corec.process.roles import SINKS
 from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
+from corec.world.collected import waits
 from corec.world.digest import WorldMoved
 from corec.world.journal import trim_journal
 from corec.world.kept import Keeper
@@ -50,7 +51,7 @@ NICE: Final = 5
 POLL_SECONDS: Final = 0.05
 WAIT_TOLD_SECONDS: Final = 5.0
 LONG_HOLD_SECONDS: Final = 0.1
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _T = TypeVar("_T")
 CALLED_OFF: Final = "called off: the instance stops, or its processes are replaced"
 register("checkpoint.held")
@@ -301,6 +302,8 @@ class Checkpointer:
             reached = self.rt.slot(role.slot).get(L.S_TICK)
             if reached < tick:
                 found.append(f"{sink.title} has everything up to tick {reached}")
+        if waits(self.rt.folder, tick):
+            found.append("columns that were collected before it are not in their file yet")
         return "; ".join(found)
 
     def _done(self, made: Checkpoint, seconds: float, hold_seconds: float) -> dict[str, Any]:
@@ -335,7 +338,7 @@ class Checkpointer:
         shown.state = "failed"
         shown.error = f"{reason.strerror}: {self.folder}" if isinstance(reason, OSError) else ""
         shown.error = shown.error or str(reason) or "no memory is left for it"
-        self._show_full(isinstance(reason, OSError) and reason.errno in _FULL)
+        self._show_full(isinstance(reason, OSError) and reason.errno in FULL)
         log.error("no checkpoint was made; the world goes on", reason=shown.error)
         self.events.emit("checkpoint_fallido", {"motivo": shown.error})
         return shown.error

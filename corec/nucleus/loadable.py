@@ -85,6 +85,10 @@ def _faults(config: Config) -> Iterator[Fault]:
         if one.secret_file and not os.access(config.absolute(one.secret_file), os.R_OK):
             where = f"tasks[{index}].secret_file"
             yield Fault(where, f'"{one.secret_file}", which can\'t be read', "a file")
+    for where, collect in config.collecting():
+        if collect.columns and find_spec("pyarrow") is None:
+            yield Fault(f"{where}.columns", "columns for files, and pyarrow is not installed",
+                        "pip install 'corec[parquet]', or stats alone")  # fmt: skip
     if config.auditoria.bosque and not available():
         yield Fault("auditoria.bosque", f"true, and {MISSING.partition(':')[0]}",
                     f"false, or first:{MISSING.partition(':')[2]}")  # fmt: skip

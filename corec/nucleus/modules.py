@@ -12,6 +12,7 @@ from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.modules.ejecucion import ModuloCargaDevuelta
 from corec.nucleus.checkpoints import Checkpointer, ModuloCheckpoint
+from corec.nucleus.collector import Collector, ModuloCollect
 from corec.nucleus.commands import Commands
 from corec.nucleus.loadable import load_class
 from corec.nucleus.socket_server import SocketServer
@@ -72,7 +73,8 @@ class ModuloHttp(ModuloBase):
 
 
 def load_modules(
-    nucleus: Nucleus, commands: Commands, views: Views, checkpoints: Checkpointer
+    nucleus: Nucleus, commands: Commands, views: Views, checkpoints: Checkpointer,
+    collector: Collector,
 ) -> list[ModuloBase]:
     """The modules of this nucleus: the built-in ones, then those the configuration names.
 
@@ -82,6 +84,8 @@ def load_modules(
     loaded: list[ModuloBase] = [
         ModuloControl(nucleus, commands), ModuloCheckpoint(nucleus, checkpoints)
     ]  # fmt: skip
+    if collector.wanted:
+        loaded.append(ModuloCollect(nucleus, collector))
     if isinstance(nucleus.rt.info.get("http_socket"), socket.socket):
         loaded.append(ModuloHttp(nucleus, views))
     for name in nucleus.rt.config.modules:

@@ -27,6 +27,7 @@ from corec import layout as L
 from corec import log as corec_log
 from corec.modules.base import ModuloBase
 from corec.nucleus.checkpoints import Checkpointer
+from corec.nucleus.collector import Collector
 from corec.nucleus.commands import Commands
 from corec.nucleus.errors import Errors
 from corec.nucleus.events import EventWriter
@@ -58,6 +59,7 @@ class CoreCNucleus:
         self.holder = Holder(rt)
         self.checkpoints = Checkpointer(rt, self.holder, self.events)
         self.views.checkpoint = self.checkpoints.shown
+        self.collector = Collector(rt)
         self.errors = Errors(rt, self.events, self.views.totals.read)
         self.views.errors = self.errors
         self.commands = Commands(rt, self.holder, self.views, self.checkpoints)
@@ -74,7 +76,10 @@ class CoreCNucleus:
         """Take over from a predecessor and load the modules."""
         if self.holder.release_leftover():
             log.warning("a hold that a killed nucleus had left was released")
-        for module in load_modules(self, self.commands, self.views, self.checkpoints):
+        modules = load_modules(
+            self, self.commands, self.views, self.checkpoints, self.collector
+        )  # fmt: skip
+        for module in modules:
             self.register(module)
 
     async def ejecutar(self) -> int:
@@ -151,9 +156,9 @@ class CoreCNucleus:
         self._rung.clear()
 
     async def _finish(self) -> int:
-        """The last digest and the checkpoint, with the heart beating meanwhile."""
+        """The last files of columns, the digest and the checkpoint, with the heart beating."""
         await self.checkpoints.close()
-        work = asyncio.create_task(asyncio.to_thread(finish, self.rt, self.checkpoints.keeper))
+        work = asyncio.create_task(asyncio.to_thread(self._end))
         while not work.done():
             self.life.beat()
             if self.rt.get(L.C_STOP) == L.STOP_NOW:
@@ -166,6 +171,11 @@ class CoreCNucleus:
             return 1
         self.slot.set(L.S_STATE, L.PROC_DRAINED)
         return 0
+
+    def _end(self) -> None:
+        if self.collector.wanted:
+            self.collector.make()
+        finish(self.rt, self.checkpoints.keeper)
 
     async def _run(self, module: ModuloBase) -> None:
         """One module's life; a failure is told and it starts again, ever more slowly."""

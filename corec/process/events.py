@@ -35,8 +35,10 @@ KINDS: Final[Mapping[str, str]] = {
     DIVISION: "a weak block took over half of a strong one of its swarm: `donor`, `fitness`, "
     "`donor_fitness`, `places` (`even`, `odd`)",
     STATISTICS: "what a bloque's `collect` asks for of a block, as this tick left it: `entidades`, "
-    "`values` by expression (`means`: beside each `std`); the views `estadisticas` and "
-    "`estadisticas_enjambre`",
+    "`values` by expression (`means`: beside each `std`; `lost`: why its columns are in no file); "
+    "the views `estadisticas` and `estadisticas_enjambre`",
+    "columns_lost": "columns that `collect` asks for behind this tick are in no file: `swarm`, "
+    "`reason`",
     "processor_error": "what a processor raised: `error`, `text`, `file`, `line`, `function`, "
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "

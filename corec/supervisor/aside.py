@@ -8,6 +8,7 @@ Writer: the supervisor, before it forks, holding the instance's lock. Order, and
     files removed from the tmpfs (``segments.remove``)                [K fresh.removed] the copy; on
                                                                       from the last checkpoint
     each checkpoint renamed into ``aside-<time>``                     some there, some here
+    the files of columns, a folder, into it                           there or here
     the journal's files into its ``journal``                          likewise; nobody reads them
 
 A world that this configuration could not go on with is evidence, or somebody's: it is not copied
@@ -29,6 +30,7 @@ from corec.plan import Plan
 from corec.supervisor import segments
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.world.checkpoint import checkpoint_files
+from corec.world.collected import FOLDER as COLLECTED
 from corec.world.journal import FOLDER as JOURNAL
 from corec.world.journal import journal_files
 from corec.world.snapshot import sync_folder
@@ -114,6 +116,10 @@ def set_checkpoints_aside(config: Config, aside: Path) -> None:
         aside.mkdir(exist_ok=True)
         for path in found:
             path.rename(aside / path.name)
+    collected = state / COLLECTED
+    if collected.is_dir():
+        aside.mkdir(exist_ok=True)
+        collected.rename(aside / COLLECTED)
     written = [*journal_files(state), *write_files(state)]
     if written:
         place = aside / JOURNAL

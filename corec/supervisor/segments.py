@@ -376,4 +376,5 @@ def world_files(folder: Path) -> list[Path]:
     """Every file of the world, the one that makes it a whole world first."""
     control = folder / CONTROL_FILE
     others = [*sorted(folder.glob("*.seg*")), *sorted(folder.glob("*.lane"))]
+    others += sorted(folder.glob("collected-*"))  # ``corec.world.collected``
     return [*([control] if control.exists() else []), *(p for p in others if p != control)]

@@ -27,6 +27,7 @@ from corec.worker import steps
 from corec.worker.leader import SPINS_FLAT_OUT, Leader
 from corec.worker.telling import Telling
 from corec.world import counts, settings
+from corec.world.collected import Parts
 from corec.world.live import Live
 from corec.world.past import Retold
 from corec.world.phases import numbers_of
@@ -55,6 +56,7 @@ class Worker:
         self.rings = Rings(rt.doorbells[L.SLOT_WORKER0 + k])
         lo, hi = counts.ranges(rt, workers)[k]
         self.ticker = Ticker.of(rt.config, rt.plan, tables, lo, hi)
+        self.ticker.phases.parts = Parts(rt.folder, rt.plan, rt.world.words, lo, hi)
         self.live = Live(rt.config, rt.plan)
         self.revision = -1
         self.retold = None if rt.past is None else Retold(rt.past, rt.written, rt.plan)

@@ -1,10 +1,11 @@
-"""``collect``: statistics of blocks after a tick, for the database, told as a phase.
+"""``collect``: statistics of blocks after a tick, for the database, told as a phase; whole columns.
 
 A phase (``corec.world.phases``) before tick T that changes nothing: each worker reads its own
 blocks as tick T − 1 left them, before any other phase, and pushes a KIND_COLLECT_FRAME for each
 block of a swarm whose turn it is into its rows lane. The persister makes an event ``statistics`` of
 it, once: a worker that was killed pushes its frames again, with the same keys (``persister.gaps``),
-and nobody runs T, or another phase, before all have pushed theirs.
+and nobody runs T, or another phase, before all have pushed theirs. Before its first frame it leaves
+the columns that are to become a file (``corec.world.collected``).
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.layout.frames import row_word
+from corec.log import get_logger
 from corec.plan import Plan, Swarm
+from corec.world.collected import Parts
 from corec.world.read import BlockView
 from corec.world.tables import Tables
 from shm.killpoint import kill_point, register
 from shm.lane import Lane
 
+log = get_logger(__name__)
 TIME: Final = "unix_ns"
 VALUES: Final = "values"
 MEANS: Final = "means"
 """Beside each ``std``, without which those of blocks don't make the swarm's."""
+LOST: Final = "lost"
+"""Why the columns of the worker's blocks of this swarm are in no file."""
 register("collect.pushed")
 
 
@@ -36,20 +42,32 @@ def collects(swarm: Swarm, after: int) -> bool:
     return after > 0 and any(after % one.every == 0 for one in swarm.collect)
 
 
-class Collecting:
-    """The statistics of one process's blocks, which end before ``hi``."""
+def columns_due(swarm: Swarm, after: int) -> list[str]:
+    """Which columns of ``swarm`` become a file behind tick ``after``."""
+    due = (one.columns for one in swarm.collect if after > 0 and after % one.every == 0)
+    return list(dict.fromkeys(name for columns in due for name in columns))
 
-    def __init__(self, plan: Plan, tables: Tables, hi: int) -> None:
-        self._plan, self._hi = plan, hi
+
+class Collecting:
+    """The statistics of one process's blocks, which end before ``hi``; their columns into ``parts``
+    (a world without a folder has none)."""
+
+    def __init__(self, plan: Plan, tables: Tables, hi: int, parts: Parts | None = None) -> None:
+        self._plan, self._hi, self._parts = plan, hi, parts
         world: NDArray[np.uint8] = tables.keep[0]
         self._words = world.view(np.uint64)
         self._told = {
             s.index: [(one.every, one.expressions) for one in s.collect] for s in plan.swarms
         }
+        self._kept = 0
+        """Behind which tick the columns were left last."""
+        self._lost: dict[int, str] = {}
 
     def run(self, at: int, targs: NDArray[np.int64], rows: Lane) -> int:
         """As ``Phases.run``."""
         tick = int(targs[K.T_TICK])
+        if self._kept != tick - 1 and not self._keep(tick - 1):
+            return at
         for index in range(at, self._hi):
             swarm = self._plan.swarms[int(self._plan.blocks["swarm"][index])]
             if not collects(swarm, tick - 1):
@@ -62,6 +80,24 @@ class Collecting:
             kill_point("collect.pushed")
         return self._hi
 
+    def _keep(self, after: int) -> bool:
+        """Leave the columns that are due behind tick ``after``; false: too many wait."""
+        self._lost.clear()
+        due = [(swarm, columns_due(swarm, after)) for swarm in self._plan.swarms]
+        due = [(swarm, names) for swarm, names in due if names]
+        if self._parts is not None and due:
+            if not self._parts.room(after):
+                return False
+            for swarm, names in due:
+                try:
+                    self._parts.keep(swarm, names, after)
+                except OSError as error:
+                    self._lost[swarm.index] = error.strerror or str(error)
+                    log.error("columns are in no file: the runtime folder takes nothing",
+                              swarm=swarm.id, tick=after, reason=error.strerror)  # fmt: skip
+        self._kept = after
+        return True
+
     def _statistics(self, index: int, swarm: Swarm, after: int) -> dict[str, Any]:
         view = BlockView(self._plan, self._words, index)
         due = [
@@ -70,4 +106,5 @@ class Collecting:
         ]  # fmt: skip
         values = {one.text: one.of(view.column(one.column)) for one in due}
         means = {o.text: o.mean_of(view.column(o.column)) for o in due if o.reduce == "std"}
-        return {"entidades": view.n, VALUES: values, **({MEANS: means} if means else {})}
+        lost = {LOST: self._lost[swarm.index]} if swarm.index in self._lost else {}
+        return {"entidades": view.n, VALUES: values, **({MEANS: means} if means else {}), **lost}

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.plan import Plan, Swarm
+from corec.world.collected import Parts
 from corec.world.collecting import Collecting, collects
 from corec.world.edits import Edit, apply
 from corec.world.fusion import FUSION_EVERY, Fusion
@@ -107,6 +108,8 @@ class Phases:
         self._work: NDArray[np.int64] | None = None
         self._fusion: Fusion | None = None
         self._collecting: Collecting | None = None
+        self.parts: Parts | None = None
+        """Where columns that are to become files are left; None: nowhere."""
         settling = [(s.first_block, s.blocks) for s in plan.swarms if s.settles]
         self._settling = np.array(settling, np.int64).reshape(-1, 2)
 
@@ -125,7 +128,8 @@ class Phases:
         to go on with: ``hi`` when all are done, else one whose frame found no room in ``rows``."""
         if number == COLLECT:
             self._write(at, int(targs[K.T_TICK]))
-            self._collecting = self._collecting or Collecting(self._plan, self._tables, self._hi)
+            if self._collecting is None:
+                self._collecting = Collecting(self._plan, self._tables, self._hi, self.parts)
             return self._collecting.run(at, targs, rows)
         if number == FUSION:
             self._fusion = self._fusion or Fusion(self._plan, self._tables, self._hi)

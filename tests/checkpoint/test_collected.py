@@ -1,0 +1,159 @@
+"""Columns on their way into files: parts that wait, are damaged or missing, disks that are full."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from corec.config import parse_config
+from corec.nucleus.collector import HALF, Lost, file_of, make_files, remove_halves
+from corec.process.runtime import Runtime
+from corec.view.joined import export_collected
+from corec.world.collected import TICKS_MAX, Parts, hold, parts_in, waits
+from tests.checkpoint.small import BLOQUES, fill, put_to_tick, world
+
+parquet = pytest.importorskip("pyarrow.parquet")
+pytestmark = pytest.mark.usefixtures("no_leaks")
+NAMES = ["valor", "activo", "fallos"]
+
+
+def collected(rt: Runtime, tick: int, halves: tuple[int, ...] = (0, 1)) -> None:
+    """As workers 0 and 1 leave it, each of a block of the first bloque."""
+    for k in halves:
+        parts = Parts(rt.folder, rt.plan, rt.world.words, k, k + 1)
+        parts.keep(rt.plan.swarms[0], NAMES, tick)
+
+
+def made(rt: Runtime) -> list[Lost]:
+    lost: list[Lost] = []
+    make_files(rt, lost)
+    return lost
+
+
+def files(rt: Runtime) -> list[int]:
+    found = rt.config.state_folder.glob("collect/*/*")
+    return sorted(int(path.stem) for path in found)
+
+
+@pytest.fixture
+def filled(rt: Runtime) -> Runtime:
+    """At tick 7."""
+    fill(rt, np.random.default_rng(5))
+    put_to_tick(rt, 7)
+    return rt
+
+
+def test_a_file_is_what_the_blocks_were(filled: Runtime) -> None:
+    rt = filled
+    collected(rt, 7)
+    collected(rt, 7)  # again: a worker was killed behind it
+    assert made(rt) == []
+    assert files(rt) == []  # the next tick is not done by all
+    assert not waits(rt.folder, 7)
+    assert waits(rt.folder, 8)
+    put_to_tick(rt, 8)
+    assert made(rt) == []
+    found = parquet.read_table(file_of(rt.config.state_folder, "sensores", 7))
+    assert found.column_names == ["tick", "id", *NAMES]
+    assert [str(field.type) for field in found.schema] == [
+        "int64", "uint32", "float", "bool", "uint32",
+    ]  # fmt: skip
+    assert found["id"].to_pylist() == list(range(33))
+    assert parts_in(rt.folder) == []
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "garbage"])
+def test_what_is_not_whole_is_told_and_made_nothing_of(filled: Runtime, harm: str) -> None:
+    rt = filled
+    collected(rt, 7, (0,) if harm == "missing" else (0, 1))
+    if harm != "missing":
+        path = parts_in(rt.folder)[-1].path
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2] if harm == "cut" else b"\0" * 20)
+    put_to_tick(rt, 8)
+    ((tick, bloque, reason),) = made(rt)
+    assert (tick, bloque) == (7, "sensores")
+    assert reason.startswith("found columns of 20 entities, expected 33") or "damaged" in reason
+    assert files(rt) == []
+    assert parts_in(rt.folder) == []
+
+
+@pytest.mark.parametrize("ticks", [TICKS_MAX - 1, TICKS_MAX])
+def test_so_many_ticks_wait_and_no_more(filled: Runtime, ticks: int) -> None:
+    parts = Parts(filled.folder, filled.plan, filled.world.words, 0, 1)
+    for tick in range(ticks):
+        collected(filled, tick, (0,))
+    assert parts.room(7 + ticks) == (ticks < TICKS_MAX)
+    assert parts.room(ticks - 1)  # that one is among them
+
+
+@contextmanager
+def no_file_over(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_has_them_wait(filled: Runtime) -> None:
+    rt = filled
+    collected(rt, 7)
+    put_to_tick(rt, 8)
+    with no_file_over(100), pytest.raises(OSError, match="File too large"):
+        make_files(rt, [])
+    assert len(parts_in(rt.folder)) == 2
+    assert files(rt) == []
+    assert not list(rt.config.state_folder.rglob(f"{HALF}*"))
+    assert made(rt) == []
+    assert files(rt) == [7]
+
+
+def test_a_full_memory_is_told_by_who_finds_it(filled: Runtime) -> None:
+    with no_file_over(100), pytest.raises(OSError, match="File too large"):
+        collected(filled, 7)
+    assert not list(filled.folder.glob("collected-*"))
+
+
+def test_a_policy_leaves_out_and_only_the_last_stay(tmp_path: Path, shm_dir: Path) -> None:
+    with world(tmp_path, shm_dir) as rt:
+        raw: dict[str, Any] = {
+            "instance_id": "small", "state_dir": str(tmp_path), "bloques": BLOQUES,
+            "persist": {"on_full": "drop_oldest"},
+            "collect": {"swarm": "sensores", "every": 1, "columns": NAMES, "keep": 2},
+        }  # fmt: skip
+        rt.config = parse_config(raw, base_dir=tmp_path)
+        for tick in range(1, 6):
+            put_to_tick(rt, tick)
+            collected(rt, tick)
+        put_to_tick(rt, 5)
+        with no_file_over(1500):  # the log's lines fit
+            assert [one[:2] for one in made(rt)] == [(tick, "sensores") for tick in range(1, 5)]
+        for tick in range(6, 9):
+            put_to_tick(rt, tick)
+            collected(rt, tick)
+            assert made(rt) == []
+        assert files(rt) == [6, 7]
+        half = rt.config.state_folder / "collect" / "sensores" / f"{HALF}1.parquet"
+        half.touch()
+        remove_halves(rt.config.state_folder)
+        assert files(rt) == [6, 7]
+        done = export_collected(rt.config, None, tmp_path / "all.csv")
+        assert (done["files"], done["rows"]) == (2, 66)
+        assert (tmp_path / "all.csv").read_text().count("\n") == 67
+        with pytest.raises(ValueError, match="found 'x', expected one of sensores"):
+            export_collected(rt.config, "x", tmp_path / "all.csv")
+
+
+def test_a_part_says_what_it_holds(filled: Runtime) -> None:
+    collected(filled, 7)
+    first, second = (hold(one.path) for one in parts_in(filled.folder))
+    assert (first.entidades, second.first_id, second.of) == (20, 20, 33)
+    assert list(first.columns) == NAMES
