@@ -92,7 +92,7 @@ def hold(path: Path) -> Held:
         text = file.read(size)
     try:
         head = orjson.loads(text)
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             name: np.memmap(path, dtype, "r", offset, (head["entidades"],))
             for name, dtype, offset in head["columns"]
         }
