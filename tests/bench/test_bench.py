@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -76,6 +77,15 @@ def test_percentiles_are_samples() -> None:
     samples = [float(k) for k in range(1, 101)]
     assert [percentile(samples, p) for p in (50, 90, 99, 100)] == [50, 90, 99, 100]
     assert percentile([7.0], 99) == 7
+
+
+def test_the_rival_celery_takes_its_tasks_from_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("celery")
+    from corec.lab.bench.rivals import celery_tasks
+
+    monkeypatch.setenv(celery_tasks.URL_VARIABLE, "unix:///run/valkey.sock?db=2")
+    worker = importlib.reload(celery_tasks)
+    assert worker.application.conf.broker_url == "redis+socket:///run/valkey.sock?db=2"
 
 
 def test_the_consumer_of_a_lane_knows_what_it_must_add_up() -> None:

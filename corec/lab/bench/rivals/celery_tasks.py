@@ -16,13 +16,15 @@ from types import TracebackType
 import redis
 from celery import Celery as Application
 
+from corec.core.queue import broker_url
 from corec.lab.bench.rivals import Absent
 from corec.lab.bench.rounds import wait_until
 
 URL_VARIABLE = "COREC_BENCH_CELERY"
 QUEUE = "bench-celery"
 
-application = Application("bench", broker=os.environ.get(URL_VARIABLE, "memory://"))
+_url = os.environ.get(URL_VARIABLE)
+application = Application("bench", broker=broker_url(_url) if _url else "memory://")
 application.conf.update(
     task_ignore_result=True, task_default_queue=QUEUE, worker_prefetch_multiplier=64,
     worker_hijack_root_logger=False, broker_connection_retry_on_startup=True,
@@ -45,7 +47,7 @@ class Celery:
     """A worker on the Redis at ``url``; ``home`` takes its log."""
 
     def __init__(self, url: str, home: Path) -> None:
-        application.conf.broker_url = url.replace("unix://", "redis+socket://")
+        application.conf.broker_url = broker_url(url)
         self._client = redis.Redis.from_url(url)
         command = [sys.executable, "-m", "celery", "-A", "corec.lab.bench.rivals.celery_tasks"]
         command += ["worker", "--pool=solo", "--without-gossip", "--without-mingle"]
