@@ -18,10 +18,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import corec
@@ -47,7 +45,12 @@ from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_DONE, EXIT_FAIL
 from corec.supervisor.memory import file_limit_fault
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
-from corec.supervisor.signals import STOPS, StopWanted, stop_the_start, wait_for_the_watch
+from corec.supervisor.signals import (
+    StopWanted,
+    stop_the_start,
+    stops_later,
+    wait_for_the_watch,
+)
 from corec.supervisor.upgrade import Inherited
 from corec.supervisor.wishes import Wishes
 from shm.owner import OwnerAlive, OwnerLock
@@ -175,16 +178,6 @@ class Begun:
         unregister(self.folder)
 
 
-@contextlib.contextmanager
-def _stop_signals_later() -> Iterator[None]:
-    """Stop signals wait until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def refused(error: OSError | MemoryError, *, lived: bool) -> str:
     """What to say when the system refuses memory, a file or a process."""
     what = str(error) or NO_MEMORY
@@ -207,7 +200,7 @@ def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) ->
     try:
         begun = Begun(config, notes, inherited, wishes.config_path)
         notes.note("loading the kernels, or compiling what is new")
-        with _stop_signals_later():
+        with stops_later():
             from corec.supervisor.main import Supervisor
         return Supervisor(begun, wishes).run()
     except StopWanted as stop:

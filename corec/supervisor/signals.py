@@ -15,13 +15,14 @@ that is no wish for a reload.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
 import signal
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from corec.control.outcome import MIGRATE_SIGNAL, SET_SIGNAL
@@ -44,19 +45,38 @@ class StopWanted(BaseException):
     """A stop signal while the instance starts; no ``except Exception`` takes it for a fault."""
 
 
+_noted: list[int] = []
+"""The stop signal that came while it starts. ``StopWanted`` may be raised where nobody hears it: in
+what the interpreter calls by itself, around a fork say, and whose exceptions it drops."""
+
+
 def _raise_stop(number: int, _frame: object) -> None:
     for other in STOPS:
         signal.signal(other, signal.SIG_IGN)
+    _noted.append(number)
     raise StopWanted(signal.Signals(number).name)
 
 
 def stop_the_start() -> None:
     """From now until ``Signals`` takes over, a stop signal raises ``StopWanted``, once, and the
-    others wait."""
+    others wait. Raises it for one that came before and was not heard."""
+    if _noted:
+        raise StopWanted(signal.Signals(_noted[0]).name)
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     for number in STOPS:
         signal.signal(number, _raise_stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+@contextlib.contextmanager
+def stops_later() -> Iterator[None]:
+    """Stop signals wait until the end of the block: for a fork, and for imports, since no library
+    expects an exception out of the middle of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def wait_for_the_watch() -> None:
@@ -79,6 +99,8 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, *WISHES))
         for number in STOPS:
             signal.signal(number, signal.SIG_DFL)
+        for unheard in _noted:
+            os.kill(os.getpid(), unheard)
         self._descriptor = _signalfd((*STOPS, *WISHES))
 
     def take(self) -> list[int]:

@@ -50,6 +50,17 @@ def test_a_stop_while_it_starts_ends_the_start() -> None:
         assert told(text) == f"SIG{name}"
 
 
+def test_a_stop_that_nobody_heard_is_heard_later() -> None:
+    """Around a fork the interpreter calls hooks, and drops what they raise."""
+    text = f"class Hook:\n    def __del__(self):\n        {kill('TERM')}\nhook = Hook()\ndel hook"
+    heard = "except S.StopWanted as stop:\n    print(stop); sys.exit()"
+    assert told(f"{text}\ntry:\n    S.stop_the_start()\n{heard}") == "SIGTERM"
+    assert told(text) == "['SIGTERM']"
+    hook = f"os.register_at_fork(after_in_parent=lambda: {kill('TERM')})"
+    fork = f"{hook}\ntry:\n    with S.stops_later():\n        os.fork() or os._exit(0)"
+    assert told(f"{fork}\n{heard}") == "SIGTERM"
+
+
 def test_those_that_wait_survive_an_exec() -> None:
     again = (
         "if len(sys.argv) < 2:\n"
