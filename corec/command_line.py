@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,10 @@ NUMBER_MAX: Final = 2**63 - 1
 """The largest whole number an option takes: what a signed word holds."""
 ENTITY_MAX: Final = 2**32 - 1
 NO_MEMORY: Final = "not enough memory; see ulimit -v, and memory.max of its control group"
+NO_PROCESS: Final = (
+    "no process can be made; see the limits on processes (pids.max, TasksMax, ulimit -u), open "
+    "files (ulimit -n) and memory"
+)
 
 # Common options of a command that may stand before it, too: name → whether a value follows.
 _ANYWHERE: Final = {"--instance": True, "--config": True, "--json": False}
@@ -57,22 +62,35 @@ def version_option(program: str, version: str) -> Any:
     return typer.Option("--version", callback=show, is_eager=True, help="Show the version.")
 
 
-def told_when_memory_ends(program: str, app: Callable[[], Any]) -> None:
-    """Run the command line of ``program``: without memory, or without room for what it prints, it
-    ends with one line and exit code 1; quietly, when whoever read that has gone."""
+def seconds_option(what: str, least: float = 0.1, most: float | None = 3600.0) -> Any:
+    """An option that takes a number of seconds. NaN, which is below and above nothing, is none."""
+
+    def checked(value: float) -> float:
+        if not math.isfinite(value):
+            raise typer.BadParameter(f"found {value}, expected a finite number of seconds")
+        return value
+
+    return typer.Option(min=least, max=most, callback=checked, help=what)
+
+
+def told_in_a_line(program: str, app: Callable[[], Any]) -> None:
+    """Run the command line of ``program``: without memory, without room for what it prints, or
+    refused a file or a process by the system, it ends with one line and exit code 1; quietly, when
+    whoever read its output has gone."""
     try:
         try:
             app()
         finally:
             sys.stdout.flush()
     except (MemoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (errno.ENOMEM, *NOT_WRITTEN):
-            raise
-        if isinstance(error, OSError) and error.errno in NOT_WRITTEN:
+        said = NO_MEMORY if isinstance(error, MemoryError) else text_of(error)
+        if isinstance(error, OSError) and (
+            error.errno in NOT_WRITTEN or hasattr(error, "characters_written")
+        ):
             # what is left goes nowhere, or the interpreter would try and say it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            said = f"{error.filename or 'standard output'}: {error.strerror}"
         if not isinstance(error, BrokenPipeError):
-            said = NO_MEMORY if isinstance(error, MemoryError) else _text(error)
             print(f"{program}: {said}", file=sys.stderr)
         sys.exit(1)
 
@@ -80,7 +98,11 @@ def told_when_memory_ends(program: str, app: Callable[[], Any]) -> None:
 NOT_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
-def _text(error: OSError) -> str:
+def text_of(error: OSError) -> str:
+    """``error`` in one line: what it is about, what the system says, and what to do where only the
+    system's limits say no."""
     if error.errno == errno.ENOMEM:
         return NO_MEMORY
-    return f"{error.filename or 'standard output'}: {error.strerror}"
+    if error.errno == errno.EAGAIN:
+        return f"{error.strerror}: {NO_PROCESS}"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

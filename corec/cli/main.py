@@ -7,18 +7,21 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import corec
 from corec.cli.warm import warm
-from corec.command_line import NUMBER_MAX, told_when_memory_ends, version_option
+from corec.command_line import NUMBER_MAX, told_in_a_line, version_option
 from corec.config import Config, ConfigError, json_schema, load_config
 from corec.log import configure
 from corec.private import sane_umask
 from corec.project import default_config
 from corec.terminal import Document, make_valid, protect, speak_any_encoding
+
+if TYPE_CHECKING:  # light, and needed by one command
+    from corec.supervisor.wishes import Wishes
 
 app = typer.Typer(
     name="corec",
@@ -127,14 +130,31 @@ def run(
     if refused is not None:
         print(f"corec: {refused}", file=sys.stderr)
         raise typer.Exit(2)
-    warm(path)
-    from corec.supervisor.begin import start
-    from corec.supervisor.upgrade import inherited
     from corec.supervisor.wishes import Wishes
 
     given = {name: value for name, value in overrides.items() if value is not None}
     wishes = Wishes(ticks, fresh, as_json, document, path, given, take_over, migrate)
-    raise typer.Exit(start(loaded, wishes, inherited(os.environ)))
+    raise typer.Exit(_started(path, loaded, wishes))
+
+
+def _started(path: Path, loaded: Config, wishes: Wishes) -> int:
+    """The exit code of the instance. To compile what is new is part of its start: whoever stops
+    that has stopped an instance."""
+    from corec.supervisor.note import Notes
+    from corec.supervisor.signals import StopWanted, stop_the_start
+    from corec.supervisor.upgrade import inherited
+
+    left = inherited(os.environ)
+    if left is None:
+        stop_the_start()
+    try:
+        warm(path)
+        from corec.supervisor.begin import start
+
+        return start(loaded, wishes, left)
+    except StopWanted as stop:
+        Notes().note(f"{stop}: stopped before the world ran")
+        return 0
 
 
 @app.command()
@@ -159,7 +179,7 @@ def check(
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
         from corec.supervisor.opening import compile_processors, next_start
-        from corec.supervisor.room import bytes_needed, check_room
+        from corec.supervisor.room import bytes_needed, check_room, held_bytes
         from corec.supervisor.taking_over import takes_over
         from corec.supervisor.upgrade import REFITS, asked_to_refit
         from corec.supervisor.wishes import worker_count
@@ -170,9 +190,8 @@ def check(
         plan = make_plan(loaded)
         check_journal(loaded, plan)
         folder = instance_folder(loaded)
-        held = sum(p.stat().st_size for p in folder.glob("*.*")) if folder.exists() else 0
         if not adopt:  # its room is taken already
-            check_room(plan, worker_count(loaded), folder, held)
+            check_room(plan, worker_count(loaded), folder, held_bytes(folder))
         compile_processors(plan)
         if adopt:
             from corec.supervisor.importing import import_all
@@ -243,4 +262,4 @@ def app_main() -> None:
     make_valid()
     speak_any_encoding()
     configure(level="warning")  # until one reads its own: a library's default is standard output
-    told_when_memory_ends("corec", lambda: (app if sys.argv[1:2] == ["run"] else whole_app())())
+    told_in_a_line("corec", lambda: (app if sys.argv[1:2] == ["run"] else whole_app())())

@@ -23,6 +23,7 @@ from typing import Final
 
 from corec.cache import is_cold, is_complete
 from corec.proc import die_with
+from corec.supervisor.signals import stops_later, unblocked
 
 SAY_SECONDS: Final = 10.0
 LONGEST: Final = "corec.kernels.block"
@@ -39,12 +40,13 @@ def warm(config: Path) -> None:
         return
     _say("compiling, once per version: half a minute, more on a busy machine")
     started = time.monotonic()
-    compiling = subprocess.Popen(
-        [sys.executable, "-m", "corec.cli.warm", str(config)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=partial(die_with, os.getpid()),
-    )
+    with stops_later():
+        compiling = subprocess.Popen(
+            [sys.executable, "-m", "corec.cli.warm", str(config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=partial(_child_of, os.getpid()),
+        )
     try:
         while True:
             try:
@@ -56,6 +58,11 @@ def warm(config: Path) -> None:
         if compiling.poll() is None:
             compiling.kill()
             compiling.wait()
+
+
+def _child_of(parent: int) -> None:
+    unblocked()
+    die_with(parent)
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from corec.command_line import NOT_WRITTEN
 from corec.config import ConfigError
@@ -62,14 +63,17 @@ def explained() -> Iterator[None]:
         fail(str(error), EXIT_FAILED)
     except OSError as error:
         if error.filename is None and error.errno in NOT_WRITTEN:
-            raise  # what was to be printed, which ``told_when_memory_ends`` says
+            raise  # what was to be printed, which ``told_in_a_line`` says
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         fail(named, EXIT_FAILED)
 
 
-def _console() -> Console:
-    """For stdout; what does not go to a terminal is never folded, so that grep and awk work."""
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH_PIPED)
+def plain_console() -> Console:
+    """For stdout, showing every text as it is: what a row, a name or a path holds is no markup of
+    the console's, and no name of an emoji. What does not go to a terminal is never folded, so that
+    grep and awk work."""
+    width = None if sys.stdout.isatty() else WIDTH_PIPED
+    return Console(width=width, markup=False, emoji=False)
 
 
 def output(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -> None:
@@ -77,13 +81,13 @@ def output(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -
     if as_json:
         print(json.dumps(data, ensure_ascii=False))
     else:
-        _console().print(picture(data))
+        plain_console().print(picture(data))
 
 
 @contextmanager
 def waiting(what: str, *, quiet: bool) -> Iterator[None]:
     """Say on a terminal what is waited for, as long as it is."""
-    with Console(stderr=True, quiet=quiet).status(what):
+    with Console(stderr=True, quiet=quiet).status(Text(what)):
         yield
 
 

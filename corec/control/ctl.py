@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 failed (or ``doctor`` found something), 2 usage, 3 no runn
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import signal
 import sys
@@ -13,7 +15,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 import corec
@@ -21,7 +22,8 @@ from corec.command_line import (
     ENTITY_MAX,
     NUMBER_MAX,
     AnywhereGroup,
-    told_when_memory_ends,
+    seconds_option,
+    told_in_a_line,
     version_option,
 )
 from corec.control import acting, console, show
@@ -34,6 +36,7 @@ from corec.control.asking import (
     explained,
     fail,
     output,
+    plain_console,
     waiting,
 )
 from corec.control.changing import grow, set_value
@@ -93,7 +96,7 @@ def top(
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    every: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between looks.")] = 1.0,
+    every: Annotated[float, seconds_option("Seconds between looks.", 0.2, 60.0)] = 1.0,
     count: Annotated[
         int, typer.Option(min=0, max=NUMBER_MAX, help="Looks before leaving; 0: until ^C.")
     ] = 0,
@@ -101,17 +104,14 @@ def top(
     """Show the status again and again (with --json: one line each time)."""
     with explained():
         found = find_instance(instance, config)
-        looks = 0
-        console = Console()
         try:
-            with Live(console=console, auto_refresh=False, screen=False) as live:
-                while True:
+            with Live(console=plain_console(), auto_refresh=False, screen=False) as live:
+                for looks in itertools.count(1):
                     data = status_of(found)
                     if as_json:
                         print(json.dumps(data), flush=True)
                     else:
                         live.update(show.status(data), refresh=True)
-                    looks += 1
                     if looks == count:
                         return
                     time.sleep(every)
@@ -260,7 +260,7 @@ def step(
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds.")] = STEP_SECONDS,
+    timeout: Annotated[float, seconds_option("Seconds.")] = STEP_SECONDS,
 ) -> None:
     """Run exactly N ticks of a paused world, and say when they are done."""
     with explained():
@@ -280,7 +280,7 @@ def snapshot(
     instance: InstanceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds.")] = SNAPSHOT_SECONDS,
+    timeout: Annotated[float, seconds_option("Seconds.")] = SNAPSHOT_SECONDS,
 ) -> None:
     """Make a checkpoint now; returns when it is on disk and everything before it in the sinks."""
     with explained():
@@ -296,7 +296,7 @@ def stop(
     config: ConfigOption = None,
     as_json: JsonOption = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is gone.")] = True,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = STOP_SECONDS,
+    timeout: Annotated[float, seconds_option("Seconds to wait.", most=None)] = STOP_SECONDS,
 ) -> None:
     """Drain and stop the instance."""
     with explained():
@@ -305,7 +305,8 @@ def stop(
             ask(found, "stop")
             way = "control socket"
         except (Unreachable, ControlError):
-            signal_supervisor(found, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended, as somebody wished
+                signal_supervisor(found, signal.SIGTERM)
             way = "signal"
         stopped = _gone(found, timeout, quiet=as_json) if wait else False
         data = {"stopping": True, "stopped": stopped, "pid": found.pid, "way": way}
@@ -392,7 +393,7 @@ def app_main() -> None:
     """Entry point of ``corec-ctl``."""
     make_valid()
     speak_any_encoding()
-    told_when_memory_ends("corec-ctl", app)
+    told_in_a_line("corec-ctl", app)
 
 
 if __name__ == "__main__":

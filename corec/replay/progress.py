@@ -63,7 +63,7 @@ class ProgressView:
             self._bar.stop()
 
     def tell(self, line: str) -> None:
-        self._console.print(f"corec replay: {mask(line)}", markup=False)
+        self._console.print(f"corec replay: {mask(line)}", markup=False, emoji=False)
 
     def update(self, readings: int) -> None:
         now = time.monotonic()

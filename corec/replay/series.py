@@ -14,6 +14,7 @@ import csv
 import glob
 import itertools
 import math
+import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -340,7 +341,7 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = Path(os.path.expanduser(pattern))
         if path.is_dir():
             below = sorted(path.rglob("*"))
             matches = [p for p in below if p.name.lower().endswith(SUFFIXES) and p.is_file()]

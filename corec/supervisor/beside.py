@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from corec.proc import die_with
-from corec.supervisor.signals import unblocked
+from corec.supervisor.signals import stops_later, unblocked
 
 TAIL_BYTES: Final = 64 * 1024
 _T = TypeVar("_T")
@@ -42,9 +42,10 @@ def work(
     pid = -1
     try:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _child(function, result, parent, forget)
+        with stops_later():
+            pid = os.fork()
+            if pid == 0:
+                _child(function, result, parent, forget)
         deadline = time.monotonic() + seconds
         while (code := _reaped(pid)) is None:
             if time.monotonic() > deadline:

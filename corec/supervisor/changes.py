@@ -30,6 +30,7 @@ from typing import Any, Final, NamedTuple
 
 from corec import layout as L
 from corec import log as corec_log
+from corec.command_line import text_of
 from corec.config import Config, ConfigError
 from corec.control.outcome import ChangeFile, shortened
 from corec.embedded.errors import EmbeddedServerError
@@ -193,7 +194,7 @@ class Changes:
     def _refuse(self, error: Exception) -> None:
         told = (Refused, Failed, CannotGrow, ConfigError, OSError, EmbeddedServerError)
         expected = isinstance(error, told)
-        reason = str(error) or repr(error)
+        reason = text_of(error) if isinstance(error, OSError) else str(error) or repr(error)
         if not expected:
             log.error("a change failed for a reason that was not foreseen", exc_info=error)
             reason = repr(error)

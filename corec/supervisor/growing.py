@@ -30,6 +30,8 @@ from corec.entities.processor import ProcessorError
 from corec.plan import Plan, make_plan
 from corec.process.runtime import Runtime
 from corec.supervisor import segments
+from corec.supervisor.memory import memory_limit
+from corec.supervisor.room import bytes_needed, memory_allowed
 from corec.world import counts
 from corec.world.grown import fill_grown
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
@@ -103,6 +105,12 @@ def room_for(rt: Runtime, plan: Plan) -> Iterator[Segment]:
         raise CannotGrow(
             "the rows or messages of the new blocks need larger lanes than this instance has; "
             "stop it and start it again"
+        )
+    needed = rt.plan.world_bytes + bytes_needed(plan, rt.lanes)
+    if (allowed := memory_allowed(needed, memory_limit())) is not None:
+        raise CannotGrow(  # the kernel would end somebody for it, without a word
+            f"no memory beside the world that grows: found {needed / L.MIB:.0f} MiB for both, "
+            f"expected {allowed}"
         )
     (rt.folder / GROWN).unlink(missing_ok=True)
     try:

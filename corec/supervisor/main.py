@@ -44,7 +44,7 @@ from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
 from corec.supervisor.opening import find_world, open_world, remove_half_made
 from corec.supervisor.processes import Group, Member, retire_inherited
-from corec.supervisor.room import check_room
+from corec.supervisor.room import check_room, held_bytes
 from corec.supervisor.servers import ServerUnreachable, reason_of
 from corec.supervisor.signals import Signals
 from corec.supervisor.summary import resident_bytes, summary
@@ -123,8 +123,7 @@ class Supervisor:
         check_journal(self.config, world.grown or plan)
         moved = self.wishes.fresh and aside.must_be_moved(self.config, plan, self.folder)
         if not adopting:
-            leaving = () if moved else self.folder.glob("*.*")
-            held = sum(path.stat().st_size for path in leaving if path.is_file())
+            held = 0 if moved else held_bytes(self.folder)
             largest = world.grown or plan
             check_room(largest, workers, self.folder, held, world.beside)
         http = self.config.http

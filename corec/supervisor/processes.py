@@ -24,6 +24,7 @@ import multiprocess
 
 from corec import layout as L
 from corec.broker.process import run as run_broker
+from corec.command_line import NO_PROCESS
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister
@@ -152,9 +153,8 @@ class Group:
             now = time.monotonic()
             due = member.restarts.not_started(now)
             log.error(
-                "no process can be made; it is tried again: see the limits on processes (pids.max, "
-                "TasksMax, ulimit -u), open files and memory",
-                process=member.name, reason=error.strerror, delay_seconds=round(due - now, 2),
+                "not started, and tried again", process=member.name, what=NO_PROCESS,
+                reason=error.strerror, delay_seconds=round(due - now, 2),
             )  # fmt: skip
 
     def _fork(self, member: Member) -> None:
@@ -189,11 +189,7 @@ class Group:
         """Raises StartFailed when somebody could not be started: a new instance then ends."""
         missing = [m.name for m in self.members if m.process is None]
         if missing:
-            raise StartFailed(
-                EXIT_FAILED,
-                f"no process can be made for {', '.join(missing)}: raise the limit on processes "
-                "(pids.max, TasksMax, ulimit -u), open files (ulimit -n) or memory",
-            )
+            raise StartFailed(EXIT_FAILED, f"{', '.join(missing)}: {NO_PROCESS}")
 
     def inherit_counts(self) -> None:
         """Go on with the restart counts of the code before ``exec``."""

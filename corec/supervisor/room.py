@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from corec import layout as L
 from corec.config import ConfigError, Fault
 from corec.plan import Plan
-from corec.supervisor.memory import memory_limit
+from corec.supervisor.memory import Limit, memory_limit
 from corec.supervisor.segments import lane_files
 from corec.supervisor.wishes import WORKERS_MAX
 from shm.lane import lane_region_bytes
@@ -18,6 +20,23 @@ def bytes_needed(plan: Plan, lanes: int) -> int:
     """Bytes of tmpfs that the instance takes."""
     lanes_bytes = sum(lane_region_bytes(c) + 8192 for c in lane_files(plan, lanes).values())
     return plan.world_bytes + lanes_bytes + L.control_bytes(WORKERS_MAX) + 3 * 4096
+
+
+def held_bytes(folder: Path) -> int:
+    """Bytes that the world in ``folder`` takes; what goes while it is looked at counts nothing."""
+    sizes = []
+    for path in folder.glob("*.*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            sizes.append(found.st_size if stat.S_ISREG(found.st_mode) else 0)
+    return sum(sizes)
+
+
+def memory_allowed(needed: int, limit: Limit | None) -> str | None:
+    """What ``limit`` of a control group allows instead of so many bytes; None: it allows them."""
+    if limit is None or needed <= limit.bytes:
+        return None
+    return f"less than the {limit.bytes / L.MIB:.0f} MiB of memory that {limit.path} allows"
 
 
 def check_room(plan: Plan, lanes: int, folder: Path, freed: int, beside: int = 0) -> None:
@@ -35,9 +54,7 @@ def check_room(plan: Plan, lanes: int, folder: Path, freed: int, beside: int = 0
     needed = bytes_needed(plan, lanes) + beside
     text = f"{plan.entidades} entities in {needed / L.MIB:.0f} MiB"
     text += f", {beside / L.MIB:.0f} of them for the world that they grow from" if beside else ""
-    limit = memory_limit()
-    if limit is not None and needed > limit.bytes:
-        room = f"less than the {limit.bytes / L.MIB:.0f} MiB of memory that {limit.path} allows"
+    if (room := memory_allowed(needed, memory_limit())) is not None:
         raise ConfigError([Fault("bloques", text, room)])
     if needed > free:
         room = f"what fits into the {free / L.MIB:.0f} MiB free in {place} (runtime_dir)"

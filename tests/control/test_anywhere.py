@@ -9,9 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import corec
-from corec.command_line import ENTITY_MAX, NO_MEMORY, moved, told_when_memory_ends
+from corec.command_line import (
+    ENTITY_MAX,
+    NO_MEMORY,
+    NO_PROCESS,
+    moved,
+    seconds_option,
+    told_in_a_line,
+)
 from corec.project import named_config
 
 BIN = Path(sys.executable).parent
@@ -115,14 +123,37 @@ def test_without_memory_it_is_one_line(
         raise error
 
     with pytest.raises(SystemExit) as ended:
-        told_when_memory_ends("corec", starved)
+        told_in_a_line("corec", starved)
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"corec: {NO_MEMORY}\n"
 
 
-def test_another_error_is_not_called_one_of_memory() -> None:
-    def broken() -> None:
-        raise OSError(errno.EACCES, "No leave")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EACCES, "No leave", "/a"), "/a: No leave"),
+        (OSError(errno.EACCES, "No leave"), "[Errno 13] No leave"),
+        (OSError(errno.EAGAIN, "Not now"), f"Not now: {NO_PROCESS}"),
+        (BlockingIOError(errno.EAGAIN, "Not now", 17), "standard output: Not now"),
+        (OSError(errno.ENOSPC, "Full"), "standard output: Full"),
+        (OSError(errno.ENOSPC, "Full", "/a"), "/a: Full"),
+        (BrokenPipeError(errno.EPIPE, "Gone"), ""),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    error: OSError, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise error
 
-    with pytest.raises(OSError, match="No leave"):
-        told_when_memory_ends("corec", broken)
+    with pytest.raises(SystemExit) as ended:
+        told_in_a_line("corec", refused)
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == (f"corec: {said}\n" if said else "")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400"])
+def test_no_number_of_seconds(text: str) -> None:
+    """NaN is within every limit."""
+    with pytest.raises(typer.BadParameter, match="expected a finite number"):
+        seconds_option("So long.").callback(float(text))

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console, RenderableType
 
 from corec.config import ConfigError
-from corec.control import console
-from corec.control.asking import EXIT_USAGE, explained
+from corec.control import console, show
+from corec.control.asking import EXIT_USAGE, explained, output, waiting
 from corec.control.discover import Instance
 from corec.control.protocol import encode_request
 
@@ -155,3 +155,19 @@ def test_an_argument_that_can_not_be_sent_is_one_line(
         told = capsys.readouterr().err
         assert expected in told
         assert told.count("\n") == 1
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(
+    instance: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich takes [/b] for the end of a tag, and :100: for a picture; a row may hold both."""
+    odd = "[/b] :100: [red]x"
+    results = console.sql(instance, f"SELECT '{odd}' AS \"[i]\"")
+    output({}, False, lambda _: console.sql_tables(results))
+    told = capsys.readouterr().out
+    assert (odd in told, "[i]" in told) == (True, True)
+    for data, picture in (({"what": odd}, show.pairs), ([{"what": odd}], show.rows)):
+        output(data, False, picture)
+        assert odd in capsys.readouterr().out
+    with waiting(f"set {odd}", quiet=False):
+        pass

@@ -93,6 +93,22 @@ def test_signals_while_it_starts_leave_nothing(make_embedded: Make) -> None:
     assert one.run("--ticks", "5").summary["tick"] == 5
 
 
+@pytest.mark.fresh_interpreter
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_it_compiles(make: Make, tmp_path: Path, number: int) -> None:
+    """To compile what is new is part of a start, and to stop that is no failure."""
+    one = make()
+    one.environment["NUMBA_CACHE_DIR"] = str(tmp_path)
+    run = one.start()
+    wait_until(partial(says, run, "compiling, once per version"), "it compiles", 60.0)
+    run.signal(number)
+    ended = run.wait()
+    assert (ended.code, ended.out) == (0, "")
+    assert "stopped before the world ran" in ended.err
+    assert "Traceback" not in ended.err
+    one.assert_clean()
+
+
 def test_quit_stops_at_once_and_the_world_is_adopted(
     make: Make, pg_dsn: str, valkey_url: str
 ) -> None:

@@ -49,6 +49,12 @@ def grown(one: Instance, run: Running) -> int:
     return int(run.status()["entidades"])
 
 
+def settings_told(one: Instance) -> list[str | None]:
+    """Who made each change of a setting, as the table of events says: nobody, or ``refused``."""
+    found = one.ctl("events", "--tipo", "setting_changed", "--json").summary["events"]
+    return [event["detalle"].get("by") for event in found]
+
+
 def grow_without(one: Instance, run: Running) -> None:
     """No room, memory, descriptor: refused before anybody rests."""
     pid, before = run.pid, run.status()["entidades"]
@@ -61,6 +67,7 @@ def grow_without(one: Instance, run: Running) -> None:
             assert reason in grow(one), what
         ticks_on(run)
         assert grown(one, run) == before, what
+    wait_until(lambda: settings_told(one) == [None, "refused"] * 3, "each is told and taken back")
 
 
 def answers(run: Running) -> bool:

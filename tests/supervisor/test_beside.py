@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import TypeVar
 
 import pytest
 
+from corec.command_line import NO_PROCESS
 from corec.supervisor.beside import Failed, command, work
+from tests.support.forked import REPO, plain_environment
 from tests.support.processes import children_of, is_running, wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
@@ -99,3 +103,29 @@ def test_a_command_that_hangs_goes_with_its_children(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError):
         driven(command(["/nowhere/python"], "it", 1.0))
+
+
+NO_FORK = """
+import os, resource
+from corec.command_line import text_of
+from corec.supervisor.beside import work
+if os.geteuid() == 0:
+    os.setuid(65531)  # root may have as many as it likes
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+before = os.listdir("/proc/self/fd")
+try:
+    next(work(lambda: 1, "it", 10.0, lambda: None))
+except OSError as error:
+    print(text_of(error))
+assert os.listdir("/proc/self/fd") == before
+"""
+
+
+def test_without_a_process_it_is_told_what_to_do() -> None:
+    """What a grow, a reload or an upgrade of an ordinary user meets at ulimit -u."""
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_FORK], cwd=REPO, env=plain_environment(), check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == f"{os.strerror(errno.EAGAIN)}: {NO_PROCESS}\n"

@@ -11,6 +11,7 @@ import pytest
 from corec.command_line import NO_MEMORY
 from corec.supervisor.begin import refused
 from corec.supervisor.memory import FILE_BYTES_MIN, Limit, file_limit_fault, memory_limit
+from corec.supervisor.room import memory_allowed
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,14 @@ def test_the_smallest_limit_counts(
         (root / name).write_text(f"{text}\n")
     wanted = None if expected is None else Limit(expected[1], root / expected[0])
     assert memory_limit(root, proc) == wanted
+
+
+def test_what_a_limit_allows() -> None:
+    limit = Limit(64 << 20, Path("/g/memory.max"))
+    assert memory_allowed(limit.bytes, limit) is None
+    assert memory_allowed(limit.bytes + 1, None) is None
+    told = "less than the 64 MiB of memory that /g/memory.max allows"
+    assert memory_allowed(limit.bytes + 1, limit) == told
 
 
 def test_without_proc_there_is_no_limit_to_know(tmp_path: Path) -> None:
