@@ -29,16 +29,17 @@ class Notifier:
         self._fed = 0.0
         self._tick = -1
 
-    def send(self, *states: str) -> None:
-        """Send the lines; a service manager that does not listen is not our trouble."""
+    def send(self, *states: str) -> bool:
+        """Send the lines; whether they went. A service manager that does not listen, or has not
+        read what it was sent before, is not our trouble, and not waited for."""
         if not self._address:
-            return
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
-        ):
+            return False
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.connect(self._address)
-            sender.sendall("\n".join(states).encode())
+            sender.send("\n".join(states).encode())
+            return True
+        return False
 
     def ready(self, status: str) -> None:
         """The instance ticks."""
@@ -68,5 +69,5 @@ class Notifier:
         now = time.monotonic()
         if now - self._fed < self._feed_seconds or (tick == self._tick and not resting):
             return
-        self._fed, self._tick = now, tick
-        self.send("WATCHDOG=1", f"STATUS=tick {tick}")
+        if self.send("WATCHDOG=1", f"STATUS=tick {tick}"):
+            self._fed, self._tick = now, tick

@@ -135,3 +135,15 @@ def test_what_waits_for_its_past_or_the_disk(
 ) -> None:
     assert world(10.0, [L.PROC_READY], [0], found, journal).waiting is waiting
     assert not world(10.0, [L.PROC_READY], [2 * FRESH_NS], found, journal).waiting
+
+
+def test_a_manager_that_reads_nothing_is_not_waited_for(manager: socket.socket) -> None:
+    one = notifier(manager, 2)
+    sent = 0
+    while one.send("x" * 1000):
+        sent += 1
+        assert sent < 100_000, "what nobody reads is bounded"
+    one.alive(1, False)
+    assert len(told(manager)) == sent
+    one.alive(1, False)
+    assert "WATCHDOG=1" in told(manager), "what did not go is said again"
