@@ -6,6 +6,7 @@ these faults from the list.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ RATE_ALLOWED: Final = "0 (as fast as possible), or a number from 0.000001 to 100
 def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
     """Every fault between keys in ``raw``, which need not be valid otherwise."""
     return [
+        *_home_faults(raw),
         *_rate_faults(raw.get("tick_hz")),
         *_bloque_faults(raw.get("bloques")),
         *swarm_faults(raw.get("collect"), raw.get("bloques")),
@@ -48,6 +50,19 @@ def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
             "redis_config", raw, ("host",), ("username",), REDIS_SCHEMES, REDIS_URL_ALLOWED
         ),
     ]
+
+
+def _home_faults(raw: Mapping[str, Any]) -> Iterator[Fault]:
+    """Paths that begin in the home of a user whom the system does not know: taken as they stand,
+    they would be folders called ``~name``."""
+    log = raw.get("log")
+    paths = {name: raw.get(name) for name in ("state_dir", "runtime_dir")}
+    paths["log.file"] = log.get("file") if isinstance(log, Mapping) else None
+    for name, path in paths.items():
+        if isinstance(path, str) and path.startswith("~") and os.path.expanduser(path) == path:
+            home = path.partition("/")[0]
+            found = f"{found_text(path, (name,))}, and no home for {home}"
+            yield Fault(name, found, "a path that begins in the home of a user there is, or in /")
 
 
 def rate_allowed(value: float) -> bool:

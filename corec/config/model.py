@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,7 +307,13 @@ class Config(Section):
 
     def absolute(self, path: str) -> Path:
         """``path`` from the configuration as an absolute path (``~`` is the user's home)."""
-        return self._base_dir / Path(path).expanduser()
+        return self._base_dir / os.path.expanduser(path)
+
+    def compared(self) -> dict[str, Any]:
+        """Every key as plain data, **secrets in the clear**: to see what differs, never to show."""
+        found = revealed(self.model_dump(exclude={"editor_schema"}))
+        assert isinstance(found, dict)  # as what it is made of
+        return found
 
     def public_dict(self) -> dict[str, Any]:
         """Every key as plain JSON data, for ``status`` and logs; secrets are masked."""

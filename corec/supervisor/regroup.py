@@ -83,7 +83,7 @@ def differing(old: Config, fresh: Config, entries: settings.Entries) -> list[str
     both with what was set."""
     whole, _ = settings.effective(fresh, entries)
     was = settings.with_world(old, entries)
-    found = list(changed(was.public_dict(), whole.public_dict()))
+    found = list(changed(was.compared(), whole.compared()))
     if len({"sincronizacion" in config.modules for config in (was, whole)}) == 2:
         found.append("modules.sincronizacion")  # what the workers do for it
     return found

@@ -209,6 +209,14 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert config.state_path == Path("/var/lib/corec")
 
 
+@pytest.mark.parametrize("key", ["state_dir", "runtime_dir", "log.file"])
+def test_a_home_that_nobody_has(key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(SMALL, overrides={key: "~nobody-has-this/x"})
+    told = str(refused.value)
+    assert told.startswith(f'{key}: found "~nobody-has-this/x", and no home for ~nobody-has-this')
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     file = tmp_path / "c.json"
     file.write_text(json.dumps(SMALL), encoding="utf-8-sig")

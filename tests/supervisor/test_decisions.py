@@ -45,6 +45,26 @@ def test_what_the_workers_do_for_a_module_is_a_key_of_its_own() -> None:
     assert differing(on, less, {}) == ["modules"]
 
 
+@pytest.mark.parametrize(
+    ("key", "before", "after", "path"),
+    [
+        ("db_config", {"host": "h", "dbname": "d", "user": "u", "password": "one"},
+         {"host": "h", "dbname": "d", "user": "u", "password": "two"}, "db_config.password"),
+        ("db_config", {"url": "postgresql://u:one@h/d"}, {"url": "postgresql://u:two@h/d"},
+         "db_config.url"),
+        ("redis_config", {"url": "redis://h?db=1"}, {"url": "redis://h?db=2"}, "redis_config.url"),
+    ],
+)  # fmt: skip
+def test_a_secret_that_changed_is_a_change(
+    key: str, before: dict[str, str], after: dict[str, str], path: str
+) -> None:
+    """Masked, both look alike; the instance goes on with the old one, and has to say so."""
+    swarm = {"instance_id": "i", "bloques": [{"id": "s", "canal": 1, "entidades": 1}]}
+    was, now = (parse_config({**swarm, key: one}) for one in (before, after))
+    assert differing(was, now, {}) == [path]
+    assert differing(was, was, {}) == []
+
+
 def test_a_process_that_can_not_be_made_is_tried_again_and_no_death_is_counted() -> None:
     one = Restarts()
     delays = [round(one.not_started(100.0) - 100.0, 6) for _ in range(12)]
