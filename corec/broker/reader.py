@@ -38,12 +38,10 @@ from corec.broker.positions import (
 from corec.broker.status import Status
 from corec.broker.watcher import Watcher
 from corec.broker.writer import Writer
-from corec.log import get_logger
 from corec.process.backoff import Backoff
 from corec.process.runtime import Runtime
 from shm.killpoint import kill_point
 
-log = get_logger(__name__)
 BLOCK_MS: Final = 100
 REPLY_SECONDS: Final = 30.0
 COUNT_FIRST: Final = 16
@@ -159,6 +157,7 @@ class Reader:
         if isinstance(reply, Exception):
             await self._refused(reply, canales)
             return
+        self._status.streams(names)
         if reply:
             await self._take(reply, dict(zip(map(str.encode, names), canales, strict=True)))
         if feeding and not self._stopping():
@@ -278,16 +277,16 @@ class Reader:
         """XREAD failed as a whole: leave out the keys that hold no stream, if that is it."""
         keys = self._writer.keys
         kinds = await self._link.checked([("TYPE", keys.incoming(canal)) for canal in canales])
-        wrong = [
-            canal
+        wrong = {
+            canal: kind.decode("ascii", "replace")
             for canal, kind in zip(canales, kinds, strict=True)
             if kind not in (b"stream", b"none")
-        ]
+        }
         if not wrong:
             await self._link.close()
             raise sort_error(error)
-        for canal in wrong:
-            log.warning("input key holds no stream; rename it", key=keys.incoming(canal))
+        for canal, kind in wrong.items():
+            self._status.no_stream(keys.incoming(canal), kind)
             self._wrong_type[canal] = time.monotonic() + WRONG_TYPE_SECONDS
 
     async def _pause(self, seconds: float) -> None:

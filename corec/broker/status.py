@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -14,6 +16,8 @@ from corec.process.runtime import Runtime, Slot
 from corec.process.shown_file import ShownFile
 
 log = get_logger(__name__)
+_TOTALS: Final = ("out", "in", "dead")
+"""The tables of ``broker.json``."""
 
 
 class Status:
@@ -28,6 +32,7 @@ class Status:
         self._troubles: dict[str, tuple[int, str]] = {}
         self._inbox_full = False
         self._ready = False
+        self._no_streams: dict[str, str] = {}
         self._file = ShownFile(Path(rt.folder), BROKER_FILE)
 
     def ready(self) -> None:
@@ -66,6 +71,18 @@ class Status:
             self._inbox_full = full
             self._show()
 
+    def no_stream(self, key: str, kind: str) -> None:
+        """Input can't be read: ``key`` holds a ``kind``. Told once; ``doctor`` shows it."""
+        if key not in self._no_streams:
+            log.warning("input key holds no stream; rename it", key=key, holds=kind)
+        self._no_streams[key] = kind
+
+    def streams(self, keys: Iterable[str]) -> None:
+        """Input can be read from all of ``keys``."""
+        for key in keys if self._no_streams else ():
+            if self._no_streams.pop(key, None) is not None:
+                log.info("input can be read again", key=key)
+
     def drained(self) -> None:
         """Everything is sent; the process leaves."""
         self._slot.set(L.S_STATE, L.PROC_DRAINED)
@@ -88,20 +105,19 @@ class Status:
         """``broker.json`` as a predecessor left it, by its tables; empty without one."""
         try:
             found = orjson.loads(self._file.path.read_bytes())
-            return {name: {int(c): int(n) for c, n in table.items()}
-                    for name, table in found.items()}  # fmt: skip
+            return {name: {int(c): int(n) for c, n in found.get(name, {}).items()}
+                    for name in _TOTALS}  # fmt: skip
         except (OSError, ValueError, AttributeError):
             return {}
 
     def write_totals(
         self, out: dict[int, int], incoming: dict[int, int], dead: dict[int, int]
     ) -> None:
-        """Write ``broker.json`` (messages by canal, this world) if it changed; whole or not."""
-        tables = {"out": out, "in": incoming, "dead": dead}
-        data = orjson.dumps(
-            {name: {str(c): table[c] for c in sorted(table)} for name, table in tables.items()}
-        )
-        self._file.write(data)
+        """Write ``broker.json`` (messages by canal, this world, and keys of input that hold no
+        stream) if it changed; whole or not."""
+        tables = dict(zip(_TOTALS, (out, incoming, dead), strict=True))
+        totals = {name: {str(c): table[c] for c in sorted(table)} for name, table in tables.items()}
+        self._file.write(orjson.dumps({**totals, "no_streams": self._no_streams}))
 
     def _show(self) -> None:
         trouble = next(iter(self._troubles.values()), None)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from corec.control.folders import PERSISTER_FILE
+from corec.control.folders import BROKER_FILE, PERSISTER_FILE
 from corec.embedded.minors import postgres_behind, postgres_text
 from corec.nucleus.errors import FRESH_SECONDS
 from corec.process.runtime import Runtime
@@ -38,7 +38,7 @@ def examine(rt: Runtime, status: dict[str, Any]) -> list[dict[str, Any]]:
     for name, sink in status["sinks"].items():
         detail = sink["address"] if sink["reachable"] else f"{sink['address']}: {sink['reason']}"
         checks.append(_check(f"server {name}", sink["reachable"], detail))
-    checks += database_checks(rt.folder)
+    checks += database_checks(rt.folder) + stream_checks(rt.folder)
     for lane in status["lanes"]:
         if lane["lane"] == "in":
             continue  # the inbox is as full as its readers are behind: a full one is back-pressure
@@ -86,6 +86,16 @@ def database_checks(folder: Path) -> list[dict[str, Any]]:
         detail += f", and {newer} is out, which mends faults of it: update the server"
     checks = [_check("version postgresql", True, detail)]
     return checks + [_check(f"table {one['what']}", False, one["reason"]) for one in troubles]
+
+
+def stream_checks(folder: Path) -> list[dict[str, Any]]:
+    """Keys of input that hold something else, as the broker of the instance in ``folder`` says."""
+    try:
+        found = dict(json.loads((folder / BROKER_FILE).read_text(encoding="utf-8"))["no_streams"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    detail = "holds a {}, not a stream, so nothing is read from it; rename it"
+    return [_check(f"stream {key}", False, detail.format(kind)) for key, kind in found.items()]
 
 
 def _pace(status: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 from corec import layout as L
 from corec.broker.positions import EntryId, parse_id
+from corec.nucleus.doctor import stream_checks
 from tests.broker.support import INSTANCE, Instance, message, pack
 from tests.support.processes import wait_until
 
@@ -158,13 +159,24 @@ def test_partly_good_entry(instance: Make) -> None:
 
 
 def test_wrong_type_of_one_input(instance: Make) -> None:
-    """A key that is no stream stops its own canal only."""
+    """A key that is no stream stops its own canal only, is told, and is read once it is one."""
     one = instance()
+    key = one.keys.incoming(1)
     with one.redis() as client:
-        client.set(one.keys.incoming(1), "nonsense")
+        client.set(key, "nonsense")
     pid = one.start()
     one.add(-2, {"m": message(30, -2)})
     assert len(collect_readings(one, 1)) == 1
+    wait_until(lambda: stream_checks(one.folder), "it is told")
+    (check,) = stream_checks(one.folder)
+    assert (check["check"], check["ok"]) == (f"stream {key}", False)
+    assert "holds a string, not a stream" in check["detail"]
+    assert one.totals()["in"] == {"1": 0, "-2": 1}
+    with one.redis() as client:
+        client.delete(key)
+    one.add(1, {"m": message(3, 1)})
+    assert len(collect_readings(one, 1)) == 1
+    wait_until(lambda: not stream_checks(one.folder), "it is told no more")
     one.drain(pid)
 
 
