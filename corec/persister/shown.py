@@ -18,6 +18,8 @@ from corec.persister.writer import Taken
 from corec.process.runtime import Runtime
 
 BROKER_PATIENCE_S: Final = 2.0
+FULL_S: Final = 60.0
+"""So long what a server said of its room stands for its silence."""
 
 log = get_logger("corec.persister")
 
@@ -30,17 +32,27 @@ class Shown:
         self._database = rt.config.db.shown()
         self._away: int | None = None
         self._spool: str | None = None
+        self._full_at = -FULL_S
         self._ready = False
 
     def ready(self) -> None:
         """The database takes rows."""
         if self._away is not None:
             log.info("the database takes rows again")
-        self._away, self._ready = None, True
+        self._away, self._ready, self._full_at = None, True, -FULL_S
         self._show()
 
     def waiting(self, reason: int, text: str) -> None:
-        """The database takes nothing; logged once per reason."""
+        """The database takes nothing; logged once per reason.
+
+        A server without room ends, comes back and ends again: while it is gone in between, that it
+        has no room says more than that it can't be reached.
+        """
+        now = time.monotonic()
+        if reason == L.REASON_FULL:
+            self._full_at = now
+        elif reason == L.REASON_UNREACHABLE and now - self._full_at < FULL_S:
+            reason = L.REASON_FULL
         if self._away != reason:
             log.warning(
                 "the database takes no rows; they wait in the lanes, then in the spool",

@@ -42,6 +42,7 @@ LINGER_S: Final = 0.2
 AWAY_S: Final = 1.0
 SILENT_S: Final = 3.0
 RETRY_S: Final = 1.0
+CALM_S: Final = 5.0
 ENOUGH_BYTES: Final = 1 << 20
 PASS_BYTES: Final = 8 << 20
 CHUNK_BYTES: Final = 512 << 10
@@ -103,17 +104,20 @@ class Spooler:
             log.warning("set the spool of another world aside", files=self._spool.aside)
 
     async def run(self) -> None:
-        """Look again and again until ``leave``."""
+        """Look again and again until ``leave``. A trouble is over when a pass went well, or there
+        was nothing to move for ``CALM_S``: a database that comes and goes makes no room."""
+        due_at = 0.0
         while not self._leaving:
             pause = LOOK_S
             if self._due():
+                due_at = time.monotonic()
                 try:
                     if await self.move():
                         pause = 0.0
                 except OSError as error:
                     self._host.spool_state(f"{error.strerror or error}")
                     pause = RETRY_S
-            else:
+            elif time.monotonic() - due_at > CALM_S:
                 self._host.spool_state(None)
             await asyncio.sleep(pause)
 
