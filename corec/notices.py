@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, overload
 
+from corec.signature import signature_of
+
 EVENTS: Final = ("raised", "repeated", "cleared", "acknowledged")
 """What happens to an alert that a task may be started by."""
 MESSAGE: Final = "message"
@@ -114,10 +116,10 @@ def task(function: Callable[..., Any] | None = None, /) -> Any:
     if not inspect.isfunction(function):
         raise TypeError(f"@corec.task goes on a function, found a {type(function).__name__}")
     name = f"{function.__module__}:{function.__qualname__}"
-    arguments = list(inspect.signature(function).parameters.values())
+    arguments = list(signature_of(function).parameters.values())
     fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
     if not fixed or len(arguments) != 1:
-        raise TypeError(f"{name}: a task takes (notice), this one {inspect.signature(function)}")
+        raise TypeError(f"{name}: a task takes (notice), this one {signature_of(function)}")
     return Task(name, function, inspect.iscoroutinefunction(function))
 
 

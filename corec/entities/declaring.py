@@ -16,6 +16,7 @@ from corec.entities.fields import LIVES_STATE, VIVO
 from corec.entities.globals_used import lives_calls
 from corec.entities.silence import SILENCE_MAX, SILENCE_STATE, fell_silent
 from corec.layout.post import SENDS_MAX
+from corec.signature import signature_of
 
 DRAWS_OF: Final = {"random": 1, "normal": 2, "randint": 2}
 """Numbers of Philox that one call of each method of ``me`` takes."""
@@ -38,11 +39,11 @@ def check_function(kind: str, function: Any, owner: str) -> str:
         raise ProcessorError(f"{owner}: it is async, a processor is a plain function")
     if inspect.isgeneratorfunction(function):
         raise ProcessorError(f"{owner}: it has a yield, a processor returns a number")
-    arguments = list(inspect.signature(function).parameters.values())
+    arguments = list(signature_of(function).parameters.values())
     fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
     shape = "(me)" if kind == "micro" else "(me, value)"
     if not fixed or len(arguments) != (1 if kind == "micro" else 2):
-        shape = f"takes {shape}, this one {inspect.signature(function)}"
+        shape = f"takes {shape}, this one {signature_of(function)}"
         raise ProcessorError(f"{owner}: a {kind} processor {shape}")
     return arguments[1].name if kind == "celu" else ""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import corec
 from corec import layout as L
 from corec.config import ConfigError, parse_config
+from corec.entities.declaring import check_function
 from corec.entities.fields import field_of
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.registry import BUILT_IN, resolve
@@ -153,3 +157,18 @@ def test_a_subnormal_number_is_an_initial_value(least: float) -> None:
 def test_a_number_that_nothing_is_left_of_is_none(beyond: float) -> None:
     with pytest.raises(ProcessorError, match="starts as"):
         field_of("x", ("f4", beyond), "p")
+
+
+def test_annotations_may_name_what_there_is_not(tmp_path: Path) -> None:
+    """From Python 3.14 on they run when somebody asks for them; before, they are text like this."""
+    late = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+    module = tmp_path / "annotated.py"
+    module.write_text(
+        f"{late}def celu(me: Nowhere, value: Nor.This) -> Nothing: ...\n"
+        "def one(notice: Nowhere) -> Nothing: ...\n"
+    )
+    found = runpy.run_path(str(module))
+    assert check_function("celu", found["celu"], "celu") == "value"
+    assert corec.task()(found["one"]).function is found["one"]
+    with pytest.raises(TypeError, match=r"this one \(me: '?Nowhere"):
+        corec.task()(found["celu"])
