@@ -67,8 +67,12 @@ class OwnerLock:
                 break
             # The last owner removed the file between our open and our lock.
             os.close(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:  # a full disk: whoever is refused must not go on holding the lock
+            os.close(descriptor)
+            raise
         self._descriptor = descriptor
 
     def release(self, *, unlink: bool = False) -> None:

@@ -199,11 +199,13 @@ class SocketDir:
 
 
 def socket_place(wanted: Path, mark: str, longest_name: str) -> SocketDir:
-    """`wanted`, or, where the socket's path would be too long for the kernel, a short directory in
-    the temporary folder. The short one has the same name every time, so a later start finds and
-    cleans what a killed one left. Nothing is made here."""
+    """`wanted`, or, where the socket's path would be too long for the kernel or has a comma in it
+    (to libpq, the end of one host's name), a short directory in the temporary folder. The short one
+    has the same name every time, so a later start finds and cleans what a killed one left. Nothing
+    is made here."""
     wanted = wanted.absolute()
-    if len(os.fsencode(wanted / longest_name)) <= SOCKET_PATH_BYTES_MAX:
+    whole = os.fsencode(wanted / longest_name)
+    if len(whole) <= SOCKET_PATH_BYTES_MAX and b"," not in whole:
         return SocketDir(wanted, made=not wanted.exists())
     short = hashlib.blake2s(f"{mark}:{os.geteuid()}:{wanted}".encode(), digest_size=6).hexdigest()
     return SocketDir(Path(tempfile.gettempdir()) / f"corec-{short}", made=True)

@@ -386,4 +386,5 @@ class EmbeddedPostgres:
 
 
 def _quoted(value: object) -> str:
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
+    text = str(value).replace("\\", "\\\\").replace("\n", "\\n")
+    return "'" + text.replace("'", "''") + "'"

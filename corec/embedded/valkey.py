@@ -282,7 +282,8 @@ def _url(path: Path, password: str | None) -> str:
 
 
 def _quoted(value: object) -> str:
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text = str(value).replace("\\", "\\\\").replace("\n", "\\n")
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def _answer(path: Path | None, password: str | None) -> bytes:

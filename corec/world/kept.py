@@ -96,7 +96,7 @@ def look(path: Path, check: Callable[[Path], Checkpoint]) -> Checkpoint | Passed
         return PassedOver(path, DAMAGED, str(error))
     except OSError as error:
         return PassedOver(path, UNREADABLE, f"{path}: {error.strerror}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         return PassedOver(path, DAMAGED, f"{path}: its head makes no sense: {error!r}")
 
 

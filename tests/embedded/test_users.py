@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from corec.embedded import EmbeddedPostgres, EmbeddedServerError, launch
+from corec.embedded.home import socket_place
 from corec.embedded.postgres import _quoted
 from tests.security.stranger import as_user, opened, reached
 
@@ -167,3 +168,10 @@ def test_a_directory_we_may_not_write_is_one_clear_error() -> None:
 
 def test_a_path_with_quotes_is_quoted_for_the_settings_file() -> None:
     assert _quoted("a'b\\c") == "'a''b\\\\c'"
+    assert _quoted("a\nb") == "'a\\nb'"
+
+
+def test_a_comma_is_no_part_of_a_sockets_path() -> None:
+    """libpq takes it for the end of a host's name, and knows no way around."""
+    assert socket_place(Path("/a/b"), "m", "s").path == Path("/a/b")
+    assert "," not in str(socket_place(Path("/a,b"), "m", "s").path)

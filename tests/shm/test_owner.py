@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +133,18 @@ def test_a_file_with_rubbish_and_no_lock_is_free(tmp_path: Path) -> None:
     lock.acquire()
     assert path.read_text() == f"{os.getpid()}\n"
     lock.release()
+
+
+def test_without_room_for_its_number_nobody_owns(tmp_path: Path) -> None:
+    path = tmp_path / "owner"
+
+    def child() -> None:
+        before = os.listdir("/proc/self/fd")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                OwnerLock(path).acquire()
+        assert os.listdir("/proc/self/fd") == before
+        assert probe(path) is None
+
+    assert reap(fork(child)) == 0
