@@ -103,22 +103,36 @@ def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
         lines = (number for number, _ in _lines(path) if number > skipped)
         return f"line {next(number for k, number in enumerate(lines) if k == row)}"
 
-    row_type = np.dtype(list(zip(NAMES[:count], _TYPES[:count], strict=True)))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it holds nothing: it is told later
-            table = np.loadtxt(
-                path, row_type, delimiter=_parts(first[1])[0], skiprows=skipped,
-                usecols=range(count), ndmin=1, encoding="utf-8-sig", quotechar=QUOTE,
-            )  # fmt: skip
+        table = _table(path, _parts(first[1])[0], skipped, count)
     except (ValueError, OverflowError):
         for number, text in _lines(path):
             if number > skipped and not _numbers(text, count):
                 allowed = ",".join(NAMES[:count])
                 shown = repr(text[:40])
                 raise BadEdges(f"{shown} in line {number} of {path.name}", allowed) from None
-        raise BadEdges(f"{path.name}, which is no table of numbers", "a CSV file") from None
+        try:  # blanks before quotes, which NumPy takes for text: slowly, line by line
+            cleaned = (",".join(_parts(t)[1][:count]) for k, t in _lines(path) if k > skipped)
+            table = _table(cleaned, ",", 0, count)
+        except (ValueError, OverflowError):
+            found = f"{path.name}, which is no table of numbers"
+            raise BadEdges(found, "a CSV file") from None
     return [np.ascontiguousarray(table[name]) for name in NAMES[:count]], place
+
+
+def _table(
+    lines: Path | Iterator[str], separator: str | None, skipped: int, count: int
+) -> NDArray[Any]:  # fmt: skip
+    """As a table with a column for each of the first ``count`` names. Raises ValueError,
+    OverflowError: it is none."""
+    row_type = np.dtype(list(zip(NAMES[:count], _TYPES[:count], strict=True)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it holds nothing: it is told later
+        found: NDArray[Any] = np.loadtxt(
+            lines, row_type, delimiter=separator, skiprows=skipped, usecols=range(count),
+            ndmin=1, encoding="utf-8-sig", quotechar=QUOTE,
+        )  # fmt: skip
+    return found
 
 
 def _row(row: int) -> str:

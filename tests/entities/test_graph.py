@@ -167,6 +167,8 @@ def test_names_and_numbers_may_be_quoted(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     path.write_text('"source","target"\n"0","1"\n1,"9"\n')
     assert read_links(path, 10, False, False).of(1).tolist() == [0, 9]
+    path.write_text('"source", "target"\n"0", "1"\n\n# nobody\n 1,  "9"\n')
+    assert read_links(path, 10, False, False).of(1).tolist() == [0, 9]
     path.write_text('"source";"target"\n"0";"1"\n"1";"10"\n')
     with pytest.raises(BadEdges, match=r"1,10 in line 3 of e\.csv"):
         read_links(path, 10, False, False)
