@@ -93,14 +93,18 @@ def _worlds(
 
 
 def _instance_worlds(
-    number: int, world_seed: int, jobs: int, folder: Path, first: bool, killed: bool
-) -> int:
+    number: int, world_seed: int, jobs: int, folder: Path, first: bool, killed: bool,
+    only: tuple[str, ...],
+) -> int:  # fmt: skip
     what = "killed" if killed else "live"
     tally = Tally(what, number, folder, first)
     deaths: Counter[str] = Counter()
-    with servers(folder) as where, ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    with (
+        servers(folder, only or EVERYBODY) as where,
+        ProcessPoolExecutor(jobs, get_context("spawn")) as pool,
+    ):
         names = {}
-        for k, world in enumerate(drawn_many(number, world_seed)):
+        for k, world in enumerate(drawn_many(number, world_seed, only)):
             name = f"{what}{world_seed}-{k}"
             names[pool.submit(in_instances, world, name, folder, where, killed)] = name
         for future in as_completed(names):
@@ -119,9 +123,9 @@ def _again(path: Path, killed: bool, folder: Path) -> int:
     """A world that was written down: of an instance, what happened in it."""
     world = Drawn.from_text(path.read_text("utf-8"))
     alone = kernels.check if world.fits_kernels else whole.check
-    runs: list[Callable[[], Any]] = [] if world.grows else [lambda: alone(world)]
+    runs: list[Callable[[], Any]] = [] if world.migrates else [lambda: alone(world)]
     with servers(folder) as where:
-        if killed or world.grows:
+        if killed or world.migrates:
             kills = Kills(random.Random("again")) if killed else None
             runs += [lambda: live.check(world, "again", folder, where, kills)]
         for run in runs:
@@ -144,7 +148,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="drawn and shown if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", metavar="NAMES",
-                        help="of these processors, in one process: a,b")  # fmt: skip
+                        help="of these processors alone: a,b")  # fmt: skip
     parser.add_argument("--first", action="store_true",
                         help="end with the first that disagrees, as it was drawn")  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE")
@@ -161,7 +165,9 @@ def main() -> int:
             failed += _worlds(count, number, given_.jobs, folder, given_.first, only, is_whole)
     for count, killed in ((given_.live, False), (given_.killed, True)):
         if count:
-            failed += _instance_worlds(count, number, given_.jobs, folder, given_.first, killed)
+            failed += _instance_worlds(
+                count, number, given_.jobs, folder, given_.first, killed, only
+            )
     return 1 if failed else 0
 
 

@@ -2,44 +2,85 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import ModuleType
 from typing import Any, Final
 
 from corec.lab.oracle.block import Reading
 from corec.lab.oracle.builtin import BUILTIN
 from corec.lab.oracle.entity import Kind, kind_of
 from corec.lab.oracle.world import World, places_of
-from tests.oracle import subjects
+from tests.oracle import changeling_1, changeling_2, changeling_3, placed, subjects
 
 MODULE: Final = "oracle_subjects"
+PLACED_MODULE: Final = "oracle_placed"
+CHANGING_MODULE: Final = "oracle_changeling"
+MODULES: Final[dict[str, ModuleType]] = {
+    MODULE: subjects, PLACED_MODULE: placed, CHANGING_MODULE: changeling_1,
+}  # fmt: skip
+"""By the names under which instances find them."""
+FORMS: Final = (changeling_1, changeling_2, changeling_3)
+"""One after the other of what changes its fields."""
+CHANGELING: Final = f"{CHANGING_MODULE}:changeling"
 PER_BLOCK: Final = 40
 """Of the usual blocks; compiled code knows it, so there are few sizes."""
 PER_LARGE_BLOCK: Final = 65_535
-SUBJECTS: Final = {
-    name: kind_of(getattr(subjects, name))
-    for name in ("drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
-                 "tracer", "chorus", "pulse", "dicer", "sitter", "weigher", "kite")
-}  # fmt: skip
-MEETING: Final = {
-    name: kind_of(getattr(subjects, name)) for name in ("gossip", "relay", "breeder", "nomad")
-}
-"""Those whose blocks are not worlds of their own: they send, are born and die, move, see others."""
 LARGE: Final = {"fragile": 8, "listener": 16}
 """Of these also the largest blocks, and the MiB such a block takes."""
+
+
+def _named(module: str, *names: str) -> dict[str, Kind]:
+    return {f"{module}:{name}": kind_of(getattr(MODULES[module], name)) for name in names}
+
+
 KINDS: Final[Mapping[str, Kind]] = {
-    **{f"{MODULE}:{name}": kind for name, kind in SUBJECTS.items()}, **BUILTIN,
+    **_named(MODULE, "drift", "fragile", "clerk", "coupled", "keeper", "tide", "giant", "listener",
+             "tracer", "chorus", "pulse", "dicer", "sitter", "weigher", "kite"),
+    **_named(PLACED_MODULE, "hoarder"),
+    **BUILTIN,
 }  # fmt: skip
 """By the names that ``procesador`` uses; blocks of these can be run alone."""
+MEETING: Final = _named(MODULE, "gossip", "relay", "breeder", "nomad")
+PLACED: Final = _named(
+    PLACED_MODULE, "wader", "coral", "swift", "voter", "catcher", "spy", "heir", "evolver"
+)
+"""With those before: whose blocks are not worlds of their own, for they send, are born and die,
+move, see others, or evolve."""
 EVERYBODY: Final[Mapping[str, Kind]] = {
-    **KINDS, **{f"{MODULE}:{name}": kind for name, kind in MEETING.items()},
+    **KINDS, **MEETING, **PLACED, **_named(CHANGING_MODULE, "changeling"),
 }  # fmt: skip
-MET: Final = tuple(f"{MODULE}:{name}" for name in MEETING)
-CELLS: Final = (12, 7)
-"""Of the grid of those who move; compiled code knows it."""
+MET: Final = tuple(MEETING)
+REEF: Final[dict[str, Any]] = {
+    "id": "reef", "canal": -7, "procesador": f"{PLACED_MODULE}:coral",
+    "entidades_por_bloque": PER_BLOCK,
+}  # fmt: skip
+"""The bloque that waders look for."""
+_FLAT: Final = {"kind": "plane", "position": ["x", "y"], "size": [10, 7], "radius": 1.5}
+_DEEP: Final = {
+    "kind": "plane", "position": ["x", "y", "z"], "size": 8, "radius": 2, "wrap": False,
+}  # fmt: skip
+_NET: Final = {"kind": "graph", "edges": {"generator": "ring"}}
+_TIES: Final = {"kind": "graph", "edges": "ties.csv", "weights": True}
+STANDING: Final[Mapping[str, dict[str, Any]]] = {
+    "nomad": {"space": {"kind": "grid", "width": 12, "height": 7}, "capacidad": 84},
+    "wader": {"space": _FLAT, "capacidad": 60}, "coral": {"space": _FLAT, "entidades": 50},
+    "swift": {"space": _DEEP, "entidades": 60},
+    "voter": {"space": _TIES, "capacidad": 60}, "catcher": {"space": _NET, "entidades": 50},
+    "spy": {"entidades": 60},
+    "evolver": {"evolucion": {"cada": 2}},
+}  # fmt: skip
+"""What a bloque of those has beside its processor; compiled code knows most of it."""
 GROW: Final = "grow."
 """A change that begins so gives a bloque more entities."""
+WRITE: Final = "write."
+"""One that begins so writes into a bloque: ``fields``, and ``ids`` or None."""
+MIGRATE: Final = "migrate"
+"""What changes its fields does so: to that of ``FORMS``."""
+WORKERS: Final = "workers"
+"""One of an instance's more, which changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +92,10 @@ class Drawn:
     readings: dict[int, list[Reading]] = field(default_factory=dict)
     changes: dict[int, dict[str, Any]] = field(default_factory=dict)
     workers: tuple[int, ...] = (1,)
+    edges: dict[str, list[list[float]]] = field(default_factory=dict)
+    """Of graphs, by the names of their files: source, target and perhaps a weight."""
+    letters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    """At which tick what can't be understood is sent to an entity; an instance's alone."""
 
     def to_json(self) -> str:
         """All of it in one line."""
@@ -60,11 +105,15 @@ class Drawn:
     def from_json(text: str) -> Drawn:
         """What ``to_json`` wrote."""
         found = json.loads(text)
-        for name in ("readings", "changes"):
+        for name in ("readings", "changes", "letters"):
             found[name] = {int(tick): given for tick, given in found[name].items()}
         found["readings"] = {
             tick: [(int(i), float(v), bool(a)) for i, v, a in given]
             for tick, given in found["readings"].items()
+        }
+        found["letters"] = {
+            tick: [(int(i), str(what)) for i, what in given]
+            for tick, given in found["letters"].items()
         }
         return Drawn(**{**found, "workers": tuple(found["workers"])})
 
@@ -80,6 +129,11 @@ class Drawn:
         changes = all(set(change) <= {"carga"} for change in self.changes.values())
         alone = all(bloque["procesador"] in KINDS for bloque in self.config["bloques"])
         return alone and changes and not self.config.get("schedule")
+
+    @property
+    def migrates(self) -> bool:
+        """Whether a processor has other fields in the end than at first."""
+        return any(MIGRATE in change for change in self.changes.values())
 
     @property
     def grows(self) -> bool:
@@ -128,7 +182,7 @@ class Drawn:
 
     def oracle(self) -> World:
         """The oracle's world of it, at tick 0."""
-        return World(self.config, EVERYBODY)
+        return World(self.config, EVERYBODY, edges=self.edges)
 
     def play(self) -> World:
         """The oracle's world after all ticks."""
@@ -143,7 +197,11 @@ class Drawn:
         for path, value in self.changes.get(tick, {}).items():
             if path.startswith(GROW):
                 world.grow(path.removeprefix(GROW), int(value))
-            else:
+            elif path.startswith(WRITE):
+                world.write(path.removeprefix(WRITE), value["fields"], value["ids"])
+            elif path == MIGRATE:
+                world.migrate(form(int(value)))
+            elif path != WORKERS:
                 world.set(path, value)
         world.run_tick([self.full(reading) for reading in self.readings.get(tick, ())])
 
@@ -154,9 +212,10 @@ def spread(valor: float, width: int) -> tuple[float, ...]:
 
 
 def places_for(short: str) -> dict[str, Any]:
-    """What a bloque of those who move on a grid has beside its processor; of others nothing."""
-    if short != "nomad":
-        return {}
-    width, height = CELLS
-    space = {"kind": "grid", "width": width, "height": height}
-    return {"space": space, "capacidad": width * height}
+    """What a bloque of those who stand somewhere has beside its processor; of others nothing."""
+    return copy.deepcopy(STANDING.get(short, {}))
+
+
+def form(number: int) -> dict[str, Kind]:
+    """What changes its fields, after the change to that of ``FORMS``."""
+    return {CHANGELING: kind_of(FORMS[number].changeling)}

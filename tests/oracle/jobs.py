@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from corec.embedded import EmbeddedPostgres, EmbeddedValkey
 from corec.lab.oracle.compare import Disagreement
 from tests.oracle import kernels, live, whole
-from tests.oracle.drawn import Drawn
+from tests.oracle.drawn import EVERYBODY, Drawn
 from tests.oracle.kills import Kills, armed
 from tests.oracle.strategies import live_worlds, whole_worlds, worlds
 
@@ -75,9 +75,9 @@ def in_instances(
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[live.Servers]:
+def servers(folder: Path, names: Collection[str] = EVERYBODY) -> Iterator[live.Servers]:
     """A PostgreSQL and a Valkey for all instances, whose processors are compiled."""
-    live.compile_all(folder)
+    live.compile_all(folder, names)
     postgres = EmbeddedPostgres(folder / "postgres", folder / "run")
     valkey = EmbeddedValkey(folder / "valkey", folder / "run")
     postgres.start()
@@ -89,8 +89,8 @@ def servers(folder: Path) -> Iterator[live.Servers]:
         postgres.stop()
 
 
-def drawn_many(number: int, world_seed: int) -> list[Drawn]:
-    """So many worlds for instances."""
+def drawn_many(number: int, world_seed: int, only: tuple[str, ...] = ()) -> list[Drawn]:
+    """So many worlds for instances, of these processors or of all."""
     found: list[Drawn] = []
 
     @seed(world_seed)
@@ -98,7 +98,7 @@ def drawn_many(number: int, world_seed: int) -> list[Drawn]:
         max_examples=number, deadline=None, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(live_worlds())
+    @given(live_worlds(only=only))
     def keep(drawn: Drawn) -> None:
         found.append(drawn)
 

@@ -16,12 +16,12 @@ from corec.lab.oracle.block import Reading
 from corec.lab.oracle.compare import lists, same
 from corec.lab.oracle.rows import Message
 from corec.testing import Block as Found
-from tests.oracle import subjects
-from tests.oracle.drawn import MODULE, SUBJECTS, Drawn
+from tests.oracle.drawn import KINDS, MODULES, Drawn
 
 PROCESSORS: Final[dict[str, Processor]] = {
     **{name: resolve(name) for name in BUILT_IN},
-    **{f"{MODULE}:{name}": getattr(subjects, name) for name in SUBJECTS},
+    **{name: getattr(MODULES[module], short) for name in KINDS
+       for module, _, short in [name.partition(":")] if short},
 }  # fmt: skip
 UMBRAL: Final = TypeAdapter[Any](UmbralKey)
 LANE_BYTES: Final = 1 << 24

@@ -53,6 +53,8 @@ def same(found: Left, world: World) -> None:
             compare.same(f"{at}.{name}", entity[name], told(value))
         for name in block.settings.kind.state:
             compare.same(f"{at}.estado.{name}", entity["estado"][name], told(wanted.state[name]))
+        for name in block.settings.kind.genes:
+            compare.same(f"{at}.genes.{name}", entity["genes"][name], float(wanted.genes[name]))
         for name in block.settings.kind.history:
             values = [told(float(v)) for v in wanted.state[name]]
             lists(f"{at}.estado.{name}", entity["estado"][name], values)

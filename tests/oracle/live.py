@@ -7,35 +7,40 @@ oracle is given what happened, not what was planned.
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import shutil
-import signal
-import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import redis
 
 from corec.control.client import Unreachable
-from corec.control.outcome import await_change, last_change
 from corec.control.protocol import ControlError
 from corec.lab.oracle import sinks
-from corec.lab.oracle.block import Reading
 from corec.lab.oracle.compare import Disagreement
-from tests.oracle import left, subjects
-from tests.oracle.drawn import EVERYBODY, GROW, MODULE, PER_BLOCK, Drawn, places_for
+from tests.oracle import left
+from tests.oracle.changing import change, into_plugins, take_form
+from tests.oracle.drawn import (
+    CHANGELING,
+    EVERYBODY,
+    FORMS,
+    PER_BLOCK,
+    REEF,
+    WRITE,
+    Drawn,
+    places_for,
+)
+from tests.oracle.edges import write_edges
+from tests.oracle.entries import Entries
 from tests.support.instance import Instance, Running
 from tests.support.processes import promised, wait_until
 
-MESSAGE: Final = struct.Struct("!Ibf?")
 STILL: Final = ("--tick-hz", "0.001")
 """No tick comes by itself within the time of a test."""
 SETTLE_SECONDS: Final = 2.0
@@ -91,14 +96,16 @@ class Player:
         }  # fmt: skip
         self.drawn, self.servers, self.disturbance = drawn, servers, disturbance
         self.instance = Instance(home, base, config, db_url=servers.dsn, redis_url=servers.url)
-        (home / "plugins").mkdir()
-        shutil.copy(subjects.__file__, home / "plugins" / f"{MODULE}.py")
+        into_plugins(home)
+        write_edges(drawn, home)
         if armed:
             self.instance.environment["COREC_CRASH"] = ",".join(armed)
         self.workers = list(drawn.workers)
-        self.dice = random.Random(name)
-        self.happened = replace(drawn, readings={}, changes={}, ticks=0)
+        self.entries = Entries(drawn, random.Random(name))
+        self.happened = replace(drawn, readings={}, changes={}, letters={}, ticks=0)
         self.sent = 0
+        self.letters: list[tuple[str, str]] = []
+        """Stream and id of each entry that could not be understood."""
         self.carga = float(drawn.config["carga"])
         self.run: Running
 
@@ -144,61 +151,30 @@ class Player:
         return int(self.run.answered("digest")["tick"])
 
     def _change(self, tick: int) -> None:
-        changes = self.drawn.changes.get(tick)
-        if not changes:
-            return
-        for path, value in changes.items():
-            if path == "carga" or path.startswith("globals.") or ".parametros." in path:
-                after = int(self.run.answered("set", path=path, value=value)["after_tick"])
-                self.carga = value if path == "carga" else self.carga
-            elif path.startswith(GROW):
-                after = self._grow(path.removeprefix(GROW), int(value))
-            else:
-                self._reload(path, value)
-                after = self._tick()
+        for path, value in self.drawn.changes.get(tick, {}).items():
+            after = change(self.run, path, value)
+            self.carga = value if path == "carga" else self.carga
+            if not path.startswith(WRITE):
+                self.run.ready(SECONDS_MAX)
+                self._stand_still()
             self.happened.changes.setdefault(after + 1, {})[path] = value
 
-    def _grow(self, bloque: str, more: int) -> int:
-        """So many more entities; the tick after which they are there."""
-        answer = self.run.ask("grow", 10.0, bloque=bloque, more=more)  # once: nobody dies now
-        if "after_change" in answer:
-            outcome = await_change(
-                self.instance.folder, int(answer["after_change"]), str(answer["change"]),
-                lambda: self.run.process.poll() is None,
-            )  # fmt: skip
-            assert outcome["accepted"], outcome
-        self.run.ready(SECONDS_MAX)
-        self._stand_still()
-        return int(answer["after_tick"])
-
-    def _reload(self, path: str, value: Any) -> None:
-        """The configuration file changed, and taken over."""
-        config = copy.deepcopy(self.instance.config)
-        _, swarm, key = path.split(".", 2)
-        bloque = next(b for b in config["bloques"] if b["id"] == swarm)
-        bloque.update({"umbral": value} if key == "umbral" else
-                      {"autoreparacion": {"max_errores": value}})  # fmt: skip
-        self.instance.configure(config)
-        before = int(last_change(self.instance.folder)["number"])
-        self.run.signal(signal.SIGHUP)
-        outcome = await_change(
-            self.instance.folder, before, "reload", lambda: self.run.process.poll() is None
-        )
-        assert outcome["accepted"], outcome
-        self.run.ready(SECONDS_MAX)
-        self._stand_still()
-
     def _send(self, tick: int) -> None:
-        readings = self.drawn.readings.get(tick)
+        readings = self.drawn.readings.get(tick, [])
+        letters = [self.entries.letter(*one) for one in self.drawn.letters.get(tick, ())]
+        key = f"corec:{{{self.instance.instance_id}}}"
+        with redis.Redis.from_url(self.servers.url) as client:
+            for canal, fields in letters:
+                source: Any = client.xadd(f"{key}:in:{canal}", fields)
+                self.letters.append((f"{key}:in:{canal}", source.decode()))
+            for canal, fields in self.entries.of(readings):
+                client.xadd(f"{key}:in:{canal}", fields)
+            wait_until(
+                lambda: client.xlen(f"{key}:dead") >= len(self.letters), "they are judged",
+                SECONDS_MAX,
+            )  # fmt: skip
         if not readings:
             return
-        with redis.Redis.from_url(self.servers.url) as client:
-            for canal, mine in self._by_canal(readings).items():
-                key = f"corec:{{{self.instance.instance_id}}}:in:{canal}"
-                while mine:
-                    part = self._alike(mine[: self.dice.choice([1, 1, 7, len(mine)])])
-                    mine = mine[len(part) :]
-                    client.xadd(key, self._fields(canal, part))
         self.sent += len(readings)
         found: list[int] = []
 
@@ -213,40 +189,6 @@ class Player:
                 f"messages_in: found {found}, the oracle says {self.sent} were sent"
             ) from None
         self.happened.readings[self._tick() + 1] = readings
-
-    def _alike(self, part: list[Reading]) -> list[Reading]:
-        """The first of them that fit one entry."""
-
-        def form(reading: Reading) -> tuple[int, bool]:
-            values = EVERYBODY[self.drawn.swarm_of(reading[0])["procesador"]].values
-            return len(values) if reading[2] else 0, bool(values)
-
-        return list(takewhile(lambda reading: form(reading) == form(part[0]), part))
-
-    def _fields(self, canal: int, part: list[Reading]) -> Any:
-        """One entry: packed messages, or for a Celu entity an id with its datum in one of the
-        forms that docs/streams.md names."""
-        identity, valor, activo = part[0]
-        names = EVERYBODY[self.drawn.swarm_of(identity)["procesador"]].values
-        if names and activo:
-            full = [self.drawn.full(reading) for reading in part]
-            if len(part) > 1 or self.dice.random() < 0.5:
-                return {"v": b"".join(struct.pack(f"!I{len(v)}f", i, *v) for i, v, _ in full)}
-            datos = dict(zip(names, full[0][1], strict=True))
-            return {"id": str(identity), "datos": json.dumps(datos)}
-        if len(part) > 1 or not activo or self.drawn.kind_of(identity) != "celu":
-            return {"m": b"".join(MESSAGE.pack(i, canal, v, a) for i, v, a in part)}
-        forms = [
-            repr(valor), json.dumps({"valor": valor}), json.dumps({"value": valor, "x": [1]}),
-            struct.pack("!f", valor), struct.pack("!d", valor),
-        ]  # fmt: skip
-        return {"id": str(identity), "datos": self.dice.choice(forms)}
-
-    def _by_canal(self, readings: list[Reading]) -> dict[int, list[Reading]]:
-        found: dict[int, list[Reading]] = {}
-        for reading in readings:
-            found.setdefault(self.drawn.canal_of(reading[0]), []).append(reading)
-        return found
 
     def _step(self) -> None:
         """One tick, whoever dies meanwhile."""
@@ -271,11 +213,14 @@ def compile_all(folder: Path, names: Collection[str] = EVERYBODY) -> None:
     allow for that."""
     if (folder / "warm").exists():
         return
+    if any(name.endswith(":wader") for name in names):
+        names = {*names, REEF["procesador"]}
     swarms = [
         {
-            "id": f"b{k}",
+            "id": "reef" if name == REEF["procesador"] else f"b{k}",
             "canal": 1,
             "entidades": PER_BLOCK,
+            "entidades_por_bloque": PER_BLOCK,
             "procesador": name,
             **places_for(name.rpartition(":")[2]),
         }
@@ -283,12 +228,17 @@ def compile_all(folder: Path, names: Collection[str] = EVERYBODY) -> None:
     ]
     config = {"instance_id": "w", "globals": {"wind": 0.0}, "bloques": swarms}
     instance = Instance(folder / "warm", folder / "none", config)
-    (folder / "warm" / "plugins").mkdir()
-    shutil.copy(subjects.__file__, folder / "warm" / "plugins" / f"{MODULE}.py")
-    subprocess.run(
-        [sys.executable, "-m", "corec.cli.warm", str(instance.config_path)],
-        env=instance.environment, cwd=folder / "warm", check=True,
-    )  # fmt: skip
+    into_plugins(folder / "warm")
+    (folder / "warm" / "ties.csv").write_text("0,1,1.0\n", "utf-8")
+    for number in range(len(FORMS) if CHANGELING in names else 1):
+        if number:
+            alone = [swarm for swarm in swarms if swarm["procesador"] == CHANGELING]
+            instance.configure({**config, "bloques": alone})
+            take_form(folder / "warm", number)
+        subprocess.run(
+            [sys.executable, "-m", "corec.cli.warm", str(instance.config_path)],
+            env=instance.environment, cwd=folder / "warm", check=True,
+        )  # fmt: skip
 
 
 def check(
@@ -309,6 +259,7 @@ def check(
         world = player.happened.play()
         left.same(found, world)
         sinks.same(sinks.read(servers.dsn, servers.url, name, world), world)
+        sinks.same_letters(servers.url, name, player.letters)
         left.same_summary(summary, world, updates=disturbance is None and not armed)
     except BaseException:
         disturbed = disturbance or Calm()

@@ -31,6 +31,13 @@ GOSSIP, RELAY, BREEDER, NOMAD = (
     ("tests.oracle", "--whole", "60", "--first", "--only", name)
     for name in ("gossip", "relay", "breeder", "nomad")
 )
+WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER = (
+    ("tests.oracle", "--whole", "60", "--first", "--only", name)
+    for name in ("wader", "swift", "voter", "catcher", "spy", "heir", "evolver")
+)
+MEANS: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "coupled,chorus")
+COLLECTED: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "keeper,coupled")
+CHANGED: Final = ("tests.oracle", "--live", "6", "--first", "--only", "changeling")
 LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
 LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
 SECONDS_MAX: Final = 1200
@@ -146,6 +153,56 @@ MUTANTS: Final = (
     _one("means are those from before the settlement", "kernels/settlement.py",
          "        if row[K.W_MEANS] > 0:\n            take_means(block, row, dyn, cold)\n", "",
          BREEDER),
+    _one("who is near stands where it stood a tick earlier", "kernels/cells.py",
+         "columns = x[X_PUBLIC] + (tick - 1 & 1) * x[X_PUBLIC_BYTES]",
+         "columns = x[X_PUBLIC] + (tick & 1) * x[X_PUBLIC_BYTES]", SWIFT),
+    _one("neighbours show what this tick has made of them", "kernels/running.py",
+         "(targs[K.T_TICK] - 1 & 1)", "(targs[K.T_TICK] & 1)", CATCHER),
+    _one("who is asked for shows another tick", "kernels/everyone.py",
+         "(tick - 1 & 1)", "(tick & 1)", SPY),
+    _one("who is just as far as the radius is not near", "kernels/plane.py",
+         "found = square <= most", "found = square < most", SWIFT),
+    _one("the long way round a plane", "kernels/plane.py",
+         "half = side * float32(0.5)", "half = side", WADER),
+    _one("a directed edge is seen from both ends", "graph/links.py",
+         "    if not directed:\n", "    if directed is not None:\n", CATCHER),
+    _one("weights lie in the order of the file", "graph/links.py",
+         "keys, weight = keys[order], weight[order]", "keys = keys[order]", VOTER),
+    _one("a moved edge may end where it begins", "graph/generators.py",
+         "good = first & ~there & (ends != source[pending])", "good = first & ~there", CATCHER),
+    _one("children have the genes of the block's first mother", "kernels/lives.py",
+         "            mother_at += row[K.W_RECORD]\n", "", HEIR),
+    _one("who settles has the genes of the place before", "kernels/settlement.py",
+         "+ 4 * (place - number * row[K.W_CAP])", "+ 4 * max(0, place - number * row[K.W_CAP] - 1)",
+         HEIR),
+    _one("a migrant fewer", "kernels/islands.py",
+         "for k in range(min(rule[E.E_MIGRANTS], m - elite)):",
+         "for k in range(min(rule[E.E_MIGRANTS] - 1, m - elite)):", EVOLVER),
+    _one("a mean over the number of all", "kernels/stats.py",
+         "count += int64((active[i] != 0) & ((bits[i] & _EXPONENT) != _EXPONENT))",
+         "count += int64((bits[i] & _EXPONENT) != _EXPONENT)", MEANS),
+    _one("a write leaves the means as they were", "kernels/whole.py",
+         "        take_means(block, row, dyn, cold)\n    if row[K.W_PUBLIC_FIELDS] > 0:\n",
+         "        pass\n    if row[K.W_PUBLIC_FIELDS] > 0:\n", MEANS),
+    _one("others see what was there before a write", "kernels/whole.py",
+         "        show(block, row, dyn, int64(word >> uint64(16)))", "        pass", CATCHER),
+    Mutant("a write counts a tick late", (
+        Change("corec/view/world.py",
+               "        apply(self._plan, self._tables, [edit], lambda block: True)\n",
+               "        self._late = [edit]\n"),
+        Change("corec/view/world.py",
+               "        self._ticks += 1\n",
+               "        self._ticks += 1\n"
+               "        late, self._late = getattr(self, '_late', []), []\n"
+               "        apply(self._plan, self._tables, late, lambda block: True)\n"),
+    ), MEANS),
+    _one("the deviation of a sample", "config/measures.py",
+         "float(x.std(dtype=np.float64))", "float(x.std(dtype=np.float64, ddof=1))", COLLECTED),
+    _one("a count of those who are as large, too", "config/measures.py",
+         '"<": operator.lt', '"<": operator.le', COLLECTED),
+    _one("other fields, and nobody had failed before", "world/migrate.py",
+         'for name in ("valor", "activo", "fallos", "racha", *_same(',
+         'for name in ("valor", "activo", "fallos", *_same(', CHANGED),
 )  # fmt: skip
 
 

@@ -13,36 +13,51 @@ from hypothesis import strategies as st
 from corec.lab.oracle.block import Reading
 from corec.lab.oracle.world import places_of
 from tests.oracle.drawn import (
+    CHANGELING,
     EVERYBODY,
+    FORMS,
     GROW,
     KINDS,
     LARGE,
     MET,
+    MIGRATE,
     MODULE,
     PER_BLOCK,
     PER_LARGE_BLOCK,
+    PLACED,
+    WORKERS,
     Drawn,
-    places_for,
 )
+from tests.oracle.standing import collected, placed, reefs, writings
 
 CANALES: Final = st.one_of(st.sampled_from([-128, -1, 0, 1, 9, 10, 127]), st.integers(-128, 127))
-SHARES: Final = st.sampled_from([0.07, 0.29, 1 / 3, 0.5, 0.1, 0.01, 0.55, 0.95, 1e-9, 1.0])
+SHARES: Final = st.sampled_from([0.07, 0.29, 1 / 3, 0.5, 0.1, 0.01, 0.55, 0.95, 1e-9, 5e-324, 1.0])
 CARGAS: Final = st.one_of(st.just(1.0), SHARES, st.floats(0.001, 1.0))
 MAX_ERRORES: Final = st.one_of(st.sampled_from([0.0, 0.05, 0.29, 1.0]), SHARES)
 SEEDS: Final = st.one_of(st.sampled_from([0, 42, 2**64 - 1]), st.integers(0, 2**64 - 1))
 ROW_EVERY: Final = st.sampled_from([1, 2, 3, 4, 7, 10**9])
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 VALUES: Final = st.one_of(
     st.sampled_from([0.0, 0.5, 0.75, 2.0, -3.5, 2000.0, -2000.0, 0.25, 1e-40, 3.4e38]),
+    st.sampled_from([FLOAT32_MAX, -FLOAT32_MAX, 2.0**-149, -(2.0**-149), 2.0**-126, -0.0]),
     st.floats(-4.0, 4.0, width=32),
 )
 UMBRALES: Final = st.one_of(
     st.sampled_from(["siempre", "nunca", 0.25, -1.5, {"min": 0.3}, {"max": 0.4, "inicial": 0.2}]),
+    st.sampled_from(
+        [
+            FLOAT32_MAX,
+            -FLOAT32_MAX,
+            {"min": -FLOAT32_MAX, "max": FLOAT32_MAX},
+            {"min": 0.7, "max": 0.7, "inicial": 0.7},
+        ]
+    ),
     st.floats(-2.0, 2.0),
     st.tuples(st.floats(-1.0, 1.0), st.floats(0.0, 2.0)).map(
         lambda pair: {"min": pair[0], "max": pair[0] + pair[1]}
     ),
 )
-PARAMS: Final = {
+PARAMS: Final[dict[str, st.SearchStrategy[dict[str, Any]]]] = {
     "fragile": st.fixed_dictionaries({"share": st.sampled_from([0.0, 0.04, 0.15, 0.3, 0.5])}),
     "drift": st.fixed_dictionaries({}, optional={"noise": st.sampled_from([0.0, 1.0, 2.5])}),
     "sensor": st.fixed_dictionaries({}, optional={"noise": st.just(1.0), "phi": st.just(0.5)}),
@@ -88,6 +103,10 @@ PARAMS: Final = {
         },
     ),
     "nomad": st.fixed_dictionaries({}, optional={"restless": st.sampled_from([0.0, 0.05, 1.0])}),
+    "wader": st.fixed_dictionaries({}, optional={"step": st.sampled_from([0.0, 1.0, 64.0])}),
+    "voter": st.fixed_dictionaries({}, optional={"restless": st.sampled_from([0.0, 0.125, 1.0])}),
+    "hoarder": st.fixed_dictionaries({"many": st.sampled_from([0, 1, 4, 5])}),
+    "changeling": st.fixed_dictionaries({}, optional={"up": st.sampled_from([0.0, 0.5])}),
     "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
 }
 WINDS: Final = st.sampled_from([0.0, 0.1, -1.5, 3.0])
@@ -98,12 +117,28 @@ CHANGES: Final = st.one_of(
     MAX_ERRORES.map(lambda value: {"bloques.b0.autoreparacion.max_errores": value}),
 )
 """The first two by ``set``, as parameters are; the others by a reload."""
+BLOCK_MB: Final = st.sampled_from([1, 1, 1, 2, 5])
+GROUPS: Final = (
+    tuple(KINDS), tuple(EVERYBODY), MET, MET, tuple(PLACED), tuple(PLACED),
+    tuple(f"oracle_placed:{name}" for name in ("wader", "coral", "swift")),
+    tuple(f"oracle_placed:{name}" for name in ("voter", "catcher", "spy")) + MET,
+    tuple(f"oracle_placed:{name}" for name in ("heir", "evolver")),
+    (f"{MODULE}:weigher", f"{MODULE}:sitter", f"{MODULE}:relay"), (CHANGELING,),
+)  # fmt: skip
+"""Whose swarms stand in one world."""
+LETTERS: Final = st.sampled_from(["nan", "inf", "-inf", "nobody", "length", "both", "text"])
+"""What can't be understood."""
+Edges = dict[str, list[list[float]]]
 
 
 @st.composite
-def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[int]) -> Any:
-    """One to three swarms, most of a few blocks."""
-    found = []
+def bloques(
+    draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[int], whole: bool = False
+) -> tuple[list[dict[str, Any]], Edges]:
+    """One to three swarms, most of a few blocks, and the edges of their graphs. ``whole``: they are
+    one world, and what blocks alone don't have is drawn, too."""
+    found: list[dict[str, Any]] = []
+    edges: Edges = {}
     for number in range(draw(st.integers(1, 3))):
         name = draw(st.sampled_from(names))
         bloque: dict[str, Any] = {
@@ -115,7 +150,11 @@ def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[in
         }
         if (short := name.rpartition(":")[2]) in PARAMS:
             bloque["parametros"] = draw(PARAMS[short])
-        _with_places(draw, bloque, short)
+        edges |= draw(placed(bloque, short))
+        if whole and draw(st.integers(0, 3)) == 0:
+            bloque["collect"] = draw(collected(bloque))
+        if whole and short != "hoarder":
+            bloque["max_size_mb"] = draw(BLOCK_MB)
         if draw(st.integers(0, 3)) == 0:
             bloque["umbral"] = draw(UMBRALES)
             if number == 0 and _first_umbral(bloque["umbral"]):
@@ -123,21 +162,13 @@ def bloques(draw: st.DrawFn, names: tuple[str, ...], sizes: st.SearchStrategy[in
         if draw(st.booleans()):
             bloque["autoreparacion"] = {"max_errores": draw(MAX_ERRORES)}
         found.append(bloque)
+    if any(bloque["procesador"].endswith(":wader") for bloque in found):
+        found.append(draw(reefs()))
     last = sum(map(places_of, found)) - 1
     for bloque in found:
         if "reach" in EVERYBODY[bloque["procesador"]].params:  # whom it sends to
             bloque["parametros"] = {"reach": draw(st.integers(0, last + 3))}
-    return found
-
-
-def _with_places(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> None:
-    """Of mortals: free places."""
-    bloque.update(places_for(short))
-    if short == "nomad":
-        bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
-    elif short == "breeder" and draw(st.booleans()):
-        bloque["capacidad"] = bloque["entidades"]
-        bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
+    return found, edges
 
 
 @st.composite
@@ -190,8 +221,9 @@ def _first_umbral(umbral: Any) -> bool:
 def parameters(draw: st.DrawFn, swarms: Any, number: int) -> dict[str, Any]:
     """Values of some parameters of a swarm, by path; of one without parameters none."""
     short = swarms[number]["procesador"].rpartition(":")[2]
-    values = draw(PARAMS[short]) if short in PARAMS else {}
-    return {f"bloques.b{number}.parametros.{name}": value for name, value in values.items()}
+    values: dict[str, Any] = draw(PARAMS[short]) if short in PARAMS else {}
+    found = swarms[number]["id"]
+    return {f"bloques.{found}.parametros.{name}": value for name, value in values.items()}
 
 
 @st.composite
@@ -212,15 +244,18 @@ def entries(draw: st.DrawFn, swarms: Any, ticks: int) -> dict[str, Any]:
     sets: dict[str, Any] = {"globals.wind": draw(WINDS)} if draw(st.booleans()) else {}
     sets |= draw(parameters(swarms, number))
     if number:
-        sets |= {f"bloques.b{number}.autoreparacion.max_errores": draw(MAX_ERRORES)}
+        name = swarms[number]["id"]
+        sets |= {f"bloques.{name}.autoreparacion.max_errores": draw(MAX_ERRORES)}
         umbral = draw(UMBRALES)
-        sets |= {} if _first_umbral(umbral) else {f"bloques.b{number}.umbral": umbral}
+        sets |= {} if _first_umbral(umbral) else {f"bloques.{name}.umbral": umbral}
     return {**entry, "set": sets or {"globals.wind": draw(WINDS)}}
 
 
 @st.composite
-def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> Drawn:
-    """A world of these swarms, what comes in and what changes."""
+def lives(
+    draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False, edges: Edges | None = None
+) -> Drawn:
+    """A world of these swarms, what comes in and what changes; ``live``: all that can."""
     config: dict[str, Any] = {
         "seed": draw(SEEDS),
         "carga": draw(CARGAS),
@@ -243,10 +278,24 @@ def lives(draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False) -> D
                 changes[tick] = change
         if live and draw(st.integers(0, 7)) == 0:
             changes.setdefault(tick, {}).update(draw(parameters(swarms, 0)))
+        if live and draw(st.integers(0, 7)) == 0:
+            changes.setdefault(tick, {}).update(draw(writings(swarms)))
     if live and draw(st.booleans()):
         config["schedule"] = draw(st.lists(entries(swarms, ticks), max_size=3))
+    if live and draw(st.integers(0, 3)) == 0:
+        config["collect"] = _of_a_swarm(draw(collected(swarms[-1])), swarms[-1]["id"])
+    if live and draw(st.integers(0, 3)) == 0:
+        config["entidades_por_bloque"] = PER_BLOCK
+        for bloque in swarms:
+            del bloque["entidades_por_bloque"]
     workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
-    return Drawn(config, ticks, readings, changes, workers)
+    return Drawn(config, ticks, readings, changes, workers, edges or {})
+
+
+def _of_a_swarm(collect: Any, name: str) -> Any:
+    """As it is said at the top level."""
+    many = [{"swarm": name, **one} for one in ([collect] if isinstance(collect, dict) else collect)]
+    return many[0] if isinstance(collect, dict) else many
 
 
 @st.composite
@@ -254,7 +303,7 @@ def worlds(draw: st.DrawFn, *, large: bool = False, only: tuple[str, ...] = ()) 
     """Any world for the kernels; ``large``: one block of up to the most entities; ``only`` of
     these processors."""
     if not large:
-        swarms = draw(bloques(only or tuple(KINDS), st.integers(1, 90)))
+        swarms, _ = draw(bloques(only or tuple(KINDS), st.integers(1, 90)))
         return draw(lives(swarms, 12))
     name = draw(st.sampled_from(sorted(LARGE)))
     swarm = {
@@ -267,21 +316,23 @@ def worlds(draw: st.DrawFn, *, large: bool = False, only: tuple[str, ...] = ()) 
 
 @st.composite
 def whole_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
-    """A world for a ``corec.World``: sizes from a block on, since smaller blocks are compiled
-    anew."""
-    names = only or draw(st.sampled_from([tuple(KINDS), tuple(EVERYBODY), MET, MET]))
-    return draw(lives(draw(bloques(names, st.integers(PER_BLOCK, 120))), 16, True))
+    """A world for a ``corec.World``, which perhaps grows: sizes from a block on, since smaller
+    blocks are compiled anew."""
+    names = only or draw(st.sampled_from(GROUPS))
+    swarms, edges = draw(bloques(names, st.integers(PER_BLOCK, 120), True))
+    drawn: Drawn = draw(lives(swarms, 16, True, edges))
+    return draw(grown(drawn)) if draw(st.integers(0, 2)) == 0 else drawn
 
 
 @st.composite
-def live_worlds(draw: st.DrawFn) -> Drawn:
-    """A world for an instance: one for a ``corec.World``, which perhaps grows."""
-    drawn: Drawn = draw(whole_worlds())
+def grown(draw: st.DrawFn, drawn: Drawn) -> Drawn:
+    """``drawn``, in which a bloque becomes larger, if one of them can."""
     able = [
         bloque["id"] for bloque in drawn.config["bloques"]
-        if not EVERYBODY[bloque["procesador"]].mortal
+        if not (kind := EVERYBODY[bloque["procesador"]]).mortal
+        and not (kind.genes or kind.public or bloque.get("space"))
     ]  # fmt: skip
-    if not able or draw(st.integers(0, 2)):
+    if not able:
         return drawn
     tick, more = draw(st.integers(1, drawn.ticks)), draw(st.integers(1, 90))
     changes = dict(drawn.changes)
@@ -293,3 +344,26 @@ def live_worlds(draw: st.DrawFn) -> Drawn:
             came = [(drawn.entidades + i, v, a) for i, v, a in draw(st.lists(new, max_size=8))]
             readings[later] = [*readings.get(later, []), *came]
     return replace(drawn, changes=changes, readings=readings)
+
+
+@st.composite
+def live_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
+    """A world for an instance: one for a ``corec.World``, in which processors get other fields and
+    to which comes what can't be understood."""
+    drawn: Drawn = draw(whole_worlds(only=only))
+    changes = {tick: dict(change) for tick, change in drawn.changes.items()}
+    if any(bloque["procesador"] == CHANGELING for bloque in drawn.config["bloques"]):
+        ticks = st.lists(st.integers(1, drawn.ticks), min_size=1, max_size=2, unique=True)
+        for form, tick in zip(range(1, len(FORMS)), sorted(draw(ticks)), strict=False):
+            changes[tick] = {MIGRATE: form, **changes.get(tick, {})}
+    for tick in range(1, drawn.ticks + 1):
+        if draw(st.integers(0, 15)) == 0:
+            changes[tick] = {**changes.get(tick, {}), WORKERS: 1}
+    letters = st.lists(
+        st.tuples(st.integers(0, drawn.entidades - 1), LETTERS),
+        min_size=1, max_size=3,
+    )  # fmt: skip
+    bad = {
+        tick: draw(letters) for tick in range(1, drawn.ticks + 1) if draw(st.integers(0, 5)) == 0
+    }
+    return replace(drawn, changes=changes, letters=bad)

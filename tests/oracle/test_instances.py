@@ -19,7 +19,7 @@ from tests.support.instance import REPO
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
-SEED = 20261126
+SEED = 20261147
 CALM, KILLED = 3, 3
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +12,10 @@ import numpy as np
 import corec
 from corec.lab.oracle.block import Block, Reading
 from corec.lab.oracle.compare import lists, same
+from corec.lab.oracle.measures import same_statistics
 from corec.lab.oracle.world import World
-from tests.oracle import subjects
-from tests.oracle.drawn import EVERYBODY, MODULE, Drawn
+from tests.oracle.drawn import EVERYBODY, GROW, MODULES, WORKERS, WRITE, Drawn
+from tests.oracle.edges import write_edges
 
 FIGURES: Final = ("umbral", "fitness", "media", "desviacion", "errores", "activas")
 SINCE: Final = {"failures": "failures", "repairs": "repaired", "mensajes": "emitted"}
@@ -22,18 +25,21 @@ GROUP: Final = "oracle"
 
 
 def check(drawn: Drawn, look_every: int = 1) -> None:
-    """Run ``drawn``, which does not grow, in a ``corec.World`` and in the oracle; entities are
-    looked at every so many ticks, blocks and messages always.
+    """Run ``drawn``, whose processors keep their fields, in a ``corec.World`` and in the oracle;
+    entities are looked at every so many ticks, blocks and messages always.
 
     Raises:
         Disagreement: they differ.
     """
     world = drawn.oracle()
-    with corec.World(_config(drawn)) as found:
+    with tempfile.TemporaryDirectory(prefix="corec-oracle-") as folder:
+        write_edges(drawn, Path(folder))
+        made = corec.World(_config(drawn, Path(folder)))
+    with made as found:
         _same_entities(found, world)
         for tick in range(1, drawn.ticks + 1):
             for path, value in drawn.changes.get(tick, {}).items():
-                found.set(path, value)
+                _change(found, path, value)
             found.tick(_given(drawn, tick))
             drawn.step(world)
             _same_blocks(found, world)
@@ -42,15 +48,30 @@ def check(drawn: Drawn, look_every: int = 1) -> None:
                 _same_entities(found, world)
         _same_repairs(found, world)
         _same_alerts(found, world)
+        same_statistics(
+            [(e["tick"], e["bloque"], e["detalle"]) for e in found.events("statistics")], world
+        )
 
 
-def _config(drawn: Drawn) -> dict[str, Any]:
+def _config(drawn: Drawn, folder: Path) -> dict[str, Any]:
     config = copy.deepcopy(drawn.config)
     for bloque in config["bloques"]:
         module, _, name = bloque["procesador"].rpartition(":")
-        if module == MODULE:
-            bloque["procesador"] = getattr(subjects, name)
+        if module in MODULES:
+            bloque["procesador"] = getattr(MODULES[module], name)
+        space = bloque.get("space", {})
+        if isinstance(space.get("edges"), str):
+            space["edges"] = str(folder / space["edges"])
     return config
+
+
+def _change(found: corec.World, path: str, value: Any) -> None:
+    if path.startswith(GROW):
+        found.grow(path.removeprefix(GROW), int(value))
+    elif path.startswith(WRITE):
+        found.write(path.removeprefix(WRITE), value["fields"], ids=value["ids"])
+    elif path != WORKERS:
+        found.set(path, value)
 
 
 def _given(drawn: Drawn, tick: int) -> dict[str, Any]:
@@ -75,7 +96,9 @@ def _same_entities(found: corec.World, world: World) -> None:
         blocks.setdefault(block.settings.name.partition(":")[0], []).append(block)
     for name, mine in blocks.items():
         kind = mine[0].settings.kind
-        frame = found.frame(name, ["id", "valor", "activo", "fallos", *kind.state, *kind.history])
+        frame = found.frame(
+            name, ["id", "valor", "activo", "fallos", *kind.state, *kind.history, *kind.genes]
+        )
         entities = [entity for block in mine for entity in block.entities]
         at = f"{name} tick {world.tick}"
         lists(f"{at} id", frame["id"].tolist(), [entity.id for entity in entities])
@@ -85,6 +108,8 @@ def _same_entities(found: corec.World, world: World) -> None:
                 lists(f"{at} {column}", frame[column].tolist(), its.tolist())
         lists(f"{at} activo", frame["activo"].tolist(), [e.activo for e in entities])
         lists(f"{at} fallos", frame["fallos"].tolist(), [e.fallos for e in entities])
+        for gene in kind.genes:
+            lists(f"{at} {gene}", frame[gene].tolist(), [float(e.genes[gene]) for e in entities])
         for ring, length in kind.history.items():
             nothing = float("nan")
             windows = [[nothing] * (length - len(e.state[ring])) + [float(v) for v in e.state[ring]]

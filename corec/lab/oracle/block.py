@@ -22,7 +22,9 @@ from corec.lab.oracle.calls import (
 )
 from corec.lab.oracle.entity import Kind, Me, State, stored
 from corec.lab.oracle.evolution import first_genes
+from corec.lab.oracle.limits import limits_of, width_of
 from corec.lab.oracle.lives import born_at, free_places, own_of
+from corec.lab.oracle.plane import Plane
 from corec.lab.oracle.rows import Message, Repair, Row, histogram
 from corec.lab.oracle.stats import folded, of_places, of_runs
 
@@ -70,6 +72,8 @@ class Settings:
     """Whether others look at its entities."""
     lives: Callable[[int], bool] = lambda place: True
     """Whether somebody lives at a place of the block at first."""
+    plane: Plane | None = None
+    """Where its entities move."""
 
 
 Child = tuple[dict[str, Any], Entity]
@@ -89,30 +93,6 @@ class Tick:
     born: list[Child] = field(default_factory=list)
     homeless: list[Child] = field(default_factory=list)  # those without a place here
     moving: list[Entity] = field(default_factory=list)  # who wants to
-
-
-def width_of(n: int, carga: float) -> int:
-    """Places that run in a tick."""
-    return next(w for w in range(max(1, int(n * carga) - 1), n + 1) if w / n >= carga)
-
-
-def limits_of(umbral: Any) -> tuple[float, float, float]:
-    """Least, largest and first threshold of what ``umbral`` of a bloque says."""
-    if umbral == "siempre":
-        return -math.inf, -math.inf, -math.inf
-    if umbral == "nunca":
-        return math.inf, math.inf, math.inf
-    if isinstance(umbral, Mapping):
-        low, high = (_single(umbral.get(*part)) for part in (("min", 0.1), ("max", 0.9)))
-        first = _single(umbral["inicial"]) if "inicial" in umbral else min(max(0.5, low), high)
-        return low, high, first
-    if umbral is not None:
-        return (_single(umbral),) * 3
-    return 0.1, 0.9, 0.5
-
-
-def _single(number: float) -> float:
-    return float(np.float32(number))
 
 
 class Block:
@@ -157,14 +137,20 @@ class Block:
         state: State = {"valor": np.float32(0.0)}
         state.update({name: stored(*spec) for name, spec in kind.state.items()})
         state.update({name: [] for name in kind.history})
+        plane = self.settings.plane
         if kind.init is None:
+            if plane is not None:
+                plane.begin(state, self.seed, identity)
             return state
         zero = {f"mean_{name}": np.float32(0.0) for name in kind.means}
         shared = {**self.params, **self.common, **zero, **entity.genes}
         me = Me(kind, identity, 0, self.seed, state, shared)
         with np.errstate(all="ignore"):
             valor = np.float32(kind.init(me))
-        return {"valor": valor, **me.fields()}
+        begun = {"valor": valor, **me.fields()}
+        if plane is not None:
+            plane.hold(begun)
+        return begun
 
     def run_tick(
         self, carga: float, readings: Sequence[Reading], letters: Sequence[Letter] = ()
@@ -236,9 +222,7 @@ class Block:
         entity, kind = self.entities[place], self.settings.kind
         done.runs += 1
         state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
-        calls = Calls(
-            kind.sends, self.reaches, inbox or Inbox(), sees=self.sees, finds=self.finds
-        )
+        calls = Calls(kind.sends, self.reaches, inbox or Inbox(), sees=self.sees, finds=self.finds)
         me = Me(kind, entity.id, self.tick, self.seed, state,
                 {**self.params, **self.common, **self.means, **entity.genes}, draws,
                 calls)  # fmt: skip
@@ -247,18 +231,22 @@ class Block:
                 valor = np.float32((function or kind.function)(me, *value))
         except Exception:  # noqa: BLE001  # whatever it raises, the entity fails
             valor = np.float32(math.nan)
-        if not np.isfinite(valor):
+        left, plane = me.fields(), self.settings.plane
+        if not np.isfinite(valor) or (plane is not None and not plane.hold(left)):
             entity.fallos = min(entity.fallos + 1, FALLOS_MAX)
             entity.running_failures += 1
             entity.ran_well = False
             done.failed[place] = done.failed.get(place, 0) + 1
             return
-        entity.state = {"valor": valor, **me.fields()}
+        entity.state = {"valor": valor, **left}
         entity.running_failures = 0
         entity.ran_well = True
         done.good.append((place, valor))
         done.letters += calls.sent
-        done.born += [(given, entity) for given in calls.born]
+        for given in calls.born:
+            if plane is not None:
+                plane.hold(given)
+            done.born.append((given, entity))
         done.moving += [entity] if calls.moves else []
         if valor > self.umbral:
             named = tuple((name, float(entity.state[name])) for name in kind.alert_fields)

@@ -44,6 +44,7 @@ class Kind:
     sends: int = 0
     reads_inbox: bool = False
     public: tuple[str, ...] = ()
+    migrate: Callable[..., Any] | None = None
 
     @property
     def takes(self) -> bool:
@@ -81,6 +82,7 @@ def kind_of(processor: Any) -> Kind:
         processor.sends,
         processor.reads_inbox,
         tuple(processor.public),
+        processor.migrate,
     )
 
 

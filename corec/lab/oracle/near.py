@@ -1,4 +1,5 @@
-"""``me.neighbours`` on a grid as docs/rules.md gives it: what others show, by the last tick."""
+"""``me.neighbours`` as docs/rules.md gives it: what others show, by the last tick. Who is near on a
+grid is here, in a graph in ``graphs``, on a plane in ``plane``."""
 
 from __future__ import annotations
 
@@ -52,19 +53,28 @@ class Grid:
 class Neighbours:
     """Of one entity; ``shown``: id → public fields of all that it may see."""
 
-    def __init__(self, ids: Sequence[int], shown: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, ids: Sequence[int], shown: Mapping[int, Mapping[str, Any]],
+        more: Sequence[Mapping[str, Any]] = (), others: Mapping[str, Neighbours] | None = None,
+    ) -> None:  # fmt: skip
+        """``more``: what is known of each beside what it shows; ``others``: of other bloques."""
         self._ids, self._shown = ids, shown
+        self._more, self._others = more or [{}] * len(ids), others or {}
 
     def __iter__(self) -> Iterator[SimpleNamespace]:
-        for identity in self._ids:
-            yield SimpleNamespace(id=identity, **self._shown[identity])
+        for identity, more in zip(self._ids, self._more, strict=True):
+            yield SimpleNamespace(id=identity, **self._shown[identity], **more)
+
+    def of(self, name: str) -> Neighbours:
+        """Those of another bloque on the same plane."""
+        return self._others[name]
 
     def _values(self, name: str) -> list[Any]:
         return [self._shown[identity][name] for identity in self._ids]
 
-    def count(self) -> int:
-        """How many."""
-        return len(self._ids)
+    def count(self, name: str | None = None) -> int:
+        """How many, of the own bloque or of another."""
+        return len(self._ids if name is None else self._others[name]._ids)
 
     def sum(self, name: str) -> Any:
         """Added up in the field's type, from 0."""

@@ -23,6 +23,7 @@ from psycopg.rows import dict_row
 
 from corec.lab.oracle import compare
 from corec.lab.oracle.compare import Disagreement, lists
+from corec.lab.oracle.measures import same_statistics
 from corec.lab.oracle.rows import Row
 from corec.lab.oracle.world import World
 
@@ -115,11 +116,29 @@ def same(found: Sinks, world: World) -> None:
     if losses:
         raise Disagreement(f"losses: {losses[:2]}")
     repairs = [event for event in found.events if event["tipo"] == "repair"]
+    told = [event for event in found.events if event["tipo"] == "statistics"]
+    same_statistics([(e["tick"], e["bloque"], e["detalle"]) for e in told], world)
     _same_rows(found.rows, world)
     _same_repairs(repairs, world)
     _same_times(found.rows + repairs)
+    _same_times(told)
     _same_messages(found, world)
     _same_alerts(found, world)
+
+
+def same_letters(url: str, name: str, wanted: Sequence[tuple[str, str]]) -> None:
+    """What could not be understood lies there once, with where it came from. ``wanted``: (stream,
+    id of the entry).
+
+    Raises:
+        Disagreement: it does not.
+    """
+    with redis.Redis.from_url(url) as client:
+        letters = _entries(client, f"corec:{{{name}}}:dead")
+    if not all(letter.get(b"reason") for letter in letters):
+        raise Disagreement("dead letters: one without a reason")
+    found = [(letter[b"stream"].decode(), letter[b"source"].decode()) for letter in letters]
+    lists("dead letters", sorted(found), sorted(wanted))
 
 
 def _same_rows(found: list[dict[str, Any]], world: World) -> None:

@@ -8,14 +8,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from corec.lab.oracle.block import Block, Reading, Settings, limits_of
+from corec.lab.oracle.block import Block, Reading, Settings
 from corec.lab.oracle.calls import Letter
 from corec.lab.oracle.entity import Kind
 from corec.lab.oracle.evolution import evolve
 from corec.lab.oracle.fusion import EVERY, fuse
+from corec.lab.oracle.limits import limits_of
 from corec.lab.oracle.lives import lives_at_first, settle
-from corec.lab.oracle.near import Grid, Neighbours
+from corec.lab.oracle.measures import Statistics, measured, wishes
+from corec.lab.oracle.migrate import migrate
+from corec.lab.oracle.near import Neighbours
+from corec.lab.oracle.plane import Plane
 from corec.lab.oracle.rows import Message, Repair, Row
+from corec.lab.oracle.spaces import Edges, Spaces
+from corec.lab.oracle.writes import write
 
 DEFAULT_SEED: Final = 42
 DEFAULT_EVERY: Final = 10
@@ -104,9 +110,15 @@ def part_of(
             fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
             else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
             cap=size, alone=places <= size, lives=lives,
-            seen=bool(bloque.get("space") or kind.public),
+            seen=bool(bloque.get("space") or kind.public), plane=plane_of(bloque),
         ))  # fmt: skip
     return found
+
+
+def plane_of(bloque: Mapping[str, Any]) -> Plane | None:
+    """Where the entities of a bloque move."""
+    space = bloque.get("space") or {}
+    return Plane.of(space) if space.get("kind") == "plane" else None
 
 
 def common(value: Any, types: Container[str]) -> Any:
@@ -136,8 +148,9 @@ class World:
 
     def __init__(
         self, config: Mapping[str, Any], kinds: Mapping[str, Kind],
-        only: Container[str] | None = None,
+        only: Container[str] | None = None, edges: Edges | None = None,
     ) -> None:  # fmt: skip
+        """``edges``: of the files that graphs name."""
         seed = int(config.get("seed", DEFAULT_SEED))
         given = {name: np.float32(value) for name, value in config.get("globals", {}).items()}
         self.globals = SimpleNamespace(**given)
@@ -146,11 +159,9 @@ class World:
         self.tick = 0
         self._post: list[Letter] = []
         self._seen: dict[int, dict[str, Any]] = {}
-        self._grids = {
-            bloque["id"]: Grid.of(bloque["space"])
-            for bloque in config["bloques"]
-            if (bloque.get("space") or {}).get("kind") == "grid"
-        }
+        places = {bloque["id"]: places_of(bloque) for bloque in config["bloques"]}
+        self._spaces = Spaces(config, places, seed, edges or {})
+        self.statistics: list[Statistics] = []
         self.blocks = [self._block(each) for each in settings]
         self.carga = float(config.get("carga", 1.0))
         persist = config.get("persist", {})
@@ -169,6 +180,7 @@ class World:
         self.messages_in += len(readings)
         for path, value in self._settled().items():
             self._settle(path, value)
+        self._collect()
         self._evolve()
         if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
             fuse(self.blocks, self.tick - 1)
@@ -176,6 +188,7 @@ class World:
             if blocks[0].settings.kind.mortal and self.tick > 1:
                 settle(blocks, self.tick - 1)
         self._seen = {i: fields for block in self.blocks for i, fields in block.shown.items()}
+        self._spaces.tick()
         post, self._post = self._post, []
         for block in self.blocks:
             mine = [r for r in readings if r[0] in block.ids]
@@ -185,6 +198,32 @@ class World:
             self.repairs += done.repairs
             if self.tick % self.every_ticks == 0:
                 self.rows.append(block.take_row(self.carga, self.payload))
+
+    def _collect(self) -> None:
+        """What is told of the last tick's end."""
+        after = self.tick - 1
+        for name, blocks in self._swarms().items() if after else ():
+            due = [text for every, stats in wishes(self.config, name) if after % every == 0
+                   for text in stats]  # fmt: skip
+            self.statistics += [measured(block, due, after) for block in blocks if due]
+
+    def write(
+        self, swarm: str, fields: Mapping[str, Any], ids: Sequence[int] | None = None
+    ) -> None:  # fmt: skip
+        """State from outside, between the last tick and the next one."""
+        write(self._swarms()[swarm], fields, ids)
+
+    def migrate(self, kinds: Mapping[str, Kind]) -> None:
+        """Processors that have other fields from now on."""
+        self.kinds = {**self.kinds, **kinds}
+        for bloque in self.config["bloques"]:
+            kind = kinds.get(bloque.get("procesador", "sensor"))
+            for block in self._swarms()[bloque["id"]] if kind is not None else ():
+                assert kind is not None
+                room = log_cap(kind, block.settings.cap, int(bloque.get("max_size_mb", 1)))
+                given = {**kind.params, **bloque.get("parametros", {})}
+                given |= {n: v for n, v in block.params.items() if n in kind.params}
+                migrate(block, kind, room, given)
 
     def _evolve(self) -> None:
         """What happens between the last tick and this one."""
@@ -250,12 +289,12 @@ class World:
         return SimpleNamespace(id=identity, **fields)
 
     def neighbours(self, identity: int) -> Neighbours:
-        """Of an entity of a bloque on a grid."""
+        """Of an entity of a bloque in a space."""
         block, _ = self.entity(identity)
+        ids = {name: [i for each in blocks for i in each.ids]
+               for name, blocks in self._swarms().items()}  # fmt: skip
         name = block.settings.name.partition(":")[0]
-        first = self._swarms()[name][0].settings.first_id
-        around = self._grids[name].around(identity - first)
-        return Neighbours([first + cell for cell in around], self._seen)
+        return self._spaces.neighbours(name, ids, identity, self._seen)
 
     def set(self, path: str, value: Any) -> None:
         """A change that takes effect with the next tick: ``carga``, ``globals.NAME``,

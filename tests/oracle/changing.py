@@ -1,0 +1,104 @@
+"""Changes of a drawn world, made in an instance that stands still; each tells after which tick it
+counts."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+from corec.control.client import Unreachable
+from corec.control.discover import read_instance
+from corec.control.outcome import MIGRATE_SIGNAL, await_change, last_change
+from corec.control.protocol import ControlError
+from corec.view.attached import Attached
+from tests.oracle.drawn import CHANGING_MODULE, FORMS, GROW, MIGRATE, MODULES, WORKERS, WRITE
+from tests.support.instance import NOT_NOW, Running
+from tests.support.processes import wait_until
+
+SECONDS_MAX = 60.0
+
+
+def into_plugins(home: Path) -> None:
+    """The processors of the drawn worlds, as they are at first."""
+    (home / "plugins").mkdir()
+    for name, module in MODULES.items():
+        shutil.copy(str(module.__file__), home / "plugins" / f"{name}.py")
+
+
+def take_form(home: Path, number: int) -> None:
+    """The text of what changes its fields becomes that of this form."""
+    shutil.copy(str(FORMS[number].__file__), home / "plugins" / f"{CHANGING_MODULE}.py")
+
+
+def change(run: Running, path: str, value: Any) -> int:
+    """Make it; the tick after which it counts."""
+    if path == "carga" or path.startswith("globals.") or ".parametros." in path:
+        return int(run.answered("set", path=path, value=value)["after_tick"])
+    if path.startswith(GROW):
+        return _grow(run, path.removeprefix(GROW), int(value))
+    if path.startswith(WRITE):
+        return _write(run, path.removeprefix(WRITE), value)
+    if path == MIGRATE:
+        take_form(run.instance.home, int(value))
+        _await(run, "upgrade", MIGRATE_SIGNAL)
+    elif path == WORKERS:
+        _await(run, "workers", signal.SIGTTIN)
+    else:
+        _reload(run, path, value)
+    return int(run.answered("digest")["tick"])
+
+
+def _grow(run: Running, bloque: str, more: int) -> int:
+    """So many more entities."""
+    answer = run.ask("grow", 10.0, bloque=bloque, more=more)  # once: nobody dies now
+    if "after_change" in answer:
+        outcome = await_change(
+            run.instance.folder, int(answer["after_change"]), str(answer["change"]),
+            lambda: run.process.poll() is None,
+        )  # fmt: skip
+        assert outcome["accepted"], outcome
+    return int(answer["after_tick"])
+
+
+def _reload(run: Running, path: str, value: Any) -> None:
+    """The configuration file changed, and taken over."""
+    config = copy.deepcopy(run.instance.config)
+    _, swarm, key = path.split(".", 2)
+    bloque = next(b for b in config["bloques"] if b["id"] == swarm)
+    bloque.update({"umbral": value} if key == "umbral" else
+                  {"autoreparacion": {"max_errores": value}})  # fmt: skip
+    run.instance.configure(config)
+    _await(run, "reload", signal.SIGHUP)
+
+
+def _await(run: Running, what: str, number: int) -> None:
+    before = int(last_change(run.instance.folder)["number"])
+    run.signal(number)
+    outcome = await_change(run.instance.folder, before, what, lambda: run.process.poll() is None)
+    assert outcome["accepted"], outcome
+
+
+def _write(run: Running, bloque: str, given: dict[str, Any]) -> int:
+    """As ``corec.attach`` does, until somebody answers; twice is once, no tick is in between."""
+    after: list[int] = []
+
+    def written() -> bool:
+        instance = read_instance(run.instance.folder)
+        try:
+            assert instance is not None
+            with Attached(instance) as found:
+                after.append(found.write(bloque, given["fields"], ids=given["ids"]))
+        except (Unreachable, LookupError):
+            assert run.process.poll() is None, run.texts()[1][-3000:]
+            return False
+        except ControlError as error:
+            if error.code not in NOT_NOW:
+                raise
+            return False
+        return True
+
+    wait_until(written, "it is written", SECONDS_MAX)
+    return after[0]
