@@ -22,30 +22,30 @@ from corec.world.tables import Tables
 
 
 class Failed:
-    """The kinds of failures in one process' blocks; ``earlier``: those that are known already."""
+    """The kinds of failures in one process' blocks; ``earlier``: those that are known already;
+    ``others``: tables of its other threads."""
 
     def __init__(
-        self, plan: Plan, tables: Tables, earlier: Iterable[Mapping[str, Any]] = (), more: int = 0
-    ) -> None:
+        self, plan: Plan, tables: Tables, earlier: Iterable[Mapping[str, Any]] = (), more: int = 0,
+        others: Iterable[Tables] = (),
+    ) -> None:  # fmt: skip
         self.plan, self.tables = plan, tables
-        start = tables.scratch_address - int(tables.scratch.ctypes.data)
-        start += int(tables.scratch_offsets[K.S_TOLD])
-        records = tables.scratch[start : start + K.TOLD_PLACES * K.TOLD_BYTES]
-        shape = (K.TOLD_PLACES, K.TOLD_WORDS)
-        self._records: NDArray[np.int64] = records.view(np.int64).reshape(shape)
+        self._records = [_records(one) for one in (tables, *others)]
         self.kinds: dict[str, dict[str, Any]] = {kind_of(e): dict(e) for e in earlier}
         self.more = more
         """How many were seen of kinds beyond the first KINDS_MAX."""
 
     def look(self) -> bool:
         """Take what the kernels left since the last look; whether there was something."""
-        there = self._records[:, 0] != 0
-        if not there.any():
-            return False
-        for record in self._records[there]:
-            self._note(record)
-        self._records[:, 0] = 0
-        return True
+        found = False
+        for records in self._records:
+            there = records[:, 0] != 0
+            if there.any():
+                found = True
+                for record in records[there]:
+                    self._note(record)
+                records[:, 0] = 0
+        return found
 
     def _note(self, record: NDArray[np.int64]) -> None:
         block = self.plan.block_of(int(record[1]))
@@ -69,3 +69,10 @@ class Failed:
         one["seen"] += 1
         one["last_tick"], one["last_entity"] = failure.tick, failure.entity
         one["last_unix_ns"] = time.time_ns()
+
+
+def _records(tables: Tables) -> NDArray[np.int64]:
+    start = tables.scratch_address - int(tables.scratch.ctypes.data)
+    start += int(tables.scratch_offsets[K.S_TOLD])
+    records = tables.scratch[start : start + K.TOLD_PLACES * K.TOLD_BYTES]
+    return records.view(np.int64).reshape(K.TOLD_PLACES, K.TOLD_WORDS)

@@ -7,6 +7,7 @@ are taken apart when somebody asks.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -77,24 +78,28 @@ class Emitted:
 
     def take(self, *, messages: bool) -> None:
         """Empty the lanes; ``messages``: they are kept, until the next tick."""
-        if messages or (self._alerting and self.out.used):
-            for frame in self.out.frames():
-                data = bytes(frame.payload)
-                if messages:
-                    self._sent.append(data[: frame.b * L.MESSAGE.itemsize])
-                if self._swarm_of[frame.a] in self._alerting:
-                    self._alerts.add(frame.b, frame.tick, frame.a, data)
-        if self.rows.used:
-            for frame in self.rows.frames():
-                if frame.kind in OF_PHASES:
-                    kept = frame._replace(payload=memoryview(bytes(frame.payload)))
-                    self._generations.append(kept)
-                elif frame.b:
-                    at = repairs_at(frame.flags & L.ROW_HAS_ROW)
-                    data = bytes(frame.payload[at : at + frame.b * L.REPAIR.itemsize])
-                    self._repairs.add(frame.b, frame.tick, frame.a, data)
+        self.take_frames(self.out.frames(), self.rows.frames(), messages=messages)
         self.out.release(self.out.head)
         self.rows.release(self.rows.head)
+
+    def take_frames(
+        self, out: Iterable[Frame], rows: Iterable[Frame], *, messages: bool
+    ) -> None:  # fmt: skip
+        """Keep what is to be kept of them."""
+        for frame in out if messages or self._alerting else ():
+            data = bytes(frame.payload)
+            if messages:
+                self._sent.append(data[: frame.b * L.MESSAGE.itemsize])
+            if self._swarm_of[frame.a] in self._alerting:
+                self._alerts.add(frame.b, frame.tick, frame.a, data)
+        for frame in rows:
+            if frame.kind in OF_PHASES:
+                kept = frame._replace(payload=memoryview(bytes(frame.payload)))
+                self._generations.append(kept)
+            elif frame.b:
+                at = repairs_at(frame.flags & L.ROW_HAS_ROW)
+                data = bytes(frame.payload[at : at + frame.b * L.REPAIR.itemsize])
+                self._repairs.add(frame.b, frame.tick, frame.a, data)
 
     def messages(self) -> NDArray[Any]:
         """Of the last tick: MESSAGE[n]."""

@@ -29,6 +29,7 @@ from corec.plan import Plan, Swarm
 from corec.plan_live import with_settings
 from corec.view.alert import Alerts
 from corec.view.bar import bar, ignored
+from corec.view.crew import Crew, threads_of
 from corec.view.emitted import Emitted
 from corec.view.growing import grown_by, growths_in, plan_at_first
 from corec.view.interrupt import ctrl_c_waits
@@ -47,7 +48,6 @@ from corec.world.past import Growth
 from corec.world.restore import check_parts, load_checkpoint
 from corec.world.settings import effective, entries_in, since
 from corec.world.tables import make_tables
-from corec.world.ticker import Ticker
 
 
 class World(Readable):
@@ -60,7 +60,8 @@ class World(Readable):
     instead of at tick 0; what the configuration has more comes before its next tick. With
     ``replay`` it goes on from there as that instance did: what its ticks took in and what was set
     meanwhile comes again, as far as its journal says (``replay_until``); what is set in this world
-    counts instead. ``replay`` is true, or the URL of its Redis.
+    counts instead. ``replay`` is true, or the URL of its Redis. ``threads`` run a tick's blocks at
+    once, one for a core; the world is the same for any number.
 
     Raises:
         ConfigError: the configuration is wrong; it says everything that is.
@@ -75,8 +76,9 @@ class World(Readable):
     def __init__(
         self, config: Mapping[str, Any] | str | Path, *, seed: SupportsIndex | None = None,
         changes: Mapping[str, Any] | None = None, checkpoint: str | Path | None = None,
-        replay: bool | str = False,
+        replay: bool | str = False, threads: SupportsIndex = 1,
     ) -> None:  # fmt: skip
+        self._threads = threads_of(threads)
         checked, processors = configured(config, seed, changes)
         found = None if checkpoint is None else check_parts(Path(checkpoint))
         head = None if found is None else found.head
@@ -105,7 +107,7 @@ class World(Readable):
         self._config, self._plan, self._processors = config, plan, processors
         self._memory: NDArray[np.uint8] | None = zeroed(plan.world_bytes)
         self._tables = make_tables(plan, self._memory)
-        self._ticker = Ticker.of(config, plan, self._tables)
+        self._crew = Crew(config, plan, self._tables, self._memory, self._threads)
         self._live = Live(config, plan)
         self._given: dict[str, Since] = {}
         self._over: dict[str, Since] = {}
@@ -113,7 +115,7 @@ class World(Readable):
         self._growths = []
         self._changes: list[dict[str, Any]] = []
         self._emitted = Emitted(plan)
-        self._failed = Failed(plan, self._tables)
+        self._failed = Failed(plan, self._tables, others=self._crew.other_tables)
         self._ticks = 0
 
     def fork(self) -> World:
@@ -121,6 +123,7 @@ class World(Readable):
         events, alerts and errors begin anew in it."""
         self._world()
         twin = World.__new__(World)
+        twin._threads = self._threads
         twin._hold(self._config, self._plan, self._processors)
         twin._live, twin._given = Live(self._live.config, self._live.plan), dict(self._given)
         twin._live.take(twin._given)
@@ -143,7 +146,7 @@ class World(Readable):
         self._plan = with_settings(self._plan, self._config)
         self._given = since(entries)
         self._live.take(self._given)
-        self._ticker.follow(self._config)
+        self._crew.follow(self._config)
 
     def _pages(self) -> NDArray[np.uint8]:
         if self._memory is None:
@@ -202,9 +205,9 @@ class World(Readable):
         given = readings_of(self._world()[0], {} if readings is None else readings)
         with ctrl_c_waits():
             if given is not None:
-                self._ticker.give(*given)
+                self._crew.give(*given)
             self._tick(True, given is not None)
-            self._ticker.give_nothing()
+            self._crew.give_nothing()
         return self._ticks
 
     def _follows(self, given: bool) -> bool:
@@ -214,15 +217,15 @@ class World(Readable):
         if recorded is None:
             return False
         if not given:
-            self._ticker.give_nothing()
+            self._crew.give_nothing()
         if tick > recorded.until:
-            self._ticker.follow(self._config)
+            self._crew.follow(self._config)
             return False
         recorded.settle(self._tables, tick)
         if "carga" not in self._over:
-            self._ticker.fargs[K.F_CARGA] = recorded.past.carga(tick, self._config.carga)
+            self._crew.first.fargs[K.F_CARGA] = recorded.past.carga(tick, self._config.carga)
         if not given and (readings := recorded.readings(tick)) is not None:
-            self._ticker.give(*readings)
+            self._crew.give(*readings)
         if tick == recorded.until:
             self._live.take(self._given)
         return True
@@ -230,17 +233,10 @@ class World(Readable):
     def _tick(self, last: bool, given: bool = False) -> None:
         """One tick; of the ``last`` one of a call the messages are kept. ``given``: readings."""
         self._grow_again()
-        self._ticker.targs[K.T_TICK] = self._ticks + 1
-        self._ticker.targs[K.T_UNIX_NS] = time.time_ns()
         if not self._follows(given) and self._live.settle(self._tables, self._ticks + 1):
             self._changes += firing_events(self._live, self._ticks + 1)
-        emitted = self._emitted
-        emitted.begin()
-        self._ticker.do_phases(emitted.rows, lambda: emitted.take(messages=False))
-        at = 0
-        while at < self._plan.n_blocks:
-            at = self._ticker.run(at, emitted.out, emitted.rows)
-            emitted.take(messages=last)
+        self._emitted.begin()
+        self._crew.tick(self._ticks + 1, time.time_ns(), self._emitted, messages=last)
         self._ticks += 1
         self._failed.look()
 
@@ -324,7 +320,7 @@ class World(Readable):
             self._recorded.set_over({p: one for p, one in self._over.items() if p in self._given})
         self._changes += found.events
         self._live.take(self._given)
-        self._ticker.follow(found.config)
+        self._crew.follow(found.config)
         return self._ticks
 
     def write(
@@ -366,11 +362,12 @@ class World(Readable):
         tables = fill_grown(self._plan, before, plan, memory, self._ticks, config.seed)
         self._memory, self._tables = memory, tables
         self._config, self._plan = config, with_settings(plan, config)
-        self._ticker = Ticker.of(config, self._plan, tables)
+        self._crew = Crew(config, self._plan, tables, memory, self._threads)
         self._live = Live(config, self._plan)
         self._live.take(self._given)
         self._emitted.grown(self._plan)
-        self._failed = Failed(self._plan, tables, self._failed.kinds.values(), self._failed.more)
+        told = self._failed.kinds.values(), self._failed.more, self._crew.other_tables
+        self._failed = Failed(self._plan, tables, *told)
 
     def _grow_again(self) -> None:
         """Have what there is to be in the next tick."""
@@ -382,7 +379,7 @@ class World(Readable):
     def close(self) -> None:
         """Give the memory back; what was read from it stays. Closing twice changes nothing."""
         self._memory = None
-        for name in ("_tables", "_ticker", "_emitted", "_failed"):
+        for name in ("_tables", "_crew", "_emitted", "_failed"):
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,22 @@ def settle(swarms: NDArray[np.int64], params: NDArray[np.float32], plan: Plan) -
     """Write into the swarms' rows what may change between two ticks of a living world."""
     for s in plan.swarms:
         params[s.index, : len(s.params)] = s.params
-        for column, number in (
-            (K.W_MAX_ERRORES, s.max_errores), (K.W_UMBRAL_MIN, s.umbral.least),
-            (K.W_UMBRAL_MAX, s.umbral.most), (K.W_UMBRAL_FIRST, s.umbral.first),
-            (K.W_MIN_FITNESS, s.min_fitness),
-        ):  # fmt: skip
+        numbers = (
+            s.max_errores, s.umbral.least, s.umbral.most, s.umbral.first, s.min_fitness,
+        )  # fmt: skip
+        for column, number in zip(_SETTLED, numbers, strict=True):
             swarms[s.index, column] = np.float64(number).view(np.int64)
+
+
+_SETTLED: Final = [
+    K.W_MAX_ERRORES, K.W_UMBRAL_MIN, K.W_UMBRAL_MAX, K.W_UMBRAL_FIRST, K.W_MIN_FITNESS,
+]  # fmt: skip
+
+
+def settle_like(tables: Tables, other: Tables) -> None:
+    """Have ``tables`` say what ``other`` says of what may change."""
+    tables.params[:] = other.params
+    tables.swarms[:, _SETTLED] = other.swarms[:, _SETTLED]
 
 
 def _fill_public(

@@ -119,7 +119,7 @@ def test_a_redo_within_the_tick_fuses_nobody_anew() -> None:
         view = BlockView(plan, words, 0)
         start = int(plan.blocks["offset"][0]) + L.OFF_DYN[view.word & 1]
         words[start // 8 + L.D_FITNESS] = 0
-        before, ticker = words.copy(), world._ticker
+        before, ticker = words.copy(), world._crew.first
         assert ticker.phases.run(FUSION, 0, ticker.targs, world._emitted.rows) == plan.n_blocks
         assert (words == before).all()
 

@@ -46,6 +46,7 @@ GROUPS: tuple[Group, ...] = (
         "checkpoint",
     ),
     Group("frames", "what the ticks of a world notice of frame() of ten columns", "frames"),
+    Group("sweep", "a hundred runs of an epidemic on all cores, and killed twice", "sweeps"),
     Group("memory", "PSS of every process, idle and with 10^6 entities", "memory"),
 )
 

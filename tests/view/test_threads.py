@@ -1,0 +1,105 @@
+"""``corec.World(threads=…)``: the same world for any number of threads, whatever is in it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corec
+from corec.view.crew import THREADS_MAX
+
+GRID = {"kind": "grid", "width": 12, "height": 12}
+PLANE = {"kind": "plane", "position": ["x", "y"], "size": 20.0, "wrap": True, "radius": 2.0}
+SMALL = {"entidades": 150, "entidades_por_bloque": 20}
+
+
+@corec.micro(state={"x": "f4", "told": "u4"}, sends=2, params={"most": 1.9}, means=("x",))
+def gossip(me: Any) -> Any:
+    """It sends, hears and fails now and then."""
+    for value in me.inbox:
+        me.told = me.told + 1
+        me.x = me.x + value
+    me.send((me.id * 7 + 1) % 150, 0.25)
+    me.x = 0.5 * me.x + me.random() + 0.1 * me.mean_x
+    if me.x > me.most:
+        raise ValueError("too much")
+    return me.x
+
+
+CONFIG: dict[str, Any] = {
+    "seed": 5, "globals": {"beta": 0.1}, "persist": {"every_ticks": 3},
+    "schedule": [{"at": 6, "set": {"bloques.talk.parametros.most": 1.2}}],
+    "bloques": [
+        {"id": "talk", "canal": 1, "procesador": gossip, **SMALL, "umbral": 0.9,
+         "collect": {"every": 4, "stats": ["mean(x)"]}},
+        {"id": "birds", "canal": 2, "procesador": "boids", **SMALL, "space": PLANE},
+        {"id": "homes", "canal": 2, "procesador": "schelling", "entidades": 130,
+         "capacidad": 144, "entidades_por_bloque": 20, "space": GRID},
+        {"id": "gauges", "canal": 3, "procesador": "ewma", **SMALL},
+    ],
+}  # fmt: skip
+
+
+def lived(threads: int) -> list[Any]:
+    """Everything that can be seen of a world that has lived for a while."""
+    with corec.World(CONFIG, threads=threads) as world:
+        seen: list[Any] = []
+        for tick in range(12):
+            world.tick({"gauges": np.arange(150) * 0.01 + tick})
+            seen += [world.digest(), world.messages().tolist()]
+        world.write("talk", x=0.5)
+        world.set("talk.most", 1.5)
+        world.grow("gauges", 37)
+        world.run(5)
+        twin = world.fork()
+        for one in (world, twin):
+            one.run(4)
+            seen += [one.digest(), one.messages().tolist()]
+        seen += [world.events(), list(world.alerts("all")), world.blocks()]
+        seen.append({(one["text"], one["line"]) for one in world.errors()})
+        return seen
+
+
+def test_it_is_the_same_world() -> None:
+    alone = lived(1)
+    assert alone[-1]  # some fail
+    assert alone[-4]  # and some emit
+    for threads in (2, 3, THREADS_MAX):
+        assert lived(threads) == alone, threads
+
+
+@pytest.mark.parametrize(("threads", "says"), [
+    (0, "threads: found 0, expected a whole number, 1 or more"),
+    (THREADS_MAX + 1, f"threads: found {THREADS_MAX + 1}, expected 1 to {THREADS_MAX}"),
+    (1.5, "threads: found 1.5, expected a whole number"),
+    ("2", "threads: found '2', expected a whole number"),
+])  # fmt: skip
+def test_what_is_no_number_of_threads(threads: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        corec.World(CONFIG, threads=threads)
+
+
+def test_a_fork_of_the_process_goes_on() -> None:
+    """It has none of its parent's threads."""
+    config = {"bloques": [{"id": "one", "canal": 1, **SMALL}]}
+    with corec.World(config, threads=2) as world, corec.World(config) as calm:
+        world.run(2)
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():  # newer Pythons warn of threads that a fork has not
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            os.write(writing, str((world.run(3), world.digest())[1]).encode())
+            os._exit(0)
+        os.close(writing)
+        found = os.read(reading, 100).decode()
+        os.close(reading)
+        assert os.waitpid(pid, 0)[1] == 0
+        calm.run(5)
+        assert found == calm.digest()
+        world.run(3)
+        assert world.digest() == calm.digest()
