@@ -56,7 +56,7 @@ def disturb(one: Instance, run: Running, rng: random.Random, done: Counter[str])
         written(rng)
     elif what == "grow":
         what = grown(one, rng.choice(("ears", "legs")), str(rng.randrange(1, 40)))
-        run.ready(60.0)
+        run.lives(120.0)
     done[what] += 1
 
 
@@ -116,7 +116,7 @@ def test_machines_are_lost(
             machine_is_lost(one, run)
             done[EARLIER] += goal < reached
             reached = max(goal, reached)
-            run = one.start("--tick-hz", "100", "--workers", rng.choice("12")).ready(120.0)
+            run = one.start("--tick-hz", "100", "--workers", rng.choice("12")).lives(120.0)
             if beta is not None:
                 assert run.answered("world")["globals"]["beta"] == beta
                 beta = None

@@ -182,9 +182,18 @@ def test_what_is_needless_goes_and_what_is_damaged_is_told(
     whole = paths[2].read_bytes()
     paths[2].write_bytes(whole[:-40])
     assert list(writes.edits_in(tmp_path, plan, [paths[2].name], 9)) == []
-    monkeypatch.setattr(writes, "BYTES_MAX", len(whole))
+    taken = sum(path.stat().st_size for path in writes.write_files(tmp_path))
+    monkeypatch.setattr(writes, "BYTES_MAX", taken + len(whole) - 1)
     with pytest.raises(OSError, match="make a checkpoint"):
         writes.save(tmp_path, edit, "0" * 32)
+    monkeypatch.setattr(writes, "BYTES_MAX", taken + len(whole))
+    writes.name(writes.save(tmp_path, edit, "0" * 32), 7, 10, 10)
+    with pytest.raises(OSError, match=f"takes {taken + len(whole):,} bytes, and this"):
+        writes.save(tmp_path, edit, "0" * 32)
+    for most, left in ((taken + len(whole), 2), (taken + len(whole) - 1, 0)):
+        monkeypatch.setattr(writes, "KEPT_BYTES_MAX", most)  # for the journal alone
+        writes.trim_writes(tmp_path, 7, 10)
+        assert len(writes.write_files(tmp_path)) == left
 
 
 def test_what_does_not_fit_the_fields_of_now_is_left_out(tmp_path: Path) -> None:

@@ -223,11 +223,20 @@ def test_an_upgrade_gives_other_fields(
     assert "total (f8) goes" in upgraded(run, SECOND)
     migrated = one.ctl("upgrade", "--migrate")
     assert migrated.code == 0, migrated.err
+    assert "c (f4) goes" in upgraded(run.ready(), FIRST)  # back to the older code
+    back = one.ctl("upgrade", "--migrate")
+    assert back.code == 0, back.err
+    run.ready().until_tick(run.status()["tick"] + 3)
+    with corec.attach("corec1") as found:
+        older = found.frame("t", ["a", "b"])
+    assert len(set(older["b"].tolist())) == 1
+    assert 3 <= older["b"][0] < older.tick - frame.tick  # a field of that name begins anew
+    assert older["a"].min() > at
     assert run.pid == pid
     assert run.ready().stop().summary["tick"] > frame.tick
     assert last(one, "a")["a"].min() > at
     told = [e["detalle"] for e in events_of(pg_dsn) if e["tipo"] == "actualizacion"]
-    assert [one["aceptada"] for one in told] == [False] * 2 + [True, False, True]
+    assert [one["aceptada"] for one in told] == [False] * 2 + [True, False] * 2 + [True]
     assert "total is new (f8), as migrate has it" in told[2]["campos"][-1]
 
 

@@ -132,6 +132,12 @@ class Running:
         self.http_port = int(url.rpartition(":")[2])
         return self
 
+    def lives(self, seconds: float = RUN_SECONDS) -> Running:
+        """Wait until all its processes are there, however far it is behind its pace."""
+        states = ("running", "paused", "degraded")
+        wait_until(lambda: self._state() in states, "it lives", seconds)
+        return self
+
     def until_tick(self, tick: int, seconds: float = RUN_SECONDS) -> Running:
         """Wait until every worker has committed ``tick``."""
 
