@@ -150,6 +150,19 @@ def load_anywhere_u8(typing_context: Any, address: Any) -> Any:
 
 
 @intrinsic
+def one_by_one(typing_context: Any) -> Any:
+    """In a loop: nothing, but LLVM leaves the loop scalar. Loads at computed addresses would become
+    gathers, which cost more than as many loads on the cores at hand."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [])
+        builder.call(ir.InlineAsm(kind, "", "", side_effect=True), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def trailing_zeros(typing_context: Any, word: Any) -> Any:
     """Number of zero bits below the lowest set bit of a u64 that is not 0."""
 

@@ -27,7 +27,7 @@ def normal_of(first: Any, second: Any) -> Any:
     # halved: a signed number becomes float32 in one instruction, an unsigned one does not
     u = (float32(int64(first >> uint32(1))) + float32(0.5)) * INV_2_31
     v = float32(int64(second >> uint32(1))) * INV_2_31
-    return E.sqrt(float32(-2.0) * E.log(u)) * E.cos(TWO_PI * v)
+    return E.sqrt(float32(-2.0) * E.log_finite(u)) * E.cos_near(TWO_PI * v)
 
 
 @register_jitable(**E.OPTIONS)

@@ -196,6 +196,12 @@ def _quarters(x: Any) -> tuple[Any, Any]:
     high = _either(far3, _H3, _either(far2, _H2, _either(far1, _H1, _H0)))
     middle = _either(far3, _M3, _either(far2, _M2, _either(far1, _M1, _M0)))
     low = _either(far3, _L3, _either(far2, _L2, _either(far1, _L1, _L0)))
+    return _turned(d, high, middle, low)
+
+
+@_shared
+def _turned(d: Any, high: Any, middle: Any, low: Any) -> tuple[Any, Any]:
+    """``_quarters`` of a float64 ``d``, by 2/π in these pieces."""
     turns = d * high
     first = turns + MAGIC
     rest = (turns - (first - MAGIC)) + d * middle
@@ -235,6 +241,13 @@ def _exponential(d: Any) -> Any:
 @_shared
 def _logarithm(d: Any) -> Any:
     """Natural logarithm of a float64 ``d`` that is no subnormal one."""
+    found = _either(d == 0.0, -np.inf, _either(d == np.inf, np.inf, _logarithm_of(d)))
+    return _either(d >= 0.0, found, np.nan)
+
+
+@_shared
+def _logarithm_of(d: Any) -> Any:
+    """``_logarithm`` of a finite one above 0."""
     bits = _bits64(d)
     power = ((bits - _ROOT_HALF_BITS + _BIAS) >> 52) - 1024
     f = _float64(bits - (power << 52)) - 1.0
@@ -242,9 +255,7 @@ def _logarithm(d: Any) -> Any:
     z = s * s
     p = _G1 + z * (_G2 + z * (_G3 + z * (_G4 + z * (_G5 + z * (_G6 + z * _G7)))))
     number = _float64(power + _MAGIC_BITS) - MAGIC
-    found = number * _LN2_HIGH + (2.0 * s + (s * (z * p) + number * _LN2_LOW))
-    found = _either(d == 0.0, -np.inf, _either(d == np.inf, np.inf, found))
-    return _either(d >= 0.0, found, np.nan)
+    return number * _LN2_HIGH + (2.0 * s + (s * (z * p) + number * _LN2_LOW))
 
 
 @_shared
@@ -259,6 +270,18 @@ def sin(x: Any) -> Any:
 def cos(x: Any) -> Any:
     """Cosine of a float32."""
     r, q = _quarters(x)
+    return _cosine_at(r, q)
+
+
+@_shared
+def cos_near(x: Any) -> Any:
+    """Cosine of a float32 below 2⁵¹ in size: as ``cos``, and sooner."""
+    r, q = _turned(np.float64(x), _H0, _M0, _L0)
+    return _cosine_at(r, q)
+
+
+@_shared
+def _cosine_at(r: Any, q: Any) -> Any:
     found = _either((q & 1) != 0, _sine(r), _cosine(r))
     return np.float32(_either(((q + 1) & 2) != 0, -found, found))
 
@@ -297,6 +320,12 @@ def exp(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Natural logarithm of a float32; −inf of 0, NaN of what is less."""
     return np.float32(_logarithm(np.float64(x)))
+
+
+@_shared
+def log_finite(x: Any) -> Any:
+    """Natural logarithm of a finite float32 above 0: as ``log``, and sooner."""
+    return np.float32(_logarithm_of(np.float64(x)))
 
 
 @_shared

@@ -29,7 +29,6 @@ from numba import int64, njit, types, uint8, uint32, uint64
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels import evolution_desc as E
-from corec.kernels import evolving as V
 from corec.kernels import islands
 from corec.kernels.address import (
     call_kernel,
@@ -50,8 +49,10 @@ from corec.kernels.block_words import (
     commit,
     own_cold,
 )
+from corec.kernels.breeding import breed
 from corec.kernels.failures import keep_marks, racha_of
 from corec.kernels.generations import tell
+from corec.kernels.masks import next_not_zero, next_zero
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from shm.compiled_killpoint import process_kill_point
@@ -63,78 +64,19 @@ FEW_STAY = 16
 
 
 @njit
-def find_parents(row, rule, work, pos, home, hot, at, hots, places):
-    """Where the parents at these positions are: addresses of their first genes, and of hot copies;
-    ``home``: of their one block, or 0 in a swarm that is one island."""
-    who = u4_at(work[E.A_WHO], 1)
-    cap = row[K.W_CAP]
-    genes, hot_of = i8_at(work[E.A_GENES], 1), i8_at(work[E.A_HOT], 1)
-    if home != 0:
-        for k in range(pos.shape[0]):
-            at[k] = home + 4 * int64(who[pos[k]])
-        if rule[E.E_INHERITS] != 0:
-            for k in range(pos.shape[0]):
-                hots[k], places[k] = hot, int64(who[pos[k]])
-    else:
-        for k in range(pos.shape[0]):
-            one = int64(who[pos[k]])
-            number = one // cap
-            place = one - number * cap
-            at[k], hots[k], places[k] = genes[number] + 4 * place, hot_of[number], place
-
-
-@njit
-def breed(block, row, rule, after, seed, m, standing_, work, first, count, home, hot, new):
-    """Genes of the children that stand from ``first`` to ``count`` in the list of kids; how many
-    words their parents took."""
-    _, size, total = standing_
-    cap, genes = work[E.A_STRIDE], row[K.W_GENES]
-    kids = u4_at(work[E.A_KIDS], cap)[first:count]
-    number = count - first
-    method = rule[E.E_METHOD]
-    each = size if method == V.TORNEO else (1 if method == V.TRUNCAMIENTO else 2)
-    blend = genes if rule[E.E_CRUCE] == V.MEZCLA else 0
-    groups = (2 * each + 2 + genes + blend + 3) // 4
-    words = u4_at(work[E.A_WORDS], 4 * groups * cap)
-    V.draw_words(kids, number, block[K.B_FIRST], after, seed, groups, words, cap)
-    key, fittest = u4_at(work[E.A_KEY], m), u4_at(work[E.A_FITTEST], m)
-    upto = f8_at(work[E.A_UPTO], m)
-    mother, father = i8_at(work[E.A_MOTHER], number), i8_at(work[E.A_FATHER], number)
-    V.choose(method, size, key, m, fittest, upto, total, words, cap, number, 0, mother)
-    V.choose(method, size, key, m, fittest, upto, total, words, cap, number, each, father)
-    at = i8_at(work[E.A_MOTHER_AT], cap)[first:count]
-    hots = i8_at(work[E.A_MOTHER_HOT], cap)[first:count]
-    places = i8_at(work[E.A_MOTHER_PLACE], cap)[first:count]
-    father_at = i8_at(work[E.A_FATHER_AT], number)
-    find_parents(row, rule, work, father, home, hot, father_at, hots, places)
-    find_parents(row, rule, work, mother, home, hot, at, hots, places)
-    table, gap = f4_at(row[K.W_GENES_TABLE], 3 * genes), row[K.W_GENES_BYTES] // genes
-    V.cross(at, father_at, kids, number, genes, table, gap, new, gap, words, cap, 2 * each,
-            (rule[E.E_CRUCE], rule[E.E_CROSSES_BELOW]))  # fmt: skip
-    V.mutate(kids, number, block[K.B_FIRST], after, seed, genes, table, new, gap, words, cap,
-             2 * each, rule[E.E_MUTATES_BELOW], u4_at(work[E.A_LIST], genes * cap),
-             f4_at(work[E.A_NORMALS], genes * cap))  # fmt: skip
-    return 2 * each
-
-
-@njit
 def new_state(block, row, rule, after, seed, role, count, work, hot, new, genes):
     """The state of everybody who is new: as at the start, or the mother's."""
     n = block[K.B_N]
     if rule[E.E_INHERITS] == 0:
-        i = 0
+        roles = role.ctypes.data
+        i = next_not_zero(roles, 0, n)
         while i < n:
-            if role[i] == 0:
-                i += 1
-                continue
-            end = i
-            while end < n and role[end] != 0:
-                end += 1
+            end = next_zero(roles, i, n)
             call_kernel(
                 row[K.W_INIT],
                 (new, block[K.B_HIST], block[K.B_FIRST], seed, row[K.W_PARAMS], i, end, 0, genes),
             )  # fmt: skip
-            i = end
+            i = next_not_zero(roles, end, n)
         if row[K.W_VIVO] >= 0:  # whose place it is stays
             old = u4_at(hot + row[K.W_GENERACION], n)
             now = u4_at(new + row[K.W_GENERACION], n)
@@ -146,11 +88,11 @@ def new_state(block, row, rule, after, seed, role, count, work, hot, new, genes)
                 heard[i] = after if role[i] != 0 else heard[i]
         return
     kids = u4_at(work[E.A_KIDS], count)
-    hots, places = i8_at(work[E.A_MOTHER_HOT], count), i8_at(work[E.A_MOTHER_PLACE], count)
+    hots, places = i8_at(work[E.A_MOTHER_HOT], count), u4_at(work[E.A_MOTHER_PLACE], count)
     for f in range(row[K.W_STATE_FIELDS]):
         size, off = row[K.W_FIELD_SIZE + f], row[K.W_FIELD_OFFSET + f]
         for k in range(count):
-            source = hots[k] + off + places[k] * size
+            source = hots[k] + off + int64(places[k]) * size
             target = new + off + int64(kids[k]) * size
             for byte in range(size):
                 store_u1(target + byte, load_u1(source + byte))
@@ -161,11 +103,11 @@ def unrun(row, dyn, cold, role, n):
     """Whoever is new has no run yet."""
     own_cold(cold, row[K.W_CAP], dyn, L.D_FALLOS_SEL, COLD_FALLOS, n)
     racha = racha_of(row, dyn, cold, n)
-    sick = 0
+    sick = uint32(0)
     for i in range(n):
-        if role[i] != 0:
-            racha[i] = uint8(L.NO_RUN)
-        sick += int64(racha[i] != 0)
+        now = uint8(L.NO_RUN) if role[i] != 0 else racha[i]
+        racha[i] = now
+        sick += uint32(now != 0)
     dyn[L.D_SICK] = uint64(sick)
 
 
@@ -196,21 +138,13 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
         migrants = islands.let_in(
             blocks, swarms, rule, b, mark, after, seed, generation, m, elite, work, role
         )
-    rank, who, kids = u8_at(work[E.A_RANK], m), u4_at(work[E.A_WHO], m), u4_at(work[E.A_KIDS], n)
     shift = block[K.B_FIRST] - row[K.W_FIRST_ID] if whole else 0
-    count = migrants
-    for p in range(lo, hi):
-        i = int64(who[p]) - shift
-        if rank[p] < standing_[0] and role[i] == 0:
-            role[i] = uint8(islands.KID)
-            kids[count] = uint32(i)
-            count += 1
+    count = islands.list_kids(work, lo, hi, shift, standing_[0], role, migrants)
     cold = block[K.B_HOT] + row[K.W_COLD]
     sel, chosen = int64(dyn[L.D_HOT_SEL]), int64(dyn[L.D_GENES_SEL])
     pair = block[K.B_HOT] + row[K.W_GENES_OFF]
     genes = pair + chosen * row[K.W_GENES_BYTES]
     new_genes = pair + (1 - chosen) * row[K.W_GENES_BYTES]
-    crossed_at = 0
     if count > 0:
         keep(row, role, n, count, genes, new_genes)
         hot = block[K.B_HOT] + sel * row[K.W_COPY_BYTES]
@@ -218,7 +152,7 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
         if migrants > 0:
             bring(row, migrants, work, new_genes)
         if count > migrants:
-            crossed_at = breed(
+            breed(
                 block, row, rule, after, seed, m, standing_, work, migrants, count,
                 0 if whole else genes, hot, new_genes,
             )  # fmt: skip
@@ -231,7 +165,7 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
     dyn[L.D_GENERATION] = uint64(generation)
     dyn[L.D_PHASE] = uint64(mark)
     if not tell(rows, block, row, rule, dyn, step + 1, targs, best, active, genes, new_genes, count,
-                migrants, crossed_at, work):  # fmt: skip
+                migrants, work):  # fmt: skip
         return False
     if row[K.W_KIND] == L.KIND_CELU:
         marks = u1_at(work[E.A_MARKS], n)
@@ -253,10 +187,12 @@ def keep(row, role, n, count, old, new):
     if FEW_STAY * (n - count) >= n:
         copy_memory(new, old, row[K.W_GENES_BYTES])
         return
-    for i in range(n):
-        if role[i] == 0:
-            for j in range(row[K.W_GENES]):
-                copy_memory(new + j * gap + 4 * i, old + j * gap + 4 * i, 4)
+    roles = role.ctypes.data
+    i = next_zero(roles, 0, n)
+    while i < n:
+        for j in range(row[K.W_GENES]):
+            copy_memory(new + j * gap + 4 * i, old + j * gap + 4 * i, 4)
+        i = next_zero(roles, i + 1, n)
 
 
 @njit

@@ -39,13 +39,15 @@ RANDOM: Final = 2
 
 VECTORS: Final = 64
 """No vector loop takes more values at once; ``cap`` below is up to a multiple of it."""
+CHUNK: Final = 256
+"""So many children draw their words at once: the words of a chunk stay in the nearest cache."""
 
 # addresses of work memory, int64: one row for all evolutions of a process
 _a = Counted()
 A_FITNESS: Final = _a()  # f4[cap] of one block
 A_ISLAND: Final = _a()  # f4[island]
 A_KEY: Final = _a()  # u4[island]
-A_RANK: Final = _a()  # u8[island]
+A_RANK: Final = _a()  # u8[island + VECTORS]
 A_WHO: Final = _a()  # u4[island]: index in the block, or in the swarm
 A_UPTO: Final = _a()  # f8[island]
 A_SPARE: Final = _a()  # u8[island]
@@ -59,13 +61,17 @@ A_GENES: Final = _a()  # i8[blocks]: address of each block's genes before the ph
 A_HOT: Final = _a()  # i8[blocks]: of its hot copy
 A_KIDS: Final = _a()  # u4[cap + VECTORS]
 A_ROLE: Final = _a()  # u1[cap]
-A_WORDS: Final = _a()  # u4[words][cap]
-A_MOTHER: Final = _a()  # i8[cap], as the next five
+A_WORDS: Final = _a()  # u4[words][CHUNK]
+A_PICKED: Final = _a()  # u4[2][CHUNK]
+A_MOTHER: Final = _a()  # u4[cap + VECTORS], as the next five: her position in the island
 A_FATHER: Final = _a()
-A_MOTHER_AT: Final = _a()  # address of her first gene
+A_BITS: Final = _a()  # bit j: gene j is the father's
+A_MOTHER_PLACE: Final = _a()  # in her block
+A_FATHER_PLACE: Final = _a()
+A_FROM: Final = _a()  # whose gene a child has: the place
+A_MOTHER_AT: Final = _a()  # i8[cap], as the next two: address of her first gene
 A_FATHER_AT: Final = _a()
 A_MOTHER_HOT: Final = _a()
-A_MOTHER_PLACE: Final = _a()
 A_LIST: Final = _a()  # u4[genes][cap]
 A_DYN: Final = _a()
 A_MARKS: Final = _a()  # u1[cap]

@@ -1,5 +1,5 @@
-"""The parts of an evolution over one island: an order, parents, genes. ``docs/rules.md`` has the
-rules that these follow; ``evolution`` has the phase.
+"""The parts of an evolution over one island: an order, and who is a parent. ``docs/rules.md`` has
+the rules that these follow; ``breeding`` makes the children's genes, ``evolution`` has the phase.
 
 An island is a list of its active entities in order of ids; a *position* is a place in that list.
 ``key[p]`` (u4) sorts as the fitness does, NaN below everything; ``rank[p]`` (u8) is the key and,
@@ -17,15 +17,13 @@ from corec.kernels.address import (
     f4_at,
     f8_at,
     i8_at,
-    load_f4,
-    store_f4,
-    trailing_zeros,
+    load_u4,
+    one_by_one,
+    store_u4,
     u1_at,
     u4_at,
 )
-from corec.kernels.draws import normal_of
 from corec.kernels.evolution_desc import VECTORS
-from corec.kernels.genes import four_words, uniform_of
 from corec.layout import column_bytes
 
 TORNEO: Final = 0
@@ -153,156 +151,70 @@ def whole(count):
 
 
 @njit
-def draw_words(kids, count, first_id, after, seed, groups, words, stride):
-    """The first 4 · ``groups`` words of each child: word k of the c-th is ``words[k · stride + c]``
-    (u4). ``kids`` u4: their places in the block."""
-    all_ = whole(count)
-    kids = u4_at(kids.ctypes.data, all_)
-    for group in range(groups):
-        at = words.ctypes.data + 16 * group * stride
-        a, b = u4_at(at, all_), u4_at(at + 4 * stride, all_)
-        c, d = u4_at(at + 8 * stride, all_), u4_at(at + 12 * stride, all_)
-        for k in range(all_):
-            drawn = four_words(first_id + int64(kids[k]), group, after, seed)
-            a[k], b[k] = uint32(drawn[0]), uint32(drawn[1])
-            c[k], d[k] = uint32(drawn[2]), uint32(drawn[3])
+def choose(rules, words, gap, kids, picked, out):
+    """The position of a parent of each of ``kids`` children into u4 ``out``.
 
-
-@njit
-def choose(method, size, key, count, fittest, upto, total, words, stride, kids, from_word, out):
-    """The position of a parent of each of ``kids`` children into i8 ``out``.
-
-    ``fittest`` u4[size]: the positions of the best, for truncation; ``upto``, ``total``: the wheel.
+    ``words``: address of the first word of the first child; those of the next child are behind
+    them, their next words ``gap`` bytes on. ``rules``: (method, size, address of the keys, how many
+    there are, u4[size] the positions of the best, for truncation, sums and sum of the wheel).
+    ``picked``: scratch.
     """
-    base = words.ctypes.data + 4 * from_word * stride
-    first = u4_at(base, kids)
+    method, size, key, count, fittest, upto, total = rules
+    first = u4_at(words, kids)
     if method == TRUNCAMIENTO:
         for k in range(kids):
-            out[k] = int64(fittest[pick(uint64(first[k]), size)])
+            out[k] = fittest[pick(uint64(first[k]), size)]
     elif method == RULETA:
-        second = u4_at(base + 4 * stride, kids)
+        second = u4_at(words + gap, kids)
         for k in range(kids):
-            out[k] = turn(upto, count, total, uint64(first[k]), uint64(second[k]))
+            out[k] = uint32(turn(upto, count, total, uint64(first[k]), uint64(second[k])))
     else:
-        for k in range(kids):
-            out[k] = pick(uint64(first[k]), count)
+        best = out.ctypes.data
+        pick_all(words, kids, count, best)
         for turns in range(1, size):
-            other = u4_at(base + 4 * turns * stride, kids)
-            for k in range(kids):
-                rival = pick(uint64(other[k]), count)
-                out[k] = rival if key[rival] > key[out[k]] else out[k]
+            pick_all(words + turns * gap, kids, count, picked)
+            fitter(key, kids, picked, best)
 
 
 @njit
-def cross(
-    mothers, fathers, kids, count, genes, table, gap, new, new_gap, words, stride, at_word, rules
-):
-    """The genes of ``count`` children into the columns at address ``new``.
-
-    ``mothers``, ``fathers`` i8: the address of each one's first gene, the next ones ``gap`` bytes
-    on. ``table`` f4[3 · genes]. ``rules``: (cruce, crosses below, …) as in ``evolution``. Words
-    from ``at_word`` on decide.
-    """
-    cruce, crosses_below = rules[0], uint64(rules[1])
-    base = words.ctypes.data + 4 * at_word * stride
-    crosses, mask = u4_at(base, count), u4_at(base + 4 * stride, count)
-    if cruce == MEZCLA:
-        blend(mothers, fathers, kids, count, genes, table, gap, new, new_gap, crosses,
-              crosses_below, base + 4 * 2 * stride + 4 * genes * stride, stride)  # fmt: skip
-        return
-    for k in range(count):
-        at, away = mothers[k], fathers[k] - mothers[k]
-        bits = int64(0)  # bit j: gene j is the father's
-        if cruce != NINGUNO and uint64(crosses[k]) < crosses_below:
-            bits = int64(mask[k])
-            if cruce == UN_PUNTO:
-                bits = int64(-1) << (1 + pick(uint64(mask[k]), genes - 1) if genes > 1 else 1)
-        to = new + 4 * int64(kids[k])
-        for _ in range(genes):
-            store_f4(to, load_f4(at + (away & -(bits & 1))))
-            bits >>= 1
-            at += gap
-            to += new_gap
+def pick_all(words, kids, count, out):
+    """``pick`` by each of the u4 at address ``words``, to address ``out``: that becomes vectors."""
+    drawn, picked = u4_at(words, kids), u4_at(out, kids)
+    for k in range(kids):
+        picked[k] = uint32((uint64(drawn[k]) * uint64(count)) >> uint64(32))
 
 
 @njit
-def blend(
-    mothers, fathers, kids, count, genes, table, gap, new, new_gap, crosses, crosses_below,
-    shares_at, stride,
-):  # fmt: skip
-    """``cross`` of ``"mezcla"``; gene j's words are u4[count] at ``shares_at`` + 4 · j · stride."""
-    for j in range(genes):
-        column = new + j * new_gap
-        low, high = table[3 * j], table[3 * j + 1]
-        shares = u4_at(shares_at + 4 * j * stride, count)
-        for k in range(count):
-            a = load_f4(mothers[k] + j * gap)
-            if uint64(crosses[k]) < crosses_below:
-                b = load_f4(fathers[k] + j * gap)
-                share = float32(2.0) * uniform_of(uint64(shares[k])) - float32(0.5)
-                a = min(max(a + share * (b - a), low), high)
-            store_f4(column + 4 * int64(kids[k]), a)
+def fitter(key, kids, rivals, best):
+    """Who is fitter takes the place of the best so far; positions (u4) and keys at addresses."""
+    last = kids & 1
+    for k in range(0, kids - last, 2):
+        one_by_one()
+        a, b = load_u4(best + 4 * k), load_u4(best + 4 * k + 4)
+        c, d = load_u4(rivals + 4 * k), load_u4(rivals + 4 * k + 4)
+        more = load_u4(key + 4 * int64(c)) > load_u4(key + 4 * int64(a))
+        other = load_u4(key + 4 * int64(d)) > load_u4(key + 4 * int64(b))
+        store_u4(best + 4 * k, c if more else a)
+        store_u4(best + 4 * k + 4, d if other else b)
+    if last != 0:
+        a, c = load_u4(best + 4 * (kids - 1)), load_u4(rivals + 4 * (kids - 1))
+        if load_u4(key + 4 * int64(c)) > load_u4(key + 4 * int64(a)):
+            store_u4(best + 4 * (kids - 1), c)
 
 
 @njit
-def decided(decides, count, below, gene, kids, listed, found):
-    """The kids whose word is below ``below`` into ``listed`` behind the ``found`` that are there,
-    each with ``gene`` in its upper half; how many there are then. Sixty-four are looked at without
-    a branch, and those among them found by their bits."""
-    last = uint32(below - 1)
-    for start in range(0, count, 64):
-        # a place of its own for each 64: of an index that is a sum, Numba makes gathers
-        bits, those = uint64(0), u4_at(decides + 4 * start, 64)
-        for k in range(64):
-            bits |= uint64(those[k] <= last) << uint64(k)
-        if count - start < 64:
-            bits &= (uint64(1) << uint64(count - start)) - uint64(1)
-        near = u4_at(kids.ctypes.data + 4 * start, 64)
-        while bits != uint64(0):
-            listed[found] = uint32(gene << 16) | near[trailing_zeros(bits)]
-            found += 1
-            bits &= bits - uint64(1)
-    return found
-
-
-@njit
-def normals(listed, count, first_id, after, seed, out):
-    """A normal number for each of ``listed``; a loop of its own becomes vectors."""
-    for m in range(whole(count)):
-        gene, kid = int64(listed[m] >> uint32(16)), int64(listed[m] & uint32(0xFFFF))
-        drawn = four_words(first_id + kid, NORMAL_GROUP + gene, after, seed)
-        out[m] = normal_of(uint32(drawn[0]), uint32(drawn[1]))
-
-
-@njit
-def mutate(
-    kids, count, first_id, after, seed, genes, table, new, new_gap, words, stride, at_word,
-    below, listed, z,
-):  # fmt: skip
-    """Normal numbers onto the genes that a word below ``below`` says; ``listed`` (u4) and ``z``
-    (f4) have room for ``whole(genes · count)``."""
-    if below == 0:
-        return
-    base, found = words.ctypes.data + 4 * at_word * stride, 0
-    for j in range(genes):
-        found = decided(base + 4 * (2 + j) * stride, count, below, j, kids, listed, found)
-    normals(listed, found, first_id, after, seed, z)
-    for m in range(found):
-        j = int64(listed[m] >> uint32(16))
-        at = new + j * new_gap + 4 * int64(listed[m] & uint32(0xFFFF))
-        low, high, sigma = table[3 * j], table[3 * j + 1], table[3 * j + 2]
-        x = load_f4(at) + sigma * z[m]
-        store_f4(at, min(max(x, low), high))
+def fitness_of(address, code, n, out):
+    """f4[n] of a column: itself, or, of another type, rounded to float32 into ``out``."""
+    if code == 0:
+        return f4_at(address, n)
+    fitness_into(address, code, n, out)
+    return f4_at(out.ctypes.data, n)
 
 
 @njit
 def fitness_into(address, code, n, out):
-    """f4[n] of a column of any type: rounded to float32."""
-    if code == 0:
-        x4 = f4_at(address, n)
-        for i in range(n):
-            out[i] = x4[i]
-    elif code == 1:
+    """A column of another type than f4, rounded to float32."""
+    if code == 1:
         x8 = f8_at(address, n)
         for i in range(n):
             out[i] = float32(x8[i])

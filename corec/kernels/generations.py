@@ -15,7 +15,6 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels import evolution_desc as E
 from corec.kernels import evolving as V
-from corec.kernels.address import i8_at as i8_at
 from corec.kernels.address import load_f4, store_f4, store_f8, store_u4, store_u8, u4_at
 from corec.kernels.block_words import get_f
 from corec.kernels.genes import four_words
@@ -52,7 +51,7 @@ def copy_genes(at, home, gap, count):
 
 
 @njit
-def parents_of(block, row, rule, k, migrants, crossed_at, work):
+def parents_of(block, row, rule, k, migrants, work):
     """The ids of the mother and the father of the k-th of the new ones: the same where it had one
     parent."""
     if k < migrants:
@@ -60,18 +59,13 @@ def parents_of(block, row, rule, k, migrants, crossed_at, work):
         return one, one
     who = u4_at(work[E.A_WHO], 1)
     first = row[K.W_FIRST_ID] if rule[E.E_SWARM] != 0 else block[K.B_FIRST]
-    place = k - migrants
-    mother = first + int64(who[i8_at(work[E.A_MOTHER], place + 1)[place]])
-    crosses = u4_at(work[E.A_WORDS] + 4 * crossed_at * work[E.A_STRIDE], place + 1)[place]
-    if rule[E.E_CRUCE] == V.NINGUNO or uint64(crosses) >= uint64(rule[E.E_CROSSES_BELOW]):
-        return mother, mother
-    return mother, first + int64(who[i8_at(work[E.A_FATHER], place + 1)[place]])
+    mother, father = u4_at(work[E.A_MOTHER], k + 1)[k], u4_at(work[E.A_FATHER], k + 1)[k]
+    return first + int64(who[mother]), first + int64(who[father])
 
 
 @njit
 def tell(
-    rows, block, row, rule, dyn, step, targs, best, active, old, new, count, migrants, crossed_at,
-    work,
+    rows, block, row, rule, dyn, step, targs, best, active, old, new, count, migrants, work,
 ):  # fmt: skip
     """Publish the frame of a generation, if one is due; false: the lane has no room.
 
@@ -111,7 +105,7 @@ def tell(
     at += HEAD_BYTES + genes_bytes(genes)
     for m in range(records):
         k = int64(listed[m])
-        mother, father = parents_of(block, row, rule, k, migrants, crossed_at, work)
+        mother, father = parents_of(block, row, rule, k, migrants, work)
         store_u4(at, uint32(block[K.B_FIRST] + int64(kids[k])))
         store_u4(at + 4, uint32(mother))
         store_u4(at + 8, uint32(father))

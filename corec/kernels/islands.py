@@ -16,10 +16,12 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels import evolution_desc as E
 from corec.kernels import evolving as V
-from corec.kernels.address import f4_at, i8_at, u1_at, u4_at, u8_at
+from corec.kernels.address import copy_memory, f4_at, i8_at, u1_at, u4_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset, genes_of, get_f, set_f
+from corec.kernels.genes import four_words
+from corec.kernels.masks import ALL, bits_below
 from corec.kernels.running import window
-from corec.kernels.stats import mean_where, spread
+from corec.kernels.stats import mean_where, spread, spread_of_all
 from shm.atomics import load_acquire
 
 _STRIDE: Final = L.OFF_DYN[1] - L.OFF_DYN[0]
@@ -56,14 +58,18 @@ def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
     n = block[K.B_N]
     dyn = u8_at(at, L.DYN_WORDS)
     hot = block[K.B_HOT] + int64(dyn[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
-    V.fitness_into(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
+    fitness = V.fitness_of(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
     if int64(dyn[L.D_ACTIVAS]) == n:  # without a branch it becomes vectors
+        at = 4 * m
+        if rule[E.E_METHOD] == V.RULETA:
+            copy_memory(island.ctypes.data + at, fitness.ctypes.data, 4 * n)
+        keys, ranks = u4_at(key.ctypes.data + at, n), u8_at(rank.ctypes.data + 2 * at, n)
+        those = u4_at(who.ctypes.data + at, n)
         for i in range(n):
-            island[m + i] = fitness[i]
-            key[m + i] = V.key_of(fitness[i])
-        for i in range(n):
-            rank[m + i] = uint64(key[m + i]) << uint64(32) | (_LOW - uint64(m + i))
-            who[m + i] = uint32(shift + i)
+            one = V.key_of(fitness[i])
+            keys[i] = one
+            ranks[i] = uint64(one) << uint64(32) | (_LOW - uint64(m + i))
+            those[i] = uint32(shift + i)
         return m + n
     active = active_of(block, row, dyn)
     for i in range(n):
@@ -78,11 +84,19 @@ def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
 
 @njit
 def first_with(fitness, active, key):
-    """The first active one whose fitness sorts as ``key``."""
-    i = 0
-    while active[i] == 0 or V.key_of(fitness[i]) != key:
-        i += 1
-    return i
+    """The first active one whose fitness sorts as ``key``; there is one."""
+    at, start, n = fitness.ctypes.data, 0, fitness.shape[0]
+    while start + 64 < n:  # sixty-four are looked at without a branch
+        those, on = f4_at(at + 4 * start, 64), active[start : start + 64]
+        found = uint32(0)
+        for i in range(64):
+            found |= uint32(V.key_of(those[i]) == key) & uint32(on[i] != 0)
+        if found != uint32(0):
+            break
+        start += 64
+    while active[start] == 0 or V.key_of(fitness[start]) != key:
+        start += 1
+    return start
 
 
 @njit
@@ -91,7 +105,7 @@ def figures(block, row, rule, at, dyn, fitness):
     −1 without any finite fitness, and how many are active."""
     n, before = block[K.B_N], u8_at(at, L.DYN_WORDS)
     hot = block[K.B_HOT] + int64(before[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
-    V.fitness_into(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
+    fitness = V.fitness_of(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
     active = active_of(block, row, before)
     m = int64(before[L.D_ACTIVAS])
     best, worst = uint32(0), uint32(0xFFFFFFFF)
@@ -118,7 +132,11 @@ def figures(block, row, rule, at, dyn, fitness):
         if high > low:
             wide += 1
             if m > 0:
-                s, q = spread(f4_at(genes + j * gap, n), active, 0.5 * (low + high))
+                column, middle = f4_at(genes + j * gap, n), 0.5 * (low + high)
+                if m == n:
+                    s, q = spread_of_all(column, active, middle)
+                else:
+                    s, q = spread(column, active, middle)
                 variance = (q - s * s / float64(m)) / float64(m)
                 total += math.sqrt(variance) / (high - low) if variance > 0.0 else 0.0
     set_f(dyn, L.D_DIVERSITY, total / float64(wide) if wide > 0 else 0.0)
@@ -154,6 +172,37 @@ def standing(rule, m, island, rank, spare, fittest, upto):
 
 
 @njit
+def list_kids(work, lo, hi, shift, last, role, count):
+    """Append to a list of ``count`` kids those at the positions ``lo … hi−1`` who rank below
+    ``last`` and have no role yet, and note them in ``role`` (u1[n]); how many there are then."""
+    rank, who = u8_at(work[E.A_RANK], hi), u4_at(work[E.A_WHO], hi)
+    kids = u4_at(work[E.A_KIDS], role.shape[0])
+    everyone = hi - lo == role.shape[0]
+    begun, p = count, lo
+    while p < hi:
+        if (
+            everyone and begun == 0 and p + 64 <= hi
+            and bits_below(work[E.A_RANK] + 8 * p, last) == uint64(ALL)
+        ):  # fmt: skip
+            near = u4_at(work[E.A_KIDS] + 4 * count, 64)
+            roles = u1_at(role.ctypes.data + p - lo, 64)
+            for k in range(64):
+                near[k] = uint32(p - lo + k)
+                roles[k] = uint8(KID)
+            count += 64
+            p += 64
+            continue
+        for q in range(p, min(p + 64, hi)):
+            i = int64(who[q]) - shift
+            if rank[q] < last and role[i] == 0:
+                role[i] = uint8(KID)
+                kids[count] = uint32(i)
+                count += 1
+        p += 64
+    return count
+
+
+@njit
 def source_of(rule, number, k, generation, block, after, seed):
     """(block of the swarm, how many of it come before) of the ``k``-th migrant to ``number``."""
     count = rule[E.E_BLOCKS]
@@ -161,7 +210,7 @@ def source_of(rule, number, k, generation, block, after, seed):
         return (number + count - 1) % count, k
     if rule[E.E_TOPOLOGY] == E.FULL:
         return (number + 1 + k % (count - 1)) % count, k // (count - 1)
-    word = V.four_words(block[K.B_FIRST], V.NORMAL_GROUP - 1, after, seed)[0]
+    word = four_words(block[K.B_FIRST], V.NORMAL_GROUP - 1, after, seed)[0]
     return (number + 1 + V.pick(word, count - 1)) % count, k
 
 
@@ -180,7 +229,7 @@ def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, wor
     other_who = u4_at(work[E.A_OTHER_WHO], cap)
     kids, from_at = u4_at(work[E.A_KIDS], cap), i8_at(work[E.A_MOTHER_AT], cap)
     from_id = u4_at(work[E.A_MIGRANT_ID], cap)
-    from_hot, from_place = i8_at(work[E.A_MOTHER_HOT], cap), i8_at(work[E.A_MOTHER_PLACE], cap)
+    from_hot, from_place = i8_at(work[E.A_MOTHER_HOT], cap), u4_at(work[E.A_MOTHER_PLACE], cap)
     gathered, size, taken, best = int64(-1), 0, 0, MOST
     home, hot, worst, found = int64(0), int64(0), uint64(0), 0
     for k in range(min(rule[E.E_MIGRANTS], m - elite)):
@@ -203,7 +252,7 @@ def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, wor
         target = int64(who[int64(_LOW - (worst & _LOW))])
         role[target] = uint8(MIGRANT)
         kids[found], from_at[found] = uint32(target), home + 4 * place
-        from_hot[found], from_place[found] = hot, place
+        from_hot[found], from_place[found] = hot, uint32(place)
         from_id[found] = uint32(blocks[rule[E.E_FIRST_BLOCK] + source, K.B_FIRST] + place)
         found += 1
     return found

@@ -113,6 +113,18 @@ def spread_where(
 
 
 @intrinsic
+def spread_all(typing_context: Any, s: Any, q: Any, address: Any, shift: Any) -> Any:
+    """``spread_where`` of all sixteen, whatever they are."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _spread(builder, args[0], args[1], _load(builder, args[2], _F4, 4), args[3])
+        return context.get_dummy_value()
+
+    lanes, word = types.voidptr, types.int64
+    return types.void(lanes, lanes, word, types.float64), generate
+
+
+@intrinsic
 def look_all(
     typing_context: Any, s: Any, q: Any, address: Any, shift: Any, umbral: Any, over: Any
 ) -> Any:

@@ -184,14 +184,16 @@ class Phases:
         genes = max(len(s.processor.genes) for s in swarms)
         sizes = {
             E.A_FITNESS: 4 * cap, E.A_ISLAND: 4 * island, E.A_KEY: 4 * island,
-            E.A_RANK: 8 * island, E.A_WHO: 4 * island, E.A_UPTO: 8 * island,
+            E.A_RANK: 8 * (island + E.VECTORS), E.A_WHO: 4 * island, E.A_UPTO: 8 * island,
             E.A_SPARE: 8 * island, E.A_FITTEST: 4 * island, E.A_OTHER_KEY: 4 * cap,
             E.A_OTHER_RANK: 8 * cap, E.A_OTHER_WHO: 4 * cap, E.A_OTHER_ISLAND: 4 * cap,
             E.A_START: 8 * (blocks + 1), E.A_GENES: 8 * blocks, E.A_HOT: 8 * blocks,
-            E.A_KIDS: 4 * (cap + E.VECTORS), E.A_ROLE: cap, E.A_WORDS: 4 * words * cap,
+            E.A_KIDS: 4 * (cap + E.VECTORS), E.A_ROLE: cap, E.A_WORDS: 4 * words * E.CHUNK,
             E.A_LIST: 4 * genes * cap, E.A_NORMALS: 4 * genes * cap,
             E.A_DYN: 8 * L.DYN_WORDS, E.A_MARKS: cap, E.A_MIGRANT_ID: 4 * cap,
-            **dict.fromkeys(range(E.A_MOTHER, E.A_MOTHER_PLACE + 1), 8 * cap),
+            **dict.fromkeys(range(E.A_MOTHER, E.A_FROM + 1), 4 * (cap + E.VECTORS)),
+            **dict.fromkeys(range(E.A_MOTHER_AT, E.A_MOTHER_HOT + 1), 8 * cap),
+            E.A_PICKED: 8 * E.CHUNK,
         }  # fmt: skip
         work = np.zeros(E.A_COLUMNS, np.int64)
         for at, size in sizes.items():

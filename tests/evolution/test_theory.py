@@ -9,41 +9,27 @@ import numpy as np
 import pytest
 
 import corec
+from corec.lab.bench.solving import (
+    CANDIDATES,
+    GENERATIONS,
+    GENES,
+    ONE_MAX,
+    RAMP,
+    RASTRIGIN,
+    SEEDS,
+    SPHERE,
+    deviations,
+    islands,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile a processor
 
-GENES = 10
-POPULATION = 100
-SEEDS = 30
-GENERATIONS = 60
-SPHERE, RASTRIGIN, ONE_MAX, RAMP = range(4)
-
-
-@corec.micro(
-    genes={f"g{k}": (-5.0, 5.0, 0.5) for k in range(GENES)}, state={"score": "f4"},
-    params={"problem": 0.0}, fitness="score",
-)  # fmt: skip
-def solver(me: Any) -> Any:
-    """One of four problems; the higher the better."""
-    score = 0.0 * me.g0
-    for x in (me.g0, me.g1, me.g2, me.g3, me.g4, me.g5, me.g6, me.g7, me.g8, me.g9):
-        if me.problem == 0.0:
-            score = score - x * x
-        elif me.problem == 1.0:
-            score = score - (10.0 + x * x - 10.0 * math.cos(6.2831855 * x))
-        elif x > 0.0:
-            score = score + 1.0
-    me.score = me.g0 if me.problem == 3.0 else score
-    return 0.0
+POPULATION = CANDIDATES
 
 
 def swarm(problem: int, **rules: Any) -> dict[str, Any]:
     """As many islands as seeds."""
-    return {
-        "id": f"p{problem}", "canal": 1, "entidades": SEEDS * POPULATION,
-        "entidades_por_bloque": POPULATION, "procesador": solver,
-        "parametros": {"problem": problem}, "evolucion": {"cada": 1, **rules},
-    }  # fmt: skip
+    return islands(problem, SEEDS, **rules)
 
 
 @pytest.mark.parametrize("size", [2, 4, 8])
@@ -104,9 +90,7 @@ def test_as_good_as_another_program() -> None:
             found = world.frame(f"p{problem}", columns=["score"])["score"]
             ours = found.reshape(SEEDS, POPULATION).max(axis=1).astype(float)
             theirs = best_of_another(problem)
-            u = (np.sign(ours[:, None] - theirs[None, :]).sum() + SEEDS * SEEDS) / 2
-            deviation = math.sqrt(SEEDS * SEEDS * (2 * SEEDS + 1) / 12)
-            z = (u - SEEDS * SEEDS / 2) / deviation
+            z = deviations(ours, theirs)
             assert abs(z) < 3.3, (problem, np.median(ours), np.median(theirs))
             if problem == ONE_MAX:
                 assert (ours == GENES).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from corec.entities.processor import celu, micro
@@ -53,4 +54,41 @@ def sphere(me: Any) -> Any:
         me.g0 * me.g0 + me.g1 * me.g1 + me.g2 * me.g2 + me.g3 * me.g3 + me.g4 * me.g4
         + me.g5 * me.g5 + me.g6 * me.g6 + me.g7 * me.g7 + me.g8 * me.g8 + me.g9 * me.g9
     )  # fmt: skip
+    return 0.0
+
+
+@micro(
+    params={"mu": 0.3, "phi": 0.95, "noise": 0.1082}, init=start,
+    genes={f"g{k}": (-5.0, 5.0, 0.3) for k in range(8)},
+)  # fmt: skip
+def gifted(me: Any) -> Any:
+    """The sensor, with eight genes that it does not look at."""
+    return me.mu + me.phi * (me.valor - me.mu) + me.noise * (me.random() - 0.5)
+
+
+@micro(genes={f"g{k}": (-5.0, 5.0, 0.3) for k in range(8)}, state={"score": "f4"}, fitness="score")
+def bowl(me: Any) -> Any:
+    """Eight genes; the nearer to 0 the better."""
+    me.score = -(
+        me.g0 * me.g0 + me.g1 * me.g1 + me.g2 * me.g2 + me.g3 * me.g3 + me.g4 * me.g4
+        + me.g5 * me.g5 + me.g6 * me.g6 + me.g7 * me.g7
+    )  # fmt: skip
+    return 0.0
+
+
+@micro(
+    genes={f"g{k}": (-5.0, 5.0, 0.5) for k in range(10)}, state={"score": "f4"},
+    params={"problem": 0.0}, fitness="score",
+)  # fmt: skip
+def solver(me: Any) -> Any:
+    """One of the problems of ``solving``; the higher the better."""
+    score = 0.0 * me.g0
+    for x in (me.g0, me.g1, me.g2, me.g3, me.g4, me.g5, me.g6, me.g7, me.g8, me.g9):
+        if me.problem == 0.0:
+            score = score - x * x
+        elif me.problem == 1.0:
+            score = score - (10.0 + x * x - 10.0 * math.cos(6.2831855 * x))
+        elif x > 0.0:
+            score = score + 1.0
+    me.score = me.g0 if me.problem == 3.0 else score
     return 0.0

@@ -95,6 +95,11 @@ class BenchWorld:
 
     def tick(self, look: Callable[[], None] | None = None) -> None:
         """One tick of every block; its frames are thrown away, after a ``look`` at them."""
+        self.phases(look)
+        self.end_tick(look)
+
+    def phases(self, look: Callable[[], None] | None = None) -> None:
+        """Begin a tick: what happens before it, between two ticks."""
         self.tick_number += 1
         ticker = self.ticker
         ticker.targs[K.T_TICK] = self.tick_number
@@ -102,6 +107,10 @@ class BenchWorld:
         if self.tick_number == self._next_phases:
             ticker.do_phases(self.rows, partial(self._drop_rows, look))
             self._next_phases = next_with_phases(self.plan, self.tick_number + 1)
+
+    def end_tick(self, look: Callable[[], None] | None = None) -> None:
+        """The tick that ``phases`` began."""
+        ticker = self.ticker
         at, end = 0, self.plan.n_blocks
         while at < end:
             stopped = ticker.run(at, self.out, self.rows)
