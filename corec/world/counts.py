@@ -17,7 +17,7 @@ end of a world that has grown since.
 Writer: the supervisor, while no worker runs. Order, and what a kill leaves:
 
     S_ENDS, S_CARRY of every slot, the copy that does       nothing: no word names it
-    not count
+    not count [K shares.end, shares.carry behind each]
     [K shares.written]
     C_COUNTED, naming that copy and the new number          the new ranges count, and all counters
     [K shares.counts]                                       go on by them
@@ -42,6 +42,8 @@ from shm.killpoint import kill_point, register
 
 Ranges = Sequence[tuple[int, int]]
 """Of each worker its first block, and behind its last one."""
+register("shares.end")
+register("shares.carry")
 register("shares.written")
 register("shares.counts")
 
@@ -154,10 +156,12 @@ def _store(
     shares = split_blocks(rt.plan, workers) if shares is None else shares
     for k, (_, end) in enumerate(shares):
         rt.slot(L.SLOT_WORKER0 + k).set(L.S_ENDS[counted.copy], end)
+        kill_point("shares.end")
     for k, one in enumerate(_said(rt, counted, shares)):
         slot, goal = rt.slot(L.SLOT_WORKER0 + k), counters[k] if k < len(counters) else none
         for n, name in enumerate(NAMES):
             slot.set(L.S_CARRY[counted.copy] + n, (goal[name] - one[name]) & _MASK)
+            kill_point("shares.carry")
     kill_point("shares.written")
     rt.set(L.C_COUNTED, counted.word())
     kill_point("shares.counts")

@@ -101,17 +101,30 @@ def test_a_worker_with_less_to_do_takes_blocks_over(make: Make, pg_dsn: str) -> 
 
 
 def test_the_others_do_not_notice(make: Make, pg_dsn: str) -> None:
-    """Only the workers are new."""
+    """Only the workers are new; a reload and growth keep to what is known of the costs."""
     one = instance(make)
     run = one.start("--tick-hz", "20", "--workers", "2").ready(120.0)
     pids = [run.pid_of(role, 0) for role in ("nucleus", "broker", "persister")]
     wait_until(lambda: owners(run) not in ([], EQUAL), "the shares are evened out", 90.0)
     assert [run.pid_of(role, 0) for role in ("nucleus", "broker", "persister")] == pids
     found = owners(run)
-    ended = run.stop()
-    (told,) = evened(pg_dsn)
+    one.configure(config() | {"persist": {"every_ticks": 5}})
+    assert one.ctl("reload").code == 0
+    wait_until(lambda: owners(run) == found, "its workers have those shares", 60.0)
+    here = run.answered("digest")
+    with corec.World(one.config_path) as world:
+        world.run(here["tick"])
+        assert world.digest() == here["digest"]
+    assert one.ctl("grow", "light", "20").code == 0
+    wait_until(lambda: len(owners(run)) == 16, "the nucleus knows the larger world", 60.0)
+    after = owners(run)
+    assert set(after[:8]) == {0, 1}, "equal shares would be the first nine blocks and the others"
+    assert after[8:] == [1] * 8
+    grown = [run.answered("block", id=f"light:{k:05d}")["worker"] for k in (8, 9)]
+    assert grown == [1, 1]
+    assert run.stop().code == 0
+    told = evened(pg_dsn)[0]
     assert told["before"] == [8, 8]
     assert told["now"] == [found.count(0), found.count(1)]
     assert told["busy"][0] > told["busy"][1]
     assert told["gain"] >= GAIN_MIN
-    assert_like_a_world_in_this_process(one, ended)

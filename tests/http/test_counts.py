@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,9 @@ from corec.world.checkpoint import read_head
 from corec.world.finish import finish
 from corec.world.inspect import totals
 from corec.world.kept import Keeper
+from shm.killpoint import arm
 from tests.checkpoint.small import make_checkpoint, put_to_tick, views, words_of, world
+from tests.shm.helpers import fork, reap
 
 LANES = 5
 BLOQUES = [{"id": "s", "canal": 1, "entidades": 70, "entidades_por_bloque": 10}]
@@ -127,6 +130,38 @@ def test_a_supervisor_killed_within_a_change(rt: Runtime) -> None:
     assert_grown(after, settled)  # ticks of those who were counted for and did not run
     assert_whole(rt, settled)
     assert [one["entity_updates"] for one in settled] == [one["entity_updates"] for one in after]
+
+
+@pytest.mark.parametrize("point", ["shares.end", "shares.carry", "shares.written"])
+def test_a_supervisor_killed_between_any_two_stores_of_new_shares(rt: Runtime, point: str) -> None:
+    """Until C_COUNTED nothing of them is seen, whichever store was the last one; whoever comes then
+    divides the blocks anew."""
+    rng = np.random.default_rng(4)
+    segments.regroup_words(rt, 3, [(0, 1), (1, 5), (5, 7)])
+    work(rt, rng, 1)
+    before, shares = counts.by_slot(rt), counts.ranges(rt, 3)
+    assert shares == [(0, 1), (1, 5), (5, 7)]
+    wanted = [(0, 4), (4, 5), (5, 5), (5, 7)]
+
+    deaths = 0
+
+    def change() -> None:
+        arm(point, deaths + 1)
+        counts.carry_over(rt, 4, wanted)
+
+    while reap(fork(change)) == -signal.SIGKILL:
+        deaths += 1
+        assert counts.by_slot(rt) == before
+        assert counts.ranges(rt, 3) == shares
+        owners = [counts.worker_of(rt, block) for block in range(rt.plan.n_blocks)]
+        assert owners == [k for k, (lo, hi) in enumerate(shares) for _ in range(lo, hi)]
+    each = {"shares.end": 1, "shares.carry": len(counts.NAMES)}
+    assert deaths == (4 * each[point] if point in each else 1), "behind each store"
+    new = dict.fromkeys(counts.NAMES, 0)
+    assert counts.by_slot(rt) == [*before, new], "the last one went through"
+    segments.regroup_words(rt, 4, wanted)
+    assert counts.by_slot(rt)[:3] == before[:3]
+    assert counts.ranges(rt, 4) == wanted
 
 
 def restored(rt: Runtime, path: Path, folder: Path, workers: int) -> list[dict[str, int]]:

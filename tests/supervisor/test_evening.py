@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -146,6 +147,44 @@ def test_nothing_is_evened_out_unless_everybody_runs_who_is_wanted(
         first.called_off, first.process = False, object()
         assert group.whole
         del group
+
+
+@pytest.mark.usefixtures("no_leaks")
+@pytest.mark.parametrize(
+    "hinders", ["nothing", "a change", "a wish", "a full sink", "who died", "the ticks are few"]
+)
+def test_when_nothing_is_evened_out(
+    tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch, hinders: str
+) -> None:
+    """While something is changed or waits, the supervisor does not even look."""
+    found = Evened([(0, 2), (2, 5)], [(0, 3), (3, 5)], (0.4, 0.6), 1.5)
+    looks: list[Evened | None] = []
+
+    def look() -> Evened | None:
+        looks.append(None if hinders == "the ticks are few" else found)
+        return looks[-1]
+
+    with world(tmp_path, shm_dir) as rt:
+        one = changes_of(rt)
+        monkeypatch.setattr(one._evening, "look", look)
+        for member in one.group.members:
+            member.process = object()
+        if hinders == "a change":
+            one._begin("reopen", "", one._reopen())
+        elif hinders == "a wish":
+            one.ask(signal.SIGHUP)
+        elif hinders == "a full sink":
+            rt.slot(L.SLOT_WORKER0).set(L.S_STATE, L.PROC_WAITING_SINK)
+        elif hinders == "who died":
+            one.group.members[-1].process = None
+        before = one.busy
+        one.even_out()
+        looked = hinders in ("nothing", "the ticks are few")
+        assert len(looks) == looked
+        assert (one._change == "evening") == (hinders == "nothing")
+        assert one.busy == (before or hinders == "nothing")
+        assert not rt.get(L.C_REST) & 1, "nobody rests yet"
+        del one
 
 
 def test_an_even_look_or_a_rest_begins_anew() -> None:
