@@ -23,6 +23,7 @@ from corec import layout as L
 from corec.log import get_logger
 from corec.persister.bulk import NO_FIX_HEADS, NO_FIXES, Bulk
 from corec.persister.payload import PayloadEncoder, Payloads
+from corec.persister.schema import without_nul
 from corec.persister.stream import THREADS, Job, Stream
 from corec.persister.text import (
     EPOCH_2000_US,
@@ -242,22 +243,12 @@ def parse_event(payload: bytes | memoryview) -> Event:
     event = Event(
         int(body["unix_ns"]),
         int(body["tick"]),
-        str(body["tipo"]).replace("\0", "\ufffd"),
-        None if block is None else str(block).replace("\0", "\ufffd"),
+        without_nul(str(body["tipo"])),
+        None if block is None else without_nul(str(block)),
         None if entity is None else int(entity),
-        orjson.dumps(_without_nul(body.get("detalle"))),
+        orjson.dumps(without_nul(body.get("detalle"))),
     )
     for number in (event.unix_ns, event.tick, event.entidad or 0):
         if not 0 <= number < 2**63:
             raise ValueError(f"event: found {number}, expected 0 to 2**63 - 1")
     return event
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, dict):
-        return {_without_nul(name): _without_nul(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nul(inner) for inner in value]
-    return value

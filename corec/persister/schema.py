@@ -275,3 +275,15 @@ async def _drop_if_empty(connection: Connection, table: str, child: sql.Identifi
 async def _found(connection: Connection) -> Found:
     cursor = await connection.execute(FOUND, (known_tables(),))
     return {name: (kind, schema, types) for name, kind, schema, types in await cursor.fetchall()}
+
+
+def without_nul(value: Any) -> Any:
+    """``value``, text or what JSON holds, as PostgreSQL's text and jsonb can hold it: every
+    character but NUL, which becomes U+FFFD. A row with one would be refused for ever."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_nul(inner) for inner in value]
+    return value

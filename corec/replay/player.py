@@ -19,6 +19,7 @@ from corec.replay.schedule import Plan
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_ENTRIES_MAX = 256
+WAIT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,10 @@ def play(
             ahead_s = began + at_s - time.monotonic()
             if ahead_s > 0:
                 flush()
-                ahead_s = began + at_s - time.monotonic()
-                if ahead_s > 0 and stop.wait(ahead_s):
-                    raise Interrupted
+                # piece by piece: a rate may be so low that no clock holds the time
+                while (ahead_s := began + at_s - time.monotonic()) > 0:
+                    if stop.wait(min(ahead_s, WAIT_S)):
+                        raise Interrupted
             elif at_s:
                 played.behind_s = max(played.behind_s, -ahead_s)
             if stop.is_set():

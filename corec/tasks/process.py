@@ -28,6 +28,7 @@ from corec.config.acting import Alertas
 from corec.log import get_logger
 from corec.notices import load_task
 from corec.persister.faults import reason_of, text_of
+from corec.persister.schema import without_nul
 from corec.persister.writer import connect
 from corec.process import life
 from corec.process.backoff import Backoff
@@ -47,6 +48,8 @@ BEAT_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 0.1
 LOOK_SECONDS: Final = 5.0
 FORGET_SECONDS: Final = 3600.0
+WHO_MAX: Final = 1000
+"""Characters that an acknowledgement may have in each of its fields."""
 ENTRIES: Final = 100
 NOTICES: Final = 500
 _ID_KNOWN: Final = "equal or smaller"
@@ -311,7 +314,10 @@ class Acting:
 
 def _acknowledge(life: Life, fields: Sequence[bytes]) -> None:
     said = dict(zip(fields[::2], fields[1::2], strict=True))
-    alert, who = (said.get(name, b"").decode("utf-8", "replace") for name in (b"id", b"quien"))
+    alert, who = (
+        without_nul(said.get(name, b"").decode("utf-8", "replace"))[:WHO_MAX]
+        for name in (b"id", b"quien")
+    )
     if not life.acknowledge(alert, who):
         log.info("an acknowledgement changed nothing", alert=alert[:200], who=who[:200])
 

@@ -10,13 +10,17 @@ from typing import Any, Final
 import orjson
 
 from corec.broker.positions import Keys
+from corec.config.schedule import TICK_MAX
 from corec.config.umbral import FLOAT32_MAX
 from corec.notices import Notice
+from corec.persister.schema import without_nul
 from corec.plan import Plan
 from corec.tasks.life import Message
 
 Command = tuple[Any, ...]
 _MESSAGE: Final = struct.Struct("!Ibf?")
+_MS_MAX: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
 
 END_NOTICES: Final = """
 local field = KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
@@ -63,13 +67,25 @@ def group_of(title: str) -> str:
 
 def messages_of(ms: int, text: bytes) -> list[Message]:
     """The messages in an entry of ``…:alertas``. Raises ValueError, KeyError, TypeError."""
-    said = orjson.loads(text)
-    head = (int(said["canal"]), str(said["procesador"]))
+    said = without_nul(orjson.loads(text))
+    head = (_within(said["canal"], -128, 127), str(said["procesador"]))
+    tick = _within(said["tick"], 0, TICK_MAX)
+    _within(ms, 0, _MS_MAX)
     found = []
     for one in said["entidades"]:
-        entity, valor = int(one.pop("id")), one.pop("valor")
-        found.append(Message(int(said["tick"]), entity, *head, valor, one, ms))
+        entity, valor = _within(one.pop("id"), 0, 2**32 - 1), one.pop("valor")
+        if valor is not None and not isinstance(valor, int | float):
+            raise ValueError(f"valor: found {valor!r}, expected a number")
+        found.append(Message(tick, entity, *head, valor, one, ms))
     return found
+
+
+def _within(found: Any, low: int, high: int) -> int:
+    """``found`` as a whole number that the tables can hold. Raises ValueError."""
+    number = int(found)
+    if not low <= number <= high:
+        raise ValueError(f"found {number}, expected {low} to {high}")
+    return number
 
 
 def notice_of(fields: Sequence[bytes]) -> Notice:
@@ -81,11 +97,12 @@ def notice_of(fields: Sequence[bytes]) -> Notice:
 
 def letter_of(entry: bytes, fields: Sequence[bytes]) -> tuple[Any, ...]:
     """The row of ``tareas_fallidas``, without the instance, of an entry. Raises as above."""
-    said = orjson.loads(dict(zip(fields[::2], fields[1::2], strict=True))[b"tarea"])
-    at = datetime.fromtimestamp(int(entry.partition(b"-")[0]) / 1000, UTC)
+    said = without_nul(orjson.loads(dict(zip(fields[::2], fields[1::2], strict=True))[b"tarea"]))
+    at = datetime.fromtimestamp(_within(entry.partition(b"-")[0], 0, _MS_MAX) / 1000, UTC)
     return (
         entry.decode(), at, str(said["tarea"]), str(said["run"]),
-        orjson.dumps(said["aviso"]).decode(), int(said["intentos"]), str(said["error"]),
+        orjson.dumps(said["aviso"]).decode(), _within(said["intentos"], 0, 2**31 - 1),
+        str(said["error"]),
     )  # fmt: skip
 
 

@@ -56,6 +56,16 @@ def test_a_limit_counts_readings_and_not_the_gaps() -> None:
 
 
 @pytest.mark.slow
+def test_a_rate_beyond_every_clock_can_be_stopped(server: Server) -> None:
+    """The second reading is due in longer than a wait may last."""
+    plan, stop = plan_of(5, 2, None), threading.Event()
+    with Publisher(server.url, "t", 2, Limits(), stop, lambda line: None) as publisher:
+        pace = Pace(speed=0.0, rate=1e-320)
+        played = play(plan, Framer(plan, 2, 1), pace, publisher, stop, lambda done: stop.set())
+    assert (played.readings, played.interrupted) == (1, True)
+
+
+@pytest.mark.slow
 def test_played_on_the_clock(server: Server) -> None:
     """20 rounds of 25 ms: all readings, in order, in no less than the time they take."""
     plan = plan_of(20, 40, 300.0)

@@ -16,6 +16,7 @@ from corec.lab.chaos.receiver import Receiver
 from corec.notices import GiveUp, Notice, TaskError, load_task
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message
+from corec.tasks.streams import failure, letter_of, messages_of
 from corec.tasks.webhook import NotTaken, post, signature
 from tests.support.processes import is_running, wait_until
 
@@ -122,6 +123,36 @@ def test_an_acknowledged_alert_goes_on_and_is_told_once() -> None:
     life.message(message(2, 3))
     assert (life.open[3].acknowledged, life.open[3].count) == ("me", 2)
     assert [n.event for n in life.notices] == ["raised", "acknowledged"]
+
+
+def test_what_a_task_raised_is_text_that_a_table_holds() -> None:
+    """A program's standard error may hold anything: a row that is refused is tried for ever."""
+    words = failure(
+        "t", "command", {**NOTICE.as_dict(), "fields": {"a\0": ["\0"]}}, 3, "exit 1: \0?"
+    )
+    row = letter_of(
+        b"1700000000000-3", [word if isinstance(word, bytes) else word.encode() for word in words]
+    )
+    assert row[-1] == "exit 1: \ufffd?"
+    assert "\\u0000" not in row[4]
+    for entry in (b"253402300800000-0", b"18446744073709551615-1"):
+        with pytest.raises(ValueError, match="expected 0 to"):
+            letter_of(entry, [b"tarea", orjson.dumps(orjson.loads(words[1]))])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"canal": 128}, {"tick": -1}, {"tick": 1 << 63}, {"entidades": [{"id": 1 << 32, "valor": 1}]},
+     {"entidades": [{"id": -1, "valor": 1}]}, {"entidades": [{"id": 1, "valor": "x"}]}],
+)  # fmt: skip
+def test_an_entry_that_no_table_can_hold_is_no_alert(wrong: dict[str, Any]) -> None:
+    good = {"canal": 1, "procesador": "p\0", "tick": 7, "entidades": [{"id": 2, "valor": None}]}
+    (found,) = messages_of(1, orjson.dumps(good))
+    assert (found.entity, found.procesador, found.valor) == (2, "p\ufffd", None)
+    with pytest.raises(ValueError, match="expected"):
+        messages_of(1, orjson.dumps({**good, **wrong}))
+    with pytest.raises(ValueError, match="expected"):
+        messages_of(1 << 60, orjson.dumps(good))
 
 
 def options(url: str, **changes: Any) -> dict[str, Any]:
