@@ -61,7 +61,7 @@ async def _enter(url: str, keys: Keys, cluster: bool, owner: Owner | None, take_
             if reason is not None:
                 raise Unfit(reason)
         if isinstance(hash_reply, Exception):
-            raise sort_error(hash_reply)
+            raise sort_error(hash_reply, keys.pos)
         if owner is not None:
             await claim(link, keys, owner, take_over=take_over)
     finally:

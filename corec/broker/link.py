@@ -58,10 +58,12 @@ class PartlyExecuted(SinkAway):
     """Commands of an executed MULTI failed: what they carried is not in the streams."""
 
 
-def sort_error(error: BaseException) -> SinkAway:
-    """``error`` of redis-py or of the operating system as a SinkAway."""
+def sort_error(error: BaseException, key: str | None = None) -> SinkAway:
+    """``error`` of redis-py or of the operating system as a SinkAway; ``key``: of the command."""
     text = f"{type(error).__name__}: {error}"[:300] if str(error) else "no answer in time"
     code = str(error).partition(" ")[0]
+    if code == "WRONGTYPE" and key is not None:
+        text = f"{key} holds something else than CoreC keeps there, rename it; {text}"
     refused = (X.AuthenticationError, X.AuthorizationError, X.NoPermissionError)
     if isinstance(error, refused) or code in ("NOAUTH", "WRONGPASS", "NOPERM"):
         return SinkAway(L.REASON_REFUSED, text)
@@ -142,7 +144,7 @@ class Link:
     ) -> list[Any]:
         """Like ``call``, but an error reply closes the link and is raised as SinkAway."""
         replies = await self.call(commands, timeout_seconds)
-        await self._raise_first(replies)
+        await self._raise_first(replies, commands)
         return replies
 
     async def take_over(self) -> dict[bytes, bytes]:
@@ -190,11 +192,12 @@ class Link:
             raise PartlyExecuted(L.REASON_SERVER_ERROR, text)
         return list(done)
 
-    async def _raise_first(self, replies: list[Any]) -> None:
-        error = next((reply for reply in replies if isinstance(reply, Exception)), None)
-        if error is not None:
-            await self.close()
-            raise sort_error(error) from None
+    async def _raise_first(self, replies: list[Any], commands: Sequence[Command] = ()) -> None:
+        for at, reply in enumerate(replies):
+            if isinstance(reply, Exception):
+                await self.close()
+                words = commands[at] if at < len(commands) else ()
+                raise sort_error(reply, str(words[1]) if len(words) > 1 else None) from None
 
     async def _send(self, commands: Sequence[Command]) -> None:
         connection = self._connection

@@ -89,7 +89,12 @@ async def last_entry(link: Link, name: str) -> EntryId:
         return info.last
     last = ZERO
     while True:
-        (reply,) = await link.checked([("XREAD", "COUNT", _PAGE, "STREAMS", name, str(last))])
+        (reply,) = await link.call([("XREAD", "COUNT", _PAGE, "STREAMS", name, str(last))])
+        if isinstance(reply, Exception):
+            if str(reply).startswith("WRONGTYPE"):
+                return last  # what becomes a stream of that name is new, all of it
+            await link.close()
+            raise sort_error(reply, name)
         if not reply:
             return last
         (entries,) = reply.values() if isinstance(reply, dict) else (reply[0][1],)

@@ -174,8 +174,11 @@ def check(
     refits = False
     try:
         loaded = load_config(path, overrides=json.loads(overrides))
+        from corec.control.folders import instance_folder, not_text
+
+        if (odd := not_text(loaded)) is not None:
+            raise ConfigError([odd])
         warm(path)
-        from corec.control.folders import instance_folder
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
         from corec.supervisor.opening import compile_processors, next_start

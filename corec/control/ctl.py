@@ -43,6 +43,7 @@ from corec.control.changing import grow, set_value
 from corec.control.client import Unreachable
 from corec.control.discover import (
     Instance,
+    NoInstance,
     find_instance,
     is_supervisor,
     read_instance,
@@ -105,7 +106,8 @@ def top(
     with explained():
         found = find_instance(instance, config)
         try:
-            with Live(console=plain_console(), auto_refresh=False, screen=False) as live:
+            shown = Live(console=plain_console(), auto_refresh=False, screen=False)
+            with contextlib.suppress(KeyboardInterrupt), shown as live:
                 for looks in itertools.count(1):
                     data = status_of(found)
                     if as_json:
@@ -115,9 +117,7 @@ def top(
                     if looks == count:
                         return
                     time.sleep(every)
-        except KeyboardInterrupt:
-            return
-        except (Unreachable, MemoryUnreadable) as error:
+        except (Unreachable, MemoryUnreadable, NoInstance) as error:
             if read_instance(found.path) is None:
                 print("corec-ctl: the instance stopped", file=sys.stderr)
                 return

@@ -12,7 +12,7 @@ from typing import Any
 
 from corec import layout as L
 from corec.control.client import ASK_SECONDS, Client, Unreachable
-from corec.control.discover import Instance
+from corec.control.discover import Instance, NoInstance, is_supervisor
 from corec.control.folders import CONTROL_FILE
 from corec.control.status import About, build_status, starting_status
 from corec.proc import CpuSampler
@@ -31,11 +31,14 @@ class MemoryUnreadable(Exception):
 
 def status_of(instance: Instance) -> dict[str, Any]:
     """From the nucleus, or from memory when it does not answer. Raises ``MemoryUnreadable``,
-    ``ControlError``."""
+    ``ControlError``, ``NoInstance``: it has ended since it was found, whatever it has left."""
     try:
         with Client(Path(instance.socket), ASK_SECONDS) as client:
             answer: dict[str, Any] = client.ask("status", timeout_seconds=STATUS_SECONDS)
     except Unreachable:
+        if not is_supervisor(instance):
+            text = f"instance {instance.instance_id!r} (pid {instance.pid}) does not run any more"
+            raise NoInstance(text) from None
         return status_from_memory(instance)
     return answer
 

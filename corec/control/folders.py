@@ -19,7 +19,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from corec.config import Config
+from corec.config import Config, Fault
 from corec.private import NotPrivate, check_private, make_private, name_of, refuse_planted
 
 BASE_VARIABLE = "COREC_RUNTIME_BASE"
@@ -42,14 +42,30 @@ def instance_folder(config: Config) -> Path:
     """Where the instance of ``config`` keeps its shared memory (not made here)."""
     if config.runtime_path is not None:
         return config.runtime_path / config.instance_id
-    state = str(config.state_path.resolve()).encode()
+    state = os.fsencode(config.state_path.resolve())
     key = hashlib.blake2b(state, digest_size=4).hexdigest()
     return base_folder() / f"{config.instance_id}-{key}"
+
+
+def not_text(config: Config) -> Fault | None:
+    """A folder of the instance whose path is no UTF-8: its servers, its file and its answers carry
+    the path as text."""
+    for key, folder in (
+        ("state_dir", config.state_folder),
+        ("runtime_dir", instance_folder(config)),
+    ):
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            return Fault(key, f"a path that is not UTF-8, {str(folder)!a}", "one that is")
+    return None
 
 
 def refusal(config: Config) -> str | None:
     """Why the instance's folders can't be used, in one line; None when they can. Light: for the
     first moment of a start, which makes them later."""
+    if (odd := not_text(config)) is not None:
+        return str(odd)
     base = [base_folder()] if config.runtime_path is None else []
     for key, folder in (
         *(("runtime_dir", one) for one in (*base, instance_folder(config))),
@@ -74,7 +90,7 @@ def unusable(key: str, error: OSError) -> str:
 
 
 def _link_of(folder: Path) -> Path:
-    key = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    key = hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()
     return base_folder() / REGISTRY / f"{folder.name}-{key}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +13,10 @@ import redis
 
 from corec import layout as L
 from corec.broker.entry import Unfit, enter, judge
-from corec.broker.link import SinkAway
+from corec.broker.link import Link, SinkAway
 from corec.broker.owner import HeldElsewhere
+from corec.broker.positions import ZERO, EntryId, Keys
+from corec.broker.streams import last_entry
 from corec.process.runtime import LEASE_SECONDS, Owner
 from tests.broker.support import INSTANCE, Instance, message
 from tests.broker.test_in import collect_readings
@@ -43,6 +46,38 @@ ONE, OTHER = Owner("one", "pid 1 on here"), Owner("other", "pid 2 on there")
 def test_judged(info: dict[str, str], cluster: bool, words: str | None) -> None:
     reason = judge(info, cluster=cluster)
     assert reason is None if words is None else words in str(reason)
+
+
+@pytest.mark.slow
+def test_a_key_of_ours_that_holds_something_else_is_named(valkey_url: str) -> None:
+    keys = Keys("odd_one")
+    with redis.Redis.from_url(valkey_url) as client:
+        for key in (keys.pos, keys.owner):
+            client.set(key, "x")
+            with pytest.raises(SinkAway, match=re.escape(f"{key} holds something else")):
+                enter(valkey_url, "odd_one", cluster=False, owner=ONE)
+            client.delete(key, keys.pos)
+
+
+@pytest.mark.slow
+def test_a_new_world_begins_though_an_input_key_holds_no_stream(valkey_url: str) -> None:
+    key = Keys("odd_two").incoming(1)
+
+    async def asked() -> EntryId:
+        link = Link(valkey_url, key)
+        await link.connect()
+        try:
+            return await last_entry(link, key)
+        finally:
+            await link.close()
+
+    with redis.Redis.from_url(valkey_url) as client:
+        client.set(key, "x")
+        assert asyncio.run(asked()) == ZERO
+        client.delete(key)
+        client.xadd(key, {"m": "x"}, id="7-1")
+        assert asyncio.run(asked()) == EntryId(7, 1)
+        client.delete(key)
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from corec import layout as L
+from corec.control.discover import NoInstance, find_instance
+from corec.control.fallback import status_of
 from corec.control.folders import BASE_VARIABLE
 from tests.control.handmade import SECRET, Running
 from tests.support import forked
@@ -166,10 +168,19 @@ def test_a_start_has_no_servers_yet(instance: Running) -> None:
 
 
 def test_stop_waits_until_it_is_gone(instance: Running) -> None:
-    told = ctl_json("stop")
-    assert (told["stopped"], told["way"]) == (True, "control socket")
-    wait_until(lambda: not is_running(instance.supervisor), "it is gone")
+    found = find_instance()
+    words = [sys.executable, "-m", "corec.control.ctl", "top", "--every", "0.2", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as top:
+        assert top.stdout is not None
+        assert json.loads(top.stdout.readline())["state"] == "running"
+        told = ctl_json("stop")
+        assert (told["stopped"], told["way"]) == (True, "control socket")
+        wait_until(lambda: not is_running(instance.supervisor), "it is gone")
+        said = top.communicate(timeout=60)[1]
+    assert (top.returncode, said) == (0, "corec-ctl: the instance stopped\n")
     assert "no instance" in ctl("status", code=3)
+    with pytest.raises(NoInstance, match="does not run any more"):
+        status_of(found)
 
 
 def test_stop_without_the_nucleus_signals_the_supervisor(instance: Running) -> None:

@@ -139,3 +139,13 @@ def test_files_are_private(tmp_path: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / folders.INSTANCE_FILE).stat().st_mode) == 0o600
         assert set(asdict(find_instance())) == set(Instance.__dataclass_fields__)
+
+
+def test_a_folder_that_is_no_text_is_a_fault() -> None:
+    plain = {"instance_id": "i", "bloques": [{"id": "s", "canal": 1, "entidades": 1}]}
+    odd = parse_config(plain, base_dir=Path(os.fsdecode(b"/nowhere/caf\xe9")))
+    told = str(folders.not_text(odd))
+    assert told.startswith("state_dir: found a path that is not UTF-8, '/nowhere/caf\\udce9/var")
+    assert folders.refusal(odd) == told
+    assert folders.instance_folder(odd).name.startswith("i-")
+    assert folders.not_text(parse_config(plain, base_dir=Path("/nowhere/café"))) is None
