@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corec.lab.bench import detectors, nab, pictures
+from corec.lab.bench import dense, detectors, nab, pictures
+from corec.lab.bench.results import Table
 from corec.lab.bench.rounds import Effort
 from tests.bench.test_bench import corec
 
@@ -121,12 +122,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_bench_scores_a_checkout_that_is_named(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (cost,) = detectors.measure(Effort(True, 1))
+    monkeypatch.setattr(detectors.dense, "measure", lambda _: Table("parts", "", "ns"))
+    cost, _ = detectors.measure(Effort(True, 1))
     assert cost.notes == [detectors.WITHOUT]
     assert capsys.readouterr().err.count("not scored: name a checkout") == 1
     assert cost.rows[0].note.endswith("ns a reading")
     monkeypatch.setenv(detectors.ENVIRONMENT, str(checkout))
-    cost, own, fixed = detectors.measure(Effort(True, 1))
+    cost, _, own, fixed = detectors.measure(Effort(True, 1))
+    assert fixed.notes[0].startswith("stuck: two alerts of one series are at least ")
     assert cost.notes == []
     names = ["stuck, all files", "stuck, chosen on", "stuck, held out"]
     assert [row.name for row in own.rows] == [row.name for row in fixed.rows] == names
@@ -135,6 +138,14 @@ def test_the_bench_scores_a_checkout_that_is_named(
     for row in fixed.rows:
         assert row.samples == [pytest.approx(50.0 * (gain + 1.0))]
     assert fixed.rows[0].note.startswith("2 of 2 windows, 0 false alerts")
+
+
+@pytest.mark.slow
+def test_where_a_reading_goes() -> None:
+    table = dense.measure(Effort(True, 1))
+    assert len(table.rows) == 4
+    assert all(row.median > 0.0 for row in table.rows)
+    assert "M readings/s" in table.notes[0]
 
 
 @pytest.mark.parametrize("labelled", [False, True])

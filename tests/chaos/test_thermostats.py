@@ -86,3 +86,4 @@ def test_each_alert_is_told_once_whoever_is_killed() -> None:
     assert report["answers"] == (report["alerts"] if has else 0)
     assert report["webhook_calls"] > report["webhooks"]
     assert report["alerts_of_one_tick"] > 0
+    assert report["digest"] == report["digest_replayed"] != ""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import redis
 
 import corec
+from corec.embedded import EmbeddedValkey
 from corec.view.making import RunFailed
 from corec.view.sweep import sweep
 from tests.support.instance import REPO
@@ -62,19 +62,28 @@ def worker(url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+@pytest.fixture(scope="module")
+def server(servers_dir: Path) -> Iterator[EmbeddedValkey]:
+    """A Valkey that may be killed."""
+    found = EmbeddedValkey(servers_dir / "sweeps", servers_dir / "sweeps-run")
+    found.start()
+    yield found
+    found.stop()
+
+
 @pytest.fixture
 def project(
-    tmp_path: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Path, str]]:
     """A folder with a configuration, and the Redis to be used."""
     pytest.importorskip("celery")
-    monkeypatch.setenv("COREC_REDIS_URL", valkey_url)
+    monkeypatch.setenv("COREC_REDIS_URL", server.url)
     monkeypatch.setenv("COREC_INSTANCE", NAME)
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "poisonous.py").write_text(POISON)
     (tmp_path / "town.json").write_text(json.dumps({"instance_id": "town", **town()}))
-    yield tmp_path, valkey_url
-    with redis.Redis.from_url(valkey_url) as client:
+    yield tmp_path, server.url
+    with redis.Redis.from_url(server.url) as client:
         forget(client)
 
 
@@ -97,7 +106,9 @@ corec.sweep(on="celery", **{words!r})
 """
 
 
-def test_whatever_is_killed(project: tuple[Path, str]) -> None:
+def test_whatever_is_killed(project: tuple[Path, str], server: EmbeddedValkey) -> None:
+    """Its worker, who asks for it, the broker, which comes back as it was, then without all it
+    had."""
     folder, url = project
     kept = folder / "runs"
 
@@ -114,16 +125,16 @@ def test_whatever_is_killed(project: tuple[Path, str]) -> None:
                 wait_until(finished(4), "and more, by another worker", 90.0)
                 program.kill()
         assert kept.read_bytes().count(b"\n") < 13
-
-        def lose() -> None:
-            wait_until(finished(7), "some more", 90.0)
+        with (
+            worker(url, folder),
+            subprocess.Popen([sys.executable, "-c", text], cwd=REPO) as program,
+        ):
+            wait_until(finished(5), "the broker can go", 90.0)
+            server.restart(immediate=True)
+            wait_until(finished(7), "some more, with what it kept", 90.0)
             forget(client)
-
-        losing = threading.Thread(target=lose)
-        losing.start()
-        with worker(url, folder):
-            found = sweep(on="celery", processes=4, **wanted(folder))
-        losing.join()
+            assert program.wait(120.0) == 0
+    found = sweep(on="celery", processes=4, **wanted(folder))
     numbers = [json.loads(line)["run"] for line in kept.read_text().splitlines()[1:]]
     assert sorted(numbers) == list(range(12)), "each once"
     assert same(found, corec.sweep(**wanted(folder, path=None)))

@@ -1,5 +1,7 @@
 """Group ``detectors``: what a reading costs each of them, and how well they find what is labelled.
 
+Where the time of a reading of ``ewma`` goes is told by ``dense.py``.
+
 The score is that of the Numenta Anomaly Benchmark (``nab.py``), over the checkout of it that
 ``--nab`` or ``COREC_NAB`` names: every file goes through one block, an entity per file, a reading
 per tick, in the server's own kernel. Parameters are the defaults; the detectors see nothing but the
@@ -16,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from corec.entities.registry import resolve
-from corec.lab.bench import nab
+from corec.lab.bench import dense, nab
 from corec.lab.bench.results import Row, Table
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of, tell
 from corec.lab.bench.world import BenchWorld, sensors
@@ -38,7 +40,7 @@ WITHOUT: Final = (
 
 def measure(effort: Effort) -> list[Table]:
     """The cost, and with a checkout of NAB the scores."""
-    tables = [_cost(effort)]
+    tables = [_cost(effort), dense.measure(effort)]
     folder = os.environ.get(ENVIRONMENT)
     if folder:
         tables += _scores(nab.read(Path(folder)))
@@ -86,10 +88,18 @@ def _scores(series: Sequence[nab.Series]) -> list[Table]:
             for table, score in ((own, board.best(scores)), (fixed, board.at(scores, UMBRAL))):
                 table.rows.append(_row(f"{name}, {part}", score))
     first = SCORED[0]
+    apart = min(nearest(found[first][s.name]) for s in series)
+    fixed.notes.append(f"{first}: two alerts of one series are at least {apart} readings apart")
     for profile, weights in nab.PROFILES.items():
         best = nab.Board(series).best(list(found[first].values()), weights)
         own.notes.append(f"{first}, all files, {profile}: {best.points:.1f}")
     return [own, fixed]
+
+
+def nearest(scores: nab.Numbers) -> int:
+    """The fewest readings from an alert to the next one; of all there are where there is none."""
+    at = np.flatnonzero(scores >= UMBRAL)
+    return int(np.diff(at).min(initial=len(scores)))
 
 
 def _row(name: str, score: nab.Score) -> Row:

@@ -4,7 +4,8 @@ A real HTTP server takes the webhooks and drops, delays and fails a third of the
 worker answers each alert with a reading. Worker, broker, the tasks' process, a process of its pool,
 Celery's worker and Valkey are killed in turns. Afterwards the readings that were published, and the
 journal, which says what each tick took in, go to the oracle: the messages, the table, the webhooks
-and the answers have to be those that it says.
+and the answers have to be those that it says. And the journal goes to a ``World`` without servers
+and tasks: its digest has to be that of the instance.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from corec.lab.chaos.told import Found
 from corec.lab.oracle import sinks
 from corec.lab.oracle.alerting import lives
 from corec.replay.publish import Limits, Publisher
+from corec.view.world import World
 from corec.world.journal import read_stretch
 
 NAME: Final = "chaos"
@@ -179,8 +181,17 @@ class Thermostats:
                     lasted = time.monotonic() - began
                     tick = self._come_to_rest(stage, feeder.readings)
                 epoch = int(stage.instance.ask("status")["epoch"], 16)
-                stage.instance.stop()
-                return self._report(stage, receiver, epoch, tick, lasted, has)
+                digests = str(stage.instance.stop()["digest"]), self._replayed(stage, tick)
+                report = self._report(stage, receiver, epoch, tick, lasted, has)
+                return _with_digests(report, *digests)
+
+    def _replayed(self, stage: Stage, tick: int) -> str:
+        """The digest of a world that takes in what the journal says, and runs no task."""
+        self.tell(f"tick {tick} reached; now what the journal says of them, without any task")
+        url = stage.servers.valkey.url
+        with World(stage.instance.config_path, replay=url) as world:
+            world.run(tick)
+            return str(world.digest())
 
     @contextmanager
     def _celery(self, instance: Instance, has: bool) -> Iterator[Celery | None]:
@@ -309,6 +320,15 @@ class Thermostats:
             - len(receiver.taken), "answers": answers.total(),
             "told_seconds": _percentiles(rows, receiver), "differences": differences,
         }  # fmt: skip
+
+
+def _with_digests(report: dict[str, Any], lived: str, replayed: str) -> dict[str, Any]:
+    """The report with both; that they differ is a difference."""
+    found = report | {"digest": lived, "digest_replayed": replayed}
+    if lived != replayed:
+        text = f"digest: {lived}, and {replayed} of the journal replayed without any task"
+        found |= {"ok": False, "differences": [*report["differences"], text]}
+    return found
 
 
 def _until(what: str, good: Callable[[], bool]) -> None:

@@ -76,5 +76,8 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"  tick to webhook: p50 {took['p50']} s, p99 {took['p99']} s, worst {took['max']} s"
         )
-    good = ["messages, alertas, webhooks and answers are what the oracle says"]
+    good = [
+        "messages, alertas, webhooks and answers are what the oracle says",
+        f"digest {report['digest']}, also of its journal replayed without any task",
+    ]
     return lines + [f"  {line}" for line in report["differences"] or good]
