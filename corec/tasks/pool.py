@@ -99,7 +99,8 @@ class Pool:
             try:
                 await self._begun(member)
                 assert member.process.stdin is not None
-                member.process.stdin.write(line + b"\n")
+                with contextlib.suppress(OSError, RuntimeError):  # it has ended, as the job says
+                    member.process.stdin.write(line + b"\n")
                 async with asyncio.timeout(seconds):
                     said = await job
             except TimeoutError:

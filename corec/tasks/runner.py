@@ -235,8 +235,9 @@ class Runner:
             try:
                 returned = await self._pool.call(notice)
                 answers = answers_of(self._plan, self._names, returned)
-            except (CallFailed, ValueError, TypeError) as error:
-                give_up = not isinstance(error, CallFailed) or error.give_up
+            except Exception as error:  # noqa: BLE001  # whatever it is, no notice is lost by it
+                give_up = isinstance(error, (ValueError, TypeError))
+                give_up |= isinstance(error, CallFailed) and error.give_up
                 if give_up or attempt > self.config.retries:
                     log.warning("a task failed for good", task=self.title, notice=notice.key,
                                 attempts=attempt, error=str(error))  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from corec.notices import Notice, load_task
 from corec.tasks import pool as pools
@@ -31,6 +32,7 @@ def answer(notice):
 '''
 NOTICE = Notice("0-1-2", "raised", 1, 2, 1, "sensor", 1.0, {}, 1)
 OPTIONS: dict[str, Any] = {"workers": 1, "timeout_seconds": 1.0}
+PATIENT: dict[str, Any] = {**OPTIONS, "timeout_seconds": 60.0}
 
 
 def called(folder: Path, wait: float) -> Any:
@@ -45,6 +47,29 @@ def called(folder: Path, wait: float) -> Any:
             await pool.close()
 
     return asyncio.run(call())
+
+
+def test_who_ends_between_two_calls_has_failed_the_next(tmp_path: Path) -> None:
+    """Also where its end is known to who would write to it, and to nobody else yet."""
+    (tmp_path / "slowly.py").write_text(SLOW.format(wait=0))
+
+    async def calls() -> Any:
+        pool = Pool(load_task("slowly:answer", (tmp_path,)), "slowly:answer", PATIENT, (tmp_path,))
+        try:
+            await pool.call(NOTICE)
+            (member,) = pool._members
+            assert member.process.stdin is not None
+            member.process.stdin.close()
+            for _ in range(3):  # rounds of the loop, until it is closed
+                await asyncio.sleep(0)
+            with pytest.raises(CallFailed, match="its process ended"):
+                await pool.call(NOTICE)
+            return await pool.call(NOTICE)
+        finally:
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(calls()) == {"id": 1, "valor": 2.0}
 
 
 def test_a_start_is_no_part_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
