@@ -122,7 +122,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_bench_scores_a_checkout_that_is_named(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(detectors.dense, "measure", lambda _: Table("parts", "", "ns"))
+    monkeypatch.setattr(dense, "measure", lambda _: Table("parts", "", "ns"))
     cost, _ = detectors.measure(Effort(True, 1))
     assert cost.notes == [detectors.WITHOUT]
     assert capsys.readouterr().err.count("not scored: name a checkout") == 1
