@@ -262,6 +262,8 @@ class Thermostats:
                 return count - int(client.xlen(_ANSWERS)) >= readings
 
         _until("all readings are taken in", taken)
+        last = int(instance.ask("status")["tick"]) + 2  # each takes all that is there by then
+        _until("all readings are in a tick", lambda: int(instance.ask("status")["tick"]) >= last)
         instance.ask("pause")
         tick = int(instance.ask("digest")["tick"])
         query = "SELECT count(*) FROM alertas WHERE hasta IS NULL AND ultimo + %s < %s"
