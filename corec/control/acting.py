@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import psycopg
-import redis
 import typer
 
 from corec.command_line import NUMBER_MAX
@@ -53,6 +51,8 @@ _FAILED: Final = """
 
 def _rows(instance: Instance, query: str, *words: Any) -> list[dict[str, Any]]:
     """What ``query`` finds; nothing in a database that no alert was followed in yet."""
+    import psycopg  # as in ``console.database``
+
     with console.database(instance) as connection:
         try:
             cursor = connection.execute(query, (instance.instance_id, *words))
@@ -144,6 +144,8 @@ def alerts(
 
 def _pending(client: Any, prefix: str, one: TaskConfig, canales: set[int]) -> int:
     """Entries that were taken and are not done, of all streams that start the task."""
+    import redis  # as above
+
     names = ["avisos"]
     if one.on == "mensajes":
         names = [f"out:{canal}" for canal in canales if one.canal in (None, canal)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 import typer
 
 from corec.cli.main import whole_app
@@ -30,11 +31,17 @@ def test_every_command_of_corec_has_a_row() -> None:
     assert {name for name in names if f"| `corec {name}" not in START} == set()
 
 
-def test_the_command_line_loads_no_compiler() -> None:
-    """``corec run`` says that it compiles before it does, and keeps the compiler's memory out."""
-    code = (
-        "import sys, corec.cli.main; print([n for n in ('numba', 'shm.jit') if n in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("corec.cli.main", ("numba", "shm.jit")),
+     ("corec.control.ctl", ("numba", "shm.jit", "psycopg", "redis"))],
+)  # fmt: skip
+def test_a_command_line_loads_nothing_that_it_may_not_need(
+    module: str, heavy: tuple[str, ...]
+) -> None:
+    """``corec run`` says that it compiles before it does, and keeps the compiler's memory out;
+    most of ``corec-ctl`` asks neither server."""
+    code = f"import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

@@ -41,9 +41,9 @@ ROOM_BYTES: Final = 16_384
 REQUEST_BYTES_MAX: Final = 131_072
 _IMPORTED: Final = {
     "corec": ("corec.cli.main", "corec.supervisor.begin", "corec.supervisor.main"),
-    "corec.control.ctl": ("corec.control.ctl",),
+    "corec.control.ctl": ("corec.control.ctl", "psycopg", "redis"),
 }
-"""What each module has imported when its work begins."""
+"""What each module has imported when its work begins, or imports for many commands."""
 
 
 @dataclass(frozen=True)
