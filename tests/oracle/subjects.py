@@ -13,6 +13,8 @@ import numpy as np
 
 import corec
 
+__name__ = "oracle_subjects"  # as there: what is compiled is kept by its name, once for both
+
 HOT = 1000.0  # what is above raises, what is below −1000 gives a number that is not finite
 
 
