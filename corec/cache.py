@@ -8,6 +8,7 @@ and to nobody else.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -15,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,8 @@ from corec.project import CHECKOUT, HOME, default_config, named_config, project_
 KEPT: Final = 4
 KEPT_MAX: Final = 32
 UNUSED_SECONDS: Final = 14 * 86400.0
+ALONE_SECONDS: Final = 120.0
+"""No compilation takes longer; who holds on for longer is frozen."""
 _PREFIX: Final = "k-"
 _COMPLETE: Final = "complete"
 _COMPILED: Final = re.compile(rb"(?:from|import) (?:numba|shm\.jit)\b")
@@ -130,3 +134,34 @@ def is_cold() -> bool:
 def is_complete() -> None:
     """What is compiled at import was compiled to its end: say so to those who come."""
     (cache_folder() / _COMPLETE).touch(mode=0o600)
+
+
+@contextlib.contextmanager
+def alone(what: str, seconds: float = ALONE_SECONDS) -> Iterator[None]:
+    """Entered by one process at a time: what the first one compiles, the others then load.
+
+    After so many seconds, and where no file can be made, it is entered all the same: to compile
+    something twice costs time and nothing else. A process that dies lets go.
+    """
+    until = time.monotonic() + seconds
+    try:
+        descriptor = os.open(
+            cache_folder() / f"{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+    except OSError:
+        yield
+        return
+    try:
+        while not _held(descriptor) and time.monotonic() < until:
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

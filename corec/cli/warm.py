@@ -6,11 +6,13 @@ the same reason (``corec.supervisor.opening``).
 
 The function that ticks blocks takes nearly half of the time, so a second process compiles it while
 the first one does the others; what one has kept, the other loads. Where there is one core only
-there is nothing to win by that, and a compiler's memory to lose.
+there is nothing to win by that, and a compiler's memory to lose. Neither looks for garbage: they
+end soon, and what the compiler makes it keeps.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import subprocess
@@ -74,7 +76,8 @@ def beside() -> AbstractContextManager[subprocess.Popen[bytes] | None]:
     if len(os.sched_getaffinity(0)) < 2:
         return nullcontext()
     return subprocess.Popen(
-        [sys.executable, "-c", f"import {LONGEST}"], preexec_fn=partial(die_with, os.getpid())
+        [sys.executable, "-c", f"import gc; gc.disable(); import {LONGEST}"],
+        preexec_fn=partial(die_with, os.getpid()),
     )
 
 
@@ -94,4 +97,5 @@ def compile_all(config: Path) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()
     compile_all(Path(sys.argv[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from corec import layout as L
+from corec.cache import alone
 from corec.config import Config, ConfigError, Fault
 from corec.control.folders import CONTROL_FILE
-from corec.entities.compile import compile_processor, is_compiled
+from corec.entities.compile import compile_processor, is_compiled, kernel_key
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
 from corec.plan import Plan, Swarm, make_plan
@@ -75,8 +77,10 @@ def _compile_apart(swarms: Sequence[Swarm]) -> None:
     goes with it. What it cannot do, the caller finds out again, and says."""
 
     def compiled() -> None:
+        gc.disable()  # the child ends soon, and what the compiler makes it keeps
         for swarm in swarms:
-            with contextlib.suppress(ProcessorError):
+            key = kernel_key(swarm.processor, swarm.cap, swarm.meeting)
+            with contextlib.suppress(ProcessorError), alone(key):
                 compile_processor(swarm.processor, swarm.cap, swarm.meeting)
 
     with contextlib.suppress(Failed, OSError):

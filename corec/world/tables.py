@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.cache import alone
 from corec.entities.compile import Kernels, compile_processor
 from corec.entities.fields import VIVO
 from corec.entities.meeting import Meeting
@@ -86,6 +87,16 @@ def _fill_genes(row: NDArray[np.int64], s: Swarm) -> NDArray[np.float32]:
     return table
 
 
+def _compile_phases(plan: Plan) -> None:
+    """What only some worlds need, before anybody forks."""
+    if any(s.settles for s in plan.swarms):
+        with alone("settlement"):
+            import corec.kernels.settlement
+    if any(s.processor.genes for s in plan.swarms):
+        with alone("evolution"):
+            import corec.kernels.evolution  # noqa: F401 - for its compiling
+
+
 def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     """Compile (or load) every processor of ``plan`` and lay out the tables.
 
@@ -134,10 +145,7 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
             built_genes.append(_fill_genes(row, s))
         if s.meeting is not None:
             _fill_public(row, s, s.meeting, base, offsets)
-    if any(s.settles for s in plan.swarms):
-        import corec.kernels.settlement
-    if built_genes:
-        import corec.kernels.evolution  # noqa: F401 - compiled before anybody forks
+    _compile_phases(plan)
     settle(swarms, params, plan)
     blocks = np.zeros((plan.n_blocks, K.B_COLUMNS), np.int64)
     start = base + plan.blocks["offset"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
@@ -144,3 +145,30 @@ def test_a_new_process_loads_what_another_compiled(
     changed = Block(user(gain=0.25), entities=3, cap=100)
     changed.tick()
     np.testing.assert_array_equal(changed.view.column("x"), np.float32(1.625))
+
+
+def test_what_two_need_is_compiled_by_one_and_loaded_by_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, but not for one that is frozen, nor where no file can be."""
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    done: list[str] = []
+    waits = threading.Event()
+
+    def second() -> None:
+        waits.set()
+        with cache.alone("one"):
+            done.append("loaded")
+
+    thread = threading.Thread(target=second)
+    with cache.alone("one"), cache.alone("other"):
+        thread.start()
+        assert waits.wait(60.0)
+        with cache.alone("one", 0.2):  # as long as that the first one seems to be frozen
+            assert done == []
+        done.append("compiled")
+    thread.join(60.0)
+    assert done == ["compiled", "loaded"]
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "nowhere")
+    with cache.alone("one"), cache.alone("one"):
+        pass
