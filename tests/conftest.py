@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ settings.register_profile(
     "busy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("busy")
+
+# Half of what the tests' own processes compute is compiling, which makes millions of objects and
+# next to no garbage: it is looked for a tenth as often.
+gc.set_threshold(20_000, 20, 20)
 
 pytest_plugins = ["tests.support.servers", "tests.support.leaks", "tests.support.proxied"]
 
