@@ -15,10 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.control.errors import KINDS_MAX, kind_of
+from corec.control.outcome import shortened
 from corec.entities.told import read
 from corec.kernels import desc as K
 from corec.plan import Plan
 from corec.world.tables import Tables
+
+
+def as_told(text: str) -> str:
+    """What was raised as JSON and a lane can carry it: half of a surrogate pair, which a literal
+    may hold, as its number, and no more than somebody reads."""
+    return shortened(text.encode("utf-8", "backslashreplace").decode())
 
 
 class Failed:
@@ -57,7 +64,7 @@ class Failed:
             return
         entry: dict[str, Any] = {
             "bloque": swarm.id, "procesador": swarm.processor.name, "error": failure.kind,
-            "text": failure.text, "file": failure.file, "line": failure.line,
+            "text": as_told(failure.text), "file": failure.file, "line": failure.line,
             "function": failure.function, "first_tick": failure.tick,
             "first_entity": failure.entity, "seen": 0,
         }  # fmt: skip

@@ -25,6 +25,7 @@ import uvloop
 from corec import __version__
 from corec import layout as L
 from corec import log as corec_log
+from corec.control.outcome import shortened
 from corec.modules.base import ModuloBase
 from corec.nucleus.checkpoints import Checkpointer
 from corec.nucleus.collector import Collector
@@ -188,7 +189,8 @@ class CoreCNucleus:
                 return
             except Exception as error:
                 log.exception("a module failed", module=module.nombre, again_in_seconds=pause)
-                self.events.emit("module_failed", {"module": module.nombre, "error": repr(error)})
+                self.events.emit("module_failed", {"module": module.nombre,
+                                                     "error": shortened(repr(error))})  # fmt: skip
             finally:
                 await self._stopped(module)
             if time.monotonic() - started > _RETRY_SECONDS_MAX:

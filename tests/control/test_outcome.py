@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from corec.control import outcome
+from corec.control.errors import write_errors
+from corec.control.failed import as_told
 from corec.control.outcome import (
     CHANGE_FILE,
     OUTCOMES_KEPT,
@@ -108,3 +110,14 @@ def test_half_a_record_is_no_answer(tmp_path: Path, answers: ChangeFile) -> None
     for cut in (0, 10, len(whole.rstrip()) - 1):
         (tmp_path / CHANGE_FILE).write_bytes(whole[:cut])
         assert last_change(tmp_path)["number"] == 0
+
+
+def test_whatever_a_processor_raised_can_be_told(tmp_path: Path) -> None:
+    """A literal may hold half of a surrogate pair, or a book: neither ends the worker."""
+    for text, told in (
+        ("plain \u00f1", "plain \u00f1"),
+        ("\ud800", "\\ud800"),
+        ("x" * 1001, f"{'x' * 1000}\u2026 (1001 characters)"),
+    ):
+        assert as_told(text) == told
+        assert write_errors(tmp_path / "errors-0.json", 1, {"kinds": [{"text": as_told(text)}]})
