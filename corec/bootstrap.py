@@ -60,7 +60,8 @@ def read_stamp(venv: Path) -> dict[str, str]:
 
 
 def python_version(venv: Path) -> str | None:
-    """`major.minor` of the environment's Python, None when we cannot run it."""
+    """`major.minor` of the environment's Python, None when we cannot run it. Exits when it does not
+    answer: that says nothing of the environment."""
     code = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
     try:
         answer = subprocess.run(
@@ -70,6 +71,9 @@ def python_version(venv: Path) -> str | None:
             timeout=60,
             check=True,
         ).stdout.split(maxsplit=1)
+    except subprocess.TimeoutExpired as error:
+        say(f"{venv}/bin/python does not answer within {error.timeout:g} s; nothing was changed")
+        sys.exit(1)
     except (OSError, subprocess.SubprocessError):
         return None
     return answer[0] if Path(answer[1].strip()).resolve() == venv.resolve() else None
@@ -164,6 +168,18 @@ def installer_environment() -> dict[str, str]:
     return environment
 
 
+def can_run() -> str | None:
+    """Why no program can be run here now; None: it can. An environment that does not run then is
+    none the worse for it, and must not be made anew."""
+    try:
+        subprocess.run([sys.executable, "-I", "-c", ""], stdin=subprocess.DEVNULL, check=True)
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.SubprocessError as error:
+        return str(error)
+    return None
+
+
 def run_installer(*command: str | Path) -> None:
     """Run one installing command, its output on stderr. Raises CalledProcessError."""
     subprocess.run(
@@ -177,6 +193,10 @@ def run_installer(*command: str | Path) -> None:
 
 def install(venv: Path, root: Path, *, dev: bool) -> None:
     """Bring the environment up to date. Called with its lock held."""
+    if (reason := can_run()) is not None:
+        say(f"no program can be run now: {reason}; see the limits on processes and memory (ulimit "
+            "-u, -v, pids.max); nothing was changed")  # fmt: skip
+        sys.exit(1)
     stamp = read_stamp(venv)
     (venv / _STAMP).unlink(missing_ok=True)
     usable = stamp.get("root") == str(root) and python_version(venv) == stamp.get("python")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,20 @@ def test_a_stamp_of_a_moved_checkout_is_not_ready(tmp_path: Path) -> None:
     stamp = bootstrap.wanted_stamp(_ROOT, dev=False, python="3.11") | {"root": "elsewhere"}
     (tmp_path / "corec-stamp.json").write_text(json.dumps(stamp))
     assert not bootstrap.is_ready(tmp_path, _ROOT, dev=False)
+
+
+def test_where_nothing_can_be_run_an_environment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a limit on processes it looks broken, and is not."""
+    stamp = bootstrap.wanted_stamp(_ROOT, dev=False, python="3.11")
+    (tmp_path / "corec-stamp.json").write_text(json.dumps(stamp))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SystemExit):
+        bootstrap.install(tmp_path, _ROOT, dev=False)
+    told = capsys.readouterr().err
+    assert told.startswith("CoreC: no program can be run now: No such file or directory; see")
+    assert bootstrap.read_stamp(tmp_path) == stamp
 
 
 def test_a_private_directory_is_ours_and_closed(tmp_path: Path) -> None:
