@@ -189,8 +189,8 @@ class CoreCNucleus:
                 return
             except Exception as error:
                 log.exception("a module failed", module=module.nombre, again_in_seconds=pause)
-                self.events.emit("module_failed", {"module": module.nombre,
-                                                     "error": shortened(repr(error))})  # fmt: skip
+                told = {"module": module.nombre, "error": shortened(repr(error))}
+                self.events.emit("module_failed", told)
             finally:
                 await self._stopped(module)
             if time.monotonic() - started > _RETRY_SECONDS_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import itertools
@@ -118,6 +119,7 @@ class Kept:
 
     def __init__(self, path: Path, mark: str) -> None:
         """Raises ValueError when the file is of another sweep, OSError as the system says."""
+        self._path = str(path)
         self._file: IO[bytes] = open(  # noqa: SIM115 - closed by ``close``
             os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b"
         )
@@ -146,13 +148,17 @@ class Kept:
         self._write(json.dumps({"run": number, "rows": rows}).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:  # the file's name is what a full disk is told by
+            raise OSError(error.errno, error.strerror, self._path) from None
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the file. What it could not take was told when it was to be written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def _head(mark: str) -> bytes:

@@ -12,6 +12,8 @@ import pytest
 
 import corec
 from corec.view.measured import measured
+from corec.view.runs import Kept
+from tests.shm.helpers import fork, reap
 from tests.view.test_world import town
 
 FORMS: Mapping[str, Callable[[corec.World], int]] = {
@@ -214,3 +216,23 @@ def test_a_file_that_finds_no_room_is_named_and_not_there(tmp_path: Path) -> Non
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert refused.value.filename == str(out)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_without_room_names_its_file_and_goes_on_later(tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+
+    def child() -> None:
+        kept = Kept(path, "mark")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 8, resource.RLIM_INFINITY))
+        with pytest.raises(OSError, match=r"File too large: '.*runs'"):
+            kept.add(0, [[1.0]])
+        kept.close()
+
+    assert reap(fork(child)) == 0
+    kept = Kept(path, "mark")
+    assert kept.done == {}
+    kept.add(0, [[2.0]])
+    kept.close()
+    again = Kept(path, "mark")
+    assert again.done == {0: [[2.0]]}
+    again.close()
