@@ -99,12 +99,14 @@ def _instance_worlds(
     what = "killed" if killed else "live"
     tally = Tally(what, number, folder, first)
     deaths: Counter[str] = Counter()
+    worlds = drawn_many(number, world_seed, only)
+    needed = {bloque["procesador"] for world in worlds for bloque in world.config["bloques"]}
     with (
-        servers(folder, only or EVERYBODY) as where,
+        servers(folder, sorted(needed)) as where,
         ProcessPoolExecutor(jobs, get_context("spawn")) as pool,
     ):
         names = {}
-        for k, world in enumerate(drawn_many(number, world_seed, only)):
+        for k, world in enumerate(worlds):
             name = f"{what}{world_seed}-{k}"
             names[pool.submit(in_instances, world, name, folder, where, killed)] = name
         for future in as_completed(names):
@@ -124,7 +126,8 @@ def _again(path: Path, killed: bool, folder: Path) -> int:
     world = Drawn.from_text(path.read_text("utf-8"))
     alone = kernels.check if world.fits_kernels else whole.check
     runs: list[Callable[[], Any]] = [] if world.migrates else [lambda: alone(world)]
-    with servers(folder) as where:
+    needed = {bloque["procesador"] for bloque in world.config["bloques"]}
+    with servers(folder, sorted(needed)) as where:
         if killed or world.migrates:
             kills = Kills(random.Random("again")) if killed else None
             runs += [lambda: live.check(world, "again", folder, where, kills)]
@@ -145,6 +148,8 @@ def main() -> int:
     parser.add_argument("--live", type=int, default=0, metavar="N", help="in undisturbed instances")
     parser.add_argument("--killed", type=int, default=0, metavar="N",
                         help="in instances under kills, restarts and worker changes")  # fmt: skip
+    parser.add_argument("--draw", type=int, default=0, metavar="N",
+                        help="only say which worlds instances would run, a line each")  # fmt: skip
     parser.add_argument("--seed", type=int, default=None, help="drawn and shown if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", metavar="NAMES",
@@ -153,6 +158,10 @@ def main() -> int:
                         help="end with the first that disagrees, as it was drawn")  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE")
     given_ = parser.parse_args()
+    if given_.draw:
+        for world in drawn_many(given_.draw, given_.seed or 0):
+            print(world.to_json())
+        return 0
     folder = Path(tempfile.mkdtemp(prefix="corec-oracle-"))
     if given_.again:
         return _again(given_.again, bool(given_.killed), folder)

@@ -45,10 +45,19 @@ def change(run: Running, path: str, value: Any) -> int:
         take_form(run.instance.home, int(value))
         _await(run, "upgrade", MIGRATE_SIGNAL)
     elif path == WORKERS:
-        _await(run, "workers", signal.SIGTTIN)
+        _other_workers(run)
     else:
         _reload(run, path, value)
     return int(run.answered("digest")["tick"])
+
+
+def _other_workers(run: Running) -> None:
+    """One more, or one fewer where each block has one."""
+    status = run.answered("status")
+    workers = sum(process["role"] == "worker" for process in status["processes"])
+    if status["bloques"] > 1:
+        more = workers < status["bloques"]
+        _await(run, "workers", signal.SIGTTIN if more else signal.SIGTTOU)
 
 
 def _grow(run: Running, bloque: str, more: int) -> int:

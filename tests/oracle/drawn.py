@@ -80,7 +80,7 @@ WRITE: Final = "write."
 MIGRATE: Final = "migrate"
 """What changes its fields does so: to that of ``FORMS``."""
 WORKERS: Final = "workers"
-"""One of an instance's more, which changes nothing."""
+"""One of an instance's more, or one fewer, which changes nothing."""
 
 
 @dataclass(frozen=True)

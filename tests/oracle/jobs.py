@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from corec.embedded import EmbeddedPostgres, EmbeddedValkey
 from corec.lab.oracle.compare import Disagreement
 from tests.oracle import kernels, live, whole
-from tests.oracle.drawn import EVERYBODY, Drawn
+from tests.oracle.drawn import Drawn
 from tests.oracle.kills import Kills, armed
 from tests.oracle.strategies import live_worlds, whole_worlds, worlds
 
@@ -75,8 +75,8 @@ def in_instances(
 
 
 @contextmanager
-def servers(folder: Path, names: Collection[str] = EVERYBODY) -> Iterator[live.Servers]:
-    """A PostgreSQL and a Valkey for all instances, whose processors are compiled."""
+def servers(folder: Path, names: Collection[str]) -> Iterator[live.Servers]:
+    """A PostgreSQL and a Valkey for all instances, whose processors, ``names``, are compiled."""
     live.compile_all(folder, names)
     postgres = EmbeddedPostgres(folder / "postgres", folder / "run")
     valkey = EmbeddedValkey(folder / "valkey", folder / "run")

@@ -3,10 +3,7 @@ PostgreSQL and on the streams. A few; the long form is ``python -m tests.oracle`
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +12,19 @@ import pytest
 from tests.oracle import live
 from tests.oracle.drawn import EVERYBODY, MODULE, PER_BLOCK, Drawn
 from tests.oracle.kills import Kills, armed
-from tests.support.instance import REPO
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 SEED = 20261147
 CALM, KILLED = 3, 3
+WORLDS = Path(__file__).with_name("worlds.jsonl")
+"""Of ``python -m tests.oracle --draw 6 --seed 20261147``."""
 
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Drawn]:
-    """The same every time: the long form draws others. In a process of its own, since Hypothesis
-    draws constants of the modules that are loaded, too."""
-    code = (
-        "from tests.oracle.jobs import drawn_many\n"
-        f"for world in drawn_many({CALM + KILLED}, {SEED}): print(world.to_json())"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, env=os.environ | {"PYTHONHASHSEED": "0"},
-        capture_output=True, text=True, check=True, timeout=250,
-    )  # fmt: skip
-    return [Drawn.from_json(line) for line in told.stdout.splitlines()]
+    """The same every time, whatever else is loaded: the long form draws others."""
+    return [Drawn.from_json(line) for line in WORLDS.read_text("utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
