@@ -143,8 +143,10 @@ class Space(Section):
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Width, height, depth of a grid, as many as there are."""
-        return tuple(side for side in (self.width, self.height, self.depth) if side is not None)
+        """Width, height, depth of a grid, those of more than one cell: along a side of one nobody
+        is beside anybody."""
+        sides = (self.width, self.height, self.depth)
+        return tuple(side for side in sides if side not in (None, 1)) or (1,)
 
     @property
     def sizes(self) -> tuple[float, ...]:

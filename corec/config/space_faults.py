@@ -87,18 +87,20 @@ def _grid_faults(
             yield Fault(f"{where}.radius", str(radius), f"an integer from 1 to {RADIUS_MAX}")
         return
     least = 2 * radius + 1 if space.get("wrap", True) is True else radius + 1
-    for name, side in given.items():
+    longer = {name: side for name, side in given.items() if side > 1}
+    for name, side in (longer or given).items():
         if side < least:
+            smaller = ", or a smaller radius" if radius > 1 else ""
             yield Fault(f"{where}.radius", f"{radius} in a {name} of {side}",
-                        f"a {name} of at least {least}, or a smaller radius")  # fmt: skip
+                        f"a {name} of at least {least}{smaller}")  # fmt: skip
             return
-    rows = (2 * radius + 1) ** (len(given) - 1)
+    rows = (2 * radius + 1) ** (len(longer) - 1)
     fits = rows <= ROWS_MAX  # before all of a large one are listed
     if fits:
-        steps = neighbours_of(len(given), radius, str(space.get("neighbourhood", "moore")))
+        steps = neighbours_of(len(longer), radius, str(space.get("neighbourhood", "moore")))
         fits = len(steps) <= NEIGHBOURS_MAX
     if not fits:
-        yield Fault(f"{where}.radius", f"{radius} in {len(given)} dimensions",
+        yield Fault(f"{where}.radius", f"{radius} in {len(longer)} dimensions",
                     f"at most {NEIGHBOURS_MAX} neighbours in {ROWS_MAX} rows")  # fmt: skip
 
 

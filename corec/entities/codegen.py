@@ -108,7 +108,7 @@ def _entities(
     met = seeing.met(meeting, "k", "x0 + k")
     made = make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
     body = [
-        f"i = {'part' if grid else 'lo'} + k", *seeing.bring(meeting),
+        f"i = {'part' if grid else 'lo'} + k", *seeing.bring(processor, meeting),
         *lives.begun(processor, ""), *mailing.begun(processor, ""),
         "me = " + made,
         "outcome = checked(me, running[k] != 0, budget)",
@@ -137,7 +137,7 @@ def _entities(
         "        part = lo",
         "        while part < lo + count:",
         *seeing.see(
-            meeting, "part", f"min(lo + count - part, {meeting.grid.width} - x0)", " " * 12
+            meeting, "part", f"min(lo + count - part, {meeting.grid.sides[0]} - x0)", " " * 12
         ),
         "            running = u1_at(run + part, take)",
         "            good = u1_at(ok + part, take)",

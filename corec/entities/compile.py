@@ -35,6 +35,7 @@ import corec.entities.fingerprint as fingerprints
 import corec.entities.folding as folding
 import corec.entities.foreign as foreign
 import corec.entities.genes as genes
+import corec.entities.globals_used as globals_used
 import corec.entities.guard as guard
 import corec.entities.linked as linked
 import corec.entities.lives as lives
@@ -110,9 +111,9 @@ def _own_text() -> bytes:
     digest = hashlib.blake2b(digest_size=12)
     own = (adapt, aggregates, calling, codegen, codetext, cursor, folding, mailing, post,
            dense_rounds, nearest, divisions, drawing, fingerprints, foreign,
-           genes, guard, linked, lives, maths, meetings, near, others, references, seeing, shifts,
-           steps, told, users, address, desc, draws, elementary, everyone, philox, plane, stats,
-           layout, sys.modules[__name__])  # fmt: skip
+           genes, globals_used, guard, linked, lives, maths, meetings, near, others, references,
+           seeing, shifts, steps, told, users, address, desc, draws, elementary, everyone, philox,
+           plane, stats, layout, sys.modules[__name__])  # fmt: skip
     for module in own:
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.digest()
@@ -201,7 +202,7 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
         calling.checked_call(silent, entity) if silent else None,
         {ring.count_field: cursor.hidden_reader(entity, ring.count_field)
          for ring in processor.history},
-        _bringer(meeting),
+        _bringer(processor, meeting),
         processor.reading_form if processor.values else None,
     )  # fmt: skip
     try:
@@ -241,15 +242,18 @@ def _value_type(processor: Processor) -> Any:
     return types.float32
 
 
-def _bringer(meeting: Meeting | None) -> Any:
+def _bringer(processor: Processor, meeting: Meeting | None) -> Any:
     """Compiled: brings what is seen of others near to the core, cells or records."""
     if meeting is None or meeting.graph is not None or not meeting.spatial:
         return None
     if meeting.plane is None:
         return near.rows_filler(meeting)
-    own = meeting.plane.shown[0]
-    offsets = tuple(meeting.offsets[field] for field in own.position)
-    return plane.fetcher(offsets, own.places[-1])
+    shown = meeting.plane.shown
+    offsets = tuple(meeting.offsets[field] for field in shown[0].position)
+    names = globals_used.swarms_asked(processor.function)
+    asked = [k for k in range(1, len(shown)) if shown[k].name in names]
+    asked += [0] if globals_used.own_asked(processor.function) else []
+    return plane.fetchers([plane.fetcher(offsets, k) for k in asked])
 
 
 def _why(function: Any, dispatcher: Any, arguments: tuple[Any, ...]) -> str | None:

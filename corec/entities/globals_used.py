@@ -19,6 +19,7 @@ from corec.entities.users import is_users
 ATTRIBUTE: Final = "globals"
 LIVES_CALLS: Final = ("die", "spawn", "move_to_empty")
 """Who calls these of ``me`` is born and dies."""
+_ATTRIBUTES: Final = ("LOAD_ATTR", "LOAD_METHOD")
 _NO_ENTITY: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR")
 """What loads a module, or something of one."""
 
@@ -31,7 +32,7 @@ def globals_used(*functions: Any) -> tuple[str, ...]:
 def uses(attribute: str, *functions: Any) -> bool:
     """Whether ``attribute`` is read of anything."""
     return any(
-        one.argval == attribute and one.opname in ("LOAD_ATTR", "LOAD_METHOD")
+        one.argval == attribute and one.opname in _ATTRIBUTES
         for code in _all_codes(functions)
         for one in dis.get_instructions(code)
     )
@@ -43,7 +44,7 @@ def lives_calls(function: Any) -> tuple[str, ...]:
     found = {
         str(second.argval)
         for first, second in chain.from_iterable(pairs)
-        if second.opname in ("LOAD_ATTR", "LOAD_METHOD") and first.opname not in _NO_ENTITY
+        if second.opname in _ATTRIBUTES and first.opname not in _NO_ENTITY
     }
     return tuple(name for name in LIVES_CALLS if name in found)
 
@@ -55,10 +56,26 @@ def swarms_asked(*functions: Any) -> tuple[str, ...]:
         all_of_it = list(dis.get_instructions(code))
         for near, call, name in zip(all_of_it, all_of_it[1:], all_of_it[2:], strict=False):
             of_near = near.argval == "neighbours" or near.opname.startswith("LOAD_FAST")
-            asks = call.opname in ("LOAD_ATTR", "LOAD_METHOD") and call.argval in ("of", "count")
+            asks = call.opname in _ATTRIBUTES and call.argval in ("of", "count")
             if of_near and asks and isinstance(name.argval, str) and name.opname == "LOAD_CONST":
                 found[name.argval] = None
     return tuple(found)
+
+
+def own_asked(*functions: Any) -> bool:
+    """Whether they look at neighbours of their own bloque, or perhaps do: whenever ``neighbours``
+    is not followed at once by the name of another."""
+    for code in _all_codes(functions):
+        all_of_it = [*dis.get_instructions(code), None, None]
+        for near, call, name in zip(all_of_it, all_of_it[1:], all_of_it[2:], strict=False):
+            if near is None or near.argval != "neighbours" or near.opname not in _ATTRIBUTES:
+                continue
+            asks = call is not None and call.argval in ("of", "count")
+            if not asks or name is None or not isinstance(name.argval, str):
+                return True
+            if name.opname != "LOAD_CONST":
+                return True
+    return False
 
 
 def names_of_anybody(*functions: Any) -> frozenset[str] | None:

@@ -94,7 +94,7 @@ class Cells:
         builder = self.builder
         bit = builder.trunc(builder.lshr(self.there, row), _BIT)
         x = builder.add(self.x, dx)
-        return builder.and_(bit, builder.icmp_unsigned("<", x, _I64(self.grid.width)))
+        return builder.and_(bit, builder.icmp_unsigned("<", x, _I64(self.grid.sides[0])))
 
     def each(self) -> Iterator[tuple[int, Any]]:
         """(number of the neighbour, i1 whether it exists or None: always)."""

@@ -10,6 +10,7 @@ from numba import types
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
 from corec.graph.links import H_STARTS, H_WEIGHT, H_WHO, HEAD_WORDS
+from corec.kernels.plane import AHEAD
 
 
 def members(meeting: Meeting) -> list[tuple[str, Any]]:
@@ -93,11 +94,14 @@ def anywhere(processor: Processor, meeting: Meeting | None) -> list[tuple[str, s
     return [(name, stored[name].replace(f"me.{name}", one)) for name, one in held_there]
 
 
-def bring(meeting: Meeting | None) -> list[str]:
-    """Of a plane: ask for what the entities that come next will read."""
+def bring(processor: Processor, meeting: Meeting | None) -> list[str]:
+    """Of a plane: ask for what the entities that come next will read, where they live."""
     if meeting is None or meeting.plane is None:
         return []
-    return [f"near_rows(w, near, base + i, {meeting.entidades})"]
+    ask = f"near_rows(w, near, base + i, {meeting.entidades})"
+    if not processor.mortal:
+        return [ask]
+    return [f"if running[min(k + {AHEAD}, count - 1)] != 0:", f"    {ask}"]
 
 
 def see(meeting: Meeting | None, first: str, take: str, indent: str) -> list[str]:
@@ -106,7 +110,7 @@ def see(meeting: Meeting | None, first: str, take: str, indent: str) -> list[str
         return []
     return [
         f"{indent}cell = first_id + {first} - origin",
-        f"{indent}x0 = cell % {meeting.grid.width}",
+        f"{indent}x0 = cell % {meeting.grid.sides[0]}",
         *([f"{indent}take = {take}"] if take != "1" else []),
         f"{indent}there = near_rows(near, pub, cell, x0, {'take' if take != '1' else '1'})",
     ]

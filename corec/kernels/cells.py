@@ -15,6 +15,7 @@ from corec.kernels.address import (
     load_u2,
     load_u4,
     load_u8,
+    prefetch_to_write,
     store_u1,
     store_u2,
     store_u4,
@@ -38,8 +39,12 @@ from corec.kernels.plane import (
     X_STARTS,
     X_STRIDE,
     X_TO,
+    X_WHERE,
     cell_of,
 )
+
+LATER = 16
+"""Entities between one that is put into its cell and one whose place there is asked for."""
 
 
 @njit(forceinline=True)
@@ -71,24 +76,32 @@ def _copy(size, target, source):
 
 @njit(types.void(types.int64, types.int64), cache=True, nogil=True, error_model="numpy")
 def index_swarm(row, tick):
-    """Sort the swarm whose index row lies at address ``row`` for ``tick``."""
+    """Sort the swarm whose index row lies at address ``row`` for ``tick``.
+
+    Who is not to be seen goes behind the last cell: without a branch, which would be anybody's
+    guess. A record lands anywhere, so the line it goes to is asked for some entities before.
+    """
     x = i8_at(row, X_COLUMNS)
     columns = x[X_PUBLIC] + (tick - 1 & 1) * x[X_PUBLIC_BYTES]
-    n = x[X_N]
+    n, records, stride = x[X_N], x[X_RECORDS], x[X_STRIDE]
     cells = x[X_CELLS] * x[X_CELLS + 1] * x[X_CELLS + 2]
-    starts = u4_at(x[X_STARTS], cells + 2)
-    for c in range(cells + 2):
+    starts = u4_at(x[X_STARTS], cells + 3)
+    where = u4_at(x[X_WHERE], n)
+    for c in range(cells + 3):
         starts[c] = 0
     for i in range(n):
-        if _seen(x, columns, i):
-            starts[_cell(x, columns, i) + 2] += uint32(1)
-    for c in range(2, cells + 2):
+        c = _cell(x, columns, i) if _seen(x, columns, i) else cells
+        where[i] = uint32(c)
+        starts[c + 2] += uint32(1)
+    for c in range(2, cells + 3):
         starts[c] += starts[c - 1]
     for i in range(n):
-        if not _seen(x, columns, i):
-            continue
-        c = _cell(x, columns, i) + 1
-        record = x[X_RECORDS] + int64(starts[c]) * x[X_STRIDE]
+        later = int64(where[min(i + LATER, n - 1)]) + 1
+        at = records + int64(starts[later]) * stride
+        prefetch_to_write(at)
+        prefetch_to_write(at + stride - 1)
+        c = int64(where[i]) + 1
+        record = records + int64(starts[c]) * stride
         starts[c] += uint32(1)
         store_u4(record + x[X_PLACE], uint32(i))
         for f in range(x[X_FIELDS]):

@@ -85,15 +85,16 @@ def new_lanes(typing_context: Any) -> Any:
 @intrinsic
 def add_where(typing_context: Any, lanes: Any, address: Any, marks: Any, room: Any) -> Any:
     """Of the sixteen float32 at ``address``, add to the lanes those that are finite, have a mark
-    (u8) and are among the first ``room``."""
+    (u8) and are among the first ``room``; how many they are."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x = _load(builder, args[1], _F4, 4)
         on = _counted(builder, x, args[2], args[3])
         _add_to(builder, args[0], builder.select(on, builder.fpext(x, _F8), _ZERO))
-        return context.get_dummy_value()
+        bits = builder.ctpop(builder.bitcast(on, ir.IntType(LANES)))
+        return builder.zext(bits, ir.IntType(64))
 
-    return types.void(types.voidptr, types.int64, types.int64, types.int64), generate
+    return types.int64(types.voidptr, types.int64, types.int64, types.int64), generate
 
 
 @intrinsic

@@ -17,6 +17,7 @@ fused: the same bits on every CPU. One that is not finite lies in the first cell
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import numpy as np
@@ -24,14 +25,13 @@ from numba import float32, int64, njit, uint32
 
 from corec.kernels.address import (
     GET,
-    f4_at,
-    fetch,
     i8_at,
     load_f4,
     load_f8,
     load_u4,
     prefetch,
-    u4_at,
+    store_f4,
+    store_u4,
 )
 from corec.kernels.philox import INV_2_24, random_word
 from shm.layout import Counted
@@ -46,7 +46,8 @@ X_CELLS: Final = _x(3)  # cells along each of three axes
 X_INVERSE: Final = _x(3)  # float32[3] as float64 bits: cells by length
 X_RECORDS: Final = _x()  # address
 X_STRIDE: Final = _x()  # bytes of a record
-X_STARTS: Final = _x()  # address of u32[cells + 1]
+X_STARTS: Final = _x()  # address of u32[cells + 3]
+X_WHERE: Final = _x()  # address of u32[n]: the cell of each; cells: of who is not to be seen
 X_PLACE: Final = _x()  # offset of the place in a record
 X_FIELDS: Final = _x()
 X_ALIVE: Final = _x()  # offset of a u1 column in a copy, 0 of who is not to be seen; −1: all are
@@ -69,6 +70,10 @@ V_COLUMNS: Final = _v.end
 
 AHEAD: Final = 8
 """Places between an entity that runs and one whose surroundings are asked for."""
+NEAR_BYTES: Final = 1 << 19
+"""Records that take less are in a cache near the core: to ask for them costs more than it saves."""
+LINES: Final = 4
+"""Cache lines of a row of cells that are asked for, at most."""
 get_f4 = GET["f4"]
 
 
@@ -103,6 +108,47 @@ def cell_of(value, inverse, cells):
     return int64(at) if at < float32(cells) else cells - 1
 
 
+def walker(size: tuple[float, ...], place_at: int, own: bool, turns: bool) -> Any:
+    """Compiled: look at the records ``lo … hi−1``, and put who is near to the ends of the lists;
+    returns the bytes that are in them. ``turns``: one may be nearer the other way round the plane;
+    the others as of a ``finder``."""
+    wide, high, deep = (float32(s) for s in (*size, 1.0)[:3])
+    three = len(size) == 3
+
+    @njit(forceinline=True)
+    def apart(a, b, side):
+        d = a - b
+        if turns:
+            half = side * float32(0.5)
+            d = d - side if d > half else (d + side if d < -half else d)
+        return d
+
+    @njit(forceinline=True)
+    def walk(lo, hi, records, stride, at, lists, most, place, end):
+        who, dx, dy, dz, squares = lists
+        record = records + lo * stride
+        for p in range(lo, hi):
+            ax = apart(load_f4(record), at[0], wide)
+            ay = apart(load_f4(record + 4), at[1], high)
+            square = ax * ax + ay * ay
+            if three:
+                az = apart(load_f4(record + 8), at[2], deep)
+                square = square + az * az
+                store_f4(dz + end, az)
+            store_u4(who + end, uint32(p))
+            store_f4(dx + end, ax)
+            store_f4(dy + end, ay)
+            store_f4(squares + end, square)
+            found = square <= most
+            if own:
+                found = found & (int64(load_u4(record + place_at)) != place)
+            end += int64(4) if found else int64(0)  # else the next one is written there
+            record += stride
+        return end
+
+    return walk
+
+
 def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_at: int,
            own: bool) -> Any:  # fmt: skip
     """Compiled (pub, row, place) → how many are near: they stand in the lists of ``row``.
@@ -112,16 +158,14 @@ def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_
     """
     axes = len(offsets)
     x_at, y_at, z_at = (*offsets, 0)[:3]
-    wide, high, deep = (float32(s) for s in (*size, 1.0)[:3])
     three = axes == 3
+    straight = walker(size, place_at, own, False)
+    around = walker(size, place_at, own, True) if wrap else straight
 
     @njit(forceinline=True)
-    def apart(a, b, side):
-        d = a - b
-        if wrap:
-            half = side * float32(0.5)
-            d = d - side if d > half else (d + side if d < -half else d)
-        return d
+    def within(c, reach, cells):
+        """Whether nobody that is looked at from cell ``c`` is nearer the other way round."""
+        return (c >= reach) & (c + reach < cells) & (cells >= 2 * reach + 4)
 
     @njit(forceinline=True)
     def line(k, centre, reach, cells):
@@ -147,11 +191,9 @@ def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_
         most = radius * radius
         records, stride = index[X_RECORDS], index[X_STRIDE]
         starts = index[X_STARTS]
-        room = index[X_N] + 1
-        who = u4_at(v[V_WHO], room)
-        dx, dy = f4_at(v[V_DELTA], room), f4_at(v[V_DELTA + 1], room)
-        dz = f4_at(v[V_DELTA + 2], room)
-        squares = f4_at(v[V_DISTANCE2], room)
+        dx, dy, dz = v[V_DELTA], v[V_DELTA + 1], v[V_DELTA + 2]
+        at, lists = (px, py, pz), (v[V_WHO], dx, dy, dz, v[V_DISTANCE2])
+        inside = within(cx, rx, nx) & within(cy, ry, ny) & (not three or within(cz, rz, nz))
         lines_y = min(2 * ry + 1, ny) if wrap else 2 * ry + 1
         lines_z = (min(2 * rz + 1, nz) if wrap else 2 * rz + 1) if three else 1
         first, last = cx - rx, cx + rx + 1
@@ -165,7 +207,7 @@ def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_
             first, last = max(first, int64(0)), min(last, nx)
             if wrap:
                 first, last = int64(0), nx
-        count = 0
+        end = int64(0)  # of the lists, in bytes
         for kz in range(lines_z):
             z = line(kz, cz, rz, nz) if three else int64(0)
             if z < 0:
@@ -179,43 +221,36 @@ def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_
                     lo, hi = (first, last) if part == 0 else (turn_first, turn_last)
                     if hi <= lo:
                         continue
-                    for p in range(int64(load_u4(base + 4 * lo)), int64(load_u4(base + 4 * hi))):
-                        record = records + p * stride
-                        ax = apart(load_f4(record), px, wide)
-                        ay = apart(load_f4(record + 4), py, high)
-                        square = ax * ax + ay * ay
-                        az = float32(0.0)
-                        if three:
-                            az = apart(load_f4(record + 8), pz, deep)
-                            square = square + az * az
-                        who[count], dx[count], dy[count] = uint32(p), ax, ay
-                        if three:
-                            dz[count] = az
-                        squares[count] = square
-                        found = square <= most
-                        if own:
-                            found = found & (int64(load_u4(record + place_at)) != place)
-                        count += int64(found)
-        return count
+                    first_of = int64(load_u4(base + 4 * lo))
+                    end_of = int64(load_u4(base + 4 * hi))
+                    if inside:
+                        end = straight(first_of, end_of, records, stride, at, lists, most, place,
+                                       end)  # fmt: skip
+                    else:
+                        end = around(first_of, end_of, records, stride, at, lists, most, place,
+                                     end)  # fmt: skip
+        return end >> 2
 
     return find
 
 
-def fetcher(offsets: tuple[int, ...], stride: int) -> Any:
-    """Compiled (pub, row, place, count): ask for the memory that a search from ``place`` will read,
-    and before that, for what one from ``AHEAD`` places later needs to find it; of ``count``.
+def fetcher(offsets: tuple[int, ...], target: int) -> Any:
+    """Compiled (pub, row, place, count): ask for the memory that a search from ``place`` among the
+    swarm number ``target`` of those that are seen will read, and before that, for what one from
+    ``AHEAD`` places later needs to find it; of ``count``.
 
     Entities run in order of their ids and lie anywhere: unasked, a search waits for each of the
-    rows of cells in turn, which is most of its time.
+    rows of cells in turn, which is most of its time. How long a row is, is asked without a branch:
+    beyond its end the last line is asked for again.
     """
     axes = len(offsets)
     x_at, y_at, z_at = (*offsets, 0)[:3]
     three = axes == 3
-    bytes_of_row = 64 * max(1, min(8, 12 * stride // 64))
+    skip = 8 * V_COLUMNS * target
 
     @njit(forceinline=True)
     def rows(pub, row, place, records_too):
-        v = i8_at(row, V_COLUMNS)
+        v = i8_at(row + skip, V_COLUMNS)
         index = i8_at(v[V_INDEX], X_COLUMNS)
         inverse = v[V_INDEX] + 8 * X_INVERSE
         nx, ny, nz = index[X_CELLS], index[X_CELLS + 1], index[X_CELLS + 2]
@@ -224,21 +259,44 @@ def fetcher(offsets: tuple[int, ...], stride: int) -> Any:
         cz = int64(0)
         if three:
             cz = cell_of(get_f4(pub, z_at + 4 * place), float32(load_f8(inverse + 16)), nz)
-        first = max(cx - 1, int64(0))
+        first, last = max(cx - 1, int64(0)), min(cx + 2, nx)
         for dz in range(-1 if three else 0, 2 if three else 1):
             z = min(max(cz + dz, int64(0)), nz - 1)
             for dy in range(-1, 2):
                 y = min(max(cy + dy, int64(0)), ny - 1)
-                start = index[X_STARTS] + 4 * ((z * ny + y) * nx + first)
+                start = index[X_STARTS] + 4 * ((z * ny + y) * nx)
                 if records_too:
-                    at = index[X_RECORDS] + int64(load_u4(start)) * index[X_STRIDE]
-                    fetch(at, bytes_of_row)
+                    at = index[X_RECORDS] + int64(load_u4(start + 4 * first)) * index[X_STRIDE]
+                    end = index[X_RECORDS] + int64(load_u4(start + 4 * last)) * index[X_STRIDE] - 1
+                    for k in range(LINES):
+                        prefetch(min(at + 64 * k, end))
                 else:
-                    prefetch(start)
+                    prefetch(start + 4 * first)
 
     @njit(error_model="numpy")
     def ahead(pub, row, place, count):
+        index = i8_at(i8_at(row + skip, V_COLUMNS)[V_INDEX], X_COLUMNS)
+        if index[X_N] * index[X_STRIDE] < NEAR_BYTES:
+            return
         rows(pub, row, min(place + 2 * AHEAD, count - 1), False)
         rows(pub, row, min(place + AHEAD, count - 1), True)
 
     return ahead
+
+
+def fetchers(some: list[Any]) -> Any:
+    """Compiled (pub, row, place, count): all of ``some`` do what they do."""
+
+    @njit(error_model="numpy")
+    def nothing(pub, row, place, count):
+        return
+
+    def both(first: Any, second: Any) -> Any:
+        @njit(error_model="numpy")
+        def one_and_the_other(pub, row, place, count):
+            first(pub, row, place, count)
+            second(pub, row, place, count)
+
+        return one_and_the_other
+
+    return functools.reduce(both, some) if some else nothing

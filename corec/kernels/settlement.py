@@ -126,15 +126,15 @@ def settle(free, moving, children, origin, after, seed):
         source[j] = j
     if moving.shape[0] == 0:
         return source, housed, moving
-    cells = by_turn(free[housed:], origin, after, seed)
-    who = by_turn(moving, origin, after, seed)
-    gone = min(cells.shape[0], who.shape[0])
-    goes = np.zeros(who.shape[0], np.uint8)
+    gone = min(free.shape[0] - housed, moving.shape[0])
+    cells = by_turn(free[housed:], origin, after, seed, gone)
+    who = by_turn(moving, origin, after, seed, gone)
+    goes = np.zeros(moving.shape[0], np.uint8)
     for k in range(gone):
         source[housed + cells[k]] = born + moving[who[k]]
         goes[who[k]] = uint8(1)
     left, n = np.empty(gone, np.int64), 0
-    for k in range(who.shape[0]):
+    for k in range(moving.shape[0]):
         if goes[k] != 0:
             left[n] = moving[k]
             n += 1

@@ -26,7 +26,6 @@ from corec.kernels.lanes import (
 from corec.layout import HISTOGRAM_BINS
 
 _INT32_MAX = np.int32(0x7FFFFFFF)
-_EXPONENT = np.int32(0x7F800000)
 _EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
 _ROOM = PLACE_COUNTS // 4  # for the counts of 16 bins and of the inactive
 _FAR = 0.9375  # of Σd²: (Σd)²/n beyond that means that the shift lies four deviations from the mean
@@ -34,12 +33,13 @@ _FAR = 0.9375  # of Σd²: (Σd)²/n beyond that means that the shift lies four 
 
 @njit(error_model="numpy")
 def sum_where(column, marks):
-    """Σ x over the finite x of f32[n] that have a mark (u8[n])."""
+    """Σ x over the finite x of f32[n] that have a mark (u8[n]), and how many they are."""
     at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
     lanes = new_lanes()
+    count = int64(0)
     for i in range(0, n, LANES):
-        add_where(lanes, at + 4 * i, on + i, n - i)
-    return folded(lanes)
+        count += add_where(lanes, at + 4 * i, on + i, n - i)
+    return folded(lanes), count
 
 
 @njit(error_model="numpy")
@@ -108,7 +108,7 @@ def moments(valor, good, count, umbral, over):
     total = float64(count)
     lost = s * s / total
     if lost > _FAR * q:
-        shift = sum_where(valor, good) / total
+        shift = sum_where(valor, good)[0] / total
         s, q = spread(valor, good, shift)
         return shift, q - s * s / total
     return shift + s / total, q - lost
@@ -117,11 +117,8 @@ def moments(valor, good, count, umbral, over):
 @njit(error_model="numpy")
 def mean_where(column, active):
     """Mean of the finite ones of f32[n] over the active (u8[n]), 0 when there is none."""
-    bits = column.view(np.int32)
-    count = int64(0)
-    for i in range(bits.shape[0]):
-        count += int64((active[i] != 0) & ((bits[i] & _EXPONENT) != _EXPONENT))
-    return sum_where(column, active) / float64(count) if count > 0 else 0.0
+    total, count = sum_where(column, active)
+    return total / float64(count) if count > 0 else 0.0
 
 
 @njit(error_model="numpy")

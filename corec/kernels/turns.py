@@ -2,7 +2,8 @@
 
 The number is the last draw of an entity in a tick (``LAST_DRAW``), the same whoever asks; of two
 with the same number the lower place comes first. So who is first does not depend on how many
-processes look. A radix sort, since half of a bloque may want to move.
+processes look. A radix sort, since half of a bloque may want to move; where fewer
+places are free than want one, of the first so many alone.
 """
 
 from __future__ import annotations
@@ -40,11 +41,32 @@ def words_of(places, origin, after, seed):
 
 
 @njit
-def by_turn(places, origin, after, seed):
-    """i8[n]: which of ``places``, sorted places of a swarm whose first id is ``origin``, comes
-    first, second, … after tick ``after``: indices."""
-    n, mask = places.shape[0], uint64((1 << _BITS) - 1)
+def earliest(keys, count):
+    """Those of ``keys`` that are among the first ``count`` by their numbers, and a few more."""
+    shift = uint64(64 - _BITS)
+    held = np.zeros(1 << _BITS, np.int64)
+    for k in range(keys.shape[0]):
+        held[int64(keys[k] >> shift)] += 1
+    last, total = 0, held[0]
+    while total < count:
+        last += 1
+        total += held[last]
+    found, n, end = np.empty(total + 1, np.uint64), 0, uint64(last)
+    for k in range(keys.shape[0]):
+        found[n] = keys[k]
+        n += int64(keys[k] >> shift <= end)
+    return found[:total]
+
+
+@njit
+def by_turn(places, origin, after, seed, count):
+    """i8[count]: which of ``places``, sorted places of a swarm whose first id is ``origin``, comes
+    first, second, … after tick ``after``: indices. ``count``: as many as there are, or fewer."""
+    mask = uint64((1 << _BITS) - 1)
     keys = words_of(places, origin, after, seed)
+    if 2 * count < keys.shape[0]:
+        keys = earliest(keys, count)
+    n = keys.shape[0]
     other = np.empty(n, np.uint64)
     for p in range(_PASSES):
         shift = uint64(32 + p * _BITS)
@@ -58,7 +80,7 @@ def by_turn(places, origin, after, seed):
             other[starts[c]] = keys[k]
             starts[c] += 1
         keys, other = other, keys
-    turns = np.empty(n, np.int64)
-    for k in range(n):
+    turns = np.empty(count, np.int64)
+    for k in range(count):
         turns[k] = int64(uint32(keys[k]))
     return turns

@@ -32,7 +32,7 @@ def sir_graph(me: Any) -> Any:
     u = me.random()
     if me.fase == 0:
         ill = np.float32(me.neighbours.count_equal("fase", 1))
-        if u < 1.0 - math.exp(-me.beta * ill):
+        if u < me.beta * ill and u < 1.0 - math.exp(-me.beta * ill):  # never more: 1 − exp(−x) ≤ x
             me.fase = 1
             return 1.0
     elif me.fase == 1 and u < me.gamma:

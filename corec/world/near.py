@@ -92,7 +92,8 @@ def _index_row(s: Swarm, plane: Plane, row: NDArray[np.int64], planes: Planes) -
     x[P.X_STRIDE], x[P.X_PLACE] = stride, place
     x[P.X_ALIVE] = -1 if alive is None else meeting.offsets[alive]
     x[P.X_RECORDS] = planes.zeros(s.entidades * stride + 8, np.uint8).ctypes.data
-    x[P.X_STARTS] = planes.zeros(math.prod(cells) + 2, np.uint32).ctypes.data
+    x[P.X_STARTS] = planes.zeros(math.prod(cells) + 3, np.uint32).ctypes.data
+    x[P.X_WHERE] = planes.zeros(s.entidades, np.uint32).ctypes.data
     fields = [*own.position, *(k for k in range(len(own.fields)) if k not in own.position)]
     x[P.X_FIELDS] = len(fields)
     for k, field in enumerate(fields):

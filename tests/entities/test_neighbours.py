@@ -318,6 +318,21 @@ def test_a_wrong_space_is_one_line_of_check(space: dict[str, Any], said: str) ->
     assert said in line
 
 
+def test_along_a_side_of_one_cell_nobody_is_a_neighbour() -> None:
+    line = {"kind": "grid", "width": 10}
+    found = []
+    for sides in ({}, {"height": 1}, {"height": 1, "depth": 1}, {"width": 1, "height": 10}):
+        config = parse_config(bloque(line | sides))
+        meeting = make_plan(config, {"test:wrong": life}).swarms[0].meeting
+        assert meeting is not None
+        found.append([meeting.neighbours(cell) for cell in range(10)])
+    assert found[0][0] == [9, 1]
+    assert found == found[:1] * 4
+    flat = bloque({"kind": "grid", "width": 1, "height": 1, "wrap": False}, entidades=1)
+    with pytest.raises(ConfigError, match=r"1 in a width of 1, allowed a width of at least 2$"):
+        parse_config(flat)
+
+
 def test_the_largest_neighbourhood_and_one_beyond() -> None:
     for radius, fits in ((15, True), (16, False)):
         space = {"kind": "grid", "width": 64, "height": 64, "radius": radius}

@@ -27,11 +27,14 @@ def in_plain_python(places: NDArray[np.int64], origin: int) -> list[int]:
 )
 def test_turns_are_the_draws_of_each(places: list[int], origin: int) -> None:
     given = np.array(places, np.int64)
-    assert by_turn(given, origin, TICK, np.uint64(SEED)).tolist() == in_plain_python(given, origin)
+    turns = by_turn(given, origin, TICK, np.uint64(SEED), given.size)
+    assert turns.tolist() == in_plain_python(given, origin)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.6])
 def test_many_have_theirs_too_wherever_their_draws_come_from(share: float) -> None:
     """Below one in eight each draw is made by itself, above all of the range at once."""
     given = np.flatnonzero(np.random.default_rng(2).random(3000) < share)
-    assert by_turn(given, 3, TICK, np.uint64(SEED)).tolist() == in_plain_python(given, 3)
+    wanted = in_plain_python(given, 3)
+    for count in (given.size, given.size // 2 - 1, 70, 1, 0):
+        assert by_turn(given, 3, TICK, np.uint64(SEED), count).tolist() == wanted[:count]
