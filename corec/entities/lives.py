@@ -59,6 +59,13 @@ def given_to(processor: Processor) -> dict[str, str]:
     return {f.name: f.dtype for f in processor.state if f.name not in LIVES_STATE}
 
 
+def position_of(entity: EntityType) -> tuple[str, ...]:
+    """The fields that say where on a plane it is: a child begins where its mother is, in those of
+    them that she does not give it."""
+    plane = entity.meeting.plane if entity.meeting is not None else None
+    return plane.position if plane is not None else ()
+
+
 @overload_method(EntityType, "die")
 def _die(me: Any) -> Callable[..., Any]:
     if not me.processor.mortal or me.init:
@@ -142,6 +149,7 @@ def _spawn(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if isinstance(column, types.Integer):
             text = unfit_text(name, given_to(processor)[name])
             emit_fits(context, builder, value, kind, column, text)
+    beside = position_of(entity)
     mother = builder.load(member(context, builder, entity, pointer, "id"))
     count = builder.load(word(0))
     room = builder.load(word(BIRTHS_ROOM))
@@ -155,6 +163,9 @@ def _spawn(context: Any, builder: Any, sig: Any, args: Any) -> Any:
                 if field.name in given:
                     value, kind = given[field.name]
                     value = context.cast(builder, value, kind, column)
+                elif field.name in beside:
+                    place = member(context, builder, entity, pointer, field.name)
+                    value = builder.load(place)
                 else:
                     value = context.get_constant(column, np.dtype(field.dtype).type(field.default))
                 data = context.get_value_type(column).as_pointer()

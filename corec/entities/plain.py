@@ -15,7 +15,7 @@ import numpy as np
 
 from corec import layout as L
 from corec.entities.fields import LIVES_STATE, HistoryField
-from corec.entities.plain_near import Neighbours, Other, Seen
+from corec.entities.plain_near import Neighbours, Other, Seen, position_in
 from corec.entities.planning import planned
 from corec.entities.processor import Processor, unfit_text
 from corec.kernels.draws import normal_reference, whole_reference
@@ -178,6 +178,7 @@ class PlainEntity:
         own["_seen"] = others
         own["born"], own["sent"], own["moves"] = [], [], False
         own["_sends"], own["_ids"] = processor.sends, ids
+        own["_position"] = position_in(others.space if others is not None else space)
         if processor.reads_inbox:
             own["inbox"] = PlainInbox(np.float32(value) for value in inbox)
         own["globals"] = PlainGlobals(globals or {})
@@ -228,14 +229,16 @@ class PlainEntity:
         self.vivo = 0
 
     def spawn(self, **fields: float) -> None:
-        """A child with these fields, for a free place of its block at the end of the tick."""
+        """A child with these fields, for a free place of its block at the end of the tick; on a
+        plane where its mother is now, if they do not say where."""
         dtypes = self._dtypes
         if "vivo" not in dtypes:
             raise AttributeError("me.spawn is not for one with mortal=False")
         for name in fields:
             if name not in dtypes or name in LIVES_STATE:
                 raise TypeError(f"me.spawn takes state fields, found {name!r}")
-        self.__dict__["born"].append({n: stored(n, dtypes[n], v) for n, v in fields.items()})
+        given = {name: getattr(self, name) for name in self._position} | fields
+        self.__dict__["born"].append({n: stored(n, dtypes[n], v) for n, v in given.items()})
 
     def move_to_empty(self) -> None:
         """It wants to be in an empty cell in the next tick, at random, if there is one for it."""

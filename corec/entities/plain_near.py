@@ -229,12 +229,18 @@ class Seen:
         return deltas, total
 
 
+def position_in(space: Any) -> tuple[str, ...]:
+    """The fields that say where on a plane an entity is; elsewhere there are none."""
+    known = space_of(space)
+    return (known.position or ()) if known is not None and known.kind == "plane" else ()
+
+
 def held(space: Any, name: str, value: np.float32) -> np.float32:
     """What field ``name`` holds once ``value`` was stored in it: a position stays on its plane."""
-    known = space_of(space)
-    if known is None or known.kind != "plane" or name not in (known.position or ()):
+    known, position = space_of(space), position_in(space)
+    if known is None or name not in position:
         return value
-    side = np.float32(known.sizes[(known.position or ()).index(name)])
+    side = np.float32(known.sizes[position.index(name)])
     zero = np.float32(0.0)
     if not known.wrap:
         return min(max(value, zero), side)

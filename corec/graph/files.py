@@ -25,6 +25,7 @@ from corec.graph.links import Doubled, Links, links_of
 NAMES: Final = ("source", "target", "weight")
 _TYPES: Final = (np.int64, np.int64, np.float32)
 Columns = list[NDArray[Any]]
+ID_END: Final = 1 << 63
 QUOTE: Final = '"'
 """What R and others put about names, and numbers that they take for text."""
 
@@ -87,10 +88,11 @@ def _parts(text: str) -> tuple[str | None, list[str]]:
 def _numbers(text: str, count: int) -> bool:
     parts = _parts(text)[1]
     try:
-        [kind(part) for kind, part in zip((int, int, float), parts[:count], strict=False)]
+        ends = [int(part) for part in parts[:2]]
+        [float(part) for part in parts[2:count]]
     except ValueError:
         return False
-    return len(parts) >= count
+    return len(parts) >= count and all(-ID_END < end < ID_END for end in ends)
 
 
 def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:

@@ -21,12 +21,14 @@ def fragile(me: Any) -> Any:
 
 FIRST_OF_CROWD = 280
 CROWD = 240
+FIRST_OF_HERD = 680
+HERD = 120
 
 
 @corec.micro(state={"level": "f4", "worst": "f4"}, public=("level", "worst"), sends=2)
 def crowd(me: Any) -> Any:
-    """Likewise, and feels its neighbours, and what others send it: a column read half written, or
-    a value lost, shows in all that follows."""
+    """Likewise, and feels its neighbours, somebody of another bloque, and what others send it: a
+    column read half written, or a value lost, shows in all that follows."""
     near = me.neighbours
     for value in me.inbox:
         me.worst = 0.5 * me.worst + value
@@ -35,16 +37,19 @@ def crowd(me: Any) -> Any:
         me.send(FIRST_OF_CROWD + me.randint(0, CROWD - 1), me.random())
     me.level = 0.7 * me.level + 0.2 * near.mean("level") + me.random() - 0.45
     me.worst = 0.25 * me.worst + 0.25 * near.max("worst") + 0.25 * abs(me.level)
+    me.worst += 0.0625 * me.entity(FIRST_OF_HERD + (me.id * 53 + me.tick) % HERD).grass
     if me.random() < 0.08:
         return math.nan
     return 0.5 + me.level + 0.01 * me.worst
 
 
-@corec.micro(state={"grass": ("f4", 1.0)}, public=("grass",), mortal=True)
+@corec.micro(state={"grass": ("f4", 1.0)}, public=("grass",), genes={"greed": (0.0, 0.25, 0.01)})
 def herd(me: Any) -> Any:
-    """Bears more than its block has room for, dies, and goes where nobody is."""
+    """Bears more than its block has room for, dies, and goes where nobody is; its genes with it,
+    and to its children."""
     crowded = me.neighbours.sum("vivo")
-    me.grass = 0.75 * me.grass + 0.125 * me.neighbours.mean("grass") + 0.25 * me.random()
+    me.grass = 0.75 * me.grass + 0.125 * me.neighbours.mean("grass")
+    me.grass += (0.25 + me.greed) * me.random()
     if me.random() < 0.06 * crowded:
         me.die()
     elif me.random() < 0.2:

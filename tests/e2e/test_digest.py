@@ -86,12 +86,12 @@ MET: list[dict[str, Any]] = [
 
 
 def test_entities_that_meet(make: Make) -> None:
-    """A graph, a plane with births and deaths, moves between blocks: any number of workers, a start
-    that goes on, workers that are killed; and what is told of them."""
+    """A graph, a plane with births and deaths, moves between blocks: any number of workers, flat
+    out and paced, a start that goes on, workers that are killed; and what is told of them."""
     one = make(small_config(bloques=MET))
     flat, found = ("--tick-hz", "0"), set()
-    for workers in ("1", "2"):
-        begun = one.start("--fresh", "--ticks", "60", *flat, "--workers", workers)
+    for workers, hz in (("1", "0"), ("3", "200"), ("5", "0")):
+        begun = one.start("--fresh", "--ticks", "60", "--tick-hz", hz, "--workers", workers)
         found.add(begun.wait(200).summary["digest"])  # the first one compiles
     one.run("--fresh", "--ticks", "23", *flat, "--workers", "2")
     found.add(one.run("--ticks", "37", *flat, "--workers", "1").summary["digest"])

@@ -149,6 +149,8 @@ ROWS_OF_42 = {
         ("0;1\n3;3\n", "3,3 in line 2 of e.csv, allowed two different ones"),
         ("0,1\n4\n", "'4' in line 2 of e.csv, allowed source,target"),
         ("0,1\n1.5,2\n", "'1.5,2' in line 2 of e.csv"),
+        ("0,1\n1.0,2.0\n", "'1.0,2.0' in line 2 of e.csv"),
+        ("0,1\n1,9223372036854775808\n", "'1,9223372036854775808' in line 2 of e.csv"),
         ("", "no edge in e.csv"),
         ("# nothing\n", "no edge in e.csv"),
     ],

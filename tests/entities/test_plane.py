@@ -293,3 +293,29 @@ def test_who_says_nothing_of_it_begins_anywhere_on_the_plane(wrap: bool) -> None
     fixed = Block(placed, entities=5, space=space).view
     assert (fixed.column("x") == 3.0).all()
     assert not fixed.column("y").any()
+
+
+@corec.micro(state={"x": "f4", "y": ("f4", 2.0)}, mortal=True, init=anywhere)
+def mothers(me: Any) -> Any:
+    """A child where she is before her step, one behind it that is told its height."""
+    me.spawn()
+    me.x, me.y = me.x + 29.0, me.y - 29.0
+    me.spawn(y=31.0)
+    return 0.0
+
+
+def test_a_child_begins_where_its_mother_is() -> None:
+    box = {"kind": "plane", "position": ["x", "y"], "size": 30.0, "radius": 1.0}
+    compare(mothers, ticks=3, entities=8, living=2, space=box)
+    block = Block(mothers, entities=6, living=2, space=box)
+    x, y = (block.view.column(name).copy() for name in "xy")
+    at = np.flatnonzero(block.view.column("vivo"))
+    block.tick()
+    size, step = np.float32(30.0), np.float32(29.0)
+    far = x[at] + step
+    far = np.where(far < size, far, far - size)
+    found = block.view.column("x"), block.view.column("y")
+    assert found[0][block.view.column("generacion") == 1].tolist() == [
+        each for pair in zip(x[at], far, strict=True) for each in pair
+    ]
+    assert found[1][block.view.column("generacion") == 1].tolist() == [y[at][0], 1.0, y[at][1], 1.0]
