@@ -6,6 +6,7 @@ the database as well, and must be one for each block and every ``persist.every_t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ import psycopg
 from corec.lab.bench.results import Check
 from corec.lab.bench.rounds import wait_until
 from corec.lab.bench.server import Server
-from corec.lab.bench.world import expected_at
+from corec.lab.bench.world import Expected, expected_at
 
 COUNT = "SELECT count(*), count(DISTINCT (id, tick)) FROM bloques WHERE instance_id = %s"
 
@@ -34,6 +35,15 @@ def blocks_of(config: dict[str, Any]) -> int:
     return sum(-(-b["entidades"] // 1000) for b in config["bloques"])
 
 
+def same_digest(name: str, tick: int, summary: Mapping[str, Any], wanted: Expected) -> Check:
+    """Whether a server that ended at ``tick`` ended as the reference is there."""
+    return Check(
+        f"{name}: same digest as the reference at tick {tick:,}",
+        summary["digest_tick"] == tick and summary["digest"] == wanted.digest,
+        f"{summary['digest']} at {summary['digest_tick']}, reference {wanted.digest}",
+    )
+
+
 def verify(name: str, server: Server, seed: int = 42) -> list[Check]:
     """Stop a paused ``server`` whose world has no inputs, and compare what it did."""
     every = server.config.get("persist", {}).get("every_ticks", 10)
@@ -44,11 +54,7 @@ def verify(name: str, server: Server, seed: int = 42) -> list[Check]:
     formula = blocks_of(server.config) * (tick // every)
     rows = (there, different, summary["rows_persisted"], wanted.rows, formula)
     return [
-        Check(
-            f"{name}: same digest as the reference at tick {tick:,}",
-            summary["digest_tick"] == tick and summary["digest"] == wanted.digest,
-            f"{summary['digest']} at {summary['digest_tick']}, reference {wanted.digest}",
-        ),
+        same_digest(name, tick, summary, wanted),
         Check(
             f"{name}: one row per block and {every:,} ticks",
             len(set(rows)) == 1,

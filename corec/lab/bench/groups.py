@@ -30,7 +30,9 @@ class Group:
 GROUPS: tuple[Group, ...] = (
     Group("tick", "one core's sensor updates: CoreC, NumPy, Polars, esper, Mesa, a loop", "tick"),
     Group("models", "sensor, recorder, ewma, Kuramoto, SIR at 10^4 to 10^6 entities", "models"),
-    Group("meet", "neighbours and models that meet, beside NumPy, Mesa, SciPy", "meet"),
+    Group(
+        "meet", "neighbours and models that meet, beside NumPy, Mesa, SciPy", "meet", 1800.0
+    ),
     Group("evolution", "generations of ten genes, beside NumPy, plain Python, DEAP", "evolution"),
     Group("detectors", "what a reading costs each detector, and its score on NAB", "detectors"),
     Group("scaling", "time of a tick against entities, 10^5 to 10^7", "scaling"),

@@ -24,24 +24,32 @@ NEAR: Final = 12.0
 CHECKED: Final = 2000
 
 
-def graph_world(n: int) -> BenchWorld:
-    """An epidemic that goes on: everybody has about ``LINKS`` contacts, anywhere."""
+def graph_bloque(n: int) -> dict[str, Any]:
+    """An epidemic without an end: all have about ``LINKS`` contacts, anywhere, and count the ill
+    ones in every tick."""
     space = {"kind": "graph", "edges": {"generator": "erdos_renyi", "p": LINKS / (n - 1)}}
-    return _world(n, "sir_graph", space, {"beta": 0.01, "gamma": 0.02, "seeded": 0.2})
+    return _bloque(n, "corec.lab.bench.processors:contact", space, {})
 
 
-def plane_world(n: int) -> BenchWorld:
-    """A flock whose birds have about ``NEAR`` others around them."""
+def flock_bloque(n: int) -> dict[str, Any]:
+    """A flock whose birds have about ``NEAR`` others around them, and fly straight on."""
     side = float(np.sqrt(n * np.pi / NEAR))
     space = {"kind": "plane", "position": ["x", "y"], "size": side, "radius": 1.0}
-    return _world(n, "boids", space, {"box": side, "gather": 0.0, "part": 0.0, "align": 0.0})
+    still = {"gather": 0.0, "part": 0.0, "align": 0.0}
+    return _bloque(n, "boids", space, {"box": side} | still)
 
 
-def _world(n: int, procesador: str, space: Any, parametros: dict[str, float]) -> BenchWorld:
-    bloque: dict[str, Any] = {
+def _bloque(
+    n: int, procesador: str, space: dict[str, Any], parametros: dict[str, float]
+) -> dict[str, Any]:
+    return {
         "id": "all", "canal": 1, "entidades": n, "procesador": procesador, "space": space,
         "parametros": parametros, "umbral": "nunca",
     }  # fmt: skip
+
+
+def world_of(bloque: dict[str, Any]) -> BenchWorld:
+    """A world of one bloque."""
     return BenchWorld({"instance_id": "bench", "http": {"port": 0}, "bloques": [bloque]})
 
 
@@ -59,11 +67,11 @@ def measure(effort: Effort) -> list[Table]:
     pairs = Table("meet-plane", "Neighbours on a plane, twelve each, one core", "M pairs/s")
     pairs.checks.append(_same_pairs())
     for n in sizes:
-        world = graph_world(n)
+        world = world_of(graph_bloque(n))
         source = world.plan.swarms[0].source
         assert source is not None
         who, starts = source.links.who, source.links.starts[:-1]
-        ill = (column(world, "fase") == 1).astype(np.uint8)
+        ill = (column(world, "ill") == 1).astype(np.uint8)
 
         def numpy_counts(who: Any = who, starts: Any = starts, ill: Any = ill) -> None:
             np.add.reduceat(ill[who], np.minimum(starts, who.size - 1), dtype=np.int32)
@@ -72,11 +80,11 @@ def measure(effort: Effort) -> list[Table]:
         rivals = [
             Contender(f"{name}, {n:,} entities", rate_of(tick, count, effort.sample_seconds),
                       ours, "")
-            for name, tick, ours in (("CoreC, sir_graph", world.tick, True),
+            for name, tick, ours in (("CoreC, contacts", world.tick, True),
                                      ("NumPy, counts alone", numpy_counts, False))
         ]  # fmt: skip
         links.rows += interleave(rivals, effort.rounds)
-        flock = plane_world(n)
+        flock = world_of(flock_bloque(n))
         flock.run_to(1)
         near = float(flock.valor().sum()) * 24.0 / 1e6
         flocks = [
@@ -115,7 +123,7 @@ def _tree(flock: BenchWorld, table: Table) -> Any:
 
 
 def _same_pairs() -> Check:
-    world = plane_world(CHECKED)
+    world = world_of(flock_bloque(CHECKED))
     x, y = column(world, "x").astype(np.float64), column(world, "y").astype(np.float64)
     space = world.plan.swarms[0].space
     assert space is not None

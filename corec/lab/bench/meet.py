@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.lab.bench import linked, meeting, sizes
+from corec.lab.bench import linked, meet_cores, meeting, sizes
 from corec.lab.bench.results import Check, Table
 from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
@@ -109,7 +109,8 @@ def measure(effort: Effort) -> list[Table]:
         ]  # fmt: skip
         table.rows += interleave(contenders, effort.rounds)
     _beside_mesa(table, effort)
-    return [table, *linked.measure(effort), *meeting.measure(effort), *sizes.measure(effort)]
+    others = (linked, meeting, sizes, meet_cores)
+    return [table, *(found for one in others for found in one.measure(effort))]
 
 
 def _beside_mesa(table: Table, effort: Effort) -> None:

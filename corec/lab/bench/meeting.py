@@ -3,26 +3,28 @@
 One table each, in entities' ticks a second on one core: CoreC and NumPy (with SciPy's cKDTree on
 the plane) at the same size, Mesa at one that it can do. Rivals begin in CoreC's state and keep the
 same rules; that they end alike over seeds, and the flock bird by bird, is checked in the same run.
-The town never comes to rest (everybody wants three quarters of his own), and the flock flies
-straight on, so that a tick is as much work late as early.
+Of the town, which comes to rest, only the first ticks count, always again; hardly anybody falls ill
+or recovers, and the flock flies straight on, so that a tick is as much work late as early.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from corec.lab.bench import outcomes
+from corec.lab.bench.linked import LINKS, flock_bloque
 from corec.lab.bench.outcomes import column, given
 from corec.lab.bench.results import Check, Table
 from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.lab.bench.world import BenchWorld
 
-LINKS: Final = 10
 CHECK_TICKS: Final = 10
 CHECK_SEEDS: Final = 12
 APART_MAX: Final = 1e-4
@@ -36,9 +38,12 @@ class Case(NamedTuple):
     bloques: Callable[[int], list[dict[str, Any]]]
     numpy: Callable[[BenchWorld, int], Any]
     mesa_n: int
+    fresh: int = 0
+    """A sample is of the first so many ticks, always again; 0: it goes on."""
 
 
-def _town(n: int) -> list[dict[str, Any]]:
+def town_bloques(n: int) -> list[dict[str, Any]]:
+    """A town of people who want three quarters of their own, in about so many cells."""
     side = math.isqrt(n)
     space = {"kind": "grid", "width": side, "height": side}
     return [_bloque("schelling", side * side * 9 // 10, space, {"wanted": 0.75},
@@ -46,12 +51,11 @@ def _town(n: int) -> list[dict[str, Any]]:
 
 
 def bird_bloques(n: int) -> list[dict[str, Any]]:
-    side = math.sqrt(n * math.pi / 12.0)
-    still = {"gather": 0.0, "part": 0.0, "align": 0.0}
-    return [_bloque("boids", n, _plane(side, 1.0), {"box": side} | still)]
+    """A flock that flies straight on."""
+    return [flock_bloque(n)]
 
 
-def _meadow(n: int) -> list[dict[str, Any]]:
+def meadow_bloques(n: int) -> list[dict[str, Any]]:
     """Four fifths of it grass."""
     side = math.sqrt(n) * 0.9
     parts = {"grass": n * 8 // 10, "sheep": n * 18 // 100, "wolf": n * 2 // 100}
@@ -64,8 +68,9 @@ def _meadow(n: int) -> list[dict[str, Any]]:
 
 
 def contact_bloques(n: int) -> list[dict[str, Any]]:
+    """An epidemic that stays as it is: four fifths count their contacts in every tick."""
     space = {"kind": "graph", "edges": {"generator": "erdos_renyi", "p": LINKS / (n - 1)}}
-    return [_bloque("sir_graph", n, space, {"beta": 0.01, "gamma": 0.02, "seeded": 0.2})]
+    return [_bloque("sir_graph", n, space, {"beta": 1e-7, "gamma": 1e-7, "seeded": 0.2})]
 
 
 def _plane(side: float, radius: float) -> dict[str, Any]:
@@ -100,7 +105,14 @@ def _numpy_meadow(world: BenchWorld, seed: int) -> Any:
 
 
 CASES: Final = (
-    Case("schelling", "Schelling, nine tenths of the cells lived in", _town, _numpy_town, 2500),
+    Case(
+        "schelling",
+        "Schelling, nine tenths of the cells lived in",
+        town_bloques,
+        _numpy_town,
+        2500,
+        10,
+    ),
     Case(
         "sir_graph",
         "An epidemic in a graph, ten contacts each",
@@ -109,7 +121,7 @@ CASES: Final = (
         2000,
     ),
     Case("boids", "A flock, twelve neighbours each", bird_bloques, _numpy_flock, 1000),
-    Case("wolf_sheep", "Wolves, sheep and grass on a plane", _meadow, _numpy_meadow, 2000),
+    Case("wolf_sheep", "Wolves, sheep and grass on a plane", meadow_bloques, _numpy_meadow, 2000),
 )
 
 
@@ -125,10 +137,12 @@ def measure(effort: Effort) -> list[Table]:
 
 def _one(case: Case, effort: Effort) -> Table:
     table = Table(f"meet-{case.name}", f"{case.title}, one core", "M entities/s")
-    world = world_of(case.bloques(10_000 if effort.quick else 100_000))
-    small = world_of(case.bloques(case.mesa_n // 4 if effort.quick else case.mesa_n))
+    n, mesa_n = (10_000, case.mesa_n // 4) if effort.quick else (100_000, case.mesa_n)
+    world, small = world_of(case.bloques(n)), world_of(case.bloques(mesa_n))
     mesa = outcomes.BY_NAME[case.name].rival
     contenders = [_contender("CoreC", case, world.tick, lambda: _living(world), effort)]
+    if case.fresh:
+        contenders = [_of_first_ticks("CoreC", case, world, lambda: world_of(case.bloques(n)))]
     for whose, start, made in (("NumPy", world, case.numpy), ("Mesa", small, mesa)):
         try:
             rival = made(start, 1)
@@ -136,7 +150,11 @@ def _one(case: Case, effort: Effort) -> Table:
             table.notes.append(f"{whose}, {case.name}: skipped, {absent}")
             continue
         count = _counter(rival, _living(start))
-        contenders.append(_contender(whose, case, rival.tick, count, effort))
+        if case.fresh:
+            begin = partial(made, start, 1)
+            contenders.append(_of_first_ticks(whose, case, start, begin))
+        else:
+            contenders.append(_contender(whose, case, rival.tick, count, effort))
         table.checks += _checks(case, whose, made)
     table.rows = interleave(contenders, effort.rounds)
     return table
@@ -154,6 +172,23 @@ def _contender(
         return ticks * 0.5 * (before + count())
 
     return Contender(f"{whose}, {case.name}, {count():,} entities", sample, whose == "CoreC")
+
+
+def _of_first_ticks(
+    whose: str, case: Case, start: BenchWorld, begin: Callable[[], Any]
+) -> Contender:
+    """The first ticks of what ``begin`` makes, as many entities as in ``start``, which waits."""
+    count = _living(start)
+
+    def sample() -> float:
+        one = begin()
+        began = time.perf_counter()
+        for _ in range(case.fresh):
+            one.tick()
+        return count * case.fresh / 1e6 / (time.perf_counter() - began)
+
+    name = f"{whose}, {case.name}, {count:,} entities, first {case.fresh} ticks"
+    return Contender(name, sample, whose == "CoreC")
 
 
 def _living(world: BenchWorld) -> int:

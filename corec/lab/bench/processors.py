@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from corec.entities.processor import celu, micro
 from corec.processors.sensor import start
 
@@ -92,3 +94,19 @@ def solver(me: Any) -> Any:
             score = score + 1.0
     me.score = me.g0 if me.problem == 3.0 else score
     return 0.0
+
+
+def some_ill(me: Any) -> Any:
+    """One in five."""
+    me.ill = 1 if me.random() < 0.2 else 0
+    return 0.0
+
+
+@micro(state={"ill": "u1"}, params={"beta": 0.01, "gamma": 0.05}, public=("ill",), init=some_ill)
+def contact(me: Any) -> Any:
+    """Falls ill and recovers, again and again; counts its ill contacts in every tick."""
+    ill = np.float32(me.neighbours.count_equal("ill", 1))
+    chance = me.gamma if me.ill == 1 else 1.0 - math.exp(-me.beta * ill)
+    if me.random() < chance:
+        me.ill = 1 - me.ill
+    return ill
