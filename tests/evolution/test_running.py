@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 import corec
 from tests.crash.worlds import armed, deaths_expected, killed, spared
+from tests.docs.documents import ROOT, blocks
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance
 from tests.support.processes import is_running, promised, wait_until
@@ -23,6 +24,7 @@ from tests.support.processes import is_running, promised, wait_until
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 TICKS = 24
+ISLANDERS = 50
 SUBJECTS = Path(__file__).with_name("subjects.py")
 DEATHS = {
     "flat": ("0", (
@@ -45,7 +47,7 @@ def config() -> dict[str, Any]:
                "migracion": {"cada": 2, "cuantos": 3, "topologia": "azar"}}  # fmt: skip
     whole = {"cada": 3, "alcance": "enjambre", "metodo": "truncamiento", "elite": 0.2,
              "generaciones": 2}
-    swarm = {"canal": 1, "entidades": 50, "entidades_por_bloque": 7,
+    swarm = {"canal": 1, "entidades": ISLANDERS, "entidades_por_bloque": 7,
              "procesador": "evolving_subjects:subject"}  # fmt: skip
     return {
         "instance_id": "corec1",
@@ -70,10 +72,12 @@ def one(make: Make) -> Instance:
 
 
 class Wanted(NamedTuple):
-    """Of a world in this process: its digest, and what was told of generations and births."""
+    """Of a world in this process: its digest, what was told of generations and births, and the
+    family trees of its entities."""
 
     digest: str
     told: list[tuple[Any, ...]]
+    trees: list[list[tuple[Any, ...]]]
 
 
 def wanted(one: Instance) -> Wanted:
@@ -84,7 +88,27 @@ def wanted(one: Instance) -> Wanted:
         events = [_row(e) for e in world.events() if e["tipo"] in kinds]
         tree = world.lineage(events[-1][3] or 0)
         assert all(a["madre"] == b["hijo"] for a, b in pairwise(tree))
-        return Wanted(str(world.digest()), sorted(events, key=str))
+        trees = [_tree(world.lineage(one)) for one in range(ISLANDERS)]
+        assert max(map(len, trees)) > 3
+        return Wanted(str(world.digest()), sorted(events, key=str), trees)
+
+
+def _tree(births: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """As the query of docs/evolution.md gives it."""
+    return [("  " * k + str(one["hijo"]), one["generacion"], one["madre"], one["padre"])
+            for k, one in enumerate(births)]  # fmt: skip
+
+
+def trees(dsn: str) -> list[list[tuple[Any, ...]]]:
+    """What the documents' query draws; the document's other queries are asked, too."""
+    texts = [block.text for block in blocks(ROOT / "docs" / "evolution.md", "sql")]
+    (tree,) = (text for text in texts if "WITH RECURSIVE" in text)
+    assert tree.count("hijo = 17") == 1
+    with psycopg.connect(dsn) as connection:
+        for text in texts:
+            connection.execute(text)
+        return [connection.execute(tree.replace("hijo = 17", f"hijo = {one}")).fetchall()
+                for one in range(ISLANDERS)]  # fmt: skip
 
 
 def _row(event: dict[str, Any]) -> tuple[Any, ...]:
@@ -109,7 +133,7 @@ def told(dsn: str) -> list[tuple[Any, ...]]:
 
 
 def test_workers_pace_and_a_stop_half_way_do_not_show(one: Instance) -> None:
-    digest, _ = wanted(one)
+    digest = wanted(one).digest
     for workers in ("1", "2", "5"):
         ended = one.run("--fresh", "--ticks", str(TICKS), "--tick-hz", "0", "--workers", workers)
         assert ended.summary["digest"] == digest
@@ -124,11 +148,12 @@ def test_workers_pace_and_a_stop_half_way_do_not_show(one: Instance) -> None:
 @pytest.mark.parametrize("name", DEATHS)
 def test_workers_die_in_the_middle(one: Instance, pg_dsn: str, name: str) -> None:
     hz, deaths = DEATHS[name]
-    digest, events = wanted(one)
+    digest, events, family = wanted(one)
     ended = armed(one, deaths).run("--ticks", str(TICKS), "--tick-hz", hz, "--workers", "2")
     assert Counter(killed(ended)) == deaths_expected(deaths, 2)
     assert ended.summary["digest"] == digest
     assert told(pg_dsn) == events
+    assert trees(pg_dsn) == family
 
 
 def test_a_world_is_adopted_in_the_middle_of_a_phase(one: Instance) -> None:
