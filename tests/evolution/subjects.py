@@ -71,3 +71,13 @@ def moody(me: Any) -> Any:
     if me.tick <= 100 and me.id >= 7 and me.id < 14:
         return math.nan
     return me.level
+
+
+@corec.micro(
+    state={"level": "f4"}, public=("level",), fitness="level",
+    genes={"drift": (0.0, 1.0, 0.1), "pull": (-1.0, 1.0, 1.0)},
+)  # fmt: skip
+def seen(me: Any) -> Any:
+    """Others see what it is, and what it has inherited."""
+    me.level = 0.5 * me.level + me.drift * me.random() + 0.0625 * me.entity(0).level
+    return me.level
