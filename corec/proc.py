@@ -6,6 +6,7 @@ And one thing that a process asks of the kernel: to end with its parent.
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import os
 import signal
@@ -150,3 +151,10 @@ class CpuSampler:
         }
         self._used, self._at = used, now
         return self.percent
+
+
+def look_less_for_garbage() -> None:
+    """For a process that compiles much: the compiler makes millions of objects and next to no
+    garbage, and the collector takes an eighth of its time. Not switched off: so half of that is won
+    for 3 % more memory."""
+    gc.set_threshold(20_000, 20, 20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -23,15 +22,17 @@ settings.register_profile(
 )
 settings.load_profile("busy")
 
-# Half of what the tests' own processes compute is compiling, which makes millions of objects and
-# next to no garbage: it is looked for a tenth as often.
-gc.set_threshold(20_000, 20, 20)
-
 pytest_plugins = ["tests.support.servers", "tests.support.leaks", "tests.support.proxied"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile once, before several processes would each compile the same."""
+    """Compile once, before several processes would each compile the same.
+
+    Half of what the tests' own processes compute is compiling, too.
+    """
+    from corec.proc import look_less_for_garbage
+
+    look_less_for_garbage()
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         from corec.cli.warm import warm  # not before BLAS was told how many threads it has
 

@@ -6,13 +6,11 @@ the same reason (``corec.supervisor.opening``).
 
 The function that ticks blocks takes nearly half of the time, so a second process compiles it while
 the first one does the others; what one has kept, the other loads. Where there is one core only
-there is nothing to win by that, and a compiler's memory to lose. Neither looks for garbage: they
-end soon, and what the compiler makes it keeps.
+there is nothing to win by that, and a compiler's memory to lose.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import subprocess
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from corec.cache import is_cold, is_complete
-from corec.proc import die_with
+from corec.proc import die_with, look_less_for_garbage
 from corec.supervisor.signals import stops_later, unblocked
 
 SAY_SECONDS: Final = 10.0
@@ -75,8 +73,9 @@ def beside() -> AbstractContextManager[subprocess.Popen[bytes] | None]:
     """A second process, which compiles the longest; none where there is no core for it."""
     if len(os.sched_getaffinity(0)) < 2:
         return nullcontext()
+    program = f"import corec.proc; corec.proc.look_less_for_garbage(); import {LONGEST}"
     return subprocess.Popen(
-        [sys.executable, "-c", f"import gc; gc.disable(); import {LONGEST}"],
+        [sys.executable, "-c", program],
         preexec_fn=partial(die_with, os.getpid()),
     )
 
@@ -97,5 +96,5 @@ def compile_all(config: Path) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()
+    look_less_for_garbage()
     compile_all(Path(sys.argv[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -18,6 +17,7 @@ from corec.entities.compile import compile_processor, is_compiled, kernel_key
 from corec.entities.processor import ProcessorError
 from corec.log import get_logger
 from corec.plan import Plan, Swarm, make_plan
+from corec.proc import look_less_for_garbage
 from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
@@ -77,7 +77,7 @@ def _compile_apart(swarms: Sequence[Swarm]) -> None:
     goes with it. What it cannot do, the caller finds out again, and says."""
 
     def compiled() -> None:
-        gc.disable()  # the child ends soon, and what the compiler makes it keeps
+        look_less_for_garbage()
         for swarm in swarms:
             key = kernel_key(swarm.processor, swarm.cap, swarm.meeting)
             with contextlib.suppress(ProcessorError), alone(key):
