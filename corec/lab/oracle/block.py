@@ -222,7 +222,9 @@ class Block:
         entity, kind = self.entities[place], self.settings.kind
         done.runs += 1
         state = {**entity.state, **{name: getattr(value[0], name) for name in kind.kept if value}}
-        calls = Calls(kind.sends, self.reaches, inbox or Inbox(), sees=self.sees, finds=self.finds)
+        plane = self.settings.plane
+        calls = Calls(kind.sends, self.reaches, inbox or Inbox(), sees=self.sees, finds=self.finds,
+                      stands=plane.position if plane is not None else ())  # fmt: skip
         me = Me(kind, entity.id, self.tick, self.seed, state,
                 {**self.params, **self.common, **self.means, **entity.genes}, draws,
                 calls)  # fmt: skip
@@ -231,7 +233,7 @@ class Block:
                 valor = np.float32((function or kind.function)(me, *value))
         except Exception:  # noqa: BLE001  # whatever it raises, the entity fails
             valor = np.float32(math.nan)
-        left, plane = me.fields(), self.settings.plane
+        left = me.fields()
         if not np.isfinite(valor) or (plane is not None and not plane.hold(left)):
             entity.fallos = min(entity.fallos + 1, FALLOS_MAX)
             entity.running_failures += 1

@@ -65,6 +65,8 @@ class Calls:
     sent: list[Letter] = field(default_factory=list)
     born: list[dict[str, Any]] = field(default_factory=list)
     """The fields that were given to each child."""
+    stands: tuple[str, ...] = ()
+    """The fields that say where on a plane it is."""
     moves: bool = False
     sees: Sees = nothing
     finds: Finds = nobody

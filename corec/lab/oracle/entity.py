@@ -228,9 +228,10 @@ class Me:
         self.vivo = 0
 
     def spawn(self, **given: Any) -> None:
-        """A child with these fields."""
+        """A child with these fields; on a plane where its mother is, if they do not say where."""
         types = self._kind.state
-        self._calls.born.append({n: stored(types[n][0], value) for n, value in given.items()})
+        child = {name: getattr(self, name) for name in self._calls.stands} | given
+        self._calls.born.append({n: stored(types[n][0], value) for n, value in child.items()})
 
     def move_to_empty(self) -> None:
         """It wants to be in an empty cell."""
