@@ -17,10 +17,12 @@ from corec.process.runtime import Runtime
 from corec.view.joined import export_collected
 from corec.world.collected import TICKS_MAX, Parts, hold, parts_in, waits
 from tests.checkpoint.small import BLOQUES, fill, put_to_tick, world
+from tests.docs.documents import ROOT, blocks
 
 parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.usefixtures("no_leaks")
 NAMES = ["valor", "activo", "fallos"]
+SQL = ROOT / "docs" / "sql.md"
 
 
 def collected(rt: Runtime, tick: int, halves: tuple[int, ...] = (0, 1)) -> None:
@@ -66,6 +68,24 @@ def test_a_file_is_what_the_blocks_were(filled: Runtime) -> None:
     ]  # fmt: skip
     assert found["id"].to_pylist() == list(range(33))
     assert parts_in(rt.folder) == []
+
+
+def test_the_document_reads_all_of_them_as_one_table(filled: Runtime) -> None:
+    rt = filled
+    for tick in (7, 8):
+        put_to_tick(rt, tick)
+        collected(rt, tick)
+    put_to_tick(rt, 9)
+    assert made(rt) == []
+    (block,) = [b for b in blocks(SQL, "python") if "pyarrow.dataset" in b.text]
+    folder = file_of(rt.config.state_folder, "sensores", 7).parent
+    text = block.text.replace("var/state/corec1/collect/town", str(folder))
+    assert text != block.text
+    printed: list[Any] = []
+    exec(text, {"print": printed.append})
+    wanted = np.mean(parquet.read_table(folder / f"{7:020d}.parquet")["valor"].to_numpy())
+    assert sorted(printed[0]["tick"].to_pylist()) == [7, 8]
+    assert printed[0]["valor_mean"].to_pylist() == [pytest.approx(wanted)] * 2
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "garbage"])
