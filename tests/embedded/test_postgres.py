@@ -54,8 +54,10 @@ def test_starts_as_our_child_keeps_data_and_leaves_nothing(tmp_path: Path) -> No
     again.stop()
 
 
-def test_is_set_up_for_this_use(postgres: EmbeddedPostgres) -> None:
-    with psycopg.connect(postgres.dsn) as connection:
+def test_is_set_up_for_this_use(tmp_path: Path) -> None:
+    server = _server(tmp_path)  # the session's waits for no disk
+    server.start()
+    with psycopg.connect(server.dsn) as connection:
         for name, value in {
             "wal_level": "minimal",
             "synchronous_commit": "on",
@@ -67,6 +69,7 @@ def test_is_set_up_for_this_use(postgres: EmbeddedPostgres) -> None:
         }.items():
             row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
             assert row == (value,), name
+    server.stop()
 
 
 @pytest.mark.parametrize("immediate", [False, True])

@@ -7,13 +7,16 @@ random numbers.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 
 import corec
 
+_loaded_as = __name__
 __name__ = "oracle_subjects"  # as there: what is compiled is kept by its name, once for both
+sys.modules.setdefault(__name__, sys.modules[_loaded_as])  # who loads what was kept asks for it
 
 HOT = 1000.0  # what is above raises, what is below −1000 gives a number that is not finite
 
