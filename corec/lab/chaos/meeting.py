@@ -1,8 +1,9 @@
-"""Entities that meet, under chaos: who sees, sends, is born, dies and moves, against the calm run.
+"""Entities that meet, under chaos: who sees, sends, is born, dies, moves and inherits, against the
+calm run.
 
-A meadow on a plane, a town on a grid with empty cells, and pairs who whisper to each other. A value
-that got lost or came twice, a column read half written, a birth in two places would show in the
-digest, the rows and the messages of all that follows.
+A meadow on a plane, a town on a grid with empty cells, pairs who whisper to each other, and islands
+that breed. A value that got lost or came twice, a column read half written, a birth in two places,
+a generation done twice would show in the digest, the rows and the messages of all that follows.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ def whisperer(me: Any) -> Any:
     return me.told
 
 
+@micro(genes={"goal": (-1.0, 1.0, 0.1), "step": (0.0, 1.0, 0.05)}, state={"at": "f4"}, fitness="at")
+def breeder(me: Any) -> Any:
+    """The nearer to its island's goal, which its genes make, the fitter."""
+    me.at += me.step * (me.goal - me.at) + 0.01 * me.random()
+    return me.at
+
+
 SWARMS: Final[list[dict[str, Any]]] = [
     {"id": "pares", "canal": CANAL, "entidades": 240, "entidades_por_bloque": 60,
      "procesador": f"{__name__}:{whisperer.function.__name__}"},
@@ -39,5 +47,9 @@ SWARMS: Final[list[dict[str, Any]]] = [
      "space": _MEADOW},
     {"id": "wolf", "canal": CANAL, "entidades": 80, "capacidad": 1000, "procesador": "wolf",
      "space": _MEADOW},
+    {"id": "islas", "canal": CANAL, "entidades": 300, "entidades_por_bloque": 75,
+     "procesador": f"{__name__}:{breeder.function.__name__}",
+     "evolucion": {"cada": 3, "elite": 0.25, "estado": "heredado", "linaje": 0.05,
+                   "migracion": {"cada": 2, "cuantos": 3, "topologia": "anillo"}}},
 ]  # fmt: skip
 """Behind everybody, so that the other ids stay what they are; the first of their ids is even."""
