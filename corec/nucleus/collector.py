@@ -5,7 +5,8 @@ priority writes one file after the other, a row group at a time out of the parts
 memory holds one group, however large the swarm. What can't be written is tried again, ever more
 slowly, and the ticks wait once too much does, as for rows (``persist.on_full``); with one of the
 other policies it is left out, with an event. Parts that are damaged, or not all there (a worker
-found no room for its own), are left out likewise.
+found no room for its own), are left out likewise, and so are those whose columns are not
+the same (the configuration was changed within a tick), or of which no file can be made.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ import corec
 from corec import layout as L
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
-from corec.nucleus.checkpoints import FULL, lower_priority
+from corec.nucleus.checkpoints import lower_priority
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
-from corec.world.collected import FOLDER, Held, hold, parts_in
+from corec.world.collected import FOLDER, Held, Part, hold, parts_in
 from corec.world.snapshot import sync_folder
 from shm.killpoint import kill_point, register
 
@@ -42,6 +43,7 @@ Lost = tuple[int, str, str]
 """Tick, bloque, reason."""
 register("collect.made")
 register("collect.named")
+register("collect.removed")
 
 
 def file_of(folder: Path, bloque: str, tick: int) -> Path:
@@ -65,29 +67,56 @@ def make_files(rt: Runtime, lost: list[Lost]) -> None:
         if tick >= done:
             break
         parts = list(found)
+        bloque = rt.config.bloques[parts[0].bloque].id
         try:
             held = [hold(one.path) for one in parts]
-            if sum(one.entidades for one in held) != held[0].of:
-                there = sum(one.entidades for one in held)
-                raise ValueError(f"found columns of {there:,} entities, expected {held[0].of:,}")
-        except ValueError as error:
-            leave_out(tick, rt.config.bloques[parts[0].bloque].id, str(error))
-        else:
-            try:
+            if not _is_made(rt, parts, held):
                 _make(rt, held)
-            except OSError as error:
-                if rt.config.persist.on_full == "block":
-                    raise
-                leave_out(tick, held[0].bloque, error.strerror or str(error))
             del held
+        except OSError as error:
+            if rt.config.persist.on_full == "block":
+                raise
+            leave_out(tick, bloque, error.strerror or str(error))
+        except (ValueError, KeyError, TypeError) as error:
+            leave_out(tick, bloque, str(error))
         for one in parts:
             one.path.unlink(missing_ok=True)
+            kill_point("collect.removed")
+
+
+def _is_made(rt: Runtime, parts: list[Part], held: list[Held]) -> bool:
+    """Whether parts are missing because their file is made: a predecessor was killed while it
+    removed them. Raises ValueError: no file can be made of what is there."""
+    there = sum(one.entidades for one in held)
+    if there != held[0].of:
+        path = file_of(rt.config.state_folder, held[0].bloque, held[0].tick)
+        # an older one is of a world before this one
+        if path.exists() and path.stat().st_mtime_ns >= max(_made_at(one) for one in parts):
+            return True
+        raise ValueError(f"found columns of {there:,} entities, expected {held[0].of:,}")
+    first, *others = [[(name, c.dtype) for name, c in one.columns.items()] for one in held]
+    if any(one != first for one in others):
+        raise ValueError("found parts with other columns: the configuration was changed meanwhile")
+    return False
+
+
+def _made_at(part: Part) -> int:
+    return part.path.stat().st_mtime_ns
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and its missing parents (0700), with durable names. Raises OSError."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        sync_folder(folder.parent)
 
 
 def _make(rt: Runtime, held: list[Held]) -> None:
-    """One file of the parts of a tick. Raises OSError."""
+    """One file of the parts of a tick. Raises OSError, ImportError; ValueError, KeyError,
+    TypeError: pyarrow makes none of them."""
     path = file_of(rt.config.state_folder, held[0].bloque, held[0].tick)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     half = path.with_name(f"{HALF}{path.name}")
     try:
         _write(rt, half, held)
@@ -214,8 +243,9 @@ class ModuloCollect(ModuloBase):
             self._pause = min(2 * self._pause, RETRY_SECONDS_MAX) if error else RETRY_SECONDS_MIN
 
     def _show(self, error: Exception | None) -> None:
-        """A full disk degrades the instance until it takes the files."""
-        full = isinstance(error, OSError) and error.errno in FULL
+        """A folder that takes no files degrades the instance until it takes them, whether it is
+        full, read-only or somebody else's: the ticks come to wait for it."""
+        full = error is not None
         if full != self._full:
             self._full = full
             slot = self.nucleus.rt.slot(L.SLOT_NUCLEUS)

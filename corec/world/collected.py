@@ -8,14 +8,16 @@ statistics, too. Who does what, and what a kill leaves:
     nucleus   once every worker has done T + 1: makes ``collect/<bloque>/<tick>.parquet`` in the
               state folder out of the parts, synced, under another name           [K collect.made]
               renames it, syncs the folder                                        [K collect.named]
-              removes the parts
+              removes the parts, one after the other                           [K collect.removed]
 
 A worker that is killed finds its part or writes it anew, from the same copies: it is asked again
 only while T + 1 is not done by all, so nobody makes anything of its parts yet, and a later phase,
-which changes the blocks, begins behind its part. A nucleus that is killed makes the same file
-again. Parts live and go with the world in memory: with the machine lost, the ticks run again from a
-checkpoint, and none counts while there is a part of an earlier tick
-(``corec.nucleus.checkpoints``). So each file is of the world as it was, once, whatever was killed.
+which changes the blocks, begins behind its part; if the memory took no part, it finds the blocks
+gone on, and says that they are lost. A nucleus that is killed makes the same file again; one that
+finds some of the parts and the file, made after them, removes the rest. Parts live and go with the
+world in memory: with the machine lost, the ticks run again from a checkpoint, and none counts while
+there is a part of an earlier tick (``corec.nucleus.checkpoints``). So each file is of the world as
+it was, once, whatever was killed.
 
 At most ``TICKS_MAX`` ticks of parts wait; then the ticks do, as for a lane that is full.
 
@@ -36,7 +38,7 @@ import orjson
 from numpy.typing import NDArray
 
 from corec.plan import Plan, Swarm
-from corec.world.columns import read_columns
+from corec.world.columns import Apart, read_columns
 from shm.killpoint import kill_point, register
 from shm.layout import align_up
 
@@ -116,8 +118,11 @@ class Parts:
         return len({one.tick for one in parts_in(self._folder)} - {tick}) < TICKS_MAX
 
     def keep(self, swarm: Swarm, names: list[str], tick: int) -> None:
-        """The columns ``names`` of what is here of ``swarm``, as ``tick`` left them. Raises
-        OSError: the memory is full."""
+        """The columns ``names`` of what is here of ``swarm``, as ``tick`` left them.
+
+        Raises:
+            OSError: the memory is full. Apart: the blocks have gone on, and no part is there.
+        """
         lo, hi = max(self._lo, swarm.first_block), min(self._hi, swarm.first_block + swarm.blocks)
         if lo >= hi:
             return
@@ -126,7 +131,9 @@ class Parts:
         if path.exists():
             return
         blocks = np.arange(lo, hi) - swarm.first_block
-        _, columns = read_columns(self._plan, self._words, swarm, names, blocks)
+        found, columns = read_columns(self._plan, self._words, swarm, names, blocks)
+        if found != tick:
+            raise Apart
         of = sum(one.entidades for one in self._plan.swarms if one.bloque == swarm.bloque)
         half = path.with_suffix(".half")
         try:

@@ -22,6 +22,7 @@ from corec.layout.frames import row_word
 from corec.log import get_logger
 from corec.plan import Plan, Swarm
 from corec.world.collected import Parts
+from corec.world.columns import Apart
 from corec.world.read import BlockView
 from corec.world.tables import Tables
 from shm.killpoint import kill_point, register
@@ -34,6 +35,8 @@ MEANS: Final = "means"
 """Beside each ``std``, without which those of blocks don't make the swarm's."""
 LOST: Final = "lost"
 """Why the columns of the worker's blocks of this swarm are in no file."""
+BEGUN: Final = "the next tick had begun before they were kept"
+"""A predecessor left no part, and was killed in that tick."""
 register("collect.pushed")
 
 
@@ -95,6 +98,9 @@ class Collecting:
                     self._lost[swarm.index] = error.strerror or str(error)
                     log.error("columns are in no file: the runtime folder takes nothing",
                               swarm=swarm.id, tick=after, reason=error.strerror)  # fmt: skip
+                except Apart:
+                    self._lost[swarm.index] = BEGUN
+                    log.error("columns are in no file", swarm=swarm.id, tick=after, reason=BEGUN)
         self._kept = after
         return True
 

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
+from corec import layout as L
 from corec.config import parse_config
-from corec.nucleus.collector import HALF, Lost, file_of, make_files, remove_halves
+from corec.config.collecting import Collect
+from corec.kernels import desc as K
+from corec.nucleus.collector import HALF, Lost, file_of, make_files, make_folder, remove_halves
 from corec.process.runtime import Runtime
 from corec.view.joined import export_collected
 from corec.world.collected import TICKS_MAX, Parts, hold, parts_in, waits
-from tests.checkpoint.small import BLOQUES, fill, put_to_tick, world
+from corec.world.collecting import BEGUN, LOST, Collecting
+from corec.world.columns import Apart
+from corec.world.tables import make_tables
+from tests.checkpoint.small import BLOQUES, fill, put_to_tick, views, words_of, world
 from tests.docs.documents import ROOT, blocks
 
 parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.usefixtures("no_leaks")
 NAMES = ["valor", "activo", "fallos"]
 SQL = ROOT / "docs" / "sql.md"
+
+
+def at_tick(rt: Runtime, tick: int) -> None:
+    """As ``put_to_tick``, and the blocks say so, too."""
+    put_to_tick(rt, tick)
+    for view in views(rt):
+        words_of(view)[L.D_TICK] = tick
 
 
 def collected(rt: Runtime, tick: int, halves: tuple[int, ...] = (0, 1)) -> None:
@@ -47,7 +63,7 @@ def files(rt: Runtime) -> list[int]:
 def filled(rt: Runtime) -> Runtime:
     """At tick 7."""
     fill(rt, np.random.default_rng(5))
-    put_to_tick(rt, 7)
+    at_tick(rt, 7)
     return rt
 
 
@@ -59,7 +75,7 @@ def test_a_file_is_what_the_blocks_were(filled: Runtime) -> None:
     assert files(rt) == []  # the next tick is not done by all
     assert not waits(rt.folder, 7)
     assert waits(rt.folder, 8)
-    put_to_tick(rt, 8)
+    at_tick(rt, 8)
     assert made(rt) == []
     found = parquet.read_table(file_of(rt.config.state_folder, "sensores", 7))
     assert found.column_names == ["tick", "id", *NAMES]
@@ -73,9 +89,9 @@ def test_a_file_is_what_the_blocks_were(filled: Runtime) -> None:
 def test_the_document_reads_all_of_them_as_one_table(filled: Runtime) -> None:
     rt = filled
     for tick in (7, 8):
-        put_to_tick(rt, tick)
+        at_tick(rt, tick)
         collected(rt, tick)
-    put_to_tick(rt, 9)
+    at_tick(rt, 9)
     assert made(rt) == []
     (block,) = [b for b in blocks(SQL, "python") if "pyarrow.dataset" in b.text]
     folder = file_of(rt.config.state_folder, "sensores", 7).parent
@@ -96,7 +112,7 @@ def test_what_is_not_whole_is_told_and_made_nothing_of(filled: Runtime, harm: st
         path = parts_in(rt.folder)[-1].path
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2] if harm == "cut" else b"\0" * 20)
-    put_to_tick(rt, 8)
+    at_tick(rt, 8)
     ((tick, bloque, reason),) = made(rt)
     assert (tick, bloque) == (7, "sensores")
     assert reason.startswith("found columns of 20 entities, expected 33") or "damaged" in reason
@@ -108,9 +124,70 @@ def test_what_is_not_whole_is_told_and_made_nothing_of(filled: Runtime, harm: st
 def test_so_many_ticks_wait_and_no_more(filled: Runtime, ticks: int) -> None:
     parts = Parts(filled.folder, filled.plan, filled.world.words, 0, 1)
     for tick in range(ticks):
+        at_tick(filled, tick)
         collected(filled, tick, (0,))
     assert parts.room(7 + ticks) == (ticks < TICKS_MAX)
     assert parts.room(ticks - 1)  # that one is among them
+
+
+def test_parts_with_other_columns_are_left_out(filled: Runtime) -> None:
+    """The world was killed within a tick, and came back with another configuration."""
+    rt = filled
+    collected(rt, 7, (0,))
+    Parts(rt.folder, rt.plan, rt.world.words, 1, 2).keep(rt.plan.swarms[0], ["valor"], 7)
+    at_tick(rt, 8)
+    ((tick, bloque, reason),) = made(rt)
+    assert (tick, bloque) == (7, "sensores")
+    assert reason.startswith("found parts with other columns")
+    assert files(rt) == []
+    assert parts_in(rt.folder) == []
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_nucleus_that_dies_between_parts_loses_nothing(filled: Runtime, *, old: bool) -> None:
+    """Its successor finds the file and some of the parts; a file of another world is none."""
+    rt = filled
+    collected(rt, 7)
+    rest = parts_in(rt.folder)[-1].path
+    kept = rest.with_name("kept")
+    os.link(rest, kept)
+    at_tick(rt, 8)
+    assert made(rt) == []
+    os.replace(kept, rest)
+    if old:
+        os.utime(file_of(rt.config.state_folder, "sensores", 7), (0, 0))
+    assert [one[:2] for one in made(rt)] == ([(7, "sensores")] if old else [])
+    assert files(rt) == [7]
+    assert parts_in(rt.folder) == []
+
+
+@pytest.mark.parametrize("step", [False, True])
+def test_blocks_that_went_on_are_no_columns_of_the_tick(filled: Runtime, *, step: bool) -> None:
+    """A worker left no part and died in the next tick: its successor says that they are lost."""
+    rt = filled
+    if step:
+        words_of(views(rt)[0])[L.D_STEP] = 1
+    else:
+        at_tick(rt, 8)
+    with pytest.raises(Apart):
+        collected(rt, 7)
+    asked = (Collect(every=7, columns=("valor",)),)
+    first, *others = rt.plan.swarms
+    plan = replace(rt.plan, swarms=(replace(first, collect=asked), *others))
+    parts = Parts(rt.folder, plan, rt.world.words, 0, 2)
+    collecting = Collecting(plan, make_tables(rt.plan, rt.world.payload), 2, parts)
+    targs = np.zeros(K.T_COLUMNS, np.int64)
+    targs[K.T_TICK] = 8
+    assert collecting.run(0, targs, rt.rows[0]) == 2
+    told = [orjson.loads(frame.payload) for frame in rt.rows[0].frames(rt.rows[0].tail)]
+    assert [one[LOST] for one in told] == [BEGUN, BEGUN]
+    assert parts_in(rt.folder) == []
+
+
+def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b" / "c")
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
 @contextmanager
@@ -126,7 +203,7 @@ def no_file_over(size: int) -> Iterator[None]:
 def test_a_full_disk_has_them_wait(filled: Runtime) -> None:
     rt = filled
     collected(rt, 7)
-    put_to_tick(rt, 8)
+    at_tick(rt, 8)
     with no_file_over(100), pytest.raises(OSError, match="File too large"):
         make_files(rt, [])
     assert len(parts_in(rt.folder)) == 2
@@ -151,13 +228,13 @@ def test_a_policy_leaves_out_and_only_the_last_stay(tmp_path: Path, shm_dir: Pat
         }  # fmt: skip
         rt.config = parse_config(raw, base_dir=tmp_path)
         for tick in range(1, 6):
-            put_to_tick(rt, tick)
+            at_tick(rt, tick)
             collected(rt, tick)
-        put_to_tick(rt, 5)
+        at_tick(rt, 5)
         with no_file_over(1500):  # the log's lines fit
             assert [one[:2] for one in made(rt)] == [(tick, "sensores") for tick in range(1, 5)]
         for tick in range(6, 9):
-            put_to_tick(rt, tick)
+            at_tick(rt, tick)
             collected(rt, tick)
             assert made(rt) == []
         assert files(rt) == [6, 7]

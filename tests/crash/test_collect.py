@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark
 DEATHS = (
     "worker 0@collect.part:2", "worker 1@collect.part:2", "worker 0@collect.part:1",
     "nucleus@collect.made:1", "nucleus@collect.named:2", "nucleus@collect.made:2",
+    "nucleus@collect.removed:1",
 )  # fmt: skip
 LAST = 100
 LEGS = {"swarm": "legs", "every": 20, "columns": ["x", "valor"]}
