@@ -74,6 +74,21 @@ def sort_error(error: BaseException, key: str | None = None) -> SinkAway:
     return SinkAway(L.REASON_UNREACHABLE, text)
 
 
+def key_of(command: Command) -> str | None:
+    """The key that a command is about, ``one of …`` when there are several; None: it has none."""
+    name, *words = command
+    if name == "EVAL":
+        keys = words[2 : 2 + int(words[1])]
+    elif name in ("XREAD", "XREADGROUP"):
+        keys = words[words.index("STREAMS") + 1 :]
+        keys = keys[: len(keys) // 2]
+    else:
+        keys = words[1:2] if name in ("XINFO", "XGROUP") else words[:1]
+    if len(keys) > 1:
+        return f"one of {', '.join(map(str, keys))}"
+    return str(keys[0]) if keys else None
+
+
 class Link:
     """A connection to the server that owns ``key``'s slot. Every error closes it."""
 
@@ -196,8 +211,8 @@ class Link:
         for at, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 await self.close()
-                words = commands[at] if at < len(commands) else ()
-                raise sort_error(reply, str(words[1]) if len(words) > 1 else None) from None
+                key = key_of(commands[at]) if at < len(commands) else None
+                raise sort_error(reply, key) from None
 
     async def _send(self, commands: Sequence[Command]) -> None:
         connection = self._connection

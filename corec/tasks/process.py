@@ -23,7 +23,7 @@ import psycopg
 import uvloop
 
 from corec import layout as L
-from corec.broker.link import Link, SinkAway, sort_error
+from corec.broker.link import Link, SinkAway, key_of, sort_error
 from corec.config.acting import Alertas
 from corec.log import get_logger
 from corec.notices import load_task
@@ -214,9 +214,9 @@ class Acting:
         ]  # fmt: skip
         replies = await self.link.call(commands)
         info = replies.pop(1)  # an error where there is no such stream
-        for reply in replies:
+        for command, reply in zip(commands[::2], replies, strict=True):
             if isinstance(reply, Exception):
-                raise sort_error(reply)
+                raise sort_error(reply, key_of(command))
         (epoch, out_tick), found = replies
         if epoch is None or int(epoch) != self.rt.epoch:
             return False  # the broker has not begun this world's streams yet
@@ -227,7 +227,7 @@ class Acting:
             await self._missed(self.read.before(info, behind))
         self.read.took(len(alerts))
         for entry, fields in alerts:
-            self._message(life, bytes(entry), fields)
+            take_alert(life, bytes(entry), fields)
         for _, fields in acks:
             _acknowledge(life, fields)
         if len(alerts) < ENTRIES and out_tick is not None:
@@ -248,7 +248,7 @@ class Acting:
         sent = await self._publish(store) if after.notice else 0
         letters = by_name.get(self.names.failed, [])
         if letters:
-            await store.failed([*_letters(letters)])
+            await store.failed(letters_of(letters))
             self.letter = bytes(letters[-1][0])
         return bool(alerts or acks or letters or sent)
 
@@ -259,16 +259,6 @@ class Acting:
         log.error("alerts were trimmed before they were read", entries=entries)
         words = unread("alertas", "", self.names.alerts, entries)
         await self.link.checked([("XADD", self.names.failed, "*", *words)])
-
-    def _message(self, life: Life, entry: bytes, fields: Sequence[bytes]) -> None:
-        try:
-            text = dict(zip(fields[::2], fields[1::2], strict=True))[b"alerta"]
-            found = messages_of(int(entry.partition(b"-")[0]), text)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("found no alert in the stream", entry=entry.decode(), error=repr(error))
-            return
-        for one in found:
-            life.message(one)
 
     async def _publish(self, store: Store) -> int:
         """Bring the notices from their table to their stream, each under its number."""
@@ -312,6 +302,18 @@ class Acting:
             )
 
 
+def take_alert(life: Life, entry: bytes, fields: Sequence[bytes]) -> None:
+    """What an entry of ``…:alertas`` adds; one that says no alert is told, and adds nothing."""
+    try:
+        text = dict(zip(fields[::2], fields[1::2], strict=True))[b"alerta"]
+        found = messages_of(int(entry.partition(b"-")[0]), text)
+    except Exception as error:  # noqa: BLE001  # what it raises would be met again after each start
+        log.warning("found no alert in the stream", entry=entry.decode(), error=repr(error)[:500])
+        return
+    for one in found:
+        life.message(one)
+
+
 def _acknowledge(life: Life, fields: Sequence[bytes]) -> None:
     said = dict(zip(fields[::2], fields[1::2], strict=True))
     alert, who = (
@@ -322,7 +324,10 @@ def _acknowledge(life: Life, fields: Sequence[bytes]) -> None:
         log.info("an acknowledgement changed nothing", alert=alert[:200], who=who[:200])
 
 
-def _letters(entries: Sequence[Any]) -> Any:
+def letters_of(entries: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of what entries of ``…:tareas_fallidas`` say; those that say none are left out."""
+    found = []
     for entry, fields in entries:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            yield letter_of(bytes(entry), fields)
+        with contextlib.suppress(Exception):  # what it raises would be met again after each start
+            found.append(letter_of(bytes(entry), fields))
+    return found

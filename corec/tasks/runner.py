@@ -202,8 +202,8 @@ class Runner:
             return
         try:
             batch = self.source.batch(fields)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("found no notice in the stream", entry=entry, error=repr(error))
+        except Exception as error:  # noqa: BLE001  # it would be pending, and met again, for good
+            log.warning("found no notice in the stream", entry=entry, error=repr(error)[:500])
             await self._end(entry, (0, 0, 0), [])
             return
         done = await self._done(entry) if batch.size > CHUNK else 0

@@ -36,7 +36,7 @@ class Source(Protocol):
     """The world whose messages alone count; None: each notice names its own."""
 
     def batch(self, fields: Sequence[bytes]) -> Batch:
-        """What an entry says. Raises ValueError, KeyError, TypeError for what is none."""
+        """What an entry says. Raises whatever one that says nothing makes it raise."""
 
 
 class OfAlerts:

@@ -21,6 +21,9 @@ Command = tuple[Any, ...]
 _MESSAGE: Final = struct.Struct("!Ibf?")
 _MS_MAX: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
+_DEPTH_MAX: Final = 100
+"""Levels of JSON in an entry. orjson reads 1,024 of them and writes 254; Python's own recursion
+ends somewhere between."""
 
 END_NOTICES: Final = """
 local field = KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
@@ -66,18 +69,32 @@ def group_of(title: str) -> str:
 
 
 def messages_of(ms: int, text: bytes) -> list[Message]:
-    """The messages in an entry of ``…:alertas``. Raises ValueError, KeyError, TypeError."""
-    said = without_nul(orjson.loads(text))
+    """The messages in an entry of ``…:alertas``. Raises whatever else it holds makes it raise."""
+    said = without_nul(_loaded(text))
     head = (_within(said["canal"], -128, 127), str(said["procesador"]))
     tick = _within(said["tick"], 0, TICK_MAX)
     _within(ms, 0, _MS_MAX)
     found = []
     for one in said["entidades"]:
         entity, valor = _within(one.pop("id"), 0, 2**32 - 1), one.pop("valor")
-        if valor is not None and not isinstance(valor, int | float):
+        if isinstance(valor, bool) or not isinstance(valor, int | float | None):
             raise ValueError(f"valor: found {valor!r}, expected a number")
         found.append(Message(tick, entity, *head, valor, one, ms))
     return found
+
+
+def _loaded(text: bytes) -> Any:
+    """What JSON says, if it is no deeper than all that goes on from here can follow. Raises
+    ValueError."""
+    said = orjson.loads(text)
+    level = [said]
+    for _ in range(_DEPTH_MAX):
+        inner = [one.values() if isinstance(one, dict) else one for one in level
+                 if isinstance(one, dict | list)]  # fmt: skip
+        if not inner:
+            return said
+        level = [one for some in inner for one in some]
+    raise ValueError(f"found JSON of more than {_DEPTH_MAX} levels, expected fewer")
 
 
 def _within(found: Any, low: int, high: int) -> int:
@@ -89,15 +106,16 @@ def _within(found: Any, low: int, high: int) -> int:
 
 
 def notice_of(fields: Sequence[bytes]) -> Notice:
-    """The notice in an entry of ``…:avisos``. Raises ValueError, KeyError, TypeError."""
-    return Notice.from_dict(
-        orjson.loads(dict(zip(fields[::2], fields[1::2], strict=True))[b"aviso"])
-    )
+    """The notice in an entry of ``…:avisos``. Raises whatever else it holds makes it raise."""
+    one = Notice.from_dict(_loaded(dict(zip(fields[::2], fields[1::2], strict=True))[b"aviso"]))
+    if not isinstance(one.fields, dict):
+        raise TypeError(f"fields: found {one.fields!r}, expected a mapping")
+    return one
 
 
 def letter_of(entry: bytes, fields: Sequence[bytes]) -> tuple[Any, ...]:
     """The row of ``tareas_fallidas``, without the instance, of an entry. Raises as above."""
-    said = without_nul(orjson.loads(dict(zip(fields[::2], fields[1::2], strict=True))[b"tarea"]))
+    said = without_nul(_loaded(dict(zip(fields[::2], fields[1::2], strict=True))[b"tarea"]))
     at = datetime.fromtimestamp(_within(entry.partition(b"-")[0], 0, _MS_MAX) / 1000, UTC)
     return (
         entry.decode(), at, str(said["tarea"]), str(said["run"]),

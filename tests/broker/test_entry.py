@@ -13,7 +13,7 @@ import redis
 
 from corec import layout as L
 from corec.broker.entry import Unfit, enter, judge
-from corec.broker.link import Link, SinkAway
+from corec.broker.link import Command, Link, SinkAway, key_of
 from corec.broker.owner import HeldElsewhere
 from corec.broker.positions import ZERO, EntryId, Keys
 from corec.broker.streams import last_entry
@@ -194,3 +194,20 @@ def test_a_user_with_the_documented_rights(
             one.url = f"redis://127.0.0.1:{port}"
             one.check_ledger()
             assert len(one.dead()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (("HGET", "a", "b"), "a"),
+        (("XINFO", "STREAM", "a"), "a"),
+        (("XGROUP", "CREATE", "a", "g", "$"), "a"),
+        (("XREAD", "COUNT", 5, "STREAMS", "a", "0-0"), "a"),
+        (("XREADGROUP", "GROUP", "g", "c", "COUNT", 5, "STREAMS", "a", ">"), "a"),
+        (("XREAD", "STREAMS", "a", "b", "0-0", "0-0"), "one of a, b"),
+        (("EVAL", "return 1", 2, "a", "b", "x"), "one of a, b"),
+        (("EXEC",), None),
+    ],
+)
+def test_the_key_of_a_command(command: Command, key: str | None) -> None:
+    assert key_of(command) == key

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corec.config.acting import TaskConfig
 from corec.lab.chaos.receiver import Receiver
 from corec.notices import GiveUp, Notice, TaskError, load_task
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message
-from corec.tasks.streams import failure, letter_of, messages_of
+from corec.tasks.process import letters_of, take_alert
+from corec.tasks.source import OfAlerts
+from corec.tasks.streams import Names, failure, letter_of, messages_of
 from corec.tasks.webhook import NotTaken, post, signature
 from tests.support.processes import is_running, wait_until
 
@@ -143,7 +146,8 @@ def test_what_a_task_raised_is_text_that_a_table_holds() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"canal": 128}, {"tick": -1}, {"tick": 1 << 63}, {"entidades": [{"id": 1 << 32, "valor": 1}]},
-     {"entidades": [{"id": -1, "valor": 1}]}, {"entidades": [{"id": 1, "valor": "x"}]}],
+     {"entidades": [{"id": -1, "valor": 1}]}, {"entidades": [{"id": 1, "valor": "x"}]},
+     {"entidades": [{"id": 1, "valor": True}]}],
 )  # fmt: skip
 def test_an_entry_that_no_table_can_hold_is_no_alert(wrong: dict[str, Any]) -> None:
     good = {"canal": 1, "procesador": "p\0", "tick": 7, "entidades": [{"id": 2, "valor": None}]}
@@ -153,6 +157,26 @@ def test_an_entry_that_no_table_can_hold_is_no_alert(wrong: dict[str, Any]) -> N
         messages_of(1, orjson.dumps({**good, **wrong}))
     with pytest.raises(ValueError, match="expected"):
         messages_of(1 << 60, orjson.dumps(good))
+
+
+DEEP = b'{"a":' * 500 + b"1" + b"}" * 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[1]", b"5", DEEP, b'{"canal":1,"procesador":"p","tick":7,"entidades":[5]}',
+     b'{"canal":1,"procesador":"p","tick":7,"entidades":"x"}',
+     b'{"canal":1,"procesador":"p","tick":7,"entidades":[{"id":1,"valor":1,"x":' + DEEP + b"}]}"],
+)  # fmt: skip
+def test_no_entry_ends_the_process(text: bytes) -> None:
+    """It would meet the same one after its start, and so for ever."""
+    life = Life(7, CLEAR, {})
+    take_alert(life, b"1-0", [b"alerta", text])
+    assert not life.changed
+    assert letters_of([(b"1-0", [b"tarea", text])]) == []
+    source = OfAlerts(Names("corec1"), TaskConfig(run="a.b:c"))
+    with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
+        source.batch([b"aviso", text])
 
 
 def options(url: str, **changes: Any) -> dict[str, Any]:
@@ -210,7 +234,7 @@ def test_a_command_ends_with_all_that_it_started(
     said = tmp_path / "pids"
     text = f'echo "$$ $COREC_REDIS_URL" >{said}; sleep 60 & echo $! >>{said}; wait'
     with pytest.raises(subprocess.TimeoutExpired):
-        execute(NOTICE, {"command": ["sh", "-c", text], "timeout_seconds": 1})
+        execute(NOTICE, {"command": ["sh", "-c", text], "timeout_seconds": 10})
     first, second = said.read_text().split()
     wait_until(lambda: not (is_running(int(first)) or is_running(int(second))), "both end", 30.0)
     code = (
