@@ -16,6 +16,7 @@ folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -34,6 +35,8 @@ _RUN_LOCK = "requirements.lock"
 _DEV_LOCK = "requirements-dev.lock"
 _STAMP = "corec-stamp.json"
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_ANSWER_SECONDS = 60.0
+_PASSES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _DEV_VERBS = ("test", "tool")
 _TEST_PROCESSES_MAX = 4  # each has a PostgreSQL and a Valkey of its own
 
@@ -59,22 +62,33 @@ def read_stamp(venv: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
+def refuse(reason: str) -> NoReturn:
+    """Exit with why no program can be run."""
+    say(f"no program can be run now: {reason}; see the limits on processes and memory (ulimit "
+        "-u, -v, pids.max); nothing was changed")  # fmt: skip
+    sys.exit(1)
+
+
 def python_version(venv: Path) -> str | None:
     """`major.minor` of the environment's Python, None when we cannot run it. Exits when it does not
-    answer: that says nothing of the environment."""
+    answer, or nothing can be run now: that says nothing of the environment."""
     code = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
     try:
         answer = subprocess.run(
             [venv / "bin" / "python", "-I", "-c", code],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_ANSWER_SECONDS,
             check=True,
         ).stdout.split(maxsplit=1)
     except subprocess.TimeoutExpired as error:
         say(f"{venv}/bin/python does not answer within {error.timeout:g} s; nothing was changed")
         sys.exit(1)
-    except (OSError, subprocess.SubprocessError):
+    except OSError as error:
+        if error.errno in _PASSES:
+            refuse(error.strerror or str(error))
+        return None
+    except subprocess.SubprocessError:
         return None
     return answer[0] if Path(answer[1].strip()).resolve() == venv.resolve() else None
 
@@ -172,7 +186,12 @@ def can_run() -> str | None:
     """Why no program can be run here now; None: it can. An environment that does not run then is
     none the worse for it, and must not be made anew."""
     try:
-        subprocess.run([sys.executable, "-I", "-c", ""], stdin=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [sys.executable, "-I", "-c", ""],
+            stdin=subprocess.DEVNULL,
+            timeout=_ANSWER_SECONDS,
+            check=True,
+        )
     except OSError as error:
         return error.strerror or str(error)
     except subprocess.SubprocessError as error:
@@ -193,13 +212,12 @@ def run_installer(*command: str | Path) -> None:
 
 def install(venv: Path, root: Path, *, dev: bool) -> None:
     """Bring the environment up to date. Called with its lock held."""
-    if (reason := can_run()) is not None:
-        say(f"no program can be run now: {reason}; see the limits on processes and memory (ulimit "
-            "-u, -v, pids.max); nothing was changed")  # fmt: skip
-        sys.exit(1)
     stamp = read_stamp(venv)
+    python = stamp.get("python", "")
+    usable = stamp.get("root") == str(root) and python_version(venv) == python
+    if (reason := can_run()) is not None:
+        refuse(reason)
     (venv / _STAMP).unlink(missing_ok=True)
-    usable = stamp.get("root") == str(root) and python_version(venv) == stamp.get("python")
     if not stamp or not usable:
         say(f"making {venv} and installing the locked dependencies, once; about a minute")
         if venv.is_symlink() or venv.is_file():
@@ -207,6 +225,7 @@ def install(venv: Path, root: Path, *, dev: bool) -> None:
         elif venv.exists():
             shutil.rmtree(venv)
         run_installer(sys.executable, "-I", "-m", "venv", venv)
+        python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     else:
         say(f"bringing {venv} up to date")
     pip = (venv / "bin" / "python", "-I", "-m", "pip", "install")
@@ -214,8 +233,6 @@ def install(venv: Path, root: Path, *, dev: bool) -> None:
     run_installer(*pip, "--only-binary", ":all:", "--require-hashes", "-r", locked)
     run_installer(*pip, "--quiet", "--no-build-isolation", "--no-deps", "-e", root)
     fresh = venv / f"{_STAMP}.new"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    python = python_version(venv) or version
     fresh.write_text(json.dumps(wanted_stamp(root, dev=dev, python=python)), encoding="utf-8")
     fresh.chmod(0o644)
     fresh.replace(venv / _STAMP)

@@ -53,6 +53,23 @@ def test_where_nothing_can_be_run_an_environment_stays(
     assert bootstrap.read_stamp(tmp_path) == stamp
 
 
+def test_an_environment_that_does_not_answer_in_time_keeps_its_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it, the next run would make the environment from nothing."""
+    stamp = bootstrap.wanted_stamp(_ROOT, dev=False, python="3.11") | {"requirements.lock": "old"}
+    (tmp_path / "corec-stamp.json").write_text(json.dumps(stamp))
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(bootstrap, "_ANSWER_SECONDS", 0.2)
+    with pytest.raises(SystemExit):
+        bootstrap.install(tmp_path, _ROOT, dev=False)
+    assert "does not answer within 0.2 s; nothing was changed" in capsys.readouterr().err
+    assert bootstrap.read_stamp(tmp_path) == stamp
+
+
 def test_a_private_directory_is_ours_and_closed(tmp_path: Path) -> None:
     made = bootstrap.private_dir(tmp_path / "a" / "b")
     assert made is not None
