@@ -297,7 +297,9 @@ class Supervisor:
 
     def _turn(self, rt: Runtime, group: Group, finished: Finished, seconds: float) -> None:
         """One turn of the watch loop: reap, restart, kill what is frozen, keep the servers up, go
-        on with a change, sleep until something happens."""
+        on with a change, say again what the service manager did not take, sleep until something
+        happens."""
+        self.notifier.again()
         for member, code in group.reap():
             if finished(member, code):
                 member.finished = True

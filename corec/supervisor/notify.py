@@ -28,6 +28,8 @@ class Notifier:
         self._feed_seconds = self._usec / 2e6
         self._fed = 0.0
         self._tick = -1
+        self._unsent: tuple[str, ...] = ()
+        """The latest state, if it did not go."""
 
     def send(self, *states: str) -> bool:
         """Send the lines; whether they went. A service manager that does not listen, or has not
@@ -41,10 +43,20 @@ class Notifier:
             return True
         return False
 
+    def _state(self, *states: str) -> None:
+        """Send a state of the instance; it is the one to be sent again."""
+        self._unsent = () if self.send(*states) else states
+
+    def again(self) -> None:
+        """Send the latest state if it did not go: a reload that is never told to be over, or a
+        start, ends in the service manager's own timeout."""
+        if self._unsent and self._address:
+            self._state(*self._unsent)
+
     def ready(self, status: str) -> None:
         """The instance ticks."""
         watchdog = [f"WATCHDOG_USEC={self._usec}", "WATCHDOG=1"] if self._usec else []
-        self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}", *watchdog)
+        self._state("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}", *watchdog)
 
     def away(self) -> None:
         """This program gives way to newer code, which feeds nobody until it is ready."""
@@ -54,11 +66,11 @@ class Notifier:
     def reloading(self) -> None:
         """A reload or an upgrade begins; ``ready`` ends it."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self.send("RELOADING=1", f"MONOTONIC_USEC={usec}")
+        self._state("RELOADING=1", f"MONOTONIC_USEC={usec}")
 
     def stopping(self) -> None:
         """The drain begins."""
-        self.send("STOPPING=1")
+        self._state("STOPPING=1")
 
     def alive(self, tick: int, resting: bool) -> None:
         """Feed the watchdog if ``tick`` has moved, or need not have: it rests, takes long and goes

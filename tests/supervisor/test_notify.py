@@ -147,3 +147,19 @@ def test_a_manager_that_reads_nothing_is_not_waited_for(manager: socket.socket) 
     assert len(told(manager)) == sent
     one.alive(1, False)
     assert "WATCHDOG=1" in told(manager), "what did not go is said again"
+
+
+def test_a_state_that_did_not_go_is_sent_again_and_none_that_is_over(
+    manager: socket.socket,
+) -> None:
+    one = notifier(manager, 0)
+    while one.send("x" * 1000):
+        pass
+    one.reloading()
+    one.ready("running")
+    one.again()
+    assert "READY=1" not in told(manager)
+    one.again()
+    assert [line for line in told(manager) if "=1" in line] == ["READY=1"]
+    one.again()
+    assert told(manager) == []
