@@ -60,6 +60,16 @@ def assert_like_a_world_in_this_process(one: Instance, ended: Ended) -> None:
         assert world.digest() == ended.summary["digest"]
 
 
+def shares(owned: list[int]) -> list[int]:
+    """How many blocks each of two workers has."""
+    return [owned.count(0), owned.count(1)]
+
+
+def told_shares(dsn: str) -> list[list[int]]:
+    """What was told of how many each has."""
+    return [told["now"] for told in evened(dsn)]
+
+
 def owners(run: Running) -> list[int]:
     """Which worker ticks each block; none while the nucleus is being replaced."""
     try:
@@ -110,7 +120,8 @@ def test_the_others_do_not_notice(make: Make, pg_dsn: str) -> None:
     found = owners(run)
     one.configure(config() | {"persist": {"every_ticks": 5}})
     assert one.ctl("reload").code == 0
-    wait_until(lambda: owners(run) == found, "its workers have those shares", 60.0)
+    # the costs may be looked at a second time meanwhile
+    wait_until(lambda: shares(owners(run)) in told_shares(pg_dsn), "it has known shares", 60.0)
     here = run.answered("digest")
     with corec.World(one.config_path) as world:
         world.run(here["tick"])
@@ -125,6 +136,6 @@ def test_the_others_do_not_notice(make: Make, pg_dsn: str) -> None:
     assert run.stop().code == 0
     told = evened(pg_dsn)[0]
     assert told["before"] == [8, 8]
-    assert told["now"] == [found.count(0), found.count(1)]
+    assert shares(found) in told_shares(pg_dsn)
     assert told["busy"][0] > told["busy"][1]
     assert told["gain"] >= GAIN_MIN
