@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from corec.control.protocol import ControlError
 
 ASK_SECONDS: Final = 30.0
 WORDS: Final = ("tick_hz", "carga")
+UNSURE: Final = "it counts, and is not on disk yet: a machine that is lost now loses it"
 
 
 def ask_set(instance: Instance, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str,
 
 
 def change_settings(instance: Instance, changes: Mapping[str, Any]) -> int:
-    """As ``ask_set``; the tick after which it counts. Raises ValueError for what can't be."""
+    """As ``ask_set``; the tick after which it counts, with a warning if it is not on disk yet.
+    Raises ValueError for what can't be."""
     return _tick_of(lambda: ask_set(instance, changes))
 
 
@@ -59,8 +62,16 @@ def grow(instance: Instance, bloque: str, more: int) -> int:
 
 def _tick_of(ask: Callable[[], Mapping[str, Any]]) -> int:
     try:
-        return int(ask()["after_tick"])
+        answer = ask()
     except ControlError as error:
         if error.code != "bad_request":
             raise
         raise ValueError(str(error)) from None
+    return tick_told(answer)
+
+
+def tick_told(answer: Mapping[str, Any]) -> int:
+    """The tick after which what was asked for counts; warns if a lost machine would lose it."""
+    if not answer.get("durable", True):
+        warnings.warn(UNSURE, RuntimeWarning, stacklevel=5)
+    return int(answer["after_tick"])

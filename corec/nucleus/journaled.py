@@ -7,7 +7,8 @@ broker brings it to the disk and gives the lane's room back. Killed in between, 
 successor finds the two words apart and writes it (again); who asked hears nothing, and may find it
 set or not.
 
-A disk that takes nothing does not undo what counts by then: the answer says that it is not durable.
+A disk that takes nothing, or a stop, does not undo what counts by then: the answer says that it is
+not durable.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ async def durable(rt: Runtime, asked: int) -> dict[str, Any]:
     """Wait until it is on disk; what an answer says more, if it is not within a while."""
     deadline = time.monotonic() + DURABLE_SECONDS_MAX
     head = None
-    while not rt.get(L.C_STOP):  # a stop's checkpoint has it
+    while True:
         if head is None and rt.get(L.C_WRITTEN_DOWN) >= asked:
             head = rt.journal.head
         if head is not None and rt.journal.tail >= head:
             return {}
+        if rt.get(L.C_STOP):  # its checkpoint has it, if one is made
+            return NOT_DURABLE
         if time.monotonic() > deadline:
             log.warning("what was set counts, and is not on disk yet: the journal waits")
             return NOT_DURABLE
         await asyncio.sleep(_LOOK_SECONDS)
-    return {}

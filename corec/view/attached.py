@@ -31,7 +31,7 @@ from corec.control.events import last_events
 from corec.control.fallback import status_of
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
-from corec.control.setting import change_settings, grow
+from corec.control.setting import change_settings, grow, tick_told
 from corec.control.writing import ask_write
 from corec.plan import Plan, Swarm
 from corec.process.roles import committed_tick
@@ -234,7 +234,8 @@ class Attached(Readable):
     def set(self, path: Asked = None, value: Any = None, /, **named: Any) -> int:
         """Change a setting of the running instance, as ``corec-ctl set``, in any form that ``set``
         of ``corec.World`` takes; several count after one tick, ``carga`` and ``tick_hz`` among them
-        right behind the others. Returns the tick after which all do.
+        right behind the others. Returns the tick after which all do, with a warning if a lost
+        machine would lose it.
 
         Raises:
             ValueError: it can't be changed live, or the value is impossible. ControlError,
@@ -258,7 +259,7 @@ class Attached(Readable):
         """
         name, chosen, values = asked_to_write(swarm, which, ids, fields)
         edit = checked(self._mapped().plan, name, chosen, values)
-        return int(ask_write(self._running(), packed(edit))["after_tick"])
+        return tick_told(ask_write(self._running(), packed(edit)))
 
     def grow(self, swarm: str, more: int) -> int:
         """Give a bloque so many more entities, as ``corec-ctl grow``: their ids come after all that

@@ -110,6 +110,8 @@ class Leader:
         """The journal does not have all of what this leader's ticks run with."""
         self.until = 0
         """The last tick of which the journal was told that it may go."""
+        self._said = 0
+        """Of which tick ``_say`` spoke last: its record ends what was said."""
         self._told = (rt.get(L.C_GO_TICK), time.monotonic())
         self._writes = Coming(rt)
         self._find_phases(rt.get(L.C_GO_TICK) + 1)
@@ -244,7 +246,8 @@ class Leader:
     def _write_down(self, tick: int, before: int, cut: int, asked: int) -> bool:
         """What ``tick`` runs with, into the journal, if it is not what the tick before did; whether
         it was told up to where ticks may go. ``asked``: what had been set by then, it runs with."""
-        record = written_down(self.rt, tick, before, cut, whole=self.first)
+        news = tick == self._said or asked != self.rt.get(L.C_WRITTEN_DOWN)
+        record = written_down(self.rt, tick, before, cut, whole=self.first, asked=news)
         self.first = False
         ahead = self.ahead(tick)
         # taken back where the pace has fallen: what is told last counts
@@ -281,7 +284,7 @@ class Leader:
         record = orjson.dumps(set_behind(self.rt, first))
         if self.rt.journal.push(L.KIND_JOURNAL_FRAME, record, tick=first):
             kill_point("leader.said")
-            self.until = first - 1
+            self.until, self._said = first - 1, first
             self.rt.set(L.C_WRITTEN_DOWN, asked)
             self._find_phases(tick)
 

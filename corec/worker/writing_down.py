@@ -12,10 +12,13 @@ from corec.world import settings
 from corec.world.past import in_journal
 
 
-def written_down(rt: Runtime, tick: int, before: int, cut: int, *, whole: bool) -> dict[str, Any]:
+def written_down(
+    rt: Runtime, tick: int, before: int, cut: int, *, whole: bool, asked: bool = False
+) -> dict[str, Any]:
     """The record of ``tick``, which takes in what lies in the inbox from ``before`` to ``cut``;
     the leader's words for it are stored. With nothing but ``tick`` if nothing is new; ``whole``:
-    all that counts, whether it is new or not."""
+    all that counts, whether it is new or not; ``asked``: carga, too, since somebody has set
+    something, which may be what counts already, and is no longer what it is to come back from."""
     record: dict[str, Any] = {"tick": tick}
     now, last = tick & 3, tick - 1 & 3
     if whole or cut != before:
@@ -23,7 +26,7 @@ def written_down(rt: Runtime, tick: int, before: int, cut: int, *, whole: bool) 
         if positions:
             record["in"] = positions
             record["readings"] = _readings(rt, before, cut)
-    if whole or rt.get(L.C_CUT_CARGA + now) != rt.get(L.C_CUT_CARGA + last):
+    if whole or asked or rt.get(L.C_CUT_CARGA + now) != rt.get(L.C_CUT_CARGA + last):
         record["carga"] = word_to_float(rt.get(L.C_CUT_CARGA + now))
         record["carga_asked"] = word_to_float(rt.get(L.C_CARGA_ASKED))
     revision = rt.get(L.C_CUT_SETTINGS + now)
