@@ -138,9 +138,13 @@ class Crew:
     def _all(self, step: Callable[[_Hand, int], int], emitted: Emitted, *, messages: bool) -> None:
         """``step`` over all blocks, and what comes of it."""
         mine = _Hand(self.first, emitted.out, emitted.rows)
-        running = [
-            self._threads().submit(hand.go, step, hand.make_room) for hand in self._others
-        ]  # fmt: skip
+        try:
+            running = [
+                self._threads().submit(hand.go, step, hand.make_room) for hand in self._others
+            ]
+        except BaseException:  # no thread to be had: what has begun writes into the world still
+            self._end_threads()
+            raise
         try:
             mine.go(step, lambda: emitted.take(messages=messages))
         finally:
@@ -149,6 +153,12 @@ class Crew:
         for hand, done in zip(self._others, running, strict=True):
             done.result()
             hand.taken(lambda out, rows: emitted.take_frames(out, rows, messages=messages))
+
+    def _end_threads(self) -> None:
+        """Wait for what runs; a call that no thread was there for may be in the queue: it goes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     def _threads(self) -> ThreadPoolExecutor:
         """They end with the last reference; a fork has none of them."""

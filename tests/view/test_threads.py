@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_it_is_the_same_world() -> None:
     assert alone[-4]  # and some emit
     for threads in (2, 3, THREADS_MAX):
         assert lived(threads) == alone, threads
+
+
+def test_no_thread_to_be_had_ends_a_tick_and_not_the_process() -> None:
+    """What had begun by then is waited for, and what was handed in never begins."""
+    config = {"bloques": [{"id": "one", "canal": 1, **SMALL}]}
+    before = threading.stack_size(1 << 46)
+    try:
+        with corec.World(config, threads=3) as world, pytest.raises(RuntimeError, match="thread"):
+            world.run(2)
+    finally:
+        threading.stack_size(before)
+    with corec.World(config, threads=3) as world:
+        world.run(2)
 
 
 @pytest.mark.parametrize(("threads", "says"), [
