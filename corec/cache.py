@@ -140,8 +140,8 @@ def is_complete() -> None:
 def alone(what: str, seconds: float = ALONE_SECONDS) -> Iterator[None]:
     """Entered by one process at a time: what the first one compiles, the others then load.
 
-    After so many seconds, and where no file can be made, it is entered all the same: to compile
-    something twice costs time and nothing else. A process that dies lets go.
+    After so many seconds, and where no file can be made or locked, it is entered all the same: to
+    compile something twice costs time and nothing else. A process that dies lets go.
     """
     until = time.monotonic() + seconds
     try:
@@ -156,12 +156,17 @@ def alone(what: str, seconds: float = ALONE_SECONDS) -> Iterator[None]:
             time.sleep(0.05)
         yield
     finally:
+        with contextlib.suppress(OSError):  # a fork of another thread's has the descriptor, too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def _held(descriptor: int) -> bool:
+    """Whether nobody else holds it; a file system without locks knows of nobody."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return True
     return True

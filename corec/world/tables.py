@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
@@ -90,11 +92,17 @@ def _fill_genes(row: NDArray[np.int64], s: Swarm) -> NDArray[np.float32]:
 def _compile_phases(plan: Plan) -> None:
     """What only some worlds need, before anybody forks."""
     if any(s.settles for s in plan.swarms):
-        with alone("settlement"):
-            import corec.kernels.settlement
+        _compile("settlement")
     if any(s.processor.genes for s in plan.swarms):
-        with alone("evolution"):
-            import corec.kernels.evolution  # noqa: F401 - for its compiling
+        _compile("evolution")
+
+
+def _compile(name: str) -> None:
+    """What is imported is compiled: nobody is waited for then."""
+    module = f"corec.kernels.{name}"
+    if module not in sys.modules:
+        with alone(name):
+            import_module(module)
 
 
 def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -172,3 +175,34 @@ def test_what_two_need_is_compiled_by_one_and_loaded_by_the_other(
     monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "nowhere")
     with cache.alone("one"), cache.alone("one"):
         pass
+
+
+def test_what_can_not_be_locked_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "one.lock"
+    path.touch()
+    descriptor = os.open(path, os.O_PATH)  # flock refuses it, as a file system without locks does
+    try:
+        assert cache._held(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_fork_within_holds_nothing_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread's child has the descriptor, too."""
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    with cache.alone("one"):
+        child = os.dup(next(_open_at(tmp_path / "one.lock")))
+    try:
+        with (tmp_path / "one.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(child)
+
+
+def _open_at(path: Path) -> Iterator[int]:
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == str(path):
+                yield int(link.name)
