@@ -7,11 +7,11 @@
 
 A stage ends early when it has stood still for ``STILL_SECONDS`` (a server that is away, refuses or
 hangs, a disk that is full): what waits for it does not come. Still means that no lane was emptied
-by a byte, nothing of the spool was committed and nobody who was waited for left; a sink that is
-slow and works has ``STAGE_SECONDS``. What is not delivered then stays in the lanes, the world in
-memory with it, and the next start delivers it; each sink knows how far it came, so nothing is lost
-and nothing comes twice. The checkpoint is made all the same, for the case that the machine goes
-before that start.
+by a byte, nothing of the spool was committed, no file of columns made and nobody who was waited for
+left; a sink that is slow and works has ``STAGE_SECONDS``. What is not delivered then stays in the
+lanes, the world in memory with it, and the next start delivers it; each sink knows how far it came,
+so nothing is lost and nothing comes twice. The checkpoint is made all the same, for the case that
+the machine goes before that start.
 
 The longest stop: ``STAGE_SECONDS`` for ticks and sinks each, and for the checkpoint what its bytes
 take on a slow disk.
@@ -29,6 +29,7 @@ from corec.log import get_logger
 from corec.process.roles import ROLES, counted, sink_troubles
 from corec.process.runtime import Runtime
 from corec.supervisor.processes import Group, Member
+from corec.world.collected import parts_in
 
 log = get_logger("corec.supervisor")
 
@@ -151,6 +152,7 @@ class Drain:
         lanes = [*rt.out, *rt.rows, *rt.events.values()]
         found = [lane.tail for lane in lanes]
         found += [int(m.finished) for m in self.group.members]
+        found.append(len(parts_in(rt.folder)))  # a collector on a slow disk
         # what the persister writes out of the spool moves no lane
         found.append(counted(rt.get, "transactions"))
         if stage is TICKS:

@@ -19,6 +19,22 @@ STILL_SECONDS = 0.05
 LONG_SECONDS = 8 * STILL_SECONDS
 
 
+def test_a_collector_on_a_slow_disk_is_not_stuck(tmp_path: Path) -> None:
+    """What it makes files of gets less, and nothing else moves."""
+    world = SmallWorld(tmp_path, "")
+    rt = world.rt
+    try:
+        part = rt.folder / f"collected-{1:020d}-{0:010d}-{0:010d}.part"
+        part.touch()
+        one = drain.Drain(rt, Group(rt, cast(Tables, None), 0, lambda: None))
+        before = one._moved(drain.TICKS)
+        assert one._moved(drain.TICKS) == before
+        part.unlink()
+        assert one._moved(drain.TICKS) != before
+    finally:
+        world.close()
+
+
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_persister_that_empties_its_spool_is_not_stuck(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, commits: bool
