@@ -179,6 +179,8 @@ def test_each_alert_is_told_once(
         _failures(one, client, rows)
         _refused(one, rows)
         _acknowledged(one, _raised(run, pg_dsn, valkey_url))
+        wait_until(lambda: ctl(one, "tasks")[1]["tasks"][0]["pending"] == 0, "all is done", 60.0)
+        assert restarts(run) == (5, "ready")
         run.ask("resume")
 
 
@@ -211,10 +213,18 @@ def _failures(one: Instance, client: redis.Redis, rows: list[Any]) -> None:
 
 
 def _raised(run: Running, dsn: str, url: str) -> str:
-    """The id of an alert that stays open: the world rests before it can be cleared."""
+    """The id of an alert that stays open: the world rests before it can be cleared. What others
+    wrote into the streams keeps nobody from it."""
     run.ask("set", path="tick_hz", value=2)
     run.ask("resume")
     with redis.Redis.from_url(url) as client:
+        deep = "[" * 500 + "]" * 500
+        for text in ("[1]", deep, '{"canal":1,"procesador":"p","tick":7,"entidades":[5]}'):
+            client.xadd("corec:{plant}:alertas", {"alerta": text})
+            client.xadd("corec:{plant}:tareas_fallidas", {"tarea": text})
+            last = client.xinfo_stream("corec:{plant}:avisos")["last-generated-id"].decode()
+            number, _, further = last.partition("-")
+            client.xadd("corec:{plant}:avisos", {"aviso": text}, id=f"{number}-{int(further) + 1}")
         client.xadd("corec:{plant}:in:1", {"v": struct.pack("!I2f", 0, 35.0, 50.0) * 5})
     found: list[str] = []
 
