@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -18,7 +19,17 @@ from corec import layout as L
 from corec.config import parse_config
 from corec.config.collecting import Collect
 from corec.kernels import desc as K
-from corec.nucleus.collector import HALF, Lost, file_of, make_files, make_folder, remove_halves
+from corec.modules.base import Nucleus
+from corec.nucleus.collector import (
+    HALF,
+    Collector,
+    Lost,
+    ModuloCollect,
+    file_of,
+    make_files,
+    make_folder,
+    remove_halves,
+)
 from corec.process.runtime import Runtime
 from corec.view.joined import export_collected
 from corec.world.collected import TICKS_MAX, Parts, hold, parts_in, waits
@@ -211,6 +222,25 @@ def test_a_full_disk_has_them_wait(filled: Runtime) -> None:
     assert not list(rt.config.state_folder.rglob(f"{HALF}*"))
     assert made(rt) == []
     assert files(rt) == [7]
+
+
+def test_a_folder_that_takes_nothing_degrades_the_instance(filled: Runtime) -> None:
+    """Whatever its reason is, full or not."""
+    rt = filled
+    collected(rt, 7)
+    put_there = rt.config.state_folder / "collect"
+    put_there.parent.mkdir(parents=True)
+    put_there.touch()  # a file where the folder is to be
+    at_tick(rt, 8)
+    module = ModuloCollect(cast(Nucleus, SimpleNamespace(rt=rt)), Collector(rt))
+    with pytest.raises(OSError, match="exists") as refused:
+        make_files(rt, [])
+    module._show(refused.value)
+    assert rt.slot(L.SLOT_NUCLEUS).get(L.S_ERROR) == L.REASON_FULL
+    put_there.unlink()
+    assert made(rt) == []
+    module._show(None)
+    assert rt.slot(L.SLOT_NUCLEUS).get(L.S_ERROR) == L.REASON_NONE
 
 
 def test_a_full_memory_is_told_by_who_finds_it(filled: Runtime) -> None:
