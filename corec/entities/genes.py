@@ -32,13 +32,16 @@ def declared_genes(genes: Any, owner: str) -> tuple[Gene, ...]:
 
 
 def _gene(name: str, spec: Any, owner: str) -> Gene:
-    allowed = "allowed (low, high, sigma), finite as float32, low ≤ high, sigma ≥ 0"
+    allowed = (
+        "allowed (low, high, sigma), these and high - low finite as float32, low ≤ high, sigma ≥ 0"
+    )
     try:
         with np.errstate(all="ignore"):
             low, high, sigma = (float(np.float32(one)) + 0.0 for one in spec)
+            span = float(np.float32(high - low))
     except (TypeError, ValueError):
         raise ProcessorError(f"{owner}: gene {name!r} is {spec!r}, {allowed}") from None
-    if not all(map(math.isfinite, (low, high, sigma, high - low))) or low > high or sigma < 0.0:
+    if not all(map(math.isfinite, (low, high, sigma, span))) or low > high or sigma < 0.0:
         raise ProcessorError(f"{owner}: gene {name!r} is {spec!r}, {allowed}")
     return Gene(name, low, high, sigma)
 

@@ -77,6 +77,8 @@ NOT_SO: list[tuple[Any, dict[str, Any], str]] = [
     (fine, {"means": "x"}, "means='x', allowed a list or tuple"),
     (fine, {"means": ("x",)}, "means='x' must name a state field of type f4"),
     (fine, {"state": {"x": "u4"}, "means": ("x",)}, "must name a state field of type f4"),
+    (fine, {"genes": {"g": (-3e38, 3e38, 0.1)}}, "gene 'g' is .*, allowed .* high - low finite"),
+    (fine, {"genes": {"g": (1.0, 0.0, 0.1)}}, r"gene 'g' is \(1.0, 0.0, 0.1\), allowed"),
     (fine, {"init": 3}, "init is a int, allowed a function"),
     (fine, {"init": arrived}, r"init: a micro processor takes \(me\)"),
     (fine, {"fields": {}}, "found fields, allowed state, history, params, means, init, alerts"),
