@@ -154,8 +154,16 @@ class Readable(ABC):
     def lineage(self, entity: int) -> list[dict[str, Any]]:
         """The entity's birth, its mother's, and so on, as far as they are known: dicts with hijo,
         madre, padre, generacion, how, genes, tick. Births are told of with ``evolucion.linaje``;
-        that a block took over another's entities (``how``: fusion, division), always."""
+        that a block took over another's entities (``how``: fusion, division), always.
+
+        Raises:
+            LookupError: there is no entity with this id.
+        """
         plan, _ = self._world()
+        entity = whole("id", entity)
+        if plan.block_of(entity) is None:
+            last = plan.entidades - 1
+            raise LookupError(f"entity {entity}: there is none; ids go from 0 to {last}")
         takeovers = [*self._told(FUSION), *self._told(DIVISION)]
         return ancestors(self._births(entity), entity, plan, takeovers)
 

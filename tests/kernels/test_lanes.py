@@ -95,6 +95,8 @@ def test_the_largest_block_sends_all_it_has_at_once() -> None:
         w.tick()
         assert len(w.messages()) == n
         assert len(w.lineage(n - 1)) == 1
+        with pytest.raises(LookupError, match=f"entity {n}: there is none"):
+            w.lineage(n)
     block = Block(loud, entities=n, cap=n, every_ticks=1)
     block.tick()
     (sent,) = block.messages()
