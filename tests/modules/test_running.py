@@ -61,7 +61,7 @@ def test_an_overload_lowers_carga_and_a_replay_follows(make: Make, pg_dsn: str) 
     heavy = {"id": "s", "procesador": "module_subjects:heavy", "parametros": {"work": 1_000_000.0}}
     one = armed(made(make, heavy, {"id": "quiet"}), ("nucleus@carga.counts:1",))
     run = one.start("--tick-hz", "10", "--workers", "1").ready(180.0)
-    wait_until(lambda: carga_of(run)[0] < 1.0, "carga is lowered", 60.0)
+    wait_until(lambda: carga_of(run)[0] < 1.0, "carga is lowered", 120.0)
     assert carga_of(run)[1] == 1.0
     run.ask("set", path="bloques.s.parametros.work", value=1.0)
     low = carga_of(run)[0]
