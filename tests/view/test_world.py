@@ -6,7 +6,7 @@ import json
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,11 +16,9 @@ from hypothesis import HealthCheck, given, settings
 
 import corec
 from corec.config import ConfigError
-from corec.lab.oracle.compare import lists, same
-from corec.lab.oracle.world import World as Oracle
-from tests.oracle import subjects
-from tests.oracle.drawn import KINDS, MODULE, Drawn, spread
+from tests.oracle.drawn import KINDS, Drawn
 from tests.oracle.strategies import whole_worlds
+from tests.oracle.whole import check
 
 
 def town(entidades: int = 100, **changes: Any) -> dict[str, Any]:
@@ -29,71 +27,11 @@ def town(entidades: int = 100, **changes: Any) -> dict[str, Any]:
     return {"bloques": [{**bloque, "procesador": "sir", "parametros": {"seeded": 0.25}, **changes}]}
 
 
-def with_subjects(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``config`` with the oracle's subjects themselves instead of their names."""
-
-    def processor(name: str) -> Any:
-        module, _, attribute = name.rpartition(":")
-        return getattr(subjects, attribute) if module == MODULE else name
-
-    bloques = [{**one, "procesador": processor(one["procesador"])} for one in config["bloques"]]
-    return {**config, "bloques": bloques}
-
-
-def _same(found: corec.World, wanted: Oracle, repairs_before: int) -> None:
-    tick = wanted.tick
-    for bloque in found.config.bloques:
-        blocks = [b for b in wanted.blocks if b.settings.name.rpartition(":")[0] == bloque.id]
-        kind = blocks[0].settings.kind
-        entities = [entity for block in blocks for entity in block.entities]
-        plain = ["valor", *kind.state]
-        frame = found.frame(bloque.id, [*plain, "activo", "fallos", "id", *kind.history])
-        same(f"{bloque.id} tick of the frame", frame.tick, tick)
-        lists(f"{tick} ids", frame["id"].tolist(), [entity.id for entity in entities])
-        for name in plain:
-            expected = np.array([e.state[name] for e in entities], frame[name].dtype)
-            if frame[name].tobytes() != expected.tobytes():
-                lists(f"{tick} {name}", frame[name].tolist(), expected.tolist())
-        lists(f"{tick} activo", frame["activo"].tolist(), [bool(e.activo) for e in entities])
-        lists(f"{tick} fallos", frame["fallos"].tolist(), [e.fallos for e in entities])
-        for name in kind.history:
-            kept = [row[~np.isnan(row)].tolist() for row in frame[name]]
-            lists(f"{tick} {name}", kept, [[float(v) for v in e.state[name]] for e in entities])
-    rows = found.blocks()
-    lists(f"{tick} umbral", [b["umbral"] for b in rows], [float(b.umbral) for b in wanted.blocks])
-    lists(f"{tick} fitness", [b["fitness"] for b in rows], [b.fitness for b in wanted.blocks])
-    sent = [(m["id"], m["canal"], m["valor"], m["activo"]) for m in found.messages()]
-    emitted = [(m.id, m.canal, m.valor, True) for b in wanted.blocks for m in b.done.messages]
-    lists(f"{tick} messages", sent, emitted)
-    repairs = [
-        (e["entidad"], e["detalle"]["donor"], e["detalle"]["how"])
-        for e in found.events() if e["tipo"] == "repair"
-    ]  # fmt: skip
-    expected_repairs = [(r.id, r.donor, r.how) for r in wanted.repairs[repairs_before:]]
-    lists(f"{tick} repairs", repairs[repairs_before:], expected_repairs)
-
-
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(whole_worlds(only=tuple(KINDS)))
 def test_a_world_is_what_the_oracle_says(drawn: Drawn) -> None:
     """State, blocks, messages and repairs after each tick, with readings and changes."""
-    wanted = drawn.oracle()
-    with corec.World(with_subjects(drawn.config)) as found:
-        for tick in range(1, drawn.ticks + 1):
-            for path, value in drawn.changes.get(tick, {}).items():
-                found.set(path, value)
-            arriving: dict[str, list[Any]] = {}
-            for reading in drawn.readings.get(tick, ()):
-                swarm = drawn.swarm_of(reading[0])
-                width = len(KINDS[swarm["procesador"]].values)
-                given_value = spread(reading[1], width) if width else reading[1]
-                whole = (reading[0], given_value, reading[2])
-                arriving.setdefault(swarm["id"], []).append(whole)
-            given = {name: tuple(zip(*some, strict=True)) for name, some in arriving.items()}
-            repairs_before = len(wanted.repairs)
-            drawn.step(wanted)
-            assert found.tick(given) == tick
-            _same(found, wanted, repairs_before)
+    check(drawn)
 
 
 def test_a_column_of_readings_is_one_for_each_entity() -> None:
