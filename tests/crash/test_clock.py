@@ -32,6 +32,7 @@ WALL_CLOCK = {
     "corec/lab/bench/world.py": "tick clock of a world without processes",
     "corec/broker/worlds.py": "name under which a stream is set aside",
     "corec/cache.py": "how long compiled code was not used",
+    "corec/lab/measure/met.py": "tick clock of a world without processes",
     "corec/lab/chaos/receiver.py": "when a webhook was taken, beside what its sender says",
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/control/failed.py": "when a processor raised, as shown",
