@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +35,7 @@ from corec.world.columns import Apart
 from corec.world.tables import make_tables
 from tests.checkpoint.small import BLOQUES, fill, put_to_tick, views, words_of, world
 from tests.docs.documents import ROOT, blocks
+from tests.support.full import no_file_over
 
 parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -199,16 +197,6 @@ def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b" / "c")
     make_folder(tmp_path / "a" / "b" / "c")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-
-
-@contextmanager
-def no_file_over(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_has_them_wait(filled: Runtime) -> None:

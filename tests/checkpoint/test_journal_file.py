@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 from corec.world import journal
 from corec.world.journal import Journal, journal_files, read_lines, read_stretch, trim_journal
 from corec.world.past import Past, past_behind, settled_head
+from tests.support.full import no_file_over
 
 EPOCH = 7
 
@@ -123,24 +121,13 @@ def test_a_world_without_checkpoints_fills_no_disk(
     assert ticks(tmp_path, 6) == [7, 8]
 
 
-@contextmanager
-def full_behind(size: int) -> Iterator[None]:
-    """No file may have more than ``size`` bytes: a write behind them is an OSError."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("room", [10, 300], ids=["not even the first line", "one batch"])
 def test_a_full_disk_is_told_each_time_and_then_all_is_written(tmp_path: Path, room: int) -> None:
     one = Journal(tmp_path, EPOCH)
     batches = [[cut(tick) for tick in range(first, first + 3)] for first in (1, 4)]
     if room == 300:
         one.write(batches.pop(0), 0)
-    with full_behind(room):
+    with no_file_over(room):
         for _ in range(3):
             with pytest.raises(OSError, match="File too large"):
                 one.write(batches[0], 0)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,20 +12,10 @@ import redis
 from corec.config import parse_config
 from corec.embedded.errors import EmbeddedServerError
 from corec.supervisor.servers import Servers
+from tests.support.full import no_file_over
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
-
-
-@contextmanager
-def no_room(left: int = 0) -> Iterator[None]:
-    """No file of this process, and of who is forked by it, becomes longer than ``left`` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (left, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def servers(tmp_path: Path) -> Servers:
@@ -75,7 +62,7 @@ def test_a_full_disk_keeps_one_away_for_a_while(tmp_path: Path) -> None:
         assert one.valkey.url == url
         assert one.valkey.pid is not None
         os.kill(one.valkey.pid, signal.SIGKILL)
-        with no_room():
+        with no_file_over(0):
             for _ in range(2):
                 assert "File too large" in refused(one)
         revived(one)
@@ -95,7 +82,7 @@ def test_the_code_after_an_upgrade_goes_on_without_them(tmp_path: Path) -> None:
     before.stop()
     one = servers(tmp_path)
     try:
-        with no_room(1000):  # what is captured of the log fits, valkey.conf does not
+        with no_file_over(1000):  # what is captured of the log fits, valkey.conf does not
             one.go_on()
             assert one.redis_url == url, "its place is known without it"
         revived(one)
