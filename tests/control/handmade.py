@@ -92,6 +92,7 @@ def lead(rt: Runtime) -> int:
         held = rt.get(L.C_HOLD_REQUEST) > rt.get(L.C_HOLD_RELEASE)
         if held:
             rt.set(L.C_HOLD_ACK, rt.get(L.C_HOLD_REQUEST))
+        rt.set(L.C_WRITTEN_DOWN, rt.get(L.C_WRITE_DOWN))
         paused = rt.get(L.C_PAUSED) and tick > rt.get(L.C_STEP_LIMIT)
         if not held and not paused and tick <= rt.get(L.C_LIMIT_TICK):
             rt.set(L.C_GO_TICK, tick)

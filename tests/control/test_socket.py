@@ -176,6 +176,14 @@ def test_set_changes_the_words(instance: Running) -> None:
         assert client.ask("status")["carga"] == 0.5
 
 
+def test_a_disk_that_takes_nothing_is_told_before_the_client_gives_up(instance: Running) -> None:
+    assert instance.rt.journal.push(L.KIND_JOURNAL_FRAME, b"{}", tick=1)  # nobody takes it away
+    with Client(instance.socket) as client:
+        for path in ("tick_hz", "carga"):
+            answer = client.ask("set", {"path": path, "value": 0.5})
+            assert answer.get("durable", True) == (path == "tick_hz")
+
+
 def test_unknown_op_names_those_there_are(instance: Running) -> None:
     with (
         Client(instance.socket) as client,
