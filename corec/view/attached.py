@@ -35,25 +35,36 @@ from corec.control.setting import change_settings, grow, tick_told
 from corec.control.writing import ask_write
 from corec.plan import Plan, Swarm
 from corec.process.roles import committed_tick
+from corec.process.runtime import word_to_float
 from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
 from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.settings import Asked, changes_of
 from corec.view.writing import asked_to_write
-from corec.world.columns import Apart, read_columns
+from corec.world.columns import Apart, column_bytes, read_columns
 from corec.world.edits import checked
 from corec.world.writes import packed
 
 TRY_SECONDS: Final = 0.03
 """So long a gap between two ticks is waited for, before the world is held."""
 LOOK_SECONDS: Final = 0.0003
+COPIED_PER_SECOND: Final = 2e9
+"""Bytes of columns."""
+GAP_TIMES_MAX: Final = 20.0
+"""A copy that a gap between two ticks would hold so often is not worth waiting for the next one."""
 BIRTHS_MAX: Final = 1_000_000
 """So many of the last births does ``lineage`` look through."""
 HOLD_SECONDS: Final = (0.25, 1.0)
 ASK_SECONDS: Final = 30.0
 DIGEST_SECONDS: Final = 300.0
 SNAPSHOT_SECONDS: Final = 120.0
+
+
+def waits_for_a_gap(seconds: float, hz: float) -> bool:
+    """Whether a copy that takes ``seconds`` fits between two of ``hz`` ticks a second, but would
+    often meet one: it had to be made again, and would slow that tick down."""
+    return hz > 0.0 and seconds < 1.0 / hz < GAP_TIMES_MAX * seconds
 
 
 def attach(name: str | None = None, *, config: str | Path | None = None) -> Attached:
@@ -113,6 +124,7 @@ class Attached(Readable):
         self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         plan, words = self._world()
+        self._behind_a_tick(column_bytes(plan, swarm, names, blocks) / COPIED_PER_SECOND)
         deadline = time.monotonic() + TRY_SECONDS
         while time.monotonic() < deadline:
             held = self._holds()
@@ -133,6 +145,16 @@ class Attached(Readable):
             f"{self.instance_id}: the columns could not be copied within {HOLD_SECONDS[-1]:g} s, "
             "for which the world was held; ask for fewer columns or ids"
         )
+
+    def _behind_a_tick(self, seconds: float) -> None:
+        """Wait for the next tick to be over, if ``waits_for_a_gap`` with a copy of ``seconds``."""
+        get = self._mapped().get
+        hz = word_to_float(get(L.C_TICK_HZ))
+        if get(L.C_PAUSED) or not waits_for_a_gap(seconds, hz):
+            return
+        tick, deadline = committed_tick(get), time.monotonic() + 2.0 / hz
+        while committed_tick(get) == tick and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
 
     def _holds(self) -> tuple[int, int]:
         """How many holds were asked for, and how many are over: within one, somebody may write."""

@@ -64,6 +64,16 @@ def read_columns(
     return int(said[0, 0]), found
 
 
+def column_bytes(plan: Plan, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]) -> int:
+    """How much ``read_columns`` copies."""
+    rings = {ring.name: 4 * ring.length for ring in swarm.processor.history}
+    each = sum(
+        rings[name] if name in rings else np.dtype(place_of(swarm, name).dtype).itemsize
+        for name in names
+    )
+    return each * _entities(plan, swarm, blocks)
+
+
 def _entities(plan: Plan, swarm: Swarm, blocks: NDArray[np.int64]) -> int:
     """How many the blocks hold: only the swarm's last block may not be full."""
     return int(plan.blocks["entidades"][swarm.first_block + blocks].sum())

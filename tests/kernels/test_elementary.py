@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import corec
 from corec.kernels import elementary
+from corec.lab.measure.arguments import look
 from corec.testing import compare
 
 pytestmark = pytest.mark.slow
@@ -172,3 +173,9 @@ def powers(me: Any) -> Any:
 def test_a_real_power_is_ours_in_compiled_code_and_numpys_in_plain() -> None:
     assert compare(powers, rtol=2.0**-23) == 640
     assert operator.pow(np.float32(2.0), np.float32(0.5)) == np.float32(2.0**0.5)
+
+
+def test_the_long_look_finds_nothing_in_a_sample() -> None:
+    """``python -m corec.lab.measure.arguments``, which looks at each argument."""
+    every = 1_000_003
+    assert look("exp", every) == (-(-(2**32) // every), 0, 0)
