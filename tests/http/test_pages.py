@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,8 @@ from tests.control.handmade import ENTIDADES, SECRET, Running, running
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+REPO = Path(__file__).parents[2]
+DOCUMENT, MONITORING = REPO / "docs" / "metrics.md", REPO / "monitoring"
 
 
 @pytest.fixture
@@ -120,6 +123,24 @@ def test_metrics_follow_the_naming_rules(instance: Running) -> None:
         assert not {"bloque", "entidad", "block", "entity", "pid"} & set(described.labels)
     samples = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(samples) == len({line.rpartition(" ")[0] for line in samples})
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_finds_nothing(instance: Running, tmp_path: Path) -> None:
+    """In the metrics, in the rules, and in the configuration of the container."""
+    config = (MONITORING / "prometheus.yml").read_text(encoding="utf-8")
+    own = tmp_path / "prometheus.yml"
+    own.write_text(config.replace("/etc/prometheus", str(MONITORING)), encoding="utf-8")
+    rules = str(MONITORING / "alerts.yml")
+    _, _, text = get(instance, "/metrics")
+    for words, given in (
+        (["metrics"], text), (["rules", rules], None), (["config", str(own)], None),
+    ):  # fmt: skip
+        done = subprocess.run(
+            ["promtool", "check", *words], input=given, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_openmetrics_on_request(instance: Running) -> None:
