@@ -249,7 +249,7 @@ def mutate(listed, found, z, table, new, gap):
 def breed(block, row, rule, after, seed, m, standing_, work, first, count, home, hot, new):
     """Genes of the children that stand from ``first`` to ``count`` in the list of kids, of an
     island of ``m``; ``home``, ``hot``: of the block that is the island, or 0."""
-    _, size, total = standing_
+    _, size, among, total = standing_
     genes, first_id = row[K.W_GENES], block[K.B_FIRST]
     gap = row[K.W_GENES_BYTES] // genes
     method, cruce = rule[E.E_METHOD], rule[E.E_CRUCE]
@@ -260,7 +260,7 @@ def breed(block, row, rule, after, seed, m, standing_, work, first, count, home,
     listed, found = u4_at(work[E.A_LIST], genes * work[E.A_STRIDE]), 0
     below = rule[E.E_MUTATES_BELOW]
     fittest, upto = u4_at(work[E.A_FITTEST], m), f8_at(work[E.A_UPTO], m)
-    rules = (method, size, work[E.A_KEY], m, fittest, upto, total)
+    rules = (method, size, work[E.A_KEY], m, among, fittest, upto, total)
     everyone = m == block[K.B_N]
     for start in range(first, count, E.CHUNK):
         number = min(E.CHUNK, count - start)

@@ -222,7 +222,7 @@ def evolve_range(
     rows = (rows_ctl, rows_data)
     mark = tick << 8 | number
     gathered, m = int64(-1), 0
-    standing_ = (islands.MOST, int64(0), 0.0)
+    standing_ = nobody = (islands.MOST, int64(0), int64(0), 0.0)
     for b in range(lo, hi):
         block = blocks[b]
         swarm = block[K.B_SWARM]
@@ -243,11 +243,13 @@ def evolve_range(
                 fitness = f4_at(work[E.A_FITNESS], row[K.W_CAP])
                 m = islands.gather(block, row, rule, at, fitness, island, key, rank, who, 0, 0)
             gathered = swarm
-            standing_ = (islands.MOST, int64(0), 0.0)
+            standing_ = nobody
             if m > 0:
                 spare, fittest = u8_at(work[E.A_SPARE], most), u4_at(work[E.A_FITTEST], most)
                 upto = f8_at(work[E.A_UPTO], most)
-                standing_ = islands.standing(rule, m, island, rank, spare, fittest, upto)
+                standing_ = islands.standing(
+                    rule, m, island, key, rank, spare, fittest, upto
+                )  # fmt: skip
         if not evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, at, work, rows):
             return b
     return hi

@@ -2,8 +2,9 @@
 the rules that these follow; ``breeding`` makes the children's genes, ``evolution`` has the phase.
 
 An island is a list of its active entities in order of ids; a *position* is a place in that list.
-``key[p]`` (u4) sorts as the fitness does, NaN below everything; ``rank[p]`` (u8) is the key and,
-below it, the position, so that of two with the same fitness the one with the lower id is better.
+``key[p]`` (u4) sorts as the fitness does, and is 0 of NaN, below everything; ``rank[p]`` (u8) is
+the key and, below it, the position, so that of two with the same fitness the one with the lower id
+is better.
 """
 
 from __future__ import annotations
@@ -127,10 +128,25 @@ def wheel(fitness, count, upto):
 
 
 @njit
+def to_the_front(key, count, positions):
+    """Bring the keys of those who have a fitness to the front of the ``count``, what were their
+    positions into u4 ``positions``; how many they are. All, as they stand, if nobody has one."""
+    some = 0
+    for p in range(count):
+        some += int64(key[p] != uint32(0))
+    if some == 0 or some == count:
+        return count
+    found = 0
+    for p in range(count):
+        if key[p] != uint32(0):
+            key[found], positions[found] = key[p], uint32(p)
+            found += 1
+    return found
+
+
+@njit
 def turn(upto, count, total, first, second):
-    """The position at which the wheel stops."""
-    if not total > 0.0:
-        return pick(first, count)
+    """The position at which the wheel stops; ``total`` is above 0."""
     word = ((first & _LOW) << uint64(32)) | (second & _LOW)
     target = float64(int64(word >> uint64(11))) * 2.0**-53 * total
     lo, hi = 0, count - 1
@@ -156,24 +172,29 @@ def choose(rules, words, gap, kids, picked, out):
 
     ``words``: address of the first word of the first child; those of the next child are behind
     them, their next words ``gap`` bytes on. ``rules``: (method, size, address of the keys, how many
-    there are, u4[size] the positions of the best, for truncation, sums and sum of the wheel).
-    ``picked``: scratch.
+    the island has, of how many of them keys are there, u4: the positions of these if not of all, or
+    of the best, for truncation; sums and sum of the wheel). ``picked``: scratch.
+
+    A wheel on which nobody has a weight is a tournament of one.
     """
-    method, size, key, count, fittest, upto, total = rules
+    method, size, key, count, among, fittest, upto, total = rules
     first = u4_at(words, kids)
     if method == TRUNCAMIENTO:
         for k in range(kids):
             out[k] = fittest[pick(uint64(first[k]), size)]
-    elif method == RULETA:
+    elif method == RULETA and total > 0.0:
         second = u4_at(words + gap, kids)
         for k in range(kids):
             out[k] = uint32(turn(upto, count, total, uint64(first[k]), uint64(second[k])))
     else:
         best = out.ctypes.data
-        pick_all(words, kids, count, best)
-        for turns in range(1, size):
-            pick_all(words + turns * gap, kids, count, picked)
+        pick_all(words, kids, among, best)
+        for turns in range(1, size if method == TORNEO else 1):
+            pick_all(words + turns * gap, kids, among, picked)
             fitter(key, kids, picked, best)
+        if among < count:
+            for k in range(kids):
+                out[k] = fittest[out[k]]
 
 
 @njit

@@ -18,6 +18,7 @@ from corec.kernels import evolution_desc as E
 from corec.kernels import evolving as V
 from corec.kernels.address import copy_memory, f4_at, i8_at, u1_at, u4_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset, genes_of, get_f, set_f
+from corec.kernels.failures import racha_of
 from corec.kernels.genes import four_words
 from corec.kernels.masks import ALL, bits_below
 from corec.kernels.running import window
@@ -53,12 +54,29 @@ def active_of(block, row, dyn):
 
 
 @njit
+def fitness_of(block, row, rule, dyn, spare):
+    """f4[n]: the fitness of each entity of a block whose words are ``dyn``; NaN of who has none,
+    for its last run failed or it has not run since it was made. ``spare`` f4[n]: where it may be.
+    """
+    n = block[K.B_N]
+    hot = block[K.B_HOT] + int64(dyn[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
+    fitness = V.fitness_of(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, spare)
+    if dyn[L.D_SICK] == uint64(0):
+        return fitness
+    racha = racha_of(row, dyn, block[K.B_HOT] + row[K.W_COLD], n)
+    found = f4_at(spare.ctypes.data, n)
+    for i in range(n):
+        one = fitness[i]
+        found[i] = one if racha[i] == 0 else float32(np.nan)
+    return found
+
+
+@njit
 def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
     """Append a block's active entities to an island of ``m`` so far; how many there are then."""
     n = block[K.B_N]
     dyn = u8_at(at, L.DYN_WORDS)
-    hot = block[K.B_HOT] + int64(dyn[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
-    fitness = V.fitness_of(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
+    fitness = fitness_of(block, row, rule, dyn, fitness)
     if int64(dyn[L.D_ACTIVAS]) == n:  # without a branch it becomes vectors
         at = 4 * m
         if rule[E.E_METHOD] == V.RULETA:
@@ -104,8 +122,7 @@ def figures(block, row, rule, at, dyn, fitness):
     """Best, mean, worst and diversity of a block before the phase, into ``dyn``; who is the best,
     −1 without any finite fitness, and how many are active."""
     n, before = block[K.B_N], u8_at(at, L.DYN_WORDS)
-    hot = block[K.B_HOT] + int64(before[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
-    fitness = V.fitness_of(hot + rule[E.E_FITNESS_OFF], rule[E.E_FITNESS_CODE], n, fitness)
+    fitness = fitness_of(block, row, rule, before, fitness)
     active = active_of(block, row, before)
     m = int64(before[L.D_ACTIVAS])
     best, worst = uint32(0), uint32(0xFFFFFFFF)
@@ -152,14 +169,15 @@ def elite_of(rule, m):
 
 
 @njit
-def standing(rule, m, island, rank, spare, fittest, upto):
+def standing(rule, m, island, key, rank, spare, fittest, upto):
     """What parents are chosen by, once for an island of ``m`` > 0: (rank of the last of the elite,
-    number of parents or size of the tournament, sum of the wheel)."""
+    number of parents or size of the tournament, how many may be parents, sum of the wheel)."""
     elite = elite_of(rule, m)
     last = V.kth_best(rank, m, elite, spare) if elite > 0 else MOST
     size, total = rule[E.E_TAMANO], 0.0
+    among = V.to_the_front(key, m, fittest)
     if rule[E.E_METHOD] == V.TRUNCAMIENTO:
-        size = min(size, m) if size > 0 else window(m, get_f(rule, E.E_SHARE))
+        size = min(size, among) if size > 0 else window(among, get_f(rule, E.E_SHARE))
         least = V.kth_best(rank, m, size, spare)
         found = 0
         for p in range(m):
@@ -168,7 +186,7 @@ def standing(rule, m, island, rank, spare, fittest, upto):
                 found += 1
     elif rule[E.E_METHOD] == V.RULETA:
         total = V.wheel(island, m, upto)
-    return last, size, total
+    return last, size, among, total
 
 
 @njit
@@ -248,6 +266,8 @@ def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, wor
         while taken <= before:
             best = V.next_below(other_rank, size, best)
             taken += 1
+        if best >> uint64(32) == uint64(0):  # it has no fitness
+            continue
         place = int64(other_who[int64(_LOW - (best & _LOW))])
         target = int64(who[int64(_LOW - (worst & _LOW))])
         role[target] = uint8(MIGRANT)

@@ -17,7 +17,8 @@ def evolution(
     plan: Plan, words: NDArray[np.uint64], dyn: NDArray[np.uint64] | None = None
 ) -> list[dict[str, Any]]:
     """Of each swarm with genes: generation, figures of the last evolution over its blocks (None
-    before the first one, and for a fitness that is no number), children since tick 0.
+    before the first one and where nobody was active; those of a fitness also where nobody had one
+    that is finite), children since tick 0.
 
     ``mejor`` is the best of its blocks, ``peor`` the worst; ``media`` and ``diversidad`` are the
     means of its blocks, by their active entities.
@@ -32,22 +33,23 @@ def evolution(
         mine = np.flatnonzero(np.isin(plan.blocks["swarm"], parts))
         generation = int(dyn[mine, L.D_GENERATION].max())
         best, worst = numbers[mine, L.D_BEST], numbers[mine, L.D_WORST]
-        some = np.isfinite(best) & (generation > 0)
-        active = dyn[mine, L.D_ACTIVAS].astype(np.float64) * some
-        there = bool(active.sum())
+        begun = dyn[mine, L.D_GENERATION] > 0  # not yet those that it grew by in between
+        active = dyn[mine, L.D_ACTIVAS].astype(np.float64) * begun
+        some = begun & np.isfinite(best)
+        judged, there = active * some, bool(some.any())
 
-        def mean(word: int, mine: NDArray[Any] = mine, active: NDArray[Any] = active) -> float:
-            values = np.where(active > 0, numbers[mine, word], 0.0)
-            return float((values * active).sum() / active.sum())
+        def mean(word: int, weight: NDArray[Any], mine: NDArray[Any] = mine) -> float:
+            values = np.where(weight > 0, numbers[mine, word], 0.0)
+            return float((values * weight).sum() / weight.sum())
 
         found.append(
             {
                 "id": swarm.id,
                 "generacion": generation,
                 "mejor": float(best[some].max()) if there else None,
-                "media": mean(L.D_MEAN_FITNESS) if there else None,
+                "media": mean(L.D_MEAN_FITNESS, judged) if judged.any() else None,
                 "peor": float(worst[some].min()) if there else None,
-                "diversidad": mean(L.D_DIVERSITY) if there else None,
+                "diversidad": mean(L.D_DIVERSITY, active) if active.any() else None,
                 "hijos": int(dyn[mine, L.D_REBORN].sum()),
                 "cada": swarm.evolucion.cada if swarm.evolucion is not None else None,
             }

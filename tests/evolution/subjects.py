@@ -7,6 +7,8 @@ from typing import Any
 
 import corec
 
+FITS = -0.7
+"""Whose first gene is above this fails in mode 5: 85 % of what the start draws."""
 GENES = {"a": (-1.0, 1.0, 0.25), "b": (0.0, 8.0, 1.0), "c": (3.0, 3.0, 0.5)}
 
 
@@ -21,7 +23,8 @@ def begin(me: Any) -> Any:
     params={"mode": 0.0}, means=("born",), genes=GENES, fitness="score", init=begin,
 )  # fmt: skip
 def subject(me: Any) -> Any:
-    """Its fitness is what ``mode`` says: of its genes, alike, partly or wholly no number."""
+    """Its fitness is what ``mode`` says: of its genes, alike, partly or wholly no number; of whose
+    gene is too large, or of all, none, for it fails."""
     me.age = me.age + 1
     me.past.push(me.a)
     me.score = me.a * me.b - 0.125 * me.b + me.past.mean()
@@ -33,6 +36,8 @@ def subject(me: Any) -> Any:
         me.score = math.nan
     if me.mode == 4.0:
         me.score = math.inf if me.id % 5 == 0 else -math.inf
+    if me.mode == 6.0 or (me.mode == 5.0 and me.a > FITS):
+        raise ValueError("unfit")
     if me.random() < 0.05:
         return math.nan
     return me.born + 0.01 * me.mean_born
@@ -78,6 +83,8 @@ def moody(me: Any) -> Any:
     genes={"drift": (0.0, 1.0, 0.1), "pull": (-1.0, 1.0, 1.0)},
 )  # fmt: skip
 def seen(me: Any) -> Any:
-    """Others see what it is, and what it has inherited."""
+    """Others see what it is, and what it has inherited; some fail by what they have."""
     me.level = 0.5 * me.level + me.drift * me.random() + 0.0625 * me.entity(0).level
+    if me.pull > 0.4:
+        raise ValueError("it pulls too much")
     return me.level

@@ -48,7 +48,7 @@ def first_genes(seed: int, identity: int, spec: Mapping[str, Sequence[float]]) -
 
 @dataclass
 class Individual:
-    """An active entity before the evolution."""
+    """An active entity before the evolution. A fitness that is NaN is none."""
 
     block: Block
     entity: Entity
@@ -69,7 +69,9 @@ def island(blocks: Sequence[Block]) -> list[Individual]:
         for entity in block.entities:
             if entity.activo:
                 with np.errstate(all="ignore"):
-                    found.append(Individual(block, entity, np.float32(entity.state[name])))
+                    stands = np.float32(entity.state[name])
+                fitness = stands if entity.ran_well else np.float32(math.nan)
+                found.append(Individual(block, entity, fitness))
     return found
 
 
@@ -82,15 +84,17 @@ class Parents:
     """Chooses among an island."""
 
     def __init__(self, rules: Mapping[str, Any], people: list[Individual]) -> None:
-        self.people, self.method = people, rules.get("metodo", "torneo")
+        fit = [one for one in people if not np.isnan(one.fitness)]
+        self.people, self.method = fit or people, rules.get("metodo", "torneo")
         size = rules.get("tamano")
         self.size = (2 if size is None else size) if self.method == "torneo" else 1
         if self.method == "truncamiento":
             size = 0.5 if size is None else size
-            n, whole = len(people), isinstance(size, int)
-            count = min(int(size), n) if whole else share(float(size), n)
-            best = {one.entity.id for one in sorted(people, key=lambda one: one.order)[:count]}
-            self.people = [one for one in people if one.entity.id in best]
+            n = len(self.people)
+            count = size if isinstance(size, int) else share(float(size), n)
+            ranked = sorted(self.people, key=lambda one: one.order)
+            best = {one.entity.id for one in ranked[:count]}
+            self.people = [one for one in self.people if one.entity.id in best]
         self.words = self.size if self.method == "torneo" else 1 + (self.method == "ruleta")
         if self.method == "ruleta":
             self._weigh()
@@ -177,7 +181,8 @@ def _migrants(
             w = word(block.seed, block.settings.first_id, 4 * 4095, after)
             source = (number_ + 1 + (w * (count - 1) >> 32)) % count
         people = sorted(island([blocks[source]]), key=lambda one: one.order)
-        found.append(people[before] if before < len(people) else None)
+        one = people[before] if before < len(people) else None
+        found.append(None if one is None or np.isnan(one.fitness) else one)
     return found
 
 
