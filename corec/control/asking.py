@@ -17,10 +17,11 @@ from rich.text import Text
 from corec.command_line import NOT_WRITTEN
 from corec.config import ConfigError
 from corec.control import console
-from corec.control.client import ASK_SECONDS, Client, Unreachable
+from corec.control.client import Client, Unreachable
 from corec.control.discover import Instance, NoInstance, SeveralInstances
 from corec.control.fallback import MemoryUnreadable
 from corec.control.protocol import ControlError
+from corec.control.waits import AT_ONCE_SECONDS
 from corec.log import mask
 from corec.private import NotPrivate
 
@@ -105,7 +106,7 @@ def as_value(text: str) -> Any:
     return found
 
 
-def ask(instance: Instance, op: str, seconds: float = ASK_SECONDS, **args: Any) -> Any:
+def ask(instance: Instance, op: str, seconds: float = AT_ONCE_SECONDS, **args: Any) -> Any:
     """What the instance's control socket answers to ``op``."""
-    with Client(Path(instance.socket), ASK_SECONDS) as client:
+    with Client(Path(instance.socket), AT_ONCE_SECONDS) as client:
         return client.ask(op, args, seconds)

@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from corec.control.protocol import (
@@ -16,8 +15,8 @@ from corec.control.protocol import (
     encode_request,
 )
 from corec.control.unix import connected
+from corec.control.waits import AT_ONCE_SECONDS
 
-ASK_SECONDS = 5.0
 _CHUNK_BYTES = 65_536
 _RESPONSE_BYTES_MAX = 64 * LINE_BYTES_MAX
 
@@ -29,7 +28,7 @@ class Unreachable(Exception):
 class Client:
     """One connection; ``with Client(path) as client: client.ask("status")``."""
 
-    def __init__(self, path: Path, timeout_seconds: float = ASK_SECONDS) -> None:
+    def __init__(self, path: Path, timeout_seconds: float = AT_ONCE_SECONDS) -> None:
         self.timeout_seconds = timeout_seconds
         self._rest = b""
         try:
@@ -82,10 +81,5 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -57,13 +57,10 @@ from corec.control.outcome import MIGRATE_SIGNAL, await_change, last_change
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
+from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS, STEP_SECONDS
 from corec.private import sane_umask
 from corec.terminal import make_valid, speak_any_encoding
 
-HOLD_ASK_SECONDS = 30.0
-STEP_SECONDS = 60.0
-SNAPSHOT_SECONDS = 120.0
-DIGEST_SECONDS = 300.0
 STOP_SECONDS = 60.0
 
 app = typer.Typer(
@@ -192,7 +189,7 @@ def blocks(
     """List blocks."""
     with explained():
         found = find_instance(instance, config)
-        data = ask(found, "blocks", HOLD_ASK_SECONDS, offset=offset, limit=limit)
+        data = ask(found, "blocks", HELD_SECONDS, offset=offset, limit=limit)
         output(data, as_json, lambda data: show.blocks(data["blocks"]))
 
 
@@ -238,7 +235,7 @@ def pause(
 ) -> None:
     """Stand still after the tick that runs."""
     with explained():
-        data = ask(find_instance(instance, config), "pause", HOLD_ASK_SECONDS)
+        data = ask(find_instance(instance, config), "pause", HELD_SECONDS)
         output(data, as_json, show.pairs)
 
 
@@ -248,7 +245,7 @@ def resume(
 ) -> None:
     """Go on after a pause."""
     with explained():
-        data = ask(find_instance(instance, config), "resume", HOLD_ASK_SECONDS)
+        data = ask(find_instance(instance, config), "resume", HELD_SECONDS)
         output(data, as_json, show.pairs)
 
 
@@ -265,7 +262,7 @@ def step(
     """Run exactly N ticks of a paused world, and say when they are done."""
     with explained():
         found = find_instance(instance, config)
-        seconds = timeout + HOLD_ASK_SECONDS
+        seconds = timeout + HELD_SECONDS
         data = ask(found, "step", seconds, ticks=ticks, timeout_seconds=timeout)
         output(data, as_json, show.pairs)
 
@@ -285,7 +282,7 @@ def snapshot(
     """Make a checkpoint now; returns when it is on disk and everything before it in the sinks."""
     with explained():
         found = find_instance(instance, config)
-        seconds = timeout + HOLD_ASK_SECONDS
+        seconds = timeout + HELD_SECONDS
         data = ask_again(found, "snapshot", seconds, timeout_seconds=timeout)
         output(data, as_json, show.pairs)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from corec import layout as L
-from corec.control.client import ASK_SECONDS, Client, Unreachable
+from corec.control.client import Client, Unreachable
 from corec.control.discover import Instance, NoInstance, is_supervisor
 from corec.control.folders import CONTROL_FILE
 from corec.control.status import About, build_status, starting_status
+from corec.control.waits import AT_ONCE_SECONDS
 from corec.proc import CpuSampler
 from shm.segment import Segment, SegmentRefused
 
@@ -33,7 +34,7 @@ def status_of(instance: Instance) -> dict[str, Any]:
     """From the nucleus, or from memory when it does not answer. Raises ``MemoryUnreadable``,
     ``ControlError``, ``NoInstance``: it has ended since it was found, whatever it has left."""
     try:
-        with Client(Path(instance.socket), ASK_SECONDS) as client:
+        with Client(Path(instance.socket), AT_ONCE_SECONDS) as client:
             answer: dict[str, Any] = client.ask("status", timeout_seconds=STATUS_SECONDS)
     except Unreachable:
         if not is_supervisor(instance):

@@ -14,8 +14,8 @@ from typing import Any, Final
 from corec.control.client import Client, Unreachable
 from corec.control.discover import Instance, is_supervisor
 from corec.control.protocol import ControlError
+from corec.control.waits import AT_ONCE_SECONDS
 
-CONNECT_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.1
 
 
@@ -29,7 +29,7 @@ def ask_again(instance: Instance, op: str, seconds: float, **args: Any) -> Any:
     while True:
         left = max(0.001, deadline - time.monotonic())
         try:
-            with Client(Path(instance.socket), min(left, CONNECT_SECONDS)) as client:
+            with Client(Path(instance.socket), min(left, AT_ONCE_SECONDS)) as client:
                 return client.ask(op, args, left)
         except (Unreachable, ControlError) as error:
             final = isinstance(error, ControlError) and error.code != "again"

@@ -11,8 +11,8 @@ from corec.control.client import Client
 from corec.control.discover import Instance, is_supervisor
 from corec.control.outcome import await_change
 from corec.control.protocol import ControlError
+from corec.control.waits import HELD_SECONDS
 
-ASK_SECONDS: Final = 30.0
 WORDS: Final = ("tick_hz", "carga")
 UNSURE: Final = "it counts, and is not on disk yet: a machine that is lost now loses it"
 
@@ -38,7 +38,7 @@ def ask_grow(instance: Instance, bloque: str, more: int) -> dict[str, Any]:
 
 def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
     with Client(Path(instance.socket)) as client:
-        found: dict[str, Any] = client.ask(op, args, ASK_SECONDS)
+        found: dict[str, Any] = client.ask(op, args, HELD_SECONDS)
     before = found.pop("after_change", None)
     if before is None:
         return found

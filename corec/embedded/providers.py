@@ -28,7 +28,7 @@ from corec.embedded.wheels import package_dir, program_of
 BINDIR_VARIABLE: Final = "COREC_POSTGRES_BINDIR"
 MAJOR_MIN: Final = 14
 SYSTEM: Final = Path("/usr/lib/postgresql")
-_ASK_SECONDS: Final = 5.0
+_VERSION_SECONDS: Final = 5.0
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _MAJOR_IN_PATH = re.compile(r"/postgresql(?:-|/)(\d+)/bin$")
 
@@ -149,7 +149,7 @@ def _said(words: list[str]) -> str:
     """What a program prints; nothing when it cannot be run."""
     try:
         found = subprocess.run(
-            words, capture_output=True, text=True, timeout=_ASK_SECONDS, check=True,
+            words, capture_output=True, text=True, timeout=_VERSION_SECONDS, check=True,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

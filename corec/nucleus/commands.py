@@ -19,6 +19,7 @@ from corec.config.change import SHOWN
 from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, rate_allowed
 from corec.control.protocol import ControlError, Request, brief
 from corec.control.setting import WORDS
+from corec.control.waits import SNAPSHOT_SECONDS, STEP_SECONDS
 from corec.log import get_logger
 from corec.nucleus.arguments import integer, number, only
 from corec.nucleus.carga import Carga
@@ -43,11 +44,9 @@ log = get_logger(__name__)
 
 _BLOCKS_PER_ANSWER = 1000
 _STEP_TICKS_MAX = 1_000_000_000
-_STEP_SECONDS = 60.0
 _STEP_SECONDS_MAX = 3600.0
 _STEP_POLL_SECONDS = 0.002
 _STEP_POLL_SECONDS_MAX = 0.02
-_SNAPSHOT_SECONDS = 120.0
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -166,7 +165,7 @@ class Commands:
         self._not_while_draining()
         ticks = integer(args, "ticks", 1, _STEP_TICKS_MAX, 1)
         seconds = number(
-            {"timeout_seconds": _STEP_SECONDS, **args}, "timeout_seconds", 0.001,
+            {"timeout_seconds": STEP_SECONDS, **args}, "timeout_seconds", 0.001,
             _STEP_SECONDS_MAX, f"seconds up to {_STEP_SECONDS_MAX:g}",
         )  # fmt: skip
         began = time.monotonic()
@@ -307,7 +306,7 @@ class Commands:
         """Make a checkpoint; answers when it counts."""
         only(args, "timeout_seconds")
         seconds = number(
-            {"timeout_seconds": _SNAPSHOT_SECONDS, **args}, "timeout_seconds", 0.001,
+            {"timeout_seconds": SNAPSHOT_SECONDS, **args}, "timeout_seconds", 0.001,
             _STEP_SECONDS_MAX, f"seconds up to {_STEP_SECONDS_MAX:g}",
         )  # fmt: skip
         try:

@@ -18,12 +18,12 @@ import time
 from typing import Any, Final
 
 from corec import layout as L
-from corec.control.client import ASK_SECONDS
+from corec.control.waits import AT_ONCE_SECONDS
 from corec.log import get_logger
 from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
-DURABLE_SECONDS_MAX: Final = 0.6 * ASK_SECONDS  # the answer comes before its client gives up
+DURABLE_SECONDS_MAX: Final = 0.6 * AT_ONCE_SECONDS  # the answer comes before its client gives up
 _LOOK_SECONDS: Final = 0.002
 NOT_DURABLE: Final = {"durable": False}
 

@@ -32,6 +32,7 @@ from corec.control.fallback import status_of
 from corec.control.patient import ask_again
 from corec.control.protocol import ControlError
 from corec.control.setting import change_settings, grow, tick_told
+from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS
 from corec.control.writing import ask_write
 from corec.plan import Plan, Swarm
 from corec.process.roles import committed_tick
@@ -56,9 +57,6 @@ GAP_TIMES_MAX: Final = 20.0
 BIRTHS_MAX: Final = 1_000_000
 """So many of the last births does ``lineage`` look through."""
 HOLD_SECONDS: Final = (0.25, 1.0)
-ASK_SECONDS: Final = 30.0
-DIGEST_SECONDS: Final = 300.0
-SNAPSHOT_SECONDS: Final = 120.0
 
 
 def waits_for_a_gap(seconds: float, hz: float) -> bool:
@@ -168,7 +166,7 @@ class Attached(Readable):
     def _held(self, seconds: float) -> Iterator[int]:
         """The world stands still inside, for so long at most; gives the tick."""
         with Client(Path(self._running().socket)) as client:
-            found = client.ask("hold", {"seconds": seconds}, ASK_SECONDS)
+            found = client.ask("hold", {"seconds": seconds}, HELD_SECONDS)
             try:
                 yield int(found["tick"])
             finally:
@@ -296,7 +294,7 @@ class Attached(Readable):
     def snapshot(self, timeout: float = SNAPSHOT_SECONDS) -> Path:
         """Make a checkpoint, as ``corec-ctl snapshot``; its file, which ``corec.World(config,
         checkpoint=…)`` begins at. Raises ControlError: it can't be made, or not in time."""
-        seconds = timeout + ASK_SECONDS
+        seconds = timeout + HELD_SECONDS
         found = ask_again(self._running(), "snapshot", seconds, timeout_seconds=timeout)
         return Path(found["path"])
 
@@ -320,7 +318,7 @@ class Attached(Readable):
     def _ask(self, op: str, **args: Any) -> Any:
         with Client(Path(self._running().socket)) as client:
             try:
-                return client.ask(op, args, ASK_SECONDS)
+                return client.ask(op, args, HELD_SECONDS)
             except ControlError as error:
                 if error.code != "bad_request":
                     raise
