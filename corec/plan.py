@@ -1,12 +1,14 @@
-"""The plan of a world: which blocks, where in the segment, what in each. Pure arithmetic."""
+"""The plan of a world: which blocks, where in the segment, what in each. Pure arithmetic.
+
+What a plan is, is in ``corec.swarm``; this module makes one.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,107 +26,19 @@ from corec.graph.source import source_of
 from corec.placing import most_entities, place_block
 from corec.plan_live import schedule_faults, symbiosis_of
 from corec.sight import sight_faults, with_everyone, with_sight
+from corec.swarm import Part as Part
+from corec.swarm import Plan as Plan
 from corec.swarm import Swarm as Swarm
 from shm.layout import layout_hash
 
 BLOCKS_MAX = 1 << 23
 """More blocks than any machine holds today; it bounds what a refusal costs."""
-_DIGITS_MAX: Final = 10
-"""Of a block's number in an id; more than any has, leading zeros included."""
 
 
 def columns_of(processor: Processor) -> list[str]:
     """What can be read of each entity, but for histories."""
     names = ["valor", "activo", "fallos", *(field.name for field in processor.state)]
     return names + [gene.name for gene in processor.genes]
-
-
-class Part(NamedTuple):
-    """Entities of a bloque that came at once: all it had at first, or those it grew by."""
-
-    bloque: str
-    entidades: int
-    cap: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All blocks, in order of their ids. ``blocks`` has one row per block (BLOCK_ROW)."""
-
-    swarms: tuple[Swarm, ...]
-    blocks: NDArray[Any]
-    world_bytes: int
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What ``make_plan`` takes to make the same again."""
-        return tuple(Part(s.id, s.entidades, s.cap) for s in self.swarms)
-
-    @property
-    def blocks_bytes(self) -> int:
-        """Bytes of all blocks, which come first in the world's segment."""
-        last = self.swarms[-1]
-        return int(self.blocks["offset"][-1]) + last.block_bytes
-
-    @property
-    def n_blocks(self) -> int:
-        """Number of blocks."""
-        return int(self.blocks.shape[0])
-
-    @property
-    def entidades(self) -> int:
-        """Number of entities."""
-        return sum(s.entidades for s in self.swarms)
-
-    @property
-    def width(self) -> int:
-        """The most numbers in a reading."""
-        return max(s.processor.width for s in self.swarms)
-
-    def block_id(self, index: int) -> str:
-        """``<swarm>:<00000>`` of block ``index``."""
-        swarm = self.swarms[int(self.blocks["swarm"][index])]
-        return f"{swarm.id}:{swarm.first_number + index - swarm.first_block:05d}"
-
-    def block_index(self, block_id: str) -> int | None:
-        """The index of ``<swarm>:<00000>``, None when there is no such block."""
-        name, _, number = block_id.rpartition(":")
-        if not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS_MAX):
-            return None
-        for swarm in self.swarms:
-            place = int(number) - swarm.first_number
-            if swarm.id == name and 0 <= place < swarm.blocks:
-                return swarm.first_block + place
-        return None
-
-    def block_of(self, entity: int) -> int | None:
-        """The index of the block that holds entity ``entity``, None for an unknown id."""
-        for swarm in self.swarms:
-            if swarm.first_id <= entity < swarm.first_id + swarm.entidades:
-                return swarm.first_block + (entity - swarm.first_id) // swarm.cap
-        return None
-
-    def fingerprint(self, seed: int) -> int:
-        """64 bits over what must be equal for a world to go on under a config."""
-        parts = [f"{L.LAYOUT_VERSION} {seed}"]
-        for s in self.swarms:
-            p = s.processor
-            parts.append(f"{s.id} {s.canal} {s.entidades} {s.cap} {s.block_bytes}")
-            parts.append(f"{p.name} {p.kind} {p.columns} {p.history} {p.means}")
-            if p.values or p.alert_fields:
-                parts.append(f"{p.values} {p.alert_fields}")
-            if p.genes:
-                parts.append(f"{p.genes} {p.fitness}")
-            if p.mortal:
-                parts.append("mortal")
-            if p.sends:
-                parts.append(f"sends {p.sends}")
-            if s.meeting is not None:
-                parts.append(f"{p.public} {s.space} {p.see}")
-            if s.source is not None:
-                parts.append(s.source.mark)
-        digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little")
 
 
 BLOCK_ROW = np.dtype(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, place_of
 from corec.config.umbral import limits_of
 from corec.entities.numbers import number_faults, numbers
-
-if TYPE_CHECKING:
-    from corec.plan import Plan, Swarm
+from corec.swarm import Plan, Swarm
 
 IN_SCHEDULE: Final = "globals.NAME, or parametros.NAME, umbral or autoreparacion.KEY of bloques.ID"
 
