@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, overload
 
+from corec.project import look_in
 from corec.signature import signature_of
 
 EVENTS: Final = ("raised", "repeated", "cleared", "acknowledged")
@@ -134,9 +134,7 @@ def load_task(name: str, search: Iterable[Path] = ()) -> Task:
     module, colon, attribute = BUILT_IN.get(name, name).partition(":")
     if not colon or not module or not attribute:
         raise TaskError(f"no task of this name is built in; there are {', '.join(BUILT_IN)}")
-    for folder in search:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    look_in(search)
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:

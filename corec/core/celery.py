@@ -1,4 +1,4 @@
-"""The Celery application of an instance with its two tasks; see ``corec.core.queue``."""
+"""The Celery application of an instance with its two tasks; see ``corec.tasks.queue``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from celery.signals import task_failure
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from corec.core.queue import ALIVE_SECONDS, KEPT_SECONDS, RUN, SWEEP, make_queue, prefix_of
 from corec.notices import load_task
 from corec.tasks.child import as_line, call_task
+from corec.tasks.queue import ALIVE_SECONDS, KEPT_SECONDS, RUN, SWEEP, make_queue, prefix_of
 
 AGAIN: Final = 30
 """Attempts at telling an answer to a Redis that is away: for about a minute and a half."""

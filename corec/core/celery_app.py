@@ -19,7 +19,7 @@ MISSING: Final = (
 
 try:
     from corec.core.celery import make_app
-    from corec.core.queue import where
+    from corec.tasks.queue import where
 except ModuleNotFoundError as error:
     if error.name != "celery":
         raise

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Final
 
 from corec.entities.processor import Processor, ProcessorError
+from corec.project import look_in
 
 BUILT_IN: Final = {
     "sensor": "corec.processors.sensor:sensor",
@@ -47,9 +47,7 @@ def resolve(name: str, search: tuple[Path, ...] = ()) -> Processor:
         raise ProcessorError(
             f"found {name!r}, allowed one of {known}, or package.module:attribute of your own"
         )
-    for folder in search:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    look_in(search)
     try:
         found = importlib.import_module(module_name)
         for part in attribute.split("."):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Final
@@ -14,6 +13,7 @@ from corec.config import Config, ConfigError, Fault
 from corec.modules.base import ModuloBase
 from corec.modules.forest import MISSING, available
 from corec.notices import TaskError, load_task
+from corec.project import look_in
 
 BUILT_IN: Final = {
     name: f"corec.modules.{name}:Modulo{name.title()}"
@@ -43,9 +43,7 @@ def load_class(name: str, config: Config) -> type[ModuloBase]:
     package, _, attribute = target.rpartition(":" if ":" in target else ".")
     if not package:
         raise NotLoadable("no module of this name is built in")
-    for folder in config.plugin_folders:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    look_in(config.plugin_folders)
     try:
         found = getattr(importlib.import_module(package), attribute)
     except (Exception, SystemExit) as error:

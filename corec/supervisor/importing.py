@@ -9,17 +9,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-import sys
 from typing import Final
 
 import corec
 import shm
 from corec.config import Config, ConfigError, Fault
+from corec.project import look_in
 
+_OF_CELERY: Final = "corec.tasks.queue"
 NOT_OF_AN_INSTANCE: Final = (
     "corec.__main__", "corec.bootstrap", "corec.cli", "corec.core", "corec.lab", "corec.replay",
-    "corec.testing", "corec.embedded.launch",
+    "corec.testing", "corec.view", "corec.embedded.launch", _OF_CELERY,
 )  # fmt: skip
+"""By the beginning of their names; what needs more than CoreC's own requirements is among them."""
 
 
 def module_names(config: Config) -> list[str]:
@@ -32,17 +34,16 @@ def module_names(config: Config) -> list[str]:
         places = inside.submodule_search_locations if inside is not None else None
         if places:
             found += [m.name for m in pkgutil.iter_modules(list(places), f"{name}.")]
-    for name in config.modules:
-        if "." in name or ":" in name:
-            found.append(name.rpartition(":" if ":" in name else ".")[0])
-    return [name for name in found if not name.startswith(NOT_OF_AN_INSTANCE)]
+    needed = [name for name in found if not name.startswith(NOT_OF_AN_INSTANCE)]
+    if any(one.pool == "celery" for one in config.tasks):
+        needed.append(_OF_CELERY)
+    named = [name for name in config.modules if "." in name or ":" in name]
+    return needed + [name.rpartition(":" if ":" in name else ".")[0] for name in named]
 
 
 def import_all(config: Config) -> None:
     """Import all of them. Raises ConfigError, with what each says that can't be imported."""
-    plugins = str(config.base_dir / "plugins")
-    if plugins not in sys.path:
-        sys.path.append(plugins)
+    look_in(config.plugin_folders)
     faults = []
     for name in module_names(config):
         try:

@@ -1,4 +1,4 @@
-"""Calls by Celery in place of processes of one's own; see ``corec.core.queue`` for what is where.
+"""Calls by Celery in place of processes of one's own; see ``corec.tasks.queue`` for what is where.
 
 A call that no worker has begun waits. It is sent again, under the same number, when it is not in
 the queue either: Redis has lost it, or a worker that was killed had it. That is no attempt, and of
@@ -46,7 +46,7 @@ class Elsewhere:
         self, run: str, options: Mapping[str, Any], folders: tuple[Path, ...], url: str,
         instance_id: str, link: Callable[[], Link],
     ) -> None:  # fmt: skip
-        from corec.core import queue  # only who uses it has Celery
+        from corec.tasks import queue  # only who uses it has Celery
 
         self._run, self._options = run, dict(options)
         self._folders = [str(folder) for folder in folders]

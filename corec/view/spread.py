@@ -1,4 +1,4 @@
-"""The runs of a sweep on Celery's workers; ``corec.core.queue`` says what is where.
+"""The runs of a sweep on Celery's workers; ``corec.tasks.queue`` says what is where.
 
 The process that asks sends a run, looks for its answer, and writes it into its file: it alone knows
 what is done. A run's number is made of the sweep's mark and its place in it, so the same sweep,
@@ -22,9 +22,9 @@ from kombu.exceptions import OperationalError
 
 from corec.config.measures import Expression
 from corec.config.parse import read_json
-from corec.core.queue import LOST_SECONDS, SWEEP, make_queue, prefix_of, queue_of, where
 from corec.plan import make_plan
 from corec.process.backoff import Backoff
+from corec.tasks.queue import LOST_SECONDS, SWEEP, make_queue, prefix_of, queue_of, where
 from corec.view.making import Rows, RunFailed, one_run
 from corec.view.runs import Measure, Run, plan_mark
 from corec.view.settings import configured, plain

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import re
 import sys
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,28 @@ def test_every_process_is_among_them() -> None:
         "corec.embedded.valkey",
     ):  # fmt: skip
         assert name in names
-    assert not any(name.startswith("corec.lab") for name in names)
+    assert not any(name.startswith(("corec.lab", "corec.tasks.queue")) for name in names)
+    called = {"run": "webhook", "pool": "celery", "url": "http://127.0.0.1:9/"}
+    celery = parse_config(small_config(tasks=[called]))
+    assert "corec.tasks.queue" in module_names(celery)
+
+
+def test_they_come_with_what_corec_requires() -> None:
+    """Celery and pyarrow are extras: who has none of them upgrades, too."""
+    required = {
+        re.split(r"[^\w.-]", text)[0].lower().replace("_", "-")
+        for text in requires("corec") or () if "extra ==" not in text
+    }  # fmt: skip
+    of_module, known = packages_distributions(), {*sys.stdlib_module_names, "corec", "shm"}
+    for name in module_names(parse_config(small_config())):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        for node in ast.parse(Path(str(spec.origin)).read_bytes()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for found in {each.partition(".")[0] for each in names} - known:
+                given = {one.lower().replace("_", "-") for one in of_module[found]}
+                assert given & required, f"{name} imports {found}"
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,13 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 
 import redis
 from celery import Celery as Application
 
-from corec.core.queue import broker_url
 from corec.lab.bench.rivals import Absent
 from corec.lab.bench.rounds import wait_until
+from corec.tasks.queue import broker_url
 
 URL_VARIABLE = "COREC_BENCH_CELERY"
 QUEUE = "bench-celery"
@@ -78,12 +77,7 @@ class Celery:
     def __enter__(self) -> Celery:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._worker.terminate()
         try:
             self._worker.wait(20)
