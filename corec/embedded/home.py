@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corec.embedded.errors import EmbeddedServerError
-from corec.embedded.waiting import waited_for
 from corec.private import make_private, name_of
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path without its closing zero, unix(7)
@@ -176,10 +175,6 @@ class Home:
                     except ProcessLookupError:
                         pass  # it ended by itself
             yield
-
-    def end_leftovers(self, first: signal.Signals) -> None:
-        """``ending_leftovers``, waited for."""
-        waited_for(self.ending_leftovers(first))
 
 
 @dataclass(frozen=True)

