@@ -18,11 +18,11 @@ import pytest
 import redis
 
 from corec import layout as L
+from corec.lab.chaos.proxy import Proxy
 from tests.broker.support import INSTANCE, Instance, message
 from tests.broker.test_in import collect_readings
 from tests.broker.test_servers import valkey_with
 from tests.support.processes import wait_until
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 Make = Callable[..., Instance]
@@ -137,7 +137,7 @@ def test_connections_break_at_any_byte(instance: Make, valkey_url: str) -> None:
         wait_until(lambda: one.rt.slot(L.SLOT_BROKER).get(L.S_STATE) == L.PROC_READY, "ready")
         tick = 0
         for count in (1, 50, 200, 400, 700, 1000, 1500, 3000):
-            proxy.cut_after(count)
+            proxy.tell(f"cut {count}")
             for _ in range(10):
                 tick += 1
                 one.run_tick(tick)
@@ -182,9 +182,9 @@ def test_drop_oldest(how: str, instance: Make, valkey_url: str) -> None:
             one.run_tick(tick)
         wait_until(lambda: one.count(L.B_MESSAGES_OUT) == one.ledger.messages, "all is sent")
         if how == "gone":
-            proxy.close_all()
+            proxy.tell("refuse")
         else:
-            proxy.freeze()
+            proxy.tell("hold")
         one.run_tick(11)
         if how == "silent":
             wait_until(lambda: proxy.holds(one.keys.out(1)), "a batch is on its way")
@@ -194,7 +194,7 @@ def test_drop_oldest(how: str, instance: Make, valkey_url: str) -> None:
             lambda: all(4 * lane.used < 3 * lane.capacity for lane in one.rt.out), "there is room"
         )
         assert one.count(L.B_DROPPED) > 0
-        proxy.open()
+        proxy.tell("pass")
         for tick in range(300, 305):
             one.run_tick(tick)
         one.drain(pid)

@@ -125,17 +125,31 @@ def test_it_delays_and_holds(through: Through) -> None:
     assert time.monotonic() - began >= 0.12
     through.proxy.tell("hold")
     ends.client.sendall(b"y")
+    wait_until(lambda: through.proxy.holds("y"), "it is held", 5.0)
     ends.server.settimeout(0.2)
     with pytest.raises(TimeoutError):
         ends.server.recv(1)
     ends.server.settimeout(5.0)
     through.proxy.tell("pass")
     assert ends.server.recv(1) == b"y"
+    assert not through.proxy.holds("y")
+
+
+def test_it_takes_an_address() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Proxy(f"127.0.0.1:{listener.getsockname()[1]}") as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), 5.0) as client,
+    ):
+        client.sendall(b"x")
+        listener.settimeout(5.0)
+        server, _ = listener.accept()
+        with server:
+            assert server.recv(1) == b"x"
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     proxy = Proxy(tmp_path / "nobody")
-    assert proxy.process.stdin is not None
-    proxy.process.stdin.close()
+    proxy.control.shutdown(socket.SHUT_RDWR)
     wait_until(lambda: proxy.process.poll() is not None, "it ends", 5.0)
     proxy.close()

@@ -119,14 +119,14 @@ def test_jumps_of_an_hour(one: Instance, make: Make, proxied: Proxied, valkey_ur
     clock = Clock(one)
     run = one.start("--tick-hz", str(HZ), "--workers", "2").ready().until_tick(10)
     for hours in (1.0, -1.0, 1.0):
-        proxied.proxy.close_all()  # so that somebody waits in a back-off when the clock jumps
+        proxied.proxy.tell("refuse")  # so that somebody waits in a back-off when the clock jumps
         wait_until(lambda: run.status()["state"] == "degraded", "the database is away")
         clock.jump_to(hours * HOUR)
         ticks_go_on(run)
         for role in ("worker", "persister", "nucleus"):
             replaced(run, role)
         ticks_go_on(run)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         wait_until(lambda: run.status()["state"] == "running", "the rows are written")
     ended = run.stop()
     summary = ended.summary

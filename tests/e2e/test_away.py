@@ -51,14 +51,14 @@ def persister(running: Running) -> dict[str, Any]:
 def test_status_and_metrics_show_the_spool(running: Running, proxied: Proxied) -> None:
     running.until_tick(50)
     assert running.status()["spool_bytes"] == 0
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     wait_until(lambda: running.status()["spool_bytes"] > 10_000, "rows are spooled", 20.0)
     assert persister(running)["state"] == "waiting"
     assert persister(running)["error"] == "its server cannot be reached"
     assert metrics(running)["corec_spool_bytes"] > 10_000
     tick = running.status()["tick"]
     running.until_tick(tick + 50)
-    proxied.proxy.open()
+    proxied.proxy.tell("pass")
     wait_until(lambda: running.status()["spool_bytes"] == 0, "the spool is written", 20.0)
     assert metrics(running)["corec_spool_bytes"] == 0
     ended = running.stop().summary
@@ -74,12 +74,12 @@ def test_status_and_metrics_show_the_spool(running: Running, proxied: Proxied) -
 def test_stopped_while_the_database_is_away(running: Running, proxied: Proxied) -> None:
     """It stops in its own time, exits 0, and the next start writes what it left."""
     running.until_tick(20)
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     running.until_tick(running.status()["tick"] + 50)
     first = running.stop().summary
     spool = running.instance.home / "var" / "state" / "corec1" / "spool"
     assert list(spool.glob("*.log"))
-    proxied.proxy.open()
+    proxied.proxy.tell("pass")
     second = running.instance.run("--ticks", "20").summary
     total = first["ticks"] + second["ticks"]
     with psycopg.connect(proxied.direct) as connection:

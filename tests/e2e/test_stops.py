@@ -17,6 +17,7 @@ import redis
 from corec import layout as L
 from corec.control.client import Unreachable
 from corec.control.outcome import last_change
+from corec.lab.chaos.proxy import Proxy
 from corec.supervisor.drain import STILL_SECONDS
 from tests.e2e.conftest import Make
 from tests.e2e.test_life import checkpoints
@@ -24,7 +25,6 @@ from tests.support.instance import Instance, Running, small_config
 from tests.support.ledger import assert_rows_once, messages_of, rows_of
 from tests.support.processes import children_of, command_of, is_running, wait_until
 from tests.support.proxied import Proxied
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_leaks")]
 
@@ -35,8 +35,7 @@ BLOCKS = 8
 def redis_proxy(valkey_url: str) -> Iterator[Proxy]:
     """The session's Valkey behind a proxy that can be closed and frozen."""
     parts = urlsplit(valkey_url)
-    port = parts.port
-    target = unquote(parts.path) if parts.scheme == "unix" else (str(parts.hostname), port or 0)
+    target = unquote(parts.path) if parts.scheme == "unix" else f"{parts.hostname}:{parts.port}"
     with Proxy(target) as proxy:
         yield proxy
 
@@ -55,7 +54,7 @@ def test_a_stop_without_redis(
     one = behind(tmp_path, shm_dir, pg_dsn, f"redis://127.0.0.1:{redis_proxy.port}/0")
     try:
         run = one.start().ready().until_tick(20)
-        redis_proxy.close_all() if how == "closed" else redis_proxy.freeze()
+        redis_proxy.tell("refuse" if how == "closed" else "hold")
         run.until_tick(run.status()["tick"] + 60)
         asked = time.monotonic()
         first = run.stop()
@@ -67,7 +66,7 @@ def test_a_stop_without_redis(
         assert summary["digest_tick"] == summary["tick"]
         assert len(checkpoints(run)) == 1
         assert any(name.endswith("control.seg") for name in one.runtime_files())
-        redis_proxy.open()
+        redis_proxy.tell("pass")
         second = one.run("--ticks", "20").summary
         assert second["tick"] == summary["tick"] + 20, "it went on where it was"
         assert second["undelivered_bytes"] == {"postgresql": 0, "redis": 0}
@@ -104,7 +103,7 @@ def test_a_stop_within_a_tick(
     one.configure(one.config | {"tick_hz": 0})
     try:
         run = one.start().ready().until_tick(20)
-        proxied.proxy.freeze()
+        proxied.proxy.tell("hold")
         _stands_still(run)
         asked = time.monotonic()
         run.signal(signal.SIGTERM)
@@ -112,7 +111,7 @@ def test_a_stop_within_a_tick(
         assert time.monotonic() - asked < STILL_SECONDS + 22
         assert ended.code == 1
         assert "stopped within a tick" in ended.err
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         again = one.run("--ticks", "5").summary
         assert_rows_once(rows_of(proxied.direct), BLOCKS, again["tick"], every=1)
         one.assert_clean()
@@ -149,7 +148,7 @@ def test_a_reload_frees_ticks_that_wait(
     one.configure(one.config | {"tick_hz": 0})
     try:
         run = one.start().ready().until_tick(20)
-        proxied.proxy.freeze()
+        proxied.proxy.tell("hold")
         _stands_still(run)
         stood = run.status()["tick"]
         one.configure(one.config | {"persist": {"every_ticks": 1, "spool_max_mb": 64}})
@@ -157,7 +156,7 @@ def test_a_reload_frees_ticks_that_wait(
         wait_until(lambda: last_change(one.folder)["number"] == 1, "the outcome", 60.0)
         assert last_change(one.folder)["accepted"] is True
         wait_until(lambda: _tick(run) > stood + 20, "ticks go on", 60.0)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         ended = run.stop().summary
         assert_rows_once(rows_of(proxied.direct), BLOCKS, ended["tick"], every=1)
         one.assert_clean()

@@ -167,7 +167,7 @@ def test_connection_breaks_in_the_middle_of_copy(
         for turn, count in enumerate((1, 100, 700, 1500, 2500, 5000, 12_000, 30_000)):
             before = world.count(L.P_TRANSACTIONS)
             last = turn * 20 + 20
-            proxied.proxy.cut_after(count)
+            proxied.proxy.tell(f"cut {count}")
             world.publish_ticks(last - 19, last, messages=40)
             wait_until(partial(durable, world, last), "it is durable", 20.0)
             assert world.count(L.P_TRANSACTIONS) > before

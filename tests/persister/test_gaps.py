@@ -63,12 +63,12 @@ def test_rows_are_dropped_by_policy(
         pid = world.start()
         world.publish_ticks(1, 2, messages=BIG)
         wait_until(lambda: world.word(L.S_TICK) == 2, "the first rows are durable")
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         for tick in range(3, OVERFLOWING, 10):
             world.publish_ticks(tick, tick + 9, messages=BIG, repairs=1)
             assert sum(f.stat().st_size for f in world.spool.iterdir()) <= 1 << 20
         assert world.count(L.P_DROPPED) > 0
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         wait_until(lambda: world.word(L.S_STATE) == L.PROC_READY, "it is ready again", 20.0)
         world.publish_ticks(200, 205, messages=BIG)
         assert world.stop(pid) == 0
@@ -88,7 +88,7 @@ def test_a_frame_larger_than_the_spool_is_dropped_by_itself(
     """And does not hold up what comes after it, as it did by ``drop_oldest``."""
     options = {"spool_max_mb": 1, "on_full": policy}
     entries = (1 << 20) // L.LOG_DTYPE.itemsize
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     with small_world(
         shm_dir, proxied.dsn, capacity=1 << 24, state=tmp_path, persist=options
     ) as world:
@@ -99,7 +99,7 @@ def test_a_frame_larger_than_the_spool_is_dropped_by_itself(
         world.publish_ticks(3, 3)
         wait_until(lambda: all(lane.used == 0 for lane in world.rt.rows), "all of it is moved", 30)
         assert world.count(L.P_DROPPED) >= 2
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         gaps = check_ledger(world, proxied.direct)
         assert {gap["motivo"] for gap in gaps} == {policy}
@@ -114,7 +114,7 @@ def test_killed_while_dropping(
     policy: str, point: str, nth: int, shm_dir: Path, tmp_path: Path, proxied: Proxied
 ) -> None:
     options = {"spool_max_mb": 1, "on_full": policy}
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path, persist=options) as world:
         pid = world.start(f"{point}:{nth}")
         ended: list[int] = []
@@ -139,7 +139,7 @@ def test_killed_while_dropping(
         assert ended == [-signal.SIGKILL]
         pid = world.start()
         world.publish_ticks(tick + 1, tick + 40, messages=BIG)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         gaps = check_ledger(world, proxied.direct)
         assert {gap["motivo"] for gap in gaps} == {policy}
@@ -147,7 +147,7 @@ def test_killed_while_dropping(
 
 
 def test_ticks_wait_at_the_limit(shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     with small_world(
         shm_dir, proxied.dsn, capacity=LANE, state=tmp_path, persist={"spool_max_mb": 1}
     ) as world:
@@ -166,7 +166,7 @@ def test_ticks_wait_at_the_limit(shm_dir: Path, tmp_path: Path, proxied: Proxied
         size = sum(f.stat().st_size for f in world.spool_files())
         assert 900_000 < size <= 1 << 20
         assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         world.publish_ticks(tick + 1, tick + 30, messages=BIG)
         assert world.stop(pid) == 0
         assert check_ledger(world, proxied.direct) == []
@@ -189,7 +189,7 @@ def spool_two_lanes(world: SmallWorld) -> Path:
 @pytest.mark.parametrize("part", ["bytes", "head"])
 def test_damage_in_the_middle(part: str, shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     """One record is lost, those around it are not; the file is kept."""
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     with small_world(shm_dir, proxied.dsn, state=tmp_path) as world:
         path = spool_two_lanes(world)
         records = scan(path, last=True).records
@@ -204,7 +204,7 @@ def test_damage_in_the_middle(part: str, shm_dir: Path, tmp_path: Path, proxied:
         data = bytearray(path.read_bytes())
         data[at] ^= 1
         path.write_bytes(data)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         pid = world.start()
         world.publish_ticks(61, 65)
         assert world.stop(pid) == 0
@@ -226,11 +226,11 @@ def test_damage_in_the_middle(part: str, shm_dir: Path, tmp_path: Path, proxied:
 
 
 def test_file_without_a_head(shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     with small_world(shm_dir, proxied.dsn, state=tmp_path) as world:
         path = spool_two_lanes(world)
         path.write_bytes(b"rubbish!" * 1000)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         world.publish_ticks(61, 65)
         world.drain()
         gaps = sorted(gaps_of(proxied.direct), key=lambda gap: str(gap["lane"]))

@@ -54,7 +54,7 @@ def test_away_for_longer_than_the_lanes_last(
         world.publish_ticks(1, 5, repairs=1)
         wait_until(lambda: world.word(L.S_TICK) == 5, "the first rows are durable")
         assert list(world.spool.iterdir()) == []
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         world.publish_ticks(6, 60, repairs=1)
         spooled(world)
         assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
@@ -63,7 +63,7 @@ def test_away_for_longer_than_the_lanes_last(
         files = world.spool_files()
         assert sum(f.stat().st_size for f in files) == world.count(L.P_SPOOL_BYTES)
         assert {f.stat().st_mode & 0o777 for f in files} == {0o600}
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         wait_until(lambda: world.word(L.S_TICK) == 60, "all is durable", 20.0)
         assert world.word(L.S_STATE) == L.PROC_READY
         world.publish_ticks(61, 63, repairs=1)
@@ -88,7 +88,7 @@ def test_away_for_longer_than_the_lanes_last(
 )
 def test_killed_while_spooling(point: str, shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         pid = world.start(point)
         world.publish_ticks(1, 11, repairs=1)
         if point.endswith(":2"):
@@ -100,7 +100,7 @@ def test_killed_while_spooling(point: str, shm_dir: Path, tmp_path: Path, proxie
         pid = world.start()
         world.publish_ticks(23, 40, repairs=1)
         spooled(world)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         world.publish_ticks(41, 44, repairs=1)
         assert world.stop(pid) == 0
         check_all(world, proxied.direct)
@@ -123,7 +123,7 @@ def test_killed_while_the_spool_drains(
     point: str, shm_dir: Path, tmp_path: Path, proxied: Proxied
 ) -> None:
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         pid = world.start()
         for first in (1, 21):  # two files: a persister never goes on in one it did not make
             world.publish_ticks(first, first + 19, repairs=1)
@@ -132,7 +132,7 @@ def test_killed_while_the_spool_drains(
             assert exit_code(pid) == -signal.SIGKILL
             pid = world.start() if first == 1 else world.start(point)
         assert len(world.spool_files()) == 2
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         assert exit_code(pid) == -signal.SIGKILL
         pid = world.start()
         world.publish_ticks(41, 45, repairs=1)
@@ -146,10 +146,10 @@ def test_server_without_an_answer(shm_dir: Path, tmp_path: Path, proxied: Proxie
         pid = world.start()
         world.publish_ticks(1, 5)
         wait_until(lambda: world.word(L.S_TICK) == 5, "the first rows are durable")
-        proxied.proxy.freeze()
+        proxied.proxy.tell("hold")
         world.publish_ticks(6, 60)
         spooled(world)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         check_all(world, proxied.direct)
 
@@ -177,7 +177,7 @@ def test_stopped_while_away_and_restored(shm_dir: Path, tmp_path: Path, proxied:
         pid = world.start()
         world.publish_ticks(1, 10, repairs=1)
         wait_until(lambda: world.word(L.S_TICK) == 10, "the first rows are durable")
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         world.publish_ticks(11, 20, repairs=1)
         assert world.stop(pid) == 0
         assert world.word(L.S_STATE) == L.PROC_DRAINED
@@ -189,7 +189,7 @@ def test_stopped_while_away_and_restored(shm_dir: Path, tmp_path: Path, proxied:
             pid = world.start()
             world.publish_ticks(16, 25, repairs=1)
             if lanes == 1:
-                proxied.proxy.open()
+                proxied.proxy.tell("pass")
             assert world.stop(pid) == 0
             if lanes == 3:
                 assert len(world.spool_files()) == 2
@@ -201,7 +201,7 @@ def test_stopped_while_away_and_restored(shm_dir: Path, tmp_path: Path, proxied:
 def test_spool_of_another_world_is_set_aside(
     shm_dir: Path, tmp_path: Path, proxied: Proxied, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    proxied.proxy.close_all()
+    proxied.proxy.tell("refuse")
     with small_world(shm_dir, proxied.dsn, state=tmp_path, epoch=7) as world:
         pid = world.start()
         world.publish_ticks(1, 5)
@@ -209,7 +209,7 @@ def test_spool_of_another_world_is_set_aside(
         os.kill(pid, signal.SIGKILL)
         exit_code(pid)
         before = world.spool_files()[0].read_bytes()
-    proxied.proxy.open()
+    proxied.proxy.tell("pass")
     with small_world(shm_dir, proxied.dsn, state=tmp_path, epoch=8) as world:
         world.publish_ticks(1, 3)
         world.drain()
@@ -235,7 +235,7 @@ def limit_file_size(pid: int, limit: int) -> None:
 
 def test_disk_refuses_for_a_while(shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         pid = world.start()
         world.publish_ticks(1, 20)
         spooled(world)
@@ -249,7 +249,7 @@ def test_disk_refuses_for_a_while(shm_dir: Path, tmp_path: Path, proxied: Proxie
         limit_file_size(pid, resource.RLIM_INFINITY)
         wait_until(lambda: world.word(L.S_ERROR) != L.REASON_FULL, "it goes on by itself")
         spooled(world)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         check_all(world, proxied.direct)
 
@@ -259,7 +259,7 @@ def test_folder_that_cannot_be_made(shm_dir: Path, tmp_path: Path, proxied: Prox
     state = tmp_path / "state"
     state.write_text("in the way")
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=state) as world:
-        proxied.proxy.close_all()
+        proxied.proxy.tell("refuse")
         pid = world.start()
         world.publish_ticks(1, 11)
         wait_until(lambda: world.word(L.S_ERROR) == L.REASON_FULL, "it is shown")
@@ -267,7 +267,7 @@ def test_folder_that_cannot_be_made(shm_dir: Path, tmp_path: Path, proxied: Prox
         wait_until(lambda: world.word(L.S_ERROR) == L.REASON_UNREACHABLE, "it goes on")
         world.publish_ticks(12, 30)
         spooled(world)
-        proxied.proxy.open()
+        proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         check_all(world, proxied.direct)
 

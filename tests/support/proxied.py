@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.support.proxy import Proxy
+from corec.lab.chaos.proxy import Proxy
 
 
 class Proxied(NamedTuple):

@@ -1,8 +1,9 @@
 """A proxy on loopback that can be cut, slowed and held: a small process of its own.
 
-``Proxy(path)`` passes bytes between 127.0.0.1:``port`` and a server's Unix socket. Its process has
-one thread and an event loop, imports the standard library only, and ends when its parent's end of
-its standard input does, so a killed parent leaves none.
+``Proxy(target)`` passes bytes between 127.0.0.1:``port`` and a server: the path of its Unix socket,
+or host:port. Its process has one thread and an event loop, imports the standard library only, and
+ends when its parent's end of its standard input does, so a killed parent leaves none. A process and
+no thread, so that a test may fork while it works.
 
     pass        everything goes through, as at first
     refuse      connections end (reset), and each new one at once
@@ -10,31 +11,34 @@ its standard input does, so a killed parent leaves none.
     lose N      the next N bytes go to the server, what it answers does not come back; then cut
     delay MS    each piece waits so long, in both directions
     hold        nothing goes through, nothing ends
+    holds WORD  whether it is in what a client has sent since ``hold``; changes nothing
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 PIECE_BYTES: Final = 1 << 16
 
 
 class Proxy:
-    """The parent's end. ``port`` is where it listens; ``close`` ends it."""
+    """The parent's end. ``port`` is where it listens; ``close`` ends it, and so does ``with``."""
 
-    def __init__(self, target: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+    def __init__(self, target: Path | str) -> None:
+        self.control, its = socket.socketpair()
+        with its, socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = int(listener.getsockname()[1])
             self.process = subprocess.Popen(
                 [sys.executable, "-I", __file__, str(listener.fileno()), str(target)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=its.fileno(),
+                stdout=its.fileno(),
                 pass_fds=[listener.fileno()],
                 start_new_session=True,  # the terminal's Ctrl-C is for the parent
             )
@@ -45,19 +49,32 @@ class Proxy:
         Raises:
             RuntimeError: the proxy is gone.
         """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(command.encode() + b"\n")
-        self.process.stdin.flush()
-        if self.process.stdout.readline() != b"ok\n":
+        if self._ask(command) != b"ok\n":
             raise RuntimeError(f"the proxy on port {self.port} is gone")
+
+    def holds(self, word: str) -> bool:
+        """Whether ``word`` is in what was sent to the server and is held."""
+        return self._ask(f"holds {word}") == b"yes\n"
+
+    def _ask(self, command: str) -> bytes:
+        try:
+            self.control.sendall(command.encode() + b"\n")
+            return self.control.recv(16)
+        except ConnectionError:
+            return b""
 
     def close(self) -> None:
         """End it."""
-        if self.process.stdin is not None and self.process.stdout is not None:
-            self.process.stdin.close()
-            self.process.stdout.close()
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self.control.shutdown(socket.SHUT_RDWR)  # what was forked meanwhile has it open, too
+        self.control.close()
         self.process.wait(10.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Serving:
@@ -71,6 +88,7 @@ class Serving:
         self.open_gate.set()
         self.left_bytes: int | None = None
         self.losing = False
+        self.held: list[bytes] = []
         self.ends: set[asyncio.StreamWriter] = set()
 
     async def run(self, listener: socket.socket) -> None:
@@ -80,10 +98,13 @@ class Serving:
         commands = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
         while line := await commands.readline():
-            word, *numbers = line.decode().split()
-            self._obey(word, int(numbers[0]) if numbers else 0)
-            sys.stdout.write("ok\n")
-            sys.stdout.flush()
+            word, *more = line.split()
+            if word == b"holds":
+                said = b"yes\n" if any(more[0] in data for data in self.held) else b"no\n"
+            else:
+                self._obey(word.decode(), int(more[0]) if more else 0)
+                said = b"ok\n"
+            os.write(sys.stdout.fileno(), said)
         os._exit(0)  # the connections of the moment have nobody to tell
 
     def _obey(self, word: str, number: int) -> None:
@@ -95,6 +116,7 @@ class Serving:
             self.open_gate.clear()
         else:
             self.open_gate.set()
+            self.held.clear()
         if self.refusing:
             self._cut()
 
@@ -106,7 +128,11 @@ class Serving:
         try:
             if self.refusing:
                 return
-            far_reader, far_writer = await asyncio.open_unix_connection(self.target)
+            if self.target.startswith("/"):
+                far_reader, far_writer = await asyncio.open_unix_connection(self.target)
+            else:
+                host, _, port = self.target.rpartition(":")
+                far_reader, far_writer = await asyncio.open_connection(host, int(port))
         except OSError:
             return
         else:
@@ -133,6 +159,8 @@ class Serving:
     ) -> None:
         try:
             while data := await reader.read(PIECE_BYTES):
+                if there and not self.open_gate.is_set():
+                    self.held.append(data)
                 await self.open_gate.wait()
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
