@@ -6,19 +6,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from corec.lab.chaos.celery_worker import CeleryWorker
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import REPO, Instance
 from tests.support.processes import wait_until
@@ -55,20 +53,8 @@ def poison(notice):
 '''.replace("\\\\n", "\\n")
 
 
-@contextmanager
-def worker(one: Instance) -> Iterator[subprocess.Popen[bytes]]:
-    """As it is typed, in a session of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker",
-         "--loglevel=info", "--concurrency", "1", "--without-mingle", "--without-gossip"],
-        env={**one.environment, "PYTHONPATH": str(REPO)}, cwd=one.home, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def worker(one: Instance) -> CeleryWorker:
+    return CeleryWorker({**one.environment, "PYTHONPATH": str(REPO)}, one.home, 1)
 
 
 def test_without_celery_or_instance_it_is_one_line(tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import redis
 
 import corec
 from corec.embedded import EmbeddedValkey
+from corec.lab.chaos.celery_worker import CeleryWorker
 from corec.view.making import RunFailed
 from corec.view.sweep import sweep
 from tests.support.instance import REPO
@@ -44,22 +43,11 @@ def poison(me):
 '''
 
 
-@contextmanager
-def worker(url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(url: str, folder: Path) -> CeleryWorker:
     """One with two processes."""
     environment = {**os.environ, "COREC_REDIS_URL": url, "COREC_INSTANCE": NAME,
                    "PYTHONPATH": str(REPO), "A_WORKER": "1"}  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker",
-         "--concurrency", "2", "--without-mingle", "--without-gossip"],
-        env=environment, cwd=folder, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return CeleryWorker(environment, folder, 2)
 
 
 @pytest.fixture(scope="module")

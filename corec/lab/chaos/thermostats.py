@@ -15,15 +15,13 @@ import importlib.util
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import orjson
 import psycopg
@@ -31,6 +29,7 @@ import redis
 from psycopg.rows import dict_row
 
 from corec.lab.chaos import acting, plant
+from corec.lab.chaos.celery_worker import CeleryWorker
 from corec.lab.chaos.instance import START_SECONDS, ChaosFailed, Instance, children_of
 from corec.lab.chaos.receiver import Receiver
 from corec.lab.chaos.stage import Stage, in_own_folder
@@ -81,32 +80,6 @@ def config(entities: int, url: str, celery: bool, tick_hz: float, seed: int) -> 
         "streams": {"maxlen": 1_000_000_000, "max_mb": 1_048_576},
         "log": {"format": "json"},
     }  # fmt: skip
-
-
-class Celery:
-    """A worker of Celery's, as it is typed; ``kill`` replaces it."""
-
-    def __init__(self, instance: Instance, log: IO[bytes]) -> None:
-        self._instance, self._log = instance, log
-        self._process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker",
-             "--loglevel=info", "--concurrency", "2", "--without-mingle", "--without-gossip"],
-            env={**os.environ, **self._instance.environment, "COREC_INSTANCE": NAME},
-            cwd=self._instance.folder, start_new_session=True, stdout=self._log, stderr=self._log,
-        )  # fmt: skip
-
-    def kill(self) -> None:
-        """The whole of it, and another one."""
-        self.end()
-        self._process = self._start()
-
-    def end(self) -> None:
-        """Nobody is left."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
 
 class Feeder(threading.Thread):
@@ -194,18 +167,18 @@ class Thermostats:
             return str(world.digest())
 
     @contextmanager
-    def _celery(self, instance: Instance, has: bool) -> Iterator[Celery | None]:
+    def _celery(self, instance: Instance, has: bool) -> Iterator[CeleryWorker | None]:
         if not has:
             yield None
             return
-        with open(instance.folder / "celery.log", "ab") as log:
-            celery = Celery(instance, log)
-            try:
-                yield celery
-            finally:
-                celery.end()
+        environ = {**os.environ, **instance.environment, "COREC_INSTANCE": NAME}
+        with (
+            open(instance.folder / "celery.log", "ab") as log,
+            CeleryWorker(environ, instance.folder, 2, log) as celery,
+        ):
+            yield celery
 
-    def _fed(self, stage: Stage, celery: Celery | None) -> Feeder:
+    def _fed(self, stage: Stage, celery: CeleryWorker | None) -> Feeder:
         """All rounds, while one after the other is killed."""
         feeder = Feeder(stage.servers.valkey.url, self.plan, self.tick_hz)
         feeder.start()
@@ -233,7 +206,7 @@ class Thermostats:
             raise ChaosFailed(f"publishing the readings failed: {feeder.error}")
         return feeder
 
-    def _kill(self, victim: str, stage: Stage, celery: Celery | None) -> bool:
+    def _kill(self, victim: str, stage: Stage, celery: CeleryWorker | None) -> bool:
         """Whether there was somebody to kill."""
         if victim == "celery" and celery is not None:
             celery.kill()
