@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import signal
 import struct
 import threading
@@ -30,7 +29,7 @@ import zstandard
 import corec
 from tests.crash.worlds import armed
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance, Running
+from tests.support.instance import Instance, Running, machine_is_lost
 from tests.support.ledger import events_of, messages_of, rows_of
 from tests.support.processes import wait_until
 
@@ -112,15 +111,6 @@ def fed(url: str, seed: int) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def machine_is_lost(one: Instance, run: Running) -> None:
-    """Everything is killed at once, and the memory is gone."""
-    run.signal(signal.SIGKILL)
-    run.process.wait()
-    wait_until(lambda: not one.processes(), "all its processes end")
-    shutil.rmtree(one.runtime_base)
-    one.runtime_base.mkdir()
 
 
 def out_tick(url: str) -> int:

@@ -23,12 +23,11 @@ from tests.crash.test_journal import (
     config,
     fed,
     instance,
-    machine_is_lost,
     out_tick,
 )
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance, Running
+from tests.support.instance import Instance, Running, machine_is_lost
 from tests.support.ledger import events_of
 from tests.support.processes import wait_until
 

@@ -22,11 +22,10 @@ from corec.plan import make_plan
 from corec.world import writes
 from corec.world.edits import Edit, within
 from corec.world.journal import FOLDER, Journal, read_lines, waits
-from tests.crash.test_journal import machine_is_lost
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance
+from tests.support.instance import Instance, machine_is_lost
 from tests.support.ledger import events_of
 from tests.support.processes import wait_until
 

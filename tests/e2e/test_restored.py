@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import struct
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import redis
 
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance, Running, small_config
+from tests.support.instance import Instance, Running, machine_is_lost, small_config
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
@@ -37,15 +36,6 @@ def echoing(make: Make, name: str) -> Instance:
     plugins.mkdir()
     (plugins / "echo.py").write_text(ECHO)
     return one
-
-
-def machine_is_lost(one: Instance, run: Running) -> None:
-    """Everything is killed at once, and the memory is gone."""
-    run.signal(signal.SIGKILL)
-    run.process.wait()
-    wait_until(lambda: not one.processes(), "all its processes end")
-    shutil.rmtree(one.runtime_base)
-    one.runtime_base.mkdir()
 
 
 def emitted(client: redis.Redis) -> list[float]:

@@ -9,14 +9,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from corec.control.client import Unreachable
 from corec.control.discover import read_instance
 from corec.control.outcome import MIGRATE_SIGNAL, await_change, last_change
-from corec.control.protocol import ControlError
 from corec.view.attached import Attached
 from tests.oracle.drawn import CHANGING_MODULE, FORMS, GROW, MIGRATE, MODULES, WORKERS, WRITE
-from tests.support.instance import NOT_NOW, Running
-from tests.support.processes import wait_until
+from tests.support.instance import Running
 
 SECONDS_MAX = 60.0
 
@@ -92,22 +89,11 @@ def _await(run: Running, what: str, number: int) -> None:
 
 def _write(run: Running, bloque: str, given: dict[str, Any]) -> int:
     """As ``corec.attach`` does, until somebody answers; twice is once, no tick is in between."""
-    after: list[int] = []
 
-    def written() -> bool:
+    def written() -> int:
         instance = read_instance(run.instance.folder)
-        try:
-            assert instance is not None
-            with Attached(instance) as found:
-                after.append(found.write(bloque, given["fields"], ids=given["ids"]))
-        except (Unreachable, LookupError):
-            assert run.process.poll() is None, run.texts()[1][-3000:]
-            return False
-        except ControlError as error:
-            if error.code not in NOT_NOW:
-                raise
-            return False
-        return True
+        assert instance is not None
+        with Attached(instance) as found:
+            return found.write(bloque, given["fields"], ids=given["ids"])
 
-    wait_until(written, "it is written", SECONDS_MAX)
-    return after[0]
+    return run.patiently(written, "it is written", SECONDS_MAX)

@@ -13,21 +13,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from corec.control.client import Client, Unreachable
+from corec.control.discover import NoInstance
 from corec.control.protocol import ControlError
 from tests.support import forked
 from tests.support.processes import is_running, promised, wait_until
 
 REPO = forked.REPO
 RUN_SECONDS = 60.0
+T = TypeVar("T")
 NOT_NOW = ("timeout", "busy", "again")
 """Refusals after which the same may be asked once more."""
 
@@ -91,14 +94,20 @@ class Running:
             return client.ask(op, arguments, seconds)
 
     def answered(self, op: str, seconds: float = 120.0, **arguments: Any) -> Any:
-        """Asks until somebody answers and has the time: the nucleus may be dead at the moment, or
-        another comes where the world grows. What is asked may so be done more than once."""
-        answers: list[Any] = []
+        """``ask`` as ``patiently``: what is asked may so be done more than once."""
+        return self.patiently(
+            lambda: self.ask(op, 20.0, **arguments), f"an answer to {op}", seconds
+        )
+
+    def patiently(self, ask: Callable[[], T], what: str, seconds: float = 120.0) -> T:
+        """What ``ask`` returns once somebody answers and has the time: the nucleus may be dead at
+        the moment, or another comes where the world grows."""
+        answers: list[T] = []
 
         def asked() -> bool:
             try:
-                answers.append(self.ask(op, 20.0, **arguments))
-            except Unreachable:
+                answers.append(ask())
+            except (Unreachable, NoInstance):
                 assert self.process.poll() is None, self.texts()[1][-4000:]
                 return False
             except ControlError as error:
@@ -107,7 +116,7 @@ class Running:
                 return False
             return True
 
-        wait_until(asked, f"an answer to {op}", seconds)
+        wait_until(asked, what, seconds)
         return answers[0]
 
     def status(self) -> dict[str, Any]:
@@ -300,3 +309,12 @@ class Instance:
                 run.process.kill()
             run.process.wait(10)
         wait_until(lambda: not self.processes(), "its processes end", promised(5.0))
+
+
+def machine_is_lost(one: Instance, run: Running) -> None:
+    """Everything is killed at once, and the memory is gone."""
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    wait_until(lambda: not one.processes(), "all its processes end")
+    shutil.rmtree(one.runtime_base)
+    one.runtime_base.mkdir()
