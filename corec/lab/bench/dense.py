@@ -9,7 +9,6 @@ there is to be done does not count.
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from corec.kernels.address import call_kernel
 from corec.kernels.elementary import exp
 from corec.kernels.rounds import note_good_round
 from corec.lab.bench.results import Table
-from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
+from corec.lab.bench.rounds import Contender, Effort, interleave, nanoseconds_each, rate_of
 from corec.lab.bench.world import BenchWorld, sensors
 
 N: Final = 1000
@@ -77,7 +76,7 @@ def measure(effort: Effort) -> Table:
     }  # fmt: skip
     contenders = [Contender("whole tick", _ticks(large, effort), True)]
     contenders += [
-        Contender(name, _timed(function, arguments, times, small), True)
+        Contender(name, nanoseconds_each(function, arguments, times, N, small), True)
         for name, (function, arguments) in runs.items()
     ]
     table.rows = interleave(contenders, effort.rounds)
@@ -120,16 +119,3 @@ def _loop_arguments(world: BenchWorld, values: Any, who: Any) -> tuple[int, tupl
 def _ticks(world: BenchWorld, effort: Effort) -> Callable[[], float]:
     each = rate_of(world.tick, world.n / 1e9, effort.sample_seconds)
     return lambda: 1.0 / each()
-
-
-def _timed(
-    function: Any, arguments: tuple[Any, ...], times: int, keep: object
-) -> Callable[[], float]:
-    """A sample of ``function``, compiled before the first; ``keep``: whose memory it works on."""
-
-    def sample(_keep: object = keep) -> float:
-        began = time.perf_counter()
-        function(*arguments, times)
-        return (time.perf_counter() - began) / times / N * 1e9
-
-    return sample

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from corec.lab.bench.results import Row
 
@@ -85,6 +86,20 @@ def rate_of(work: Callable[[], None], units: float, seconds: float) -> Callable[
         for _ in range(times[0]):
             work()
         return units * times[0] / (time.perf_counter() - began)
+
+    return sample
+
+
+def nanoseconds_each(
+    function: Any, arguments: tuple[Any, ...], times: int, units: int, keep: object = None
+) -> Callable[[], float]:
+    """A ``sample`` of a compiled loop ``function(*arguments, times)`` over so many ``units`` a
+    time; ``keep``: whose memory it works on."""
+
+    def sample(_keep: object = keep) -> float:
+        began = time.perf_counter()
+        function(*arguments, times)
+        return (time.perf_counter() - began) / times / units * 1e9
 
     return sample
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from corec import layout as L
@@ -49,9 +48,9 @@ class Server:
         self.home = Path(tempfile.mkdtemp(prefix="corec-bench-"))
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.runtime = Path(tempfile.mkdtemp(prefix="corec-bench-", dir=shm))
-        path = self.home / "configs" / "corec_config.json"
-        path.parent.mkdir()
-        path.write_text(json.dumps(self.config))
+        self.config_path = self.home / "configs" / "corec_config.json"
+        self.config_path.parent.mkdir()
+        self.config_path.write_text(json.dumps(self.config))
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_TAKEN_OUT)
         } | {
@@ -253,12 +252,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

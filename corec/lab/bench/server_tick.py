@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from corec.lab.bench.check import verify
 from corec.lab.bench.results import Check
 from corec.lab.bench.rounds import Contender, Effort
@@ -28,12 +26,7 @@ class ServerTick:
         self.server.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.server.close()
 
     def sample(self, seconds: float) -> float:

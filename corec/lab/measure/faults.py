@@ -29,7 +29,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -37,10 +36,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from corec import layout as L
-from corec.control.client import Client, Unreachable
+from corec.control.client import Unreachable
 from corec.control.protocol import ControlError
-from corec.lab.measure.recovery import QUIET_SECONDS, config, machine, wait_for_instance
-from shm.atomics import read_word
+from corec.lab.bench.server import Server
+from corec.lab.measure.recovery import QUIET_SECONDS, config, machine
+from corec.proc import alive
+from corec.world.shape import WORLD_FILE
 
 LOOK_SECONDS: Final = 0.0005
 FAULT_SECONDS_MAX: Final = 60.0
@@ -65,39 +66,20 @@ def until(condition: Callable[[], bool], what: str) -> float:
 class Bench:
     """One instance, its faults and what they cost."""
 
-    def __init__(self, home: Path, runtime: Path, entities: int, tick_hz: float) -> None:
-        self.home, self.runtime, self.tick_hz = home, runtime, tick_hz
-        self.path = home / "config.json"
-        self.config = config(entities)
-        self.path.write_text(json.dumps(self.config))
+    def __init__(self, server: Server, tick_hz: float) -> None:
+        self.server, self.tick_hz = server, tick_hz
         self.found: dict[str, list[float]] = {}
-        self.start()
+        server.start(tick_hz=tick_hz, paused=False)
 
-    def start(self) -> None:
-        """``corec run``, until it ticks."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "corec", "run", "--config", str(self.path), "--json",
-             "--tick-hz", str(self.tick_hz), "--workers", "2"],
-            cwd=Path(__file__).resolve().parents[3],
-            env=os.environ
-            | {"COREC_HOME": str(self.home), "COREC_RUNTIME_BASE": str(self.runtime)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.watched = wait_for_instance(self.runtime, self.process)
-
-    def word(self, slot: int, word: int) -> int:
-        """A word of a process' slot."""
-        return int(read_word(self.watched.words, L.slot_base(slot) + word))
-
-    def tick(self) -> int:
-        """The last tick that every worker has committed."""
-        workers = range(self.watched.workers)
-        return min(self.word(L.SLOT_WORKER0 + k, L.S_TICK) for k in workers)
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The supervisor."""
+        assert self.server.process is not None, "it runs"
+        return self.server.process
 
     def is_past(self, tick: int) -> bool:
         """Whether a later tick is committed."""
-        return self.tick() > tick
+        return self.server.attached() and self.server.tick > tick
 
     def note(self, fault: str, milliseconds: float) -> None:
         """One measurement."""
@@ -107,30 +89,30 @@ class Bench:
     def answers(self) -> bool:
         """Whether the control socket does."""
         try:
-            with Client(self.watched.folder / "control.sock") as client:
-                return bool(client.ask("status", {}, 2.0)["tick"])
+            return bool(self.server.ask("status", 2.0)["tick"])
         except (Unreachable, ControlError, OSError):
             return False
 
     def hit(self, role: str, number: signal.Signals, name: str) -> None:
         """A signal to a process; until its place has done what it is there for."""
         slot = SLOTS[role]
-        pid, tick = self.word(slot, L.S_PID), self.tick()
+        pid, tick = self.server.slot(slot, L.S_PID), self.server.tick
         os.kill(pid, number)
 
         def back() -> bool:
-            if self.word(slot, L.S_PID) == pid:
+            if self.server.slot(slot, L.S_PID) == pid:
                 return False
-            return self.answers() if role == "nucleus" else self.word(slot, L.S_TICK) > tick
+            return self.answers() if role == "nucleus" else self.server.slot(slot, L.S_TICK) > tick
 
         self.note(name, until(back, name))
 
-    def server(self, program: str, number: signal.Signals, role: str) -> None:
+    def embedded(self, program: str, number: signal.Signals, role: str) -> None:
         """Kill an embedded server; until its process has caught up with the kill."""
-        tick = self.tick()
+        tick = self.server.tick
         os.kill(self._server_pid(program), number)
         slot = SLOTS[role]
-        self.note(f"{program} killed", until(lambda: self.word(slot, L.S_TICK) > tick, program))
+        took = until(lambda: self.server.slot(slot, L.S_TICK) > tick, program)
+        self.note(f"{program} killed", took)
 
     def _server_pid(self, program: str) -> int:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
@@ -142,15 +124,15 @@ class Bench:
 
     def supervisor(self) -> None:
         """SIGKILL; until nobody is left, then the next start until it ticks."""
-        tick = self.tick()
+        tick = self.server.tick
         slots = [*list(SLOTS.values()), L.SLOT_WORKER0 + 1]
-        pids = [self.word(slot, L.S_PID) for slot in slots]
+        pids = [self.server.slot(slot, L.S_PID) for slot in slots]
         self.process.kill()
-        began = until(lambda: not any(map(_runs, pids)), "children leave")
-        self.process.wait()
+        began = until(lambda: not any(map(alive, pids)), "children leave")
+        self.server.kill()
         self.note("supervisor killed: its children leave", began)
         start = time.perf_counter()
-        self.start()
+        self.server.spawn(tick_hz=self.tick_hz)
         until(partial(self.is_past, tick), "the adopted world ticks")
         self.note("supervisor killed: the next start ticks", 1000.0 * (time.perf_counter() - start))
 
@@ -159,38 +141,28 @@ class Bench:
         self.process.send_signal(number)
         end, longest = time.perf_counter() + seconds, 0.0
         while time.perf_counter() < end:
-            tick = self.tick()
+            tick = self.server.tick
             longest = max(longest, until(partial(self.is_past, tick), name))
         self.note(name, longest)
 
     def refused(self) -> None:
         """A start that finds a flipped byte in world.seg; until it has said so."""
-        self.process.kill()
-        self.process.wait()
+        self.server.kill()
         time.sleep(QUIET_SECONDS)
-        path = self.watched.folder / "world.seg"
-        with path.open("r+b", buffering=0) as file:
+        assert self.server.folder is not None, "its world stays"
+        with (self.server.folder / WORLD_FILE).open("r+b", buffering=0) as file:
             byte = os.pread(file.fileno(), 1, 20)
             os.pwrite(file.fileno(), bytes([byte[0] ^ 1]), 20)
             began = time.perf_counter()
-            command = [sys.executable, "-m", "corec", "run", "--config", str(self.path)]
-            environment = {"COREC_HOME": str(self.home), "COREC_RUNTIME_BASE": str(self.runtime)}
             ended = subprocess.run(
-                command, env=os.environ | environment, capture_output=True, check=False,
-                cwd=Path(__file__).resolve().parents[3],
+                [sys.executable, "-m", "corec", "run"], env=self.server.environment,
+                cwd=self.server.home, capture_output=True, check=False,
             )  # fmt: skip
             if ended.returncode != 2:
                 raise RuntimeError(f"a damaged world ended with exit code {ended.returncode}")
             self.note("damaged segment: refused", 1000.0 * (time.perf_counter() - began))
             os.pwrite(file.fileno(), byte, 20)
-        self.start()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+        self.server.start(tick_hz=self.tick_hz, paused=False)
 
 
 def run(bench: Bench, times: int) -> None:
@@ -201,14 +173,15 @@ def run(bench: Bench, times: int) -> None:
     for _ in range(2):
         bench.hit("worker", signal.SIGSTOP, "worker frozen")
     for _ in range(max(2, times // 4)):
-        bench.server("postgres", signal.SIGQUIT, "persister")
-        bench.server("valkey", signal.SIGKILL, "broker")
+        bench.embedded("postgres", signal.SIGQUIT, "persister")
+        bench.embedded("valkey", signal.SIGKILL, "broker")
         bench.change("upgrade (USR2)", signal.SIGUSR2, 8.0)
         bench.change("one worker more (TTIN)", signal.SIGTTIN, 2.0)
         bench.change("one worker fewer (TTOU)", signal.SIGTTOU, 2.0)
-        bench.path.write_text("{")
+        good = bench.server.config_path.read_text()
+        bench.server.config_path.write_text("{")
         bench.change("bad reload (HUP)", signal.SIGHUP, 2.0)
-        bench.path.write_text(json.dumps(bench.config))
+        bench.server.config_path.write_text(good)
         bench.supervisor()
     bench.refused()
 
@@ -220,20 +193,10 @@ def main() -> None:
     parser.add_argument("--entities", type=int, default=1_000_000)
     parser.add_argument("--tick-hz", type=float, default=20.0)
     given = parser.parse_args()
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with (
-        tempfile.TemporaryDirectory(prefix="corec-faults-") as home,
-        tempfile.TemporaryDirectory(prefix="corec-faults-", dir=memory) as runtime,
-    ):
-        bench = Bench(Path(home), Path(runtime), given.entities, given.tick_hz)
-        try:
-            run(bench, given.times)
-            bench.process.send_signal(signal.SIGTERM)
-            bench.process.communicate(timeout=120)
-        finally:
-            if bench.process.poll() is None:
-                bench.process.kill()
-                bench.process.wait()
+    with Server(config(given.entities), workers=2) as server:
+        bench = Bench(server, given.tick_hz)
+        run(bench, given.times)
+        server.stop()
     faults: dict[str, Any] = {
         fault: {"times": len(ms), "median_ms": round(statistics.median(ms), 1),
                 "longest_ms": round(max(ms), 1)}

@@ -26,17 +26,13 @@ import platform
 import random
 import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from corec import layout as L
-from corec.control.client import Client
-from shm.atomics import read_word
-from shm.segment import Segment
+from corec.lab.bench.recovery import percentile
+from corec.lab.bench.server import Server
 
 STEP_SECONDS_MAX = 20.0
 QUIET_SECONDS = 1.2  # longer than a life that counts as quick, or the supervisor would back off
@@ -59,60 +55,38 @@ def config(entities: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Watched:
-    """A running instance, seen through its control segment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.segment = Segment.attach(
-            folder / "control.seg",
-            kind=L.KIND_CONTROL_SEGMENT,
-            layout_hash=L.CONTROL_LAYOUT_HASH,
-            writable=False,
-        )
-        self.words = self.segment.words
-
-    def get(self, worker: int, word: int) -> int:
-        """A word of a worker's slot."""
-        return int(read_word(self.words, L.slot_base(L.SLOT_WORKER0 + worker) + word))
-
-    @property
-    def workers(self) -> int:
-        """How many there are."""
-        return int(self.words[L.C_WORKERS])
-
-
 def cpu_ms(pid: int) -> float:
     """Milliseconds that the first thread of a process has run."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
 
 
-def one_kill(watched: Watched, worker: int, supervisor: int) -> dict[str, float]:
+def one_kill(server: Server, worker: int) -> dict[str, float]:
     """Kill ``worker`` and time its successor; milliseconds by step."""
-    pid = watched.get(worker, L.S_PID)
-    restarts = watched.get(worker, L.S_RESTARTS)
+    assert server.process is not None, "it runs"
+    supervisor, slot = server.process.pid, L.SLOT_WORKER0 + worker
+    pid, restarts = server.slot(slot, L.S_PID), server.slot(slot, L.S_RESTARTS)
     found: dict[str, float] = {}
     before = cpu_ms(supervisor)
     os.kill(pid, signal.SIGKILL)
     killed = time.perf_counter()
-    tick = watched.get(worker, L.S_TICK)
+    tick = server.slot(slot, L.S_TICK)
     while "committed" not in found:
         now = time.perf_counter()
         ms = 1000.0 * (now - killed)
         if now - killed > STEP_SECONDS_MAX:
             raise TimeoutError(f"worker {worker} is not back after {STEP_SECONDS_MAX} s: {found}")
-        if "reaped" not in found and watched.get(worker, L.S_RESTARTS) > restarts:
+        if "reaped" not in found and server.slot(slot, L.S_RESTARTS) > restarts:
             found["reaped"] = ms
-        if "forked" not in found and watched.get(worker, L.S_PID) != pid:
+        if "forked" not in found and server.slot(slot, L.S_PID) != pid:
             found["forked"] = ms
         if "forked" in found:
-            if "ready" not in found and watched.get(worker, L.S_STATE) == L.PROC_READY:
+            if "ready" not in found and server.slot(slot, L.S_STATE) == L.PROC_READY:
                 found["ready"] = ms
-            if watched.get(worker, L.S_TICK) > tick:
+            if server.slot(slot, L.S_TICK) > tick:
                 found["committed"] = ms
                 found.setdefault("ready", ms)
         time.sleep(0.0001)
-    found["cpu"] = cpu_ms(supervisor) - before + cpu_ms(watched.get(worker, L.S_PID))
+    found["cpu"] = cpu_ms(supervisor) - before + cpu_ms(server.slot(slot, L.S_PID))
     return found
 
 
@@ -123,69 +97,26 @@ def machine() -> str:
 
 def percentiles(values: list[float]) -> dict[str, float]:
     """p50, p99 and the largest, in ms."""
-    ordered = sorted(values)
-    at = min(len(ordered) - 1, round(0.99 * (len(ordered) - 1)))
-    return {
-        "p50": round(statistics.median(ordered), 2),
-        "p99": round(ordered[at], 2),
-        "max": round(ordered[-1], 2),
-    }
-
-
-def wait_for_instance(folder: Path, process: subprocess.Popen[bytes]) -> Watched:
-    """The instance once it ticks. Raises RuntimeError when it ends instead."""
-    while True:
-        if process.poll() is not None:
-            raise RuntimeError(f"the instance ended with exit code {process.returncode}")
-        found = sorted(folder.glob("recovery-????????/control.sock"))
-        if found:
-            try:
-                with Client(found[0]) as client:
-                    if client.ask("status", {}, 10.0)["tick"] > 0:
-                        return Watched(found[0].parent)
-            except Exception:  # noqa: BLE001 - it is still starting, whatever it says
-                pass
-        time.sleep(0.05)
+    found = {"p50": statistics.median(values), "p99": percentile(values, 99), "max": max(values)}
+    return {name: round(value, 2) for name, value in found.items()}
 
 
 def measure(kills: int, entities: int, tick_hz: float, workers: int, seed: int) -> dict[str, Any]:
     """Run the whole benchmark."""
     load = [round(value, 2) for value in os.getloadavg()]
     chosen = random.Random(seed)
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with (
-        tempfile.TemporaryDirectory(prefix="corec-recovery-") as home,
-        tempfile.TemporaryDirectory(prefix="corec-recovery-", dir=memory) as runtime,
-    ):
-        path = Path(home) / "config.json"
-        path.write_text(json.dumps(config(entities)))
-        environment = os.environ | {"COREC_HOME": home, "COREC_RUNTIME_BASE": runtime}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "corec", "run", "--config", str(path), "--json",
-             "--tick-hz", str(tick_hz), "--workers", str(workers)],
-            cwd=Path(__file__).resolve().parents[3],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            watched = wait_for_instance(Path(runtime), process)
-            times: list[dict[str, float]] = []
-            last = dict.fromkeys(range(watched.workers), 0.0)
-            for _ in range(kills):
-                worker = chosen.randrange(watched.workers)
-                # at any moment of the tick's period, not always just behind a commit
-                phase = chosen.random() / max(1.0, tick_hz)
-                time.sleep(max(0.1, last[worker] + QUIET_SECONDS - time.monotonic()) + phase)
-                times.append(one_kill(watched, worker, process.pid))
-                last[worker] = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=120)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    summary = json.loads(out)
+    with Server(config(entities), workers=workers) as server:
+        server.start(tick_hz=tick_hz, paused=False)
+        times: list[dict[str, float]] = []
+        last = dict.fromkeys(range(server.get(L.C_WORKERS)), 0.0)
+        for _ in range(kills):
+            worker = chosen.randrange(len(last))
+            # at any moment of the tick's period, not always just behind a commit
+            phase = chosen.random() / max(1.0, tick_hz)
+            time.sleep(max(0.1, last[worker] + QUIET_SECONDS - time.monotonic()) + phase)
+            times.append(one_kill(server, worker))
+            last[worker] = time.monotonic()
+        summary = server.stop()
     return {
         "machine": machine(),
         "load_before": load,

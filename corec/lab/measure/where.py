@@ -15,7 +15,6 @@ import json
 import re
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from corec.kernels.frames import select_over
 from corec.kernels.philox import fill_random
 from corec.kernels.stats import moments
 from corec.lab.bench.machine import describe, line, triad_gb_per_second
+from corec.lab.bench.rounds import nanoseconds_each
 from corec.lab.bench.server import NEVER
 from corec.lab.bench.server_tick import SILENT
 from corec.lab.bench.world import BenchWorld, sensors
@@ -97,11 +97,7 @@ def parts() -> dict[str, Callable[[], float]]:
     keep = (world, rnd, run, ok, means)
 
     def timed(function: Any, *arguments: Any) -> Callable[[], float]:
-        def sample(_keep: Any = keep) -> float:
-            began = time.perf_counter()
-            function(*arguments, REPEATS)
-            return (time.perf_counter() - began) / REPEATS / N * 1e9
-
+        sample = nanoseconds_each(function, arguments, REPEATS, N, keep)
         sample()
         return sample
 
@@ -117,6 +113,11 @@ def _silent(n: int) -> dict[str, Any]:
     return sensors(n, bloque={"parametros": SILENT}, persist={"every_ticks": NEVER})
 
 
+def _ticks(world: BenchWorld, times: int) -> None:
+    for _ in range(times):
+        world.tick()
+
+
 def ticks() -> dict[str, Callable[[], float]]:
     """The same of whole ticks."""
     worlds = {
@@ -126,16 +127,8 @@ def ticks() -> dict[str, Callable[[], float]]:
     }
 
     def timed(world: BenchWorld) -> Callable[[], float]:
-        count = max(10, 10_000_000 // world.n)
         world.run_to(10)
-
-        def sample() -> float:
-            began = time.perf_counter()
-            for _ in range(count):
-                world.tick()
-            return (time.perf_counter() - began) / count / world.n * 1e9
-
-        return sample
+        return nanoseconds_each(_ticks, (world,), max(10, 10_000_000 // world.n), world.n)
 
     return {name: timed(world) for name, world in worlds.items()}
 

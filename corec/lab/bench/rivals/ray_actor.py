@@ -9,7 +9,6 @@ import shutil
 import signal
 import tempfile
 import time
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -63,11 +62,6 @@ class Actor:
     def __enter__(self) -> Actor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         ray.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
