@@ -30,6 +30,7 @@ ALONE_SECONDS: Final = 120.0
 """No compilation takes longer; who holds on for longer is frozen."""
 _PREFIX: Final = "k-"
 _COMPLETE: Final = "complete"
+_WHOLE: Final = ("entities", "graph", "kernels", "layout")
 _COMPILED: Final = re.compile(rb"(?:from|import) (?:numba|shm\.jit)\b")
 
 
@@ -61,23 +62,25 @@ def _candidates() -> list[Path]:
     return places
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
     """Every source that compiled code may contain: Numba looks at the cached function's file only,
-    not at what was inlined from others, and stale offsets in compiled code corrupt memory. None of
-    the laboratory's: nothing that an instance runs contains any of it."""
+    not at what was inlined from others, and stale offsets in compiled code corrupt memory. So of
+    some folders all: their constants are in it, too. None of the laboratory's: nothing that an
+    instance runs contains any of it."""
     corec = Path(__file__).parent
-    found = [*sorted((corec / "layout").glob("*.py")), *sorted((corec.parent / "shm").glob("*.py"))]
-    return found + [
+    whole = {corec / name for name in _WHOLE}
+    return sorted((corec.parent / "shm").glob("*.py")) + [
         source
         for source in sorted(corec.rglob("*.py"))
-        if corec / "lab" not in source.parents and _COMPILED.search(source.read_bytes())
+        if source.parent in whole
+        or (corec / "lab" not in source.parents and _COMPILED.search(source.read_bytes()))
     ]
 
 
 def _key() -> str:
     """``k-`` and 16 hexadecimal digits over all those sources."""
     digest = hashlib.blake2b(digest_size=8)
-    for source in _sources():
+    for source in sources():
         content = source.read_bytes()
         digest.update(f"{source.name} {len(content)} ".encode() + content)
     return f"{_PREFIX}{digest.hexdigest()}"

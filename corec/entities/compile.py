@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dis
-import functools
 import hashlib
 import importlib.util
 import os
@@ -22,50 +21,30 @@ import numba
 import numpy as np
 from numba.core import types
 
-import corec.entities.adapt as adapt
-import corec.entities.aggregates as aggregates
-import corec.entities.calling as calling
-import corec.entities.codegen as codegen
-import corec.entities.codetext as codetext
-import corec.entities.cursor as cursor
-import corec.entities.dense as dense_rounds
-import corec.entities.divisions as divisions
-import corec.entities.drawing as drawing
-import corec.entities.fingerprint as fingerprints
-import corec.entities.folding as folding
-import corec.entities.foreign as foreign
-import corec.entities.genes as genes
-import corec.entities.globals_used as globals_used
-import corec.entities.guard as guard
-import corec.entities.linked as linked
-import corec.entities.lives as lives
-import corec.entities.mailing as mailing
-import corec.entities.maths as maths
-import corec.entities.meeting as meetings
-import corec.entities.near as near
-import corec.entities.nearest as nearest
-import corec.entities.others as others
-import corec.entities.references as references
-import corec.entities.seeing as seeing
-import corec.entities.shifts as shifts
-import corec.entities.steps as steps
-import corec.entities.told as told
-import corec.entities.users as users
-import corec.kernels.address as address
-import corec.kernels.desc as desc
-import corec.kernels.draws as draws
-import corec.kernels.elementary as elementary
-import corec.kernels.everyone as everyone
-import corec.kernels.philox as philox
-import corec.kernels.plane as plane
-import corec.kernels.post as post
-import corec.kernels.stats as stats
-from corec import layout
 from corec.cache import cache_folder
+from corec.entities import (
+    adapt,
+    aggregates,
+    calling,
+    codegen,
+    cursor,
+    drawing,
+    folding,
+    globals_used,
+    near,
+    nearest,
+    others,
+    references,
+)
 from corec.entities.declaring import DRAWS_OF
+from corec.entities.fingerprint import fingerprint
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.reasons import reason, returns_what
+from corec.kernels import plane
+
+TEACHING = (aggregates, drawing, folding, nearest, others)
+"""Modules that say to Numba, when they are imported, what the members of ``me`` do."""
 
 
 @dataclass(frozen=True)
@@ -105,24 +84,10 @@ def parts(key: str) -> Parts:
     return _PARTS[key]
 
 
-@functools.cache
-def _own_text() -> bytes:
-    """Digest over the files of this program that decide the machine code, read once."""
-    digest = hashlib.blake2b(digest_size=12)
-    own = (adapt, aggregates, calling, codegen, codetext, cursor, folding, mailing, post,
-           dense_rounds, nearest, divisions, drawing, fingerprints, foreign,
-           genes, globals_used, guard, linked, lives, maths, meetings, near, others, references,
-           seeing, shifts, steps, told, users, address, desc, draws, elementary, everyone, philox,
-           plane, stats, layout, sys.modules[__name__])  # fmt: skip
-    for module in own:
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.digest()
-
-
 def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -> str:
-    """24 hexadecimal digits over everything that decides the machine code."""
+    """24 hexadecimal digits over everything that decides the machine code, but for the code of
+    CoreC: each state of that has a folder of its own (``corec.cache``)."""
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(_own_text())
     declared = (processor.name, processor.kind, processor.state, processor.history,
                 processor.params, processor.globals, processor.means, processor.steps_max,
                 processor.silence > 0, processor.sends, processor.reads_inbox,
@@ -131,7 +96,7 @@ def kernel_key(processor: Processor, cap: int, meeting: Meeting | None = None) -
                 sys.version_info[:3])  # fmt: skip
     digest.update(repr(declared).encode())
     for function in (processor.function, processor.init, processor.on_silence):
-        for text in fingerprints.fingerprint(function):
+        for text in fingerprint(function):
             digest.update(text.encode(errors="surrogatepass") + b"\0")
     return digest.hexdigest()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
+import importlib
 import importlib.util
 import os
 import sys
@@ -206,3 +208,24 @@ def _open_at(path: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if os.readlink(link) == str(path):
                 yield int(link.name)
+
+
+def test_the_folder_is_of_every_constant_that_compiled_code_may_read() -> None:
+    """What Numba caches it looks for by the function's own file: a number that another file has is
+    within the machine code, and so must be in the name of the folder."""
+    sources = set(cache.sources())
+    names = {"desc.py", "evolution_desc.py", "links.py", "frames.py", "block.py"}
+    assert names <= {source.name for source in sources}
+    root = Path(str(corec.__file__)).parents[1]
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_bytes())):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            place = root.joinpath(*str(node.module).split("."))
+            for name in [alias.name for alias in node.names]:
+                own = [place / f"{name}.py", place / name / "__init__.py"]
+                near = [*own, place.with_suffix(".py"), place / "__init__.py"]
+                found = [path for path in near if path.exists()]
+                if found and found[0] not in sources:
+                    value = getattr(importlib.import_module(str(node.module)), name)
+                    assert callable(value), f"{source} reads {name}"
