@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corec import layout as L
 from shm.layout import Counted
 
@@ -117,7 +120,7 @@ _f = Counted()
 F_CARGA: Final = _f()
 F_COLUMNS: Final = _f.end
 
-# scratch arrays, in the order of ``scratch_layout``
+# scratch arrays, of the sizes in ``scratch_layout``
 _s = Counted()
 S_RND: Final = _s()
 S_RUN: Final = _s()
@@ -138,6 +141,7 @@ S_NEAR: Final = _s()  # cells about the stretch that runs, ``entities.meeting``
 S_SHOWN: Final = _s()  # u8[messages of a step, fields]: what alerts name of them, as in ``frames``
 S_ORDER: Final = _s()  # u4[n]: of a dense round, which reading of the step an entity has
 S_COLUMN: Final = _s()  # f4[numbers in a reading, cap]: what it says
+S_ARRAYS: Final = _s.end
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 _a = Counted()
@@ -168,37 +172,37 @@ PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``st
 
 def scratch_layout(
     cap: int, near_bytes: int = 0, alert_fields: int = 0, width: int = 1
-) -> dict[str, int]:
-    """Offsets of the scratch arrays of one process (largest block: ``cap``), and "total".
+) -> tuple[NDArray[np.int64], int]:
+    """Offsets i64[S_ARRAYS] of the scratch arrays of one process (largest block: ``cap``), and the
+    bytes of all.
 
     ``alert_fields``: the most that a processor's alerts name; ``width``: the most numbers in a
     reading.
     """
     sizes = {
-        "rnd": (cap + 8) * 4 * 4,
-        "run": cap,
-        "ok": cap,
-        "means": 64,
-        "sums": A_COLUMNS * 8,
-        "out_local": max(cap, STEP_INPUTS_MAX) * 4,
-        "ended": STEP_INPUTS_MAX,
-        "out_valor": max(cap, STEP_INPUTS_MAX) * 4,
-        "repairs": max(cap, STEP_INPUTS_MAX) * L.REPAIR.itemsize,
-        "dyn": L.DYN_WORDS * 8,
-        "over": cap,
-        "place": cap,
-        "counts": PLACE_COUNTS * 4,
-        "told": TOLD_PLACES * TOLD_BYTES,
-        "silent": STEP_INPUTS_MAX * 4,
-        "near": near_bytes,
-        "shown": max(cap, STEP_INPUTS_MAX) * 8 * alert_fields,
-        "order": cap * 4,
-        "column": cap * 4 * width,
+        S_RND: (cap + 8) * 4 * 4,
+        S_RUN: cap,
+        S_OK: cap,
+        S_MEANS: 64,
+        S_SUMS: A_COLUMNS * 8,
+        S_LOCAL: max(cap, STEP_INPUTS_MAX) * 4,
+        S_ENDED: STEP_INPUTS_MAX,
+        S_PICKED: max(cap, STEP_INPUTS_MAX) * 4,
+        S_REPAIRS: max(cap, STEP_INPUTS_MAX) * L.REPAIR.itemsize,
+        S_DYN: L.DYN_WORDS * 8,
+        S_OVER: cap,
+        S_PLACE: cap,
+        S_COUNTS: PLACE_COUNTS * 4,
+        S_TOLD: TOLD_PLACES * TOLD_BYTES,
+        S_SILENT: STEP_INPUTS_MAX * 4,
+        S_NEAR: near_bytes,
+        S_SHOWN: max(cap, STEP_INPUTS_MAX) * 8 * alert_fields,
+        S_ORDER: cap * 4,
+        S_COLUMN: cap * 4 * width,
     }
-    offsets: dict[str, int] = {}
+    offsets = np.zeros(S_ARRAYS, np.int64)
     at = 0
-    for name, size in sizes.items():
-        offsets[name] = at
-        at += L.column_bytes(size, 1) + 64
-    offsets["total"] = at
-    return offsets
+    for array in range(S_ARRAYS):
+        offsets[array] = at
+        at += L.column_bytes(sizes[array], 1) + 64
+    return offsets, at

@@ -169,14 +169,13 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     near_bytes = max(s.meeting.bases[-1] if s.meeting else 0 for s in plan.swarms)
     named = max(len(s.processor.alert_fields) for s in plan.swarms)
     width = max(s.processor.width for s in plan.swarms)
-    layout = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named, width)
-    offsets_array = np.array([at for name, at in layout.items() if name != "total"], np.int64)
-    scratch = np.zeros(layout["total"] + 64, np.uint8)
-    tables = Tables(blocks, swarms, params, scratch, offsets_array, tuple(built),
+    arrays, total = K.scratch_layout(max(s.cap for s in plan.swarms), near_bytes, named, width)
+    scratch = np.zeros(total + 64, np.uint8)
+    tables = Tables(blocks, swarms, params, scratch, arrays, tuple(built),
                     (world, *built_genes))  # fmt: skip
     for s in plan.swarms:
         tables.keep += fill_own(plan, s, swarms[s.index])
     tables.keep += fill_everyone(plan, swarms)
-    swarms[:, K.W_NEAR] = tables.scratch_address + layout["near"]
+    swarms[:, K.W_NEAR] = tables.scratch_address + arrays[K.S_NEAR]
     tables.planes = fill_near(plan, swarms)
     return tables
