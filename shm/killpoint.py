@@ -106,11 +106,6 @@ def arm_life(role: str, life: int) -> None:
         disarm()
 
 
-def armed_for(code: int) -> npt.NDArray[np.int64]:
-    """An int64[2] for ``compiled_kill_point``: a copy of ``ARMED`` if it is armed for ``code``."""
-    return ARMED.copy() if int(ARMED[0]) == code else np.zeros(2, np.int64)
-
-
 def kill_point(name: str) -> None:
     """A crash point in Python code."""
     if _memory[0] and _memory[0] == code_of(name):

@@ -298,9 +298,3 @@ def last_positions(inbox: Lane) -> dict[int, InPosition]:
         canal = int(index) - CANALES if index >= CANALES // 2 else int(index)
         positions[canal] = InPosition(ms, seq, mixed & _LOW, mixed >> 32)
     return positions
-
-
-def frame_readings_max(inbox: Lane, width: int = 1) -> int:
-    """Most readings of ``width`` values that one frame of this inbox holds."""
-    room = inbox.capacity // 4 - 64 - HEAD_BYTES
-    return min(FRAME_READINGS_MAX, room // reading_bytes(width))

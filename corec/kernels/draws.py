@@ -16,7 +16,6 @@ from numba.extending import register_jitable
 from corec.kernels import elementary as E
 
 INV_2_31: Final = np.float32(2.0**-31)
-INV_2_32: Final = np.float32(2.0**-32)
 TWO_PI: Final = np.float32(6.2831855)
 _MASK: Final = (1 << 64) - 1
 

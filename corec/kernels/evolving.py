@@ -25,7 +25,6 @@ from corec.kernels.address import (
     u4_at,
 )
 from corec.kernels.evolution_desc import VECTORS
-from corec.layout import column_bytes
 
 TORNEO: Final = 0
 TRUNCAMIENTO: Final = 1
@@ -263,12 +262,3 @@ def fitness_into(address, code, n, out):
                 out[i] = float32(raw[2 * i : 2 * i + 2].view(np.uint16)[0])
             else:
                 out[i] = float32(raw[4 * i : 4 * i + 4].view(np.int32)[0])
-
-
-@njit(inline="always")
-def column_gap(cap):
-    """Bytes from one gene's column to the next."""
-    return (cap * 4 + 63) // 64 * 64
-
-
-assert column_bytes(17, 4) == (17 * 4 + 63) // 64 * 64

@@ -247,7 +247,6 @@ C_GO_TICK: Final = _c()  # workers may run this tick
 C_HOLD_ACK: Final = _c()
 C_OVERRUNS: Final = _c()
 C_WRITTEN_DOWN: Final = _c()  # the last C_WRITE_DOWN of which the journal lane has what counts
-C_TICK_CARGA: Final = _c()  # * the carga of the tick C_GO_TICK (fixed when it goes)
 C_FINAL: Final = _c()  # the workers that rest run no tick from this one on, if …
 C_FINAL_REST: Final = _c()  # … this is C_REST: the rest that C_FINAL was decided for
 C_PHASE_NEXT: Final = _c()  # the next tick that is not plain: phases, or the journal must be told

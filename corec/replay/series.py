@@ -171,16 +171,6 @@ class Column:
         return Series(self.name, self.times_s[at], values, skipped, self.decided)
 
 
-def parse_series(lines: Iterable[str], name: str, wanted: Wanted = ANYTHING) -> Series:
-    """Read rows from text lines (with or without line ends).
-
-    Raises:
-        ReplayInputError: it is in doubt which column or format is meant, or no CSV at all.
-    """
-    found = parse_column(lines, name, wanted)
-    return found.series({}, found.decided.newest_first)
-
-
 def parse_column(lines: Iterable[str], name: str, wanted: Wanted = ANYTHING) -> Column:
     """One column of text lines, every row of it.
 

@@ -8,7 +8,6 @@ whether the entry ends there. A canal without a row has had no input.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +16,7 @@ import corec
 from corec import layout as L
 from corec.process.runtime import Runtime
 from corec.world.counts import by_slot
-from corec.world.kept import survey
 from corec.world.packing import shape_of
-from corec.world.restore import check_parts
 from corec.world.settings import in_head, set_in_head
 
 
@@ -102,10 +99,3 @@ def lowest_positions(heads: Iterable[dict[str, Any]]) -> dict[int, Applied]:
         return {}
     common = set.intersection(*(set(table) for table in tables))
     return {canal: min(table[canal] for table in tables) for canal in sorted(common)}
-
-
-def kept_positions(folder: Path, epoch: int) -> dict[int, Applied]:
-    """``lowest_positions`` of the sound checkpoints in ``folder`` of the world ``epoch``: what is
-    below ``needed_from`` is needed by none of them."""
-    good, _ = survey(folder, check_parts)
-    return lowest_positions(one.head for one in good if one.head["epoch"] == epoch)

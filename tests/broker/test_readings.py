@@ -138,9 +138,13 @@ def test_entry_ids_of_64_bits() -> None:
 @pytest.mark.parametrize("capacity", [1 << 10, 1 << 24])
 def test_frames_fit_the_lane(capacity: int) -> None:
     lane = Lane.create(np.zeros(lane_region_bytes(capacity), np.uint8))
-    room = R.frame_readings_max(lane) * L.READING.itemsize + R.HEAD_BYTES
-    assert room <= lane.max_payload
-    assert R.frame_readings_max(lane) <= R.FRAME_READINGS_MAX
+    count = MOST + 1
+    packed = np.frombuffer(MESSAGE.pack(0, 1, 1.0, True) * count, np.uint8)
+    good, starts, heads = np.zeros(count, np.uint8), np.array([0, count]), np.array([(1, 0)])
+    R.publish(lane.ctl, lane.data, packed, 1, good, 0, 1, starts, heads, 2 * MOST)
+    first = next(iter(lane.frames()))
+    assert 0 < len(first.payload) <= lane.max_payload
+    assert first.b == min(MOST, (capacity // 4 - 64 - R.HEAD_BYTES) // L.READING.itemsize)
 
 
 @pytest.mark.parametrize("most", [1, 7, 8, 1_000_000])

@@ -14,6 +14,12 @@ from corec.replay import series as S
 START_S = 1392388200.0  # 2014-02-14 14:30:00 UTC
 
 
+def parse_series(lines: list[str], name: str) -> S.Series:
+    """What a file of these lines is replayed as."""
+    found = S.parse_column(lines, name)
+    return found.series({}, found.decided.newest_first)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -33,13 +39,13 @@ START_S = 1392388200.0  # 2014-02-14 14:30:00 UTC
     ],
 )
 def test_timestamps(text: str, seconds: float) -> None:
-    read = S.parse_series(["timestamp,value", f"{text},1"], "x")
+    read = parse_series(["timestamp,value", f"{text},1"], "x")
     assert read.times_s.tolist() == [pytest.approx(seconds, abs=1e-6)]
 
 
 @pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "2014-13-01", "1_000", "14:30"])
 def test_what_is_no_timestamp(text: str) -> None:
-    read = S.parse_series(["timestamp,value", f"{text},1"], "x")
+    read = parse_series(["timestamp,value", f"{text},1"], "x")
     assert read.skipped.counts == {S.TIMESTAMP: 1}
 
 
@@ -101,7 +107,7 @@ def test_headers_and_delimiters(tmp_path: Path, text: str, values: list[float]) 
 
 
 def test_only_the_first_lines_of_a_reason_are_kept() -> None:
-    read = S.parse_series(["1,1", *["1,1"] * 20], "x")
+    read = parse_series(["1,1", *["1,1"] * 20], "x")
     assert read.skipped.counts == {S.REPEATED: 20}
     assert read.skipped.lines[S.REPEATED] == [2, 3, 4, 5, 6]
     assert read.skipped.describe() == "20 repeated_timestamp (lines 2, 3, 4, 5, 6, …)"
@@ -137,7 +143,7 @@ floats32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 def test_good_rows_come_back_as_they_are(values: list[float], step: int, header: bool) -> None:
     lines = ["timestamp,value\n"] * header
     lines += [f"{1_400_000_000 + i * step},{value!r}\n" for i, value in enumerate(values)]
-    read = S.parse_series(lines, "x")
+    read = parse_series(lines, "x")
     assert read.values.tolist() == values
     assert not read.skipped.counts
     assert read.times_s.tolist() == [1_400_000_000.0 + i * step for i in range(len(values))]
@@ -157,7 +163,7 @@ texts = st.text(plain, max_size=20)
 @given(st.lists(st.one_of(st.tuples(cells, cells).map(",".join), texts)))
 def test_every_line_is_a_reading_or_is_counted(lines: list[str]) -> None:
     try:
-        read = S.parse_series(lines, "x")
+        read = parse_series(lines, "x")
     except S.ReplayInputError as doubt:
         assert "say it with --" in str(doubt)  # noqa: PT017  # that it asks is one right answer
         return
@@ -171,7 +177,7 @@ def test_every_line_is_a_reading_or_is_counted(lines: list[str]) -> None:
 
 @given(st.floats())
 def test_every_float_is_played_or_has_a_reason(value: float) -> None:
-    read = S.parse_series(["timestamp,value", "0,0", f"1,{value!r}"], "x")
+    read = parse_series(["timestamp,value", "0,0", f"1,{value!r}"], "x")
     if math.isfinite(value) and abs(value) <= S.FLOAT32_MAX:
         assert read.values[1] == np.float32(value)
     else:
