@@ -70,7 +70,7 @@ class Life:
     def __init__(
         self, epoch: int, clear_after: int, still_open: Mapping[int, Alert], tick: int = 0
     ) -> None:
-        """``still_open`` by entity; ``tick``: the last one of which messages were seen."""
+        """``still_open`` by entity; ``tick``: every message of a tick before it is known."""
         self.epoch, self.clear_after, self.tick = epoch, clear_after, tick
         self.open: dict[int, Alert] = dict(still_open)
         self.changed: dict[tuple[int, int], Alert] = {}
@@ -84,10 +84,9 @@ class Life:
         return f"{self.epoch:016x}-{alert.first}-{alert.entity}"
 
     def message(self, one: Message) -> None:
-        """A message, in the order of ticks; one of a tick before those seen is known already."""
+        """A message, in the order of ticks; one of a tick that has ``passed`` is known already."""
         if one.tick < self.tick:
             return
-        self.tick = one.tick
         found = self.open.get(one.entity)
         if found is not None and found.last >= one.tick:
             return  # the same tick again: a second message, or the stream was read anew
@@ -107,7 +106,9 @@ class Life:
         )  # fmt: skip
 
     def passed(self, tick: int) -> None:
-        """All messages of ticks up to ``tick`` were seen."""
+        """All messages of ticks up to ``tick`` were seen. What was read says nothing of that: who
+        else writes into the stream may name any tick."""
+        self.tick = max(self.tick, tick)
         over = [a for a in self.open.values() if tick - a.last > self.clear_after]
         for alert in sorted(over, key=lambda a: (a.last, a.entity)):
             self._clear(alert)

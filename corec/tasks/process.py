@@ -16,9 +16,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-import orjson
 import psycopg
 import uvloop
 
@@ -39,7 +39,16 @@ from corec.tasks.pool import Pool
 from corec.tasks.runner import Counts, Pace, Runner
 from corec.tasks.source import OfAlerts, OfMessages, Source
 from corec.tasks.store import Moved, Stand, Store
-from corec.tasks.streams import Command, Names, letter_of, messages_of, unread
+from corec.tasks.streams import (
+    TOLD,
+    Command,
+    Names,
+    letter_of,
+    messages_of,
+    publish,
+    unread,
+    written_ms,
+)
 from corec.tasks.trimmed import Read, order
 from shm.killpoint import kill_point
 
@@ -52,7 +61,6 @@ WHO_MAX: Final = 1000
 """Characters that an acknowledgement may have in each of its fields."""
 ENTRIES: Final = 100
 NOTICES: Final = 500
-_ID_KNOWN: Final = "equal or smaller"
 
 
 def run(rt: Runtime) -> int:
@@ -75,8 +83,8 @@ class Acting:
         self.letter = b"0-0"
         self.read = Read("0-0")
         """The stream of alerts."""
-        self.rewound = False
-        """It is to be read from its beginning."""
+        self.rewound: set[str] = set()
+        """The streams that are to be read from their beginning."""
         self.runners = [one for index in range(len(rt.config.tasks)) for one in self._of(index)]
 
     def _link(self) -> Link:
@@ -179,7 +187,8 @@ class Acting:
         try:
             store = Store(connection, self.rt.config.instance_id, self.rt.epoch)
             await store.prepare()
-            life, self.stand = await store.load(self.clear_after)
+            (told,) = await self.link.checked([("HGET", self.names.progress, TOLD)])
+            life, self.stand = await store.load(self.clear_after, int(told or 0))
             life.repeats = any(REPEATED in one.events for one in self.rt.config.tasks)
             self.read = Read(self.stand.entry)
             looked = forgot = 0.0
@@ -204,20 +213,27 @@ class Acting:
 
     async def _follow(self, store: Store, life: Life) -> bool:
         """What came since the last look, all the way to the notices; whether there was anything."""
-        behind = "0-0" if self.rewound else self.stand.entry
-        self.rewound = False
+        behind, ack = (
+            "0-0" if name in self.rewound else at
+            for name, at in (
+                (self.names.alerts, self.stand.entry), (self.names.acks, self.stand.ack),
+            )
+        )  # fmt: skip
+        self.rewound.clear()
         commands: list[Command] = [
             ("HMGET", self.names.pos, "epoch", "out_tick"),
             ("XINFO", "STREAM", self.names.alerts),
             ("XREAD", "COUNT", ENTRIES, "STREAMS", self.names.alerts, self.names.acks,
-             self.names.failed, behind, self.stand.ack, self.letter),
+             self.names.failed, behind, ack, self.letter),
+            ("HGET", self.names.pos, "out_tick"),
         ]  # fmt: skip
         replies = await self.link.call(commands)
         info = replies.pop(1)  # an error where there is no such stream
-        for command, reply in zip(commands[::2], replies, strict=True):
+        del commands[1]
+        for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Exception):
                 raise sort_error(reply, key_of(command))
-        (epoch, out_tick), found = replies
+        (epoch, out_tick), found, reached = replies
         if epoch is None or int(epoch) != self.rt.epoch:
             return False  # the broker has not begun this world's streams yet
         by_name = {bytes(name).decode(): entries for name, entries in (found or {}).items()}
@@ -227,7 +243,7 @@ class Acting:
             await self._missed(self.read.before(info, behind))
         self.read.took(len(alerts))
         for entry, fields in alerts:
-            take_alert(life, bytes(entry), fields)
+            take_alert(life, bytes(entry), fields, int(reached or 0) + 1)
         for _, fields in acks:
             _acknowledge(life, fields)
         if len(alerts) < ENTRIES and out_tick is not None:
@@ -237,7 +253,7 @@ class Acting:
             acks[-1][0].decode() if acks else before.ack,
             life.tick, before.notice + len(life.notices), before.raised + life.raised,
         )  # fmt: skip
-        if after != before or life.changed:
+        if replace(after, tick=before.tick) != before or life.changed:
             kill_point("tasks.before_write")
             await store.write(life, before, after)
             kill_point("tasks.after_write")
@@ -261,36 +277,31 @@ class Acting:
         await self.link.checked([("XADD", self.names.failed, "*", *words)])
 
     async def _publish(self, store: Store) -> int:
-        """Bring the notices from their table to their stream, each under its number."""
+        """Bring the notices from their table to their stream, each once."""
         notices = await store.notices(NOTICES)
         if not notices:
             return 0
         kill_point("tasks.before_publish")
-        replies = await self.link.call(
-            [
-                ("XADD", self.names.notices, f"{number}-0", "aviso", orjson.dumps(one.as_dict()))
-                for number, one in notices
-            ]
-        )
-        for reply in replies:
-            if isinstance(reply, Exception) and _ID_KNOWN not in str(reply):
-                raise SinkAway(L.REASON_SERVER_ERROR, str(reply))
+        await self.link.checked([publish(self.names, notices)])
         kill_point("tasks.after_publish")
         await store.sent(notices[-1][0])
         return len(notices)
 
     async def _look(self) -> None:
         """Trim what every task is through with; notice a stream that lost what it had."""
-        commands: list[Command] = [("XINFO", "STREAM", self.names.alerts)]
+        ends = {self.names.alerts: self.stand.entry, self.names.acks: self.stand.ack,
+                self.names.failed: self.letter.decode()}  # fmt: skip
+        commands: list[Command] = [("XINFO", "STREAM", name) for name in ends]
         groups_of = [one.group for one in self.runners if one.source.epoch is None]
         commands += [("XPENDING", self.names.notices, group) for group in groups_of]
         commands.append(("XINFO", "GROUPS", self.names.notices))
-        info, *pending, groups = await self.link.call(commands)
-        if isinstance(info, dict):
-            last = info.get(b"last-generated-id", b"0-0").decode()
-            if order(last) < order(self.stand.entry):
-                log.warning("the stream of alerts lost its end: it is read anew", last=last)
-                self.rewound, self.read = True, Read("0-0")
+        replies = await self.link.call(commands)
+        for (name, end), info in zip(ends.items(), replies, strict=False):
+            last = info[b"last-generated-id"].decode() if isinstance(info, dict) else end
+            if order(last) < order(end):
+                log.warning("a stream lost its end: it is read anew", stream=name, last=last)
+                self._rewind(name)
+        *pending, groups = replies[len(ends) :]
         if not isinstance(groups, list):
             return
         needed = [order(group[b"last-delivered-id"].decode()) for group in groups]
@@ -301,12 +312,23 @@ class Acting:
                 [("XTRIM", self.names.notices, "MINID", "~", f"{oldest[0]}-{oldest[1]}")]
             )
 
+    def _rewind(self, name: str) -> None:
+        if name == self.names.failed:
+            self.letter = b"0-0"
+            return
+        self.rewound.add(name)
+        if name == self.names.alerts:
+            self.read = Read("0-0")
 
-def take_alert(life: Life, entry: bytes, fields: Sequence[bytes]) -> None:
-    """What an entry of ``…:alertas`` adds; one that says no alert is told, and adds nothing."""
+
+def take_alert(life: Life, entry: bytes, fields: Sequence[bytes], last_tick: int) -> None:
+    """What an entry of ``…:alertas`` adds; one that says no alert is told, and adds nothing.
+    ``last_tick``: the world has sent nothing of a later one."""
     try:
         text = dict(zip(fields[::2], fields[1::2], strict=True))[b"alerta"]
-        found = messages_of(int(entry.partition(b"-")[0]), text)
+        found = messages_of(written_ms(entry), text)
+        if found and found[0].tick > last_tick:
+            raise ValueError(f"tick: found {found[0].tick}, expected at most {last_tick}")
     except Exception as error:  # noqa: BLE001  # what it raises would be met again after each start
         log.warning("found no alert in the stream", entry=entry.decode(), error=repr(error)[:500])
         return

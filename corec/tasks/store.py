@@ -129,8 +129,9 @@ class Store:
             for statement in CREATE:
                 await self._connection.execute(statement)
 
-    async def load(self, clear_after: int) -> tuple[Life, Stand]:
-        """What is known of this world; its row is made where there is none."""
+    async def load(self, clear_after: int, told: int = 0) -> tuple[Life, Stand]:
+        """What is known of this world; its row is made where there is none. ``told``: the number of
+        the last notice in the stream, which is larger than what a database says that is new."""
         key = (self._instance, signed(self._epoch))
         await self._connection.execute(
             """
@@ -152,14 +153,16 @@ class Store:
         assert row is not None
         await self._connection.execute(
             "UPDATE corec_alertas SET aviso = %s WHERE instance_id = %s AND epoch = %s",
-            (row[3], *key),
+            (notice := max(row[3], told), *key),
         )
         cursor = await self._connection.execute(_OPEN, (*key, CLEARED))
         found = {}
         async for entity, first, last, count, canal, name, valor, fields, at, who in cursor:
             ms = round(at.timestamp() * 1000)
             found[entity] = Alert(entity, first, last, count, canal, name, valor, fields, ms, who)
-        return Life(self._epoch, clear_after, found, row[2]), Stand(*row)
+        entry, ack, tick, _, raised = row
+        stand = Stand(entry, ack, tick, notice, raised)
+        return Life(self._epoch, clear_after, found, tick), stand
 
     async def write(self, life: Life, before: Stand, after: Stand) -> None:
         """What ``life`` gathered, and how far that is, at once. Raises Moved."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -49,6 +50,29 @@ one stream for each entry to be added. ARGV: group, id, the notices of the entry
 (from, to) and how many it has, then for each entry to be added how many words, and the words. It
 adds them only if these notices were not ended before."""
 
+PUBLISH: Final = """
+local told = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
+for at = 2, #ARGV, 2 do
+  local number = tonumber(ARGV[at])
+  if number > told then
+    local id = ARGV[at] .. '-0'
+    if redis.pcall('XADD', KEYS[1], id, 'aviso', ARGV[at + 1]).err then
+      local behind = string.format('%.0f-18446744073709551615', number - 1)
+      local found = redis.call('XREAD', 'COUNT', 1, 'STREAMS', KEYS[1], behind)
+      if not found or found[1][2][1][1] ~= id then
+        redis.call('XADD', KEYS[1], '*', 'aviso', ARGV[at + 1])
+      end
+    end
+    redis.call('HSET', KEYS[2], ARGV[1], ARGV[at])
+  end
+end
+"""
+"""KEYS: the stream of notices, the hash that says which is the last one in it. ARGV: the field of
+the hash, then number and text of each notice, in order. It adds those that are not there yet: under
+their numbers, or, where somebody else wrote an entry with a larger id, behind that one."""
+TOLD: Final = "avisos"
+"""The field of the hash."""
+
 
 class Names:
     """The keys of one instance, in its hash slot."""
@@ -66,6 +90,12 @@ class Names:
 def group_of(title: str) -> str:
     """The consumer group of a task."""
     return f"tarea:{title}"
+
+
+def written_ms(entry: bytes) -> int:
+    """When an entry was written, ms since 1970. The server numbers on from the largest id that
+    anybody wrote, so one that is ahead of the clock says no time: then it is now."""
+    return min(int(entry.partition(b"-")[0]), time.time_ns() // 1_000_000)
 
 
 def messages_of(ms: int, text: bytes) -> list[Message]:
@@ -116,7 +146,7 @@ def notice_of(fields: Sequence[bytes]) -> Notice:
 def letter_of(entry: bytes, fields: Sequence[bytes]) -> tuple[Any, ...]:
     """The row of ``tareas_fallidas``, without the instance, of an entry. Raises as above."""
     said = without_nul(_loaded(dict(zip(fields[::2], fields[1::2], strict=True))[b"tarea"]))
-    at = datetime.fromtimestamp(_within(entry.partition(b"-")[0], 0, _MS_MAX) / 1000, UTC)
+    at = datetime.fromtimestamp(written_ms(entry) / 1000, UTC)
     return (
         entry.decode(), at, str(said["tarea"]), str(said["run"]),
         orjson.dumps(said["aviso"]).decode(), _within(said["intentos"], 0, 2**31 - 1),
@@ -187,6 +217,12 @@ def _as_mapping(one: Any) -> Any:
     if isinstance(one, list | tuple) and len(one) == 2:
         return {"id": one[0], "valor": one[1]}
     return one
+
+
+def publish(names: Names, notices: Sequence[tuple[int, Notice]]) -> Command:
+    """The command that adds notices to their stream, each once."""
+    words = [word for number, one in notices for word in (number, orjson.dumps(one.as_dict()))]
+    return ("EVAL", PUBLISH, 2, names.notices, names.progress, TOLD, *words)
 
 
 def end_notices(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corec.config.acting import TaskConfig
+from corec.config.schedule import TICK_MAX
 from corec.lab.chaos.receiver import Receiver
 from corec.notices import GiveUp, Notice, TaskError, load_task
 from corec.tasks.command import Failed, execute
@@ -21,6 +22,7 @@ from corec.tasks.process import letters_of, take_alert
 from corec.tasks.source import OfAlerts
 from corec.tasks.streams import Names, failure, letter_of, messages_of
 from corec.tasks.webhook import NotTaken, post, signature
+from corec.view.alerts import Reader
 from tests.support.processes import is_running, wait_until
 
 CLEAR = 5
@@ -138,9 +140,10 @@ def test_what_a_task_raised_is_text_that_a_table_holds() -> None:
     )
     assert row[-1] == "exit 1: \ufffd?"
     assert "\\u0000" not in row[4]
-    for entry in (b"253402300800000-0", b"18446744073709551615-1"):
-        with pytest.raises(ValueError, match="expected 0 to"):
-            letter_of(entry, [b"tarea", orjson.dumps(orjson.loads(words[1]))])
+    for entry in (b"253402300800000-0", b"18446744073709551615-1"):  # somebody else's, and behind
+        row = letter_of(entry, [b"tarea", orjson.dumps(orjson.loads(words[1]))])
+        assert row[0] == entry.decode()
+        assert 1.7e9 < row[1].timestamp() < 2**33
 
 
 @pytest.mark.parametrize(
@@ -171,12 +174,37 @@ DEEP = b'{"a":' * 500 + b"1" + b"}" * 500
 def test_no_entry_ends_the_process(text: bytes) -> None:
     """It would meet the same one after its start, and so for ever."""
     life = Life(7, CLEAR, {})
-    take_alert(life, b"1-0", [b"alerta", text])
+    take_alert(life, b"1-0", [b"alerta", text], TICK_MAX)
     assert not life.changed
     assert letters_of([(b"1-0", [b"tarea", text])]) == []
+    reader = Reader.__new__(Reader)  # of ``corec.attach``, which would stop at it likewise
+    reader._key = "alertas"
+    with pytest.warns(UserWarning, match="alertas 1-0: not an alert"):
+        assert reader._named("1-0", {b"alerta": text}) == []
     source = OfAlerts(Names("corec1"), TaskConfig(run="a.b:c"))
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
         source.batch([b"aviso", text])
+
+
+def test_what_others_write_hides_no_alert() -> None:
+    """Of a tick to come it is none; of one that is gone it raises one, and hides no other's."""
+
+    def came(tick: int, entity: int, entry: bytes = b"1-0") -> None:
+        said = {"canal": 1, "procesador": "p", "tick": tick,
+                "entidades": [{"id": entity, "valor": 0.5}]}  # fmt: skip
+        take_alert(life, entry, [b"alerta", orjson.dumps(said)], last_tick=101)
+
+    life = Life(7, CLEAR, {})
+    came(102, 1)
+    assert not life.changed
+    came(101, 1, b"18446744073709551615-0")  # ids go on behind that one
+    came(90, 2, b"18446744073709551615-1")
+    assert sorted(life.open) == [1, 2]
+    assert all(1.7e12 < one.raised_ms < 2**43 for one in life.open.values())
+    life.passed(100)
+    came(99, 3)  # read anew: it is known
+    came(100, 4)
+    assert sorted(life.open) == [1, 4]
 
 
 def options(url: str, **changes: Any) -> dict[str, Any]:

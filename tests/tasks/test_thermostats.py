@@ -225,6 +225,10 @@ def _raised(run: Running, dsn: str, url: str) -> str:
             last = client.xinfo_stream("corec:{plant}:avisos")["last-generated-id"].decode()
             number, _, further = last.partition("-")
             client.xadd("corec:{plant}:avisos", {"aviso": text}, id=f"{number}-{int(further) + 1}")
+        far = {"canal": 1, "procesador": "p", "tick": 2**60, "entidades": [{"id": 1, "valor": 1}]}
+        last = "18446744073709551614-1"  # and all later ones are behind it
+        client.xadd("corec:{plant}:alertas", {"alerta": json.dumps(far)}, id=last)
+        client.xadd("corec:{plant}:avisos", {"aviso": deep})  # under a larger id than any number
         client.xadd("corec:{plant}:in:1", {"v": struct.pack("!I2f", 0, 35.0, 50.0) * 5})
     found: list[str] = []
 

@@ -1,0 +1,48 @@
+"""Notices reach their stream once each and in order, whatever else is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from corec.notices import Notice
+from corec.tasks.streams import TOLD, Names, publish
+
+NAMES = Names("published")
+MS_MAX = 2**64 - 1
+
+
+def notice(number: int) -> tuple[int, Notice]:
+    return number, Notice(str(number), "raised", 1, 2, 1, "p", 0.5)
+
+
+def test_each_is_published_once(valkey_url: str) -> None:
+    with redis.Redis.from_url(valkey_url) as client:
+
+        def told(*numbers: int) -> None:
+            client.execute_command(*publish(NAMES, [notice(number) for number in numbers]))
+
+        def there() -> list[tuple[bytes, str]]:
+            found: Any = client.xrange(NAMES.notices)
+            said = [(entry, fields.get(b"aviso", b"{}")) for entry, fields in found]
+            return [(entry, orjson.loads(text).get("id", "")) for entry, text in said]
+
+        told(1, 2)
+        told(1, 2, 3)
+        client.delete(NAMES.progress)  # as a version had it that kept no count
+        told(3)
+        own = [(b"%d-0" % number, str(number)) for number in (1, 2, 3)]
+        assert there() == own
+        foreign = client.xadd(NAMES.notices, {"x": "y"}, id="1700000000000-0")
+        told(3, 4, 5)
+        told(4, 5)
+        ids, names = zip(*there()[3:], strict=True)
+        assert names == ("", "4", "5")
+        assert ids[0] == foreign
+        client.xadd(NAMES.notices, {"x": "y"}, id=f"{MS_MAX}-{MS_MAX}")
+        with pytest.raises(redis.ResponseError, match="last possible ID"):
+            told(6)  # told, and no notice is taken for one that is there
+        assert client.hget(NAMES.progress, TOLD) == b"5"
