@@ -34,6 +34,7 @@ from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
+from corec.nucleus.journaled import Asked
 from corec.process.roles import SINKS
 from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
@@ -277,8 +278,8 @@ class Checkpointer:
         kill_point("checkpoint.waiting")
         started = time.monotonic()
         told = left_out = False
-        period = self._period()
-        while missing := self._not_durable(tick):
+        period, said = self._period(), Asked(self.rt, self.rt.get(L.C_WRITE_DOWN))
+        while missing := self._not_durable(tick, said):
             if self._called_off():
                 raise Abandoned
             if not told and time.monotonic() - started > WAIT_TOLD_SECONDS:
@@ -296,8 +297,12 @@ class Checkpointer:
                                 missing=missing)  # fmt: skip
             await asyncio.sleep(POLL_SECONDS)
 
-    def _not_durable(self, tick: int) -> str:
+    def _not_durable(self, tick: int, said: Asked) -> str:
+        """What is missing. ``said``: of what is set by now the journal must have a record, for one
+        of before it would count as later than this checkpoint; within a stop none comes."""
         found = []
+        if not (self.rt.get(L.C_STOP) or said.on_disk()):
+            found.append("what was set is not in the journal yet")
         for role, sink in SINKS:
             reached = self.rt.slot(role.slot).get(L.S_TICK)
             if reached < tick:

@@ -8,7 +8,8 @@ successor finds the two words apart and writes it (again); who asked hears nothi
 set or not.
 
 A disk that takes nothing, or a stop, does not undo what counts by then: the answer says that it is
-not durable.
+not durable. What a reload changes (``settings.settle``) is written down and answered likewise: the
+supervisor stores the words then, while there is no nucleus.
 """
 
 from __future__ import annotations
@@ -35,18 +36,34 @@ def write_down(rt: Runtime) -> int:
     return asked
 
 
+class Asked:
+    """What is waited for."""
+
+    def __init__(self, rt: Runtime, asked: int) -> None:
+        self._rt, self._asked = rt, asked
+        self._head: int | None = None
+        self._deadline = time.monotonic() + DURABLE_SECONDS_MAX
+
+    def on_disk(self) -> bool:
+        """Whether the disk has it by now."""
+        if self._head is None and self._rt.get(L.C_WRITTEN_DOWN) >= self._asked:
+            self._head = self._rt.journal.head
+        return self._head is not None and self._rt.journal.tail >= self._head
+
+    def too_late(self) -> bool:
+        """Whether it was waited for long enough."""
+        return time.monotonic() > self._deadline
+
+
 async def durable(rt: Runtime, asked: int) -> dict[str, Any]:
     """Wait until it is on disk; what an answer says more, if it is not within a while."""
-    deadline = time.monotonic() + DURABLE_SECONDS_MAX
-    head = None
+    waiting = Asked(rt, asked)
     while True:
-        if head is None and rt.get(L.C_WRITTEN_DOWN) >= asked:
-            head = rt.journal.head
-        if head is not None and rt.journal.tail >= head:
+        if waiting.on_disk():
             return {}
         if rt.get(L.C_STOP):  # its checkpoint has it, if one is made
             return NOT_DURABLE
-        if time.monotonic() > deadline:
+        if waiting.too_late():
             log.warning("what was set counts, and is not on disk yet: the journal waits")
             return NOT_DURABLE
         await asyncio.sleep(_LOOK_SECONDS)

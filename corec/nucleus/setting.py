@@ -5,6 +5,11 @@ checked whole before anything is written, and that each change is one event howe
 nucleus dies. Before an event is pushed into the nucleus' own lane, ``C_TELL_HEAD`` says where the
 lane stands, then ``C_TELL_KEY`` which event it is; a successor that finds the lane further than
 that knows that it was pushed.
+
+Keys that processes read when they start are the supervisor's to take over: it is asked when their
+entries are written down, and may refuse. Killed before it is asked, or while it decides, the
+successor finds entries that its own configuration, the supervisor's, has not got: it asks (again),
+and takes back what is refused.
 """
 
 from __future__ import annotations
@@ -61,10 +66,12 @@ class Setter:
     def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
         self.rt, self.holder, self.events = rt, holder, events
         self._one = asyncio.Lock()
-        self._undoing: asyncio.Task[None] | None = None
+        self._undoing: set[asyncio.Task[None]] = set()
         self._tables: Tables | None = None
         self._tables_of: Segment | None = None
-        self._believe(settings.read(rt))
+        entries = settings.read(rt)
+        self._half_done = self._not_taken_over(entries)
+        self._believe(entries)
         self._look_at_key()
         self._live = self._as_live()
 
@@ -101,7 +108,6 @@ class Setter:
                 # what the journal says counts first, in a world that runs a stretch again
                 tick = max(committed_tick(self.rt.get), self.rt.get(L.C_FOLLOW))
                 self._tell_schedule()  # what was set later would hide it
-                entries = settings.read(self.rt)
                 revision = self._write(changes, places, tick + 1)
                 asked = write_down(self.rt)
             self._believe(settings.read(self.rt))
@@ -112,12 +118,29 @@ class Setter:
         unsure = {} if beside is not None else await durable(self.rt, asked)
         if len(now) == len(places):
             return {"after_tick": tick, **unsure}
+        before = self._ask_supervisor(frozenset({revision}))
+        return {"after_tick": tick, **unsure, "change": "set", "after_change": before}
+
+    def _ask_supervisor(self, revisions: frozenset[int]) -> int:
+        """Have it take over what was set with these; the number of the last change before."""
         before = int(last_change(self.rt.folder)["number"])
         # after the answer is sent: the supervisor may end this process at once
         supervisor = self.rt.get(L.C_SUPERVISOR_PID)
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, supervisor, SET_SIGNAL)
-        self._undoing = asyncio.create_task(self._undo_if_refused(revision, before, entries))
-        return {"after_tick": tick, **unsure, "change": "set", "after_change": before}
+        undoing = asyncio.create_task(self._undo_if_refused(revisions, before))
+        self._undoing.add(undoing)
+        undoing.add_done_callback(self._undoing.discard)
+        return before
+
+    def _not_taken_over(self, entries: settings.Entries) -> frozenset[int]:
+        """The revisions of keys that the supervisor, whose configuration this process still has,
+        was to take over and has not."""
+        whole, kept = settings.effective(self.rt.written, entries)
+        return frozenset(
+            entry.revision for path, entry in kept.items()
+            if not is_write(path) and not (place := place_of(whole, path)).of_world
+            and plain(value_at(self.rt.config, place)) != plain(value_at(whole, place))
+        )  # fmt: skip
 
     async def write(self, edit: Edit, token: str) -> dict[str, Any]:
         """Write state after one tick (``corec.world.writes``); raises ControlError, HoldTimeout:
@@ -170,7 +193,10 @@ class Setter:
         apply(self.rt.plan, self._tables, [edit], lambda block: True)
 
     async def finish(self) -> None:
-        """What a killed predecessor had begun to write, before anybody is served."""
+        """What a killed predecessor had begun to write or to set, before anybody is served."""
+        if self._half_done:
+            log.warning("what a killed predecessor set is taken over now")
+            self._ask_supervisor(self._half_done)
         writes.remove_halves(self.rt.config.state_folder)
         if not self._begun():
             return
@@ -238,9 +264,9 @@ class Setter:
         except TooMany as error:
             raise ControlError(str(error), "refused") from None
 
-    async def _undo_if_refused(self, revision: int, before: int, were: settings.Entries) -> None:
+    async def _undo_if_refused(self, revisions: frozenset[int], before: int) -> None:
         """The supervisor ends this nucleus when it takes the change over; when it refuses, what it
-        does not take is as it was, set before (``were``) or not."""
+        does not take is as it was, set before or not."""
         try:
             found = await asyncio.to_thread(
                 await_change, self.rt.folder, before, "set", lambda: self.rt.get(L.C_STOP) == 0
@@ -254,13 +280,13 @@ class Setter:
             left: settings.Entries = {}
             back: settings.Entries = {}
             for path, entry in settings.read(self.rt).items():
-                mine = entry.revision == revision and not is_write(path)
+                mine = entry.revision in revisions and not is_write(path)
                 if not mine or place_of(self.rt.config, path).of_world:
                     left[path] = entry
                     continue
                 back[path] = entry
-                if path in were:
-                    left[path] = were[path]
+                if entry.before != entry.configured:
+                    left[path] = entry._replace(value=entry.before)
             settings.write(self.rt, left)
             write_down(self.rt)
             self._believe(left)

@@ -24,7 +24,7 @@ import contextlib
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +35,7 @@ from corec.config import Config, ConfigError
 from corec.control.outcome import ChangeFile, shortened
 from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
+from corec.nucleus.journaled import Asked
 from corec.plan import Plan
 from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER
 from corec.process.runtime import Runtime
@@ -64,6 +65,7 @@ EVENING_SECONDS_MAX: Final = 5.0
 GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 5.0, 600.0
 UNASKED: Final = ("start", "reopen", "evening")
 """Changes that nobody waits for."""
+UNSURE: Final = "it counts; not on disk yet, so a machine that is lost now may lose it"
 
 
 class Hand(NamedTuple):
@@ -90,7 +92,7 @@ class Changes:
         self._steps: Steps | None = None
         self._change = ""
         self._event = ""
-        self._before = 0
+        self._before, self._granted = 0, False
         self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
         self._evening = Evening(rt)
 
@@ -159,7 +161,8 @@ class Changes:
             self._steps.close()
             self._steps = None
             self.group.recover()
-            self._refuse(Refused("the instance stops"))
+            if not self._granted:
+                self._refuse(Refused("the instance stops"))
         while self._waiting:
             number = self._waiting.popleft()
             if number == signal.SIGUSR1:
@@ -172,7 +175,7 @@ class Changes:
 
     def _begin(self, change: str, event: str, steps: Steps) -> None:
         self._change, self._event, self._steps = change, event, steps
-        self._before = self.group.workers
+        self._before, self._granted = self.group.workers, False
         if change not in UNASKED:
             begun(self.hand.answers, change)
 
@@ -208,6 +211,7 @@ class Changes:
             raise_event(self.rt, self._event, {**about, "aceptada": False, "motivo": reason})
 
     def _done(self, note: str | None, **detalle: Any) -> None:
+        self._granted = True
         if self._change not in UNASKED:
             answer(self.hand.answers, self._change, None, note)
         if self._event and detalle:
@@ -275,7 +279,7 @@ class Changes:
             self._done("nothing has changed")
             return
         whole, _ = settings.effective(fresh, settings.read(self.rt))
-        roles = regroup.concerned(differs)
+        roles, asked = regroup.concerned(differs), self.rt.get(L.C_WRITE_DOWN)
         relog = any(path.partition(".")[0] == "log" for path in differs)
         workers = self.group.workers
         if "workers" in differs:
@@ -286,6 +290,7 @@ class Changes:
             check_may_grow(self.rt)
             check_journal(fresh, grown)
             yield from self._compiled(grown)
+        nuclei = [(m, m.process) for m in self.group.members if m.role == NUCLEUS.name]
         with room_for(self.rt, grown) if grown else nullcontext() as room:
             if relog:
                 self._log_as(whole)
@@ -295,11 +300,27 @@ class Changes:
                 self.rt.config = before
                 if relog:
                     self._log_as(before)
-                self.group.call_off(self._sinks(roles))
+                # who was started meanwhile has what is refused
+                late = [member for member, process in nuclei if member.process is not process]
+                self.group.call_off([*self._sinks(roles), *late])
                 raise
         self.config = self.rt.config
         log.info("configuration changed", change=self._change, changed=differs)
-        self._done(None, aceptada=True, claves=differs)
+        note: str | None = UNSURE
+        try:
+            if (now := self.rt.get(L.C_WRITE_DOWN)) == asked or (yield from self._on_disk(now)):
+                note = None
+        finally:  # also where a stop begins meanwhile
+            self._done(note, aceptada=True, claves=differs)
+
+    def _on_disk(self, asked: int) -> Generator[None, None, bool]:
+        """Until what was taken over is on disk, or that takes too long; whether it is."""
+        waiting = Asked(self.rt, asked)
+        while not waiting.on_disk():
+            if waiting.too_late():
+                return False
+            yield
+        return True
 
     def _taken_over(
         self, fresh: Config, whole: Config, roles: frozenset[str], workers: int,

@@ -19,7 +19,9 @@ copies at its end, each after its length; revision r, the word ``C_SETTINGS``, n
 A tick that runs again after a kill finds its revision in ``C_CUT_SETTINGS``. The copy that a
 revision overwrites is that of two revisions before, and every tick of that one is committed, since
 the world was held in between. Killed before C_SETTINGS is stored, nothing was set. The supervisor
-writes it in the same way at a start or a reload, while there is no nucleus and nobody ticks.
+writes it in the same way at a start or a reload, while there is no nucleus and nobody ticks. What
+it changes so, ``carga`` too, is written down (``corec.nucleus.journaled``), or a checkpoint made
+behind it would not be known to be later than what the journal said before.
 
 ``carga`` is changed by the nucleus alone, while it holds the world after tick T, by an operator or
 by the module ejecucion, which lowers it in an overload and brings it back::
@@ -197,6 +199,7 @@ def settle(rt: Runtime, config: Config) -> None:
     Raises:
         ConfigError: a processor can't take a parameter or a global.
     """
+    said = rt.get(L.C_CARGA_CONFIGURED)
     for name, word, configured in SETTINGS:
         wanted = float_to_word(_configured(config, name))
         if rt.get(configured) != wanted:
@@ -211,6 +214,8 @@ def settle(rt: Runtime, config: Config) -> None:
     rt.config, rt.as_written = whole, config
     if kept != entries:
         write(rt, kept)
+    if kept != entries or said not in (0, rt.get(L.C_CARGA_CONFIGURED)):  # 0: a new world
+        rt.set(L.C_WRITE_DOWN, rt.get(L.C_WRITE_DOWN) + 1)
 
 
 def restore(rt: Runtime, head: Mapping[str, Any]) -> None:
