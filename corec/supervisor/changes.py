@@ -37,6 +37,7 @@ from corec.embedded.errors import EmbeddedServerError
 from corec.log import get_logger
 from corec.nucleus.journaled import Asked
 from corec.plan import Plan
+from corec.plan_live import with_settings
 from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER
 from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
@@ -46,6 +47,7 @@ from corec.supervisor.growing import CannotGrow, check_may_grow, grow_into, room
 from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.resting import Refused, Steps, ended, others, rested
+from corec.supervisor.room import check_parts
 from corec.supervisor.segments import world_tick
 from corec.supervisor.signals import MIGRATE, SET
 from corec.supervisor.telling import answer, begun, raise_event
@@ -290,6 +292,10 @@ class Changes:
             check_may_grow(self.rt)
             check_journal(fresh, grown)
             yield from self._compiled(grown)
+        if grown is not None or any("collect" in path.split(".") for path in differs):
+            plan = grown or with_settings(self.rt.plan, whole)
+            more = plan.world_bytes - self.rt.plan.world_bytes
+            check_parts(plan, workers, self.rt.folder, more)
         nuclei = [(m, m.process) for m in self.group.members if m.role == NUCLEUS.name]
         with room_for(self.rt, grown) if grown else nullcontext() as room:
             if relog:

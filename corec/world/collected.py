@@ -27,6 +27,7 @@ A part: its header's length (u8), the header (JSON: ``bloque``, ``tick``, ``firs
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ from numpy.typing import NDArray
 
 from corec.plan import Plan, Swarm
 from corec.world.columns import Apart, read_columns
+from corec.world.read import place_of
 from shm.killpoint import kill_point, register
 from shm.layout import align_up
 
@@ -48,6 +50,7 @@ TICKS_MAX: Final = 8
 SUFFIX: Final = ".part"
 _NAME: Final = re.compile(r"collected-(\d{20})-(\d{10})-(\d{10})\.part", re.ASCII)
 _ALIGN: Final = 64
+_PAGE: Final = 4096
 register("collect.part")
 
 
@@ -80,6 +83,28 @@ def parts_in(folder: Path) -> list[Part]:
     return sorted(
         Part(int(name[1]), int(name[2]), int(name[3]), path) for name, path in found if name
     )
+
+
+def parts_bytes(plan: Plan, workers: int) -> int:
+    """What the parts of ``workers`` may take in the runtime folder: those of all columns, of as
+    many ticks as may wait."""
+    found = 0
+    for swarm in plan.swarms:
+        names = {name for one in swarm.collect for name in one.columns}
+        if names:
+            sizes = (np.dtype(place_of(swarm, name).dtype).itemsize for name in names)
+            found += swarm.entidades * sum(sizes)
+            found += min(workers, swarm.blocks) * (_head_bytes(len(names)) + _PAGE)
+    return TICKS_MAX * found
+
+
+def held_parts(folder: Path) -> int:
+    """The bytes of the parts that wait in an instance's runtime folder."""
+    found = 0
+    for one in parts_in(folder):
+        with contextlib.suppress(FileNotFoundError):  # its file is made
+            found += one.path.stat().st_size
+    return found
 
 
 def waits(folder: Path, tick: int) -> bool:
@@ -147,6 +172,10 @@ class Parts:
         os.replace(half, path)
 
 
+def _head_bytes(columns: int) -> int:
+    return align_up(512 + 128 * columns, _ALIGN)
+
+
 def _packed(
     bloque: str, tick: int, first_id: int, of: int, columns: dict[str, NDArray[Any]]
 ) -> Iterator[Any]:
@@ -154,7 +183,7 @@ def _packed(
     head: dict[str, Any] = {
         "bloque": bloque, "tick": tick, "first_id": first_id, "entidades": count, "of": of,
     }  # fmt: skip
-    room = align_up(512 + 128 * len(columns), _ALIGN)
+    room = _head_bytes(len(columns))
     at, said = room, []
     for name, values in columns.items():
         said.append([name, values.dtype.str, at])

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from corec import layout as L
-from corec.config import parse_config
+from corec.config import ConfigError, parse_config
 from corec.config.collecting import Collect
 from corec.kernels import desc as K
 from corec.modules.base import Nucleus
@@ -28,8 +28,17 @@ from corec.nucleus.collector import (
     remove_halves,
 )
 from corec.process.runtime import Runtime
+from corec.supervisor.room import bytes_needed, check_parts
 from corec.view.joined import export_collected
-from corec.world.collected import TICKS_MAX, Parts, hold, parts_in, waits
+from corec.world.collected import (
+    TICKS_MAX,
+    Parts,
+    held_parts,
+    hold,
+    parts_bytes,
+    parts_in,
+    waits,
+)
 from corec.world.collecting import BEGUN, LOST, Collecting
 from corec.world.columns import Apart
 from corec.world.tables import make_tables
@@ -137,6 +146,22 @@ def test_so_many_ticks_wait_and_no_more(filled: Runtime, ticks: int) -> None:
         collected(filled, tick, (0,))
     assert parts.room(7 + ticks) == (ticks < TICKS_MAX)
     assert parts.room(ticks - 1)  # that one is among them
+
+
+def test_what_may_wait_is_in_the_room_that_is_asked_for(filled: Runtime) -> None:
+    first, *others = filled.plan.swarms
+    asked = (Collect(every=2, columns=("valor",)), Collect(every=1, columns=tuple(NAMES)))
+    plan = replace(filled.plan, swarms=(replace(first, collect=asked), *others))
+    for tick in range(TICKS_MAX):
+        at_tick(filled, tick)
+        collected(filled, tick)
+    there, needed = held_parts(filled.folder), parts_bytes(plan, 2)
+    assert there <= needed <= there + 2 * TICKS_MAX * 4096
+    assert bytes_needed(plan, 2) == bytes_needed(filled.plan, 2) + needed
+    check_parts(plan, 2, filled.folder)
+    with pytest.raises(ConfigError, match=r"^collect: found columns that take 0 MiB while 8 ticks"):
+        check_parts(plan, 2, filled.folder, 1 << 50)
+    check_parts(filled.plan, 2, filled.folder, 1 << 50)  # it collects none
 
 
 def test_parts_with_other_columns_are_left_out(filled: Runtime) -> None:

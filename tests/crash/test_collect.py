@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import corec
+from corec.world.collected import FOLDER, TICKS_MAX, parts_in
 from tests.crash.test_journal import COLUMNS, EARS, instance, same_columns, table_in
 from tests.crash.worlds import armed, killed
 from tests.e2e.conftest import Make
+from tests.support.instance import Instance, Running
+from tests.support.processes import is_running, wait_until
 
 pytest.importorskip("pyarrow")
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 DEATHS = (
     "worker 0@collect.part:2", "worker 1@collect.part:2", "worker 0@collect.part:1",
-    "nucleus@collect.made:1", "nucleus@collect.named:2", "nucleus@collect.made:2",
-    "nucleus@collect.removed:1",
+    "nucleus@collect.removed:99", "nucleus@collect.made:1", "nucleus@collect.named:2",
+    "nucleus@collect.made:2", "nucleus@collect.removed:1",
 )  # fmt: skip
-LAST = 100
+LAST, FULL = 100, 10 * (TICKS_MAX + 1)
 LEGS = {"swarm": "legs", "every": 20, "columns": ["x", "valor"]}
 """The second worker's blocks."""
+
+
+def until_no_more_may_wait(one: Instance) -> Running:
+    """As many ticks as may wait do, since nothing can be written, and so does the world behind
+    them, whoever dies; then it can."""
+    in_its_place = one.home / "var" / "state" / "corec1" / FOLDER
+    in_its_place.parent.mkdir(parents=True, mode=0o700)
+    in_its_place.touch()
+    run = one.start("--ticks", str(LAST), "--tick-hz", "50", "--workers", "2")
+    run.lives().until_tick(FULL)
+    doomed = [run.pid_of("worker", 0), run.pid_of("worker", 1), run.pid_of("nucleus")]
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, doomed)), "they are dead", 30.0)
+    run.lives()
+    assert run.status()["tick"] == FULL
+    assert len({part.tick for part in parts_in(one.folder)}) == TICKS_MAX
+    in_its_place.unlink()
+    return run
 
 
 def test_whoever_is_killed_over_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     one = armed(instance(make, collect=LEGS), DEATHS)
     monkeypatch.setenv("COREC_HOME", str(one.home))
-    ended = one.run("--ticks", str(LAST), "--tick-hz", "50", "--workers", "2", seconds=240.0)
+    ended = until_no_more_may_wait(one).wait(240.0)
     assert ended.code == 0, ended.err
     assert {"worker 0", "worker 1", "nucleus"} <= set(killed(ended))
     (folder,) = one.home.rglob("collect")
