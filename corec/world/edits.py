@@ -166,6 +166,17 @@ def _spread(
     return swarm, found
 
 
+def refused_of(swarm: Swarm, name: str, held: NDArray[Any]) -> tuple[NDArray[np.bool_], str]:
+    """Which values of a field its entities can't have though its type has them, and what they can:
+    a position lies on the plane, and one lives or does not."""
+    if (room := _room(swarm, name)) is not None:
+        below = held < room[0] if room[1] else held <= room[0]
+        return ~((held >= 0) & below), f"a number from 0 to {room[0]:g}"
+    if name == VIVO and swarm.processor.mortal:
+        return held > 1, "1 or 0"
+    return np.zeros(len(held), np.bool_), ""
+
+
 def _room(swarm: Swarm, name: str) -> tuple[np.float32, bool] | None:
     """How long the plane is along a field that is a position, and whether that is 0 again."""
     plane = swarm.meeting.plane if swarm.meeting is not None else None
@@ -189,15 +200,12 @@ def _check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
         raise ValueError(f"{name}: found an array of shape {values.shape}, expected {n} numbers")
     with np.errstate(all="ignore"):
         held = values.astype(dtype)
+        refused, narrower = refused_of(swarm, name, held)
         if dtype.kind == "f":
             wrong, allowed = ~np.isfinite(held), "a finite number"
-            if (room := _room(swarm, name)) is not None:
-                below = held < room[0] if room[1] else held <= room[0]
-                wrong, allowed = ~((held >= 0) & below), f"a number from 0 to {room[0]:g}"
         else:
             wrong, allowed = held != values, f"a whole number of type {dtype}"
-            if name == VIVO and swarm.processor.mortal:
-                wrong, allowed = wrong | (held > 1), "1 or 0"
+        wrong, allowed = wrong | refused, narrower or allowed
     if wrong.any():
         k = int(np.flatnonzero(wrong)[0])
         raise ValueError(f"{name}: found {values[k]} at place {k}, expected {allowed}")

@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.entities.fields import VIVO
 from corec.entities.post import children_at, has_post, moves_at, sends_room
 from corec.kernels.whole import settle_edited
 from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.plan import Plan, Swarm
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
+from corec.world.edits import refused_of
 from corec.world.read import BlockView
 from corec.world.restore import load_to_read
 from corec.world.shape import Shape, whole_swarms
@@ -139,7 +141,15 @@ def _make(old: BlockView, new: BlockView) -> None:
         if name not in dtypes:
             known = ", ".join(dtypes)
             raise MigrateFailed(f"{where}: found {name!r}, expected state fields: {known}")
-        new.column(name)[:] = _fitting(values, dtypes[name], new.n, f"{where}: {name}")
+        cast = _fitting(values, dtypes[name], new.n, f"{where}: {name}")
+        refused, allowed = refused_of(new.swarm, name, cast)
+        if refused.any():
+            k = int(np.flatnonzero(refused)[0])
+            found = f"found {cast[k]} of entity {new.first_id + k}"
+            raise MigrateFailed(f"{where}: {name}: {found}, expected {allowed}")
+        new.column(name)[:] = cast
+    if VIVO in made and new.swarm.processor.mortal:  # who does not live is none that is switched on
+        new.column("activo")[:] &= new.column(VIVO)
 
 
 def _fitting(values: Any, dtype: str, n: int, where: str) -> NDArray[Any]:

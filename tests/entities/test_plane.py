@@ -14,6 +14,8 @@ from corec.entities.processor import ProcessorError
 from corec.kernels.philox import uniforms
 from corec.plan import make_plan
 from corec.testing import Block, PlainEntity, compare
+from corec.world.migrate import MigrateFailed, _make
+from corec.world.read import BlockView
 from tests.entities.split import SplitWorld
 
 
@@ -268,6 +270,36 @@ def test_positions_are_written_onto_the_plane_and_one_block_has_one_swarm() -> N
         world.write("hare", x=49.5, y=1.0)
         world.run(1)
         assert (np.asarray(world.frame("hare")["valor"]) == 119).all()
+
+
+def strolls(me: Any) -> Any:
+    return me.x
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_what_migrate_gives_lies_on_the_plane(wrap: bool) -> None:
+    """At its edges, and next to them."""
+    given: dict[str, Any] = {}
+    was = corec.micro(state={"x": "f4", "y": "f4"}, public=("x", "y"))(strolls)
+    now = corec.micro(
+        state={"x": "f4", "y": "f4", "n": "u1"}, public=("x", "y"), migrate=lambda _: given
+    )(strolls)
+    views = []
+    for processor in (was, now):
+        bloque = {**PREY, "id": "a", "procesador": "strolls", "space": plane(50.0, 1.0, wrap)}
+        plan = make_plan(parse_config({"instance_id": "a", "bloques": [bloque]}),
+                         {"strolls": processor})  # fmt: skip
+        views.append(BlockView(plan, np.zeros(plan.world_bytes // 8, np.uint64), 0))
+    edge = np.float32(50.0)
+    inside, outside = np.nextafter(edge, np.float32(0)), np.nextafter(edge, np.float32(99))
+    for right in (0.0, inside, *(() if wrap else (edge,))):
+        given["x"] = right
+        _make(*views)
+        assert (views[1].column("x") == right).all()
+    for wrong in (outside, -np.float32(1e-45), *((edge,) if wrap else ())):
+        given["x"] = wrong
+        with pytest.raises(MigrateFailed, match=r"x: found .* of entity 0, expected a number from"):
+            _make(*views)
 
 
 @corec.micro(state={"z": "f4", "x": "f4", "y": "f4"})
