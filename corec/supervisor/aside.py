@@ -7,9 +7,13 @@ Writer: the supervisor, before it forks, holding the instance's lock. Order, and
     renamed ``memory``, the folders synced                            [K fresh.kept] likewise
     files removed from the tmpfs (``segments.remove``)                [K fresh.removed] the copy; on
                                                                       from the last checkpoint
+    ``aside-<time>/.moving``, synced                                  from here on the next start
+                                                                      does the rest (``finish``)
     each checkpoint renamed into ``aside-<time>``                     some there, some here
+                                                                      [K fresh.checkpoints]
     the files of columns, a folder, into it                           there or here
-    the journal's files into its ``journal``                          likewise; nobody reads them
+    the journal's files into its ``journal``                          likewise
+    ``.moving`` removed                                               all is there
 
 A world that this configuration could not go on with is evidence, or somebody's: it is not copied
 but moved within the tmpfs, every byte of it (``segments.set_aside``).
@@ -38,10 +42,11 @@ from corec.world.writes import write_files
 from shm.killpoint import kill_point, register
 
 MEMORY = "memory"
+MOVING = ".moving"
 CHUNK_BYTES = 1 << 20
 PAGE_BYTES = 4096
 
-for _name in ("copied", "kept", "removed"):
+for _name in ("copied", "kept", "removed", "checkpoints"):
     register(f"fresh.{_name}")
 
 
@@ -111,18 +116,31 @@ def set_checkpoints_aside(config: Config, aside: Path) -> None:
     says of the ticks behind them; the memory is free."""
     kill_point("fresh.removed")
     state = config.state_folder
-    found = checkpoint_files(state)
-    if found:
+    written = [*journal_files(state), *write_files(state)]
+    if checkpoint_files(state) or (state / COLLECTED).is_dir() or written:
         aside.mkdir(exist_ok=True)
-        for path in found:
-            path.rename(aside / path.name)
+        (aside / MOVING).touch(mode=0o600)
+        sync_folder(aside)
+        sync_folder(state)
+        _move(state, aside)
+
+
+def finish(state: Path) -> None:
+    """Move what a killed supervisor had begun to: part of a world is none to go on with."""
+    for mark in sorted(state.glob(f"aside-*/{MOVING}")):
+        _move(state, mark.parent)
+
+
+def _move(state: Path, aside: Path) -> None:
+    for path in checkpoint_files(state):
+        path.rename(aside / path.name)
+    kill_point("fresh.checkpoints")
     collected = state / COLLECTED
     if collected.is_dir():
-        aside.mkdir(exist_ok=True)
         collected.rename(aside / COLLECTED)
-    written = [*journal_files(state), *write_files(state)]
-    if written:
+    for path in (*journal_files(state), *write_files(state)):
         place = aside / JOURNAL
-        place.mkdir(parents=True, exist_ok=True)
-        for path in written:
-            path.rename(place / path.name)
+        place.mkdir(exist_ok=True)
+        path.rename(place / path.name)
+    sync_folder(state)
+    (aside / MOVING).unlink()

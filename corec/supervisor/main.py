@@ -109,6 +109,7 @@ class Supervisor:
     def _run_locked(self, plan: Plan) -> int:
         remove_leftovers(self.folder)
         remove_half_made(self.folder)
+        aside.finish(self.config.state_folder)
         self.answers = ChangeFile(self.folder)
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)

@@ -45,20 +45,32 @@ def test_the_world_in_memory_and_the_checkpoints_are_set_aside(make: Make) -> No
     assert not list(one.runtime_base.glob("**/*.seg"))
 
 
-@pytest.mark.parametrize("point", ["copied", "kept", "removed"])
+@pytest.mark.parametrize("point", ["copied", "kept", "removed", "checkpoints"])
 def test_killed_while_it_sets_aside(make: Make, point: str) -> None:
-    """A plain start after it goes on with the world: from memory, or from its checkpoint."""
+    """A plain start after it goes on with the world: from memory, or from its checkpoint; once the
+    first of those is moved, with a new one, and moves the rest."""
     one = make(small_config())
     one.run("--ticks", "4", "--tick-hz", "0")
     run = one.start("--tick-hz", "50").ready().until_tick(8)
     run.process.kill()
     run.process.wait()
+    (checkpoint,) = (path for path in one.home.rglob("*.corec") if path.is_file())
+    columns = checkpoint.parent / "collect" / "sensors" / "1.parquet"
+    columns.parent.mkdir(parents=True)
+    columns.touch()
     one.environment["COREC_CRASH"] = f"fresh.{point}"
     killed = one.start("--fresh", "--ticks", "1").process
     assert killed.wait(60) == -signal.SIGKILL
     del one.environment["COREC_CRASH"]
     back = one.run("--ticks", "2", "--tick-hz", "0")
-    if point == "removed":
+    assert columns.exists() == (point != "checkpoints")
+    if point == "checkpoints":
+        assert back.summary["tick"] == 2
+        (aside,) = one.home.glob("**/aside-*")
+        assert {path.name for path in aside.iterdir()} == {
+            "memory", "collect", "journal", checkpoint.name,
+        }  # fmt: skip
+    elif point == "removed":
         assert back.summary["tick"] == 4 + 2
     else:
         assert "adopting the world in memory" in back.err
