@@ -45,16 +45,17 @@ def growths_in(
     config: Config, processors: Processors, plan: Plan, past: Past | None,
     head: Mapping[str, Any] | None,
 ) -> list[Growth]:  # fmt: skip
-    """Where the world of ``plan`` grows: within the ticks that are replayed as it did then, else
-    before its next tick to what ``config`` has. ``head``: of its checkpoint, with the settings
-    that it goes on with. Raises ConfigError."""
+    """Where the world of ``plan`` grows: within the ticks that are replayed as it did then, and
+    before the next tick behind them to what ``config`` has. ``head``: of its checkpoint, with the
+    settings that it goes on with. Raises ConfigError."""
     if head is None:
         return []
     whole_config, _ = effective(config, entries_in(head))
-    if past is not None:
-        return growths(whole_config, plan, past, processors)
-    grown = larger(whole_config, plan, processors)
-    return [] if grown is None else [Growth(int(head["tick"]) + 1, grown)]
+    found = [] if past is None else growths(whole_config, plan, past, processors)
+    grown = larger(whole_config, found[-1].plan if found else plan, processors)
+    if grown is not None:
+        found.append(Growth((int(head["tick"]) if past is None else past.until) + 1, grown))
+    return found
 
 
 def grown_by(

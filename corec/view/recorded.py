@@ -24,10 +24,10 @@ from corec.control.discover import find_instance, redis_address
 from corec.plan import Plan
 from corec.world.edits import apply
 from corec.world.heads import positions_of
-from corec.world.journal import journal_files, read_lines
+from corec.world.journal import journal_files, read_lines, read_stretch
 from corec.world.live import Since
-from corec.world.past import Past, Retold, past_behind, past_of
-from corec.world.settings import Entry
+from corec.world.past import Past, Retold, found_behind, past_of, settled_head
+from corec.world.settings import Entries, Entry, entries_in
 from corec.world.tables import Tables
 from corec.world.writes import Unreadable, due, edit_in
 
@@ -45,6 +45,9 @@ class Recorded:
         Redis. ``past``: what the journal says of the ticks behind that (``past_recorded``)."""
         epoch = int(head["epoch"]) if head is not None else _last_epoch(config.state_folder)
         self.past, self._config, self._plan = past, config, plan
+        self.head = past.head_after({}) if head is None else settled_head(head, past)
+        """With the settings that count behind the ticks that are run again, as in an instance."""
+        self._behind = entries_in(self.head)
         self._over: Mapping[str, Since] = {}
         self._retold = Retold(past, config, plan)
         self._incoming = Incoming(plan)
@@ -62,8 +65,8 @@ class Recorded:
 
     @property
     def until(self) -> int:
-        """The last tick that the journal says something of."""
-        return self.past.last
+        """The last tick that the journal says something of; where that waits, the one before."""
+        return self.past.last if self.past.behind is None else self.past.until
 
     def grown(self, plan: Plan) -> None:
         """The world is that of ``plan`` from now on."""
@@ -79,6 +82,14 @@ class Recorded:
         """Have the kernels run ``tick`` with the settings that counted in it, and write what was
         written before it. Raises ValueError: that is gone, or does not fit this world."""
         entries = {path: Entry(*one) for path, one in self.past.state(tick).entries.items()}
+        self._write(entries, tables, tick)
+        return self._retold.settle(tables, tick)
+
+    def write_behind(self, tables: Tables, tick: int) -> None:
+        """Write what was written before ``tick``, which had not gone. Raises as ``settle``."""
+        self._write(self._behind, tables, tick)
+
+    def _write(self, entries: Entries, tables: Tables, tick: int) -> None:
         for file in due(entries, tick):
             try:
                 edit = edit_in(self._config.state_folder, self._plan, file)
@@ -86,7 +97,6 @@ class Recorded:
                 text = f"replay: tick {tick}: what was written can't be written again: {error}"
                 raise ValueError(text) from None
             apply(self._plan, tables, [edit], lambda block: True)
-        return self._retold.settle(tables, tick)
 
     def set_over(self, given: Mapping[str, Since]) -> None:
         """What counts instead of what counted then."""
@@ -150,15 +160,25 @@ def past_recorded(config: Config, head: Mapping[str, Any] | None) -> Past:
     """
     folder = config.state_folder
     if head is not None:
-        past = past_behind(folder, head)
+        past = _past_behind(folder, head)
     else:
         past = past_of(folder, _last_epoch(folder), 0)
-    if past is None or not past.last:
+    if past is None or not (past.last or past.behind):
         tick = 0 if head is None else int(head["tick"])
         raise ValueError(
             f"replay: {folder}: found nothing in its journal of the ticks behind {tick}"
         )
     return past
+
+
+def _past_behind(folder: Path, head: Mapping[str, Any]) -> Past | None:
+    """As an instance has it; where no tick runs again, but something was set to count from the next
+    one on, the past of none, with that."""
+    found, past = found_behind(folder, head)
+    if past is not None or found is head:
+        return past
+    tick = int(head["tick"])
+    return Past(read_stretch(folder, int(head["epoch"]), tick), tick)
 
 
 def _last_epoch(folder: Path) -> int:

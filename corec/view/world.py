@@ -81,7 +81,7 @@ class World(Readable):
         self._threads = threads_of(threads)
         checked, processors = configured(config, seed, changes)
         found = None if checkpoint is None else check_parts(Path(checkpoint))
-        head = None if found is None else found.head
+        head: Mapping[str, Any] | None = None if found is None else found.head
         past = past_recorded(checked, head) if replay else None
         self._hold(checked, plan_at_first(checked, processors, found, past), processors)
         if found is None:
@@ -92,7 +92,7 @@ class World(Readable):
         if past is not None:
             url = address_of(config, replay)
             self._recorded = Recorded(checked, self._plan, head, url, past)
-            head = past.head_after(head or {})
+            head = self._recorded.head
         self._growths = growths_in(checked, processors, self._plan, past, head)
         if head is not None:
             self._take_over(head)
@@ -219,6 +219,7 @@ class World(Readable):
         if not given:
             self._crew.give_nothing()
         if tick > recorded.until:
+            recorded.write_behind(self._tables, tick)
             self._crew.follow(self._config)
             return False
         recorded.settle(self._tables, tick)

@@ -280,15 +280,11 @@ def _past_in(stretch: Stretch, tick: int, until: int | None) -> Past | None:
     return past if past.until > tick else None
 
 
-def past_behind(folder: Path, head: Mapping[str, Any]) -> Past | None:
-    """What the journal in ``folder`` says of the ticks behind the checkpoint of ``head``."""
-    return found_behind(folder, head)[1]
-
-
 def found_behind(
     folder: Path, head: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], Past | None]:  # fmt: skip
-    """``past_behind``, and ``head`` with what was set behind it where no tick runs again."""
+    """``head``, of a checkpoint, and what the journal in ``folder`` says of the ticks behind it;
+    where no tick runs again, ``head`` with what was set behind it."""
     tick = int(head["tick"])
     stretch = read_stretch(folder, int(head["epoch"]), tick)
     past = _past_in(stretch, tick, _until_of(head, stretch))

@@ -9,7 +9,7 @@ import pytest
 
 from corec.world import journal
 from corec.world.journal import Journal, journal_files, read_lines, read_stretch, trim_journal
-from corec.world.past import Past, past_behind, settled_head
+from corec.world.past import Past, found_behind, settled_head
 from tests.support.full import no_file_over
 
 EPOCH = 7
@@ -159,18 +159,18 @@ def test_a_change_that_only_a_checkpoint_holds_counts_at_once(
 ) -> None:
     """No tick behind it went, whatever the journal allowed before: one that did has a record."""
     written(tmp_path, [SAID]).close()
-    calm = past_behind(tmp_path, HEAD)
+    calm = found_behind(tmp_path, HEAD)[1]
     assert calm is not None
     assert calm.until == 11
     assert settled_head(HEAD, calm) is HEAD
     head = {**HEAD, **change}
-    assert past_behind(tmp_path, head) is None
+    assert found_behind(tmp_path, head)[1] is None
     assert settled_head(head, None) is head
-    within = past_behind(tmp_path, {**head, "follow": 11})  # it counts behind the stretch
+    within = found_behind(tmp_path, {**head, "follow": 11})[1]  # it counts behind the stretch
     assert within is not None
     assert within.until == 11
     written(tmp_path, [{"tick": 11, "set": {}, "until": 16}], after=10).close()
-    gone = past_behind(tmp_path, head)
+    gone = found_behind(tmp_path, head)[1]
     assert gone is not None
     assert gone.until == 16
     assert settled_head(head, gone)["set"] == {}

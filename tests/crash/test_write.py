@@ -152,13 +152,18 @@ def test_it_is_written_again_when_a_machine_is_lost(
     one.play._begin(one.one)
     one.play.until(12)
     one.same()
+    one.write("town", fase=1)  # it waits for its tick, beyond which the journal says nothing
     with corec.World(Path(one.one.config_path), checkpoint=path, replay=True) as again:
         again.run(12 - again.ticks)
+        assert again.replay_until == 12
+        again.run(2)
+        one.until(14)
         assert again.digest() == one.world.digest()
-    one.until(14)
-    assert len(one.named()) == 3
+    assert len(one.named()) == 4
     assert one.play.run.stop().code == 0
-    assert told(pg_dsn) == [(6, "town", 120), (6, "town", 1), (8, "ring", 120)]
+    assert told(pg_dsn) == [
+        (6, "town", 120), (6, "town", 1), (8, "ring", 120), (12, "town", 120),
+    ]  # fmt: skip
 
 
 def test_what_is_needless_goes_and_what_is_damaged_is_told(
