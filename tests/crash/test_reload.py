@@ -19,13 +19,12 @@ import pytest
 import corec
 from corec.control.client import Unreachable
 from corec.control.outcome import doing, last_change
-from tests.crash.test_journal import machine_is_lost
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed
 from tests.e2e.conftest import Make
 from tests.e2e.test_no_room import settings_told
 from tests.e2e.test_operator_faults import limited
-from tests.support.instance import Instance, small_config
+from tests.support.instance import Instance, machine_is_lost, small_config
 from tests.support.ledger import events_of, messages_of, rows_of
 from tests.support.processes import is_running, promised, wait_until
 
