@@ -27,10 +27,17 @@ from hashlib import blake2s
 from typing import NamedTuple
 
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
 
 from corec.persister import periods
 from corec.persister.periods import Span, Unit
-from corec.persister.schema import LOCK_DDL, PARTITION_INDEX, PARTITIONED, Connection
+from corec.persister.schema import (
+    LOCK_DDL,
+    PARTITION_INDEX,
+    PARTITIONED,
+    ROW_INDEXES,
+    Connection,
+)
 
 AHEAD = 4
 LEAF_PREFIX = "m_"
@@ -48,6 +55,14 @@ _EXISTING = """
            (SELECT count(*) FROM pg_inherits j WHERE j.inhparent = c.oid)
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
      WHERE i.inhparent = format('%%I.%%I', %s::text, %s::text)::regclass
+"""
+
+_UNINDEXED = """
+    SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind = 'r'
+       AND NOT EXISTS (SELECT 1 FROM pg_index x
+                        WHERE x.indrelid = c.oid AND x.indisvalid
+                          AND position(quote_literal(%s) IN pg_get_expr(x.indpred, x.indrelid)) > 0)
 """
 
 
@@ -172,7 +187,37 @@ class Partitions:
         leaf = await self.free_name(leaf_name(self._key, part))
         like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)")
         await self._connection.execute(like.format(self.named(leaf), self.named(table)))
+        for index in ROW_INDEXES.values() if table == "eventos" else ():
+            await self._connection.execute(index.format(self.named(leaf)))
         await self.attach_leaf(part, leaf)
+
+    async def index_rows(self) -> list[str]:
+        """Make the ``ROW_INDEXES`` of this instance's leaves, and of what holds everybody's rows,
+        where an older CoreC made none; the tables that have got one.
+
+        One whose writers do not leave it alone for a moment waits for the next call. Raises
+        psycopg.Error.
+        """
+        parts = await self.existing("eventos")
+        names = [name for p in parts for name in (p.leaves if p.listed else [p.name])]
+        made = []
+        for kind, index in ROW_INDEXES.items():
+            for name in await self._unindexed(names, kind):
+                try:
+                    async with self._connection.transaction():
+                        await self._connection.execute("SET LOCAL lock_timeout = '1s'")
+                        await self.lock()
+                        if await self._unindexed([name], kind):
+                            await self._connection.execute(index.format(self.named(name)))
+                            made.append(name)
+                except (LockNotAvailable, InsufficientPrivilege, UndefinedTable):
+                    continue
+        return made
+
+    async def _unindexed(self, names: list[str], kind: str) -> list[str]:
+        """Those tables without the index that is of this kind of event."""
+        cursor = await self._connection.execute(_UNINDEXED, (self.schema, names, kind))
+        return [name for (name,) in await cursor.fetchall()]
 
     async def attach_leaf(self, part: str, leaf: str) -> None:
         """Make ``leaf`` this instance's in ``part``.  Raises psycopg.Error."""

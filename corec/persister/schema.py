@@ -126,6 +126,13 @@ PARTITION_INDEX: Final = {
     "bloques": sql.SQL("CREATE UNIQUE INDEX {name} ON {table} (instance_id, id, tick)"),
     "eventos": sql.SQL("CREATE INDEX {name} ON {table} (instance_id, tick)"),
 }
+# Of what holds rows, a leaf above all: who came into a place last, which block took over another
+# (``corec.control.births``). Events of other kinds are not in them, and cost nothing.
+ROW_INDEXES: Final = {
+    "lineage": sql.SQL("CREATE INDEX ON {} (entidad, tick) WHERE tipo = 'lineage'"),
+    "fusion": sql.SQL("CREATE INDEX ON {} (bloque, tick) WHERE tipo IN ('fusion', 'division')"),
+}
+"""Of ``eventos``, by a kind that each is of."""
 
 _COLUMNS: Final = {
     "bloques": {

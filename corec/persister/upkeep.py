@@ -1,4 +1,4 @@
-"""What is done for the tables beside writing: partitions made ahead, old ones dropped.
+"""What is done for the tables beside writing: partitions and indexes made, old ones dropped.
 
 None of it may keep a row from being written.  What the server refuses is told, once for each table:
 in the log, as an event (``partition_kept``, ``partitions_not_made``), and in ``persister.json``,
@@ -60,6 +60,8 @@ class Upkeep:
             made = await writer.partitions.make_ahead(now)
             if made:
                 log.info("made partitions", partitions=" ".join(made))
+            for name in await writer.partitions.index_rows():
+                log.info("made an index that lineages need", partition=name)
         except psycopg.Error as error:
             if writer.broken:
                 raise

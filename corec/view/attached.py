@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.control import console
+from corec.control.births import Births
 from corec.control.client import Client
 from corec.control.discover import (
     Instance,
@@ -43,6 +44,7 @@ from corec.view.mapped import Mapped
 from corec.view.reading import Digest, Readable, Words, whole
 from corec.view.settings import Asked, changes_of
 from corec.view.writing import asked_to_write
+from corec.world.ancestry import Told
 from corec.world.columns import Apart, column_bytes, read_columns
 from corec.world.edits import checked
 from corec.world.writes import packed
@@ -54,8 +56,6 @@ COPIED_PER_SECOND: Final = 2e9
 """Bytes of columns."""
 GAP_TIMES_MAX: Final = 20.0
 """A copy that a gap between two ticks would hold so often is not worth waiting for the next one."""
-BIRTHS_MAX: Final = 1_000_000
-"""So many of the last births does ``lineage`` look through."""
 HOLD_SECONDS: Final = (0.25, 1.0)
 
 
@@ -243,8 +243,11 @@ class Attached(Readable):
         found: list[dict[str, Any]] = self._ask("evolution")["swarms"]
         return found
 
-    def _told(self, tipo: str) -> list[dict[str, Any]]:
-        return self.events(tipo, limit=BIRTHS_MAX)
+    @contextmanager
+    def _ancestry(self) -> Iterator[Told]:
+        instance = self._running()
+        with console.database(instance) as connection:
+            yield Births(connection, instance.instance_id)
 
     def errors(self) -> list[dict[str, Any]]:
         """What processors raised, as ``corec-ctl errors --json``, the latest kind first."""

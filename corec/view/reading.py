@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from corec.plan import Plan, Swarm
 from corec.process.events import DIVISION, FUSION, LINEAGE
 from corec.view.frame import Frame, table_html
+from corec.world.ancestry import Remembered, Told, ancestors
 from corec.world.columns import column_names
 from corec.world.edits import checked_ids, find_swarm
-from corec.world.evolved import ancestors, evolution
+from corec.world.evolved import evolution
 from corec.world.inspect import blocks as all_blocks
 from corec.world.inspect import entity as one_entity
 
 Words = NDArray[np.uint64]
+ANCESTORS: Final = 10_000
+"""So many does ``lineage`` give if it is not told how many."""
 
 
 class Digest(str):
@@ -151,28 +154,33 @@ class Readable(ABC):
         """How swarms with genes evolve, as ``corec-ctl evolution``."""
         return evolution(*self._world())
 
-    def lineage(self, entity: int) -> list[dict[str, Any]]:
+    def lineage(self, entity: int, *, limit: int = ANCESTORS) -> list[dict[str, Any]]:
         """The entity's birth, its mother's, and so on, as far as they are known: dicts with hijo,
         madre, padre, generacion, how, genes, tick. Births are told of with ``evolucion.linaje``;
         that a block took over another's entities (``how``: fusion, division), always.
 
+        Args:
+            entity: its id.
+            limit: so many at most.
+
         Raises:
-            LookupError: there is no entity with this id.
+            LookupError: there is no entity with this id. AskFailed: an instance's database can't
+            be reached, or what it answered.
         """
         plan, _ = self._world()
         entity = whole("id", entity)
         if plan.block_of(entity) is None:
             last = plan.entidades - 1
             raise LookupError(f"entity {entity}: there is none; ids go from 0 to {last}")
-        takeovers = [*self._told(FUSION), *self._told(DIVISION)]
-        return ancestors(self._births(entity), entity, plan, takeovers)
+        most = whole("limit", limit, least=0)
+        with self._ancestry() as told:
+            return ancestors(told, entity, plan, most)
 
-    def _births(self, entity: int) -> Iterable[Mapping[str, Any]]:
-        """Births that are known, those of ``entity`` and its ancestors among them."""
-        return (
-            {"hijo": event["entidad"], "tick": event["tick"], **event["detalle"]}
-            for event in self._told(LINEAGE)
-        )
+    @contextmanager
+    def _ancestry(self) -> Iterator[Told]:
+        """What is known here of births."""
+        births, *takeovers = (self._told(tipo) for tipo in (LINEAGE, FUSION, DIVISION))
+        yield Remembered(births, [event for some in takeovers for event in some])
 
     def _told(self, tipo: str) -> list[dict[str, Any]]:
         """Every event of a kind that is known here."""

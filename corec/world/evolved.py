@@ -1,8 +1,7 @@
-"""How evolution fares, out of the words that blocks keep of their last one; and ancestors."""
+"""How evolution fares, out of the words that blocks keep of their last one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,57 +54,3 @@ def evolution(
             }
         )
     return found
-
-
-def ancestors(
-    births: Iterable[Mapping[str, Any]], entity: int, plan: Plan,
-    takeovers: Iterable[Mapping[str, Any]] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The mothers of an entity, itself first: what came into its place last, then into that of the
-    mother before it, and so on, as far as it is known.
-
-    ``births``: hijo, madre, padre, generacion, how, genes, tick, in any order. ``takeovers``:
-    events of fusions and divisions. A fusion is not followed where there are genes: it hands on
-    none.
-    """
-    by_place: dict[int, list[Mapping[str, Any]]] = {}
-    for birth in births:
-        by_place.setdefault(int(birth["hijo"]), []).append(birth)
-    by_block: dict[int, list[Mapping[str, Any]]] = {}
-    for event in takeovers:
-        index = plan.block_index(event["bloque"])
-        if index is not None:
-            by_block.setdefault(index, []).append(event)
-    found: list[dict[str, Any]] = []
-    place, before = entity, (1 << 63, 0)
-    while True:
-        block = plan.block_of(place)
-        events = by_block.get(-1 if block is None else block, ())
-        taken = (_taken(plan, event, place) for event in events)
-        came = [((int(b["tick"]), 0), b) for b in by_place.get(place, ())]
-        came += [((int(b["tick"]), 1), b) for b in taken if b is not None]  # behind an evolution
-        earlier = [one for one in came if one[0] < before]
-        if not earlier:
-            return found
-        before, birth = max(earlier, key=lambda one: one[0])
-        found.append(dict(birth))
-        place = int(birth["madre"])
-
-
-def _taken(plan: Plan, event: Mapping[str, Any], place: int) -> dict[str, Any] | None:
-    """What a fusion or a division made of an entity of its block, as a birth; None: nothing."""
-    weak, donor = (plan.block_index(one) for one in (event["bloque"], event["detalle"]["donor"]))
-    assert weak is not None
-    if donor is None:
-        return None
-    number = place - int(plan.blocks["first_id"][weak])
-    places = event["detalle"].get("places")
-    genes = plan.swarms[int(plan.blocks["swarm"][weak])].processor.genes
-    if (places is None and genes) or (places is not None and number % 2 != (places == "odd")):
-        return None
-    mother = plan.blocks[donor]
-    return {
-        "hijo": place, "padre": None, "generacion": None, "how": event["tipo"], "genes": None,
-        "madre": int(mother["first_id"]) + number % int(mother["entidades"]),
-        "tick": int(event["tick"]),
-    }  # fmt: skip

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
 import corec
 from corec import layout as L
+from corec.control.births import Births
 from corec.lab.oracle.entity import kind_of
 from corec.lab.oracle.world import World as Oracle
+from corec.view.reading import ANCESTORS
+from corec.world.ancestry import ancestors
 from corec.world.fusion import donors
 from corec.world.phases import FUSION
 from corec.world.read import BlockView
@@ -138,6 +142,9 @@ def test_killed_in_a_fusion_and_in_a_division(make: Make, pg_dsn: str) -> None:
     with corec.World(instance.config_path) as world:
         world.run(TICKS)
         digest = str(world.digest())
+        plan, _ = world._world()
+        trees = [world.lineage(entity) for entity in range(plan.entidades)]
+        assert {one["how"] for tree in trees for one in tree} == {"hijo", "fusion", "division"}
     deaths = ("worker 0@fusion.before_commit:1", "worker 1@fusion.before_commit:2",
               "worker 1@fusion.before_commit:1", "worker 0@phase.before_done:1",
               "worker 1@phase.all_done:1")  # fmt: skip
@@ -145,3 +152,6 @@ def test_killed_in_a_fusion_and_in_a_division(make: Make, pg_dsn: str) -> None:
     assert len(killed(ended)) == len(deaths)
     assert ended.summary["digest"] == digest
     assert told(events_of(pg_dsn, "corec1")) == WANTED
+    with psycopg.connect(pg_dsn) as connection:
+        births = Births(connection, "corec1")
+        assert [ancestors(births, one, plan, ANCESTORS) for one in range(plan.entidades)] == trees

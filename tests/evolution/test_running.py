@@ -15,6 +15,10 @@ import pytest
 from psycopg.rows import dict_row
 
 import corec
+from corec.control.births import Births
+from corec.plan import Plan
+from corec.view.reading import ANCESTORS
+from corec.world.ancestry import ancestors
 from tests.crash.worlds import armed, deaths_expected, killed, spared
 from tests.docs.documents import ROOT, blocks
 from tests.e2e.conftest import Make
@@ -72,12 +76,13 @@ def one(make: Make) -> Instance:
 
 
 class Wanted(NamedTuple):
-    """Of a world in this process: its digest, what was told of generations and births, and the
-    family trees of its entities."""
+    """Of a world in this process: its digest, what was told of generations and births, the family
+    trees of its entities, and its plan."""
 
     digest: str
     told: list[tuple[Any, ...]]
     trees: list[list[tuple[Any, ...]]]
+    plan: Plan
 
 
 def wanted(one: Instance) -> Wanted:
@@ -90,7 +95,11 @@ def wanted(one: Instance) -> Wanted:
         assert all(a["madre"] == b["hijo"] for a, b in pairwise(tree))
         trees = [_tree(world.lineage(one)) for one in range(ISLANDERS)]
         assert max(map(len, trees)) > 3
-        return Wanted(str(world.digest()), sorted(events, key=str), trees)
+        assert [_tree(world.lineage(one, limit=2)) for one in range(ISLANDERS)] == [
+            tree[:2] for tree in trees
+        ]
+        plan, _ = world._world()
+        return Wanted(str(world.digest()), sorted(events, key=str), trees, plan)
 
 
 def _tree(births: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -109,6 +118,13 @@ def trees(dsn: str) -> list[list[tuple[Any, ...]]]:
             connection.execute(text)
         return [connection.execute(tree.replace("hijo = 17", f"hijo = {one}")).fetchall()
                 for one in range(ISLANDERS)]  # fmt: skip
+
+
+def walked(dsn: str, plan: Plan) -> list[list[tuple[Any, ...]]]:
+    """What ``lineage`` of a running instance finds."""
+    with psycopg.connect(dsn) as connection:
+        told = Births(connection, "corec1")
+        return [_tree(ancestors(told, one, plan, ANCESTORS)) for one in range(ISLANDERS)]
 
 
 def _row(event: dict[str, Any]) -> tuple[Any, ...]:
@@ -148,12 +164,12 @@ def test_workers_pace_and_a_stop_half_way_do_not_show(one: Instance) -> None:
 @pytest.mark.parametrize("name", DEATHS)
 def test_workers_die_in_the_middle(one: Instance, pg_dsn: str, name: str) -> None:
     hz, deaths = DEATHS[name]
-    digest, events, family = wanted(one)
+    digest, events, family, plan = wanted(one)
     ended = armed(one, deaths).run("--ticks", str(TICKS), "--tick-hz", hz, "--workers", "2")
     assert Counter(killed(ended)) == deaths_expected(deaths, 2)
     assert ended.summary["digest"] == digest
     assert told(pg_dsn) == events
-    assert trees(pg_dsn) == family
+    assert trees(pg_dsn) == walked(pg_dsn, plan) == family
 
 
 def test_a_world_is_adopted_in_the_middle_of_a_phase(one: Instance) -> None:

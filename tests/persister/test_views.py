@@ -15,6 +15,7 @@ import pytest
 
 from corec.config.measures import parse_expression
 from corec.persister.views import FUNCTION, VIEWS
+from tests.docs.documents import ROOT, blocks
 from tests.persister.small_world import small_world
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -145,3 +146,46 @@ def test_a_view_of_an_older_version_is_replaced(shm_dir: Path, pg_dsn: str) -> N
         assert changed == {"estadisticas"}, "what is as it is to be is not touched"
         readers = db.execute("SELECT has_table_privilege('public', 'estadisticas', 'SELECT')")
         assert readers.fetchone() == (True,)
+
+
+PLACES, GENERATIONS = 20, 1500
+BORN = """
+    INSERT INTO eventos (instance_id, "timestamp", tick, tipo, bloque, entidad, detalle)
+    SELECT 'corec1', %(now)s, g / %(places)s, 'lineage', 'sensores:00000', g %% %(places)s,
+           jsonb_build_object('madre', (7 * g + 3) %% %(places)s, 'padre', NULL, 'how', 'hijo',
+                              'generacion', g / %(places)s, 'genes', '{}'::jsonb)
+      FROM generate_series(0, %(places)s * %(generations)s - 1) AS g
+"""
+
+
+def looked_at(node: dict[str, Any]) -> float:
+    """The rows of tables that a plan has looked at."""
+    rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    mine = rows * node["Actual Loops"] if "Relation Name" in node else 0.0
+    return float(mine) + sum(looked_at(one) for one in node.get("Plans", []))
+
+
+def test_a_family_tree_looks_at_its_own_births_alone(shm_dir: Path, pg_dsn: str) -> None:
+    """As docs/evolution.md asks for it; also in tables of an older CoreC, without the index."""
+    texts = [block.text for block in blocks(ROOT / "docs" / "evolution.md", "sql")]
+    (tree,) = (text for text in texts if "WITH RECURSIVE" in text)
+    begun(shm_dir, pg_dsn, 10)
+    with psycopg.connect(pg_dsn, autocommit=True) as db:
+        db.execute(BORN, {"now": NOW, "places": PLACES, "generations": GENERATIONS})
+        found = db.execute(
+            "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '% WHERE (tipo = %'"
+        ).fetchall()
+        for (name,) in found:
+            db.execute(f'DROP INDEX "{name}"')
+        begun(shm_dir, pg_dsn, 20)
+        db.execute("ANALYZE eventos")
+        (((plan,),),) = db.execute(
+            "EXPLAIN (ANALYZE, FORMAT JSON) " + tree.replace("hijo = 17", "hijo = 3")
+        ).fetchall()
+        steps = plan["Plan"]["Actual Rows"]
+        assert steps > GENERATIONS / 2
+        assert looked_at(plan["Plan"]) <= 2 * steps + PLACES, plan
+        fresh = db.execute(
+            "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '% WHERE (tipo = %'"
+        ).fetchall()
+        assert len(fresh) == len(found) > 0

@@ -174,7 +174,7 @@ def test_events_come_from_the_table(world: Attached, living: Running) -> None:
 
     wait_until(there, "three repairs in the table")
     assert [{k: v for k, v in e.items() if k != "timestamp"} for e in found] == expected
-    assert world.events("repair", since=6) == []
+    assert world.events("repair", since=6) == [] == world.lineage(0)
     assert world.events("repair", limit=1) == found[-1:]
     assert {e["tipo"] for e in world.events()} >= {"repair"}
 
