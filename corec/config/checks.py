@@ -16,6 +16,7 @@ from corec.config.acting import task_faults
 from corec.config.collecting import swarm_faults
 from corec.config.evolucion import evolucion_faults
 from corec.config.faults import Fault, found_text
+from corec.config.module_names import module_faults
 from corec.config.schedule import entry_faults
 from corec.config.servers import (
     DB_SCHEMES,
@@ -42,6 +43,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[Fault]:
         *_bloque_faults(raw.get("bloques")),
         *swarm_faults(raw.get("collect"), raw.get("bloques")),
         *entry_faults(raw.get("schedule")),
+        *module_faults(raw.get("modules")),
         *task_faults(raw.get("tasks"), raw.get("bloques")),
         *_server_faults(
             "db_config", raw, ("dbname", "user", "host"), (), DB_SCHEMES, DB_URL_ALLOWED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +21,7 @@ from corec.config.checks import RATE_ALLOWED, TICK_HZ_MAX, cross_faults
 from corec.config.collecting import Collect, CollectOfKey
 from corec.config.faults import ConfigError
 from corec.config.keys import SAFE_NAME, SAFE_NAME_ALLOWED, Section, key
+from corec.config.module_names import MODULES, module_name
 from corec.config.schedule import (
     ENTRIES_MAX,
     GLOBAL_ALLOWED,
@@ -43,18 +43,6 @@ from corec.config.sections import (
 from corec.config.servers import DbConfig, RedisConfig, shown_url
 from corec.config.swarm import PER_BLOCK_ALLOWED, BloqueConfig
 
-_MODULES = ("registro", "ejecucion", "sincronizacion", "auditoria", "evolucion")
-_NAMES = {name: name for name in _MODULES} | {f"modulo{name}": name for name in _MODULES}
-
-
-def _module_name(name: object) -> object:
-    """The original writes "sincronización", "sincronizacion" and "ModuloSincronizacion"."""
-    if not isinstance(name, str):
-        return name
-    decomposed = unicodedata.normalize("NFKD", name)
-    plain = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return _NAMES.get(plain.lower().replace("_", ""), plain)
-
 
 def _auto_or_count(value: object) -> object:
     if value == "auto":
@@ -66,7 +54,7 @@ def _auto_or_count(value: object) -> object:
 
 _Module = Annotated[
     str,
-    BeforeValidator(_module_name),
+    BeforeValidator(module_name),
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.:]{0,254}$"),
 ]
 _Workers = Annotated[
@@ -129,10 +117,10 @@ class Config(Section):
         (),
     )
     modules: tuple[_Module, ...] = key(
-        "a list of module names",
+        "a list of different module names",
         "Modules to run, by name or class (ModuloRegistro); accents make no difference. What is"
         " left out is switched off.",
-        _MODULES,
+        MODULES,
         item="a module name",
     )
     auditoria: Auditoria = key(

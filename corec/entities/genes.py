@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,13 @@ def _gene(name: str, spec: Any, owner: str) -> Gene:
         "allowed (low, high, sigma), these and high - low finite as float32, low ≤ high, sigma ≥ 0"
     )
     try:
+        given = tuple(spec)
+        if not all(isinstance(one, Real) and not isinstance(one, bool) for one in given):
+            raise TypeError
         with np.errstate(all="ignore"):
-            low, high, sigma = (float(np.float32(one)) + 0.0 for one in spec)
+            low, high, sigma = (float(np.float32(one)) + 0.0 for one in given)
             span = float(np.float32(high - low))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ProcessorError(f"{owner}: gene {name!r} is {spec!r}, {allowed}") from None
     if not all(map(math.isfinite, (low, high, sigma, span))) or low > high or sigma < 0.0:
         raise ProcessorError(f"{owner}: gene {name!r} is {spec!r}, {allowed}")

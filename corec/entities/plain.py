@@ -149,6 +149,7 @@ class PlainEntity:
 
     Raises:
         AttributeError: for a name the processor did not declare, or one it may only read.
+        ValueError: for a gene that is beyond its limits, which no entity has.
     """
 
     def __init__(
@@ -197,6 +198,10 @@ class PlainEntity:
                 self.__dict__[name] = PlainHistory(ring, value)
             else:
                 self.__dict__[name] = stored(name, own["_dtypes"].get(name, "f4"), value)
+        for gene in processor.genes:
+            if not gene.low <= (found := float(self.__dict__[gene.name])) <= gene.high:
+                allowed = f"allowed {gene.low} to {gene.high}"
+                raise ValueError(f"{processor.name}: gene {gene.name!r} is {found}, {allowed}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         dtype = self._dtypes.get(name)

@@ -10,15 +10,13 @@ from importlib.util import find_spec
 from typing import Final
 
 from corec.config import Config, ConfigError, Fault
+from corec.config.module_names import MODULES
 from corec.modules.base import ModuloBase
 from corec.modules.forest import MISSING, available
 from corec.notices import TaskError, load_task
 from corec.project import look_in
 
-BUILT_IN: Final = {
-    name: f"corec.modules.{name}:Modulo{name.title()}"
-    for name in ("registro", "ejecucion", "sincronizacion", "auditoria", "evolucion")
-}
+BUILT_IN: Final = {name: f"corec.modules.{name}:Modulo{name.title()}" for name in MODULES}
 _ALLOWED: Final = (
     f"{', '.join(sorted(BUILT_IN))}, or package.module:Class of your own, "
     "derived from corec.modules.base.ModuloBase"
@@ -60,7 +58,8 @@ def check_loadable(config: Config) -> None:
         raise ConfigError(faults)
 
 
-def _faults(config: Config) -> Iterator[Fault]:
+def module_faults(config: Config) -> Iterator[Fault]:
+    """A fault for each module that can't be loaded."""
     for index, name in enumerate(config.modules):
         if name in BUILT_IN:
             continue
@@ -68,6 +67,10 @@ def _faults(config: Config) -> Iterator[Fault]:
             load_class(name, config)
         except NotLoadable as error:
             yield Fault(f"modules[{index}]", f'"{name}": {error}', _ALLOWED)
+
+
+def _faults(config: Config) -> Iterator[Fault]:
+    yield from module_faults(config)
     for index, one in enumerate(config.tasks):
         try:
             load_task(one.run, config.plugin_folders)

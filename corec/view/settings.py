@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from corec.config import Config, load_config, parse_config
+from corec.config import Config, ConfigError, load_config, parse_config
 from corec.config.change import NotLive, changed, kept_value, place_of, spelled_out, value_at
 from corec.config.parse import read_json
 from corec.entities.processor import Processor
+from corec.nucleus.loadable import module_faults
 from corec.plan import Plan
 from corec.plan_live import check_named, with_settings
 from corec.project import HOME
@@ -53,10 +54,19 @@ def configured(
     if isinstance(config, str | Path):
         # of the environment, the address and the password of no server are wanted
         environ = {name: value for name, value in os.environ.items() if name == HOME}
-        return load_config(Path(config), overrides=overrides, environ=environ), processors
+        read = load_config(Path(config), overrides=overrides, environ=environ)
+        return _loadable(read), processors
     home = os.environ.get(HOME)
     base = Path(home) if home else None  # else relative paths start in the current folder
-    return parse_config(raw, overrides=overrides, base_dir=base), processors
+    return _loadable(parse_config(raw, overrides=overrides, base_dir=base)), processors
+
+
+def _loadable(config: Config) -> Config:
+    """``config``, whose modules are there. Raises ConfigError."""
+    faults = list(module_faults(config))
+    if faults:
+        raise ConfigError(faults)
+    return config
 
 
 def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

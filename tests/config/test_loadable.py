@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import corec
 from corec.config import ConfigError, parse_config
 from corec.nucleus.loadable import BUILT_IN, check_loadable, load_class
 
@@ -45,6 +48,32 @@ def test_a_module_that_cannot_be_loaded(tmp_path: Path, modules: list[str], says
         check_loadable(config)
     assert says in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+    written = tmp_path / "corec.json"
+    written.write_text(json.dumps({**SMALL, "modules": modules}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        corec.World(written)
+
+
+def test_a_world_in_this_process_has_no_unknown_module() -> None:
+    with pytest.raises(ConfigError, match="no module of this name"):
+        corec.World({"bloques": SMALL["bloques"], "modules": ["evolucion", "nobody"]})
+
+
+@pytest.mark.parametrize(
+    ("modules", "second"),
+    [
+        (["auditoria", "registro", "auditoria"], 2),
+        (["sincronización", "ModuloSincronizacion"], 1),
+        (["evolucion", "corec.modules.evolucion:ModuloEvolucion"], 1),
+        (["mine:Mine", "mine.Mine"], 1),
+    ],
+)
+def test_a_module_is_there_once(modules: list[str], second: int) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config({**SMALL, "modules": modules})
+    said = f'modules[{second}]: found "{modules[second]}", which is there twice, allowed each once'
+    assert said in str(refused.value)
+    assert parse_config({**SMALL, "modules": modules[:second]}).modules
 
 
 def test_those_that_can(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from corec.config import ConfigError, parse_config
 from corec.lab.oracle.entity import kind_of
 from corec.lab.oracle.world import World
 from corec.plan import make_plan
-from corec.testing import compare
+from corec.testing import PlainEntity, compare
 from tests.entities.split import SplitWorld
 
 GENES: Final = {"rate": (0.0, 0.5, 0.1), "risk": (0.0, 0.3, 0.1), "mark": (-100.0, 100.0, 1.0)}
@@ -96,3 +96,10 @@ def test_an_evolution_of_who_is_born_and_dies_is_one_line_of_check() -> None:
     with pytest.raises(ConfigError, match="are born and die, allowed one of the two") as caught:
         make_plan(config, PROCESSORS)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("rate", [-1e-6, 0.5000001, float("inf"), float("nan")])
+def test_a_gene_in_plain_python_is_one_that_an_entity_may_have(rate: float) -> None:
+    with pytest.raises(ValueError, match=r"heir: gene 'rate' is .*, allowed 0.0 to 0.5"):
+        PlainEntity(heir, rate=rate)
+    assert [PlainEntity(heir, rate=one).rate for one in (0.0, 0.5)] == [0.0, 0.5]
