@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from corec.config.faults import Fault
+from corec.config.space import Space
 from corec.config.space_faults import space_faults
 from corec.entities.globals_used import names_of_anybody
 from corec.entities.meeting import read_as, shown_of
@@ -41,6 +42,11 @@ def position_faults(
     ]
 
 
+def _box(space: Space | None) -> tuple[Any, ...] | None:
+    """What two have in common who are on one plane."""
+    return None if space is None else (space.kind, space.sizes, space.wrap)
+
+
 def with_sight(swarms: list[Swarm], faults: list[Fault]) -> list[Swarm]:
     """``swarms``, each with what it sees of others; faults are added where it can't."""
     by_id = {swarm.id: swarm for swarm in swarms}
@@ -50,22 +56,17 @@ def with_sight(swarms: list[Swarm], faults: list[Fault]) -> list[Swarm]:
         for name in swarm.processor.see:
             other = by_id.get(name)
             mine, theirs = swarm.space, other.space if other is not None else None
-            same = ("kind", "size", "wrap")
             fits = theirs is not None and other is not swarm and mine is not None
-            if not fits or any(getattr(mine, k) != getattr(theirs, k) for k in same):
+            if not fits or _box(mine) != _box(theirs):
                 text = f"{swarm.processor.name} sees {name}"
                 allowed = (
                     "other bloques; its own are me.neighbours" if other is swarm
-                    else "bloques of these names on a plane of the same size and wrap"
+                    else "bloques of these names on a plane of the same size, axes and wrap"
                 )  # fmt: skip
                 faults.append(Fault(f"bloques[{swarm.index}].space", text, allowed))
                 continue
             assert other is not None
             assert theirs is not None
-            if len(theirs.sizes) != len(swarm.space.sizes if swarm.space else ()):
-                text = f"{name} on a plane of {len(theirs.sizes)} axes"
-                faults.append(Fault(f"bloques[{swarm.index}].space", text, "as many"))
-                continue
             seen.append(shown_of(name, other.processor.shown, theirs))
         found.append(replace(swarm, seen=tuple(seen)) if seen else swarm)
     return found

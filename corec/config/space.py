@@ -14,6 +14,8 @@ RADIUS_MAX: Final = 500
 NEIGHBOURS_MAX: Final = 1024
 ROWS_MAX: Final = 63
 SIZE_MAX: Final = 1e9
+LENGTH_MIN: Final = 1e-18
+"""On a plane: the square of what is less is no normal float32."""
 AXES: Final = ("x", "y", "z")
 FILES: Final = (".csv", ".parquet", ".npz")
 
@@ -32,10 +34,15 @@ def _size(value: object) -> float | tuple[float, ...]:
     return _length(value)
 
 
-def _length(value: object) -> float:
+def is_length(value: object) -> bool:
+    """Whether it may be a side of a plane, or a radius."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and 0 < value <= SIZE_MAX:  # type: ignore[operator]  # it is a number
-        return value  # type: ignore[return-value]  # likewise
+    return number and LENGTH_MIN <= value <= SIZE_MAX  # type: ignore[operator]  # it is a number
+
+
+def _length(value: object) -> float:
+    if is_length(value):
+        return value  # type: ignore[return-value]  # it is a number
     raise ValueError("no length")
 
 
@@ -56,7 +63,7 @@ Size = Annotated[
     WithJsonSchema({"type": ["number", "array"], "items": {"type": "number"}}),
 ]
 Radius = Annotated[
-    float, PlainValidator(_length), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+    float, PlainValidator(_length), WithJsonSchema({"type": "number", "minimum": LENGTH_MIN})
 ]
 
 
@@ -104,7 +111,7 @@ class Space(Section):
     )
     radius: Radius = key(
         f"in a grid an integer from 1 to {RADIUS_MAX}, at most {NEIGHBOURS_MAX} neighbours; on a"
-        " plane a number above 0, at most half of its size",
+        f" plane a number from {LENGTH_MIN:g}, at most half of its size",
         "How far neighbours are, in a grid or on a plane.",
         1,
     )
@@ -134,11 +141,11 @@ class Space(Section):
         max_length=len(AXES),
     )
     size: Size | None = key(
-        f"a number above 0, at most {SIZE_MAX:.0f}, or a list of one for each axis;"
+        f"a number from {LENGTH_MIN:g} to {SIZE_MAX:.0f}, or a list of one for each axis;"
         " a plane needs it",
         "Of a plane: how long its sides are; positions are from 0 to below that.",
         None,
-        item="a number above 0",
+        item=f"a number from {LENGTH_MIN:g} to {SIZE_MAX:.0f}",
     )
 
     @property

@@ -12,6 +12,7 @@ from corec.config.space import (
     RADIUS_MAX,
     ROWS_MAX,
     Space,
+    is_length,
     neighbours_of,
 )
 
@@ -125,8 +126,7 @@ def _generator_faults(
     name = edges.get("generator")
     known = ", ".join(GENERATORS)
     if not isinstance(name, str) or name not in GENERATORS:
-        found = found_text(name, ("generator",)) if "generator" in edges else "nothing"
-        yield Fault(f"{where}.generator", found, f"one of {known}")
+        yield Fault(f"{where}.generator", _found(edges, "generator"), f"one of {known}")
         return
     wanted = GENERATORS[name]
     yield from _key_faults(edges, ("generator", "n", "seed", *wanted), where)
@@ -140,21 +140,25 @@ def _generator_faults(
     p, k, m = edges.get("p"), edges.get("k"), edges.get("m")
     count = entidades * (entidades - 1) / 2 if name == "complete" else float(entidades)
     if "p" in wanted and not (_number(p) and 0 <= p <= 1):  # type: ignore[operator]  # a number
-        yield Fault(f"{where}.p", found_text(p, ("p",)), "a number from 0 to 1")
+        yield Fault(f"{where}.p", _found(edges, "p"), "a number from 0 to 1")
     elif name == "erdos_renyi":
         count = float(p or 0) * entidades * (entidades - 1) / 2
     if "k" in wanted:
         if not _whole(k) or k >= entidades:  # type: ignore[operator]  # a number
-            yield Fault(f"{where}.k", found_text(k, ("k",)), f"an integer from 1 below {entidades}")
+            yield Fault(f"{where}.k", _found(edges, "k"), f"an integer from 1 below {entidades}")
         else:
             count = float(entidades) * (k // 2)  # type: ignore[operator]  # likewise
     if "m" in wanted:
         if not _whole(m) or m >= entidades:  # type: ignore[operator]  # a number
-            yield Fault(f"{where}.m", found_text(m, ("m",)), f"an integer from 1 below {entidades}")
+            yield Fault(f"{where}.m", _found(edges, "m"), f"an integer from 1 below {entidades}")
         else:
             count = float(entidades) * m  # type: ignore[operator]  # likewise
     if count > EDGES_MAX:
         yield Fault(where, f"about {count:.0f} edges", f"at most {EDGES_MAX}")
+
+
+def _found(edges: Mapping[str, Any], name: str) -> str:
+    return found_text(edges[name], (name,)) if name in edges else "nothing"
 
 
 def _key_faults(edges: Mapping[str, Any], known: tuple[str, ...], where: str) -> Iterator[Fault]:
@@ -182,7 +186,7 @@ def _plane_faults(space: Mapping[str, Any], where: str) -> Iterator[Fault]:
         yield Fault(f"{where}.size", f"{len(sizes)} sides", f"one, or {len(position)}: as position")
         return
     radius = space.get("radius", 1)
-    if not all(map(_number, [*sizes, radius])) or min(*sizes, radius) <= 0:
+    if not sizes or not all(map(is_length, [*sizes, radius])):
         return
     most = min(sizes) / 2 if space.get("wrap", True) is True else min(sizes)
     if radius > most:

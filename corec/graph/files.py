@@ -1,7 +1,8 @@
 """Edges out of a file: ``.csv``, ``.npz`` or, where pyarrow is installed, ``.parquet``.
 
-    csv      source, target[, weight], a line each; a first line of names is passed over, as are
-             empty lines and those with #; separated by commas, semicolons, tabs or blanks
+    csv      source, target[, weight], a line each; empty lines and those with # are passed over;
+             separated by commas, semicolons, tabs or blanks; a first line of names says in which
+             columns they are, where these names are among them (``places_of``)
     npz      arrays source and target of whole numbers, and weight
     parquet  columns of these names, or the first two or three
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import importlib
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -85,37 +85,54 @@ def _parts(text: str) -> tuple[str | None, list[str]]:
     return mark, [part.strip().strip(QUOTE) for part in text.split(mark)]
 
 
-def _numbers(text: str, count: int) -> bool:
+def places_of(names: list[str], count: int, path: Path) -> list[int]:
+    """Which columns of a table are the first ``count`` of NAMES: those that are called so, or its
+    first where none is. Raises BadEdges: ends are named, and stand elsewhere; the weight is not."""
+    wanted = list(NAMES[:count])
+    if set(wanted) <= set(names):
+        return [names.index(name) for name in wanted]
+    if set(NAMES[:2]) <= set(names) and names[:2] != wanted[:2]:
+        raise BadEdges(f"no column {wanted[-1]} in {path.name}", ", ".join(wanted))
+    return list(range(count))
+
+
+def _numbers(text: str, places: list[int]) -> bool:
     parts = _parts(text)[1]
+    if len(parts) <= max(places):
+        return False
     try:
-        ends = [int(part) for part in parts[:2]]
-        [float(part) for part in parts[2:count]]
+        ends = [int(parts[place]) for place in places[:2]]
+        [float(parts[place]) for place in places[2:]]
     except ValueError:
         return False
-    return len(parts) >= count and all(-ID_END < end < ID_END for end in ends)
+    return all(-ID_END < end < ID_END for end in ends)
 
 
 def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
     first = next(_lines(path), None)
     if first is None:
         return [np.zeros(0, kind) for kind in _TYPES[:count]], str
-    skipped = 0 if _numbers(first[1], 2) or not _parts(first[1])[1][0][:1].isalpha() else first[0]
+    skipped, places = 0, list(range(count))
+    names = [part.lower() for part in _parts(first[1])[1]]
+    if not _numbers(first[1], [0, 1]) and (names[0][:1].isalpha() or set(NAMES[:2]) <= set(names)):
+        skipped, places = first[0], places_of(names, count, path)
 
     def place(row: int) -> str:
         lines = (number for number, _ in _lines(path) if number > skipped)
         return f"line {next(number for k, number in enumerate(lines) if k == row)}"
 
     try:
-        table = _table(path, _parts(first[1])[0], skipped, count)
+        table = _table(path, _parts(first[1])[0], skipped, places)
     except (ValueError, OverflowError):
         for number, text in _lines(path):
-            if number > skipped and not _numbers(text, count):
+            if number > skipped and not _numbers(text, places):
                 allowed = ",".join(NAMES[:count])
                 shown = repr(text[:40])
                 raise BadEdges(f"{shown} in line {number} of {path.name}", allowed) from None
         try:  # blanks before quotes, which NumPy takes for text: slowly, line by line
-            cleaned = (",".join(_parts(t)[1][:count]) for k, t in _lines(path) if k > skipped)
-            table = _table(cleaned, ",", 0, count)
+            split = (_parts(text)[1] for number, text in _lines(path) if number > skipped)
+            cleaned = (",".join(parts[place] for place in places) for parts in split)
+            table = _table(cleaned, ",", 0, list(range(count)))
         except (ValueError, OverflowError):
             found = f"{path.name}, which is no table of numbers"
             raise BadEdges(found, "a CSV file") from None
@@ -123,15 +140,15 @@ def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
 
 
 def _table(
-    lines: Path | Iterator[str], separator: str | None, skipped: int, count: int
+    lines: Path | Iterator[str], separator: str | None, skipped: int, places: list[int]
 ) -> NDArray[Any]:  # fmt: skip
-    """As a table with a column for each of the first ``count`` names. Raises ValueError,
-    OverflowError: it is none."""
-    row_type = np.dtype(list(zip(NAMES[:count], _TYPES[:count], strict=True)))
+    """As a table with a column for each of the first names; ``places``: where those are. Raises
+    ValueError, OverflowError: it is none."""
+    row_type = np.dtype(list(zip(NAMES, _TYPES, strict=True))[: len(places)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it holds nothing: it is told later
         found: NDArray[Any] = np.loadtxt(
-            lines, row_type, delimiter=separator, skiprows=skipped, usecols=range(count),
+            lines, row_type, delimiter=separator, skiprows=skipped, usecols=places,
             ndmin=1, encoding="utf-8-sig", quotechar=QUOTE,
         )  # fmt: skip
     return found
@@ -143,9 +160,14 @@ def _row(row: int) -> str:
 
 def _npz(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
     try:
-        with np.load(path, allow_pickle=False) as held:
+        held = np.load(path, allow_pickle=False)
+        if not isinstance(held, np.lib.npyio.NpzFile):
+            raise TypeError("one array")  # told as all that is no npz file
+        with held:
             found = {name: held[name] for name in NAMES[:count] if name in held}
-    except (ValueError, zipfile.BadZipFile, EOFError):
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  # zipfile, zlib and NumPy raise whatever they trip over
         raise BadEdges(f"{path.name}, which is no npz file", "what numpy.savez writes") from None
     return _columns(path, found, count), _row
 
@@ -162,8 +184,8 @@ def _parquet(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
         raise
     except Exception as error:  # noqa: BLE001  # pyarrow raises whatever it trips over
         raise BadEdges(f"{path.name}: {type(error).__name__}", "a Parquet file") from None
-    names = list(table.column_names)
-    chosen = NAMES[:count] if set(NAMES[:count]) <= set(names) else names[:count]
+    there = range(table.num_columns)
+    chosen = [place for place in places_of(list(table.column_names), count, path) if place in there]
     columns = {n: table.column(c).to_numpy() for n, c in zip(NAMES, chosen, strict=False)}
     return _columns(path, columns, count), _row
 
@@ -181,5 +203,6 @@ def _columns(path: Path, found: dict[str, NDArray[Any]], count: int) -> Columns:
         if column.dtype.kind not in ("iu" if kind is np.int64 else "iuf"):
             wanted = "whole numbers" if kind is np.int64 else "numbers"
             raise BadEdges(f"{name} of type {column.dtype} in {path.name}", wanted)
-        columns.append(np.ascontiguousarray(column, kind))
+        with np.errstate(over="ignore"):  # what is infinite then is told with its row
+            columns.append(np.ascontiguousarray(column, kind))
     return columns

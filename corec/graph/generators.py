@@ -66,12 +66,13 @@ def erdos_renyi(n: int, words: Words, p: float) -> Edges:
         return _none()
     if p >= 1.0:
         return _pair_of(np.arange(pairs, dtype=np.int64))
-    least = float(log(np.array([1.0 - p]))[0])
+    least = float(log(np.array([1.0 - p]))[0]) or -p  # 1 − p is 1: the logarithm is −p, then
     found, at = [], -1
     while at < pairs:
         expected = p * (pairs - at)
         count = int(expected + 6.0 * expected**0.5) + 64
-        gaps = np.minimum(log(1.0 - words.uniform(count)) / least, float(pairs))
+        with np.errstate(over="ignore"):  # a gap beyond all numbers is one beyond all pairs
+            gaps = np.minimum(log(1.0 - words.uniform(count)) / least, float(pairs))
         places = at + np.cumsum(gaps.astype(np.int64) + 1)
         found.append(places[places < pairs])
         at = int(places[-1])

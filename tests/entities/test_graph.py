@@ -151,6 +151,8 @@ ROWS_OF_42 = {
         ("0,1\n1.5,2\n", "'1.5,2' in line 2 of e.csv"),
         ("0,1\n1.0,2.0\n", "'1.0,2.0' in line 2 of e.csv"),
         ("0,1\n1,9223372036854775808\n", "'1,9223372036854775808' in line 2 of e.csv"),
+        ("id,source,target\n0,1,2\n1,3,3\n", "3,3 in line 3 of e.csv, allowed two different ones"),
+        ("id,source,target\n0,1,2\n1,3\n", "'1,3' in line 3 of e.csv, allowed source,target"),
         ("", "no edge in e.csv"),
         ("# nothing\n", "no edge in e.csv"),
     ],
@@ -174,6 +176,59 @@ def test_names_and_numbers_may_be_quoted(tmp_path: Path) -> None:
     path.write_text('"source";"target"\n"0";"1"\n"1";"10"\n')
     with pytest.raises(BadEdges, match=r"1,10 in line 3 of e\.csv"):
         read_links(path, 10, False, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "seen", "weight"),
+    [
+        ("target,source\n1,0\n", False, [1], None),
+        ('"","source","target"\n"7","0","1"\n', False, [1], None),
+        ("weight; Source; target\n2; 0; 3\n", True, [3], [2.0]),
+        ('kind "target" "source"\n9  "1"  "0"\n', False, [1], None),
+        ("source,target,cost\n0,1,5\n", True, [1], [5.0]),
+        ("from,to\n0,2\n", False, [2], None),
+    ],
+)
+def test_columns_are_where_their_names_say(
+    tmp_path: Path, text: str, weights: bool, seen: list[int], weight: list[float] | None
+) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text(text)
+    links = read_links(path, 10, weights, True)
+    assert links.of(0).tolist() == seen
+    assert links.count == 1
+    assert (None if links.weight is None else links.weight.tolist()) == weight
+
+
+def test_a_weight_that_no_column_is_named_after_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text("id,source,target\n0,1,2\n")
+    with pytest.raises(BadEdges, match=r"no column weight in e\.csv"):
+        read_links(path, 10, True, False)
+
+
+def test_a_probability_beside_which_one_is_one_is_one() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for p in (5e-324, 1e-300, 1e-17, 1.2e-16):
+            edges = {"generator": "erdos_renyi", "p": p}
+            assert generated(1000, edges, 42)[0].size == 0
+            assert generated(1, edges, 42)[0].size == 0
+    assert generated(10**8, {"generator": "erdos_renyi", "p": 1e-15}, 1)[0].size == 6
+
+
+def test_what_is_no_npz_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+    broken = tmp_path / "b.npz"
+    np.savez_compressed(broken, source=np.arange(1000), target=np.arange(1000)[::-1])
+    content = bytearray(broken.read_bytes())
+    content[100:300] = bytes(byte ^ 0x5A for byte in content[100:300])
+    broken.write_bytes(content)
+    for one in (path, broken):
+        with pytest.raises(BadEdges, match="which is no npz file, allowed what"):
+            read_links(one, 10, False, False)
 
 
 def test_weights_are_numbers_and_of_one_edge_there_is_one(tmp_path: Path) -> None:
