@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,10 +59,27 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of the small project with its `.venv` made."""
     root = _project(tmp_path_factory.mktemp("built") / "a checkout")
-    done = _run(root, "--ticks", "1")
+    with _umask(0o000):
+        done = _run(root, "--ticks", "1")
     assert done.returncode == 0, done.stderr
     assert "installing the locked dependencies" in done.stderr
+    _assert_nobody_else_may_write(root)
     return root
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _assert_nobody_else_may_write(root: Path) -> None:
+    """Installed under whatever umask."""
+    for path in [root / ".venv", *(root / ".venv").rglob("*")]:
+        assert path.is_symlink() or not path.stat().st_mode & 0o002, path
 
 
 def _project(root: Path) -> Path:
@@ -157,16 +176,20 @@ def test_a_failed_installation_says_so_and_is_taken_up_again(built: Path) -> Non
     assert failed.stdout == ""
     assert "installing failed" in failed.stderr
     lock.write_text("# nothing\n")
-    assert _run(built).returncode == 0
+    with _umask(0o277):  # what we make we may write all the same
+        assert _run(built).returncode == 0
+    _assert_nobody_else_may_write(built)
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(built: Path) -> None:
     python = built / ".venv" / "bin" / "python"
     python.unlink()
     python.symlink_to(built / "nowhere")
-    done = _run(built)
+    with _umask(0o777):  # and read and enter
+        done = _run(built)
     assert done.returncode == 0, done.stderr
     assert "making" in done.stderr
+    _assert_nobody_else_may_write(built)
 
 
 def test_two_at_once_and_one_killed_while_it_installs(tmp_path: Path) -> None:
@@ -239,20 +262,6 @@ def test_through_a_symbolic_link(built: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[1] == ["check"]
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o277, 0o777])
-def test_installed_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    root = _project(tmp_path / "with a space")
-    before = os.umask(umask)
-    try:
-        done = _run(root, "--ticks", "1")
-    finally:
-        os.umask(before)
-    assert done.returncode == 0, done.stderr
-    for path in [root / ".venv", *(root / ".venv").rglob("*")]:
-        assert path.is_symlink() or not path.stat().st_mode & 0o002, path
-    shutil.rmtree(root)
 
 
 def _may_mount() -> bool:

@@ -1,12 +1,11 @@
-"""The control socket: requests, garbage, many clients, and a nucleus that is killed under them."""
+"""The control socket: requests that change something, many clients, and a nucleus that is killed
+under them. What changes nothing is asked in ``test_requests.py``."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,35 +13,12 @@ import pytest
 
 from corec import layout as L
 from corec.control.client import Client, Unreachable
-from corec.control.protocol import CLIENTS_MAX, LINE_BYTES_MAX, ControlError
+from corec.control.protocol import CLIENTS_MAX, ControlError
 from tests.control.handmade import ENTIDADES, SECRET, Running
+from tests.control.test_requests import raw_lines
 from tests.support.processes import is_running, promised, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-def raw_lines(one: Running, *pieces: bytes) -> list[dict[str, Any]]:
-    """What the socket answers to raw bytes, as long as it answers."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(one.socket))
-        try:
-            for piece in pieces:
-                client.sendall(piece)
-            client.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        received = b""
-        try:
-            while chunk := client.recv(65_536):
-                received += chunk
-        except ConnectionResetError:
-            pass
-    return [json.loads(line) for line in received.splitlines()]
-
-
-def test_socket_is_private(instance: Running) -> None:
-    assert stat.S_IMODE(instance.socket.stat().st_mode) == 0o600
 
 
 def test_status_has_what_is_promised(instance: Running) -> None:
@@ -182,84 +158,6 @@ def test_a_disk_that_takes_nothing_is_told_before_the_client_gives_up(instance: 
         for path in ("tick_hz", "carga"):
             answer = client.ask("set", {"path": path, "value": 0.5})
             assert answer.get("durable", True) == (path == "tick_hz")
-
-
-def test_unknown_op_names_those_there_are(instance: Running) -> None:
-    with (
-        Client(instance.socket) as client,
-        pytest.raises(ControlError, match=r"not available in this version.*status") as error,
-    ):
-        client.ask("upgrade")
-    assert error.value.code == "unknown_op"
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"\xff\xfe\x00",
-        b"hello",
-        b"[]",
-        b"{}",
-        b'{"op": 3}',
-        b'{"op": "status", "args": []}',
-        b'{"op": "status", "v": 2}',
-        b'{"op": "status", "v": true}',
-        b'{"op": "status", "args": {"x": 1}}',
-        b'{"op": "status", "more": 1}',
-        b"[" * 100_000,
-    ],
-)
-def test_garbage_gets_an_error_line_and_the_next_request_its_answer(
-    instance: Running, line: bytes
-) -> None:
-    answers = raw_lines(instance, line + b"\n", b'\n{"op": "workers"}\n')
-    assert [answer["ok"] for answer in answers] == [False, True]
-    assert answers[0]["code"] == "bad_request"
-    assert answers[0]["error"]
-
-
-@pytest.mark.parametrize(
-    "odd", [b"[" * 1000 + b"]" * 1000, b'"' + b"9" * 900_000 + b'"', b'"a:' + b"9" * 5000 + b'"']
-)
-@pytest.mark.parametrize(
-    "request_with",
-    [
-        b'{"v": %s, "op": "status"}',
-        b'{"op": "entity", "args": {"id": %s}}',
-        b'{"op": "block", "args": {"id": %s}}',
-        b'{"op": "set", "args": {"path": %s, "value": 1}}',
-        b'{"op": "set", "args": {"path": "carga", "value": %s}}',
-        b'{"op": "step", "args": {"ticks": %s}}',
-    ],
-)
-def test_a_deep_or_long_value_is_refused_in_a_short_line(
-    instance: Running, request_with: bytes, odd: bytes
-) -> None:
-    (answer,) = raw_lines(instance, request_with % odd + b"\n")
-    assert answer["code"] in ("bad_request", "not_found")
-    assert "found " in answer["error"] or "no block " in answer["error"]
-    assert len(answer["error"]) < 400
-
-
-@pytest.mark.parametrize("block", ["one:\u0660", "one:00000000000", "one:+0", "one:", "one"])
-def test_a_block_is_named_in_plain_digits(instance: Running, block: str) -> None:
-    with Client(instance.socket) as client:
-        with pytest.raises(ControlError, match="no block ") as refused:
-            client.ask("block", {"id": block})
-        assert client.ask("block", {"id": "one:00000"})["id"] == "one:00000"
-    assert refused.value.code == "not_found"
-
-
-def test_a_line_too_long_ends_its_connection_only(instance: Running) -> None:
-    with Client(instance.socket) as other:
-        answers = raw_lines(instance, b"x" * (LINE_BYTES_MAX + 10) + b"\n", b'{"op": "workers"}\n')
-        assert [answer["code"] for answer in answers[:1]] in ([], ["bad_request"])
-        assert len(answers) <= 1
-        assert other.ask("workers")["workers"]
-
-
-def test_a_cut_line_is_an_error(instance: Running) -> None:
-    assert [a["code"] for a in raw_lines(instance, b'{"op": "sta')] == ["bad_request"]
 
 
 def test_many_clients_and_one_too_many(instance: Running) -> None:

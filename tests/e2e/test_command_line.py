@@ -38,6 +38,7 @@ def test_summary_is_the_only_thing_on_stdout(make: Make) -> None:
     for line in ended.err.splitlines():
         assert json.loads(line)["level"] == "info", line
 
+    one.fresh_interpreter = False  # from here on the same without the imports
     again = one.run("--ticks", "0").summary
     assert (again["ticks"], again["digest_tick"], again["entity_updates"]) == (0, 20, 0)
     assert again["digest"] == summary["digest"]
@@ -45,7 +46,6 @@ def test_summary_is_the_only_thing_on_stdout(make: Make) -> None:
     assert again["messages_out"] == summary["messages_out"]
 
 
-@pytest.mark.fresh_interpreter
 def test_without_json_the_summary_is_for_people(make: Make) -> None:
     one = make()
     ended = one.command("run", "--ticks", "10", "--tick-hz", "0")
@@ -55,7 +55,6 @@ def test_without_json_the_summary_is_for_people(make: Make) -> None:
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.fresh_interpreter
 def test_ticks_zero_makes_a_world(make: Make) -> None:
     one = make()
     summary = one.run("--ticks", "0").summary
@@ -70,6 +69,7 @@ def test_help_schema_check_and_usage_errors(make_embedded: Make) -> None:
     assert helped.code == 0
     for name in ("run", "check", "schema", "replay"):
         assert name in helped.out
+    one.fresh_interpreter = False  # the same words, without the imports
     assert one.command("--version").out.startswith("corec ")
     printed = one.command("schema")
     assert printed.code == 0
@@ -86,7 +86,6 @@ def test_help_schema_check_and_usage_errors(make_embedded: Make) -> None:
     assert bad.code == 2
     assert json.loads(bad.out)["faults"][0]["path"] == "carga"
 
-    one.fresh_interpreter = False  # refused in the same words, without the imports
     for wrong in (
         ("run", "--tickz", "5"), ("run", "--ticks", "-1"), ("dance",), ("run", "--workers", "two"),
         ("run", "--tick-hz", "nan"), ("run", "--config", "nowhere.json"),

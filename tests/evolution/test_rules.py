@@ -99,11 +99,19 @@ def test_of_entities_that_hear(rules: dict[str, Any], seed: int, heard: list[int
             assert_same(world, oracle, listener)
 
 
+@corec.micro(state={"score": "f4"}, genes={"a": (-1.0, 1.0, 0.25), "b": (0.0, 8.0, 1.0)},
+             fitness="score")  # fmt: skip
+def modest(me: Any) -> Any:
+    """Its fitness is a gene, and the oracle is soon done with it."""
+    me.score = me.a
+    return me.b
+
+
 @pytest.mark.parametrize("entidades", [1, 65_535])
 def test_the_smallest_and_the_largest_island(entidades: int) -> None:
     """Of the largest all but a few stay: the oracle takes its time for a child."""
     rules = {"cada": 1, "elite": max(0, entidades - 20), "metodo": "truncamiento", "tamano": 0.3}
-    world, oracle = worlds(subject, rules, entidades, entidades, 7, max_size_mb=16)
+    world, oracle = worlds(modest, rules, entidades, entidades, 7, max_size_mb=16)
     with world:
         for _ in range(2):
             oracle.run_tick()
