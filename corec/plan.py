@@ -75,12 +75,14 @@ def make_plan(
     swarms: list[Swarm] = []
     rows: list[NDArray[Any]] = []
     kinds = {}
+    alike: dict[str, Processor] = {}
     for index, bloque in enumerate(config.bloques):
         try:
-            kinds[bloque.id] = index, _processor(config, index, processors or {})
+            kinds[bloque.id] = index, _processor(config, index, processors or {}, alike)
         except ConfigError as error:
             faults += error.faults
     first_id = first_block = offset = 0
+    numbered: dict[int, int] = {}  # blocks of each bloque so far
     for part in _with_more(config, parts, kinds, faults) if grow else parts:
         if part.bloque not in kinds:
             continue  # it has its faults already
@@ -100,8 +102,9 @@ def make_plan(
             ),
             first_living=part.entidades * bloque.entidades // bloque.places,
             symbiosis=symbiosis_of(config, index), bloque=index, collect=config.collected(index),
-            first_number=sum(s.blocks for s in swarms if s.bloque == index),
+            first_number=numbered.get(index, 0),
         )  # fmt: skip
+        numbered[index] = swarm.first_number + count
         faults += sight_faults(swarm, bloque.procesador)
         if not swarm.first_number:
             columns = columns_of(processor)
@@ -127,13 +130,22 @@ def make_plan(
     return with_public(plan)
 
 
-def _processor(config: Config, index: int, processors: Mapping[str, Processor]) -> Processor:
-    """What a bloque's entities run, checked against the bloque. Raises ConfigError."""
+def _processor(
+    config: Config, index: int, processors: Mapping[str, Processor], alike: dict[str, Processor]
+) -> Processor:
+    """What a bloque's entities run, checked against the bloque. ``alike``: what those without a
+    space run, by name: its code is looked through once, however many they are. Raises ConfigError.
+    """
     bloque, where = config.bloques[index], f"bloques[{index}]"
+    name = bloque.procesador
     try:
-        given = processors.get(bloque.procesador)
-        processor = given or resolve(bloque.procesador, config.plugin_folders)
-        processor = planned(processor, bloque.space)
+        if bloque.space is None and name in alike:
+            processor = alike[name]
+        else:
+            processor = processors.get(name) or resolve(name, config.plugin_folders)
+            processor = planned(processor, bloque.space)
+        if bloque.space is None:
+            alike[name] = processor
     except ProcessorError as error:
         found, _, allowed = str(error).removeprefix("found ").partition(", allowed ")
         allowed = allowed or "a processor that can be imported"
