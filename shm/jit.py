@@ -5,7 +5,10 @@ decorators keep the Python signature that callers read and mypy checks.
 
 * ``inlined``: typed at its first use inside another compiled function, so LLVM can inline it.  Not
   cached alone: it is part of whatever cached function uses it.
-* ``shared``: the same, and plain Python when called from Python: no dispatch, no conversion.
+* ``inner``: the same; nothing but compiled code can call it.
+* ``dissolved``: as ``inner``, and always inlined.
+* ``method``: what a method of one of our types does in compiled code.
+* ``shared``: as ``inlined``, and plain Python when called from Python: no dispatch, no conversion.
 * ``compiled(*signatures)``: callable from Python; built at import for exactly these signatures, or
   loaded from the cache on disk (``NUMBA_CACHE_DIR`` if the environment sets it before the import).
 * ``intrinsic``: an LLVM code generator.
@@ -42,6 +45,14 @@ BYTES_READ_ONLY: Any = types.Array(types.uint8, 1, "C", readonly=True)
 INDICES: Any = types.Array(types.int64, 1, "C")
 
 
+INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Of Numba's compiler, for what compiled code alone calls: nothing around it for Python and C to
+call, into each of which all of it would be inlined, and compiled once more."""
+
+
+_overload_method: Any = numba.extending.overload_method  # its types know no jit_options
+
+
 def _number_apart() -> None:
     """Before anything is compiled in this process.
 
@@ -62,6 +73,22 @@ os.register_at_fork(after_in_child=_number_apart)
 def inlined(function: F) -> F:
     """Compile ``function`` lazily, for use inside other compiled functions."""
     return cast(F, numba.njit(nogil=True)(function))
+
+
+def inner(function: F) -> F:
+    """Compile ``function`` lazily, for other compiled functions. Python can't call it: there is no
+    way in (``INSIDE``), and the process would die."""
+    return cast(F, numba.njit(**INSIDE)(function))
+
+
+def dissolved(function: F) -> F:
+    """The same, to be a part of each function that calls it."""
+    return cast(F, numba.njit(forceinline=True, **INSIDE)(function))
+
+
+def method(kind: Any, name: str, **options: Any) -> Any:
+    """What the method ``name`` of a Numba type does: an ``overload_method`` without a way in."""
+    return _overload_method(kind, name, jit_options=INSIDE, **options)
 
 
 def shared(function: F) -> F:

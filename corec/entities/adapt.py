@@ -24,6 +24,7 @@ from corec.entities.maths import maths, with_items
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.references import names_used, plain_function, references
 from corec.entities.users import is_users
+from shm.jit import INSIDE
 
 _serial = count()
 
@@ -73,8 +74,9 @@ class Adapter:
         )
         self.sites.append(code)
         compiled = numba.njit(
-            error_model="numpy", forceinline=True, boundscheck=True, pipeline_class=GuardedCompiler
-        )(clone)
+            error_model="numpy", forceinline=True, boundscheck=True,
+            pipeline_class=GuardedCompiler, **INSIDE,
+        )(clone)  # fmt: skip
         self._seen[id(function)] = compiled
         for name, value in found.items():
             adapted = self._value(value, names)

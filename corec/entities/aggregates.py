@@ -10,12 +10,11 @@ from typing import Any
 
 from numba import float32, float64, int64, types
 from numba.core.errors import TypingError
-from numba.extending import overload_method
 
 from corec.entities import linked
 from corec.entities import near as cells
 from corec.entities.cursor import NeighboursType
-from shm.jit import intrinsic
+from shm.jit import intrinsic, method
 
 
 def _way(near: NeighboursType) -> Any:
@@ -45,7 +44,7 @@ def _target(near: NeighboursType, swarm: Any, what: str) -> NeighboursType:
     return NeighboursType(near.entity, 1 + names.index(name))
 
 
-@overload_method(NeighboursType, "of", prefer_literal=True)
+@method(NeighboursType, "of", prefer_literal=True)
 def _of(near: Any, swarm: Any) -> Callable[..., Any]:
     others = _target(near, swarm, "of")
 
@@ -62,7 +61,7 @@ def _of(near: Any, swarm: Any) -> Callable[..., Any]:
     return of
 
 
-@overload_method(NeighboursType, "count", prefer_literal=True)
+@method(NeighboursType, "count", prefer_literal=True)
 def _count(near: Any, swarm: Any = None) -> Callable[..., Any]:
     if swarm is None or isinstance(swarm, types.NoneType | types.Omitted):
         count = _way(near).counted(near)
@@ -79,7 +78,7 @@ def _count(near: Any, swarm: Any = None) -> Callable[..., Any]:
     return counted_of
 
 
-@overload_method(NeighboursType, "sum", prefer_literal=True)
+@method(NeighboursType, "sum", prefer_literal=True)
 def _sum(near: Any, field: Any) -> Callable[..., Any]:
     total = _way(near).summed(near, _field(near, field, "sum"))
 
@@ -89,7 +88,7 @@ def _sum(near: Any, field: Any) -> Callable[..., Any]:
     return summed
 
 
-@overload_method(NeighboursType, "mean", prefer_literal=True)
+@method(NeighboursType, "mean", prefer_literal=True)
 def _mean(near: Any, field: Any) -> Callable[..., Any]:
     place = _field(near, field, "mean")
     total, count = _way(near).summed(near, place), _way(near).counted(near)
@@ -102,7 +101,7 @@ def _mean(near: Any, field: Any) -> Callable[..., Any]:
     return mean
 
 
-@overload_method(NeighboursType, "min", prefer_literal=True)
+@method(NeighboursType, "min", prefer_literal=True)
 def _min(near: Any, field: Any) -> Callable[..., Any]:
     least = _way(near).extreme(near, _field(near, field, "min"), "<")
 
@@ -112,7 +111,7 @@ def _min(near: Any, field: Any) -> Callable[..., Any]:
     return minimum
 
 
-@overload_method(NeighboursType, "max", prefer_literal=True)
+@method(NeighboursType, "max", prefer_literal=True)
 def _max(near: Any, field: Any) -> Callable[..., Any]:
     most = _way(near).extreme(near, _field(near, field, "max"), ">")
 
@@ -122,7 +121,7 @@ def _max(near: Any, field: Any) -> Callable[..., Any]:
     return maximum
 
 
-@overload_method(NeighboursType, "count_equal", prefer_literal=True)
+@method(NeighboursType, "count_equal", prefer_literal=True)
 def _count_equal(near: Any, field: Any, value: Any) -> Callable[..., Any]:
     given = types.unliteral(value)
     place = _field(near, field, "count_equal")

@@ -56,8 +56,9 @@ and size of its pickle."""
 class _Call:
     """The code around one call of a user's function."""
 
-    def __init__(self, context: Any, builder: Any) -> None:
+    def __init__(self, context: Any, builder: Any, apart: bool) -> None:
         self.context, self.builder = context, builder
+        self.attributes = ("noinline",) if apart else ()
         kinds = [context.get_value_type(kind) for kind in OUTCOME.types]
         self.slots = [cgutils.alloca_once(builder, kind, zfill=True) for kind in kinds]
 
@@ -72,7 +73,7 @@ class _Call:
         context, builder = self.context, self.builder
         declared = context.declare_function(builder.module, compiled.fndesc)
         status, result = CleanCallConv(context).call_function(
-            builder, declared, signature.return_type, signature.args, values
+            builder, declared, signature.return_type, signature.args, values, self.attributes
         )
         with builder.if_then(status.is_user_exc, likely=False):
             raised = builder.load(status.excinfoptr)
@@ -103,12 +104,15 @@ class _Call:
             self.set(2, builder.select(used_up, cut, budget))
 
 
-def checked_call(dispatcher: Any, entity: EntityType, value_type: Any = None) -> Any:
+def checked_call(
+    dispatcher: Any, entity: EntityType, value_type: Any = None, apart: bool = False
+) -> Any:
     """Intrinsic: call the user's function and contain what it raises.
 
     ``checked(me[, value], on, budget) -> OUTCOME``, with a value of ``value_type`` if there is one:
     ``on`` false leaves a call out that counts its steps; each that runs out of its ``budget``
-    halves it for the next, down to one in SHARE_LEAST.
+    halves it for the next, down to one in SHARE_LEAST. ``apart``: it is called, and not a part of
+    the caller, for what is rarely done: there is half as much to compile.
     """
     least = max(1, entity.processor.steps_max // steps.SHARE_LEAST)
 
@@ -130,7 +134,7 @@ def checked_call(dispatcher: Any, entity: EntityType, value_type: Any = None) ->
                 context.cast(builder, value, kind, wanted)
                 for value, kind, wanted in zip(given, outer.args, signature.args, strict=False)
             ]
-            one = _Call(context, builder)
+            one = _Call(context, builder, apart)
 
             def run() -> None:
                 one.call(compiled, signature, casted, "NRT_Allocate" in text)

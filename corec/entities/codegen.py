@@ -91,7 +91,7 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
         *mailing.begun(processor, "        "),
         *lives.begun(processor, "        "),
         "        me = " + alone,
-        "        tell(told, tick, first_id + i, checked(me, True, budget))",
+        "        tell(told, tick, first_id + i, apart(me, True, budget))",
         *lives.undone(processor, "        "),
         *mailing.undone(processor, "        "),
         "    return fine",
@@ -324,7 +324,7 @@ def kernel_source(
         f'_parts = parts("{key}")',
         "make, make_init = _parts.make, _parts.make_init",
         "checked, checked_init = _parts.checked, _parts.checked_init",
-        "checked_silence = _parts.checked_silence",
+        "checked_silence, apart = _parts.checked_silence, _parts.apart",
     ]
     links = {"i8"} if meeting is not None and meeting.graph is not None else set()
     dtypes = sorted({"f4", "u4", *links, *(field.dtype for field in processor.fields)})

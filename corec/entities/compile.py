@@ -68,6 +68,7 @@ class Parts:
     make: Any
     make_init: Any
     checked: Any
+    apart: Any
     checked_init: Any
     checked_silence: Any
     readers: dict[str, Any]
@@ -163,6 +164,7 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
         cursor.entity_maker(entity),
         cursor.entity_maker(init_entity),
         checked,
+        calling.checked_call(function, entity, value, apart=True),
         checked_init,
         calling.checked_call(silent, entity) if silent else None,
         {ring.count_field: cursor.hidden_reader(entity, ring.count_field)

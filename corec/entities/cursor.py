@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import float32, int64, types
 from numba.core import cgutils
@@ -29,7 +29,6 @@ from numba.extending import (
     infer_getattr,
     models,
     overload,
-    overload_method,
     register_model,
 )
 
@@ -40,7 +39,7 @@ from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor, unfit_text
 from corec.entities.seeing import members
 from corec.kernels.address import COLUMN_TYPES, GET, PUT, load_f4, store_f4
-from shm.jit import intrinsic
+from shm.jit import INSIDE, dissolved, intrinsic, method
 
 PREDRAWS_MAX = 4
 get_f4, put_f4 = GET["f4"], PUT["f4"]
@@ -314,42 +313,42 @@ def ring_access(history: HistoryType) -> tuple[Any, Any, Any, Any]:
     )
 
 
+@cache
 def slot_access(history: HistoryType) -> tuple[Any, Any]:
     """Compiled: (history, slot) → its value, and (history, slot, value) → store it there. By time
     it is a place behind one pointer for all: LLVM sees that entities follow one another."""
     read_base = ring_access(history)[0]
     if not history.entity.rings[history.ring].by_time:
 
-        @numba.njit(forceinline=True)
+        @dissolved
         def get(history, slot):
             return load_f4(read_base(history) + int64(4) * slot)
 
-        @numba.njit(forceinline=True)
+        @dissolved
         def put(history, slot, value):
             store_f4(read_base(history) + int64(4) * slot, value)
 
         return get, put
     read_from, row = hidden_reader(history.entity, f"{history.ring}__from"), 4 * history.entity.cap
 
-    @numba.njit(forceinline=True)
+    @dissolved
     def get_by_time(history, slot):
         return get_f4(read_from(history), read_base(history) + int64(row) * slot)
 
-    @numba.njit(forceinline=True)
+    @dissolved
     def put_by_time(history, slot, value):
         put_f4(read_from(history), read_base(history) + int64(row) * slot, value)
 
     return get_by_time, put_by_time
 
 
-@overload_method(HistoryType, "push")
+@method(HistoryType, "push")
 def _push(history: Any, value: Any) -> Callable[..., Any]:
     _, read_n, write_n, read_n0 = ring_access(history)
     slots = history.entity.rings[history.ring].slots
     put = slot_access(history)[1]
     most = L.PUSHES_PER_CALL_MAX
-    if history.entity.init:
-        # a reset runs init while the committed tick, which a redo reads, still shows the ring
+    if history.entity.init:  # a reset runs it while the tick that a redo reads shows the ring
         raise TypingError(f"me.{history.ring}.push cannot be used in init: a history starts empty")
 
     def push(history: Any, value: Any) -> None:
@@ -362,7 +361,7 @@ def _push(history: Any, value: Any) -> Callable[..., Any]:
     return push
 
 
-@overload(len)
+@overload(len, jit_options=INSIDE)
 def _len(history: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None
@@ -375,7 +374,7 @@ def _len(history: Any) -> Callable[..., Any] | None:
     return count
 
 
-@overload(operator.getitem)
+@overload(operator.getitem, jit_options=INSIDE)
 def _getitem(history: Any, index: Any) -> Callable[..., Any] | None:
     if not isinstance(history, HistoryType):
         return None

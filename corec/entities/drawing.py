@@ -7,17 +7,19 @@ others are drawn when they are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from numba import float32, int64, njit, types, uint32
+from numba import float32, int64, types, uint32
 from numba.core.errors import TypingError
-from numba.extending import overload_method
 
 from corec.entities.cursor import EntityType, hidden_reader, hidden_writer
 from corec.kernels.draws import normal_of, whole_of
 from corec.kernels.philox import INV_2_24, random_word
+from shm.jit import dissolved, method
 
 
+@cache
 def _word_drawer(me: EntityType) -> Any:
     """Compiled ``me`` → u32: the next number of this run."""
     read_draw, write_draw = hidden_reader(me, "_draw"), hidden_writer(me, "_draw")
@@ -25,7 +27,7 @@ def _word_drawer(me: EntityType) -> Any:
     ahead = [hidden_reader(me, f"_r{k}") for k in range(me.predraws)]
     if not ahead:
 
-        @njit(forceinline=True)
+        @dissolved
         def drawn_now(me):
             k = read_draw(me)
             write_draw(me, k + uint32(1))
@@ -38,7 +40,7 @@ def _word_drawer(me: EntityType) -> Any:
     fourth = ahead[min(3, len(ahead) - 1)]
     count = uint32(len(ahead))
 
-    @njit(forceinline=True)
+    @dissolved
     def drawn_ahead(me):
         k = read_draw(me)
         write_draw(me, k + uint32(1))
@@ -57,7 +59,7 @@ def _word_drawer(me: EntityType) -> Any:
     return drawn_ahead
 
 
-@overload_method(EntityType, "random")
+@method(EntityType, "random")
 def _random(me: Any) -> Callable[..., Any]:
     word, scale = _word_drawer(me), INV_2_24
 
@@ -67,7 +69,7 @@ def _random(me: Any) -> Callable[..., Any]:
     return random
 
 
-@overload_method(EntityType, "normal")
+@method(EntityType, "normal")
 def _normal(me: Any) -> Callable[..., Any]:
     word = _word_drawer(me)
 
@@ -78,7 +80,7 @@ def _normal(me: Any) -> Callable[..., Any]:
     return normal
 
 
-@overload_method(EntityType, "randint")
+@method(EntityType, "randint")
 def _randint(me: Any, a: Any, b: Any) -> Callable[..., Any]:
     word = _word_drawer(me)
     for limit in (a, b):

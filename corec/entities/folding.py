@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from numba import float32, int64
-from numba.extending import overload_method
 
 from corec.entities.cursor import HistoryType, ring_access, slot_access
+from shm.jit import dissolved, method
 
 
 def _over_all(step: Any, end: Any) -> Callable[..., Any]:
@@ -37,27 +36,27 @@ def _over_all(step: Any, end: Any) -> Callable[..., Any]:
     return method
 
 
-@numba.njit(forceinline=True)
+@dissolved
 def _add(total, value, first):
     return total + value
 
 
-@numba.njit(forceinline=True)
+@dissolved
 def _less(total, value, first):
     return value if first or value < total else total
 
 
-@numba.njit(forceinline=True)
+@dissolved
 def _more(total, value, first):
     return value if first or value > total else total
 
 
-@numba.njit(forceinline=True)
+@dissolved
 def _as_it_is(total, held):
     return total
 
 
-@numba.njit(forceinline=True)
+@dissolved
 def _share(total, held):
     return total / float32(held) if held > 0 else total
 
@@ -66,4 +65,4 @@ for _name, _step, _end in (
     ("mean", _add, _share), ("sum", _add, _as_it_is), ("min", _less, _as_it_is),
     ("max", _more, _as_it_is),
 ):  # fmt: skip
-    overload_method(HistoryType, _name)(_over_all(_step, _end))
+    method(HistoryType, _name)(_over_all(_step, _end))

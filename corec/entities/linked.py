@@ -6,11 +6,14 @@ list for each swarm that is seen, so that loops over two of them don't disturb e
 were found stands in ``me``, −1 before.
 
 Going through a list costs loop steps, one for each neighbour, as a loop of the user's own does.
+
+What is made here for a type is made once (``cache``): a function that asks for a sum and a mean,
+and goes through the list, has the search compiled for all three.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -27,7 +30,7 @@ from corec.entities.cursor import (
 )
 from corec.kernels import plane as P
 from corec.kernels.address import COLUMN_TYPES
-from shm.jit import intrinsic
+from shm.jit import INSIDE, intrinsic
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -66,6 +69,7 @@ charge = _charger()
 """Take loop steps, a number known when it runs."""
 
 
+@cache
 def ends_of(near: NeighboursType) -> tuple[Any, Any]:
     """Compiled (near) → number of the first neighbour, and of the one behind the last."""
     entity, target = near.entity, near.target
@@ -84,11 +88,11 @@ def ends_of(near: NeighboursType) -> tuple[Any, Any]:
     )  # fmt: skip
     skip = 8 * P.V_COLUMNS * target
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def first(near):
         return int64(0)
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def last(near):
         if count(near) < 0:
             note(near, find(pub(near), row(near) + skip, place(near)))
@@ -186,6 +190,7 @@ def extras_of(near_entity: EntityType) -> tuple[str, ...]:
     return (*("dx", "dy", "dz")[:axes], "distance2") if axes else ()
 
 
+@cache
 def value_of(near: NeighboursType, field: int) -> Any:
     """Intrinsic: (near, number) → the field of that neighbour."""
     column, kind = column_of(near, field), wide(column_of(near, field))
@@ -201,23 +206,25 @@ def value_of(near: NeighboursType, field: int) -> Any:
     return value
 
 
-def counted(near: NeighboursType) -> Callable[..., Any]:
+@cache
+def counted(near: NeighboursType) -> Any:
     """(near) → how many."""
     first, last = ends_of(near)
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def count(near):
         return last(near) - first(near)
 
     return count
 
 
-def summed(near: NeighboursType, field: int) -> Callable[..., Any]:
+@cache
+def summed(near: NeighboursType, field: int) -> Any:
     """(near) → the sum, one after the other, from 0."""
     first, last = ends_of(near)
     value, kind = value_of(near, field), wide(column_of(near, field))
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def total(near):
         hi, found = last(near), kind(0)
         charge(hi - first(near))
@@ -228,12 +235,13 @@ def summed(near: NeighboursType, field: int) -> Callable[..., Any]:
     return total
 
 
-def extreme(near: NeighboursType, field: int, sign: str) -> Callable[..., Any]:
+@cache
+def extreme(near: NeighboursType, field: int, sign: str) -> Any:
     """(near) → the first of the least (``<``) or largest (``>``), 0 when there is none."""
     first, last = ends_of(near)
     value, kind, less = value_of(near, field), wide(column_of(near, field)), sign == "<"
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def found(near):
         lo, hi = first(near), last(near)
         charge(hi - lo)
@@ -247,7 +255,8 @@ def extreme(near: NeighboursType, field: int, sign: str) -> Callable[..., Any]:
     return found
 
 
-def equal(near: NeighboursType, field: int, wanted: Any) -> Callable[..., Any]:
+@cache
+def equal(near: NeighboursType, field: int, wanted: Any) -> Any:
     """(near, number) → how many have it, by NumPy's rules of comparison."""
     first, last = ends_of(near)
     value, column = value_of(near, field), wide(column_of(near, field))
@@ -255,7 +264,7 @@ def equal(near: NeighboursType, field: int, wanted: Any) -> Callable[..., Any]:
     single = all(kind == types.float32 for kind in (column, wanted))
     kind = int64 if whole else float32 if single else float64
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def count(near, number):
         hi, found, given = last(near), int64(0), kind(number)
         charge(hi - first(near))

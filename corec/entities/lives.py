@@ -26,7 +26,7 @@ from numba import int64, types
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, signature
-from numba.extending import infer_getattr, models, overload_method, register_model
+from numba.extending import infer_getattr, models, register_model
 
 from corec.entities.cursor import EntityType, hidden_reader, hidden_writer, member
 from corec.entities.fields import LIVES_STATE, VIVO
@@ -37,6 +37,7 @@ from corec.kernels.address import COLUMN_TYPES
 from corec.kernels.desc import BIRTHS_HEAD as HEAD
 from corec.kernels.desc import M_BIRTHS, M_LEFT, M_MOVES, M_SETTLES
 from corec.kernels.post import ask_to_move
+from shm.jit import method
 
 BIRTHS_ROOM: Final = 4
 """The word that says how many births there is room for."""
@@ -66,7 +67,7 @@ def position_of(entity: EntityType) -> tuple[str, ...]:
     return plane.position if plane is not None else ()
 
 
-@overload_method(EntityType, "die")
+@method(EntityType, "die")
 def _die(me: Any) -> Callable[..., Any]:
     if not me.processor.mortal or me.init:
         raise TypingError("me.die cannot be used in init, nor with mortal=False")
@@ -78,7 +79,7 @@ def _die(me: Any) -> Callable[..., Any]:
     return die
 
 
-@overload_method(EntityType, "move_to_empty")
+@method(EntityType, "move_to_empty")
 def _move_to_empty(me: Any) -> Callable[..., Any]:
     cells = me.meeting is not None and (me.meeting.grid or me.meeting.graph) is not None
     if not me.processor.mortal or me.init or not cells or me.processor.history:

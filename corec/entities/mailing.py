@@ -14,7 +14,7 @@ from numba import float32, int64, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.imputils import RefType, iternext_impl, lower_builtin
-from numba.extending import models, overload, overload_method, register_model
+from numba.extending import models, overload, register_model
 
 from corec.entities.cursor import EntityType, InboxType, hidden_reader, member
 from corec.entities.post import has_post
@@ -22,6 +22,7 @@ from corec.entities.processor import Processor
 from corec.kernels.address import load_f4
 from corec.kernels.desc import M_LETTERS, M_STARTS
 from corec.kernels.post import FULL, NOBODY, TAKES_NONE, refusal, sent_by
+from shm.jit import INSIDE, method
 
 IMPORTS: Final = "from corec.kernels.post import begin_call, own_word, set_own, starts_at, unsend"
 """Of a kernel's text."""
@@ -52,7 +53,7 @@ def of_one(processor: Processor) -> list[str]:
     return values
 
 
-@overload_method(EntityType, "send")
+@method(EntityType, "send")
 def _send(me: Any, id: Any, value: Any) -> Callable[..., Any]:
     if not me.processor.sends or me.init:
         raise TypingError("me.send cannot be used without sends=…, nor in init")
@@ -140,7 +141,7 @@ def _iternext(context: Any, builder: Any, signature: Any, args: Any, result: Any
         builder.store(builder.add(place, place.type(4)), iterator.place)
 
 
-@overload(len)
+@overload(len, jit_options=INSIDE)
 def _len(inbox: Any) -> Callable[..., Any] | None:
     if not isinstance(inbox, InboxType):
         return None
@@ -152,7 +153,7 @@ def _len(inbox: Any) -> Callable[..., Any] | None:
     return count
 
 
-@overload_method(InboxType, "sum")
+@method(InboxType, "sum")
 def _sum(inbox: Any) -> Callable[..., Any]:
     letters, first, behind = _ends(inbox)
 

@@ -21,7 +21,7 @@ from numba.core import cgutils
 from corec.entities.cursor import EntityType, NeighboursType, member, wide
 from corec.entities.meeting import Meeting
 from corec.kernels.address import COLUMN_TYPES, copy_memory
-from shm.jit import intrinsic
+from shm.jit import INSIDE, intrinsic
 
 _I64 = ir.IntType(64)
 _BIT = ir.IntType(1)
@@ -38,7 +38,7 @@ def rows_filler(meeting: Meeting) -> Any:
     sizes, offsets = np.array(meeting.sizes, np.int64), np.array(meeting.offsets, np.int64)
     bases, strides = np.array(meeting.bases, np.int64), np.array(meeting.strides, np.int64)
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def fill(near, pub, cell, x0, take):
         z, y = cell // (width * height), cell // width % height
         left, right = x0 - radius, x0 + take + radius

@@ -15,11 +15,10 @@ from llvmlite import ir
 from numba import float32, int64, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import overload_method
 
 from corec.entities.cursor import HistoryType, hidden_reader, slot_access
 from corec.kernels.address import pointer
-from shm.jit import intrinsic
+from shm.jit import intrinsic, method
 
 LANES: Final = 8
 _F4: Final = ir.FloatType()
@@ -109,7 +108,7 @@ def floats(typing_context: Any, numbers: Any) -> Any:
     return types.UniTuple(float32, len(numbers))(numbers), generate
 
 
-@overload_method(HistoryType, "nearest")
+@method(HistoryType, "nearest")
 def _nearest(history: Any, values: Any, weights: Any) -> Callable[..., Any]:
     for given in (values, weights):
         kinds = given.types if isinstance(given, types.UniTuple | types.Tuple) else ()

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.imputils import RefType, iternext_impl, lower_builtin, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate
-from numba.extending import infer_getattr, models, overload_method, register_model
+from numba.extending import infer_getattr, models, register_model
 
 from corec.entities.cursor import EntityType, NeighboursType, hidden_reader, member, wide
 from corec.entities.linked import Listed, ends_of, extras_of, fields_of
@@ -25,7 +25,7 @@ from corec.entities.meeting import Meeting
 from corec.entities.near import Cells, table
 from corec.kernels.address import COLUMN_TYPES
 from corec.kernels.everyone import is_anybody, reader
-from shm.jit import intrinsic
+from shm.jit import intrinsic, method
 
 _I64 = ir.IntType(64)
 
@@ -272,7 +272,7 @@ def _maker(entity: EntityType) -> Any:
     return made
 
 
-@overload_method(EntityType, "entity")
+@method(EntityType, "entity")
 def _entity(me: Any, id: Any) -> Callable[..., Any]:
     if me.init or me.meeting is None:
         why = "in init: there was no tick before" if me.init else "here"

@@ -13,7 +13,7 @@ from numba import njit
 from numba.core import cgutils, types
 from numba.np.numpy_support import carray
 
-from shm.jit import intrinsic
+from shm.jit import dissolved, intrinsic
 
 
 @intrinsic
@@ -210,14 +210,14 @@ prefetch_to_write = _prefetcher(1)
 """Likewise, to be written: no other core has it then."""
 
 
-@njit(forceinline=True)
+@dissolved
 def fetch(start, size):
     """Ask for the cache lines of ``start … start + size``."""
     for at in range(start, start + size, 64):
         prefetch(at)
 
 
-@njit(forceinline=True)
+@dissolved
 def fetch_to_write(start, size):
     """Ask for the cache lines of ``start … start + size``, to be written."""
     for at in range(start, start + size, 64):

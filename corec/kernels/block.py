@@ -78,11 +78,12 @@ from corec.layout import (
     OFF_DYN,
 )
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import dissolved
 
 assert OFF_DYN[1] + DYN_WORDS * 8 <= BLOCK_HOT_BASE
 
 
-@njit(forceinline=True)
+@dissolved
 def begin_tick(dyn, tick):
     """Reset what counts within one tick."""
     dyn[D_IN_TICK] = uint64(tick)
@@ -95,7 +96,7 @@ def begin_tick(dyn, tick):
     dyn[D_ERRORES] = uint64(0)
 
 
-@njit(forceinline=True)
+@dissolved
 def close_tick(row, dyn, tick, n, carga, good, mean, moment):
     """Statistics, threshold and fitness of the tick that ends (``docs/rules.md``)."""
     sigma = 0.0
@@ -111,7 +112,7 @@ def close_tick(row, dyn, tick, n, carga, good, mean, moment):
     dyn[D_TICK] = uint64(tick)
 
 
-@njit(forceinline=True)
+@dissolved
 def begin_row(dyn, tick):
     """Reset what counts between two rows."""
     dyn[D_LOG_N] = uint64(0)
@@ -123,7 +124,7 @@ def begin_row(dyn, tick):
     add(dyn, D_ROWS, 1)
 
 
-@njit(forceinline=True)
+@dissolved
 def care(block, row, dyn, cold, held, targs, scratch):
     """Repair at the end of a tick in which too many failed; returns the repairs."""
     errores = int64(dyn[D_ERRORES])
@@ -144,7 +145,7 @@ def care(block, row, dyn, cold, held, targs, scratch):
     return repairs
 
 
-@njit(forceinline=True)
+@dissolved
 def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, after):
     """One step of one block; ``after`` is the row of the block that follows.
 

@@ -10,6 +10,7 @@ from corec.kernels.address import copy_memory, u8_at
 from corec.layout import D_GENES_SEL, D_STEP, DYN_WORDS, OFF_COMMIT, OFF_DYN, STEP_IN_WORD
 from shm.atomics import store_release
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import inner
 from shm.killpoint import register
 
 K_BEFORE_PUBLISH = register("block.before_publish")
@@ -45,7 +46,7 @@ def genes_of(block, row, dyn):
     return block[K.B_HOT] + row[K.W_GENES_OFF] + int64(dyn[D_GENES_SEL]) * row[K.W_GENES_BYTES]
 
 
-@njit
+@inner
 def cold_offset(cap, column, copy):
     """Offset of a copy of a cold column from the start of the cold pairs."""
     one = (cap + 63) // 64 * 64
@@ -57,7 +58,7 @@ def cold_offset(cap, column, copy):
     return 2 * one + 2 * four + (2 * (column - COLD_RACHA) + copy) * one
 
 
-@njit
+@inner
 def commit(base, parity, step, tick, dyn):
     """Write the dynamic words, ``step`` (those of the tick that is begun) among them, to the other
     copy and name it. The word has the low bits of the step only, so that a reader sees a change."""
@@ -71,7 +72,7 @@ def commit(base, parity, step, tick, dyn):
     process_kill_point(K_AFTER_COMMIT)
 
 
-@njit
+@inner
 def own_cold(cold, cap, dyn, word, column, n):
     """Copy a cold pair (fallos takes racha along) to its other copy and select that one."""
     sel = int64(dyn[word])

@@ -33,6 +33,7 @@ from corec.kernels.address import (
 from corec.kernels.draws import normal_of
 from corec.kernels.genes import four_words, uniform_of
 from corec.kernels.masks import CHOICES, bits_upto, by_bit
+from shm.jit import inner
 
 NORMAL_GROUP = V.NORMAL_GROUP
 WORD = 4 * E.CHUNK
@@ -52,7 +53,7 @@ def put_group(words, at, drawn):
     _put_u4(words, at + 3 * WORD, uint32(drawn[3]))
 
 
-@njit
+@inner
 def draw_words(kids, count, first_id, after, seed, groups, words):
     """The first 4 · ``groups`` words of each of ``count`` children of a chunk: word k of the c-th
     is the u4 at ``words`` + k · WORD + 4 · c. ``kids``: address of their places in the block.
@@ -79,7 +80,7 @@ def draw_words(kids, count, first_id, after, seed, groups, words):
         group += 1
 
 
-@njit
+@inner
 def who_is_crossed(rule, genes, words, count, mother, father, bits):
     """Of a chunk: whoever is not crossed has one parent; and bit j of ``bits`` (u4): gene j is the
     father's. ``words``: address of the first word behind those that the parents took."""
@@ -97,7 +98,7 @@ def who_is_crossed(rule, genes, words, count, mother, father, bits):
             bits[k] = mask[k]
 
 
-@njit
+@inner
 def find_parents(row, work, position, count, home, everyone, places, at):
     """Of those at these positions of the island, their places in their blocks (u4) and addresses of
     their first genes (i8). ``home``: those of their one block, in which ``everyone`` is active or
@@ -117,7 +118,7 @@ def find_parents(row, work, position, count, home, everyone, places, at):
         at[k] = home + 4 * int64(places[k])
 
 
-@njit
+@inner
 def find_states(row, work, position, count, hot, hots):
     """Hot copies of those at these positions; ``hot``: that of their one block, or 0."""
     who, hot_of = u4_at(work[E.A_WHO], 1), i8_at(work[E.A_HOT], 1)
@@ -125,7 +126,7 @@ def find_states(row, work, position, count, hot, hots):
         hots[k] = hot if hot != 0 else hot_of[int64(who[position[k]]) // row[K.W_CAP]]
 
 
-@njit
+@inner
 def cross(work, first, count, genes, gap, home, new):
     """The genes of the children from ``first`` to ``count``, whose parents' genes are at ``home``,
     into the columns at address ``new``, all ``gap`` bytes apart."""
@@ -149,7 +150,7 @@ def cross(work, first, count, genes, gap, home, new):
                     store_u4(to + 4 * int64(kids[start + k]), value)
 
 
-@njit
+@inner
 def copy_chosen(column, chosen, count, to):
     """Of a column the values at ``count`` places (u4, at ``chosen``) to ``to`` and on: as whole
     numbers, of which a core loads and stores more at once."""
@@ -171,7 +172,7 @@ def copy_chosen(column, chosen, count, to):
         k += 1
 
 
-@njit
+@inner
 def cross_far(work, first, count, genes, gap, new):
     """``cross`` of a swarm that is one island: parents are anywhere, so child by child."""
     kids, bits = u4_at(work[E.A_KIDS], count), u4_at(work[E.A_BITS], count)
@@ -186,7 +187,7 @@ def cross_far(work, first, count, genes, gap, new):
             to += gap
 
 
-@njit
+@inner
 def blend(rule, row, work, start, count, words, new):
     """The genes of ``count`` children of a chunk, between their parents' and beyond; ``words``: as
     of ``who_is_crossed``."""
@@ -208,7 +209,7 @@ def blend(rule, row, work, start, count, words, new):
             store_f4(new + j * gap + 4 * int64(kids[k]), a)
 
 
-@njit
+@inner
 def decided(decides, count, below, gene, kids, listed, found):
     """The kids whose word, of those at address ``decides``, is below ``below`` into ``listed``
     behind the ``found`` that are there, each with ``gene`` in its upper half; how many then."""
@@ -225,7 +226,7 @@ def decided(decides, count, below, gene, kids, listed, found):
     return found
 
 
-@njit
+@inner
 def normals(listed, count, first_id, after, seed, out):
     """A normal number for each of ``listed``; a loop of its own becomes vectors."""
     for m in range(V.whole(count)):
@@ -234,7 +235,7 @@ def normals(listed, count, first_id, after, seed, out):
         out[m] = normal_of(uint32(drawn[0]), uint32(drawn[1]))
 
 
-@njit
+@inner
 def mutate(listed, found, z, table, new, gap):
     """Normal numbers ``z`` (f4) onto the ``found`` genes that are listed."""
     for m in range(found):
@@ -245,7 +246,7 @@ def mutate(listed, found, z, table, new, gap):
         store_f4(at, min(max(x, low), high))
 
 
-@njit
+@inner
 def breed(block, row, rule, after, seed, m, standing_, work, first, count, home, hot, new):
     """Genes of the children that stand from ``first`` to ``count`` in the list of kids, of an
     island of ``m``; ``home``, ``hot``: of the block that is the island, or 0."""

@@ -42,12 +42,13 @@ from corec.kernels.plane import (
     X_WHERE,
     cell_of,
 )
+from shm.jit import dissolved
 
 LATER = 16
 """Entities between one that is put into its cell and one whose place there is asked for."""
 
 
-@njit(forceinline=True)
+@dissolved
 def _cell(x, columns, i):
     cell = int64(0)
     for axis in range(x[X_AXES] - 1, -1, -1):
@@ -57,12 +58,12 @@ def _cell(x, columns, i):
     return cell
 
 
-@njit(forceinline=True)
+@dissolved
 def _seen(x, columns, i):
     return x[X_ALIVE] < 0 or load_u1(columns + x[X_ALIVE] + i) != 0
 
 
-@njit(forceinline=True)
+@dissolved
 def _copy(size, target, source):
     if size == 4:
         store_u4(target, load_u4(source))

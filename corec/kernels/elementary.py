@@ -29,10 +29,10 @@ from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.extending import overload, register_jitable
 
-from shm.jit import intrinsic
+from shm.jit import INSIDE, intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
-OPTIONS: Any = {"forceinline": True, "error_model": "numpy", "boundscheck": False}
+OPTIONS: Any = {"forceinline": True, "error_model": "numpy", "boundscheck": False, **INSIDE}
 """Of Numba's compiler, for what is to dissolve in a loop over entities."""
 
 MAGIC: Final = 1.5 * 2.0**52

@@ -56,6 +56,7 @@ from corec.kernels.masks import next_not_zero, next_zero
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import inner
 from shm.killpoint import register
 
 K_GENES_WRITTEN = register("evolution.genes_written")
@@ -63,7 +64,7 @@ FEW_STAY = 16
 """When fewer than one in so many stay, the others' genes need not be copied before theirs."""
 
 
-@njit
+@inner
 def new_state(block, row, rule, after, seed, role, count, work, hot, new, genes):
     """The state of everybody who is new: as at the start, or the mother's."""
     n = block[K.B_N]
@@ -98,7 +99,7 @@ def new_state(block, row, rule, after, seed, role, count, work, hot, new, genes)
                 store_u1(target + byte, load_u1(source + byte))
 
 
-@njit
+@inner
 def unrun(row, dyn, cold, role, n):
     """Whoever is new has no run yet."""
     own_cold(cold, row[K.W_CAP], dyn, L.D_FALLOS_SEL, COLD_FALLOS, n)
@@ -111,7 +112,7 @@ def unrun(row, dyn, cold, role, n):
     dyn[L.D_SICK] = uint64(sick)
 
 
-@njit
+@inner
 def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, work, rows):
     """One block, whose words before the phase are at ``home_at`` and which has not done it; false:
     its frame finds no room, and nothing is committed."""
@@ -180,7 +181,7 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
     return True
 
 
-@njit
+@inner
 def keep(row, role, n, count, old, new):
     """The genes of whoever stays, into the other copy."""
     gap = row[K.W_GENES_BYTES] // row[K.W_GENES]
@@ -195,7 +196,7 @@ def keep(row, role, n, count, old, new):
         i = next_zero(roles, i + 1, n)
 
 
-@njit
+@inner
 def bring(row, migrants, work, new):
     """The migrants' genes, as they are."""
     gap = row[K.W_GENES_BYTES] // row[K.W_GENES]

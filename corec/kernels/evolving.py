@@ -25,6 +25,7 @@ from corec.kernels.address import (
     u4_at,
 )
 from corec.kernels.evolution_desc import VECTORS
+from shm.jit import inner
 
 TORNEO: Final = 0
 TRUNCAMIENTO: Final = 1
@@ -58,7 +59,7 @@ def pick(word, count):
     return int64(((word & _LOW) * uint64(count)) >> uint64(32))
 
 
-@njit
+@inner
 def next_below(rank, count, limit):
     """The largest of the first ``count`` that is below ``limit``; 0: there is none."""
     best = uint64(0)
@@ -67,7 +68,7 @@ def next_below(rank, count, limit):
     return best
 
 
-@njit
+@inner
 def next_above(rank, count, limit):
     """The least of the first ``count`` that is above ``limit``."""
     best = uint64(0xFFFFFFFFFFFFFFFF)
@@ -76,7 +77,7 @@ def next_above(rank, count, limit):
     return best
 
 
-@njit
+@inner
 def kth_best(rank, count, k, spare):
     """The k-th largest of the first ``count`` (k from 1); ``spare`` u8[count] is scratch."""
     if k <= FEW:
@@ -108,7 +109,7 @@ def kth_best(rank, count, k, spare):
     return spare[want]
 
 
-@njit
+@inner
 def wheel(fitness, count, upto):
     """Sums of the weights of the first ``count`` positions into f8 ``upto``: each fitness above
     the least finite one; 0 of who has none. Returns the sum of all."""
@@ -126,7 +127,7 @@ def wheel(fitness, count, upto):
     return total
 
 
-@njit
+@inner
 def to_the_front(key, count, positions):
     """Bring the keys of those who have a fitness to the front of the ``count``, what were their
     positions into u4 ``positions``; how many they are. All, as they stand, if nobody has one."""
@@ -143,7 +144,7 @@ def to_the_front(key, count, positions):
     return found
 
 
-@njit
+@inner
 def turn(upto, count, total, first, second):
     """The position at which the wheel stops; ``total`` is above 0."""
     word = ((first & _LOW) << uint64(32)) | (second & _LOW)
@@ -165,7 +166,7 @@ def whole(count):
     return (count + VECTORS - 1) & -VECTORS
 
 
-@njit
+@inner
 def choose(rules, words, gap, kids, picked, out):
     """The position of a parent of each of ``kids`` children into u4 ``out``.
 
@@ -196,7 +197,7 @@ def choose(rules, words, gap, kids, picked, out):
                 out[k] = fittest[out[k]]
 
 
-@njit
+@inner
 def pick_all(words, kids, count, out):
     """``pick`` by each of the u4 at address ``words``, to address ``out``: that becomes vectors."""
     drawn, picked = u4_at(words, kids), u4_at(out, kids)
@@ -204,7 +205,7 @@ def pick_all(words, kids, count, out):
         picked[k] = uint32((uint64(drawn[k]) * uint64(count)) >> uint64(32))
 
 
-@njit
+@inner
 def fitter(key, kids, rivals, best):
     """Who is fitter takes the place of the best so far; positions (u4) and keys at addresses."""
     last = kids & 1
@@ -222,7 +223,7 @@ def fitter(key, kids, rivals, best):
             store_u4(best + 4 * (kids - 1), c)
 
 
-@njit
+@inner
 def fitness_of(address, code, n, out):
     """f4[n] of a column: itself, or, of another type, rounded to float32 into ``out``."""
     if code == 0:
@@ -231,7 +232,7 @@ def fitness_of(address, code, n, out):
     return f4_at(out.ctypes.data, n)
 
 
-@njit
+@inner
 def fitness_into(address, code, n, out):
     """A column of another type than f4, rounded to float32."""
     if code == 1:

@@ -51,6 +51,7 @@ from corec.layout import (
     REPAIR_INHERIT,
     REPAIR_RESET,
 )
+from shm.jit import inner
 
 RAN = 1
 FAILED = 2
@@ -80,7 +81,7 @@ def failed_once_more(fallos, racha, i):
         racha[i] += uint8(1)
 
 
-@njit
+@inner
 def recovers(racha, run, ok):
     """Whether an entity ran well whose racha is not 0."""
     found = uint8(0)
@@ -89,7 +90,7 @@ def recovers(racha, run, ok):
     return found != 0
 
 
-@njit
+@inner
 def note_runs(row, dyn, cold, run, ok, failures):
     """Count the runs of a Micro block's tick; ``run`` and ``ok`` (u8[n], 0 or 1): who, who well."""
     if failures == 0 and dyn[D_SICK] == 0:
@@ -111,7 +112,7 @@ def note_runs(row, dyn, cold, run, ok, failures):
     add(dyn, D_FAILURES, failures)
 
 
-@njit
+@inner
 def begin_marks(row, dyn, cold, run, begun):
     """Bring into ``run`` (u8[n]) what the tick's steps before this one left, if ``begun``."""
     n = run.shape[0]
@@ -123,7 +124,7 @@ def begin_marks(row, dyn, cold, run, begun):
         run[i] = 0
 
 
-@njit
+@inner
 def keep_marks(row, dyn, cold, run):
     """Leave ``run`` to the step that follows in this tick."""
     sel = 1 - int64(dyn[D_MARKS_SEL])
@@ -132,7 +133,7 @@ def keep_marks(row, dyn, cold, run):
     dyn[D_MARKS_SEL] = uint64(sel)
 
 
-@njit
+@inner
 def note_readings(row, dyn, cold, run, locals_, ended, failures):
     """Count the runs of a step of readings: the k-th was of entity ``locals_[k]`` and ended so
     (``ended[k]``: K.ENDED_WELL, K.ENDED_BADLY, 0 when nothing ran)."""
@@ -164,7 +165,7 @@ def note_readings(row, dyn, cold, run, locals_, ended, failures):
     add(dyn, D_FAILURES, failures)
 
 
-@njit
+@inner
 def end_marks(row, dyn, cold, run, ok):
     """Mark in ``ok`` who ran in this tick and ran well the last time."""
     n = run.shape[0]
@@ -173,7 +174,7 @@ def end_marks(row, dyn, cold, run, ok):
         ok[i] = uint8(run[i] != 0) & uint8(racha[i] == 0)
 
 
-@njit
+@inner
 def copy_entity(copy, row, i, j, count):
     """Give entity ``i`` the first ``count`` columns of entity ``j`` in one hot copy."""
     for f in range(count):
@@ -183,7 +184,7 @@ def copy_entity(copy, row, i, j, count):
             store_u1(at + i * size + byte, load_u1(at + j * size + byte))
 
 
-@njit
+@inner
 def reset_entity(block, row, new, dyn, targs, i):
     """Give entity ``i`` the state it started with."""
     age = load_u4(new + row[K.W_GENERACION] + 4 * i) if row[K.W_VIVO] >= 0 else uint32(0)
@@ -198,7 +199,7 @@ def reset_entity(block, row, new, dyn, targs, i):
         i8_at(new + row[K.W_HEARD], block[K.B_N])[i] = targs[K.T_TICK]
 
 
-@njit
+@inner
 def next_healthy(racha, activo, start):
     """The first entity from ``start`` on that is active and whose last run was good; n: none."""
     j = start
@@ -207,7 +208,7 @@ def next_healthy(racha, activo, start):
     return j
 
 
-@njit
+@inner
 def repair(block, row, new, dyn, cold, held, run, ok, out, targs):
     """Autoreparación at the end of a tick: list (REPAIR) in ``out`` what was done; says how many.
 

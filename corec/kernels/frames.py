@@ -61,6 +61,7 @@ from corec.layout.frames import (
     row_word,
 )
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import dissolved, inner
 from shm.layout import LANE_HEAD
 from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
 
@@ -124,7 +125,7 @@ def select_over(over, valor, local, picked, hits):
     return count
 
 
-@njit(forceinline=True)
+@dissolved
 def fetch_frame(lane):
     """Ask for the lines of the lane that the next frame goes to.
 
@@ -134,7 +135,7 @@ def fetch_frame(lane):
     fetch_to_write(data.ctypes.data + (int64(ctl[LANE_HEAD]) & (data.shape[0] - 1)), 256)
 
 
-@njit
+@inner
 def append_log(block, dyn, tick, count, local, picked, keep):
     """Append messages to the block's log at its cursor; what is not kept there is counted."""
     at = int64(dyn[D_LOG_N])
@@ -149,7 +150,7 @@ def append_log(block, dyn, tick, count, local, picked, keep):
     add(dyn, D_LOG_OMITTED, count - room)
 
 
-@njit
+@inner
 def write_repair(at, entity, donor, how):
     """A REPAIR at address ``at``."""
     store_u4(at + REPAIR_ID, uint32(entity))
@@ -170,7 +171,7 @@ def write_messages(at, first_id, canal, count, local, picked):
         store_big_u2(at + 10 * k + 8, uint16((valor & uint64(0xFF)) << uint64(8) | uint64(1)))
 
 
-@njit
+@inner
 def write_row(address, block, row, dyn, targs, carga, ok, place, counts):
     """The ROW of this tick at ``address``; the histogram counts whom ``ok`` (u8[n]) marks."""
     n = block[K.B_N]
@@ -198,7 +199,7 @@ def write_row(address, block, row, dyn, targs, carga, ok, place, counts):
     store_f4(address + AT_HIST_MIN + 4, float32(high))
 
 
-@njit
+@inner
 def emit(
     out,
     rows,

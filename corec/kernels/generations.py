@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import int64, njit, uint32, uint64
+from numba import int64, uint32, uint64
 
 from corec import layout as L
 from corec.kernels import desc as K
@@ -20,6 +20,7 @@ from corec.kernels.block_words import get_f
 from corec.kernels.genes import four_words
 from corec.layout.frames import generation_bytes, genes_bytes, row_word
 from corec.layout.generation import BORN_CHILD, BORN_MIGRANT
+from shm.jit import inner
 from shm.ring import frame_payload_offset, frame_write_header, lane_publish, lane_reserve
 
 HEAD_BYTES = L.GENERATION.itemsize
@@ -28,7 +29,7 @@ _FIELDS: Any = L.GENERATION.fields
 assert [at for _, at in _FIELDS.values()] == [0, 8, 16, 24, 32, 40, 48, 52, 56, 60]
 
 
-@njit
+@inner
 def listed_of(block, rule, after, seed, count, kids, listed):
     """Which of ``count`` kids are listed, by chance: their places in the list; how many."""
     below = uint64(rule[E.E_LISTED_BELOW])
@@ -43,14 +44,14 @@ def listed_of(block, rule, after, seed, count, kids, listed):
     return found
 
 
-@njit
+@inner
 def copy_genes(at, home, gap, count):
     """The genes of one entity, the first of which is at ``home``, to ``at``."""
     for j in range(count):
         store_f4(at + 4 * j, load_f4(home + j * gap))
 
 
-@njit
+@inner
 def parents_of(block, row, rule, k, migrants, work):
     """The ids of the mother and the father of the k-th of the new ones: the same where it had one
     parent."""
@@ -63,7 +64,7 @@ def parents_of(block, row, rule, k, migrants, work):
     return first + int64(who[mother]), first + int64(who[father])
 
 
-@njit
+@inner
 def tell(
     rows, block, row, rule, dyn, step, targs, best, active, old, new, count, migrants, work,
 ):  # fmt: skip

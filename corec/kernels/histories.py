@@ -65,6 +65,7 @@ from corec.layout import (
     OFF_DYN,
 )
 from shm.atomics import fence_seq_cst, load_acquire
+from shm.jit import inner
 
 PREFETCH: Final = 24  # entities ahead: rings lie a page's fifth apart, so each is a miss of its own
 
@@ -73,7 +74,7 @@ _TABLE = types.int64[:, ::1]
 _DYN_STRIDE = OFF_DYN[1] - OFF_DYN[0]
 
 
-@njit
+@inner
 def read_counters(block, row, fresh):
     """The counters of all rings at one commit into ``fresh``; the block's repairs, or −1."""
     n = block[S_N]

@@ -10,7 +10,7 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import float32, float64, int32, int64, njit, uint8, uint32, uint64
+from numba import float32, float64, int32, int64, uint8, uint32, uint64
 
 from corec import layout as L
 from corec.kernels import desc as K
@@ -24,6 +24,7 @@ from corec.kernels.masks import ALL, bits_below
 from corec.kernels.running import window
 from corec.kernels.stats import mean_where, spread, spread_of_all
 from shm.atomics import load_acquire
+from shm.jit import inner
 
 _STRIDE: Final = L.OFF_DYN[1] - L.OFF_DYN[0]
 MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -34,7 +35,7 @@ KID: Final = 1
 MIGRANT: Final = 2
 
 
-@njit
+@inner
 def words_before(base, mark):
     """Address of a block's words as they were before the phase ``mark``, and whether it is done."""
     word = load_acquire(u8_at(base, L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8)
@@ -45,7 +46,7 @@ def words_before(base, mark):
     return base + L.OFF_DYN[0] + (1 - parity) * _STRIDE, True
 
 
-@njit
+@inner
 def active_of(block, row, dyn):
     """The copy of activo that counts, u1[n]."""
     cold = block[K.B_HOT] + row[K.W_COLD]
@@ -53,7 +54,7 @@ def active_of(block, row, dyn):
     return u1_at(at, block[K.B_N])
 
 
-@njit
+@inner
 def fitness_of(block, row, rule, dyn, spare):
     """f4[n]: the fitness of each entity of a block whose words are ``dyn``; NaN of who has none,
     for its last run failed or it has not run since it was made. ``spare`` f4[n]: where it may be.
@@ -71,7 +72,7 @@ def fitness_of(block, row, rule, dyn, spare):
     return found
 
 
-@njit
+@inner
 def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
     """Append a block's active entities to an island of ``m`` so far; how many there are then."""
     n = block[K.B_N]
@@ -100,7 +101,7 @@ def gather(block, row, rule, at, fitness, island, key, rank, who, m, shift):
     return m
 
 
-@njit
+@inner
 def first_with(fitness, active, key):
     """The first active one whose fitness sorts as ``key``; there is one."""
     at, start, n = fitness.ctypes.data, 0, fitness.shape[0]
@@ -117,7 +118,7 @@ def first_with(fitness, active, key):
     return start
 
 
-@njit
+@inner
 def figures(block, row, rule, at, dyn, fitness):
     """Best, mean, worst and diversity of a block before the phase, into ``dyn``; who is the best,
     −1 without any finite fitness, and how many are active."""
@@ -160,7 +161,7 @@ def figures(block, row, rule, at, dyn, fitness):
     return who, m
 
 
-@njit
+@inner
 def elite_of(rule, m):
     """How many of ``m`` stay as they are."""
     if rule[E.E_ELITE] < 0:
@@ -168,7 +169,7 @@ def elite_of(rule, m):
     return min(rule[E.E_ELITE], m)
 
 
-@njit
+@inner
 def standing(rule, m, island, key, rank, spare, fittest, upto):
     """What parents are chosen by, once for an island of ``m`` > 0: (rank of the last of the elite,
     number of parents or size of the tournament, how many may be parents, sum of the wheel)."""
@@ -189,7 +190,7 @@ def standing(rule, m, island, key, rank, spare, fittest, upto):
     return last, size, among, total
 
 
-@njit
+@inner
 def list_kids(work, lo, hi, shift, last, role, count):
     """Append to a list of ``count`` kids those at the positions ``lo … hi−1`` who rank below
     ``last`` and have no role yet, and note them in ``role`` (u1[n]); how many there are then."""
@@ -220,7 +221,7 @@ def list_kids(work, lo, hi, shift, last, role, count):
     return count
 
 
-@njit
+@inner
 def source_of(rule, number, k, generation, block, after, seed):
     """(block of the swarm, how many of it come before) of the ``k``-th migrant to ``number``."""
     count = rule[E.E_BLOCKS]
@@ -232,7 +233,7 @@ def source_of(rule, number, k, generation, block, after, seed):
     return (number + 1 + V.pick(word, count - 1)) % count, k
 
 
-@njit
+@inner
 def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, work, role):
     """The migrants of a generation: in ``role`` whom they replace, and where they come from in the
     work memory, behind one another; how many there are."""
@@ -278,7 +279,7 @@ def let_in(blocks, swarms, rule, b, mark, after, seed, generation, m, elite, wor
     return found
 
 
-@njit
+@inner
 def gather_swarm(blocks, swarms, rule, mark, work):
     """The island of a whole swarm: how many it has."""
     first, count = rule[E.E_FIRST_BLOCK], rule[E.E_BLOCKS]

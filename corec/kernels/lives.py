@@ -8,7 +8,7 @@ again out of the copies that the committed words name, and nobody reads them bef
 
 from __future__ import annotations
 
-from numba import int64, njit, uint8, uint32, uint64
+from numba import int64, uint8, uint32, uint64
 
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, load_f4, load_u8, store_f4, store_u8, u1_at, u4_at
@@ -32,42 +32,43 @@ from corec.layout import (
     D_SICK,
     NO_RUN,
 )
+from shm.jit import inner
 
 
-@njit
+@inner
 def clear(births):
     """No birth yet in this step."""
     store_u8(births, uint64(0))
     store_u8(births + 8, uint64(0))
 
 
-@njit
+@inner
 def births_of(births):
     """How many were asked for, and have a record."""
     return int64(load_u8(births))
 
 
-@njit
+@inner
 def take_back(births, count, homeless):
     """Only the first ``count`` were asked for, and only so many found no place."""
     store_u8(births, uint64(count))
     store_u8(births + 8, uint64(homeless))
 
 
-@njit
+@inner
 def lost(births):
     """How many found no place."""
     return int64(load_u8(births + 8))
 
 
-@njit
+@inner
 def no_room(births, count, mother_at):
     """The last ``count`` births find no place."""
     store_u8(births + 8, load_u8(births + 8) + uint64(count))
     store_u8(births + 16, load_u8(mother_at))
 
 
-@njit
+@inner
 def living_only(row, copy, run):
     """Take who does not live out of ``run``; how many are left."""
     n = run.shape[0]
@@ -79,7 +80,7 @@ def living_only(row, copy, run):
     return total
 
 
-@njit
+@inner
 def settle_lives(block, row, dyn, cold, old, new, held):
     """Bring activo, fallos and racha after what the copy ``new`` says and ``old`` did not.
 
@@ -120,7 +121,7 @@ def settle_lives(block, row, dyn, cold, old, new, held):
         inherit(block, row, dyn, older, newer)
 
 
-@njit
+@inner
 def inherit(block, row, dyn, older, newer):
     """Those whose ``generacion`` is another have the genes of their mothers, in the copy that the
     committed words do not name: the children of this step, in order of places, which is theirs."""
@@ -135,7 +136,7 @@ def inherit(block, row, dyn, older, newer):
             mother_at += row[K.W_RECORD]
 
 
-@njit
+@inner
 def own_genes(block, row, dyn):
     """Name the other copy of the genes, with what the one that counted has."""
     old = genes_of(block, row, dyn)
@@ -143,7 +144,7 @@ def own_genes(block, row, dyn):
     copy_memory(genes_of(block, row, dyn), old, row[K.W_GENES_BYTES])
 
 
-@njit
+@inner
 def give_genes(count, gap, source, target):
     """``count`` genes of one entity, ``gap`` bytes apart, to another."""
     for k in range(count):

@@ -18,6 +18,7 @@ from corec.kernels.block_words import COLD_ACTIVO, cold_offset
 from corec.kernels.inputs import block_of
 from corec.kernels.post import post_of
 from corec.layout.post import POST_HEAD_BYTES, POST_SENT, SEND_BYTES
+from shm.jit import inner
 
 _TABLE = types.int64[:, ::1]
 _I64 = types.int64
@@ -43,7 +44,7 @@ def count_sent(blocks, swarms, senders, tick, ranges, first_id, end_id, lo, hi):
     return total
 
 
-@njit
+@inner
 def activo_of(block, row):
     """The committed ``activo``, u1[n]."""
     word = u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
@@ -55,7 +56,7 @@ def activo_of(block, row):
     return u1_at(block[K.B_HOT] + row[K.W_COLD] + at, block[K.B_N])
 
 
-@njit
+@inner
 def by_entity(local, value, n):
     """Sort what one block gets by entity; of one entity's the first comes first."""
     count = local.shape[0]

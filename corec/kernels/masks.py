@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llvmlite import ir
-from numba import njit, types, uint64
+from numba import types, uint64
 
 from corec.kernels.address import load_u1, load_u8
-from shm.jit import intrinsic
+from shm.jit import inner, intrinsic
 
 ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LOW_BITS: Final = 0x0101_0101_0101_0101
@@ -77,7 +77,7 @@ def by_bit(
     return types.void(word, types.uint32, word, word, word), generate
 
 
-@njit
+@inner
 def next_zero(bytes_, i, n):
     """The first place from ``i`` on, of the u1[n] at address ``bytes_``, that holds 0, else ``n``;
     readable up to whole eights."""
@@ -92,7 +92,7 @@ def next_zero(bytes_, i, n):
     return n
 
 
-@njit
+@inner
 def next_not_zero(bytes_, i, n):
     """The first place from ``i`` on that holds no 0, likewise."""
     while i < n:

@@ -34,6 +34,7 @@ from corec.kernels.address import (
     store_u4,
 )
 from corec.kernels.philox import INV_2_24, random_word
+from shm.jit import INSIDE, dissolved
 from shm.layout import Counted
 
 # row of a swarm's index, int64
@@ -77,7 +78,7 @@ LINES: Final = 4
 get_f4 = GET["f4"]
 
 
-@njit(forceinline=True)
+@dissolved
 def wrapped(value, size):
     """``value`` on a ring of ``size``: in [0, size)."""
     turned = value - size * np.floor(value / size)
@@ -86,20 +87,20 @@ def wrapped(value, size):
     return value if inside else (turned if fits else float32(0.0))
 
 
-@njit(forceinline=True)
+@dissolved
 def held(value, size):
     """``value`` between the edges 0 and ``size``."""
     return min(max(value, float32(0.0)), size)
 
 
-@njit(forceinline=True)
+@dissolved
 def anywhere(entity, axis, seed, size):
     """Where along an axis an entity begins, at random: draw ``axis`` before the first tick."""
     word = random_word(entity, int64(0), uint32(axis), seed)
     return float32(word >> uint32(8)) * INV_2_24 * size
 
 
-@njit(forceinline=True)
+@dissolved
 def cell_of(value, inverse, cells):
     """The cell along one axis."""
     at = value * inverse
@@ -115,7 +116,7 @@ def walker(size: tuple[float, ...], place_at: int, own: bool, turns: bool) -> An
     wide, high, deep = (float32(s) for s in (*size, 1.0)[:3])
     three = len(size) == 3
 
-    @njit(forceinline=True)
+    @dissolved
     def apart(a, b, side):
         d = a - b
         if turns:
@@ -123,7 +124,7 @@ def walker(size: tuple[float, ...], place_at: int, own: bool, turns: bool) -> An
             d = d - side if d > half else (d + side if d < -half else d)
         return d
 
-    @njit(forceinline=True)
+    @dissolved
     def walk(lo, hi, records, stride, at, lists, most, place, end):
         who, dx, dy, dz, squares = lists
         record = records + lo * stride
@@ -149,6 +150,7 @@ def walker(size: tuple[float, ...], place_at: int, own: bool, turns: bool) -> An
     return walk
 
 
+@functools.cache
 def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_at: int,
            own: bool) -> Any:  # fmt: skip
     """Compiled (pub, row, place) → how many are near: they stand in the lists of ``row``.
@@ -162,12 +164,12 @@ def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_
     straight = walker(size, place_at, own, False)
     around = walker(size, place_at, own, True) if wrap else straight
 
-    @njit(forceinline=True)
+    @dissolved
     def within(c, reach, cells):
         """Whether nobody that is looked at from cell ``c`` is nearer the other way round."""
         return (c >= reach) & (c + reach < cells) & (cells >= 2 * reach + 4)
 
-    @njit(forceinline=True)
+    @dissolved
     def line(k, centre, reach, cells):
         """The k-th cell along an axis, −1: there is none."""
         at = centre - reach + k
@@ -175,7 +177,7 @@ def finder(offsets: tuple[int, ...], size: tuple[float, ...], wrap: bool, place_
             return at + cells if at < 0 else (at - cells if at >= cells else at)
         return at if at >= 0 and at < cells else int64(-1)
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", forceinline=False, **INSIDE)  # once, however often it is asked for
     def find(pub, row, place):
         v = i8_at(row, V_COLUMNS)
         index = i8_at(v[V_INDEX], X_COLUMNS)
@@ -248,7 +250,7 @@ def fetcher(offsets: tuple[int, ...], target: int) -> Any:
     three = axes == 3
     skip = 8 * V_COLUMNS * target
 
-    @njit(forceinline=True)
+    @dissolved
     def rows(pub, row, place, records_too):
         v = i8_at(row + skip, V_COLUMNS)
         index = i8_at(v[V_INDEX], X_COLUMNS)
@@ -273,7 +275,7 @@ def fetcher(offsets: tuple[int, ...], target: int) -> Any:
                 else:
                     prefetch(start + 4 * first)
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def ahead(pub, row, place, count):
         index = i8_at(i8_at(row + skip, V_COLUMNS)[V_INDEX], X_COLUMNS)
         if index[X_N] * index[X_STRIDE] < NEAR_BYTES:
@@ -287,12 +289,12 @@ def fetcher(offsets: tuple[int, ...], target: int) -> Any:
 def fetchers(some: list[Any]) -> Any:
     """Compiled (pub, row, place, count): all of ``some`` do what they do."""
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", **INSIDE)
     def nothing(pub, row, place, count):
         return
 
     def both(first: Any, second: Any) -> Any:
-        @njit(error_model="numpy")
+        @njit(error_model="numpy", **INSIDE)
         def one_and_the_other(pub, row, place, count):
             first(pub, row, place, count)
             second(pub, row, place, count)

@@ -21,7 +21,7 @@ a step.
 
 from __future__ import annotations
 
-from numba import int64, njit, uint32, uint64
+from numba import int64, uint32, uint64
 
 from corec import layout as L
 from corec.kernels import desc as K
@@ -38,6 +38,7 @@ from corec.kernels.address import (
 from corec.kernels.block_words import add
 from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND_BYTES
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import dissolved, inner
 from shm.killpoint import register
 
 K_BEFORE_POST = register("block.before_post")
@@ -49,19 +50,19 @@ NOT_RUN = -3
 """Status codes of ``entities.told``."""
 
 
-@njit(forceinline=True)
+@dissolved
 def own_word(own, k):
     """Word ``k`` of a swarm's own words."""
     return int64(load_u8(own + 8 * k))
 
 
-@njit(forceinline=True)
+@dissolved
 def set_own(own, k, value):
     """Store it."""
     store_u8(own + 8 * k, uint64(value))
 
 
-@njit(forceinline=True)
+@dissolved
 def begin_call(own):
     """An entity's call begins: how many values the block has sent before it."""
     count = own_word(own, K.M_COUNT)
@@ -69,13 +70,13 @@ def begin_call(own):
     return count
 
 
-@njit(forceinline=True)
+@dissolved
 def unsend(own, count):
     """Only the first ``count`` values were sent."""
     set_own(own, K.M_COUNT, count)
 
 
-@njit
+@inner
 def refusal(own, who):
     """Why the entity of this call may not send to ``who``; 0: it may."""
     if own_word(own, K.M_COUNT) - own_word(own, K.M_START) >= own_word(own, K.M_LIMIT):
@@ -88,7 +89,7 @@ def refusal(own, who):
     return NOBODY
 
 
-@njit
+@inner
 def sent_by(own, sender, who, value):
     """Put a value behind the others; when there is no room it is only counted."""
     count = own_word(own, K.M_COUNT)
@@ -101,13 +102,13 @@ def sent_by(own, sender, who, value):
     set_own(own, K.M_COUNT, count + 1)
 
 
-@njit(forceinline=True)
+@dissolved
 def starts_at(starts, i):
     """Number of the first value for entity ``i`` of the block."""
     return int64(load_u4(starts + 4 * i))
 
 
-@njit
+@inner
 def ask_to_move(own, who):
     """The entity of this call wants to move."""
     count, place = own_word(own, K.M_MOVES), who - own_word(own, K.M_FIRST)
@@ -118,19 +119,19 @@ def ask_to_move(own, who):
     set_own(own, K.M_MOVES, count + 1)
 
 
-@njit(forceinline=True)
+@dissolved
 def post_of(block, row, tick):
     """Address of what ``tick`` leaves."""
     return block[K.B_HOT] + row[K.W_POST] + (tick & 1) * row[K.W_POST_BYTES]
 
 
-@njit
+@inner
 def sent_in(dyn, tick):
     """How many values the steps of ``tick`` so far have sent, those without room among them."""
     return int64(dyn[L.D_SENT]) if int64(dyn[L.D_SENT_TICK]) == tick else 0
 
 
-@njit
+@inner
 def open_post(block, row, dyn, tick):
     """Before the entities run: where they send to."""
     own = row[K.W_OWN]
@@ -145,7 +146,7 @@ def open_post(block, row, dyn, tick):
         set_own(own, K.M_TABLE, post_of(block, row, tick) + POST_HEAD_BYTES)
 
 
-@njit
+@inner
 def note(told, tick, entity, code):
     """Leave at ``told`` (``entities.told``) that something of ``entity`` did not arrive."""
     words = i8_at(told, K.TOLD_WORDS)
@@ -153,7 +154,7 @@ def note(told, tick, entity, code):
     words[K.TOLD_TICK] = tick + 1
 
 
-@njit
+@inner
 def close_post(row, dyn, tick, told):
     """After they have run: how much was sent."""
     own = row[K.W_OWN]
@@ -165,7 +166,7 @@ def close_post(row, dyn, tick, told):
     dyn[L.D_SENT_TICK], dyn[L.D_SENT] = uint64(tick), uint64(count)
 
 
-@njit
+@inner
 def leave_post(block, row, dyn, tick):
     """At the end of ``tick``: its head, and the children for whom the block has no place."""
     process_kill_point(K_BEFORE_POST)
@@ -185,7 +186,7 @@ def leave_post(block, row, dyn, tick):
     process_kill_point(K_AFTER_POST)
 
 
-@njit
+@inner
 def bring_letters(block, row, locals_, values, lo):
     """Of a Micro block: where in the values that arrived for it each entity's begin. They are
     sorted by entity."""
@@ -201,7 +202,7 @@ def bring_letters(block, row, locals_, values, lo):
     set_own(own, K.M_LETTERS, int64(values.ctypes.data) + 4 * lo)
 
 
-@njit
+@inner
 def count_unread(block, row, dyn, tick, run, told):
     """Of a Micro block: what arrived for entities that did not run."""
     if block[K.B_SENT] == 0:
@@ -217,7 +218,7 @@ def count_unread(block, row, dyn, tick, run, told):
         note(told, tick, block[K.B_FIRST] + whose, NOT_RUN)
 
 
-@njit
+@inner
 def count_refused(block, dyn, tick, locals_, actives, first, last, told):
     """Of a Celu block: what arrived for entities that are switched off, out of the arrivals
     ``first … last−1``."""

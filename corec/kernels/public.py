@@ -24,12 +24,13 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, u8_at
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import inner
 from shm.killpoint import register
 
 K_BETWEEN_PUBLIC = register("block.between_public")
 
 
-@njit
+@inner
 def show(block, row, dyn, tick):
     """Write the block's stretch of each public column of ``tick`` from the hot copy that counts."""
     n = block[K.B_N]

@@ -18,12 +18,13 @@ from corec.kernels.block_words import COLD_ACTIVO, cold_offset, genes_of, own_co
 from corec.kernels.failures import RAN, note_readings
 from corec.kernels.lanes import LANES, moment_terms
 from corec.layout import D_ACTIVAS, D_ACTIVO_SEL, D_HOT_SEL, D_SICK
+from shm.jit import inner
 
 BEHIND: Final = 4 * LANES
 assert L.REPAIR.itemsize >= 16  # a repair's room holds two float64, before any is listed
 
 
-@njit
+@inner
 def in_order(who, actives, n):
     """Whether the first ``n`` readings are one of each entity, in order, and switch nobody off."""
     other = uint32(0)
@@ -32,7 +33,7 @@ def in_order(who, actives, n):
     return other == 0
 
 
-@njit
+@inner
 def gather(who, values, plane, actives, count, row, run, order, column):
     """How many readings, from the first on, are of different entities and switch nobody off; who
     they are, which of them is whose, and what they say, by entity."""
@@ -51,7 +52,7 @@ def gather(who, values, plane, actives, count, row, run, order, column):
     return taken
 
 
-@njit
+@inner
 def note_round(who, count, ok, valor, sums, ended, local, picked):
     """The figures of the tick and the messages, in order of the readings."""
     umbral = float32(sums[K.A_UMBRAL])
@@ -124,7 +125,7 @@ def note_good_round(who, count, x, sums, local, picked, work):
     sums[K.A_FAILURES] = 0.0
 
 
-@njit
+@inner
 def _messages(begin, end, who, x, umbral, local, picked, emitted):
     """List those above ``umbral`` behind the ``emitted`` listed ones; how many there are now."""
     for j in range(begin, end):
@@ -135,7 +136,7 @@ def _messages(begin, end, who, x, umbral, local, picked, emitted):
     return emitted
 
 
-@njit
+@inner
 def switch_on(row, dyn, cold, n, run):
     """Who has a reading is active."""
     if int64(dyn[D_ACTIVAS]) == n:
@@ -150,7 +151,7 @@ def switch_on(row, dyn, cold, n, run):
     dyn[D_ACTIVAS] = uint64(activas)
 
 
-@njit
+@inner
 def dense_step(
     block, row, dyn, cold, targs, scratch, who, values, plane, actives, count, before, marks, sums
 ):

@@ -61,9 +61,10 @@ from corec.layout import (
     OFF_COMMIT,
     OFF_DYN,
 )
+from shm.jit import dissolved, inner
 
 
-@njit
+@inner
 def input_step(block, row, dyn, cold, tick, inputs, lo, hi):
     """Readings of a Micro block: each sets valor and activo of its entity, in order."""
     n = block[K.B_N]
@@ -108,7 +109,7 @@ def window(n, carga):
     return width
 
 
-@njit(forceinline=True)
+@dissolved
 def run_mask(block, row, dyn, cold, tick, carga, run):
     """Mark in ``run`` who runs: the active ones of a window that rotates. Returns how many run.
 
@@ -146,7 +147,7 @@ def umbral_of(row, dyn):
     return min(max(get_f(dyn, D_UMBRAL), get_f(row, K.W_UMBRAL_MIN)), get_f(row, K.W_UMBRAL_MAX))
 
 
-@njit(forceinline=True)
+@dissolved
 def fill_means(row, dyn, means):
     """The block means of the last tick as f32[MEANS_MAX], for the processor."""
     target = f4_at(means, MEANS_MAX)
@@ -154,7 +155,7 @@ def fill_means(row, dyn, means):
         target[k] = float32(get_f(dyn, D_MEAN0 + k))
 
 
-@njit
+@inner
 def take_means(block, row, dyn, cold):
     """Store the means of the declared fields over the active entities, for the next tick."""
     n = block[K.B_N]
@@ -164,7 +165,7 @@ def take_means(block, row, dyn, cold):
         set_f(dyn, D_MEAN0 + k, mean_where(f4_at(copy + row[K.W_MEAN_OFFSET + k], n), activo))
 
 
-@njit(forceinline=True)
+@dissolved
 def fetch_words(block):
     """Ask for the words of the block that comes next."""
     prefetch(block[K.B_BASE] + OFF_COMMIT)
@@ -172,19 +173,19 @@ def fetch_words(block):
     fetch(block[K.B_BASE] + OFF_DYN[1], 8 * DYN_WORDS)
 
 
-@njit(forceinline=True)
+@dissolved
 def told_at(block, s, scratch):
     """Where what a failed call raised is noted: the place of the block."""
     return s + scratch[K.S_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
 
 
-@njit(forceinline=True)
+@dissolved
 def shown_before(row, targs):
     """Address of the public columns as the last tick left them; nobody writes them in this one."""
     return row[K.W_PUBLIC] + (targs[K.T_TICK] - 1 & 1) * row[K.W_PUBLIC_BYTES]
 
 
-@njit(forceinline=True)
+@dissolved
 def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     """Run a Micro block into its other hot copy; ``after`` is the row of the next block.
 
@@ -238,7 +239,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     return good, mean, moment, messages
 
 
-@njit
+@inner
 def take_fields(row, copy, count, local, shown):
     """What alerts name of the entities that are listed, out of the hot copy at ``copy``."""
     fields = row[K.W_ALERT_FIELDS]
@@ -249,7 +250,7 @@ def take_fields(row, copy, count, local, shown):
             copy_memory(shown + 8 * (j * fields + k), column + size * int64(local[j]), size)
 
 
-@njit
+@inner
 def fell_silent(block, row, dyn, cold, tick, run, listed):
     """List in ``listed`` who is active, did not run in this tick, and had no reading for so long;
     how many, in order of ids. ``listed`` may be full before all are in it."""
@@ -270,7 +271,7 @@ def fell_silent(block, row, dyn, cold, tick, run, listed):
     return count
 
 
-@njit
+@inner
 def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     """Give a Celu block the readings that wait for it, and when there are none those who fell
     silent their run; at most one step's worth.
@@ -341,7 +342,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     return figures(sums, more)
 
 
-@njit
+@inner
 def one_by_one(
     block, row, dyn, cold, targs, scratch, who, values, actives, plane, count, before, run, sums,
     arrived,
@@ -376,7 +377,7 @@ def one_by_one(
     return done
 
 
-@njit(forceinline=True)
+@dissolved
 def figures(sums, more):
     """What ``run_celu`` returns, out of the figures of a Celu block's tick so far."""
     good = sums[K.A_GOOD]

@@ -57,6 +57,7 @@ from corec.kernels.running import take_means
 from corec.kernels.turns import by_turn
 from corec.layout.post import POST_BORN, POST_MOVES
 from shm.compiled_killpoint import process_kill_point
+from shm.jit import inner
 from shm.killpoint import register
 
 K_WRITTEN = register("settlement.written")
@@ -66,13 +67,13 @@ NO_ROOM = -1
 """Status code of ``entities.told``."""
 
 
-@njit
+@inner
 def hot_before(block, row, at):
     """Address of the hot copy that the words at ``at`` name."""
     return block[K.B_HOT] + int64(u8_at(at, L.DYN_WORDS)[L.D_HOT_SEL]) * row[K.W_COPY_BYTES]
 
 
-@njit
+@inner
 def asked(blocks, swarms, first, count, after):
     """How many children without a place the blocks of a swarm before each one have (the last: all
     of them), and whether anybody wants to move."""
@@ -86,7 +87,7 @@ def asked(blocks, swarms, first, count, after):
     return children, moves != 0
 
 
-@njit
+@inner
 def survey(blocks, swarms, first, count, mark, after):
     """Of the blocks of a swarm before the phase: the free places in order of ids, and who wants to
     move."""
@@ -114,7 +115,7 @@ def survey(blocks, swarms, first, count, mark, after):
     return free[:n_free], moving[:n_moving]
 
 
-@njit
+@inner
 def settle(free, moving, children, origin, after, seed):
     """Who gets which place: from[p] of each place of the list ``free``: −1 nobody, j < number of
     children: the j-th child, else the place of who moves, counted on from there. How many children
@@ -141,13 +142,13 @@ def settle(free, moving, children, origin, after, seed):
     return source, housed, left
 
 
-@njit
+@inner
 def whose(children, j):
     """The block of the swarm of whose entities the j-th child is."""
     return int64(np.searchsorted(children, j, "right")) - 1
 
 
-@njit
+@inner
 def put_child(blocks, swarms, b, i, first, after, children, j, old, new):
     """The j-th child into place ``i`` of block ``b``: its fields, an empty history. Returns its
     mother's place in the swarm."""
@@ -168,7 +169,7 @@ def put_child(blocks, swarms, b, i, first, after, children, j, old, new):
     return int64(load_u8(record + 8 * fields)) - row[K.W_FIRST_ID]
 
 
-@njit
+@inner
 def live(row, i, old, new):
     """Place ``i`` has somebody new."""
     store_u1(new + row[K.W_VIVO] + i, uint8(1))
@@ -176,7 +177,7 @@ def live(row, i, old, new):
     u4_at(new + row[K.W_GENERACION], i + 1)[i] = before[i] + uint32(1)
 
 
-@njit
+@inner
 def take_genes(blocks, swarms, i, first, mark, place, new):
     """The genes that ``place`` of the swarm had before the phase into place ``i`` of the copy
     ``new``."""
@@ -188,7 +189,7 @@ def take_genes(blocks, swarms, i, first, mark, place, new):
     give_genes(row[K.W_GENES], row[K.W_GENES_BYTES] // row[K.W_GENES], theirs, new + 4 * i)
 
 
-@njit
+@inner
 def columns_of(block, row, dyn):
     """activo, fallos and racha that ``dyn`` names."""
     cold, cap, n = block[K.B_HOT] + row[K.W_COLD], row[K.W_CAP], block[K.B_N]
@@ -198,7 +199,7 @@ def columns_of(block, row, dyn):
     return activo, fallos, racha
 
 
-@njit
+@inner
 def move_in(blocks, swarms, b, i, first, mark, place, old, new, mine):
     """Who lived at ``place`` of the swarm into place ``i`` of block ``b``; ``mine``: its columns
     activo, fallos and racha."""
@@ -215,7 +216,7 @@ def move_in(blocks, swarms, b, i, first, mark, place, old, new, mine):
     mine[0][i], mine[1][i], mine[2][i] = theirs[0][j], theirs[1][j], theirs[2][j]
 
 
-@njit
+@inner
 def settle_block(
     blocks, swarms, b, first, mark, targs, at, free, source, left, children, housed, told
 ):  # fmt: skip

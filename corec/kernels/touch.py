@@ -15,11 +15,12 @@ from corec.kernels.address import load_u1
 from corec.kernels.block_words import COLD_RACHA, cold_offset
 from corec.kernels.frames import LOG_BYTES
 from corec.layout import BLOCK_HOT_BASE
+from shm.jit import inner
 
 PAGE_BYTES = 4096
 
 
-@njit
+@inner
 def touch(start, size):
     """Read a byte of each page of ``start … start + size``."""
     seen = int64(load_u1(start + size - 1))

@@ -9,6 +9,8 @@ import pytest
 
 import corec
 from corec.config import ConfigError, parse_config
+from corec.entities.cursor import EntityType, NeighboursType
+from corec.entities.linked import ends_of
 from corec.entities.plain_near import Seen
 from corec.entities.processor import ProcessorError
 from corec.kernels.philox import uniforms
@@ -201,6 +203,17 @@ def test_swarms_see_each_other_as_in_plain_python_with_any_number_of_workers() -
         me = PlainEntity(hare, id=i, tick=5, others=prey, **state)
         assert hare(me) == after["valor"][i]
         assert (me.fear, me.who) == (after["fear"][i], after["who"][i])
+
+
+def test_the_search_is_made_once_for_all_that_is_asked_of_neighbours() -> None:
+    """A sum, a mean and a loop would each have it compiled again, and be a part of it."""
+    plan = make_plan(parse_config({"instance_id": "t", "bloques": [PREY, HUNTER]}), BOTH)
+    swarm = plan.swarms[0]
+    made = [EntityType(swarm.processor, 0, swarm.cap, meeting=swarm.meeting) for _ in range(2)]
+    for target in (0, 1):
+        (_, last), (_, same) = (ends_of(NeighboursType(entity, target)) for entity in made)
+        assert last is same
+    assert ends_of(NeighboursType(made[0], 0)) != ends_of(NeighboursType(made[0], 1))
 
 
 def faults(*bloques: dict[str, Any], processors: Any = None) -> str:
