@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
@@ -20,12 +21,24 @@ import redis
 from corec.embedded import EmbeddedPostgres, EmbeddedValkey
 
 _database_numbers = itertools.count()
+_ROOM: Final = 4 << 30
+"""Bytes: several processes of pytest have servers, each with 40 MB and a log of as much."""
+
+
+def _memory() -> str | None:
+    """Where files are memory, if there is plenty of it."""
+    path = "/dev/shm"
+    there = os.access(path, os.W_OK) and shutil.disk_usage(path).free > _ROOM
+    return path if there else None
 
 
 @pytest.fixture(scope="session")
 def servers_dir() -> Iterator[Path]:
-    """A directory for the session's servers, with a short name (a socket's path is limited)."""
-    path = Path(tempfile.mkdtemp(prefix="corec-test-"))
+    """A directory for the session's servers, with a short name (a socket's path is limited).
+
+    In memory where there is room: a database is some 300 files, and one is made for each test.
+    """
+    path = Path(tempfile.mkdtemp(prefix="corec-test-", dir=_memory()))
     yield path
     shutil.rmtree(path)
 
