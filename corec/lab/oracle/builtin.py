@@ -1,5 +1,5 @@
 """The built-in processors, written from docs/rules.md and docs/entities.md; the detectors beside
-``ewma`` from docs/detectors.md.
+``ewma`` from docs/detectors.md. Those who look at each other: ``models``.
 
 Arithmetic is float32, term by term from left to right.
 """

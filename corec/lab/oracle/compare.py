@@ -18,7 +18,7 @@ def same(where: str, found: Any, wanted: Any) -> None:
     Raises:
         Disagreement: they are not.
     """
-    if isinstance(wanted, Mapping):
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         keys(where, found, wanted)
         for key, value in wanted.items():
             same(f"{where}.{key}", found[key], value)

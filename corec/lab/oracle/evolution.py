@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from corec.lab.oracle.calls import LIVES
 from corec.lab.oracle.lives import own_of
+from corec.lab.oracle.phases import Told, figures, generation
 from corec.lab.oracle.philox import philox
 from corec.lab.oracle.rounded import cos, log
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from corec.lab.oracle.block import Block, Entity
 
 KEY: Final = 0x65766F6C7563696F
+LISTED: Final = 4 * 4095 + 1
+"""The word by which a child is listed in ``linaje``."""
 Genes = dict[str, np.float32]
 
 
@@ -194,13 +198,17 @@ class New:
     entity: Entity
     genes: Genes
     mother: dict[str, Any]
+    parents: tuple[int, int]
+    """The ids of its mother and its father."""
+    how: str = "hijo"
 
     def take_place(self, estado: str) -> None:
         """Other genes, and the state that goes with them."""
         entity, block, kind = self.entity, self.block, self.block.settings.kind
         entity.genes = self.genes
         if estado == "inicial":
-            entity.state = block.initial(entity)
+            kept = {name: entity.state[name] for name in LIVES if kind.mortal}
+            entity.state = {**block.initial(entity), **kept}
             entity.state.update({"heard": block.tick} if kind.silence else {})
         else:
             own = own_of(kind)
@@ -208,10 +216,11 @@ class New:
         entity.running_failures, entity.ran_well = 0, None
 
 
-def evolve(blocks: Sequence[Block], rules: Mapping[str, Any], after: int) -> None:
-    """The evolution of a swarm after tick ``after``."""
+def evolve(blocks: Sequence[Block], rules: Mapping[str, Any], after: int) -> list[Told]:
+    """The evolution of a swarm after tick ``after``, and what is told of it."""
     spec = blocks[0].settings.kind.genes
     whole = rules.get("alcance", "bloque") == "enjambre"
+    heads = [figures(block, island([block])) for block in blocks]
     new: list[New] = []
     for number_, people in enumerate([island(blocks)] if whole else [island([b]) for b in blocks]):
         if not people:
@@ -224,8 +233,9 @@ def evolve(blocks: Sequence[Block], rules: Mapping[str, Any], after: int) -> Non
         for k, migrant in enumerate(coming):
             if migrant is not None:
                 here = rest[-1 - k]
-                new.append(New(here.block, here.entity, dict(migrant.entity.genes),
-                               dict(migrant.entity.state)))  # fmt: skip
+                it = migrant.entity
+                new.append(New(here.block, here.entity, dict(it.genes), dict(it.state),
+                               (it.id, it.id), "migrante"))  # fmt: skip
         taken = {id(one.entity) for one in new} | {id(one.entity) for one in ranked[:elite]}
         parents = Parents(rules, people)
         for one in people:
@@ -244,9 +254,17 @@ def evolve(blocks: Sequence[Block], rules: Mapping[str, Any], after: int) -> Non
             father = parents.choose([draw(count + k) for k in range(count)])
             genes = child_genes(rules, spec, mother.entity.genes, father.entity.genes, draw,
                                 2 * count, normal)  # fmt: skip
-            new.append(New(one.block, one.entity, genes, dict(mother.entity.state)))
+            new.append(New(one.block, one.entity, genes, dict(mother.entity.state),
+                           (mother.entity.id, father.entity.id)))  # fmt: skip
     for born in new:
         born.take_place(rules.get("estado", "inicial"))
-    for block in blocks:
+    told: list[Told] = []
+    often, every = rules.get("linaje", 0.0), rules.get("generaciones", 1)
+    for block, head in zip(blocks, heads, strict=True):
         block.generation += 1
         block.take_means()
+        mine = [one for one in new if one.block is block]
+        listed = [one for one in mine
+                  if word(block.seed, one.entity.id, LISTED, after) / 2**32 < often]  # fmt: skip
+        told += generation(block, head, mine, listed, every, after)
+    return told

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from corec.lab.oracle.lives import own_of
+from corec.lab.oracle.phases import Told
 
 if TYPE_CHECKING:
     from corec.lab.oracle.block import Block
@@ -14,8 +15,9 @@ EVERY: Final = 100
 STRONG: Final = 0.5
 
 
-def fuse(blocks: Sequence[Block], after: int) -> None:
-    """Behind tick ``after``, over all blocks of the world."""
+def fuse(blocks: Sequence[Block], after: int) -> list[Told]:
+    """Behind tick ``after``, over all blocks of the world; what is told of it."""
+    told: list[Told] = []
     fitness = [block.fitness for block in blocks]
     states = [[dict(entity.state) for entity in block.entities] for block in blocks]
     genes = [[dict(entity.genes) for entity in block.entities] for block in blocks]
@@ -44,3 +46,9 @@ def fuse(blocks: Sequence[Block], after: int) -> None:
             entity.state = {**theirs, **{name: entity.state[name] for name in own}}
             entity.running_failures, entity.ran_well = 0, None
         block.fitness = 0.5 * (fitness[k] + fitness[donor])
+        detail = {"donor": blocks[donor].settings.name, "fitness": fitness[k],
+                  "donor_fitness": fitness[donor]}  # fmt: skip
+        if how == "division":
+            detail["places"] = "odd" if after // EVERY % 2 else "even"
+        told.append(Told(after, how, block.settings.name, None, detail))
+    return told

@@ -20,10 +20,12 @@ import psycopg
 import redis
 import zstandard
 from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
 
 from corec.lab.oracle import compare
 from corec.lab.oracle.compare import Disagreement, lists
 from corec.lab.oracle.measures import same_statistics
+from corec.lab.oracle.phases import FIGURES, GENERATION, KINDS, LINEAGE, Told, same_told
 from corec.lab.oracle.rows import Row
 from corec.lab.oracle.world import World
 
@@ -42,6 +44,8 @@ class Sinks:
     events: list[dict[str, Any]]
     messages: dict[int, list[Sent]]
     alerts: dict[tuple[int, int], tuple[int, list[tuple[int, float]]]]
+    told: list[Told]
+    """Of phases: generations and births as their views have them."""
 
 
 def read(dsn: str, url: str, instance_id: str, world: World) -> Sinks:
@@ -58,12 +62,39 @@ def read(dsn: str, url: str, instance_id: str, world: World) -> Sinks:
             " ORDER BY tick, bloque, entidad",
             (instance_id, blocks),
         ).fetchall()
+        told = _told(connection, instance_id, blocks)
+    told += [
+        Told(event["tick"], event["tipo"], event["bloque"], None, event["detalle"])
+        for event in events if event["tipo"] in ("fusion", "division")
+    ]  # fmt: skip
     with redis.Redis.from_url(url) as client:
         messages = {canal: _messages(client, instance_id, canal) for canal in canales}
         alerts = {
             key: alert for key, alert in _alerts(client, instance_id).items() if key[1] in canales
         }
-    return Sinks(rows, events, messages, alerts)
+    return Sinks(rows, events, messages, alerts, told)
+
+
+def _told(
+    connection: psycopg.Connection[dict[str, Any]], instance_id: str, blocks: list[str]
+) -> list[Told]:
+    """What the views show of evolutions of these blocks."""
+    found = []
+    for view, kind, entity, names in (
+        ("generaciones", GENERATION, None,
+         (*FIGURES, "generacion", "activas", "hijos", "mejor_id", "genes")),
+        ("linaje", LINEAGE, "hijo", ("madre", "padre", "how", "generacion", "genes")),
+    ):  # fmt: skip
+        query = SQL("SELECT * FROM {} WHERE instance_id = %s AND bloque = ANY(%s)")
+        those = connection.execute(query.format(Identifier(view)), (instance_id, blocks))
+        for row in those.fetchall():
+            if kind == GENERATION:
+                swarm = row["bloque"].partition(":")[0]
+                compare.same(f"{view} of {row['bloque']}: enjambre", row["enjambre"], swarm)
+            who = None if entity is None else row[entity]
+            detail = {name: row[name] for name in names}
+            found.append(Told(row["tick"], kind, row["bloque"], who, detail))
+    return found
 
 
 def _entries(client: redis.Redis, key: str) -> list[dict[bytes, bytes]]:
@@ -107,7 +138,8 @@ def _alerts(client: redis.Redis, name: str) -> dict[tuple[int, int], Any]:
 
 
 def same(found: Sinks, world: World) -> None:
-    """Every row with its payload, every repair with its time, every message, every alert.
+    """Every row with its payload, every repair with its time, every generation, every fusion, every
+    message, every alert.
 
     Raises:
         Disagreement: at the first difference.
@@ -118,10 +150,11 @@ def same(found: Sinks, world: World) -> None:
     repairs = [event for event in found.events if event["tipo"] == "repair"]
     told = [event for event in found.events if event["tipo"] == "statistics"]
     same_statistics([(e["tick"], e["bloque"], e["detalle"]) for e in told], world)
+    same_told(found.told, world.told)
     _same_rows(found.rows, world)
     _same_repairs(repairs, world)
     _same_times(found.rows + repairs)
-    _same_times(told)
+    _same_times(told + [event for event in found.events if event["tipo"] in KINDS])
     _same_messages(found, world)
     _same_alerts(found, world)
 

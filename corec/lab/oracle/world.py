@@ -18,6 +18,7 @@ from corec.lab.oracle.lives import lives_at_first, settle
 from corec.lab.oracle.measures import Statistics, measured, wishes
 from corec.lab.oracle.migrate import migrate
 from corec.lab.oracle.near import Neighbours
+from corec.lab.oracle.phases import Told
 from corec.lab.oracle.plane import Plane
 from corec.lab.oracle.rows import Message, Repair, Row
 from corec.lab.oracle.spaces import Edges, Spaces
@@ -162,6 +163,7 @@ class World:
         places = {bloque["id"]: places_of(bloque) for bloque in config["bloques"]}
         self._spaces = Spaces(config, places, seed, edges or {})
         self.statistics: list[Statistics] = []
+        self.told: list[Told] = []
         self.blocks = [self._block(each) for each in settings]
         self.carga = float(config.get("carga", 1.0))
         persist = config.get("persist", {})
@@ -183,7 +185,7 @@ class World:
         self._collect()
         self._evolve()
         if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
-            fuse(self.blocks, self.tick - 1)
+            self.told += fuse(self.blocks, self.tick - 1)
         for blocks in self._swarms().values():
             if blocks[0].settings.kind.mortal and self.tick > 1:
                 settle(blocks, self.tick - 1)
@@ -231,7 +233,7 @@ class World:
         for blocks in self._swarms().values():
             rules = blocks[0].settings.evolucion
             if rules is not None and after > 0 and after % int(rules["cada"]) == 0:
-                evolve(blocks, rules, after)
+                self.told += evolve(blocks, rules, after)
 
     def _swarms(self) -> dict[str, list[Block]]:
         """The blocks of each bloque, in order."""
@@ -298,7 +300,8 @@ class World:
 
     def set(self, path: str, value: Any) -> None:
         """A change that takes effect with the next tick: ``carga``, ``globals.NAME``,
-        ``bloques.ID.umbral``, ``.parametros.NAME``, ``.autoreparacion.max_errores``."""
+        ``bloques.ID.umbral``, ``.parametros.NAME``, ``.autoreparacion.max_errores``,
+        ``.autoreparacion.min_fitness``."""
         if path == "carga":
             self.carga = float(value)
         else:
@@ -332,6 +335,8 @@ class World:
                 block.params[key.partition(".")[2]] = np.float32(value)
             elif key == "autoreparacion.max_errores":
                 block.max_errores = float(value)
+            elif key == "autoreparacion.min_fitness":
+                block.min_fitness = float(value)
             else:
                 raise KeyError(path)
 
