@@ -78,7 +78,7 @@ def _worlds(
 ) -> int:  # fmt: skip
     tally = Tally("whole" if is_whole else "kernels", number, folder, first)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        large = 0 if is_whole else number // CHUNK // LARGE_EVERY
+        large = number // CHUNK // LARGE_EVERY
         waiting = [
             pool.submit(in_one_process, chunk, world_seed, not first, only, is_whole)
             for chunk in range(-(-number // CHUNK) + large)

@@ -16,6 +16,11 @@ from tests.oracle.drawn import CHANGING_MODULE, FORMS, GROW, MIGRATE, MODULES, W
 from tests.support.instance import Running
 
 SECONDS_MAX = 60.0
+EVEN_HZ = 20.0
+EVEN_SECONDS_MAX = 120.0
+"""Three looks of two seconds, a rest, and time for somebody's death among them."""
+TRIES = 4
+"""Of a change in which somebody died."""
 
 
 def into_plugins(home: Path) -> None:
@@ -32,7 +37,8 @@ def take_form(home: Path, number: int) -> None:
 
 def change(run: Running, path: str, value: Any) -> int:
     """Make it; the tick after which it counts."""
-    if path == "carga" or path.startswith("globals.") or ".parametros." in path:
+    at_once = path.startswith("globals.") or path.endswith(".min_fitness")
+    if path == "carga" or at_once or ".parametros." in path:
         return int(run.answered("set", path=path, value=value)["after_tick"])
     if path.startswith(GROW):
         return _grow(run, path.removeprefix(GROW), int(value))
@@ -40,12 +46,35 @@ def change(run: Running, path: str, value: Any) -> int:
         return _write(run, path.removeprefix(WRITE), value)
     if path == MIGRATE:
         take_form(run.instance.home, int(value))
-        _await(run, "upgrade", MIGRATE_SIGNAL)
+        _await(run, "upgrade", MIGRATE_SIGNAL, TRIES)
     elif path == WORKERS:
         _other_workers(run)
     else:
         _reload(run, path, value)
     return int(run.answered("digest")["tick"])
+
+
+def even_out(run: Running) -> bool:
+    """Let it tick until its workers' shares are others; whether there was anything to even out."""
+    before = owners(run)
+    if len(set(before)) < 2:
+        return False
+    run.answered("set", path="tick_hz", value=EVEN_HZ)
+    run.answered("resume")
+    what = f"the shares are evened out, which were {before}"
+    wait_until(lambda: owners(run) not in ([], before), what, EVEN_SECONDS_MAX)
+    run.answered("pause")
+    return True
+
+
+def owners(run: Running) -> list[int]:
+    """Which worker ticks each block; none while nobody answers."""
+    try:
+        blocks = run.ask("blocks", limit=1000)["blocks"]
+        return [int(run.ask("block", id=block["id"])["worker"]) for block in blocks]
+    except (Unreachable, ControlError):
+        assert run.process.poll() is None, run.texts()[1][-3000:]
+        return []
 
 
 def _other_workers(run: Running) -> None:
@@ -54,7 +83,7 @@ def _other_workers(run: Running) -> None:
     workers = sum(process["role"] == "worker" for process in status["processes"])
     if status["bloques"] > 1:
         more = workers < status["bloques"]
-        _await(run, "workers", signal.SIGTTIN if more else signal.SIGTTOU)
+        _await(run, "workers", signal.SIGTTIN if more else signal.SIGTTOU, TRIES)
 
 
 def _grow(run: Running, bloque: str, more: int) -> int:
@@ -74,17 +103,24 @@ def _reload(run: Running, path: str, value: Any) -> None:
     config = copy.deepcopy(run.instance.config)
     _, swarm, key = path.split(".", 2)
     bloque = next(b for b in config["bloques"] if b["id"] == swarm)
+    kept = bloque.get("autoreparacion", {})
     bloque.update({"umbral": value} if key == "umbral" else
-                  {"autoreparacion": {"max_errores": value}})  # fmt: skip
+                  {"autoreparacion": {**kept, "max_errores": value}})  # fmt: skip
     run.instance.configure(config)
     _await(run, "reload", signal.SIGHUP)
 
 
-def _await(run: Running, what: str, number: int) -> None:
-    before = int(last_change(run.instance.folder)["number"])
-    run.signal(number)
-    outcome = await_change(run.instance.folder, before, what, lambda: run.process.poll() is None)
-    assert outcome["accepted"], outcome
+def _await(run: Running, what: str, number: int, tries: int = 1) -> None:
+    for _ in range(tries):
+        before = int(last_change(run.instance.folder)["number"])
+        run.signal(number)
+        outcome = await_change(
+            run.instance.folder, before, what, lambda: run.process.poll() is None
+        )  # fmt: skip
+        if outcome["accepted"]:
+            return
+        run.ready(SECONDS_MAX)
+    raise AssertionError(outcome)
 
 
 def _write(run: Running, bloque: str, given: dict[str, Any]) -> int:

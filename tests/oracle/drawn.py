@@ -12,6 +12,7 @@ from typing import Any, Final
 from corec.lab.oracle.block import Reading
 from corec.lab.oracle.builtin import BUILTIN
 from corec.lab.oracle.entity import Kind, kind_of
+from corec.lab.oracle.models import MODELS
 from corec.lab.oracle.world import World, places_of
 from tests.oracle import changeling_1, changeling_2, changeling_3, placed, subjects
 
@@ -50,7 +51,8 @@ PLACED: Final = _named(
 """With those before: whose blocks are not worlds of their own, for they send, are born and die,
 move, see others, or evolve."""
 EVERYBODY: Final[Mapping[str, Kind]] = {
-    **KINDS, **MEETING, **PLACED, **_named(CHANGING_MODULE, "changeling"),
+    **KINDS, **MEETING, **PLACED, **MODELS, **_named(CHANGING_MODULE, "changeling"),
+    **_named(PLACED_MODULE, "fader"), **_named(MODULE, "laborer"),
 }  # fmt: skip
 MET: Final = tuple(MEETING)
 REEF: Final[dict[str, Any]] = {
@@ -58,14 +60,26 @@ REEF: Final[dict[str, Any]] = {
     "entidades_por_bloque": PER_BLOCK,
 }  # fmt: skip
 """The bloque that waders look for."""
+PACK: Final = ("wolf", "sheep", "grass")
+"""Who look for each other, each in a bloque of that name."""
 _FLAT: Final = {"kind": "plane", "position": ["x", "y"], "size": [10, 7], "radius": 1.5}
 _DEEP: Final = {
     "kind": "plane", "position": ["x", "y", "z"], "size": 8, "radius": 2, "wrap": False,
 }  # fmt: skip
+_FIELD: Final = {
+    "kind": "grid", "width": 12, "height": 7, "neighbourhood": "von_neumann", "wrap": False,
+}  # fmt: skip
+_GRID: Final = {"kind": "grid", "width": 12, "height": 7}
+_BOARD: Final = {"kind": "grid", "width": 12, "height": 6, "neighbourhood": "von_neumann"}
 _NET: Final = {"kind": "graph", "edges": {"generator": "ring"}}
 _TIES: Final = {"kind": "graph", "edges": "ties.csv", "weights": True}
 STANDING: Final[Mapping[str, dict[str, Any]]] = {
-    "nomad": {"space": {"kind": "grid", "width": 12, "height": 7}, "capacidad": 84},
+    "nomad": {"space": _GRID, "capacidad": 84}, "schelling": {"space": _GRID, "capacidad": 84},
+    "life": {"space": _GRID, "entidades": 84}, "forest_fire": {"space": _FIELD, "entidades": 84},
+    "diffusion": {"space": _FIELD, "entidades": 84}, "sir_graph": {"space": _NET, "entidades": 50},
+    "ising": {"space": _BOARD, "entidades": 72},
+    "boids": {"space": _FLAT, "entidades": 50}, "grass": {"space": _FLAT, "entidades": 50},
+    "sheep": {"space": _FLAT, "capacidad": 60}, "wolf": {"space": _FLAT, "capacidad": 60},
     "wader": {"space": _FLAT, "capacidad": 60}, "coral": {"space": _FLAT, "entidades": 50},
     "swift": {"space": _DEEP, "entidades": 60},
     "voter": {"space": _TIES, "capacidad": 60}, "catcher": {"space": _NET, "entidades": 50},
@@ -81,6 +95,11 @@ MIGRATE: Final = "migrate"
 """What changes its fields does so: to that of ``FORMS``."""
 WORKERS: Final = "workers"
 """One of an instance's more, or one fewer, which changes nothing."""
+EVEN: Final = "even"
+"""An instance ticks until its workers' shares are evened out, which changes nothing but how many
+ticks there are."""
+FADER: Final = f"{PLACED_MODULE}:fader"
+LABORER: Final = f"{MODULE}:laborer"
 
 
 @dataclass(frozen=True)
@@ -96,6 +115,8 @@ class Drawn:
     """Of graphs, by the names of their files: source, target and perhaps a weight."""
     letters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     """At which tick what can't be understood is sent to an entity; an instance's alone."""
+    quiet: int = 0
+    """So many ticks pass before anything comes in or changes."""
 
     def to_json(self) -> str:
         """All of it in one line."""
@@ -182,7 +203,8 @@ class Drawn:
 
     def oracle(self) -> World:
         """The oracle's world of it, at tick 0."""
-        return World(self.config, EVERYBODY, edges=self.edges)
+        bloques = [_at_rest(bloque) for bloque in self.config["bloques"]]
+        return World({**self.config, "bloques": bloques}, EVERYBODY, edges=self.edges)
 
     def play(self) -> World:
         """The oracle's world after all ticks."""
@@ -201,9 +223,15 @@ class Drawn:
                 world.write(path.removeprefix(WRITE), value["fields"], value["ids"])
             elif path == MIGRATE:
                 world.migrate(form(int(value)))
-            elif path != WORKERS:
+            elif path not in (WORKERS, EVEN):
                 world.set(path, value)
         world.run_tick([self.full(reading) for reading in self.readings.get(tick, ())])
+
+
+def _at_rest(bloque: dict[str, Any]) -> dict[str, Any]:
+    """A bloque whose entities don't compute for nothing."""
+    given = bloque.get("parametros", {})
+    return {**bloque, "parametros": {**given, "work": 0.0}} if "work" in given else bloque
 
 
 def spread(valor: float, width: int) -> tuple[float, ...]:

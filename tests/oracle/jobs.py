@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import SearchStrategy
 
 from corec.embedded import EmbeddedPostgres, EmbeddedValkey
 from corec.lab.oracle.compare import Disagreement
 from tests.oracle import kernels, live, whole
 from tests.oracle.drawn import Drawn
 from tests.oracle.kills import Kills, armed
-from tests.oracle.strategies import live_worlds, whole_worlds, worlds
+from tests.oracle.meeting import large_worlds, live_worlds, whole_worlds
+from tests.oracle.strategies import worlds
 
 CHUNK: Final = 50
 LARGE_EVERY: Final = 20
@@ -29,7 +31,7 @@ def in_one_process(
 ) -> tuple[int, str, str]:
     """One chunk of worlds, block by block in the kernels, or as ``corec.World``: how many ran, and
     for a disagreement its text and its world."""
-    large = not only and not is_whole and chunk % LARGE_EVERY == LARGE_EVERY - 1
+    large = not only and chunk % LARGE_EVERY == LARGE_EVERY - 1
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     count, failed, said = 0, "", ""
 
@@ -39,7 +41,7 @@ def in_one_process(
         suppress_health_check=list(HealthCheck), phases=phases,
         report_multiple_bugs=False,
     )  # fmt: skip
-    @given(whole_worlds(only=only) if is_whole else worlds(large=large, only=only))
+    @given(_drawn(large, only, is_whole))
     def agree(drawn: Drawn) -> None:
         nonlocal count, failed, said
         count += 1
@@ -54,6 +56,12 @@ def in_one_process(
     except Exception:  # noqa: BLE001  # told by its smallest world
         return count, said, failed
     return count, "", ""
+
+
+def _drawn(large: bool, only: tuple[str, ...], is_whole: bool) -> SearchStrategy[Drawn]:
+    if is_whole:
+        return large_worlds() if large else whole_worlds(only=only)
+    return worlds(large=large, only=only)
 
 
 def in_instances(

@@ -28,18 +28,21 @@ LANE_BYTES: Final = 1 << 24
 NS: Final = 1_000_000_000
 
 
-def check(drawn: Drawn, look_every: int = 1) -> None:
+def check(drawn: Drawn, look_every: int = 1, before: int = 0) -> None:
     """Run ``drawn`` in the kernels and in the oracle; entities are looked at every so many ticks,
-    messages, rows and repairs always.
+    messages, rows and repairs always. ``before``: so many ticks have passed, of which nothing is
+    left.
 
     Raises:
         Disagreement: they differ.
     """
     world = drawn.oracle()
     pairs = [(_made(drawn, wanted), wanted) for wanted in world.blocks]
+    world.tick = before
     for found, wanted in pairs:
+        _age(found, wanted, before)
         _same_state(found, wanted)
-    for tick in range(1, drawn.ticks + 1):
+    for tick in range(before + 1, before + drawn.ticks + 1):
         rows = len(world.rows)
         drawn.step(world)
         for number, (found, wanted) in enumerate(pairs):
@@ -51,6 +54,16 @@ def check(drawn: Drawn, look_every: int = 1) -> None:
                 _same_state(found, wanted)
             row = world.rows[rows + number] if len(world.rows) > rows else None
             _same_frames(found, wanted, row, tick)
+
+
+def _age(found: Found, wanted: Wanted, tick: int) -> None:
+    """Have both stand behind ``tick``, as they begin."""
+    wanted.tick = wanted.row_tick = tick
+    words, offset = found.memory.view(np.uint64), int(found.plan.blocks["offset"][0])
+    word = found.view.word
+    copy = (offset + L.OFF_DYN[word & 1]) // 8
+    words[copy + L.D_TICK] = words[copy + L.D_ROW_TICK] = tick
+    words[(offset + L.OFF_COMMIT) // 8] = tick << 16 | word & 0xFFFF
 
 
 def _given(found: Found, reading: Reading) -> Reading:

@@ -11,14 +11,17 @@ import threading
 from collections import Counter
 from typing import Final
 
+from tests.oracle.drawn import EVEN, MIGRATE, WORKERS
 from tests.support.instance import Running
-from tests.support.processes import children_of, command_of
+from tests.support.processes import children_of, command_of, is_running, wait_until
 
 ROLES: Final = ("worker", "persister", "broker", "nucleus")
 WEIGHTS: Final = (5, 3, 3, 1)
 DEATHS_PER_LIFE: Final = 4
 """Of one role between two starts: eight early deaths in a row would park it for a minute."""
 DELAY_SECONDS: Final = 0.03
+CHANGE_SECONDS: Final = 1.5
+"""About as long as a change takes for which workers rest."""
 POINTS: Final = {
     "worker": (
         "block.before_publish", "block.between_publish", "block.after_publish",
@@ -65,8 +68,24 @@ class Kills:
             self._thread = threading.Thread(target=self._kill, args=(run, role, delay, pick))
             self._thread.start()
 
+    def before_change(self, run: Running, path: str) -> None:
+        """Perhaps somebody dies while the workers rest, or start again: the supervisor, too, where
+        other fields are given."""
+        if path in (MIGRATE, WORKERS, EVEN) and self.dice.random() < self.often:
+            roles = (*ROLES, "supervisor") if path == MIGRATE else ROLES
+            role = self.dice.choice(roles)
+            delay, pick = self.dice.random() * CHANGE_SECONDS, self.dice.random()
+            self._thread = threading.Thread(target=self._kill, args=(run, role, delay, pick))
+            self._thread.start()
+
     def _kill(self, run: Running, role: str, delay: float, pick: float) -> None:
         self._halt.wait(delay)
+        if role == "supervisor":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run.pid, signal.SIGKILL)
+                self.killed[role] += 1
+            wait_until(lambda: not is_running(run.pid), "the supervisor is dead", 10.0)
+            return
         titles = {pid: command_of(pid) for pid in children_of(run.pid)}
         pids = sorted(pid for pid, title in titles.items() if title.startswith(f"corec: {role}"))
         if not pids or self._life[role] >= DEATHS_PER_LIFE:

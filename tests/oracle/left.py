@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from corec.lab.oracle import compare
-from corec.lab.oracle.compare import lists
+from corec.lab.oracle.compare import Disagreement, lists
 from corec.lab.oracle.world import World
 from tests.support.instance import Running
+
+GAIN_MIN: Final = 1.15
+"""What docs/evolution.md says it is worth at least."""
 
 
 @dataclass
@@ -66,6 +69,26 @@ def same(found: Left, world: World) -> None:
             ("media", its.media), ("desviacion", its.desviacion),
         ):  # fmt: skip
             compare.same(f"{at}.{name}", said[name], told(value))
+
+
+def same_shares(events: list[dict[str, Any]], world: World, evened: int, undisturbed: bool) -> None:
+    """What was told of blocks that moved, which were seen to move so often.
+
+    Raises:
+        Disagreement: it makes no sense, or nothing was told and nobody had died.
+    """
+    told = [event["detalle"] for event in events if event["tipo"] == "workers_evened"]
+    if undisturbed:
+        compare.same("shares evened out", len(told), evened)
+    for number, one in enumerate(told):
+        at = f"shares evened out, {number}"
+        for name in ("before", "now"):
+            compare.same(f"{at}: blocks {name}", sum(one[name]), len(world.blocks))
+        compare.same(f"{at}: workers", len(one["now"]), len(one["before"]))
+        if one["now"] == one["before"] or one["gain"] < GAIN_MIN:
+            raise Disagreement(f"{at}: {one['now']} for {one['before']}, gain {one['gain']}")
+        if abs(sum(one["busy"]) - 1.0) > 0.01 or len(one["busy"]) != len(one["now"]):
+            raise Disagreement(f"{at}: busy {one['busy']}")
 
 
 def same_summary(summary: dict[str, Any], world: World, *, updates: bool) -> None:

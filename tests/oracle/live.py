@@ -25,11 +25,14 @@ from corec.control.protocol import ControlError
 from corec.lab.oracle import sinks
 from corec.lab.oracle.compare import Disagreement
 from tests.oracle import left
-from tests.oracle.changing import change, into_plugins, take_form
+from tests.oracle.changing import change, even_out, into_plugins, take_form
 from tests.oracle.drawn import (
     CHANGELING,
+    EVEN,
     EVERYBODY,
     FORMS,
+    MIGRATE,
+    PACK,
     PER_BLOCK,
     REEF,
     WRITE,
@@ -39,7 +42,7 @@ from tests.oracle.drawn import (
 from tests.oracle.edges import write_edges
 from tests.oracle.entries import Entries
 from tests.support.instance import Instance, Running
-from tests.support.processes import promised, wait_until
+from tests.support.processes import is_running, promised, wait_until
 
 STILL: Final = ("--tick-hz", "0.001")
 """No tick comes by itself within the time of a test."""
@@ -49,6 +52,9 @@ SECONDS_MAX: Final = 60.0
 
 class Disturbance(Protocol):
     """What happens to an instance meanwhile."""
+
+    def before_change(self, run: Running, path: str) -> None:
+        """Something is about to be changed."""
 
     def before_step(self, run: Running) -> None:
         """Ticks are about to be asked for."""
@@ -63,6 +69,9 @@ class Disturbance(Protocol):
 
 class Calm:
     """Nothing happens."""
+
+    def before_change(self, run: Running, path: str) -> None:
+        """Nothing."""
 
     def before_step(self, run: Running) -> None:
         """Nothing."""
@@ -107,16 +116,21 @@ class Player:
         self.letters: list[tuple[str, str]] = []
         """Stream and id of each entry that could not be understood."""
         self.carga = float(drawn.config["carga"])
+        self.evened = 0
+        """How often workers' shares were seen to be evened out."""
         self.run: Running
 
     def play(self) -> tuple[left.Left, dict[str, Any]]:
         """All ticks; what the instance says of itself before it ends, and its summary."""
         self._start()
-        for tick in range(1, self.drawn.ticks + 1):
+        tick = 0
+        while tick < self.drawn.ticks:
+            count = max(1, self.drawn.quiet - tick)
+            tick += count
             self._change(tick)
             self._send(tick)
             self.disturbance.before_step(self.run)
-            self._step()
+            self._step(count)
             how = self.disturbance.between(self.run)
             if how is not None:
                 self._again(how)
@@ -127,7 +141,8 @@ class Player:
 
     def _start(self) -> None:
         workers = self.workers.pop(0) if len(self.workers) > 1 else self.workers[0]
-        self.run = self.instance.start(*STILL, "--workers", str(workers)).ready(SECONDS_MAX)
+        options = (*STILL, "--migrate", "--workers", str(workers))
+        self.run = self.instance.start(*options).ready(SECONDS_MAX)
         self._stand_still()
 
     def _stand_still(self) -> None:
@@ -152,12 +167,29 @@ class Player:
 
     def _change(self, tick: int) -> None:
         for path, value in self.drawn.changes.get(tick, {}).items():
-            after = change(self.run, path, value)
+            self.disturbance.before_change(self.run, path)
+            after = self._changed(path, value)
+            self.disturbance.over()
+            if not is_running(self.run.pid):
+                self._again("kill")
             self.carga = value if path == "carga" else self.carga
             if not path.startswith(WRITE):
                 self.run.ready(SECONDS_MAX)
                 self._stand_still()
             self.happened.changes.setdefault(after + 1, {})[path] = value
+
+    def _changed(self, path: str, value: Any) -> int:
+        """Make a change, whoever dies meanwhile; the tick after which it counts."""
+        if path == EVEN:
+            self.evened += even_out(self.run)
+            return self._tick()
+        at = self._tick()
+        try:
+            return change(self.run, path, value)
+        except (AssertionError, ControlError, Unreachable):
+            if path != MIGRATE or is_running(self.run.pid):
+                raise
+        return at  # the supervisor died: the next start goes on with the new code
 
     def _send(self, tick: int) -> None:
         readings = self.drawn.readings.get(tick, [])
@@ -190,13 +222,14 @@ class Player:
             ) from None
         self.happened.readings[self._tick() + 1] = readings
 
-    def _step(self) -> None:
-        """One tick, whoever dies meanwhile."""
-        target = self._tick() + 1
+    def _step(self, count: int) -> None:
+        """So many ticks, whoever dies meanwhile."""
+        target = self._tick() + count
 
         def stepped() -> bool:
+            more = max(1, target - self._tick())
             try:
-                return bool(self.run.ask("step", 10.0, ticks=1)["tick"] >= target)
+                return bool(self.run.ask("step", 10.0, ticks=more)["tick"] >= target)
             except (Unreachable, ControlError):
                 assert self.run.process.poll() is None, self.run.texts()[1][-3000:]
             try:
@@ -213,11 +246,13 @@ def compile_all(folder: Path, names: Collection[str] = EVERYBODY) -> None:
     allow for that."""
     if (folder / "warm").exists():
         return
+    if any(name in PACK for name in names):
+        names = {*names, *PACK}
     if any(name.endswith(":wader") for name in names):
         names = {*names, REEF["procesador"]}
     swarms = [
         {
-            "id": "reef" if name == REEF["procesador"] else f"b{k}",
+            "id": "reef" if name == REEF["procesador"] else name if name in PACK else f"b{k}",
             "canal": 1,
             "entidades": PER_BLOCK,
             "entidades_por_bloque": PER_BLOCK,
@@ -258,7 +293,9 @@ def check(
         player.instance.assert_clean()
         world = player.happened.play()
         left.same(found, world)
-        sinks.same(sinks.read(servers.dsn, servers.url, name, world), world)
+        written = sinks.read(servers.dsn, servers.url, name, world)
+        sinks.same(written, world)
+        left.same_shares(written.events, world, player.evened, disturbance is None)
         sinks.same_letters(servers.url, name, player.letters)
         left.same_summary(summary, world, updates=disturbance is None and not armed)
     except BaseException:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,9 +32,13 @@ GOSSIP, RELAY, BREEDER, NOMAD = (
     ("tests.oracle", "--whole", "60", "--first", "--only", name)
     for name in ("gossip", "relay", "breeder", "nomad")
 )
-WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER = (
+WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER, FADER = (
     ("tests.oracle", "--whole", "60", "--first", "--only", name)
-    for name in ("wader", "swift", "voter", "catcher", "spy", "heir", "evolver")
+    for name in ("wader", "swift", "voter", "catcher", "spy", "heir", "evolver", "fader")
+)
+WOLF, ISING, SIR_GRAPH = (
+    ("tests.oracle", "--whole", "60", "--first", "--only", name)
+    for name in ("wolf", "ising", "sir_graph")
 )
 MEANS: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "coupled,chorus")
 COLLECTED: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "keeper,coupled")
@@ -41,6 +46,8 @@ CHANGED: Final = ("tests.oracle", "--live", "6", "--first", "--only", "changelin
 LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
 LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
 SECONDS_MAX: Final = 1200
+WORLDS: Final = re.compile(r": (\d+) worlds in ")
+"""How many there were, the last of which disagreed."""
 SEED: Final = "20261126"
 
 
@@ -182,6 +189,31 @@ MUTANTS: Final = (
          "found[i] = one if racha[i] == 0 else float32(np.nan)", "found[i] = one", EVOLVER),
     _one("who has no fitness is a parent like others", "kernels/evolving.py",
          "    if some == 0 or some == count:\n", "    if some <= count:\n", EVOLVER),
+    _one("no migrant is among the new ones", "kernels/generations.py",
+         "store_u4(at + 52, uint32(count))", "store_u4(at + 52, uint32(count - migrants))",
+         EVOLVER),
+    _one("a gene without a width is no diversity", "kernels/islands.py",
+         "total / float64(wide) if wide > 0", "total / float64(count) if wide > 0", EVOLVER),
+    _one("listed are the genes of who was there before", "kernels/generations.py",
+         "copy_genes(at + RECORD_BYTES, new + 4", "copy_genes(at + RECORD_BYTES, old + 4", EVOLVER),
+    _one("parents of a swarm are counted from the block's first one", "kernels/generations.py",
+         "first = row[K.W_FIRST_ID] if rule[E.E_SWARM] != 0 else block[K.B_FIRST]",
+         "first = block[K.B_FIRST]", EVOLVER),
+    _one("a child is listed by another word", "kernels/generations.py",
+         "if (drawn[1] & uint64(0xFFFFFFFF)) < below:",
+         "if (drawn[2] & uint64(0xFFFFFFFF)) < below:", EVOLVER),
+    _one("a place that evolves begins its generations anew", "kernels/evolution.py",
+         "                now[i] = old[i]\n", "                now[i] = now[i]\n", HEIR),
+    _one("a division takes the other half", "world/fusion.py",
+         "return 1 + after // FUSION_EVERY % 2", "return 2 - after // FUSION_EVERY % 2", FADER),
+    _one("a weak block gives to another one", "world/fusion.py",
+         "(fitness > STRONG) & (fitness >= least) & (kind >= 0)",
+         "(fitness > STRONG) & (kind >= 0)", FADER),
+    _one("a fused block is as fit as it was", "world/fusion.py",
+         "numbers[L.D_FITNESS] = 0.5 * (fitness[weak] + fitness[donor])",
+         "numbers[L.D_FITNESS] = fitness[weak]", FADER),
+    _one("who took over ran as it had before", "world/fusion.py",
+         "        runs[taken] = L.NO_RUN\n", "", FADER),
     _one("a mean over the number of all", "kernels/stats.py",
          "return total / float64(count) if count > 0",
          "return total / float64(column.shape[0]) if count > 0", MEANS),
@@ -204,6 +236,12 @@ MUTANTS: Final = (
          "float(x.std(dtype=np.float64))", "float(x.std(dtype=np.float64, ddof=1))", COLLECTED),
     _one("a count of those who are as large, too", "config/measures.py",
          '"<": operator.lt', '"<": operator.le', COLLECTED),
+    _one("a wolf eats whom another one caught", "processors/wolf_sheep.py",
+         "me.food if one.eater == me.id else 0.0", "me.food if one.eater >= 0 else 0.0", WOLF),
+    _one("the other colour of the board first", "processors/ising.py",
+         "+ me.tick) % 2 == 0", "+ me.tick) % 2 == 1", ISING),
+    _one("k infected friends infect k times as often", "processors/sir_graph.py",
+         " and u < 1.0 - math.exp(-me.beta * ill)", "", SIR_GRAPH),
     _one("other fields, and nobody had failed before", "world/migrate.py",
          'for name in ("valor", "activo", "fallos", "racha", *_same(',
          'for name in ("valor", "activo", "fallos", *_same(', CHANGED),
@@ -229,9 +267,11 @@ def objection(mutant: Mutant, folder: Path) -> str:
     )  # fmt: skip
     if ran.returncode not in (0, 1):
         raise RuntimeError(f"{mutant.name}: exit {ran.returncode}\n{ran.stderr[-2000:]}")
-    shown = (line.strip() for line in ran.stdout.splitlines() if "{" not in line)
+    shown = [line.strip() for line in ran.stdout.splitlines() if "{" not in line]
     said = [line for line in shown if "the oracle says" in line]  # not the source line of it
-    return (said or ["it objects"])[0] if ran.returncode else ""
+    often = [found[1] for line in shown if (found := WORLDS.search(line))]
+    worlds = f" (world {often[-1]})" if often else ""
+    return (said or ["it objects"])[0] + worlds if ran.returncode else ""
 
 
 def main() -> int:

@@ -187,6 +187,26 @@ def evolver(me: Any) -> Any:
     return u + me.c
 
 
+def grown(me: Any) -> Any:
+    """What its genes make of it."""
+    me.x = me.bias + me.random()
+    return me.x
+
+
+@corec.micro(
+    state={"x": "f4", "n": ("u4", 3)}, history={"past": ("f4", 2)}, params={"share": 0.0625},
+    genes={"bias": (0.0, 1.0, 0.25), "same": (2.0, 2.0, 0.5)}, means=("x",), init=grown,
+)  # fmt: skip
+def fader(me: Any) -> Any:
+    """Fails by chance, so that of its blocks some are weaker than others in the end."""
+    me.n = me.n + me.id % 7
+    me.past.push(me.x)
+    me.x = 0.5 * me.x + 0.25 * me.bias * me.random() + 0.125 * me.mean_x
+    if me.random() < me.share or me.valor > HOT:
+        raise ValueError("by chance")
+    return me.x + 0.125 * me.past.mean()
+
+
 @corec.micro(
     state={"turns": "u4"}, history={"one": ("f4", 1), "most": ("f4", 4096)}, params={"many": 1.0}
 )  # fmt: skip

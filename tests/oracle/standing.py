@@ -9,7 +9,16 @@ import numpy as np
 from hypothesis import strategies as st
 
 from corec.lab.oracle.world import places_of
-from tests.oracle.drawn import CHANGELING, EVERYBODY, FORMS, REEF, form, places_for
+from tests.oracle.drawn import (
+    CHANGELING,
+    EVERYBODY,
+    FORMS,
+    PACK,
+    PER_BLOCK,
+    REEF,
+    form,
+    places_for,
+)
 from tests.support.evolving import RULES
 
 RADII: Final = {"flat": [0.25, 1.0, 1.7, 3.5], "deep": [0.5, 2.0, 3.3, 8.0]}
@@ -18,6 +27,25 @@ NUMBERS: Final = st.one_of(
     st.sampled_from([0.0, -1.5, 2000.0, 3.4028234663852886e38, 1e-45]),
     st.floats(-8.0, 8.0, width=32),
 )
+MIN_FITNESS: Final = st.sampled_from([0.2, 0.5, 0.93, 0.9375, 0.945, 1.0])
+FADING: Final = st.sampled_from(
+    [(0.0625, 0.93), (0.0625, 0.9375), (0.0625, 0.94), (0.5, 0.5), (0.0625, 0.95)]
+)
+"""The share of calls that fail, and a ``min_fitness`` near what comes of it."""
+SYMBIOSES: Final = ["fusion", "division", "ninguna"]
+TOLD: Final = st.fixed_dictionaries(
+    {}, optional={"generaciones": st.sampled_from([0, 1, 2, 3]),
+                  "linaje": st.sampled_from([0.0, 0.25, 1.0, 2.0**-32, 1e-9])},
+)  # fmt: skip
+"""What an evolution says of itself."""
+EATING: Final = {
+    "wolf": st.fixed_dictionaries({}, optional={"birth": st.just(0.5), "food": st.just(2.0)}),
+    "sheep": st.fixed_dictionaries(
+        {}, optional={"birth": st.just(0.5), "catch": st.sampled_from([0.0, 1.5]),
+                      "food": st.just(0.25)}),
+    "grass": st.fixed_dictionaries(
+        {}, optional={"growth": st.just(0.5), "reach": st.sampled_from([0.0, 1.5])}),
+}  # fmt: skip
 STATS: Final = ("mean", "std", "min", "max", "sum", "count")
 
 
@@ -57,10 +85,16 @@ def placed(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> dict[str, lis
     elif short in ("breeder", "heir") and draw(st.booleans()):
         bloque["capacidad"] = bloque["entidades"]
         bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
-    if short == "evolver":
-        bloque["evolucion"] = draw(RULES)
+    if short == "evolver" or (short == "heir" and draw(st.booleans())):
+        bloque["evolucion"] = {**draw(RULES), **draw(TOLD)}
         if bloque["evolucion"].get("alcance") != "enjambre" and draw(st.booleans()):
-            bloque["simbiosis"] = draw(st.sampled_from(["fusion", "division", "ninguna"]))
+            bloque["simbiosis"] = draw(st.sampled_from(SYMBIOSES))
+            bloque["autoreparacion"] = {"min_fitness": draw(MIN_FITNESS)}
+    if short == "fader":
+        bloque["simbiosis"] = draw(st.sampled_from([*SYMBIOSES[:2] * 3, "ninguna"]))
+        share, least = draw(FADING)
+        bloque["parametros"] = {"share": share}
+        bloque["autoreparacion"] = {"min_fitness": least}
     space = bloque.get("space", {})
     if space.get("kind") == "plane":
         space["radius"] = draw(st.sampled_from(RADII["deep" if short == "swift" else "flat"]))
@@ -73,6 +107,19 @@ def placed(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> dict[str, lis
         return {}
     space["edges"] = f"{bloque['id']}.{draw(st.sampled_from(['csv', 'csv', 'npz']))}"
     return {space["edges"]: held}
+
+
+@st.composite
+def pack(draw: st.DrawFn, canales: st.SearchStrategy[int]) -> list[dict[str, Any]]:
+    """Wolves, sheep and grass, in any order."""
+    found = []
+    for name in draw(st.permutations(PACK)):
+        bloque: dict[str, Any] = {"id": name, "canal": draw(canales), "procesador": name,
+                                  "entidades_por_bloque": PER_BLOCK}  # fmt: skip
+        draw(placed(bloque, name))
+        bloque["parametros"] = draw(EATING[name])
+        found.append(bloque)
+    return found
 
 
 @st.composite

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,22 +12,16 @@ from hypothesis import strategies as st
 from corec.lab.oracle.block import Reading
 from corec.lab.oracle.world import places_of
 from tests.oracle.drawn import (
-    CHANGELING,
     EVERYBODY,
-    FORMS,
-    GROW,
+    FADER,
     KINDS,
     LARGE,
-    MET,
-    MIGRATE,
     MODULE,
     PER_BLOCK,
     PER_LARGE_BLOCK,
-    PLACED,
-    WORKERS,
     Drawn,
 )
-from tests.oracle.standing import collected, placed, reefs, writings
+from tests.oracle.standing import MIN_FITNESS, collected, placed, reefs, writings
 
 CANALES: Final = st.one_of(st.sampled_from([-128, -1, 0, 1, 9, 10, 127]), st.integers(-128, 127))
 SHARES: Final = st.sampled_from([0.07, 0.29, 1 / 3, 0.5, 0.1, 0.01, 0.55, 0.95, 1e-9, 5e-324, 1.0])
@@ -107,6 +100,23 @@ PARAMS: Final[dict[str, st.SearchStrategy[dict[str, Any]]]] = {
     "voter": st.fixed_dictionaries({}, optional={"restless": st.sampled_from([0.0, 0.125, 1.0])}),
     "hoarder": st.fixed_dictionaries({"many": st.sampled_from([0, 1, 4, 5])}),
     "changeling": st.fixed_dictionaries({}, optional={"up": st.sampled_from([0.0, 0.5])}),
+    "life": st.fixed_dictionaries({}, optional={"seeded": st.sampled_from([0.5, 1.0])}),
+    "schelling": st.fixed_dictionaries({}, optional={"wanted": st.sampled_from([0.5, 0.75, 1.0])}),
+    "forest_fire": st.fixed_dictionaries(
+        {"seeded": st.sampled_from([0.5, 1.0]), "lightning": st.sampled_from([0.0, 0.01, 0.25])},
+        optional={"growth": st.sampled_from([0.25, 1.0])},
+    ),
+    "sir_graph": st.fixed_dictionaries(
+        {"seeded": st.sampled_from([0.05, 0.5])}, optional={"beta": st.sampled_from([0.25, 2.0])}
+    ),
+    "boids": st.fixed_dictionaries(
+        {}, optional={"speed": st.just(1.5), "part": st.just(0.0), "box": st.just(1.0)}
+    ),
+    "diffusion": st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.25, -1.0, 3e38])}),
+    "ising": st.fixed_dictionaries(
+        {"width": st.just(12.0)}, optional={"temperature": st.sampled_from([0.0, 0.5, -2.0, 1e9])}
+    ),
+    "fader": st.fixed_dictionaries({"share": st.sampled_from([0.0625, 0.5])}),
     "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
 }
 WINDS: Final = st.sampled_from([0.0, 0.1, -1.5, 3.0])
@@ -118,16 +128,6 @@ CHANGES: Final = st.one_of(
 )
 """The first two by ``set``, as parameters are; the others by a reload."""
 BLOCK_MB: Final = st.sampled_from([1, 1, 1, 2, 5])
-GROUPS: Final = (
-    tuple(KINDS), tuple(EVERYBODY), MET, MET, tuple(PLACED), tuple(PLACED),
-    tuple(f"oracle_placed:{name}" for name in ("wader", "coral", "swift")),
-    tuple(f"oracle_placed:{name}" for name in ("voter", "catcher", "spy")) + MET,
-    tuple(f"oracle_placed:{name}" for name in ("heir", "evolver")),
-    (f"{MODULE}:weigher", f"{MODULE}:sitter", f"{MODULE}:relay"), (CHANGELING,),
-)  # fmt: skip
-"""Whose swarms stand in one world."""
-LETTERS: Final = st.sampled_from(["nan", "inf", "-inf", "nobody", "length", "both", "text"])
-"""What can't be understood."""
 Edges = dict[str, list[list[float]]]
 
 
@@ -150,6 +150,9 @@ def bloques(
         }
         if (short := name.rpartition(":")[2]) in PARAMS:
             bloque["parametros"] = draw(PARAMS[short])
+        like_the_first = name == FADER and len(found) > 0
+        if like_the_first and draw(st.booleans()):
+            bloque["canal"] = found[0]["canal"]  # they are of one kind
         edges |= draw(placed(bloque, short))
         if whole and draw(st.integers(0, 3)) == 0:
             bloque["collect"] = draw(collected(bloque))
@@ -160,7 +163,8 @@ def bloques(
             if number == 0 and _first_umbral(bloque["umbral"]):
                 del bloque["umbral"]  # b0's is changed by a reload
         if draw(st.booleans()):
-            bloque["autoreparacion"] = {"max_errores": draw(MAX_ERRORES)}
+            kept = bloque.get("autoreparacion", {})
+            bloque["autoreparacion"] = {**kept, "max_errores": draw(MAX_ERRORES)}
         found.append(bloque)
     if any(bloque["procesador"].endswith(":wader") for bloque in found):
         found.append(draw(reefs()))
@@ -222,8 +226,9 @@ def parameters(draw: st.DrawFn, swarms: Any, number: int) -> dict[str, Any]:
     """Values of some parameters of a swarm, by path; of one without parameters none."""
     short = swarms[number]["procesador"].rpartition(":")[2]
     values: dict[str, Any] = draw(PARAMS[short]) if short in PARAMS else {}
-    found = swarms[number]["id"]
-    return {f"bloques.{found}.parametros.{name}": value for name, value in values.items()}
+    at = f"bloques.{swarms[number]['id']}"
+    more = {f"{at}.autoreparacion.min_fitness": draw(MIN_FITNESS)} if short == "fader" else {}
+    return {**more, **{f"{at}.parametros.{name}": value for name, value in values.items()}}
 
 
 @st.composite
@@ -253,9 +258,11 @@ def entries(draw: st.DrawFn, swarms: Any, ticks: int) -> dict[str, Any]:
 
 @st.composite
 def lives(
-    draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False, edges: Edges | None = None
-) -> Drawn:
-    """A world of these swarms, what comes in and what changes; ``live``: all that can."""
+    draw: st.DrawFn, swarms: Any, ticks_max: int, live: bool = False, edges: Edges | None = None,
+    quiet: int = 0,
+) -> Drawn:  # fmt: skip
+    """A world of these swarms, what comes in and what changes; ``live``: all that can. Nothing
+    does in the first ``quiet`` ticks."""
     config: dict[str, Any] = {
         "seed": draw(SEEDS),
         "carga": draw(CARGAS),
@@ -264,10 +271,10 @@ def lives(
         "globals": {"wind": draw(WINDS)},
         "bloques": swarms,
     }
-    ticks = draw(st.integers(1, ticks_max))
+    ticks = quiet + draw(st.integers(1, ticks_max))
     entidades = sum(map(places_of, swarms))
     readings, changes = {}, {}
-    for tick in range(1, ticks + 1):
+    for tick in range(quiet + 1, ticks + 1):
         if draw(st.integers(0, 2)):
             readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
             if draw(st.integers(0, 2)) == 0:
@@ -275,7 +282,8 @@ def lives(
         if draw(st.integers(0, 7)) == 0:
             change = draw(CHANGES if live else CARGAS.map(lambda value: {"carga": value}))
             if not _first_umbral(change.get("bloques.b0.umbral")):
-                changes[tick] = change
+                at = f"bloques.{swarms[0]['id']}."
+                changes[tick] = {path.replace("bloques.b0.", at): v for path, v in change.items()}
         if live and draw(st.integers(0, 7)) == 0:
             changes.setdefault(tick, {}).update(draw(parameters(swarms, 0)))
         if live and draw(st.integers(0, 7)) == 0:
@@ -289,7 +297,7 @@ def lives(
         for bloque in swarms:
             del bloque["entidades_por_bloque"]
     workers = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
-    return Drawn(config, ticks, readings, changes, workers, edges or {})
+    return Drawn(config, ticks, readings, changes, workers, edges or {}, quiet=quiet)
 
 
 def _of_a_swarm(collect: Any, name: str) -> Any:
@@ -312,58 +320,3 @@ def worlds(draw: st.DrawFn, *, large: bool = False, only: tuple[str, ...] = ()) 
         "entidades_por_bloque": PER_LARGE_BLOCK, "max_size_mb": LARGE[name],
     }  # fmt: skip
     return draw(lives([swarm], 2))
-
-
-@st.composite
-def whole_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
-    """A world for a ``corec.World``, which perhaps grows: sizes from a block on, since smaller
-    blocks are compiled anew."""
-    names = only or draw(st.sampled_from(GROUPS))
-    swarms, edges = draw(bloques(names, st.integers(PER_BLOCK, 120), True))
-    drawn: Drawn = draw(lives(swarms, 16, True, edges))
-    return draw(grown(drawn)) if draw(st.integers(0, 2)) == 0 else drawn
-
-
-@st.composite
-def grown(draw: st.DrawFn, drawn: Drawn) -> Drawn:
-    """``drawn``, in which a bloque becomes larger, if one of them can."""
-    able = [
-        bloque["id"] for bloque in drawn.config["bloques"]
-        if not (kind := EVERYBODY[bloque["procesador"]]).mortal
-        and not (kind.genes or kind.public or bloque.get("space"))
-    ]  # fmt: skip
-    if not able:
-        return drawn
-    tick, more = draw(st.integers(1, drawn.ticks)), draw(st.integers(1, 90))
-    changes = dict(drawn.changes)
-    changes[tick] = {**changes.get(tick, {}), f"{GROW}{draw(st.sampled_from(able))}": more}
-    readings = dict(drawn.readings)
-    for later in range(tick, drawn.ticks + 1):
-        if draw(st.booleans()):
-            new = st.tuples(st.integers(0, more - 1), VALUES, st.sampled_from([True, True, False]))
-            came = [(drawn.entidades + i, v, a) for i, v, a in draw(st.lists(new, max_size=8))]
-            readings[later] = [*readings.get(later, []), *came]
-    return replace(drawn, changes=changes, readings=readings)
-
-
-@st.composite
-def live_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
-    """A world for an instance: one for a ``corec.World``, in which processors get other fields and
-    to which comes what can't be understood."""
-    drawn: Drawn = draw(whole_worlds(only=only))
-    changes = {tick: dict(change) for tick, change in drawn.changes.items()}
-    if any(bloque["procesador"] == CHANGELING for bloque in drawn.config["bloques"]):
-        ticks = st.lists(st.integers(1, drawn.ticks), min_size=1, max_size=2, unique=True)
-        for form, tick in zip(range(1, len(FORMS)), sorted(draw(ticks)), strict=False):
-            changes[tick] = {MIGRATE: form, **changes.get(tick, {})}
-    for tick in range(1, drawn.ticks + 1):
-        if draw(st.integers(0, 15)) == 0:
-            changes[tick] = {**changes.get(tick, {}), WORKERS: 1}
-    letters = st.lists(
-        st.tuples(st.integers(0, drawn.entidades - 1), LETTERS),
-        min_size=1, max_size=3,
-    )  # fmt: skip
-    bad = {
-        tick: draw(letters) for tick in range(1, drawn.ticks + 1) if draw(st.integers(0, 5)) == 0
-    }
-    return replace(drawn, changes=changes, letters=bad)

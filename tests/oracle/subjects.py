@@ -124,6 +124,18 @@ def kite(me: Any) -> Any:
     return me.x
 
 
+@corec.micro(state={"x": "f4"}, params={"work": 0.0})
+def laborer(me: Any) -> Any:
+    """Computes for as long as it is told to; what becomes of it does not depend on that."""
+    me.x = 0.5 * me.x + me.random()
+    y = me.x
+    for _ in range(int(me.work)):
+        y = 0.5 * y + 0.25
+    if me.valor > HOT:
+        raise ValueError("too hot")
+    return me.x + 0.0 * y
+
+
 @corec.micro(params={"base": 2.0e7})
 def tide(me: Any) -> Any:
     """A large value in every second tick, small ones between: what a mean must not remember."""

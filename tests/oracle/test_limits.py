@@ -58,6 +58,13 @@ def test_a_message_more_than_the_log_holds() -> None:
     kernels.check(drawn, look_every=50)
 
 
+@pytest.mark.parametrize("before", [2**31 - 2, 2**32 - 2])
+def test_more_ticks_than_31_and_32_bits_count(before: int) -> None:
+    for name in ("fragile", "clerk"):
+        readings: dict[int, list[Reading]] = {before + 2: [(7, 2.0, True), (9, 0.5, False)]}
+        kernels.check(one_swarm(name, PER_BLOCK, 4, 2, readings), before=before)
+
+
 @pytest.mark.parametrize("name", ["keeper", "listener"])
 def test_a_block_in_which_everybody_fails(name: str) -> None:
     hot = [(k, 2000.0, True) for k in range(PER_BLOCK)]

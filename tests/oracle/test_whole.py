@@ -9,7 +9,7 @@ from corec.lab.oracle.world import log_cap
 from corec.placing import place_block
 from tests.oracle import kernels, whole
 from tests.oracle.drawn import EVERYBODY, MET, MODULE, MODULES, PER_BLOCK, Drawn
-from tests.oracle.strategies import GROUPS, whole_worlds
+from tests.oracle.meeting import GROUPS, whole_worlds
 
 STAND = tuple(f"oracle_placed:{name}" for name in ("swift", "voter"))
 """Two of them, whose code is compiled for it: the long form has the others."""

@@ -13,8 +13,9 @@ import corec
 from corec.lab.oracle.block import Block, Reading
 from corec.lab.oracle.compare import lists, same
 from corec.lab.oracle.measures import same_statistics
+from corec.lab.oracle.phases import KINDS, Told, same_told
 from corec.lab.oracle.world import World
-from tests.oracle.drawn import EVERYBODY, GROW, MODULES, WORKERS, WRITE, Drawn
+from tests.oracle.drawn import EVEN, EVERYBODY, GROW, MODULES, WORKERS, WRITE, Drawn
 from tests.oracle.edges import write_edges
 
 FIGURES: Final = ("umbral", "fitness", "media", "desviacion", "errores", "activas")
@@ -26,7 +27,7 @@ GROUP: Final = "oracle"
 
 def check(drawn: Drawn, look_every: int = 1) -> None:
     """Run ``drawn``, whose processors keep their fields, in a ``corec.World`` and in the oracle;
-    entities are looked at every so many ticks, blocks and messages always.
+    entities are looked at every so many ticks, blocks, messages and what is told of phases always.
 
     Raises:
         Disagreement: they differ.
@@ -44,13 +45,16 @@ def check(drawn: Drawn, look_every: int = 1) -> None:
             drawn.step(world)
             _same_blocks(found, world)
             _same_messages(found, world)
-            if tick % look_every == 0:
+            if tick % look_every == 0 and tick > drawn.quiet:
                 _same_entities(found, world)
         _same_repairs(found, world)
         _same_alerts(found, world)
         same_statistics(
             [(e["tick"], e["bloque"], e["detalle"]) for e in found.events("statistics")], world
         )
+        told = [Told(e["tick"], e["tipo"], e["bloque"], e["entidad"], e["detalle"])
+                for kind in KINDS for e in found.events(kind)]  # fmt: skip
+        same_told(told, world.told)
 
 
 def _config(drawn: Drawn, folder: Path) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def _change(found: corec.World, path: str, value: Any) -> None:
         found.grow(path.removeprefix(GROW), int(value))
     elif path.startswith(WRITE):
         found.write(path.removeprefix(WRITE), value["fields"], ids=value["ids"])
-    elif path != WORKERS:
+    elif path not in (WORKERS, EVEN):
         found.set(path, value)
 
 

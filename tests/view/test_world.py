@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 import corec
 from corec.config import ConfigError
 from tests.oracle.drawn import KINDS, Drawn
-from tests.oracle.strategies import whole_worlds
+from tests.oracle.meeting import whole_worlds
 from tests.oracle.whole import check
 
 
