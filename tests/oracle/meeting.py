@@ -62,8 +62,8 @@ def whole_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
     fade = names == (FADER,)
     sizes = st.integers(2 * PER_BLOCK + 1 if fade else PER_BLOCK, 3 * PER_BLOCK)
     swarms, edges = draw(bloques(names, sizes, True))
-    evolve = any("evolucion" in bloque for bloque in swarms)
-    quiet = draw(QUIET) if fade else draw(MOSTLY_NOT) if evolve else 0
+    take_over = any("simbiosis" in bloque for bloque in swarms)
+    quiet = draw(QUIET) if fade else draw(MOSTLY_NOT) if take_over else 0
     drawn: Drawn = draw(lives(swarms, 6 if quiet else 16, True, edges, quiet))
     if fade and draw(st.integers(0, 3)):
         drawn = replace(drawn, config={**drawn.config, "carga": 1.0})

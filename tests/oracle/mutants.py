@@ -202,8 +202,6 @@ MUTANTS: Final = (
     _one("a child is listed by another word", "kernels/generations.py",
          "if (drawn[1] & uint64(0xFFFFFFFF)) < below:",
          "if (drawn[2] & uint64(0xFFFFFFFF)) < below:", EVOLVER),
-    _one("a place that evolves begins its generations anew", "kernels/evolution.py",
-         "                now[i] = old[i]\n", "                now[i] = now[i]\n", HEIR),
     _one("a division takes the other half", "world/fusion.py",
          "return 1 + after // FUSION_EVERY % 2", "return 2 - after // FUSION_EVERY % 2", FADER),
     _one("a weak block gives to another one", "world/fusion.py",

@@ -85,11 +85,12 @@ def placed(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> dict[str, lis
     elif short in ("breeder", "heir") and draw(st.booleans()):
         bloque["capacidad"] = bloque["entidades"]
         bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
-    if short == "evolver" or (short == "heir" and draw(st.booleans())):
+    if short == "evolver":
         bloque["evolucion"] = {**draw(RULES), **draw(TOLD)}
-        if bloque["evolucion"].get("alcance") != "enjambre" and draw(st.booleans()):
-            bloque["simbiosis"] = draw(st.sampled_from(SYMBIOSES))
-            bloque["autoreparacion"] = {"min_fitness": draw(MIN_FITNESS)}
+    whole = bloque.get("evolucion", {}).get("alcance") == "enjambre"
+    if short in ("evolver", "heir") and not whole and draw(st.booleans()):
+        bloque["simbiosis"] = draw(st.sampled_from(SYMBIOSES))
+        bloque["autoreparacion"] = {"min_fitness": draw(MIN_FITNESS)}
     if short == "fader":
         bloque["simbiosis"] = draw(st.sampled_from([*SYMBIOSES[:2] * 3, "ninguna"]))
         share, least = draw(FADING)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from corec.lab.oracle.calls import LIVES
 from corec.lab.oracle.lives import own_of
 from corec.lab.oracle.phases import Told, figures, generation
 from corec.lab.oracle.philox import philox
@@ -207,8 +206,7 @@ class New:
         entity, block, kind = self.entity, self.block, self.block.settings.kind
         entity.genes = self.genes
         if estado == "inicial":
-            kept = {name: entity.state[name] for name in LIVES if kind.mortal}
-            entity.state = {**block.initial(entity), **kept}
+            entity.state = block.initial(entity)
             entity.state.update({"heard": block.tick} if kind.silence else {})
         else:
             own = own_of(kind)
