@@ -16,7 +16,7 @@ from tests.oracle.drawn import CHANGING_MODULE, FORMS, GROW, MIGRATE, MODULES, W
 from tests.support.instance import Running
 
 SECONDS_MAX = 60.0
-EVEN_HZ = 20.0
+EVEN_HZ = 10.0
 EVEN_SECONDS_MAX = 120.0
 """Three looks of two seconds, a rest, and time for somebody's death among them."""
 TRIES = 4

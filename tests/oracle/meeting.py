@@ -87,7 +87,7 @@ def uneven(draw: st.DrawFn) -> Drawn:
     both = {"entidades_por_bloque": PER_BLOCK, "entidades": 3 * PER_BLOCK}
     swarms = [
         {**both, "id": "b0", "canal": draw(CANALES), "procesador": LABORER,
-         "parametros": {"work": 60_000.0}},
+         "parametros": {"work": 120_000.0}},
         {**both, "id": "b1", "canal": draw(CANALES), "procesador": f"{MODULE}:drift"},
     ]  # fmt: skip
     drawn: Drawn = draw(lives(swarms, 4, True))

@@ -130,16 +130,21 @@ class Parents:
         return best
 
 
+def is_crossed(rules: Mapping[str, Any], drawn: int) -> bool:
+    """Whether a child has two parents, by the first word that they left."""
+    cruce, often = rules.get("cruce", "uniforme"), rules.get("prob_cruce", 1.0)
+    often = often if isinstance(cruce, str) else cruce
+    return bool(cruce != "ninguno" and drawn / 2**32 < often)
+
+
 def child_genes(
     rules: Mapping[str, Any], spec: Mapping[str, Sequence[float]], mother: Genes, father: Genes,
     draw: Any, first: int, normal: Any,
 ) -> Genes:  # fmt: skip
     """A child's genes; ``draw(k)`` is its word k, ``first`` the first one that the parents left."""
     cruce, count = rules.get("cruce", "uniforme"), len(spec)
-    often = rules.get("prob_cruce", 1.0)
-    if not isinstance(cruce, str):
-        cruce, often = "uniforme", cruce
-    crossed = cruce != "ninguno" and draw(first) / 2**32 < often
+    cruce = cruce if isinstance(cruce, str) else "uniforme"
+    crossed = is_crossed(rules, draw(first))
     mask = draw(first + 1)
     cut = 1 + (mask * (count - 1) >> 32)
     found = {}
@@ -252,8 +257,9 @@ def evolve(blocks: Sequence[Block], rules: Mapping[str, Any], after: int) -> lis
             father = parents.choose([draw(count + k) for k in range(count)])
             genes = child_genes(rules, spec, mother.entity.genes, father.entity.genes, draw,
                                 2 * count, normal)  # fmt: skip
+            second = father if is_crossed(rules, draw(2 * count)) else mother
             new.append(New(one.block, one.entity, genes, dict(mother.entity.state),
-                           (mother.entity.id, father.entity.id)))  # fmt: skip
+                           (mother.entity.id, second.entity.id)))  # fmt: skip
     for born in new:
         born.take_place(rules.get("estado", "inicial"))
     told: list[Told] = []
