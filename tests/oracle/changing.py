@@ -9,11 +9,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from corec.control.client import Unreachable
 from corec.control.discover import read_instance
 from corec.control.outcome import MIGRATE_SIGNAL, await_change, last_change
+from corec.control.protocol import ControlError
 from corec.view.attached import Attached
 from tests.oracle.drawn import CHANGING_MODULE, FORMS, GROW, MIGRATE, MODULES, WORKERS, WRITE
 from tests.support.instance import Running
+from tests.support.processes import wait_until
 
 SECONDS_MAX = 60.0
 EVEN_HZ = 10.0
