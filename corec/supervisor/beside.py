@@ -21,6 +21,7 @@ from corec.proc import die_with
 from corec.supervisor.signals import stops_later, unblocked
 
 TAIL_BYTES: Final = 64 * 1024
+TRIAL_SECONDS_MAX: Final = 10.0
 _T = TypeVar("_T")
 Asked = Generator[None, None, _T]
 """What yields while there is nothing to do but wait, and returns what came of it."""
@@ -64,6 +65,12 @@ def work(
     if not good:
         raise Failed(value)
     return value  # type: ignore[no-any-return]  # what the child made of the same function
+
+
+def trial(forget: Callable[[], None]) -> Generator[None, None, None]:
+    """Find out whether there is a process to be had, before others are ended that could then not be
+    started again. Raises OSError: there is none. Failed."""
+    yield from work(lambda: None, "a process", TRIAL_SECONDS_MAX, forget)
 
 
 def _child(

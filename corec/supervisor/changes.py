@@ -246,6 +246,8 @@ class Changes:
             raise Refused(f"found {workers} workers, expected 1 to {most} (one for each block)")
         if workers != before:
             self._room_for(workers)
+            if workers > before:  # once all have left it is too late to refuse
+                yield from beside.trial(self.group.forget)
             yield from self._regrouped(workers, lambda: None)
             log.info("number of workers changed", before=before, now=workers)
         self._done(f"{workers} workers", antes=before, ahora=workers)
@@ -268,6 +270,7 @@ class Changes:
 
     def _set(self) -> Steps:
         """Take over what was set of the keys that processes read when they start."""
+        yield from beside.trial(self.group.forget)
         entries = settings.read(self.rt)
         yield from self._change_over(
             self.rt.written, regroup.differing(self.config, self.rt.written, entries)
@@ -294,8 +297,7 @@ class Changes:
             yield from self._compiled(grown)
         if grown is not None or any("collect" in path.split(".") for path in differs):
             plan = grown or with_settings(self.rt.plan, whole)
-            more = plan.world_bytes - self.rt.plan.world_bytes
-            check_parts(plan, workers, self.rt.folder, more)
+            check_parts(plan, workers, self.rt.folder, plan.world_bytes - self.rt.plan.world_bytes)
         nuclei = [(m, m.process) for m in self.group.members if m.role == NUCLEUS.name]
         with room_for(self.rt, grown) if grown else nullcontext() as room:
             if relog:

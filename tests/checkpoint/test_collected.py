@@ -288,6 +288,9 @@ def test_a_policy_leaves_out_and_only_the_last_stay(tmp_path: Path, shm_dir: Pat
         done = export_collected(rt.config, None, tmp_path / "all.csv")
         assert (done["files"], done["rows"]) == (2, 66)
         assert (tmp_path / "all.csv").read_text().count("\n") == 67
+        with no_file_over(100), pytest.raises(OSError, match=r"File too large|writing bytes"):
+            export_collected(rt.config, None, tmp_path / "full.parquet")
+        assert not list(tmp_path.glob("*full*"))
         with pytest.raises(ValueError, match="found 'x', expected one of sensores"):
             export_collected(rt.config, "x", tmp_path / "all.csv")
 

@@ -165,6 +165,10 @@ def test_workers(make: Make) -> None:
         assert "no room for more workers" in outcome["reason"], what
         ticks_on(run)
         assert run.status()["workers"] == 2, what
+    with limited(pid, resource.RLIMIT_NOFILE, open_files(pid)):  # who ends could not begin again
+        ended = one.ctl("set", "persist.every_ticks", "7")
+        assert (ended.code, "Too many open files" in ended.err) == (1, True), ended.err
+        ticks_on(run)
     # all that can be refused was granted; then there is no process to be had, for a while
     # a limit below what those who left give back
     with limited(pid, resource.RLIMIT_NOFILE, min(8, open_files(pid))):
