@@ -47,6 +47,14 @@ class GiveUp(Exception):
     """To be raised by a task: this is not to be tried again."""
 
 
+class Later(Exception):
+    """Not now, and not for so many seconds: who was called has said so."""
+
+    def __init__(self, text: str, after_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.after_seconds = after_seconds
+
+
 @dataclass(frozen=True)
 class Notice:
     """What happened to an alert, or a message."""
@@ -109,7 +117,7 @@ def task(function: Callable[..., Any] | None = None, /) -> Any:
     """Declare a task: ``def f(notice)`` or ``async def f(notice)``, see ``Notice``.
 
     Raises:
-        TypeError: it is no function of one argument.
+        TypeError: it is no function of one argument, or it yields.
     """
     if function is None:
         return task
@@ -120,6 +128,8 @@ def task(function: Callable[..., Any] | None = None, /) -> Any:
     fixed = all(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
     if not fixed or len(arguments) != 1:
         raise TypeError(f"{name}: a task takes (notice), this one {signature_of(function)}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name}: a task returns its answers, this one yields; return a list")
     return Task(name, function, inspect.iscoroutinefunction(function))
 
 

@@ -20,7 +20,7 @@ from celery.signals import task_failure
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from corec.notices import load_task
+from corec.notices import TaskError, load_task
 from corec.tasks.child import as_line, call_task
 from corec.tasks.queue import ALIVE_SECONDS, KEPT_SECONDS, RUN, SWEEP, make_queue, prefix_of
 
@@ -46,10 +46,15 @@ def make_app(url: str, instance_id: str) -> Celery:
         with client_of(url) as client:
             if not client.set(f"{prefix}{number}:begun", "1", ex=KEPT_SECONDS, nx=True):
                 return  # sent again meanwhile, and taken up
-            task = load_task(name, [Path(folder) for folder in folders])
             job = {"number": number, "notice": notice, "options": options}
-            with ThreadPoolExecutor(1) as threads:
-                said = asyncio.run(call_task(task, job, threads))
+            try:
+                task = load_task(name, [Path(folder) for folder in folders])
+            except TaskError as error:  # here, not where it is configured
+                text = f"Celery's worker can't import it: {error}"
+                said = {"number": number, "ok": False, "error": text, "give_up": False}
+            else:
+                with ThreadPoolExecutor(1) as threads:
+                    said = asyncio.run(call_task(task, job, threads))
             client.set(f"{prefix}{number}", as_line(said), ex=KEPT_SECONDS)
 
     @app.task(name=SWEEP)  # type: ignore[untyped-decorator]  # as above

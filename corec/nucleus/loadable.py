@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from corec.config import Config, ConfigError, Fault
@@ -58,6 +58,16 @@ def check_loadable(config: Config) -> None:
         raise ConfigError(faults)
 
 
+def _no_secret(path: Path) -> str | None:
+    """Why nothing can be signed with what is in ``path``."""
+    try:
+        if not path.is_file():
+            return "is no file"
+        return None if path.read_bytes().strip() else "is empty"
+    except OSError:
+        return "can't be read"
+
+
 def module_faults(config: Config) -> Iterator[Fault]:
     """A fault for each module that can't be loaded."""
     for index, name in enumerate(config.modules):
@@ -83,9 +93,9 @@ def _faults(config: Config) -> Iterator[Fault]:
         if words and one.pool == "own" and shutil.which(words[0]) is None:
             where = f"tasks[{index}].command[0]"
             yield Fault(where, f'"{words[0]}"', "a program that is there and can be run")
-        if one.secret_file and not os.access(config.absolute(one.secret_file), os.R_OK):
+        if one.secret_file and (why := _no_secret(config.absolute(one.secret_file))):
             where = f"tasks[{index}].secret_file"
-            yield Fault(where, f'"{one.secret_file}", which can\'t be read', "a file")
+            yield Fault(where, f'"{one.secret_file}", which {why}', "a file with the key")
     for where, collect in config.collecting():
         if collect.columns and find_spec("pyarrow") is None:
             yield Fault(f"{where}.columns", "columns for files, and pyarrow is not installed",

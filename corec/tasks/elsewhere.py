@@ -2,14 +2,16 @@
 
 A call that no worker has begun waits. It is sent again, under the same number, when it is not in
 the queue either: Redis has lost it, or a worker that was killed had it. That is no attempt, and of
-one number only one is begun. From then on it has its ``timeout_seconds``. What comes of a call that
-was given up finds nobody, and does nothing.
+one number only one is begun. From then on it has its ``timeout_seconds``; Celery ends a process
+that takes longer, or one that hangs would keep its worker for good. What comes of a call that was
+given up finds nobody, and does nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ from corec.broker.link import Link, SinkAway
 from corec.log import get_logger
 from corec.notices import Notice
 from corec.process.backoff import Backoff
-from corec.tasks.pool import GRACE_SECONDS, CallFailed
+from corec.tasks.pool import GRACE_SECONDS, CallFailed, returned_by
 
 log = get_logger("corec.tasks")
 LOOK_SECONDS: Final = 0.1
@@ -74,16 +76,17 @@ class Elsewhere:
                     call.waited = None
             finally:
                 del self._calls[number]
-        if said["ok"]:
-            return said["returned"]
-        raise CallFailed(said["error"], give_up=said["give_up"])
+        return returned_by(said)
 
     async def _send(self, number: str, notice: Notice) -> None:
         backoff = Backoff()
         words = [self._run, number, notice.as_dict(), self._options, self._folders]
+        limit = float(self._options["timeout_seconds"]) + GRACE_SECONDS
+        send = functools.partial(self._app.send_task, self._name, args=words, retry=False,
+                                 time_limit=limit)  # fmt: skip
         while True:
             try:
-                await asyncio.to_thread(self._app.send_task, self._name, args=words, retry=False)
+                await asyncio.to_thread(send)
                 return
             except Exception as error:  # noqa: BLE001  # kombu's, redis-py's, the system's
                 log.debug("a call can't be sent now", task=self._run, reason=str(error))

@@ -32,9 +32,17 @@ START_SECONDS: Final = 60.0
 class CallFailed(Exception):
     """A call went wrong; the text says how."""
 
-    def __init__(self, text: str, *, give_up: bool = False) -> None:
+    def __init__(self, text: str, *, give_up: bool = False, after_seconds: float = 0.0) -> None:
+        """``after_seconds``: it is not to be tried again before."""
         super().__init__(text)
-        self.give_up = give_up
+        self.give_up, self.after_seconds = give_up, after_seconds
+
+
+def returned_by(said: Mapping[str, Any]) -> Any:
+    """What a call returned, as ``child.call_task`` said it. Raises CallFailed."""
+    if said["ok"]:
+        return said["returned"]
+    raise CallFailed(said["error"], give_up=said["give_up"], after_seconds=said.get("after", 0.0))
 
 
 class _Process:
@@ -45,6 +53,8 @@ class _Process:
         self.jobs: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.begun = asyncio.Event()
         """It can take jobs, or has ended."""
+        self.killed = False
+        """It takes no more: that it has ended is known a little later."""
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -56,6 +66,9 @@ class _Process:
                 job = self.jobs.pop(said["number"], None)
                 if job is not None and not job.done():
                     job.set_result(said)
+        except (ValueError, KeyError, TypeError) as error:  # a line too long, or of somebody else
+            log.warning("a task's process says what is none of its calls", reason=str(error)[:200])
+            self.kill()
         finally:
             code = await self.process.wait()
             self.begun.set()
@@ -65,6 +78,7 @@ class _Process:
             self.jobs.clear()
 
     def kill(self) -> None:
+        self.killed = True
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
@@ -110,8 +124,7 @@ class Pool:
                 member.jobs.pop(number, None)
         if said["ok"]:
             self._backoff.reset()
-            return said["returned"]
-        raise CallFailed(said["error"], give_up=said["give_up"])
+        return returned_by(said)
 
     async def _begun(self, member: _Process) -> None:
         """Wait until it has imported the function: that is no part of a call's time, or no call
@@ -129,8 +142,9 @@ class Pool:
         async with self._making:
             self._members = [m for m in self._members if m.process.returncode is None
                              and not m.reading.done()]  # fmt: skip
-            idle = min(self._members, key=lambda m: len(m.jobs), default=None)
-            if idle is not None and (not idle.jobs or len(self._members) == self._count):
+            able = [m for m in self._members if not m.killed]
+            idle = min(able, key=lambda m: len(m.jobs), default=None)
+            if idle is not None and (not idle.jobs or len(able) == self._count):
                 return idle
             try:
                 self._members.append(_Process(await self._start()))

@@ -246,7 +246,8 @@ class Runner:
                     words = failure(self.title, self.config.run, said, attempt, str(error))
                     return [(self._names.failed, words)]
                 self._counts.retried += 1
-                await asyncio.sleep(pause.next_seconds())
+                after = error.after_seconds if isinstance(error, CallFailed) else 0.0
+                await asyncio.sleep(max(pause.next_seconds(), after))
             else:
                 self._counts.done += 1
                 return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import struct
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ _MS_MAX: Final = 253_402_300_799_999
 _DEPTH_MAX: Final = 100
 """Levels of JSON in an entry. orjson reads 1,024 of them and writes 254; Python's own recursion
 ends somewhere between."""
+
+ANSWERS_MAX: Final = 100_000
+"""Of one call: they go to Redis in one step, which everybody else waits for."""
 
 END_NOTICES: Final = """
 local field = KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
@@ -178,10 +182,15 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
     """
     if returned is None:
         return []
+    several = [returned] if _is_one(returned) else returned
+    if len(several) > ANSWERS_MAX:
+        raise ValueError(f"found {len(several)} answers, expected {ANSWERS_MAX} at most")
     found = []
-    for one in map(_as_mapping, [returned] if _is_one(returned) else returned):
+    for one in map(_as_mapping, several):
         if not isinstance(one, Mapping) or type(one.get("id")) is not int:
-            raise ValueError(f"found {one!r}, expected a mapping with id and valor, or a pair")
+            raise ValueError(
+                f"found {reprlib.repr(one)}, expected a mapping with id and valor, or a pair"
+            )
         entity = one["id"]
         swarm = next(
             (s for s in plan.swarms if s.first_id <= entity < s.first_id + s.entidades), None
@@ -192,11 +201,13 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
         values = {name: one.get(name) for name in names_in}
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"found {name} = {value!r} for entity {entity}, expected a number")
+                raise ValueError(
+                    f"found {name} = {reprlib.repr(value)} for entity {entity}, expected a number"
+                )
             if not abs(value) <= FLOAT32_MAX:
                 raise ValueError(
-                    f"found {name} = {value!r} for entity {entity}, expected a number that float32 "
-                    "can hold"
+                    f"found {name} = {reprlib.repr(value)} for entity {entity}, expected a number "
+                    "that float32 can hold"
                 )
         key = names.keys.incoming(swarm.canal)
         if swarm.processor.kind == "micro":

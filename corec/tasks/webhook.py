@@ -1,29 +1,36 @@
 """The built-in task ``webhook``: a notice posted to an address, signed, as its receiver expects it.
 
-Tried again: no connection, no answer in time, 408, 425, 429 and 5xx. Not again: every other
-answer that is no 2xx (a redirect, a 4xx), since it would be the same.
+Tried again: no connection, no answer in time, 408, 425, 429 and 5xx, not before what a
+``Retry-After`` says. Not again: every other answer that is no 2xx (a redirect, a 4xx), since it
+would be the same. The answer is its status: what follows its headers is not waited for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import http.client
+import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 
-from corec.notices import GiveUp, Notice, Task
+from corec.notices import GiveUp, Later, Notice, Task
 
 AGAIN: Final = frozenset({408, 425, 429})
-ANSWER_BYTES_MAX: Final = 65_536
+AFTER_SECONDS_MOST: Final = 3600.0
 
 
-class NotTaken(Exception):
+class NotTaken(Later):
     """The receiver can't take it now."""
 
 
@@ -33,11 +40,56 @@ def signature(secret: bytes, unix_seconds: int, body: bytes) -> str:
     return f"t={unix_seconds},v1={digest}"
 
 
+def retry_after(said: str | None) -> float:
+    """The seconds in a header ``Retry-After``, a number or a date, an hour at most; 0: it says
+    nothing that can be followed."""
+    text = (said or "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text[:10]), AFTER_SECONDS_MOST)
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return 0.0
+    seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
+    return min(max(seconds, 0.0), AFTER_SECONDS_MOST)
+
+
+@contextlib.contextmanager
+def _within(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """Whatever is done with ``connection`` is over after so many seconds: a socket's own time-out
+    begins anew with each byte that comes. Raises NotTaken, OSError."""
+    over = threading.Event()
+
+    def cut() -> None:
+        over.set()
+        if connection.sock is not None:
+            with contextlib.suppress(OSError):  # not TLS's own: that one would say goodbye first
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+        if over.is_set():  # what was cut off reads like an end
+            raise TimeoutError
+    except (http.client.HTTPException, OSError) as error:
+        if over.is_set() or isinstance(error, TimeoutError):
+            raise NotTaken(f"no answer within {seconds:g} s") from error
+        if isinstance(error, OSError):
+            raise
+        raise NotTaken(f"{type(error).__name__}: {error}") from error
+    finally:
+        timer.cancel()
+        connection.close()
+
+
 def post(notice: Notice, options: dict[str, Any]) -> None:
     """One call. ``options``: ``url``, ``secret_file`` (or null) and ``timeout_seconds``.
 
     Raises:
         GiveUp: what was answered would be answered again. NotTaken, OSError: later, perhaps.
+        ValueError: the secret is empty.
     """
     url = urlsplit(options["url"])
     body = orjson.dumps(notice.as_dict())
@@ -48,29 +100,29 @@ def post(notice: Notice, options: dict[str, Any]) -> None:
     }
     if options.get("secret_file"):
         secret = Path(options["secret_file"]).read_bytes().strip()
+        if not secret:
+            raise ValueError("secret_file: found an empty file, expected the key that signs")
         headers["X-Corec-Signature"] = signature(secret, int(time.time()), body)
     seconds = float(options["timeout_seconds"])
-    host, port = url.hostname or "", url.port
+    secure = url.scheme == "https"
+    port = url.port or (443 if secure else 80)  # else it is looked for in the host, in ::1 too
+    host = url.hostname or ""
     connection: http.client.HTTPConnection
-    if url.scheme == "https":
+    if secure:
         context = ssl.create_default_context()
         connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
     else:
         connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    try:
+    with _within(connection, seconds):
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        answer.read(ANSWER_BYTES_MAX)
-    except http.client.HTTPException as error:
-        raise NotTaken(f"{type(error).__name__}: {error}") from error
-    finally:
-        connection.close()
+        answer.close()  # it has the connection, where more of it is to come
     if 200 <= answer.status < 300:
         return
     said = f"HTTP {answer.status} {answer.reason}"
     if answer.status in AGAIN or answer.status >= 500:
-        raise NotTaken(said)
+        raise NotTaken(said, retry_after(answer.getheader("Retry-After")))
     raise GiveUp(said)
 
 

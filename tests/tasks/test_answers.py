@@ -14,7 +14,7 @@ from corec.notices import Notice
 from corec.plan import make_plan
 from corec.tasks.child import as_line
 from corec.tasks.source import OfAlerts
-from corec.tasks.streams import Names, answers_of
+from corec.tasks.streams import ANSWERS_MAX, Names, answers_of
 
 BLOQUE = {"id": "s", "canal": 1, "entidades": 10, "entidades_por_bloque": 10}
 
@@ -60,6 +60,20 @@ def test_several_and_none() -> None:
 def test_what_is_no_answer(returned: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         told(returned)
+
+
+def test_as_many_as_there_may_be_and_one_more() -> None:
+    plan, names = make_plan(parse_config({"instance_id": "one", "bloques": [BLOQUE]})), Names("one")
+    assert len(answers_of(plan, names, [[3, 0.5]] * ANSWERS_MAX)) == ANSWERS_MAX
+    with pytest.raises(ValueError, match="found 100001 answers, expected 100000 at most"):
+        answers_of(plan, names, [[3, 0.5]] * (ANSWERS_MAX + 1))
+
+
+@pytest.mark.parametrize("returned", [["x" * 10_000], [[3, "x" * 10_000]], [[3, [[[[9] * 999]]]]]])
+def test_what_is_no_answer_is_told_in_short(returned: Any) -> None:
+    with pytest.raises(ValueError, match="expected") as refused:
+        told(returned)
+    assert len(str(refused.value)) < 200
 
 
 def test_the_largest_number_there_is() -> None:

@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from corec.lab.chaos.celery_worker import CeleryWorker
+from corec.notices import Notice
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import REPO, Instance
 from tests.support.processes import wait_until
@@ -47,10 +48,31 @@ def answer(notice):
 
 
 @corec.task
+def stuck(notice):
+    """Keeps its worker, which has no other process, for good."""
+    threading.Event().wait()
+
+
+@corec.task
 def poison(notice):
     """Takes its process along."""
     os._exit(3)
 '''.replace("\\\\n", "\\n")
+
+
+def test_what_a_worker_can_not_import_is_told(valkey_url: str) -> None:
+    """On another machine the module may be missing; nobody is to wait for its answer."""
+    pytest.importorskip("celery")
+    from corec.core.celery import make_app
+    from corec.tasks.queue import RUN, prefix_of
+
+    notice = Notice("0-1-2", "raised", 1, 2, 1, "sensor", 1.0)
+    run = make_app(valkey_url, "far").tasks[RUN]
+    run("not_here:task", "n", notice.as_dict(), {"timeout_seconds": 1.0}, [])
+    with redis.Redis.from_url(valkey_url) as client:
+        said = json.loads(client.get(prefix_of("far") + "n") or "")
+    assert (said["ok"], said["give_up"]) == (False, False)
+    assert "can't import it: ModuleNotFoundError: No module named 'not_here'" in said["error"]
 
 
 def worker(one: Instance) -> CeleryWorker:
@@ -82,6 +104,7 @@ def test_each_answer_comes_once(make: Any, tmp_path: Path, pg_dsn: str, valkey_u
     wanted["alertas"]["clear_after_ticks"] = 1_000_000
     base = {"canal": 1, "pool": "celery", "timeout_seconds": 2.0, "retries": 1}
     wanted["tasks"] = [{**base, "run": "slow:answer", "retries": 100},
+                       {**base, "run": "slow:stuck", "when": ["acknowledged"], "retries": 0},
                        {**base, "run": "slow:poison", "when": ["acknowledged"]}]  # fmt: skip
     one = make(wanted)
     plugins = one.home / "plugins"
@@ -114,10 +137,12 @@ def test_each_answer_comes_once(make: Any, tmp_path: Path, pg_dsn: str, valkey_u
             assert "pong" in pinged.stdout
             alert = table(pg_dsn)[0]["id"]
             assert ctl(one, "alerts", "--ack", alert)[0] == 0
-            wait_until(lambda: ctl(one, "tasks")[1]["failed"], "poison is given up", 60.0)
+            wait_until(lambda: len(ctl(one, "tasks")[1]["failed"]) == 2, "both are given up", 90.0)
         answers = [int(f[b"id"]) for f in entries(client, "corec:{plant}:in:1") if b"id" in f]
         assert sorted(answers) == sorted(row["entidad"] + 1 for row in table(pg_dsn))
-        (failed,) = ctl(one, "tasks")[1]["failed"]
+        failed, hung = sorted(ctl(one, "tasks")[1]["failed"], key=lambda each: each["tarea"])
         assert (failed["tarea"], failed["intentos"]) == ("slow.poison.1", 2)
+        assert (hung["tarea"], hung["intentos"]) == ("slow.stuck.1", 1)
+        assert "s after a worker began it" in hung["error"]
         assert json.loads(json.dumps(failed["aviso"]))["event"] == "acknowledged"
     assert run.stop().code == 0

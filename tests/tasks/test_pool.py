@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,65 @@ def test_who_ends_between_two_calls_has_failed_the_next(tmp_path: Path) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(calls()) == {"id": 1, "valor": 2.0}
+
+
+HANGING = """import threading
+
+import corec
+
+
+@corec.task
+def hang(notice):
+    if notice.entity == 2:
+        threading.Event().wait()
+    return [[notice.entity, 1.0]]
+
+
+@corec.task
+def boast(notice):
+    return "x" * 5 if notice.entity == 2 else ["x" * (1 << 24)]
+"""
+
+
+def test_who_comes_behind_one_that_hangs_gets_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is tried again, it would have failed for good, by another one's fault."""
+    monkeypatch.setattr(pools, "GRACE_SECONDS", 0.5)
+    (tmp_path / "hanging.py").write_text(HANGING)
+
+    async def calls() -> list[Any]:
+        task = load_task("hanging:hang", (tmp_path,))
+        pool = Pool(task, "hanging:hang", OPTIONS, (tmp_path,))
+        others = [dataclasses.replace(NOTICE, entity=k) for k in (3, 4)]
+        try:
+            return await asyncio.gather(
+                *(pool.call(one) for one in (NOTICE, *others)), return_exceptions=True
+            )
+        finally:
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        failed, *found = runner.run(calls())
+    assert isinstance(failed, CallFailed)
+    assert found == [[[3, 1.0]], [[4, 1.0]]]
+
+
+def test_what_is_too_long_to_go_back_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+
+    async def call() -> None:
+        task = load_task("hanging:boast", (tmp_path,))
+        pool = Pool(task, "hanging:boast", PATIENT, (tmp_path,))
+        try:
+            for entity, text in ((3, "bytes as JSON, expected fewer"), (2, "it returns a str")):
+                with pytest.raises(CallFailed, match=text) as failed:
+                    await pool.call(dataclasses.replace(NOTICE, entity=entity))
+                assert failed.value.give_up
+        finally:
+            await pool.close()
+
+    asyncio.run(call())
 
 
 def test_a_start_is_no_part_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
