@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import re
 import time
 from pathlib import Path
@@ -110,6 +111,14 @@ def _acknowledge(instance: Instance, alerts: list[str], who: str, *, quiet: bool
             time.sleep(0.1)
 
 
+def _user() -> str:
+    """Who this is; the number where nobody knows a name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def alerts(
     instance: InstanceOption = None,
     config: ConfigOption = None,
@@ -132,9 +141,8 @@ def alerts(
         if ack_all:
             listed = _rows(found, _ALERTS, False, limit)
             wanted += [one["id"] for one in listed if one["estado"] == "raised"]
-        name = who or getpass.getuser()
         wanted = list(dict.fromkeys(wanted))
-        left = _acknowledge(found, wanted, name, quiet=as_json) if wanted else {}
+        left = _acknowledge(found, wanted, who or _user(), quiet=as_json) if wanted else {}
         rows = _rows(found, _ALERTS, every or bool(left), limit)
         output({"alerts": rows}, as_json, lambda data: show.rows(data["alerts"], ALERT_COLUMNS))
         if left:

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 
 from corec.config.acting import TaskConfig
 from corec.config.schedule import TICK_MAX
-from corec.lab.chaos.receiver import Receiver
-from corec.notices import GiveUp, Notice, TaskError, load_task
+from corec.notices import Notice, TaskError, load_task
+from corec.tasks import command as commands
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message
 from corec.tasks.process import letters_of, take_alert
 from corec.tasks.source import OfAlerts
 from corec.tasks.streams import Names, failure, letter_of, messages_of
-from corec.tasks.webhook import NotTaken, post, signature
 from corec.view.alerts import Reader
 from tests.support.processes import is_running, wait_until
 
@@ -207,52 +206,27 @@ def test_what_others_write_hides_no_alert() -> None:
     assert sorted(life.open) == [1, 4]
 
 
-def options(url: str, **changes: Any) -> dict[str, Any]:
-    return {"url": url, "secret_file": None, "timeout_seconds": 0.2, **changes}
-
-
-@pytest.mark.parametrize(
-    ("status", "raises"),
-    [(200, None), (204, None), (301, GiveUp), (400, GiveUp), (404, GiveUp), (408, NotTaken),
-     (425, NotTaken), (429, NotTaken), (500, NotTaken), (503, NotTaken)],
-)  # fmt: skip
-def test_webhook_tries_again_what_may_pass(status: int, raises: type[Exception] | None) -> None:
-    with Receiver.serving() as (receiver, url):
-        receiver.status = status
-        if raises is None:
-            post(NOTICE, options(url))
-            assert receiver.bodies == {NOTICE.key: NOTICE.as_dict()}
-            return
-        with pytest.raises(raises, match=f"HTTP {status}"):
-            post(NOTICE, options(url))
-
-
-def test_webhook_signs(tmp_path: Any) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text(" s3cret\n")
-    with Receiver.serving() as (receiver, url):
-        post(NOTICE, options(url, secret_file=str(secret)))
-    said = receiver.headers[0]["X-Corec-Signature"]
-    seconds = int(said.partition(",")[0].removeprefix("t="))
-    assert said == signature(b"s3cret", seconds, receiver.raw[0])
-    assert signature(b"k", 1, b"{}") == (
-        "t=1,v1=3dd49b2593d0f9a349e9e71c4bde3e2b862c2be4003fe9b4ba81332029310158"
-    )
-
-
-def test_webhook_without_anybody() -> None:
-    with Receiver.serving() as (_, url):
-        pass
-    with pytest.raises(OSError, match="refused"):
-        post(NOTICE, options(url))
-
-
 def test_command() -> None:
     python = ["sh", "-c", 'test -n "$COREC_NOTICE" && cat']
     said = execute(NOTICE, {"command": python, "timeout_seconds": 5})
     assert said == orjson.loads(orjson.dumps(NOTICE.as_dict()))
     with pytest.raises(Failed, match="exit 3: no"):
         execute(NOTICE, {"command": ["sh", "-c", "echo no >&2; exit 3"], "timeout_seconds": 5})
+
+
+def test_a_command_that_prints_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def printed(text: str) -> Any:
+        return execute(NOTICE, {"command": ["sh", "-c", text], "timeout_seconds": 300.0})
+
+    monkeypatch.setattr(commands, "PRINTED_MAX", 100_000)
+    digits = "head -c 100000 /dev/zero | tr '\\0' 1"
+    assert printed(f"printf '\"'; {digits} | tail -c +3; printf '\"'") == "1" * 99_998
+    for text in ("yes", f"{digits}; printf 1"):
+        with pytest.raises(Failed, match="it prints more than 100000 bytes"):
+            printed(text)
+    with pytest.raises(Failed, match="exit 3: 1111") as failed:
+        printed(f"exec <&-; ( {digits}; echo ) >&2; exit 3")
+    assert len(str(failed.value)) < 1100
 
 
 def test_a_command_ends_with_all_that_it_started(
