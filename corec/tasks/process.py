@@ -49,7 +49,7 @@ from corec.tasks.streams import (
     unread,
     written_ms,
 )
-from corec.tasks.trimmed import Read, order
+from corec.tasks.trimmed import Read, kept, order
 from shm.killpoint import kill_point
 
 log = get_logger("corec.tasks")
@@ -61,6 +61,8 @@ WHO_MAX: Final = 1000
 """Characters that an acknowledgement may have in each of its fields."""
 ENTRIES: Final = 100
 NOTICES: Final = 500
+LETTERS_LEAST: Final = 10_000
+"""So many failures the stream keeps in any case: more than come between two looks."""
 
 
 def run(rt: Runtime) -> int:
@@ -266,6 +268,9 @@ class Acting:
         if letters:
             await store.failed(letters_of(letters))
             self.letter = bytes(letters[-1][0])
+            if len(letters) < ENTRIES:  # what is left of it is in the table
+                most = max(self.rt.config.streams.maxlen, LETTERS_LEAST)
+                await self.link.call([("XTRIM", self.names.failed, "MAXLEN", "~", most)])
         return bool(alerts or acks or letters or sent)
 
     async def _missed(self, entries: int | None) -> None:
@@ -292,25 +297,20 @@ class Acting:
         ends = {self.names.alerts: self.stand.entry, self.names.acks: self.stand.ack,
                 self.names.failed: self.letter.decode()}  # fmt: skip
         commands: list[Command] = [("XINFO", "STREAM", name) for name in ends]
-        groups_of = [one.group for one in self.runners if one.source.epoch is None]
-        commands += [("XPENDING", self.names.notices, group) for group in groups_of]
-        commands.append(("XINFO", "GROUPS", self.names.notices))
+        mine = {one.group for one in self.runners if one.source.epoch is None}
+        commands += [("XPENDING", self.names.notices, group) for group in mine]
+        commands += [("XINFO", kind, self.names.notices) for kind in ("GROUPS", "STREAM")]
         replies = await self.link.call(commands)
         for (name, end), info in zip(ends.items(), replies, strict=False):
             last = info[b"last-generated-id"].decode() if isinstance(info, dict) else end
             if order(last) < order(end):
                 log.warning("a stream lost its end: it is read anew", stream=name, last=last)
                 self._rewind(name)
-        *pending, groups = replies[len(ends) :]
-        if not isinstance(groups, list):
-            return
-        needed = [order(group[b"last-delivered-id"].decode()) for group in groups]
-        needed += [order(one[1].decode()) for one in pending if isinstance(one, list) and one[0]]
-        if needed:
-            oldest = min(needed)
-            await self.link.call(
-                [("XTRIM", self.names.notices, "MINID", "~", f"{oldest[0]}-{oldest[1]}")]
-            )
+        *pending, groups, notices = replies[len(ends) :]
+        if isinstance(groups, list) and isinstance(notices, dict):
+            most = self.rt.config.streams.maxlen
+            words = kept(notices[b"length"], most, groups, mine, pending)
+            await self.link.call([("XTRIM", self.names.notices, *words)])
 
     def _rewind(self, name: str) -> None:
         if name == self.names.failed:

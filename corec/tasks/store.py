@@ -90,6 +90,12 @@ _MOVE: Final = """
     UPDATE corec_alertas SET entrada = %s, acuse = %s, tick = %s, aviso = %s, raised = %s
      WHERE instance_id = %s AND epoch = %s AND entrada = %s AND acuse = %s AND aviso = %s
 """
+_NOTICE: Final = "INSERT INTO corec_avisos VALUES (%s, %s, %s)"
+_END_OTHERS: Final = """
+    UPDATE alertas SET estado = %s, hasta = ultimo
+     WHERE instance_id = %s AND epoch <> %s AND estado <> %s
+    RETURNING id, ultimo, entidad, canal, procesador, valor, campos, veces
+"""
 _OPEN: Final = """
     SELECT entidad, desde, ultimo, veces, canal, procesador, valor, campos, "timestamp", acuse
       FROM alertas WHERE instance_id = %s AND epoch = %s AND estado <> %s
@@ -132,6 +138,10 @@ class Store:
     async def load(self, clear_after: int, told: int = 0) -> tuple[Life, Stand]:
         """What is known of this world; its row is made where there is none. ``told``: the number of
         the last notice in the stream, which is larger than what a database says that is new."""
+        async with self._connection.transaction():
+            return await self._load(clear_after, told)
+
+    async def _load(self, clear_after: int, told: int) -> tuple[Life, Stand]:
         key = (self._instance, signed(self._epoch))
         await self._connection.execute(
             """
@@ -151,18 +161,36 @@ class Store:
         )
         row = await cursor.fetchone()
         assert row is not None
+        entry, ack, tick, known, raised = row
+        notice = max(int(known), told)
+        notice += await self._end_others(notice)
         await self._connection.execute(
             "UPDATE corec_alertas SET aviso = %s WHERE instance_id = %s AND epoch = %s",
-            (notice := max(row[3], told), *key),
+            (notice, *key),
         )
         cursor = await self._connection.execute(_OPEN, (*key, CLEARED))
         found = {}
         async for entity, first, last, count, canal, name, valor, fields, at, who in cursor:
             ms = round(at.timestamp() * 1000)
             found[entity] = Alert(entity, first, last, count, canal, name, valor, fields, ms, who)
-        entry, ack, tick, _, raised = row
         stand = Stand(entry, ack, tick, notice, raised)
         return Life(self._epoch, clear_after, found, tick), stand
+
+    async def _end_others(self, notice: int) -> int:
+        """Clear what is open of other worlds: nothing will be heard of it. How many; ``notice``:
+        the number of the last notice so far."""
+        cursor = await self._connection.execute(
+            _END_OTHERS, (CLEARED, self._instance, signed(self._epoch), CLEARED)
+        )
+        told: list[tuple[str, int, str]] = []
+        async for name, tick, entity, canal, procesador, valor, fields, count in cursor:
+            one = Notice(name, CLEARED, tick, entity, canal, procesador, valor, fields, count)
+            said = orjson.dumps(one.as_dict()).decode()
+            told.append((self._instance, notice + len(told) + 1, said))
+        if told:
+            async with self._connection.cursor() as cursor:
+                await cursor.executemany(_NOTICE, told)
+        return len(told)
 
     async def write(self, life: Life, before: Stand, after: Stand) -> None:
         """What ``life`` gathered, and how far that is, at once. Raises Moved."""
@@ -182,7 +210,7 @@ class Store:
             if alerts:
                 await cursor.executemany(_ALERT, alerts)
             if notices:
-                await cursor.executemany("INSERT INTO corec_avisos VALUES (%s, %s, %s)", notices)
+                await cursor.executemany(_NOTICE, notices)
 
     def _row(self, life: Life, one: Alert) -> tuple[Any, ...]:
         at = datetime.fromtimestamp(one.raised_ms / 1000, UTC)

@@ -1,4 +1,5 @@
-"""What a stream lost before it was read: an entry's number is how many it ever got with it.
+"""What a stream lost before it was read: an entry's number is how many it ever got with it. And
+what it may lose.
 
 A server knows how many entries a stream ever got and how many it holds, so the number of the first
 one that is left; whoever reads in order knows the number of the last one that it read.
@@ -6,7 +7,7 @@ one that is left; whoever reads in order knows the number of the last one that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 
@@ -19,6 +20,26 @@ def order(entry: str) -> tuple[int, int]:
 def gone(info: Mapping[bytes, Any]) -> int:
     """How many entries of the stream are gone; ``info``: the reply to XINFO STREAM."""
     return int(info[b"entries-added"]) - int(info[b"length"])
+
+
+def kept(
+    length: int, most: int, groups: Iterable[Mapping[bytes, Any]], mine: Collection[str],
+    pending: Iterable[Any],
+) -> tuple[Any, ...]:  # fmt: skip
+    """How XTRIM is to cut a stream of ``length`` entries: what a group has still before it stays.
+
+    Of a group that is none of ``mine`` (somebody's, or of a task that is no more) not more than
+    ``most`` entries do, nor where there is no group. ``pending``: the replies to XPENDING of mine.
+    """
+    needed = [order(one[1].decode()) for one in pending if isinstance(one, list) and one[0]]
+    needed += [
+        order(group[b"last-delivered-id"].decode())
+        for group in groups
+        if length <= most or group[b"name"].decode("utf-8", "replace") in mine
+    ]
+    if needed:
+        return ("MINID", "~", "{}-{}".format(*min(needed)))
+    return ("MAXLEN", "~", most)
 
 
 class Read:
