@@ -31,7 +31,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numba.extending
+from llvmlite import binding as llvm
 from numba.core import bytecode, cgutils, types
+from numba.core.codegen import CPUCodeLibrary
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,6 +70,32 @@ def _number_apart() -> None:
 
 _number_apart()
 os.register_at_fork(after_in_child=_number_apart)
+
+
+def _keep_bitcode() -> None:
+    """What Numba loads from disk it keeps as a module of LLVM's, too, for whoever compiles a
+    function that calls it. Of CoreC's kernels that is 7 MiB of each instance, which hardly ever
+    compiles: the module is made of its bitcode when it is asked for."""
+    kept: Any = CPUCodeLibrary  # half annotated, as above
+    load, for_linking = kept._unserialize.__func__, kept._get_module_for_linking
+
+    def unserialize(kind: Any, compiler: Any, state: Any) -> Any:
+        library = load(kind, compiler, state)
+        if state[1] == "object":
+            library._shared_module, library._kept_bitcode = None, state[2][1]
+        return library
+
+    def module_for_linking(library: Any) -> Any:
+        bitcode = library.__dict__.pop("_kept_bitcode", None)
+        if bitcode is not None:
+            library._shared_module = llvm.parse_bitcode(bitcode)
+        return for_linking(library)
+
+    kept._unserialize = classmethod(unserialize)
+    kept._get_module_for_linking = module_for_linking
+
+
+_keep_bitcode()
 
 
 def inlined(function: F) -> F:

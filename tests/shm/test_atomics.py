@@ -18,6 +18,7 @@ from shm.atomics import (
     check_words,
     fence_seq_cst,
     load_acquire,
+    read_again,
     read_word,
     spin_until_all_at_least,
     spin_until_at_least,
@@ -150,3 +151,17 @@ def test_who_looks_at_a_commit_word_again_fences_before() -> None:
                 found += 1
                 assert before.strip() == "fence_seq_cst()", f"{path}: {line.strip()}"
     assert found >= 3
+
+
+def test_what_was_loaded_keeps_no_module_until_it_is_called_by_what_is_compiled() -> None:
+    dispatcher: Any = read_again
+    library = next(iter(dispatcher.overloads.values())).library
+    loaded = bool(dispatcher.stats.cache_hits)
+    assert (library._shared_module is None) == loaded
+
+    @numba.njit
+    def twice(words: Any) -> Any:
+        return dispatcher(words, 0) + dispatcher(words, 1)
+
+    assert twice(np.array([3, 4], np.uint64)) == 7
+    assert library._shared_module is not None
