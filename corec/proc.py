@@ -30,29 +30,29 @@ def die_with(parent: int) -> bool:
     return os.getppid() == parent
 
 
-def give_back_pages_of(library: str) -> int:
-    """Unmap what this process has read of the program text of ``library``; bytes given back.
+def give_back_pages() -> int:
+    """Unmap what this process has read of programs and libraries; bytes given back.
 
     The pages stay in the page cache, and a page that is needed again is mapped again by a fault.
     Only mappings that nobody can have written to are chosen: not writable, and without a page of
     this process's own (relocations have such), in memory or swapped out, which would be lost.
     """
     given = 0
-    for begin, end in _clean_mappings(_read(os.getpid(), "smaps").decode(), library):
+    for begin, end in _clean_mappings(_read(os.getpid(), "smaps").decode()):
         address, size = ctypes.c_void_p(begin), ctypes.c_size_t(end - begin)
         if _LIBC.madvise(address, size, mmap.MADV_DONTNEED) == 0:
             given += end - begin
     return given
 
 
-def _clean_mappings(smaps: str, library: str) -> list[tuple[int, int]]:
+def _clean_mappings(smaps: str) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     place, none = None, 0
     for line in smaps.splitlines():
         words = line.split()
         if not words[0].endswith(":"):
-            of_library = len(words) > 5 and library in words[5].rpartition("/")[2]
-            place = words[0] if of_library and words[1] in ("r--p", "r-xp") else None
+            of_file = len(words) > 5 and words[5].startswith("/")
+            place = words[0] if of_file and words[1] in ("r--p", "r-xp") else None
             none = 0
         elif place is not None and words[0] in _OWN_PAGES and words[1] == "0":
             none += 1

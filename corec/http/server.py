@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+import uvicorn.protocols.http.auto  # uvicorn itself imports it when it serves: each time anew
 from starlette.types import ASGIApp
 
 _GRACE_SECONDS = 1

@@ -31,7 +31,7 @@ from corec.embedded.errors import EmbeddedServerError
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger
 from corec.plan import Plan
-from corec.proc import give_back_pages_of
+from corec.proc import give_back_pages
 from corec.process.life import TAKEN_OVER
 from corec.process.runtime import Owner, Runtime
 from corec.supervisor import aside, segments
@@ -222,8 +222,7 @@ class Supervisor:
             rt.set(L.C_STATE, L.STATE_RUNNING)
             changes.adopt(workers, grown)
             self.notifier.ready(f"ticking from {base}")
-            # of loading the kernels; a reload compiles in a process of its own
-            give_back_pages_of("libllvmlite")
+            give_back_pages()  # a start reads much of its libraries that is not needed again
             if self.inherited is not None:
                 answer(self.answers, "upgrade", None)
                 told = {"campos": list(rt.refitted)} if rt.refitted else {}
