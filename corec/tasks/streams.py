@@ -27,7 +27,7 @@ _DEPTH_MAX: Final = 100
 """Levels of JSON in an entry. orjson reads 1,024 of them and writes 254; Python's own recursion
 ends somewhere between."""
 
-ANSWERS_MAX: Final = 100_000
+ANSWERS_MAX: Final = 10_000
 """Of one call: they go to Redis in one step, which everybody else waits for."""
 
 END_NOTICES: Final = """
