@@ -15,7 +15,10 @@ readings. When a part is over, its readings, with mean ``m`` and variance ``w``,
 of Brutlag, *Aberrant behavior detection in time series for network monitoring*, LISA 2000, after
 Winters 1960, with variances in place of absolute deviations and without trend. A reading beyond
 ``width · s`` enters cut to that, so one outlier spoils nothing, and what lasts becomes usual. The
-first ``periods`` periods score 0, and so does a part that was never seen.
+first ``periods`` periods score 0, and so do a part that was never seen and the first ``LEARN``
+readings that were held against their part, of which ``pool`` is a mean of too few. A part is over
+with the next reading of another part or of another period: a sensor that is read once a day has one
+part each day, and so has a period that is not divided.
 
 The profile lies in a history of (part, level, variance), newest last, of which a part's newest
 entry counts: gaps of any length leave what was known.
@@ -31,8 +34,9 @@ from corec.entities.processor import celu
 from corec.processors import gate
 
 BINS_MAX: Final = 64
+LEARN: Final = 30.0
 STATE: Final = {
-    "since": "i8", "part": ("f4", -1.0), "known": "f4", "usual": "f4", "wide": "f4",
+    "since": "i8", "turn": "i8", "part": ("f4", -1.0), "known": "f4", "usual": "f4", "wide": "f4",
     "pool": "f4", "pooled": "f4", "count": "f4", "middle": "f4", "apart": "f4",
 }  # fmt: skip
 HISTORY: Final = {"profile": ("f4", 3 * BINS_MAX)}
@@ -79,15 +83,17 @@ def strength(me: Any, value: Any) -> Any:
     part = np.float32(me.tick % period * bins // period)
     if me.part < 0.0:
         me.since = me.tick
-    if part != me.part:
+    turn = me.tick // period
+    if part != me.part or turn != me.turn:
         enter(me)
         look_up(me, part)
+        me.turn = turn
     found = np.float32(0.0)
     if me.known > 0.0:
         e = x - me.usual
         s = np.sqrt(0.5 * (me.wide + me.pool)) + 1e-6 * abs(me.usual) + 1e-18
         most = me.width * s
-        if me.tick - me.since >= int(me.periods) * period:
+        if me.tick - me.since >= int(me.periods) * period and me.pooled >= LEARN:
             found = abs(e) / most
             e = min(max(e, -most), most)
             x = me.usual + e

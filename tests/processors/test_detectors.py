@@ -231,6 +231,22 @@ def test_a_gap_of_periods_leaves_the_profile() -> None:
     assert tick(4.0) >= 0.75
 
 
+@pytest.mark.parametrize(("every", "params"), [(1, {"period": 1}), (1, {"period": 9, "bins": 1}),
+                                               (24, {"period": 24})])  # fmt: skip
+def test_one_part_a_period_is_a_part(every: int, params: dict[str, float]) -> None:
+    """A sensor that is read once a day, too, has always the same part: it was never over."""
+    block = Block(resolve("seasonal"), entities=1, params=params)
+    readings = np.random.default_rng(4).normal(20.0, 0.5, 80)
+    readings[70] = 40.0
+    found = []
+    for value in readings:
+        block.tick([(0, float(value))])
+        found.append(float(block.view.column("valor")[0]))
+        for _ in range(every - 1):
+            block.tick()
+    assert alerts(np.array(found)) == [70]
+
+
 def reference_spot(x: Numbers, learn: int, risk: float, quantile: float, follow: float) -> Any:
     """DSPOT with moments, from the paper: strengths of all readings, both sides."""
     drift, first, ratios = x[0], [], []

@@ -148,9 +148,10 @@ def seasonal(me: Any, value: Any) -> Any:
     part = np.float32(me.tick % period * bins // period)
     if me.part < 0:
         me.since = me.tick
-    if part != me.part:
+    turn = me.tick // period
+    if part != me.part or turn != me.turn:
         _close(me)
-        me.part = part
+        me.part, me.turn = part, turn
         me.known = me.count = me.middle = me.apart = 0.0
         for p, level, variance in triples(me.profile):
             if p == part:
@@ -160,7 +161,7 @@ def seasonal(me: Any, value: Any) -> Any:
         e = x - me.usual
         sigma = np.sqrt(0.5 * (me.wide + me.pool)) + 1e-6 * abs(me.usual) + 1e-18
         m = me.width * sigma
-        if me.tick - me.since >= int(me.periods) * period:
+        if me.tick - me.since >= int(me.periods) * period and me.pooled >= 30:
             s = abs(e) / m
             e = min(max(e, -m), m)
             x = me.usual + e
@@ -252,7 +253,7 @@ DETECTORS: Final = {
             "period": 1440.0, "bins": 48.0, "width": 5.0, "gamma": 0.3, "periods": 2.0,
             "share": 0.01,
         },
-        since=("i8", 0), part=("f4", -1.0),
+        since=("i8", 0), turn=("i8", 0), part=("f4", -1.0),
     ),
     "rate": _kind(
         rate, "before steps step2", {},
