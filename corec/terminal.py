@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import select
 import socket
 import stat
@@ -32,6 +33,15 @@ PIECE_BYTES: Final = 4096
 """What a pipe that poll calls writable takes without waiting (PIPE_BUF)."""
 _WAIT: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 _POLL_SECONDS: Final = 0.05
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def harmless(text: str) -> str:
+    """``text`` that somebody else wrote, what a terminal would do and not show in it as numbers: an
+    answer of a webhook's receiver, a name in a table could else write over what stands there."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def make_valid() -> None:

@@ -24,6 +24,7 @@ from corec.control.protocol import ControlError
 from corec.control.waits import AT_ONCE_SECONDS
 from corec.log import mask
 from corec.private import NotPrivate
+from corec.terminal import harmless
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -41,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def fail(message: str, code: int) -> NoReturn:
     """Say ``message`` on stderr and exit with ``code``."""
-    print(f"corec-ctl: {mask(message)}", file=sys.stderr)
+    print(f"corec-ctl: {harmless(mask(message))}", file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -69,12 +70,20 @@ def explained() -> Iterator[None]:
         fail(named, EXIT_FAILED)
 
 
+class _Plain(Console):
+    """Whose every cell is text."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As the console's own, of what is nothing but text."""
+        return super().render_str(harmless(text), **options)
+
+
 def plain_console() -> Console:
     """For stdout, showing every text as it is: what a row, a name or a path holds is no markup of
-    the console's, and no name of an emoji. What does not go to a terminal is never folded, so that
-    grep and awk work."""
+    the console's, no name of an emoji, and tells the terminal nothing. What does not go to a
+    terminal is never folded, so that grep and awk work."""
     width = None if sys.stdout.isatty() else WIDTH_PIPED
-    return Console(width=width, markup=False, emoji=False)
+    return _Plain(width=width, markup=False, emoji=False)
 
 
 def output(data: Any, as_json: bool, picture: Callable[[Any], RenderableType]) -> None:

@@ -21,6 +21,7 @@ from corec.config import Config, ConfigError, load_config
 from corec.control.discover import Instance, Starting, redis_address
 from corec.libpq import shielded
 from corec.log import mask
+from corec.terminal import harmless
 
 if TYPE_CHECKING:
     import psycopg
@@ -213,7 +214,7 @@ def redis_text(data: Any, indent: str = "") -> Text:
     if isinstance(data, dict):
         data = [item for pair in data.items() for item in pair]
     if not isinstance(data, list):
-        return Text(indent + _cut(data, LINE_MAX))
+        return Text(indent + harmless(_cut(data, LINE_MAX)))
     deeper = indent + "  "
     return Text("\n").join(
         redis_text(one, deeper if isinstance(one, (list, dict)) else indent) for one in data

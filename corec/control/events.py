@@ -21,6 +21,7 @@ from corec.command_line import NUMBER_MAX
 from corec.control import console, show
 from corec.control.asking import ConfigOption, InstanceOption, JsonOption, explained, output
 from corec.control.discover import Instance, find_instance, read_instance
+from corec.terminal import harmless
 
 LOOK_SECONDS: Final = 0.5
 LATE_SECONDS: Final = 30.0
@@ -98,9 +99,8 @@ def _line(row: dict[str, Any]) -> str:
     one = _plain(row)
     where = " ".join(str(one[name]) for name in ("bloque", "entidad") if one[name] is not None)
     detail = json.dumps(one["detalle"], ensure_ascii=False)
-    return " ".join(
-        filter(None, (one["timestamp"], f"tick {one['tick']}", one["tipo"], where, detail))
-    )
+    words = (one["timestamp"], f"tick {one['tick']}", one["tipo"], where, detail)
+    return harmless(" ".join(filter(None, words)))
 
 
 def events(

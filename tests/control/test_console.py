@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 
 from corec.config import ConfigError
 from corec.control import console, show
-from corec.control.asking import EXIT_USAGE, explained, output, waiting
+from corec.control.asking import EXIT_USAGE, explained, fail, output, waiting
 from corec.control.discover import Instance
 from corec.control.protocol import encode_request
 
@@ -171,3 +171,24 @@ def test_what_looks_like_markup_is_shown_as_it_is(
         assert odd in capsys.readouterr().out
     with waiting(f"set {odd}", quiet=False):
         pass
+
+
+def test_what_others_wrote_tells_the_terminal_nothing(
+    instance: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the reason of an HTTP answer in ``corec-ctl tasks``: it could write over the screen."""
+    odd, shown = "a\x1b]0;b\x07\r\x9b2Jc", r"a\x1b]0;b\x07\x0d\x9b2Jc"
+    results = console.sql(instance, r"SELECT E'a\x1b]0;b\x07\r' || chr(155) || '2Jc' AS x")
+    failed = {"timestamp": "t", "tarea": odd, "aviso": {"key": odd}, "intentos": 1, "error": odd}
+    for data, picture in (
+        ({"what": odd}, show.pairs), ([{"what": odd, odd: 1}], show.rows),
+        ({"tasks": [], "failed": [failed]}, show.tasks), ([odd], console.redis_text),
+        (results, console.sql_tables),
+    ):  # fmt: skip
+        output(data, False, picture)
+        told = capsys.readouterr().out
+        assert shown in told
+        assert told.replace("\n", "").isprintable()
+    with pytest.raises(typer.Exit):
+        fail(odd, 1)
+    assert capsys.readouterr().err == f"corec-ctl: {shown}\n"
