@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from corec import layout as L
 from tests.persister.small_world import expected_keys, keys_of, small_world
+from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -90,6 +91,8 @@ def test_lost_replies(forward: bool, shm_dir: Path, pg_dsn: str, listener: socke
         thread.start()
         try:
             world.publish_ticks(1, 200, repairs=1)
+            # a stop waits a few seconds for a server that fails, and no longer
+            wait_until(lambda: world.word(L.S_TICK) == 200, "everything is durable", 120)
             assert world.stop(pid) == 0
         finally:
             proxy.closing = True
