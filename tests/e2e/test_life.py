@@ -51,7 +51,7 @@ def assert_exact(make: Make, dsn: str, url: str, digest: str, tick: int) -> None
 def flat_out(run: Running, ticks: int) -> Running:
     """For so many ticks, as fast as it can. Before that it is paced, to which a start goes back if
     it asks for another pace: a calm world does all of these ticks once more."""
-    run.ask("set", path="tick_hz", value=0)
+    run.answered("set", path="tick_hz", value=0)
     return run.until_tick(run.status()["tick"] + ticks)
 
 
