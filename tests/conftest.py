@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
         from corec.cli.warm import warm  # not before BLAS was told how many threads it has
 
         warm(Path(__file__).parent.parent / "configs" / "corec_config.json")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of several processes each imports another part of the tests before it collects all of them.
+
+    Nobody has rewritten their assertions yet in a new checkout, which takes as long as to collect
+    them: all would do it for the same files at once. What one has written the others read.
+    """
+    given = getattr(session.config, "workerinput", None)
+    if given is None or [Path(name).name for name in session.config.args] != ["tests"]:
+        return
+    root = Path(__file__).parent
+    paths = sorted(root.rglob("test_*.py"), key=lambda path: (-path.stat().st_size, path))
+    for path in paths[int(given["workerid"].removeprefix("gw")) :: given["workercount"]]:
+        name = path.relative_to(root.parent).with_suffix("").as_posix().replace("/", ".")
+        with suppress(Exception, pytest.skip.Exception):  # its collection says why
+            importlib.import_module(name)
 
 
 @pytest.hookimpl(trylast=True)
