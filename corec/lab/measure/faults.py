@@ -124,11 +124,11 @@ class Bench:
 
     def supervisor(self) -> None:
         """SIGKILL; until nobody is left, then the next start until it ticks."""
-        tick = self.server.tick
         slots = [*list(SLOTS.values()), L.SLOT_WORKER0 + 1]
         pids = [self.server.slot(slot, L.S_PID) for slot in slots]
         self.process.kill()
         began = until(lambda: not any(map(alive, pids)), "children leave")
+        tick = self.server.tick  # of a world that nobody ticks
         self.server.kill()
         self.note("supervisor killed: its children leave", began)
         start = time.perf_counter()
