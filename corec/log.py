@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any, cast
 from urllib.parse import quote
 
-from corec.terminal import Output, error_output
+from corec.terminal import Output, error_output, harmless
 
 # structlog takes Rich where it finds it: 5 MiB of an instance, for tracebacks of its own that show
 # every local variable, secrets among them.
@@ -152,6 +152,14 @@ def _mask_keys(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return event
 
 
+def _as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """For people: what is told is others' words, and a terminal is not to obey them."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = harmless(value)
+    return event
+
+
 _role = "corec"
 
 
@@ -201,9 +209,10 @@ def configure(
     else:
         plain = structlog.dev.plain_traceback
         render = [
+            _as_text,
             structlog.dev.ConsoleRenderer(
                 colors=terminal, pad_event_to=36, exception_formatter=plain
-            )
+            ),
         ]
     sink = _Sink(path, _CLEAR_LINE if terminal else "")
     sink.setFormatter(

@@ -99,6 +99,15 @@ def test_console_form_is_readable(path: Path) -> None:
     assert "\x1b" not in text
 
 
+def test_a_terminal_obeys_nothing_that_is_told(path: Path) -> None:
+    log.configure("console", "info", path, "nucleus")
+    log.get_logger("corec.test").info("an event\x1b[2J", who="me\x1b]0;x\x07", count=3)
+    text = path.read_text(encoding="utf-8")
+    assert r"an event\x1b[2J" in text
+    assert "count=3" in text
+    assert text.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(("form", "level"), [("xml", "info"), ("json", "loud")])
 def test_bad_settings_are_errors(form: str, level: str) -> None:
     with pytest.raises(ValueError, match="expected"):
