@@ -152,12 +152,11 @@ def _same_repairs(found: corec.World, world: World) -> None:
 
 
 def _same_alerts(found: corec.World, world: World) -> None:
-    alerting = {block.settings.name for block in world.blocks if block.settings.kind.alerts}
     wanted = [
         (m.tick, m.id, float(m.valor), m.named)
         for tick in range(1, world.tick + 1)
-        for block in world.blocks if block.settings.name in alerting
-        for m in block.messages if m.tick == tick
+        for block in world.blocks
+        for m in block.messages if m.tick == tick and m.alert
     ]  # fmt: skip
     mine = [(a.tick, a.id, float(a.valor), tuple(a.fields.items())) for a in found.alerts(GROUP)]
     lists("alerts", mine, wanted)

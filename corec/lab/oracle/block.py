@@ -252,7 +252,8 @@ class Block:
         done.moving += [entity] if calls.moves else []
         if valor > self.umbral:
             named = tuple((name, float(entity.state[name])) for name in kind.alert_fields)
-            done.messages.append(Message(self.tick, entity.id, self.settings.canal, valor, named))
+            canal = self.settings.canal
+            done.messages.append(Message(self.tick, entity.id, canal, valor, named, kind.alerts))
 
     def _births(self, free: Sequence[Entity], done: Tick) -> None:
         """When all have run: children, who died, and what is sent of what was to be."""

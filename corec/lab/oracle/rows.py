@@ -22,6 +22,8 @@ class Message:
     valor: np.float32
     named: tuple[tuple[str, float], ...] = ()
     """What the processor's alerts name, as it was then."""
+    alert: bool = False
+    """Whether it is one: its processor may have had no alerts earlier."""
 
 
 @dataclass(frozen=True)

@@ -250,8 +250,8 @@ def _same_messages(found: Sinks, world: World) -> None:
 def _same_alerts(found: Sinks, world: World) -> None:
     wanted: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
     for block in world.blocks:
-        if block.settings.kind.alerts:
-            for m in block.messages:
+        for m in block.messages:
+            if m.alert:
                 wanted.setdefault((m.tick, m.canal), []).append((m.id, float(m.valor), m.named))
     compare.keys("alerts", found.alerts, wanted)
     for key, messages in wanted.items():
