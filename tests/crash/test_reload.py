@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,24 @@ class Reloads(Play):
         self.one.configure(changed)
         kept = shutil.copy(self.one.config_path, self.one.home / f"stage-{made['tick']}.json")
         self.worlds.append((made["tick"] + STAGE, Path(kept), made["path"]))
+        self.run.ready(120.0)
         pids = {name: self.run.pid_of(*_role(name)) for name in ("worker 0", "worker 1", "nucleus",
                                                                  "persister")}  # fmt: skip
+        assert all(pids.values())
         before, folder = last_change(self.one.folder)["number"], self.one.folder
         self.run.signal(signal.SIGHUP)
-        wait_until(lambda: doing(folder) == "reload", "it is begun", promised(30.0))
+
+        def begun() -> bool:
+            return doing(folder) == "reload" or last_change(folder)["number"] > before
+
+        wait_until(begun, "it is begun", promised(30.0))
         if who == "supervisor":
             wait_until(lambda: not is_running(pids["worker 1"]), "the workers rest", 60.0)
             self.again(kill=True)
         else:
             for name in who.split(", "):
-                os.kill(pids[name], signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it was replaced already
+                    os.kill(pids[name], signal.SIGKILL)
             wait_until(lambda: last_change(folder)["number"] > before, "its outcome", 60.0)
             assert last_change(folder)["accepted"], last_change(folder)
         self.until(made["tick"] + STAGE)

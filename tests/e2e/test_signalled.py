@@ -28,6 +28,7 @@ BORNE = (
 def all_but_the_nucleus_end(run: Running, ends: signal.Signals) -> None:
     """Each gets all of them."""
     before = {child: run.pid_of(*child) for child in CHILDREN}
+    assert all(before.values())
     for pid in before.values():
         for number in BORNE:
             os.kill(pid, number)
