@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,11 +17,14 @@ from corec.kernels.philox import word_reference
 
 
 def close_to(a: Any, b: Any, rtol: float) -> bool:
-    """Numbers of which one is real within ``rtol``, others when they are equal."""
+    """Numbers of which one is real within ``rtol``, others when they are equal; of those that are
+    not finite, the same infinity, and NaN both."""
     if np.asarray(a).dtype.kind != "f":
         return bool(a == b)
     x, y = float(a), float(b)
-    return x == y or abs(x - y) <= rtol * max(1.0, abs(x), abs(y))
+    if math.isfinite(x) and math.isfinite(y):
+        return abs(x - y) <= rtol * max(1.0, abs(x), abs(y))
+    return x == y or (math.isnan(x) and math.isnan(y))
 
 
 def numbers_of(processor: Processor) -> list[str]:

@@ -243,10 +243,11 @@ def held(space: Any, name: str, value: np.float32) -> np.float32:
     side = np.float32(known.sizes[position.index(name)])
     zero = np.float32(0.0)
     if not known.wrap:
-        return min(max(value, zero), side)
+        return min(side, max(zero, value))  # in this order, as in ``kernels.plane``
     if zero <= value < side:
         return value
-    turned = value - side * np.floor(value / side)
+    with np.errstate(all="ignore"):
+        turned = value - side * np.floor(value / side)
     return turned if zero <= turned < side else zero
 
 

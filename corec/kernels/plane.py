@@ -89,8 +89,8 @@ def wrapped(value, size):
 
 @dissolved
 def held(value, size):
-    """``value`` between the edges 0 and ``size``."""
-    return min(max(value, float32(0.0)), size)
+    """``value`` between the edges 0 and ``size``; 0 of what is no number."""
+    return min(size, max(float32(0.0), value))  # in this order: no comparison with NaN is true
 
 
 @dissolved

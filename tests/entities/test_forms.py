@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import corec
+from corec.entities.plain_compare import close_to
 from corec.entities.processor import Processor, ProcessorError
 from corec.testing import Block, Difference, PlainEntity, compare
 from tests.entities import subjects
@@ -97,6 +98,16 @@ def test_a_processor_without_source_or_name() -> None:
     processor = corec.micro(scope["typed"])
     assert processor.name == "__main__:typed"
     assert compare(processor, ticks=3, entities=5)
+
+
+def test_numbers_that_are_not_finite_agree_with_themselves_alone() -> None:
+    inf, nan = np.float32(np.inf), np.float64(np.nan)
+    kinds = [nan, inf, -inf, np.float32(3e38), np.float32(1.0)]
+    for rtol in (0.0, 1e-5):
+        for a, x in enumerate(kinds):
+            assert [close_to(x, y, rtol) for y in kinds] == [a == b for b in range(len(kinds))]
+    assert close_to(np.float32(1.0), 1.000001, 1e-5)
+    assert not close_to(np.float32(1.0), 1.000001, 0.0)
 
 
 def test_a_difference_says_which_entity_tick_field_and_how_to_repeat_it() -> None:

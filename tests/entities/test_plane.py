@@ -11,9 +11,11 @@ import corec
 from corec.config import ConfigError, parse_config
 from corec.entities.cursor import EntityType, NeighboursType
 from corec.entities.linked import ends_of
-from corec.entities.plain_near import Seen
+from corec.entities.plain_near import Seen, held
 from corec.entities.processor import ProcessorError
+from corec.kernels import plane as P
 from corec.kernels.philox import uniforms
+from corec.lab.oracle.plane import Plane
 from corec.plan import make_plan
 from corec.testing import Block, PlainEntity, compare
 from corec.world.migrate import MigrateFailed, _make
@@ -345,6 +347,24 @@ def test_who_says_nothing_of_it_begins_anywhere_on_the_plane(wrap: bool) -> None
     fixed = Block(placed, entities=5, space=space).view
     assert (fixed.column("x") == 3.0).all()
     assert not fixed.column("y").any()
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_whatever_a_child_is_given_lies_on_the_plane(wrap: bool) -> None:
+    """NaN, too: its mother's run does not fail of it, and its own would, for ever."""
+    space, side = plane(10.0, 1.0, wrap), np.float32(10.0)
+    last, far = np.nextafter(side, np.float32(0)), np.nextafter(side, np.float32(99))
+    compiled: Any = P.wrapped if wrap else P.held
+    box = Plane.of(space)
+    for given, held_at, turned_to in (
+        (np.nan, 0.0, 0.0), (np.inf, side, 0.0), (-np.inf, 0.0, 0.0), (-1.0, 0.0, 9.0),
+        (-1e-30, 0.0, 0.0), (0.0, 0.0, 0.0), (last, last, last), (side, side, 0.0),
+        (far, side, far - side), (3e38, side, 0.0),
+    ):  # fmt: skip
+        value, wanted = np.float32(given), turned_to if wrap else held_at
+        state = {"x": value, "y": side}
+        assert box.hold(state) == bool(np.isfinite(value))
+        assert [compiled(value, side), held(space, "x", value), state["x"]] == [wanted] * 3
 
 
 @corec.micro(state={"x": "f4", "y": ("f4", 2.0)}, mortal=True, init=anywhere)

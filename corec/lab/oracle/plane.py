@@ -41,16 +41,17 @@ class Plane:
             state[name] = self._held(uniform(seed, identity, 0, axis) * side, side)
 
     def hold(self, state: dict[str, Any]) -> bool:
-        """Keep an entity, or what a child is given, on the plane; False: it is nowhere."""
+        """Keep an entity, or what a child is given, on the plane; False: it was nowhere."""
         here = [(n, side) for n, side in zip(self.position, self.size, strict=True) if n in state]
-        if not all(np.isfinite(state[name]) for name, _ in here):
-            return False
+        somewhere = all(np.isfinite(state[name]) for name, _ in here)
         for name, side in here:
             state[name] = self._held(state[name], side)
-        return True
+        return somewhere
 
     def _held(self, x: np.float32, side: np.float32) -> np.float32:
         zero = np.float32(0.0)
+        if np.isnan(x):
+            return zero
         if not self.wrap:
             return min(max(x, zero), side)
         if zero <= x < side:
