@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -354,8 +355,9 @@ def test_whatever_a_child_is_given_lies_on_the_plane(wrap: bool) -> None:
     """NaN, too: its mother's run does not fail of it, and its own would, for ever."""
     space, side = plane(10.0, 1.0, wrap), np.float32(10.0)
     last, far = np.nextafter(side, np.float32(0)), np.nextafter(side, np.float32(99))
-    compiled: Any = P.wrapped if wrap else P.held
+    inner: Any = P.wrapped if wrap else P.held
     box = Plane.of(space)
+    compiled: Any = numba.njit(lambda value, side: inner(value, side))  # the way in from Python
     for given, held_at, turned_to in (
         (np.nan, 0.0, 0.0), (np.inf, side, 0.0), (-np.inf, 0.0, 0.0), (-1.0, 0.0, 9.0),
         (-1e-30, 0.0, 0.0), (0.0, 0.0, 0.0), (last, last, last), (side, side, 0.0),
