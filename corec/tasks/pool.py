@@ -2,6 +2,9 @@
 
 A job whose process died, or took too long, failed like one whose function raised: the caller tries
 it again. A plain function can't be interrupted, so its process is killed.
+
+Calls of an async function share a process. Which of them it died of, or hangs in, nobody can tell,
+so each that it had runs once more in a process of its own before it has failed.
 """
 
 from __future__ import annotations
@@ -38,6 +41,14 @@ class CallFailed(Exception):
         self.give_up, self.after_seconds = give_up, after_seconds
 
 
+class _Ended(CallFailed):
+    """Its process ended, or had to be; ``shared``: maybe because of another call."""
+
+    def __init__(self, text: str, *, shared: bool) -> None:
+        super().__init__(text)
+        self.shared = shared
+
+
 def returned_by(said: Mapping[str, Any]) -> Any:
     """What a call returned, as ``child.call_task`` said it. Raises CallFailed."""
     if said["ok"]:
@@ -72,10 +83,16 @@ class _Process:
         finally:
             code = await self.process.wait()
             self.begun.set()
+            shared = self.shared
             for job in self.jobs.values():
                 if not job.done():
-                    job.set_exception(CallFailed(f"its process ended ({code})"))
+                    job.set_exception(_Ended(f"its process ended ({code})", shared=shared))
             self.jobs.clear()
+
+    @property
+    def shared(self) -> bool:
+        """Whether what happens to one of its jobs may come of another one."""
+        return self.killed or len(self.jobs) > 1
 
     def kill(self) -> None:
         self.killed = True
@@ -98,33 +115,60 @@ class Pool:
         self._backoff = Backoff()
         self.places = self._each * self._count
         self._free = asyncio.Semaphore(self.places)
+        self._alone = asyncio.Semaphore(self._count)
+        self._apart: set[_Process] = set()
+        self._closed = False
 
     async def call(self, notice: Notice) -> Any:
         """What the function returned for ``notice``. Raises CallFailed."""
         async with self._free:
-            member = await self._member()
-            number = next(self._numbers)
-            job: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-            member.jobs[number] = job
-            line = orjson.dumps(
-                {"number": number, "notice": notice.as_dict(), "options": self._options}
-            )
-            seconds = float(self._options["timeout_seconds"]) + GRACE_SECONDS
             try:
-                await self._begun(member)
-                assert member.process.stdin is not None
-                with contextlib.suppress(OSError, RuntimeError):  # it has ended, as the job says
-                    member.process.stdin.write(line + b"\n")
-                async with asyncio.timeout(seconds):
-                    said = await job
-            except TimeoutError:
-                member.kill()
-                raise CallFailed(f"no end after {seconds - GRACE_SECONDS:g} s") from None
-            finally:
-                member.jobs.pop(number, None)
+                said = await self._ask(await self._member(), notice)
+            except _Ended as ended:
+                if not ended.shared or self._closed:
+                    raise
+                said = await self._ask_alone(notice)
         if said["ok"]:
             self._backoff.reset()
         return returned_by(said)
+
+    async def _ask_alone(self, notice: Notice) -> dict[str, Any]:
+        """Call it in a process that nobody shares."""
+        async with self._alone:
+            member = await self._new_process()
+            self._apart.add(member)
+            try:
+                return await self._ask(member, notice)
+            finally:
+                member.kill()
+                with contextlib.suppress(Exception):
+                    await member.reading
+                self._apart.discard(member)
+
+    async def _ask(self, member: _Process, notice: Notice) -> dict[str, Any]:
+        """What ``member`` says of a call."""
+        if self._closed:
+            raise CallFailed("the pool is closed")
+        number = next(self._numbers)
+        job: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        member.jobs[number] = job
+        line = orjson.dumps(
+            {"number": number, "notice": notice.as_dict(), "options": self._options}
+        )
+        seconds = float(self._options["timeout_seconds"]) + GRACE_SECONDS
+        try:
+            await self._begun(member)
+            assert member.process.stdin is not None
+            with contextlib.suppress(OSError, RuntimeError):  # it has ended, as the job says
+                member.process.stdin.write(line + b"\n")
+            async with asyncio.timeout(seconds):
+                return await job
+        except TimeoutError:
+            shared = member.shared
+            member.kill()
+            raise _Ended(f"no end after {seconds - GRACE_SECONDS:g} s", shared=shared) from None
+        finally:
+            member.jobs.pop(number, None)
 
     async def _begun(self, member: _Process) -> None:
         """Wait until it has imported the function: that is no part of a call's time, or no call
@@ -146,12 +190,16 @@ class Pool:
             idle = min(able, key=lambda m: len(m.jobs), default=None)
             if idle is not None and (not idle.jobs or len(able) == self._count):
                 return idle
-            try:
-                self._members.append(_Process(await self._start()))
-            except OSError as error:
-                await asyncio.sleep(self._backoff.next_seconds())
-                raise CallFailed(f"no process can be made: {error.strerror}") from None
+            self._members.append(await self._new_process())
             return self._members[-1]
+
+    async def _new_process(self) -> _Process:
+        """Raises CallFailed."""
+        try:
+            return _Process(await self._start())
+        except OSError as error:
+            await asyncio.sleep(self._backoff.next_seconds())
+            raise CallFailed(f"no process can be made: {error.strerror}") from None
 
     async def _start(self) -> asyncio.subprocess.Process:
         kept = without_secrets(os.environ)
@@ -164,8 +212,10 @@ class Pool:
 
     async def close(self) -> None:
         """Kill everybody."""
-        for member in self._members:
+        self._closed = True
+        everybody = [*self._members, *self._apart]
+        for member in everybody:
             member.kill()
-        for member in self._members:
+        for member in everybody:
             with contextlib.suppress(Exception):
                 await member.reading

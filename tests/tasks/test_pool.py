@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,47 @@ def test_a_start_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(pools, "START_SECONDS", 0.2)
     with pytest.raises(CallFailed, match="its process did not begin within"):
         called(tmp_path, 60.0)
+
+
+FALLING = """import asyncio
+import os
+import threading
+
+import corec
+
+
+@corec.task
+async def fall(notice):
+    if notice.entity == 0:
+        os._exit(3)
+    if notice.entity == 9:
+        threading.Event().wait(60)
+    await asyncio.sleep(0.2)
+    return {"id": notice.entity, "valor": 2.0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("guilty", "options", "said"), [(0, PATIENT, r"ended \(3\)"), (9, OPTIONS, "no end after 1 s")]
+)
+def test_nobody_fails_with_another_call_of_its_process(
+    tmp_path: Path, guilty: int, options: dict[str, Any], said: str
+) -> None:
+    """Where an async function ends the process, or stops its loop."""
+    (tmp_path / f"falling{guilty}.py").write_text(FALLING)
+    run = f"falling{guilty}:fall"
+
+    async def calls() -> list[Any]:
+        pool = Pool(load_task(run, (tmp_path,)), run, options, (tmp_path,))
+        notices = [dataclasses.replace(NOTICE, entity=one) for one in (1, guilty, 2)]
+        try:
+            found = await asyncio.gather(*map(pool.call, notices), return_exceptions=True)
+            assert not pool._apart
+            return found
+        finally:
+            await pool.close()
+
+    first, failed, second = asyncio.run(calls())
+    assert (first["id"], second["id"]) == (1, 2)
+    assert isinstance(failed, CallFailed)
+    assert re.search(said, str(failed))
