@@ -45,6 +45,7 @@ WALL_CLOCK = {
     "corec/supervisor/aside.py": "name under which a world is set aside",
     "corec/supervisor/begin.py": "start shown in instance.json",
     "corec/supervisor/segments.py": "start shown in status",
+    "corec/tasks/streams.py": "time shown of an entry whose id is ahead of the clock",
     "corec/tasks/webhook.py": "time of a signature, which the receiver may limit",
     "corec/view/world.py": "tick clock of a world in this process",
     "corec/worker/leader.py": "tick clock; the pace of a replaced leader's first tick",
