@@ -39,7 +39,7 @@ def make_app(url: str, instance_id: str) -> Celery:
     app = make_queue(url, instance_id)
     prefix = prefix_of(instance_id)
 
-    @app.task(name=RUN)  # type: ignore[untyped-decorator]  # Celery has no types
+    @app.task(name=RUN, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
     def run(
         name: str, number: str, notice: dict[str, Any], options: dict[str, Any], folders: list[str]
     ) -> None:
@@ -57,7 +57,7 @@ def make_app(url: str, instance_id: str) -> Celery:
                     said = asyncio.run(call_task(task, job, threads))
             client.set(f"{prefix}{number}", as_line(said), ex=KEPT_SECONDS)
 
-    @app.task(name=SWEEP)  # type: ignore[untyped-decorator]  # as above
+    @app.task(name=SWEEP, shared=False)  # type: ignore[untyped-decorator]  # as above
     def sweep(number: str, job: dict[str, Any]) -> None:
         key = f"{prefix}{number}"
         with client_of(url) as client:

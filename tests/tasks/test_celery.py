@@ -75,6 +75,17 @@ def test_what_a_worker_can_not_import_is_told(valkey_url: str) -> None:
     assert "can't import it: ModuleNotFoundError: No module named 'not_here'" in said["error"]
 
 
+def test_each_application_has_its_own_tasks() -> None:
+    """Celery gives a shared one to every application of a process: that of another instance."""
+    pytest.importorskip("celery")
+    from corec.core.celery import make_app
+    from corec.tasks.queue import RUN, SWEEP
+
+    first, second = (make_app("redis://127.0.0.1:1", name) for name in ("a", "b"))
+    for name in (RUN, SWEEP):
+        assert first.tasks[name].run is not second.tasks[name].run
+
+
 def worker(one: Instance) -> CeleryWorker:
     return CeleryWorker({**one.environment, "PYTHONPATH": str(REPO)}, one.home, 1)
 

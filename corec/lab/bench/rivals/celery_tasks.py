@@ -30,12 +30,12 @@ application.conf.update(
 )  # fmt: skip
 
 
-@application.task
+@application.task(shared=False)  # no other application of this process has it
 def nothing() -> None:
     """The work of one message."""
 
 
-@application.task
+@application.task(shared=False)  # no other application of this process has it
 def done(key: str) -> None:
     """Tell that every task before this one was done."""
     with redis.Redis.from_url(os.environ[URL_VARIABLE]) as client:
