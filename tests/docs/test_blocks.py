@@ -85,7 +85,7 @@ def test_shell_blocks(corec1: Instance, name: str) -> None:
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["sql.md", "streams.md", "python.md"])
+@pytest.mark.parametrize("name", ["sql.md", "streams.md", "python.md", "experiments.md"])
 def test_python_blocks(corec1: Instance, name: str) -> None:
     done = _run(corec1, [sys.executable, "-"], _script(corec1, ROOT / "docs" / name, "python"))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
