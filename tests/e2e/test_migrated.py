@@ -17,7 +17,7 @@ from corec.view.saved import Saved
 from shm.segment import Segment
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance, Running
+from tests.support.instance import REPO, Instance, Running
 from tests.support.ledger import events_of
 from tests.support.processes import wait_until
 
@@ -269,3 +269,21 @@ def test_an_upgrade_that_dies_over_other_fields(make: Make, point: str) -> None:
     assert found["a"].tolist() == was.tolist()
     wanted = 2 * was + (until - at) + 1000.0 * (found["id"] == 7)
     assert found["total"].tolist() == wanted.tolist()
+
+
+def test_the_thermometer_of_the_examples(make: Make) -> None:
+    """``examples/thermometer.py`` as it stands, behind one that told fahrenheit."""
+    what = {"id": "t", "canal": 1, "entidades": 70, "procesador": "thermometer:thermometer"}
+    one = make({**config(), "bloques": [what]})
+    new = (REPO / "examples" / "thermometer.py").read_text(encoding="utf-8")
+    old = new.replace("celsius", "fahrenheit").replace(", migrate=in_fahrenheit", "")
+    (one.home / "plugins").mkdir()
+    plugin = one.home / "plugins" / "thermometer.py"
+    plugin.write_text(old.replace("me.fahrenheit + me.random()", "50.0 + me.id"), encoding="utf-8")
+    assert one.run("--ticks", "2").code == 0
+    fahrenheit = last(one, "fahrenheit")["fahrenheit"]
+    assert fahrenheit.tolist() == [49.5 + k for k in range(70)]
+    plugin.write_text(new, encoding="utf-8")
+    assert one.run("--ticks", "1", "--migrate").summary["tick"] == 3
+    drift = last(one, "celsius")["celsius"] - (fahrenheit - 32.0) / 1.8
+    assert 0.0 < np.abs(drift).max() < 0.501

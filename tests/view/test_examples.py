@@ -34,6 +34,14 @@ def test_a_parameter_of_the_running_world() -> None:
     assert 9_000 < faster < 10_100
 
 
+def test_who_comes_later() -> None:
+    first, second = _output("growing.py").splitlines()
+    assert first == "60,000 bearings, the first 10,000 as usual: True"
+    old, new = (float(word.rstrip(",")) for word in second.split() if word[0].isdigit())
+    assert 0.2 < new < 0.3  # 50 ticks of 0.005
+    assert old > new
+
+
 def test_the_state_as_a_table() -> None:
     if importlib.util.find_spec("pandas") is None:
         pytest.skip("pandas is not installed here")
