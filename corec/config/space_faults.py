@@ -115,13 +115,13 @@ def _graph_faults(
     elif isinstance(edges, str) and edges and not edges.lower().endswith(FILES):
         yield Fault(where, found_text(edges, ("edges",)), f"a file ending in {', '.join(FILES)}")
     elif isinstance(edges, Mapping):
-        yield from _generator_faults(edges, entidades, where, key)
+        yield from _generator_faults(edges, entidades, where, key, space.get("directed") is True)
         if space.get("weights") is True:
             yield Fault(where, "a generator beside weights", "a file where edges have weights")
 
 
 def _generator_faults(
-    edges: Mapping[str, Any], entidades: object, where: str, key: str
+    edges: Mapping[str, Any], entidades: object, where: str, key: str, directed: bool
 ) -> Iterator[Fault]:
     name = edges.get("generator")
     known = ", ".join(GENERATORS)
@@ -138,11 +138,12 @@ def _generator_faults(
     if "n" in edges and (edges["n"] != entidades or not _whole(edges["n"])):
         yield Fault(f"{where}.n", found_text(edges["n"], ("n",)), f"as many as {key}, {entidades}")
     p, k, m = edges.get("p"), edges.get("k"), edges.get("m")
-    count = entidades * (entidades - 1) / 2 if name == "complete" else float(entidades)
+    pairs = entidades * (entidades - 1) / (1 if directed else 2)
+    count = pairs if name == "complete" else float(entidades)
     if "p" in wanted and not (_number(p) and 0 <= p <= 1):  # type: ignore[operator]  # a number
         yield Fault(f"{where}.p", _found(edges, "p"), "a number from 0 to 1")
     elif name == "erdos_renyi":
-        count = float(p or 0) * entidades * (entidades - 1) / 2
+        count = float(p or 0) * pairs
     if "k" in wanted:
         if not _whole(k) or k >= entidades:  # type: ignore[operator]  # a number
             yield Fault(f"{where}.k", _found(edges, "k"), f"an integer from 1 below {entidades}")

@@ -6,13 +6,14 @@ those of key ``seed`` from the first on, in the order in which the functions bel
 
     erdos_renyi(p)        each pair with probability p (Gilbert 1959), by the gaps between edges
                           (Batagelj and Brandes, *Phys. Rev. E* 71, 2005)
+                          of a directed graph each pair in each of its two orders
     watts_strogatz(k, p)  a ring of k neighbours each (of an odd k: k − 1), every edge's end moved
                           with probability p (*Nature* 393, 1998), never to itself or to where an
                           edge is
     barabasi_albert(m)    m edges of each new entity to ends of edges before (*Science* 286, 1999);
                           an edge to itself or to where one is, is left out (Batagelj and Brandes)
-    complete              all pairs
-    ring, cycle           each with the one before and the one behind
+    complete              all pairs, of a directed graph in both orders
+    ring, cycle           each with the one before and the one behind; directed, to that alone
 """
 
 from __future__ import annotations
@@ -59,13 +60,14 @@ def log(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def erdos_renyi(n: int, words: Words, p: float) -> Edges:
-    """Each of the n(n − 1)/2 pairs is an edge with probability ``p``."""
-    pairs = n * (n - 1) // 2
+def erdos_renyi(n: int, words: Words, p: float, directed: bool = False) -> Edges:
+    """Each of the n(n − 1)/2 pairs is an edge with probability ``p``; of a ``directed`` graph each
+    of the n(n − 1) in which order counts."""
+    pairs = n * (n - 1) if directed else n * (n - 1) // 2
     if p <= 0.0 or pairs == 0:
         return _none()
     if p >= 1.0:
-        return _pair_of(np.arange(pairs, dtype=np.int64))
+        return _pair_of(np.arange(pairs, dtype=np.int64), n, directed)
     least = float(log(np.array([1.0 - p]))[0]) or -p  # 1 − p is 1: the logarithm is −p, then
     found, at = [], -1
     while at < pairs:
@@ -76,15 +78,19 @@ def erdos_renyi(n: int, words: Words, p: float) -> Edges:
         places = at + np.cumsum(gaps.astype(np.int64) + 1)
         found.append(places[places < pairs])
         at = int(places[-1])
-    return _pair_of(np.concatenate(found))
+    return _pair_of(np.concatenate(found), n, directed)
 
 
 def _none() -> Edges:
     return np.zeros(0, np.int64), np.zeros(0, np.int64)
 
 
-def _pair_of(place: Ends) -> Edges:
-    """Pair number ``place`` of (1, 0), (2, 0), (2, 1), (3, 0), …"""
+def _pair_of(place: Ends, n: int, directed: bool) -> Edges:
+    """Pair number ``place`` of (1, 0), (2, 0), (2, 1), (3, 0), …, or, where order counts, of
+    (0, 1), (0, 2), …, (0, n − 1), (1, 0), (1, 2), …"""
+    if directed:
+        source, other = np.divmod(place, max(n - 1, 1))
+        return source, other + (other >= source)
     high = ((1.0 + np.sqrt(1.0 + 8.0 * place)) / 2.0).astype(np.int64)
     high -= high * (high - 1) // 2 > place  # the root was rounded
     high += (high + 1) * high // 2 <= place
@@ -136,16 +142,15 @@ def barabasi_albert(n: int, words: Words, m: int) -> Edges:
     return source[source != target], target[source != target]
 
 
-def generated(n: int, edges: Mapping[str, Any], seed: int) -> Edges:
+def generated(n: int, edges: Mapping[str, Any], seed: int, directed: bool = False) -> Edges:
     """The edges of ``{"generator": …}``, checked (``corec.config.space_faults``)."""
     words = Words(int(edges.get("seed", seed)))
     if edges["generator"] == "erdos_renyi":
-        return erdos_renyi(n, words, float(edges["p"]))
+        return erdos_renyi(n, words, float(edges["p"]), directed)
     if edges["generator"] == "complete":
-        first, second = np.triu_indices(n, 1)
-        return first.astype(np.int64), second.astype(np.int64)
+        return erdos_renyi(n, words, 1.0, directed)
     if edges["generator"] in ("ring", "cycle"):
-        first = np.arange(n if n > 2 else n - 1, dtype=np.int64)
+        first = np.arange(n if n > 1 else 0, dtype=np.int64)
         return first, (first + 1) % n
     if edges["generator"] == "watts_strogatz":
         return watts_strogatz(n, words, int(edges["k"]), float(edges["p"]))

@@ -34,7 +34,7 @@ class Source:
         edges = self.space.edges
         assert edges is not None
         if not isinstance(edges, str):
-            source, target = generated(self.n, edges, self.seed)
+            source, target = generated(self.n, edges, self.seed, self.space.directed)
             return links_of(self.n, source, target, None, self.space.directed)
         try:
             return read_links(
@@ -57,7 +57,8 @@ class Source:
             except OSError:  # ``links`` says so
                 digest.update(b"missing")
         else:
-            text = json.dumps({"seed": self.seed, **(edges or {})}, sort_keys=True)
+            ordered = {"ordered": True} if self.space.directed else {}  # pairs were not, before
+            text = json.dumps({"seed": self.seed, **(edges or {}), **ordered}, sort_keys=True)
             digest.update(text.encode())
         return digest.hexdigest()
 

@@ -14,6 +14,7 @@ from corec.config import ConfigError, parse_config
 from corec.graph.files import BadEdges, read_links
 from corec.graph.generators import Words, generated, log
 from corec.graph.links import Links, links_of
+from corec.lab.oracle.graphs import generated as by_the_rules
 from corec.plan import make_plan
 from corec.testing import Block, PlainEntity, compare
 from tests.entities.split import SplitWorld
@@ -105,6 +106,36 @@ def test_generators_make_what_they_say() -> None:
         assert generated(10, {"generator": "erdos_renyi", "p": p}, 1)[0].size == count
 
 
+def test_a_directed_graph_has_each_pair_in_both_orders() -> None:
+    """As G(n, p) of directed graphs is: nobody sees more for having a larger id."""
+    n, p = 400, 0.05
+    source, target = generated(n, {"generator": "erdos_renyi", "p": p}, 3, True)
+    assert np.unique(source * n + target).size == source.size
+    assert (source != target).all()
+    for found, of in ((source.size, n * (n - 1)), ((source < target).sum(), n * (n - 1) / 2)):
+        assert abs(found - p * of) < 5 * (p * (1 - p) * of) ** 0.5
+    seen = np.bincount(source, minlength=n)
+    for half in (seen[: n // 2], seen[n // 2 :]):
+        assert abs(half.mean() - p * (n - 1)) < 5 * (p * n / half.size) ** 0.5
+    for edges in ({"generator": "complete"}, {"generator": "erdos_renyi", "p": 1.0}):
+        for size in (1, 2, 5):
+            found = links_of(size, *generated(size, edges, 1, True), None, True)
+            everybody = set(range(size))
+            assert [set(found.of(k).tolist()) for k in range(size)] == [
+                everybody - {k} for k in range(size)
+            ]
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize("p", [0.0, 0.003, 0.2, 0.97, 1.0])
+def test_pairs_are_as_the_rules_count_them(directed: bool, p: float) -> None:
+    for n, seed in ((1, 0), (2, 1), (3, 2), (60, 2**64 + 5)):
+        edges = {"generator": "erdos_renyi", "p": p}
+        source, target = generated(n, edges, seed, directed)
+        wanted = by_the_rules(n, edges, seed, directed)
+        assert list(zip(source.tolist(), target.tolist(), strict=True)) == wanted
+
+
 def test_a_graph_is_the_same_on_every_machine() -> None:
     """Numbers written down once: they hold in whatever version of NumPy, on whatever CPU."""
     assert (Words(42).uniform(3) * 1e6).astype(int).tolist() == FIRST_OF_42
@@ -125,6 +156,9 @@ def test_generators_without_chance_and_an_odd_number_of_neighbours() -> None:
         assert rows(4, generator=name) == [[1, 3], [0, 2], [1, 3], [0, 2]]
         assert rows(2, generator=name) == [[1], [0]]
         assert rows(1, generator=name) == rows(1, generator="complete") == [[]]
+        for n, seen in ((1, [[]]), (2, [[1], [0]]), (4, [[1], [2], [3], [0]])):
+            found = links_of(n, *generated(n, {"generator": name}, 1, True), None, True)
+            assert [found.of(k).tolist() for k in range(n)] == seen
     odd = rows(20, generator="watts_strogatz", k=5, p=0.4)
     assert odd == rows(20, generator="watts_strogatz", k=4, p=0.4)
 
@@ -319,6 +353,8 @@ def test_a_wrong_graph_is_one_line_of_check(space: Any, said: str) -> None:
 def test_too_many_edges_are_refused_before_they_are_made() -> None:
     with pytest.raises(ConfigError, match=r"about 5000\d+ edges, allowed at most 200000000"):
         faults(graph({"generator": "erdos_renyi", "p": 0.01}), 1_000_001)
+    with pytest.raises(ConfigError, match="about 224985000 edges, allowed at most 200000000"):
+        faults(graph({"generator": "complete"}, directed=True), 15_000)
 
 
 def test_the_mark_of_a_graph_is_in_the_fingerprint(tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def log(x: float) -> float:
     return exponent * 0.6931471805599453 + 2.0 * s * total
 
 
-def erdos_renyi(n: int, draws: Iterator[float], p: float) -> list[Edge]:
+def erdos_renyi(n: int, draws: Iterator[float], p: float, directed: bool) -> list[Edge]:
     """Pairs with gaps between them."""
-    pairs = list(itertools.islice(_pairs(n), n * (n - 1) // 2))
+    pairs = all_pairs(n, directed)
     if p >= 1.0:
         return pairs
     found, at = [], -1
@@ -66,10 +66,11 @@ def erdos_renyi(n: int, draws: Iterator[float], p: float) -> list[Edge]:
     return found
 
 
-def _pairs(n: int) -> Iterator[Edge]:
-    for high in range(1, n):
-        for low in range(high):
-            yield high, low
+def all_pairs(n: int, directed: bool) -> list[Edge]:
+    """In the order in which they are counted."""
+    if directed:
+        return list(itertools.permutations(range(n), 2))
+    return [(high, low) for high in range(1, n) for low in range(high)]
 
 
 def watts_strogatz(n: int, draws: Iterator[float], k: int, p: float) -> list[Edge]:
@@ -104,17 +105,19 @@ def barabasi_albert(n: int, draws: Iterator[float], m: int) -> list[Edge]:
     return [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a != b]
 
 
-def generated(n: int, rules: Mapping[str, Any], seed: int) -> list[Edge]:
+def generated(
+    n: int, rules: Mapping[str, Any], seed: int, directed: bool = False
+) -> list[Edge]:  # fmt: skip
     """The edges of ``{"generator": …}``."""
     draws = numbers(int(rules.get("seed", seed)))
     if rules["generator"] == "erdos_renyi":
-        return erdos_renyi(n, draws, float(rules["p"]))
+        return erdos_renyi(n, draws, float(rules["p"]), directed)
     if rules["generator"] == "watts_strogatz":
         return watts_strogatz(n, draws, int(rules["k"]), float(rules["p"]))
     if rules["generator"] == "barabasi_albert":
         return barabasi_albert(n, draws, int(rules["m"]))
     if rules["generator"] == "complete":
-        return list(_pairs(n))
+        return all_pairs(n, directed)
     return [(i, (i + 1) % n) for i in range(n) if n > 1]
 
 

@@ -80,8 +80,8 @@ def _space(space: Mapping[str, Any], places: int, seed: int, edges: Edges) -> Gr
         return Grid.of(space)
     if space["kind"] == "plane":
         return Plane.of(space)
-    given = space["edges"]
+    given, directed = space["edges"], bool(space.get("directed", False))
     found: Sequence[Sequence[float]] = (
-        edges[given] if isinstance(given, str) else generated(places, given, seed)
+        edges[given] if isinstance(given, str) else generated(places, given, seed, directed)
     )
-    return Graph(places, found, bool(space.get("directed", False)))
+    return Graph(places, found, directed)
