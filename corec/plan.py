@@ -26,6 +26,7 @@ from corec.graph.source import source_of
 from corec.placing import most_entities, place_block
 from corec.plan_live import schedule_faults, symbiosis_of
 from corec.sight import sight_faults, with_everyone, with_sight
+from corec.suiting import suiting_faults
 from corec.swarm import Part as Part
 from corec.swarm import Plan as Plan
 from corec.swarm import Swarm as Swarm
@@ -105,7 +106,7 @@ def make_plan(
             first_number=numbered.get(index, 0),
         )  # fmt: skip
         numbered[index] = swarm.first_number + count
-        faults += sight_faults(swarm, bloque.procesador)
+        faults += [*sight_faults(swarm, bloque.procesador), *suiting_faults(swarm)]
         if not swarm.first_number:
             columns = columns_of(processor)
             faults += collect_faults(bloque.collect, columns, f"bloques[{index}].collect")

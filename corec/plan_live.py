@@ -11,6 +11,7 @@ from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, place_of
 from corec.config.umbral import limits_of
 from corec.entities.numbers import number_faults, numbers
+from corec.suiting import suiting_faults
 from corec.swarm import Plan, Swarm
 
 IN_SCHEDULE: Final = "globals.NAME, or parametros.NAME, umbral or autoreparacion.KEY of bloques.ID"
@@ -42,6 +43,8 @@ def with_settings(plan: Plan, config: Config) -> Plan:
                 collect=config.collected(swarm.bloque),
             )
         )  # fmt: skip
+    if faults := [fault for swarm in swarms for fault in suiting_faults(swarm)]:
+        raise ConfigError(faults)
     return replace(plan, swarms=tuple(swarms))
 
 

@@ -2,8 +2,9 @@
 
 In each tick the spins of one colour of a chessboard, none of them neighbours of each other, take
 the value +1 with probability 1 / (1 + exp(−2 h / T)), h the sum of their neighbours: a sweep is two
-ticks. Below T = 2.269 they agree. ``width`` is that of the grid (even, as its height), which has
-``wrap`` and a von Neumann neighbourhood. ``valor`` is the spin; all start as +1.
+ticks. Below T = 2.269 they agree. ``width`` is that of the grid, which has a von Neumann
+neighbourhood and, with ``wrap``, even sides; its first id is a multiple of it, or what follows from
+ids were no chessboard (``corec.suiting``). ``valor`` is the spin; all start as +1.
 """
 
 from __future__ import annotations

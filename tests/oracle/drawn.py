@@ -70,7 +70,11 @@ _FIELD: Final = {
     "kind": "grid", "width": 12, "height": 7, "neighbourhood": "von_neumann", "wrap": False,
 }  # fmt: skip
 _GRID: Final = {"kind": "grid", "width": 12, "height": 7}
-_BOARD: Final = {"kind": "grid", "width": 12, "height": 6, "neighbourhood": "von_neumann"}
+BOARD_WIDE: Final = 12
+"""How many entities are before those of ``ising``: none, or a multiple."""
+_BOARD: Final = {
+    "kind": "grid", "width": BOARD_WIDE, "height": 6, "neighbourhood": "von_neumann",
+}  # fmt: skip
 _NET: Final = {"kind": "graph", "edges": {"generator": "ring"}}
 _TIES: Final = {"kind": "graph", "edges": "ties.csv", "weights": True}
 STANDING: Final[Mapping[str, dict[str, Any]]] = {

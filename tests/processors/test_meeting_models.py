@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import corec
+from corec.config import ConfigError
 from corec.graph.generators import generated
 from corec.graph.links import Links, links_of
 from corec.kernels.whole import settle_edited
@@ -129,6 +130,72 @@ def test_spins_agree_as_onsager_says(temperature: float, above: bool) -> None:
             means.append(abs(world.means("spins", ["spin"])["spin"]))
     expected = 0.0 if above else (1.0 - np.sinh(2.0 / temperature) ** -4.0) ** 0.125
     assert abs(np.mean(means) - expected) < (0.05 if above else 0.005)
+
+
+BOARD: dict[str, Any] = {"kind": "grid", "width": 60, "height": 8, "neighbourhood": "von_neumann"}
+
+
+def board(said: float = 60, before: int = 0, /, **space: Any) -> dict[str, Any]:
+    """A configuration of spins, behind so many others."""
+    space = {**BOARD, **space}
+    cells = space["width"] * space["height"] * space.get("depth", 1)
+    spins = {"id": "spins", "canal": 1, "entidades": cells, "procesador": "ising",
+             "parametros": {"width": said}, "space": space}  # fmt: skip
+    others = [{"id": "others", "canal": 1, "entidades": before}] if before else []
+    return {"bloques": [*others, spins]}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (board(100), "parametros.width: found 100, allowed 60, the width of its grid"),
+        (board(60.5), "parametros.width: found 60.5, allowed 60"),
+        (board(60, 61), "bloques[1]: found 61 entities before those of ising, allowed none, or a"),
+        (board(neighbourhood="moore"), 'space.neighbourhood: found "moore", radius 1, allowed'),
+        (board(radius=2), 'space.neighbourhood: found "von_neumann", radius 2, allowed'),
+        (board(height=9), "space.height: found 9, allowed an even number for ising, or wrap false"),
+        (board(61, width=61), "space.width: found 61, allowed an even number for ising"),
+        (board(height=4, depth=4), "space.depth: found 4, allowed none"),
+    ],
+)
+def test_spins_stand_on_a_chessboard(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        corec.World(config)
+    assert said in str(caught.value)
+    config["bloques"][-1]["space"] = {"kind": "graph", "edges": {"generator": "ring"}}
+    with pytest.raises(ConfigError, match=r'space\.kind: found "graph", allowed a "grid"'):
+        corec.World(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [board(), board(60, 120), board(61, 61, width=61, height=7, wrap=False), board(height=1)],
+)
+def test_no_two_neighbours_of_a_chessboard_are_drawn_at_once(config: dict[str, Any]) -> None:
+    """So hot that whoever is drawn becomes anything."""
+    space, spins = config["bloques"][-1]["space"], config["bloques"][-1]
+    spins["parametros"]["temperature"] = 1e9
+    wide, high = space["width"], space["height"]
+    with corec.World(config) as world:
+        for _ in range(6):
+            before = np.asarray(world.frame("spins")["spin"]).reshape(high, wide).copy()
+            world.run(1)
+            drawn = np.asarray(world.frame("spins")["spin"]).reshape(high, wide) != before
+            assert 0.05 < drawn.mean() < 0.45
+            for axis in (0, 1):
+                beside = np.roll(drawn, 1, axis)
+                if not space.get("wrap", True):
+                    beside[0 if axis == 0 else slice(None), 0 if axis == 1 else slice(None)] = False
+                if drawn.shape[axis] > 1:
+                    assert not (drawn & beside).any()
+
+
+def test_the_width_of_a_chessboard_stays() -> None:
+    with corec.World(board()) as world, pytest.raises(ConfigError, match="found 30, allowed 60"):
+        world.set("spins.width", 30)
+    config = {**board(), "schedule": [{"at": 5, "set": {"spins.width": 30}}]}
+    with pytest.raises(ConfigError, match=r"schedule\[0\].set.*found 30, allowed 60"):
+        corec.World(config)
 
 
 MEADOW = {"kind": "plane", "position": ["x", "y"], "size": 50.0, "radius": 1.5}
