@@ -74,10 +74,13 @@ def half_of(after: int) -> int:
 
 
 def _kind(swarm: Swarm) -> tuple[Any, ...]:
-    """Who has the same one may give to each other."""
+    """Who has the same one may give to each other: a position is state, and what lies on one plane
+    need not lie on another."""
     if swarm.symbiosis == "division":
         return swarm.bloque, swarm.cap
-    return swarm.canal, swarm.processor.name, swarm.cap, swarm.block_bytes
+    space = swarm.space
+    plane = (space.position, space.sizes, space.wrap) if space and space.kind == "plane" else None
+    return swarm.canal, swarm.processor.name, swarm.cap, swarm.block_bytes, plane
 
 
 def kinds_of(plan: Plan) -> NDArray[np.int64]:

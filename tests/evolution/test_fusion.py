@@ -113,6 +113,32 @@ def assert_same_worlds(world: corec.World, oracle: Oracle, kinds: dict[str, Any]
         assert_same(world, oracle, processor, blocks=range(lo, hi))
 
 
+@corec.micro(state={"x": "f4", "y": "f4"}, params={"failing": 0.0})
+def drifter(me: Any) -> Any:
+    """Stands where it began; some bloques fail for a hundred ticks."""
+    if me.failing > 0.0 and me.tick <= 100:
+        raise ValueError("it fails")
+    return me.x
+
+
+@pytest.mark.slow
+def test_who_lies_on_another_plane_gives_nothing() -> None:
+    """The weak one's plane ends at 10; that of the strong one behind it at 1000."""
+    def on(size: Any, failing: float = 0.0, **more: Any) -> dict[str, Any]:
+        space = {"kind": "plane", "position": ["x", "y"], "size": size, "radius": 1.0, **more}
+        return {"canal": 1, "entidades": 20, "procesador": drifter, "space": space,
+                "parametros": {"failing": failing}}  # fmt: skip
+
+    planes = [on(10, 1.0), on(1000), on(10, wrap=False), on(10.0), on([10, 10])]
+    bloques = [{"id": f"b{k}", **one} for k, one in enumerate(planes)]
+    given = {"bloques": bloques, "modules": ["sincronizacion"]}
+    with corec.World(given) as world:
+        world.run(101)
+        assert told(world.events()) == [(100, "fusion", "b0:00000", "b3:00000", None)]
+        assert world.frame("b0")["x"].tolist() == world.frame("b3")["x"].tolist()
+        assert world.frame("b0")["x"].max() < 10.0
+
+
 @pytest.mark.slow
 def test_a_redo_within_the_tick_fuses_nobody_anew() -> None:
     """A worker killed in the tick behind a fusion goes through the phase again, while others have

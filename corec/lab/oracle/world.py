@@ -109,7 +109,7 @@ def part_of(
             min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
             symbiosis=bloque.get("simbiosis", "fusion"),
             fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
-            else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1)),
+            else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1), of_plane(bloque)),
             cap=size, alone=places <= size, lives=lives,
             seen=bool(bloque.get("space") or kind.public), plane=plane_of(bloque),
         ))  # fmt: skip
@@ -120,6 +120,12 @@ def plane_of(bloque: Mapping[str, Any]) -> Plane | None:
     """Where the entities of a bloque move."""
     space = bloque.get("space") or {}
     return Plane.of(space) if space.get("kind") == "plane" else None
+
+
+def of_plane(bloque: Mapping[str, Any]) -> Any:
+    """What two planes have in common of which one's positions lie on the other."""
+    plane = plane_of(bloque)
+    return plane and (plane.position, plane.size, plane.wrap)
 
 
 def common(value: Any, types: Container[str]) -> Any:
