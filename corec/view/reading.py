@@ -157,7 +157,8 @@ class Readable(ABC):
     def lineage(self, entity: int, *, limit: int = ANCESTORS) -> list[dict[str, Any]]:
         """The entity's birth, its mother's, and so on, as far as they are known: dicts with hijo,
         madre, padre, generacion, how, genes, tick. Births are told of with ``evolucion.linaje``;
-        that a block took over another's entities (``how``: fusion, division), always.
+        that a block took over another's entities (``how``: fusion, division), always; of ``spawn``
+        nothing is told, so where entities are born and die it is what their places took over.
 
         Args:
             entity: its id.
