@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -127,6 +128,12 @@ class Plan:
     def width(self) -> int:
         """The most numbers in a reading."""
         return max(s.processor.width for s in self.swarms)
+
+    def swarm_of(self, entity: int) -> Swarm | None:
+        """Where an entity is; None: there is no such entity."""
+        place = bisect_right(self.swarms, entity, key=lambda swarm: swarm.first_id) - 1
+        found = self.swarms[place]
+        return found if place >= 0 and entity < found.end_id else None
 
     def block_id(self, index: int) -> str:
         """``<swarm>:<00000>`` of block ``index``."""

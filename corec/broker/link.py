@@ -35,6 +35,9 @@ from shm.killpoint import kill_point
 
 CONNECT_SECONDS: Final = 5.0
 REPLY_SECONDS: Final = 20.0
+LAST_ID: Final = f"{2**64 - 1}-{2**64 - 1}"
+"""The largest id of an entry: nothing can be added to a stream that ever had it."""
+_BEFORE_LAST: Final = f"{2**64 - 1}-{2**64 - 2}"
 
 Command = tuple[Any, ...]
 
@@ -74,6 +77,14 @@ def sort_error(error: BaseException, key: str | None = None) -> SinkAway:
     return SinkAway(L.REASON_UNREACHABLE, text)
 
 
+def at_its_end(key: str) -> SinkAway:
+    """What is to be done about a stream with LAST_ID."""
+    return SinkAway(
+        L.REASON_SERVER_ERROR,
+        f"{key} has had an entry with the last id there is, so nothing can be added; rename it",
+    )
+
+
 def key_of(command: Command) -> str | None:
     """The key that a command is about, ``one of …`` when there are several; None: it has none."""
     name, *words = command
@@ -101,6 +112,8 @@ class Link:
         self._key = key
         self._token = secrets.token_hex(8)
         self._connection: Any = None
+        self._refusing: set[str] = set()
+        """Streams that did not take an entry: they are asked whether they can."""
 
     @property
     def connected(self) -> bool:
@@ -179,19 +192,7 @@ class Link:
         To be called after ``take_over``. ``streams`` must be streams or absent: a command that
         fails inside EXEC would not stop the others. Raises Fenced, PartlyExecuted or SinkAway.
         """
-        names = list(streams)
-        looks: list[Command] = [("WATCH", self._key), ("HGET", self._key, "writer")]
-        replies = await self.checked([*looks, *(("TYPE", name) for name in names)])
-        if replies[1] != self._token.encode():
-            await self.close()
-            raise Fenced
-        for name, kind in zip(names, replies[2:], strict=True):
-            if kind not in (b"stream", b"none"):
-                await self.close()
-                found = kind.decode("ascii", "replace")
-                raise SinkAway(
-                    L.REASON_SERVER_ERROR, f"{name} holds a {found}, not a stream; rename it"
-                )
+        await self._look_at(list(streams))
         await self._send([("MULTI",), *commands, ("EXEC",)])
         kill_point("broker.multi_sent")
         replies = await self._receive(len(commands) + 2, REPLY_SECONDS)
@@ -203,9 +204,44 @@ class Link:
         failed = [reply for reply in done if isinstance(reply, Exception)]
         if failed:
             await self.close()
+            refused = zip(commands, done, strict=True)
+            keys = {key_of(command) for command, reply in refused if isinstance(reply, Exception)}
+            self._refusing |= keys - {None}
             text = f"{len(failed)} of {len(done)} commands of a MULTI failed: {failed[0]}"
             raise PartlyExecuted(L.REASON_SERVER_ERROR, text)
         return list(done)
+
+    async def _look_at(self, names: list[str]) -> None:
+        """WATCH the hash; see that nobody else took over, and that ``names`` can take an entry.
+        Raises Fenced, SinkAway."""
+        looks: list[Command] = [("WATCH", self._key), ("HGET", self._key, "writer")]
+        looks += [("TYPE", name) for name in names]
+        sure = len(looks)
+        if names:
+            looks.append(("XREAD", "COUNT", 1, "STREAMS", *names, *[_BEFORE_LAST] * len(names)))
+        refusing = sorted(self._refusing.intersection(names))
+        looks += [("XINFO", "STREAM", name) for name in refusing]
+        replies = await self.call(looks)
+        await self._raise_first(replies[:sure], looks)
+        if replies[1] != self._token.encode():
+            await self.close()
+            raise Fenced
+        for name, kind in zip(names, replies[2:sure], strict=True):
+            if kind not in (b"stream", b"none"):
+                await self.close()
+                found = kind.decode("ascii", "replace")
+                raise SinkAway(
+                    L.REASON_SERVER_ERROR, f"{name} holds a {found}, not a stream; rename it"
+                )
+        await self._raise_first(replies[sure : sure + 1], looks[sure:])
+        ended = [bytes(name).decode() for found in replies[sure : sure + 1] for name in found or {}]
+        for name, info in zip(refusing, replies[sure + 1 :], strict=True):
+            if isinstance(info, dict) and info[b"last-generated-id"] == LAST_ID.encode():
+                ended.append(name)
+        if ended:
+            await self.close()
+            raise at_its_end(ended[0])
+        self._refusing.difference_update(names)
 
     async def _raise_first(self, replies: list[Any], commands: Sequence[Command] = ()) -> None:
         for at, reply in enumerate(replies):

@@ -30,11 +30,12 @@ from corec.notices import load_task
 from corec.persister.faults import reason_of, text_of
 from corec.persister.schema import without_nul
 from corec.persister.writer import connect
+from corec.plan import Plan
 from corec.process import life
 from corec.process.backoff import Backoff
 from corec.process.runtime import Runtime
 from corec.tasks.elsewhere import Elsewhere
-from corec.tasks.life import REPEATED, Life
+from corec.tasks.life import REPEATED, Life, Message
 from corec.tasks.pool import Pool
 from corec.tasks.runner import Counts, Pace, Runner
 from corec.tasks.source import OfAlerts, OfMessages, Source
@@ -227,7 +228,7 @@ class Acting:
             ("XINFO", "STREAM", self.names.alerts),
             ("XREAD", "COUNT", ENTRIES, "STREAMS", self.names.alerts, self.names.acks,
              self.names.failed, behind, ack, self.letter),
-            ("HGET", self.names.pos, "out_tick"),
+            ("HGET", self.names.pos, "out_part"), ("HGET", self.names.pos, "out_tick"),
         ]  # fmt: skip
         replies = await self.link.call(commands)
         info = replies.pop(1)  # an error where there is no such stream
@@ -235,7 +236,7 @@ class Acting:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Exception):
                 raise sort_error(reply, key_of(command))
-        (epoch, out_tick), found, reached = replies
+        (epoch, out_tick), found, part, reached = replies
         if epoch is None or int(epoch) != self.rt.epoch:
             return False  # the broker has not begun this world's streams yet
         by_name = {bytes(name).decode(): entries for name, entries in (found or {}).items()}
@@ -244,8 +245,9 @@ class Acting:
         if isinstance(info, dict):
             await self._missed(self.read.before(info, behind))
         self.read.took(len(alerts))
+        last_tick = max(int(reached or 0), int((part or b"0").partition(b":")[0]))
         for entry, fields in alerts:
-            take_alert(life, bytes(entry), fields, int(reached or 0) + 1)
+            take_alert(life, bytes(entry), fields, last_tick, self.rt.plan)
         for _, fields in acks:
             _acknowledge(life, fields)
         if len(alerts) < ENTRIES and out_tick is not None:
@@ -321,19 +323,31 @@ class Acting:
             self.read = Read("0-0")
 
 
-def take_alert(life: Life, entry: bytes, fields: Sequence[bytes], last_tick: int) -> None:
-    """What an entry of ``…:alertas`` adds; one that says no alert is told, and adds nothing.
-    ``last_tick``: the world has sent nothing of a later one."""
+def take_alert(
+    life: Life, entry: bytes, fields: Sequence[bytes], last_tick: int, plan: Plan
+) -> None:
+    """What an entry of ``…:alertas`` adds; one that says no alert of this world is told, and adds
+    nothing. ``last_tick``: the world has sent nothing of a later one."""
     try:
         text = dict(zip(fields[::2], fields[1::2], strict=True))[b"alerta"]
         found = messages_of(written_ms(entry), text)
         if found and found[0].tick > last_tick:
             raise ValueError(f"tick: found {found[0].tick}, expected at most {last_tick}")
+        for one in found:
+            _check_canal(one, plan)
     except Exception as error:  # noqa: BLE001  # what it raises would be met again after each start
         log.warning("found no alert in the stream", entry=entry.decode(), error=repr(error)[:500])
         return
     for one in found:
         life.message(one)
+
+
+def _check_canal(one: Message, plan: Plan) -> None:
+    """Raise ValueError where there is no such entity on its canal: its alert would be taken for the
+    entity's own, of which nobody who waits for another canal is told."""
+    swarm = plan.swarm_of(one.entity)
+    if swarm is None or swarm.canal != one.canal:
+        raise ValueError(f"id: found {one.entity} on canal {one.canal}, where it is not")
 
 
 def _acknowledge(life: Life, fields: Sequence[bytes]) -> None:

@@ -34,12 +34,17 @@ END_NOTICES: Final = """
 local field = KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
 local from, to, all = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if tonumber(redis.call('HGET', KEYS[2], field) or '0') ~= from then return 0 end
-if to < all then
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-  redis.call('HSET', KEYS[2], field, to)
-else
-  if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
-  if from > 0 then redis.call('HDEL', KEYS[2], field) end
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+local last, looked = '18446744073709551615', {}
+for k = 3, #KEYS do
+  local key = KEYS[k]
+  if not looked[key] then
+    if redis.call('XREAD', 'COUNT', 1, 'STREAMS', key, last .. '-18446744073709551614') then
+      return redis.error_reply('ERR ' .. key .. ' has an entry with the last id there is, so '
+        .. 'nothing can be added; rename it')
+    end
+    looked[key] = true
+  end
 end
 local at = 6
 for k = 3, #KEYS do
@@ -47,12 +52,19 @@ for k = 3, #KEYS do
   redis.call('XADD', KEYS[k], '*', unpack(ARGV, at + 1, at + n))
   at = at + 1 + n
 end
+if to < all then
+  redis.call('HSET', KEYS[2], field, to)
+else
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+  if from > 0 then redis.call('HDEL', KEYS[2], field) end
+end
 return 1
 """
 """KEYS: the stream that the notices are of, the hash of how far entries with many are done, then
 one stream for each entry to be added. ARGV: group, id, the notices of the entry that end here
 (from, to) and how many it has, then for each entry to be added how many words, and the words. It
-adds them only if these notices were not ended before."""
+adds them only if these notices were not ended before, and only all of them: what a script did
+before it failed stays, so the keys are looked at first, and the notices are ended last."""
 
 PUBLISH: Final = """
 local told = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
@@ -63,7 +75,8 @@ for at = 2, #ARGV, 2 do
     if redis.pcall('XADD', KEYS[1], id, 'aviso', ARGV[at + 1]).err then
       local behind = string.format('%.0f-18446744073709551615', number - 1)
       local found = redis.call('XREAD', 'COUNT', 1, 'STREAMS', KEYS[1], behind)
-      if not found or found[1][2][1][1] ~= id then
+      local there = found and found[1][2][1]
+      if not there or there[1] ~= id or there[2][2] ~= ARGV[at + 1] then
         redis.call('XADD', KEYS[1], '*', 'aviso', ARGV[at + 1])
       end
     end
@@ -73,7 +86,7 @@ end
 """
 """KEYS: the stream of notices, the hash that says which is the last one in it. ARGV: the field of
 the hash, then number and text of each notice, in order. It adds those that are not there yet: under
-their numbers, or, where somebody else wrote an entry with a larger id, behind that one."""
+their numbers, or, where somebody else wrote an entry with that id or a larger one, behind it."""
 TOLD: Final = "avisos"
 """The field of the hash."""
 
@@ -192,9 +205,7 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
                 f"found {reprlib.repr(one)}, expected a mapping with id and valor, or a pair"
             )
         entity = one["id"]
-        swarm = next(
-            (s for s in plan.swarms if s.first_id <= entity < s.first_id + s.entidades), None
-        )
+        swarm = plan.swarm_of(entity)
         if swarm is None:
             raise ValueError(f"found an answer for entity {entity}, which there is not")
         names_in = swarm.processor.values or ("valor",)

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corec.config import parse_config
 from corec.config.acting import TaskConfig
 from corec.config.schedule import TICK_MAX
 from corec.notices import Notice, TaskError, load_task
+from corec.plan import make_plan
 from corec.tasks import command as commands
 from corec.tasks.command import Failed, execute
 from corec.tasks.life import CLEARED, Life, Message
@@ -25,6 +27,10 @@ from corec.view.alerts import Reader
 from tests.support.processes import is_running, wait_until
 
 CLEAR = 5
+PLAN = make_plan(parse_config({"instance_id": "one", "bloques": [
+    {"id": "a", "canal": 1, "entidades": 10, "entidades_por_bloque": 10},
+    {"id": "b", "canal": 2, "entidades": 10, "entidades_por_bloque": 10},
+]}))  # fmt: skip
 NOTICE = Notice("00000000000000ff-7-3", "raised", 7, 3, 1, "thermostat", 0.9, {"t": 31.5})
 
 
@@ -173,7 +179,7 @@ DEEP = b'{"a":' * 500 + b"1" + b"}" * 500
 def test_no_entry_ends_the_process(text: bytes) -> None:
     """It would meet the same one after its start, and so for ever."""
     life = Life(7, CLEAR, {})
-    take_alert(life, b"1-0", [b"alerta", text], TICK_MAX)
+    take_alert(life, b"1-0", [b"alerta", text], TICK_MAX, PLAN)
     assert not life.changed
     assert letters_of([(b"1-0", [b"tarea", text])]) == []
     reader = Reader.__new__(Reader)  # of ``corec.attach``, which would stop at it likewise
@@ -186,16 +192,23 @@ def test_no_entry_ends_the_process(text: bytes) -> None:
 
 
 def test_what_others_write_hides_no_alert() -> None:
-    """Of a tick to come it is none; of one that is gone it raises one, and hides no other's."""
+    """Of a tick to come it is none, nor on another canal or of nobody; of a tick that is gone it
+    raises one, and hides no other's."""
 
-    def came(tick: int, entity: int, entry: bytes = b"1-0") -> None:
-        said = {"canal": 1, "procesador": "p", "tick": tick,
+    def came(tick: int, entity: int, entry: bytes = b"1-0", canal: int = 1) -> None:
+        said = {"canal": canal, "procesador": "p", "tick": tick,
                 "entidades": [{"id": entity, "valor": 0.5}]}  # fmt: skip
-        take_alert(life, entry, [b"alerta", orjson.dumps(said)], last_tick=101)
+        take_alert(life, entry, [b"alerta", orjson.dumps(said)], 101, PLAN)
 
     life = Life(7, CLEAR, {})
     came(102, 1)
+    for entity, canal in ((9, 2), (10, 1), (19, 3), (20, 2), (20, 1)):
+        came(101, entity, canal=canal)
     assert not life.changed
+    came(101, 19, canal=2)
+    came(101, 10, canal=2)
+    assert sorted(life.open) == [10, 19]
+    life = Life(7, CLEAR, {})
     came(101, 1, b"18446744073709551615-0")  # ids go on behind that one
     came(90, 2, b"18446744073709551615-1")
     assert sorted(life.open) == [1, 2]

@@ -46,3 +46,18 @@ def test_each_is_published_once(valkey_url: str) -> None:
         with pytest.raises(redis.ResponseError, match="last possible ID"):
             told(6)  # told, and no notice is taken for one that is there
         assert client.hget(NAMES.progress, TOLD) == b"5"
+
+
+@pytest.mark.parametrize("other", [{"x": "y"}, {"aviso": "{}"}, {"x": "y", "aviso": "{}"}])
+def test_somebody_elses_entry_under_a_number_of_ours_hides_no_notice(
+    valkey_url: str, other: Any
+) -> None:
+    names = Names(f"numbered{len(str(other))}")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.execute_command(*publish(names, [notice(1)]))
+        client.xadd(names.notices, other, id="2-0")
+        client.execute_command(*publish(names, [notice(2)]))
+        client.execute_command(*publish(names, [notice(2), notice(3)]))
+        found: Any = client.xrange(names.notices)
+        said = [orjson.loads(fields.get(b"aviso", b"{}")).get("id") for _, fields in found]
+        assert said == ["1", None, "2", "3"]
