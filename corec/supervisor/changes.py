@@ -246,13 +246,13 @@ class Changes:
             raise Refused(f"found {workers} workers, expected 1 to {most} (one for each block)")
         if workers != before:
             self._room_for(workers)
-            if workers > before:  # once all have left it is too late to refuse
-                yield from beside.trial(self.group.forget)
+            yield from beside.trial(self.group.forget)  # once all have left it is too late
             yield from self._regrouped(workers, lambda: None)
             log.info("number of workers changed", before=before, now=workers)
         self._done(f"{workers} workers", antes=before, ahora=workers)
 
     def _evened(self, found: Evened) -> Steps:
+        yield from beside.trial(self.group.forget)
         yield from rested(self.rt, self.group, EVENING_SECONDS_MAX)
         move_blocks(self.rt, self.group, found)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
+import secrets
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +172,18 @@ def test_workers(make: Make) -> None:
         ended = one.ctl("set", "persist.every_ticks", "7")
         assert (ended.code, "Too many open files" in ended.err) == (1, True), ended.err
         ticks_on(run)
+        outcome = asked(run, signal.SIGTTOU, last_change(one.folder)["number"])
+        assert (outcome["accepted"], "Too many open files" in outcome["reason"]) == (False, True)
+        ticks_on(run)
+        assert run.status()["workers"] == 2
     # all that can be refused was granted; then there is no process to be had, for a while
+    worker = run.pid_of("worker", 1)
+    os.kill(worker, signal.SIGSTOP)
+    run.signal(signal.SIGTTOU)
+    wait_until(lambda: control_word(one, L.C_REST) & 1, "the workers are to leave", 60.0)
     # a limit below what those who left give back
     with limited(pid, resource.RLIMIT_NOFILE, min(8, open_files(pid))):
-        run.signal(signal.SIGTTOU)
+        os.kill(worker, signal.SIGCONT)
         wait_until(lambda: "no process can be made" in run.texts()[1], "it says so", 60.0)
         assert run.process.poll() is None, "the supervisor lives without its processes"
     ticks_on(run)
@@ -186,6 +197,27 @@ def test_workers(make: Make) -> None:
     ticks_on(run)
     assert run.status()["workers"] == 3, "a reload of something else leaves the number alone"
     assert run.stop().summary["workers"] == 3
+
+
+def test_a_worker_dies_while_there_are_to_be_more_or_fewer(make: Make) -> None:
+    """Before, within and behind the attempt to make a process, and the rest that follows."""
+    one, run = make_one(make)
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    count = 2
+    for number in (signal.SIGTTIN, signal.SIGTTOU) * 5:
+        before, victim = last_change(one.folder)["number"], run.pid_of("worker", rng.randrange(2))
+        run.signal(number)
+        select.select([], [], [], rng.choice((0.0, 0.002, 0.005, 0.01, 0.02, 0.05)))
+        with suppress(ProcessLookupError):  # it has left already
+            os.kill(victim, signal.SIGKILL)
+        wait_until(lambda before=before: last_change(one.folder)["number"] > before, "told", 120.0)
+        assert last_change(one.folder)["accepted"], last_change(one.folder)
+        count += 1 if number == signal.SIGTTIN else -1
+        ticks_on(run)
+        assert run.status()["workers"] == count
+    assert run.stop().code == 0
 
 
 def checks(run: Running) -> list[int]:
@@ -272,14 +304,20 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     assert json.loads(run.texts()[0])["digest"] == summary["digest"]
 
 
-def holds(one: Instance) -> bool:
-    """Whether somebody waits for the world to stand still."""
+def control_word(one: Instance, word: int) -> int:
+    """A word of the control segment, now."""
     segment = Segment.attach(
         one.folder / "control.seg", kind=L.KIND_CONTROL_SEGMENT,
         layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
     )  # fmt: skip
     with segment:
-        return bool(segment.words[L.C_HOLD_REQUEST] > segment.words[L.C_HOLD_RELEASE])
+        return int(segment.words[word])
+
+
+def holds(one: Instance) -> bool:
+    """Whether somebody waits for the world to stand still."""
+    released = control_word(one, L.C_HOLD_RELEASE)
+    return control_word(one, L.C_HOLD_REQUEST) > released
 
 
 def wishes_refused(one: Instance, run: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -112,6 +113,10 @@ def test_what_is_not_worth_a_pause_is_left() -> None:
     assert idle.looks() is None, "nothing is known of who did nothing"
 
 
+def _are_to_rest(one: changes.Changes) -> bool:
+    return not one.step() and bool(one.rt.get(L.C_REST) & 1)
+
+
 @pytest.mark.usefixtures("no_leaks")
 def test_a_rest_that_does_not_come_soon_is_called_off(
     tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,8 +127,7 @@ def test_a_rest_that_does_not_come_soon_is_called_off(
         one = changes_of(rt)
         before = rt.events[SUPERVISOR].head
         one._begin("evening", "", one._evened(Evened([(0, 2), (2, 5)], [(0, 3), (3, 5)], (), 2.0)))
-        assert not one.step()
-        assert rt.get(L.C_REST) & 1
+        wait_until(partial(_are_to_rest, one), "they are to rest", 30.0)
         wait_until(one.step, "it is called off", 5.0)
         assert not rt.get(L.C_REST) & 1
         assert not one.busy
