@@ -84,6 +84,38 @@ def _within(connection: http.client.HTTPConnection, seconds: float) -> Iterator[
         connection.close()
 
 
+def _reach(
+    connection: http.client.HTTPConnection, context: ssl.SSLContext | None, until: float
+) -> None:
+    """Connect to the first of its addresses that answers, before ``until``, and agree on TLS: with
+    the socket in ``connection`` all the while, so that it can be cut off. Raises OSError."""
+    places = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+    for left, (family, kind, protocol, _, address) in zip(
+        range(len(places), 0, -1), places, strict=True
+    ):
+        if (remaining := until - time.monotonic()) <= 0:
+            raise TimeoutError
+        found = socket.socket(family, kind, protocol)
+        found.settimeout(remaining / left)  # one that is silent leaves the others their part
+        try:
+            found.connect(address)
+            break
+        except OSError:
+            found.close()
+            if left == 1:
+                raise
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    found.settimeout(max(until - time.monotonic(), 0.001))
+    if context is None:
+        connection.sock = found
+        return
+    secure = context.wrap_socket(
+        found, server_hostname=connection.host, do_handshake_on_connect=False
+    )
+    connection.sock = secure
+    secure.do_handshake()
+
+
 def post(notice: Notice, options: dict[str, Any]) -> None:
     """One call. ``options``: ``url``, ``secret_file`` (or null) and ``timeout_seconds``.
 
@@ -106,14 +138,12 @@ def post(notice: Notice, options: dict[str, Any]) -> None:
     seconds = float(options["timeout_seconds"])
     secure = url.scheme == "https"
     port = url.port or (443 if secure else 80)  # else it is looked for in the host, in ::1 too
-    host = url.hostname or ""
-    connection: http.client.HTTPConnection
+    context = ssl.create_default_context() if secure else None
+    connection = http.client.HTTPConnection(url.hostname or "", port)
     if secure:
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        connection.default_port = 443  # what a header Host leaves out
     with _within(connection, seconds):
+        _reach(connection, context, time.monotonic() + seconds)
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()

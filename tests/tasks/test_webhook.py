@@ -148,16 +148,66 @@ def test_who_says_when_to_come_again_is_followed() -> None:
 def test_an_address_of_numbers_needs_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def refused(address: Any, *_: Any, **__: Any) -> Any:
+    def refused(*address: Any, **_: Any) -> Any:
         asked.append(address)
         raise OSError("nobody")
 
-    monkeypatch.setattr(socket, "create_connection", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
     for scheme, port in (("http", 80), ("https", 443)):
         for host in ("[::1]", "[fe80::abcd]", "127.0.0.1"):
             with pytest.raises(OSError, match="nobody"):
                 post(NOTICE, options(f"{scheme}://{host}/hook"))
             assert asked.pop() == (host.strip("[]"), port)
+
+
+@pytest.mark.slow
+def test_a_late_connection_and_a_slow_handshake_have_one_time_together() -> None:
+    """The queue of who waits to be accepted is full for two seconds, so the kernel's third attempt,
+    after three, comes through; then somebody agrees on TLS a byte every tenth of a second."""
+    over = threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            over.wait(2.0)
+            server.accept()[0].close()
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"\x16\x03\x03\x40\x00\x02")
+                while not over.wait(0.1):
+                    connection.sendall(b"\0")
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        with socket.create_connection(address):
+            thread = threading.Thread(target=serve)
+            thread.start()
+            begun = time.monotonic()
+            try:
+                with pytest.raises(NotTaken, match="no answer within 4 s"):
+                    post(NOTICE, options(f"https://127.0.0.1:{address[1]}/", timeout_seconds=4.0))
+                lasted = time.monotonic() - begun
+            finally:
+                over.set()
+                thread.join()
+    assert 3.0 < lasted < 6.5  # with a time for each it is 7
+
+
+def test_an_address_that_is_silent_leaves_the_next_one_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.getaddrinfo
+    with Receiver.serving() as (receiver, url), socket.create_server(
+        ("127.0.0.1", 0), backlog=0
+    ) as silent, socket.create_connection(silent.getsockname()):
+        port = silent.getsockname()[1]
+
+        def found(host: str, *words: Any, **more: Any) -> Any:
+            return [*real(host, port, **more), *real(host, *words, **more)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        post(NOTICE, options(url, timeout_seconds=6.0))
+        assert list(receiver.bodies) == [NOTICE.key]
 
 
 def test_an_empty_secret_signs_nothing(tmp_path: Any) -> None:
