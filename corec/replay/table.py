@@ -187,7 +187,9 @@ def _time_columns(
     split = _split_columns(lower, body)
     if split is not None:
         return split
-    named = [lower.index(one) for one in TIME_NAMES if one in lower]
+    named = [k for one in TIME_NAMES for k, cell in enumerate(lower) if cell == one]
+    if len(named) > 1 and lower.count(lower[named[0]]) > 1:
+        raise _doubt(name, "time", "--time", named, header, body)
     if named:
         return named[0], None
     written = [k for k, share in enumerate(_shares(body, is_written_time)) if share > 0.5]
@@ -227,9 +229,11 @@ def _value_column(
     width = _width(body, header)
     if wanted.value is not None:
         return _named(name, "--value", wanted.value, lower, width)
-    named = [lower.index(one) for one in VALUE_NAMES if one in lower]
-    if named and named[0] not in taken:
+    named = [k for k, one in enumerate(lower) if one in VALUE_NAMES and k not in taken]
+    if len(named) == 1:
         return named[0]
+    if named:
+        raise _doubt(name, "value", "--value", named, header, body)
     shares = _shares(body, is_number)
     free = [k for k in range(width) if k not in taken]
     numeric = [k for k in free if k < len(shares) and shares[k] > 0.5]
@@ -267,8 +271,14 @@ def _shares(body: Sequence[Row], test: object) -> list[float]:
 
 def _named(name: str, option: str, wanted: str, lower: list[str], width: int) -> int:
     """The index of a column by its name, else by its number from 1."""
-    if wanted.strip().lower() in lower:
-        return lower.index(wanted.strip().lower())
+    if count := lower.count(wanted.strip().lower()):
+        place = lower.index(wanted.strip().lower())
+        if count == 1:
+            return place
+        raise ReplayInputError(
+            f"{name}: {option}: there are {count} columns {wanted!r}, the first is number "
+            f"{place + 1}; say it by its number"
+        )
     if wanted.strip().isdecimal() and 1 <= int(wanted) <= max(width, len(lower)):
         return int(wanted) - 1
     known = ", ".join(filter(None, lower)) or f"numbers 1 to {width}"

@@ -238,6 +238,10 @@ DOUBTFUL = {
     "a station": ("t,station,b\n2024-01-01,17,2\n2024-01-02,17,4", "which column is the value"),
     "two times": ("from,to,value\n2024-01-01,2024-01-02,1\n2024-01-02,2024-01-03,2",
                   "which column is the time"),
+    "two named so": ("t,value,valor\n2024-01-01,1,2\n2024-01-02,3,4", "which column is the value"),
+    "twice the same": ("t,val,val\n2024-01-01,1,2\n2024-01-02,3,4", "which column is the value"),
+    "two times of a name": ("time,time,value\n2024-01-01,2025-01-01,1\n2024-01-02,2025-01-02,2",
+                            "which column is the time"),
     "day or month": ("t,value\n01/02/2024,1\n01/03/2024,2", "day or the month first"),
     "comma": ('t,value\n2024-01-01,"1,234"\n2024-01-02,"2,345"', "thousands or decimals"),
 }  # fmt: skip
@@ -260,6 +264,10 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     for wanted in ("c", "0", "4"):
         with pytest.raises(S.ReplayInputError, match="there is no column"):
             S.read_series(path, S.Wanted(value=wanted))
+    path.write_text("t,a,a\n2024-01-01,1,2\n")
+    with pytest.raises(S.ReplayInputError, match="there are 2 columns 'a', the first is number 2;"):
+        S.read_series(path, S.Wanted(value="a"))
+    assert S.read_series(path, S.Wanted(value="3")).values.tolist() == [2.0]
 
 
 def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
