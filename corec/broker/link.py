@@ -204,9 +204,9 @@ class Link:
         failed = [reply for reply in done if isinstance(reply, Exception)]
         if failed:
             await self.close()
-            refused = zip(commands, done, strict=True)
-            keys = {key_of(command) for command, reply in refused if isinstance(reply, Exception)}
-            self._refusing |= keys - {None}
+            for command, reply in zip(commands, done, strict=True):
+                if isinstance(reply, Exception) and (key := key_of(command)) is not None:
+                    self._refusing.add(key)
             text = f"{len(failed)} of {len(done)} commands of a MULTI failed: {failed[0]}"
             raise PartlyExecuted(L.REASON_SERVER_ERROR, text)
         return list(done)

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,10 @@ def test_workers(make: Make) -> None:
     assert run.stop().summary["workers"] == 3
 
 
+def _told_since(one: Instance, number: int) -> bool:
+    return bool(last_change(one.folder)["number"] > number)
+
+
 def test_a_worker_dies_while_there_are_to_be_more_or_fewer(make: Make) -> None:
     """Before, within and behind the attempt to make a process, and the rest that follows."""
     one, run = make_one(make)
@@ -212,7 +217,7 @@ def test_a_worker_dies_while_there_are_to_be_more_or_fewer(make: Make) -> None:
         select.select([], [], [], rng.choice((0.0, 0.002, 0.005, 0.01, 0.02, 0.05)))
         with suppress(ProcessLookupError):  # it has left already
             os.kill(victim, signal.SIGKILL)
-        wait_until(lambda before=before: last_change(one.folder)["number"] > before, "told", 120.0)
+        wait_until(partial(_told_since, one, before), "told", 120.0)
         assert last_change(one.folder)["accepted"], last_change(one.folder)
         count += 1 if number == signal.SIGTTIN else -1
         ticks_on(run)
