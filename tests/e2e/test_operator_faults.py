@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
-import secrets
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +26,9 @@ from corec.control.client import Client
 from corec.control.outcome import doing, last_change
 from corec.control.protocol import ControlError
 from corec.supervisor.segments import world_files
-from shm.segment import Segment
 from tests.e2e.conftest import Make
 from tests.e2e.test_life import checkpoints
-from tests.support.instance import Instance, Running, small_config
+from tests.support.instance import Instance, Running, control_word, small_config
 from tests.support.ledger import events_of
 from tests.support.processes import children_of, command_of, is_running, wait_until
 
@@ -181,7 +176,7 @@ def test_workers(make: Make) -> None:
     worker = run.pid_of("worker", 1)
     os.kill(worker, signal.SIGSTOP)
     run.signal(signal.SIGTTOU)
-    wait_until(lambda: control_word(one, L.C_REST) & 1, "the workers are to leave", 60.0)
+    wait_until(lambda: control_word(one.folder, L.C_REST) & 1, "the workers are to leave", 60.0)
     # a limit below what those who left give back
     with limited(pid, resource.RLIMIT_NOFILE, min(8, open_files(pid))):
         os.kill(worker, signal.SIGCONT)
@@ -198,31 +193,6 @@ def test_workers(make: Make) -> None:
     ticks_on(run)
     assert run.status()["workers"] == 3, "a reload of something else leaves the number alone"
     assert run.stop().summary["workers"] == 3
-
-
-def _told_since(one: Instance, number: int) -> bool:
-    return bool(last_change(one.folder)["number"] > number)
-
-
-def test_a_worker_dies_while_there_are_to_be_more_or_fewer(make: Make) -> None:
-    """Before, within and behind the attempt to make a process, and the rest that follows."""
-    one, run = make_one(make)
-    seed = secrets.randbits(32)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
-    count = 2
-    for number in (signal.SIGTTIN, signal.SIGTTOU) * 5:
-        before, victim = last_change(one.folder)["number"], run.pid_of("worker", rng.randrange(2))
-        run.signal(number)
-        select.select([], [], [], rng.choice((0.0, 0.002, 0.005, 0.01, 0.02, 0.05)))
-        with suppress(ProcessLookupError):  # it has left already
-            os.kill(victim, signal.SIGKILL)
-        wait_until(partial(_told_since, one, before), "told", 120.0)
-        assert last_change(one.folder)["accepted"], last_change(one.folder)
-        count += 1 if number == signal.SIGTTIN else -1
-        ticks_on(run)
-        assert run.status()["workers"] == count
-    assert run.stop().code == 0
 
 
 def checks(run: Running) -> list[int]:
@@ -309,20 +279,10 @@ def test_upgrade(make: Make, pg_dsn: str) -> None:
     assert json.loads(run.texts()[0])["digest"] == summary["digest"]
 
 
-def control_word(one: Instance, word: int) -> int:
-    """A word of the control segment, now."""
-    segment = Segment.attach(
-        one.folder / "control.seg", kind=L.KIND_CONTROL_SEGMENT,
-        layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
-    )  # fmt: skip
-    with segment:
-        return int(segment.words[word])
-
-
 def holds(one: Instance) -> bool:
     """Whether somebody waits for the world to stand still."""
-    released = control_word(one, L.C_HOLD_RELEASE)
-    return control_word(one, L.C_HOLD_REQUEST) > released
+    released = control_word(one.folder, L.C_HOLD_RELEASE)
+    return control_word(one.folder, L.C_HOLD_REQUEST) > released
 
 
 def wishes_refused(one: Instance, run: Running) -> None:

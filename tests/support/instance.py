@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from corec import layout as L
 from corec.control.client import Client, Unreachable
 from corec.control.discover import NoInstance
 from corec.control.protocol import ControlError
+from shm.segment import Segment
 from tests.support import forked
 from tests.support.processes import is_running, promised, wait_until
 
@@ -309,6 +311,16 @@ class Instance:
                 run.process.kill()
             run.process.wait(10)
         wait_until(lambda: not self.processes(), "its processes end", promised(5.0))
+
+
+def control_word(folder: Path, word: int) -> int:
+    """A word of the control segment in an instance's runtime folder, now."""
+    segment = Segment.attach(
+        folder / "control.seg", kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
+        writable=False,
+    )  # fmt: skip
+    with segment:
+        return int(segment.words[word])
 
 
 def machine_is_lost(one: Instance, run: Running) -> None:
