@@ -35,7 +35,7 @@ from corec.proc import give_back_pages
 from corec.process.life import TAKEN_OVER
 from corec.process.runtime import Owner, Runtime
 from corec.supervisor import aside, segments
-from corec.supervisor.begin import Begun
+from corec.supervisor.begun import Begun
 from corec.supervisor.changes import Changes, Hand
 from corec.supervisor.drain import Drain, Drained
 from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed

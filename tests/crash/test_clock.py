@@ -43,7 +43,7 @@ WALL_CLOCK = {
     "corec/persister/upkeep.py": "names of partitions, what is older than retention",
     "corec/persister/writer.py": "time of an event",
     "corec/supervisor/aside.py": "name under which a world is set aside",
-    "corec/supervisor/begin.py": "start shown in instance.json",
+    "corec/supervisor/begun.py": "start shown in instance.json",
     "corec/supervisor/segments.py": "start shown in status",
     "corec/tasks/streams.py": "time shown of an entry whose id is ahead of the clock",
     "corec/tasks/webhook.py": "time of a signature, which the receiver may limit",
