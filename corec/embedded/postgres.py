@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +51,7 @@ from corec.embedded.waiting import waited_for
 from corec.libpq import shielded
 
 ROLE = DATABASE = "corec"
+_USUAL_PORT = 5432
 SOCKETS = "pg"  # the folder of its socket, which is the server's user's
 _SETTINGS = """\
 unix_socket_permissions = 0700
@@ -102,20 +103,14 @@ class EmbeddedPostgres(EmbeddedServer):
 
     _death = signal.SIGQUIT
 
-    def __init__(
-        self,
-        data_dir: Path,
-        socket_dir: Path,
-        *,
-        port: int | None = None,
-        progress: Callable[[str], None] | None = None,
-    ) -> None:
-        super().__init__(data_dir, socket_dir, port=port, progress=progress)
-        self._making: Initdb | None = None  # while it runs
-        self._made = False  # the database files are new
-        self._ensured = False  # the database is there, as far as we know
-        self._port = port if port is not None else 5432
-        self._sockets: Path | None = None
+    _making: Initdb | None = None  # while it runs
+    _made = False  # the database files are new
+    _ensured = False  # the database is there, as far as we know
+    _sockets: Path | None = None
+
+    @property
+    def _port(self) -> int:
+        return _USUAL_PORT if self._wanted_port is None else self._wanted_port
 
     @property
     def dsn(self) -> str:

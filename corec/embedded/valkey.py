@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -81,17 +81,8 @@ class EmbeddedValkey(EmbeddedServer):
 
     _death = signal.SIGTERM
 
-    def __init__(
-        self,
-        data_dir: Path,
-        socket_dir: Path,
-        *,
-        port: int | None = None,
-        progress: Callable[[str], None] | None = None,
-    ) -> None:
-        super().__init__(data_dir, socket_dir, port=port, progress=progress)
-        self._password: str | None = None  # asked of every client, where there is a port
-        self._socket: Path | None = None
+    _password: str | None = None  # asked of every client, where there is a port
+    _socket: Path | None = None
 
     @property
     def url(self) -> str:
