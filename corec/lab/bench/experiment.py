@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import corec
-from corec.lab.bench.pictures import ALERT, LINE, TEXT
+from corec.lab.bench.figure import BASELINE, BLUE, RED, figure, words
 
 GAMMA: Final = 0.1
 SEEDED: Final = 0.01
@@ -55,28 +55,19 @@ def drawn(table: Any) -> str:
         x = MARGIN + (WIDTH - 2 * MARGIN) * r0 / R0_MAX
         return f"{x:.1f}", f"{MARGIN + (HEIGHT - 2 * MARGIN) * (1.0 - share):.1f}"
 
-    def text(x: str, y: str, words: str, anchor: str) -> str:
-        return f'<text x="{x}" y="{y}" fill="{TEXT}" text-anchor="{anchor}">{words}</text>'
-
     at_r0 = [R0_MAX * k / STEPS for k in range(STEPS + 1)]
     curve = [" ".join(at(r0, expected(r0))) for r0 in at_r0]
-    shapes = [f'<path d="M{"L".join(curve)}" fill="none" stroke="{LINE}"/>']
+    shapes = [f'<path d="M{"L".join(curve)}" fill="none" stroke="{BLUE}"/>']
     for beta, share in zip(table["towns.beta"].tolist(), table[COLUMN].tolist(), strict=True):
         x, y = at(r0_of(beta), share)
-        shapes.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{ALERT}" fill-opacity="0.6"/>')
-    foot = f"{HEIGHT - MARGIN + 16}"
-    shapes += [text(at(r0, 0.0)[0], foot, f"{r0:g}", "middle") for r0 in range(5)]
-    shapes += [
-        text(f"{MARGIN - 6}", at(0.0, share)[1], f"{share:.0%}", "end") for share in (0.0, 0.5, 1.0)
-    ]
+        shapes.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{RED}" fill-opacity="0.6"/>')
+    foot = f"{HEIGHT - MARGIN + BASELINE}"
+    shapes += [words(at(r0, 0.0)[0], foot, f"{r0:g}", "middle") for r0 in range(5)]
+    left = f"{MARGIN - 6}"
+    shapes += [words(left, at(0.0, z)[1], f"{z:.0%}", "end") for z in (0.0, 0.5, 1.0)]
     said = f"who fell ill against R0: {len(table)} runs of sir, and z = 1 − (1 − s) exp(−R0 z)"
-    shapes.append(text(f"{WIDTH / 2:g}", f"{HEIGHT - 6}", said, "middle"))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"'
-        f' font-family="sans-serif" font-size="12" role="img">\n<title>{said}</title>\n'
-        + "\n".join(shapes)
-        + "\n</svg>\n"
-    )
+    shapes.append(words(f"{WIDTH / 2:g}", f"{HEIGHT - 6}", said, "middle"))
+    return figure((WIDTH, HEIGHT), said, shapes)
 
 
 def main(arguments: list[str]) -> int:

@@ -15,12 +15,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.lab.bench.figure import BASELINE, BLUE, FOOT, GREEN, GREY, RED, YELLOW, figure, words
 from corec.lab.bench.outcomes import column
 from corec.lab.bench.world import BenchWorld
 
-SIZE, MARGIN, FOOT = 320, 8, 22
-COLOURS: Final = {"a": "#4477aa", "b": "#cc3311", "c": "#228833", "d": "#eecc66"}
-TEXT: Final = "#667"
+SIZE, MARGIN, FONT = 320, 8, 11
 Shapes = list[str]
 
 
@@ -92,21 +91,21 @@ def birds(world: BenchWorld, ticks: int) -> Shapes:
     long = 6.0 / np.hypot(vx, vy)
     rows = zip(x + MARGIN, y + MARGIN, vx * long, vy * long, strict=True)
     path = "".join(f"M{a:.1f} {b:.1f}l{c:.1f} {d:.1f}" for a, b, c, d in rows)
-    return [f'<path d="{path}" stroke="{COLOURS["a"]}" stroke-width="1.5" fill="none"/>']
+    return [f'<path d="{path}" stroke="{BLUE}" stroke-width="1.5" fill="none"/>']
 
 
 def animals(world: BenchWorld, ticks: int) -> Shapes:
     """Points: green grass, sheep, wolves."""
     world.run_to(ticks)
     found = []
-    for kind, colour, radius in (("grass", "c", 1.2), ("sheep", "d", 2.5), ("wolf", "b", 3.0)):
+    for kind, colour, radius in (("grass", GREEN, 1.2), ("sheep", YELLOW, 2.5), ("wolf", RED, 3.0)):
         x, y = column(world, "x", kind), column(world, "y", kind)
         shown = column(world, "green" if kind == "grass" else "vivo", kind) == 1
         points = "".join(
             f"M{MARGIN + a * 6.4:.1f} {MARGIN + b * 6.4:.1f}h0"
             for a, b in zip(x[shown].tolist(), y[shown].tolist(), strict=True)
         )
-        found.append(f'<path d="{points}" stroke="{COLOURS[colour]}" stroke-linecap="round" '
+        found.append(f'<path d="{points}" stroke="{colour}" stroke-linecap="round" '
                      f'stroke-width="{2 * radius:g}"/>')  # fmt: skip
     return found
 
@@ -118,12 +117,12 @@ def epidemic(world: BenchWorld, ticks: int) -> Shapes:
         world.run_to(tick)
         counts.append(np.bincount(column(world, "fase"), minlength=3) / world.n)
     found = []
-    for phase, colour in enumerate(("a", "b", "c")):
+    for phase, colour in enumerate((BLUE, RED, GREEN)):
         line = "L".join(
             f"{MARGIN + SIZE * tick / ticks:.1f} {MARGIN + SIZE * (1.0 - shares[phase]):.1f}"
             for tick, shares in enumerate(counts)
         )
-        found.append(f'<path d="M{line}" stroke="{COLOURS[colour]}" stroke-width="2" fill="none"/>')
+        found.append(f'<path d="M{line}" stroke="{colour}" stroke-width="2" fill="none"/>')
     return found
 
 
@@ -131,19 +130,19 @@ MEADOW: Final = {"kind": "plane", "position": ["x", "y"], "size": 50.0, "radius"
 FLOCK: Final = {"kind": "plane", "position": ["x", "y"], "size": 30.0, "radius": 2.0}
 NET: Final = {"kind": "graph", "edges": {"generator": "watts_strogatz", "k": 8, "p": 0.1}}
 PICTURES: Final = (
-    Picture("life", [_bloque("life", 6400, _grid(80))], 200, of_cells("alive", {1: COLOURS["a"]}),
+    Picture("life", [_bloque("life", 6400, _grid(80))], 200, of_cells("alive", {1: BLUE}),
             "life, 80 x 80, tick 200"),
     Picture("schelling", [_bloque("schelling", 5800, _grid(80), capacidad=6400,
                                   parametros={"wanted": 0.5})], 30,
-            of_cells("group", {1: COLOURS["a"], 2: COLOURS["b"]}),
+            of_cells("group", {1: BLUE, 2: RED}),
             "schelling, 80 x 80, wanted 0.5, tick 30"),
     Picture("forest_fire", [_bloque("forest_fire", 6400, _grid(80))], 300,
-            of_cells("cell", {1: COLOURS["c"], 2: COLOURS["b"]}), "forest_fire, 80 x 80, tick 300"),
+            of_cells("cell", {1: GREEN, 2: RED}), "forest_fire, 80 x 80, tick 300"),
     Picture("diffusion", [_bloque("diffusion", 1600, _grid(40, neighbourhood="von_neumann"))], 20,
             heat, "diffusion, 40 x 40, tick 20"),
     Picture("ising", [_bloque("ising", 6400, _grid(80, neighbourhood="von_neumann"),
                               parametros={"temperature": 2.2, "width": 80.0})], 400,
-            of_cells("spin", {1: COLOURS["a"]}), "ising, 80 x 80, temperature 2.2, tick 400"),
+            of_cells("spin", {1: BLUE}), "ising, 80 x 80, temperature 2.2, tick 400"),
     Picture("sir_graph", [_bloque("sir_graph", 4000, NET)], 120, epidemic,
             "sir_graph, 4,000, 8 contacts each, 120 ticks: susceptible, ill, recovered"),
     Picture("boids", [_bloque("boids", 400, FLOCK, parametros={"box": 30.0})], 300, birds,
@@ -160,23 +159,21 @@ def drawn(picture: Picture) -> str:
     """The SVG's text."""
     world = BenchWorld({"instance_id": "bench", "http": {"port": 0}, "bloques": picture.bloques})
     shapes = picture.drawn(world, picture.ticks)
-    wide, high = SIZE + 2 * MARGIN, SIZE + 2 * MARGIN + FOOT
-    frame = f'<rect x="{MARGIN}" y="{MARGIN}" width="{SIZE}" height="{SIZE}" fill="none" '
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
-        f'font-family="sans-serif" font-size="11" role="img">\n<title>{picture.said}</title>\n'
-        + "\n".join([*shapes, f'{frame}stroke="{TEXT}" stroke-opacity="0.4"/>'])
-        + f'\n<text x="{MARGIN}" y="{SIZE + MARGIN + 16}" fill="{TEXT}">{picture.said}</text>\n'
-        "</svg>\n"
+    edge = (
+        f'<rect x="{MARGIN}" y="{MARGIN}" width="{SIZE}" height="{SIZE}" fill="none" '
+        f'stroke="{GREY}" stroke-opacity="0.4"/>'
     )
+    below = words(f"{MARGIN}", f"{SIZE + MARGIN + BASELINE}", picture.said)
+    sheet = SIZE + 2 * MARGIN, SIZE + 2 * MARGIN + FOOT
+    return figure(sheet, picture.said, [*shapes, edge, below], FONT)
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Draw them all; the exit code."""
-    if len(words) != 1:
+    if len(arguments) != 1:
         print("expected a folder to draw into", file=sys.stderr)
         return 2
-    target = Path(words[0])
+    target = Path(arguments[0])
     target.mkdir(parents=True, exist_ok=True)
     for picture in PICTURES:
         (target / f"{picture.name}.svg").write_text(drawn(picture), encoding="utf-8")

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from corec.entities.registry import resolve
 from corec.lab.bench import nab
+from corec.lab.bench.figure import BASELINE, BLUE, FOOT, RED, YELLOW, figure, words
 from corec.testing import Block
 
-WIDTH, HEIGHT, MARGIN, FOOT = 720, 150, 8, 22
-LINE, WINDOW, ALERT, TEXT = "#4477aa", "#eecc66", "#cc3311", "#667"
+WIDTH, HEIGHT, MARGIN = 720, 150, 8
 
 
 class Picture(NamedTuple):
@@ -73,22 +73,18 @@ def drawn(picture: Picture, series: nab.Series, rows: list[int]) -> str:
 
     shapes = [
         f'<rect x="{x(first):.1f}" y="{MARGIN}" width="{max(x(last + 1) - x(first), 1):.1f}" '
-        f'height="{HEIGHT}" fill="{WINDOW}" fill-opacity="0.45"/>'
+        f'height="{HEIGHT}" fill="{YELLOW}" fill-opacity="0.45"/>'
         for first, last in _spans(series.window)
     ]
-    shapes.append(f'<path d="{_path(series.values, x, y)}" fill="none" stroke="{LINE}"/>')
+    shapes.append(f'<path d="{_path(series.values, x, y)}" fill="none" stroke="{BLUE}"/>')
     shapes += [
-        f'<circle cx="{x(row):.1f}" cy="{y(float(series.values[row])):.1f}" r="4" fill="{ALERT}"/>'
+        f'<circle cx="{x(row):.1f}" cy="{y(float(series.values[row])):.1f}" r="4" fill="{RED}"/>'
         for row in rows
     ]
     given = "".join(f", {name} {value:g}" for name, value in picture.parametros.items())
     said = f"{picture.detector}{given}: {series.name}, {count:,} readings, {len(rows)} alerts"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT + MARGIN + FOOT}"'
-        f' font-family="sans-serif" font-size="12" role="img">\n<title>{said}</title>\n'
-        + "\n".join(shapes)
-        + f'\n<text x="{MARGIN}" y="{HEIGHT + MARGIN + 16}" fill="{TEXT}">{said}</text>\n</svg>\n'
-    )
+    shapes.append(words(f"{MARGIN}", f"{HEIGHT + MARGIN + BASELINE}", said))
+    return figure((WIDTH, HEIGHT + MARGIN + FOOT), said, shapes)
 
 
 def _spans(window: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -108,12 +104,12 @@ def _path(values: nab.Numbers, x: Any, y: Any) -> str:
     return "M" + "L".join(points)
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Draw them all; the exit code."""
-    if len(words) != 2:
+    if len(arguments) != 2:
         print("expected a checkout of NAB and a folder to draw into", file=sys.stderr)
         return 2
-    source, target = Path(words[0]), Path(words[1])
+    source, target = Path(arguments[0]), Path(arguments[1])
     target.mkdir(parents=True, exist_ok=True)
     for picture in PICTURES:
         try:
