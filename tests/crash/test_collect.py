@@ -11,7 +11,7 @@ import pytest
 
 import corec
 from corec.world.collected import FOLDER, TICKS_MAX, parts_in
-from tests.crash.test_journal import COLUMNS, EARS, instance, same_columns, table_in
+from tests.crash.hearing import COLUMNS, EARS, instance, same_columns, table_in
 from tests.crash.worlds import armed, killed
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running

@@ -14,8 +14,7 @@ from collections import Counter
 import pytest
 
 import corec
-from tests.crash.losses import COUNT, SEED
-from tests.crash.test_journal import (
+from tests.crash.hearing import (
     EARS,
     LEGS,
     compared,
@@ -23,6 +22,7 @@ from tests.crash.test_journal import (
     instance,
     out_tick,
 )
+from tests.crash.losses import COUNT, SEED
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running, machine_is_lost
 from tests.support.ledger import events_of

@@ -15,7 +15,7 @@ import redis
 
 import corec
 from corec.world.journal import read_lines
-from tests.crash.test_journal import (
+from tests.crash.hearing import (
     EARS,
     LEGS,
     MESSAGE,
@@ -24,6 +24,7 @@ from tests.crash.test_journal import (
     fed,
     instance,
     out_tick,
+    until_out,
 )
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
@@ -83,7 +84,7 @@ def test_a_world_that_grew_behind_its_checkpoint(
         run.ready(60.0)
         last = run.status()["tick"] + 20
         run.until_tick(last)
-        wait_until(lambda: out_tick(valkey_url) > last, "what came of it is out", 20)
+        until_out(valkey_url, last)
         machine_is_lost(one, run)
         dies_growing(one, "grow.before_rename")
         dies_growing(one, "grow.after_rename")
@@ -121,7 +122,7 @@ def test_a_growth_that_is_refused_leaves_the_one_before(make: Make, valkey_url: 
     run.ready(60.0)
     last = run.status()["tick"] + 20
     run.until_tick(last, 120.0)
-    wait_until(lambda: out_tick(valkey_url) > last, "what came of it is out", 20)
+    until_out(valkey_url, last)
     machine_is_lost(one, run)
     run = one.start("--tick-hz", "0.5").ready()
     assert "runs ticks again" in one.ctl("grow", "ears", "5").err
@@ -140,7 +141,7 @@ def test_what_is_set_within_silent_ticks_that_are_out_counts_behind_them(
     run = one.start("--tick-hz", "100").ready(120.0)
     tick = run.ask("snapshot", 60.0)["tick"]
     run.until_tick(tick + 120)
-    wait_until(lambda: out_tick(valkey_url) > tick + 100, "what came of it is out", 20)
+    until_out(valkey_url, tick + 100)
     machine_is_lost(one, run)
     out = out_tick(valkey_url)
     run = one.start("--tick-hz", "0.5").ready()
