@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from corec.lab.chaos import plant
-from corec.lab.chaos.instance import ChaosFailed
 from corec.lab.chaos.thermostats import VICTIMS, Thermostats
 from corec.lab.chaos.told import Found, report_lines
+from corec.lab.instance import LabFailed
 from corec.lab.oracle.alerting import Life
 
 SEED = 20261127
@@ -62,7 +62,7 @@ def test_what_differs_is_told() -> None:
 
 
 def test_more_than_fits_is_refused() -> None:
-    with pytest.raises(ChaosFailed, match="take fewer, or a shorter time"):
+    with pytest.raises(LabFailed, match="take fewer, or a shorter time"):
         Thermostats(1_000_000, 3600.0, SEED, print)
 
 

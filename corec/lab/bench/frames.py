@@ -23,8 +23,9 @@ import corec
 from corec import layout as L
 from corec.lab.bench.results import Check, Row, Table
 from corec.lab.bench.rounds import Effort, tell
-from corec.lab.bench.server import NEVER, BenchFailed, Server
+from corec.lab.bench.server import NEVER, Server
 from corec.lab.bench.world import sensors
+from corec.lab.instance import LabFailed
 from corec.view.frame import Frame
 from corec.view.saved import Saved
 
@@ -107,7 +108,7 @@ def _ticks(server: Server, seconds: float) -> list[float]:
             found.append(max(b - a for a, b in zip(before, after, strict=True)) / 1e6)
         tick, before = now, after
     if not found:
-        raise BenchFailed("no tick was seen alone")
+        raise LabFailed("no tick was seen alone")
     return found
 
 
@@ -124,7 +125,7 @@ class _Reader:
     def __enter__(self) -> _Reader:
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
-            raise BenchFailed("the reader could not attach")
+            raise LabFailed("the reader could not attach")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -47,7 +47,6 @@ def measure(effort: Effort) -> list[Table]:
         private = sum(
             kinds["Pss"] - kinds["Pss_Shmem"] for role, kinds in roles.items() if role != "servers"
         )
-        assert full.folder is not None, "it runs"
         shared = float(sum(path.stat().st_blocks * 512 for path in full.folder.rglob("*")))
         title = f"{n:,} entities, histories full"
         table.rows.append(_row(title, private + shared, "shared memory and CoreC's processes"))

@@ -20,8 +20,9 @@ from corec.embedded.providers import postgres_for
 from corec.lab.bench.check import blocks_of, verify
 from corec.lab.bench.results import Check, Table
 from corec.lab.bench.rounds import Contender, Effort, interleave, wait_until
-from corec.lab.bench.server import BenchFailed, Server
+from corec.lab.bench.server import Server
 from corec.lab.bench.world import sensors
+from corec.lab.instance import LabFailed
 from corec.persister.encode import ROW_COLUMNS
 
 COLUMNS = ", ".join(f'"{name}"' for name in ROW_COLUMNS)
@@ -70,7 +71,7 @@ class Rival:
         with psycopg.connect(self.dsn) as connection:
             found = connection.execute("SELECT count(*) FROM rival.bloques").fetchone()
         if found != (wanted,):
-            raise BenchFailed(f"rival.bloques has {found} rows, expected {wanted}")
+            raise LabFailed(f"rival.bloques has {found} rows, expected {wanted}")
 
     def psql_copy(self) -> float:
         """Rows per second of ``psql -c '\\copy …'``."""

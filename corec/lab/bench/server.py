@@ -1,4 +1,4 @@
-"""A real instance under measurement: ``corec run --json`` in a process and a home of its own.
+"""A real instance under measurement, in a process and a home of its own.
 
 Its world is driven by the control socket (pause, step) and watched by reading its control segment,
 which costs it nothing. Everything it makes lies in two folders that go when it ends.
@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,44 +20,27 @@ from typing import Any
 
 from corec import layout as L
 from corec.control.client import Client, Unreachable
-from corec.control.folders import CONTROL_FILE
+from corec.control.folders import CONTROL_FILE, CONTROL_SOCKET, INSTANCE_FILE
 from corec.control.protocol import ControlError
 from corec.lab.bench.rounds import wait_until
+from corec.lab.instance import STOP_SECONDS, Instance, LabFailed
 from corec.process.roles import committed_tick
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
 
 START_SECONDS = 120.0
-STOP_SECONDS = 120.0
-_TAKEN_OUT = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTORY")
 NEVER = 1_000_000_000
 """``persist.every_ticks`` for a run that writes no rows."""
 
 
-class BenchFailed(RuntimeError):
-    """The instance did not do what the benchmark needs; the text has its last words."""
-
-
-class Server:
+class Server(Instance):
     """An instance of ``config`` with embedded servers; use it in ``with``."""
 
     def __init__(self, config: Mapping[str, Any], *, workers: int | str = 1) -> None:
-        self.config = dict(config)
-        self.workers = workers
-        self.home = Path(tempfile.mkdtemp(prefix="corec-bench-"))
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.runtime = Path(tempfile.mkdtemp(prefix="corec-bench-", dir=shm))
-        self.config_path = self.home / "configs" / "corec_config.json"
-        self.config_path.parent.mkdir()
-        self.config_path.write_text(json.dumps(self.config))
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(_TAKEN_OUT)
-        } | {
-            "COREC_HOME": str(self.home),
-            "COREC_RUNTIME_BASE": str(self.runtime),
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        }
-        self.process: subprocess.Popen[bytes] | None = None
+        made = (tempfile.mkdtemp(prefix="corec-bench-", dir=folder) for folder in (None, shm))
+        super().__init__(*map(Path, made), config)
+        self.workers = workers
         self.segment: Segment | None = None
         self.summary: dict[str, Any] = {}
 
@@ -72,41 +54,26 @@ class Server:
 
     def spawn(self, *options: str, tick_hz: float = 0.0) -> None:
         """Start it, and do not wait."""
-        arguments = ["run", "--json", "--workers", str(self.workers), "--tick-hz", str(tick_hz)]
-        with open(self.home / "out", "wb") as out, open(self.home / "err", "ab") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "corec", *arguments, *options],
-                cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=err,
-            )  # fmt: skip
+        super().spawn("--workers", str(self.workers), "--tick-hz", str(tick_hz), *options)
 
     def wait_for(self, condition: Callable[[], object], what: str, seconds: float) -> float:
         """``wait_until`` whose failure shows what the instance said last."""
         try:
             return wait_until(condition, what, seconds)
         except TimeoutError as error:
-            raise BenchFailed(f"{error}; it said: {self.last_words()}") from None
-
-    @property
-    def folder(self) -> Path | None:
-        """Its runtime folder, once it is there."""
-        found = sorted(self.runtime.glob(f"{self.config['instance_id']}-????????"))
-        return found[0] if found else None
+            raise LabFailed(f"{error}; it said: {self.last_words()}") from None
 
     def attached(self) -> bool:
         """Whether its control segment is there and mapped."""
         assert self.process is not None
         if self.process.poll() is not None:
             code = self.process.returncode
-            raise BenchFailed(f"corec run ended with {code}: {self.last_words()}")
+            raise LabFailed(f"corec run ended with {code}: {self.last_words()}")
         if self.segment is not None:
             return True
-        folder = self.folder
-        if folder is None or not (folder / CONTROL_FILE).exists():
-            return False
         try:
             self.segment = Segment.attach(
-                folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
+                self.folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
                 layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
             )  # fmt: skip
         except (OSError, SegmentRefused):
@@ -120,18 +87,6 @@ class Server:
             return all(p["state"] in ("ready", "waiting") for p in self.ask("status")["processes"])
         except (Unreachable, ControlError):
             return False
-
-    def last_words(self) -> str:
-        """The end of its stderr."""
-        return (self.home / "err").read_text(errors="replace")[-2000:]
-
-    def ask(self, op: str, seconds: float = 30.0, **arguments: Any) -> Any:
-        """One request to its control socket. Raises Unreachable, ControlError."""
-        folder = self.folder
-        if folder is None:
-            raise Unreachable("control socket: no instance folder")
-        with Client(folder / "control.sock") as client:
-            return client.ask(op, arguments, seconds)
 
     def get(self, word: int) -> int:
         """A word of its control segment."""
@@ -171,19 +126,13 @@ class Server:
     def step(self, ticks: int, seconds: float = 120.0) -> float:
         """Run exactly ``ticks`` while paused; the wall time in seconds."""
         target = self.tick + ticks
-        with Client(self._socket()) as client:
+        with Client(self.folder / CONTROL_SOCKET) as client:
             began = time.perf_counter()
             client.ask("step", {"ticks": ticks, "timeout_seconds": seconds}, seconds + 5)
             took = time.perf_counter() - began
         if self.tick != target:
-            raise BenchFailed(f"stepped to tick {self.tick}, expected {target}")
+            raise LabFailed(f"stepped to tick {self.tick}, expected {target}")
         return took
-
-    def _socket(self) -> Path:
-        folder = self.folder
-        if folder is None:
-            raise BenchFailed(f"no instance folder: {self.last_words()}")
-        return folder / "control.sock"
 
     def set_workers(self, count: int) -> None:
         """Go on with another number of workers."""
@@ -199,10 +148,7 @@ class Server:
 
     def address(self, name: str) -> str:
         """``db`` or ``redis_url`` of its embedded servers, as ``instance.json`` says."""
-        folder = self.folder
-        if folder is None:
-            raise BenchFailed("no instance folder")
-        return str(json.loads((folder / "instance.json").read_text())[name])
+        return str(json.loads((self.folder / INSTANCE_FILE).read_text())[name])
 
     def pids(self) -> set[int]:
         """Every live process of this instance, embedded servers included."""
@@ -226,15 +172,9 @@ class Server:
         return found & parents.keys()
 
     def stop(self) -> dict[str, Any]:
-        """Drain and stop; the summary. Raises BenchFailed unless it ends well."""
-        assert self.process is not None
+        """Drain and stop; the summary. Raises LabFailed unless it ends well."""
         self._detach()
-        if self.process.poll() is None:
-            self.process.terminate()
-        code = self.process.wait(STOP_SECONDS)
-        if code != 0:
-            raise BenchFailed(f"corec run ended with {code}: {self.last_words()}")
-        self.summary = json.loads((self.home / "out").read_text())
+        self.summary = super().stop()
         return self.summary
 
     def kill(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import corec
 from corec.lab.bench.results import Check, Row, Table
 from corec.lab.bench.rounds import Effort, tell, wait_until
-from corec.lab.bench.server import BenchFailed
+from corec.lab.instance import LabFailed
 
 BETAS = [round(0.05 * (k + 1), 2) for k in range(20)]
 SEEDS = 5
@@ -98,5 +98,5 @@ def _finished(path: Path) -> int:
 
 def _there(path: Path, process: subprocess.Popen[bytes], count: int) -> bool:
     if process.poll() is not None:
-        raise BenchFailed(f"corec sweep ended with {process.returncode}")
+        raise LabFailed(f"corec sweep ended with {process.returncode}")
     return _finished(path) >= count

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corec.lab.chaos.instance import ChaosFailed
 from corec.lab.chaos.plan import any_seed, schedule
+from corec.lab.instance import LabFailed
 from corec.libpq import forget
 
 
@@ -98,7 +98,7 @@ def chaos(
             from corec.lab.chaos.run import ChaosRun
 
             report = ChaosRun(chosen, seconds, blocks, keep, tell).run()
-    except ChaosFailed as error:
+    except LabFailed as error:
         print(f"corec chaos: seed {chosen}: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     if as_json:

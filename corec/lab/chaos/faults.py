@@ -54,7 +54,7 @@ class Disturber:
         """Each fault at its time; at the end everything is whole again.
 
         Raises:
-            ChaosFailed: the instance does not come back.
+            LabFailed: the instance does not come back.
         """
         number = itertools.count()
         timeline: list[tuple[float, int, bool, Fault]] = []
@@ -182,7 +182,7 @@ class Disturber:
             for name in ("postgres", "valkey"):
                 self.servers.revive(name)
         self.adoptions += 1
-        self.instance.start()
+        self.instance.spawn()
         self.instance.ready()
         self._lost_seconds += time.monotonic() - before
 

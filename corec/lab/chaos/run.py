@@ -10,10 +10,11 @@ from typing import Any, Final
 from corec.lab.chaos import acting, feeder, meeting, witness
 from corec.lab.chaos.faults import Disturber
 from corec.lab.chaos.feeder import Feeder, feed_at_rest
-from corec.lab.chaos.instance import START_SECONDS, ChaosFailed, Instance
+from corec.lab.chaos.instance import START_SECONDS, Instance
 from corec.lab.chaos.ledger import differences
 from corec.lab.chaos.plan import WORKERS, schedule
 from corec.lab.chaos.stage import Stage, in_own_folder
+from corec.lab.instance import LabFailed
 
 TICK_HZ: Final = 40
 STILL_TICK_HZ: Final = 0.001
@@ -69,7 +70,7 @@ class ChaosRun:
         """Disturb, stop, repeat undisturbed, compare.
 
         Raises:
-            ChaosFailed: the instance did not survive, or could not be started.
+            LabFailed: the instance did not survive, or could not be started.
         """
         return in_own_folder(self._compare, self.keep, self.tell)
 
@@ -117,12 +118,12 @@ class ChaosRun:
     def _undisturbed(self, instance: Instance, tick: int, readings: int) -> dict[str, Any]:
         """``tick`` ticks flat out, once all readings wait for them; its summary. Not ``--fresh``,
         which begins behind the readings that are there."""
-        instance.start("--ticks", str(tick), "--tick-hz", str(STILL_TICK_HZ))
+        instance.spawn("--ticks", str(tick), "--tick-hz", str(STILL_TICK_HZ))
         instance.ready()
         deadline = time.monotonic() + REST_SECONDS
         while (taken := int(instance.ask("status")["messages_in"])) < readings:
             if time.monotonic() > deadline:
-                raise ChaosFailed(f"only {taken} readings were taken in, of {readings}")
+                raise LabFailed(f"only {taken} readings were taken in, of {readings}")
             time.sleep(0.1)
         instance.ask("set", path="tick_hz", value=0.0)
         return instance.wait(START_SECONDS + tick / 20.0)
@@ -131,7 +132,7 @@ class ChaosRun:
         """The faults; entries of readings published, and the tick it stands at afterwards."""
         self.tell(f"seed {self.seed}: an instance for {self.seconds:g} s under faults")
         faults = schedule(self.seed, self.seconds)
-        stage.instance.start("--fresh")
+        stage.instance.spawn("--fresh")
         stage.instance.ready()
         longest = max((fault.lasts for fault in faults), default=0.0)
         feeding = Feeder(
@@ -161,7 +162,7 @@ class ChaosRun:
                 if int(instance.ask("status")["messages_in"]) >= wanted and taken >= wanted:
                     break
             if time.monotonic() > deadline:
-                raise ChaosFailed(f"only {taken} readings were taken in, of {readings} and answers")
+                raise LabFailed(f"only {taken} readings were taken in, of {readings} and answers")
             time.sleep(0.1)
         time.sleep(3.0 / TICK_HZ)
         instance.ask("pause")

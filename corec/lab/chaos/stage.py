@@ -11,9 +11,10 @@ from typing import Any
 
 from corec.embedded.errors import EmbeddedServerError
 from corec.lab.chaos import witness
-from corec.lab.chaos.instance import ChaosFailed, Instance
+from corec.lab.chaos.instance import Instance
 from corec.lab.chaos.ledger import Ledger
 from corec.lab.chaos.servers import Servers
+from corec.lab.instance import LabFailed
 from corec.lab.oracle import sinks
 from corec.lab.oracle.compare import Disagreement
 from corec.lab.oracle.entity import kind_of
@@ -26,7 +27,7 @@ def in_own_folder(
     """The report of ``work``, whose folder stays when it is not ``ok``, or to be kept.
 
     Raises:
-        ChaosFailed: the instance did not survive, or could not be started.
+        LabFailed: the instance did not survive, or could not be started.
     """
     base = Path(tempfile.mkdtemp(prefix="corec-chaos-"))
     os.chmod(base, 0o755)
@@ -36,7 +37,7 @@ def in_own_folder(
         good = bool(report["ok"])
         return report
     except (EmbeddedServerError, RuntimeError) as error:
-        raise ChaosFailed(str(error)) from error
+        raise LabFailed(str(error)) from error
     finally:
         if good and not keep:
             shutil.rmtree(base, ignore_errors=True)
@@ -57,7 +58,7 @@ class Stage:
         except BaseException:
             self.servers.stop()
             raise
-        self.instance.environment = self.servers.environment()
+        self.instance.environment |= self.servers.environment()
         return self
 
     def __exit__(self, *_: object) -> None:

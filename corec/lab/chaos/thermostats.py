@@ -30,10 +30,11 @@ from psycopg.rows import dict_row
 
 from corec.lab.chaos import acting, plant
 from corec.lab.chaos.celery_worker import CeleryWorker
-from corec.lab.chaos.instance import START_SECONDS, ChaosFailed, Instance, children_of
+from corec.lab.chaos.instance import START_SECONDS, Instance, children_of
 from corec.lab.chaos.receiver import Receiver
 from corec.lab.chaos.stage import Stage, in_own_folder
 from corec.lab.chaos.told import Found
+from corec.lab.instance import LabFailed
 from corec.lab.oracle import sinks
 from corec.lab.oracle.alerting import lives
 from corec.replay.publish import Limits, Publisher
@@ -122,7 +123,7 @@ class Thermostats:
         self.plan = plant.Plan(entities, round(seconds * tick_hz), seed)
         size = entities * self.plan.rounds * plant.READING.itemsize
         if size > BYTES_MAX:
-            raise ChaosFailed(
+            raise LabFailed(
                 f"{entities} thermostats for {seconds:g} s are {size >> 20} MiB of readings, "
                 f"expected {BYTES_MAX >> 20} at most: take fewer, or a shorter time"
             )
@@ -132,7 +133,7 @@ class Thermostats:
         """Disturb, come to rest, stop, ask the oracle.
 
         Raises:
-            ChaosFailed: the instance did not survive, or did not come to rest.
+            LabFailed: the instance did not survive, or did not come to rest.
         """
         return in_own_folder(self._run, keep, self.tell)
 
@@ -146,7 +147,7 @@ class Thermostats:
         ):
             wanted = config(self.entities, url, has, self.tick_hz, self.seed)
             with Stage(base / "plant", wanted) as stage:
-                stage.instance.start("--fresh")
+                stage.instance.spawn("--fresh")
                 stage.instance.ready()
                 with self._celery(stage.instance, has) as celery:
                     began = time.monotonic()
@@ -171,10 +172,10 @@ class Thermostats:
         if not has:
             yield None
             return
-        environ = {**os.environ, **instance.environment, "COREC_INSTANCE": NAME}
+        environ = instance.environment | {"COREC_INSTANCE": NAME}
         with (
-            open(instance.folder / "celery.log", "ab") as log,
-            CeleryWorker(environ, instance.folder, 2, log) as celery,
+            open(instance.home / "celery.log", "ab") as log,
+            CeleryWorker(environ, instance.home, 2, log) as celery,
         ):
             yield celery
 
@@ -193,7 +194,7 @@ class Thermostats:
                 break
             if time.monotonic() > deadline:
                 feeder.halt.set()
-                raise ChaosFailed(
+                raise LabFailed(
                     f"only {feeder.readings} readings were published; this machine is too slow for "
                     f"{self.entities} thermostats at {self.tick_hz:g} Hz: take fewer"
                 )
@@ -203,7 +204,7 @@ class Thermostats:
                 self.tell(f"kill {victim}; {feeder.readings} readings published")
                 victim, wait = next(turns), pause
         if feeder.error:
-            raise ChaosFailed(f"publishing the readings failed: {feeder.error}")
+            raise LabFailed(f"publishing the readings failed: {feeder.error}")
         return feeder
 
     def _kill(self, victim: str, stage: Stage, celery: CeleryWorker | None) -> bool:
@@ -310,7 +311,7 @@ def _until(what: str, good: Callable[[], bool]) -> None:
     deadline = time.monotonic() + REST_SECONDS
     while not good():
         if time.monotonic() > deadline:
-            raise ChaosFailed(f"not within {REST_SECONDS:g} s: {what}")
+            raise LabFailed(f"not within {REST_SECONDS:g} s: {what}")
         time.sleep(0.05)
 
 

@@ -55,7 +55,7 @@ class Recovery:
     def _attach(self) -> Segment | None:
         try:
             return Segment.attach(
-                self.instance.folder_of_runtime / CONTROL_FILE,
+                self.instance.folder / CONTROL_FILE,
                 kind=L.KIND_CONTROL_SEGMENT,
                 layout_hash=L.CONTROL_LAYOUT_HASH,
                 writable=False,
