@@ -19,6 +19,7 @@ import typer
 from corec.config import Config, ConfigError, load_config
 from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
+from corec.durable import sync_folder
 from corec.plan import make_plan
 from corec.private import NotPrivate, make_private, sane_umask
 from corec.supervisor import segments
@@ -37,7 +38,7 @@ from corec.world.checkpoint import (
 from corec.world.heads import lowest_positions, positions_of
 from corec.world.kept import ASIDE, ODD, aside_folders, look, made_of
 from corec.world.restore import check_parts, verify
-from corec.world.snapshot import remove_halves, sync_folder
+from corec.world.snapshot import remove_halves
 from shm.owner import OwnerAlive, OwnerLock
 
 

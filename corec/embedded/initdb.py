@@ -12,6 +12,7 @@ import signal
 import time
 from pathlib import Path
 
+from corec.durable import sync_folder
 from corec.embedded.child import Child
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.home import Home, User
@@ -78,11 +79,7 @@ class Initdb:
                 f"PostgreSQL's initdb failed in {self._home.path}{self._child.log_tail()}"
             )
         self._fresh.rename(self._pgdata)
-        directory = os.open(self._home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_folder(self._home.path)
         return self._pgdata
 
     def give_up(self) -> None:

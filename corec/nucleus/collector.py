@@ -25,13 +25,13 @@ import numpy as np
 
 import corec
 from corec import layout as L
+from corec.durable import sync_folder
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.checkpoints import lower_priority
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
 from corec.world.collected import FOLDER, Held, Part, hold, parts_in
-from corec.world.snapshot import sync_folder
 from shm.killpoint import kill_point, register
 
 log = get_logger(__name__)

@@ -40,6 +40,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from corec.durable import sync_folder
 from corec.log import get_logger
 from corec.persister.generation import Generation, SpoolFile
 from corec.persister.spool_format import (
@@ -53,7 +54,7 @@ from corec.persister.spool_format import (
     pack_head,
     pack_record,
 )
-from corec.persister.spool_scan import load, remove, sync_folder
+from corec.persister.spool_scan import load, remove
 from shm.killpoint import kill_point
 from shm.layout import align_up
 

@@ -131,15 +131,6 @@ def remove(file: SpoolFile) -> None:
         file.path.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _free_name(path: Path, suffix: str) -> Path:
     """``path`` with another suffix, numbered if there is such a file."""
     wanted = path.with_suffix(suffix)

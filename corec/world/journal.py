@@ -55,8 +55,8 @@ from typing import IO, Any, Final, NamedTuple
 import google_crc32c
 import orjson
 
+from corec.durable import sync_folder
 from corec.log import get_logger
-from corec.world.snapshot import sync_folder
 from shm.killpoint import kill_point, register
 
 log = get_logger(__name__)

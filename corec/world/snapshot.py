@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.durable import sync_folder
 from corec.kernels import snapshot as K
 from corec.kernels.histories import save_history
 from corec.log import get_logger
@@ -358,12 +359,3 @@ def remove_halves(folder: Path) -> None:
     for left in folder.glob(f".{PREFIX}*"):
         with contextlib.suppress(OSError):  # a folder of that name: in nobody's way
             left.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -38,6 +38,7 @@ from typing import Any, Final
 import numpy as np
 
 from corec import layout as L
+from corec.durable import sync_folder
 from corec.log import get_logger
 from corec.plan import Plan
 from corec.process.runtime import Runtime
@@ -45,7 +46,6 @@ from corec.world import settings
 from corec.world.edits import Edit, checked, summary, within
 from corec.world.journal import FOLDER, begins_at
 from corec.world.settings import WRITE, Entries, Entry, is_write
-from corec.world.snapshot import sync_folder
 from shm.killpoint import kill_point, register
 
 log = get_logger(__name__)
