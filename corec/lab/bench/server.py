@@ -38,8 +38,10 @@ class Server(Instance):
 
     def __init__(self, config: Mapping[str, Any], *, workers: int | str = 1) -> None:
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        made = (tempfile.mkdtemp(prefix="corec-bench-", dir=folder) for folder in (None, shm))
-        super().__init__(*map(Path, made), config)
+        home, runtime = (
+            Path(tempfile.mkdtemp(prefix="corec-bench-", dir=place)) for place in (None, shm)
+        )
+        super().__init__(home, runtime, config)
         self.workers = workers
         self.segment: Segment | None = None
         self.summary: dict[str, Any] = {}
