@@ -53,8 +53,8 @@ from corec.control.events import events
 from corec.control.evolving import evolution, world
 from corec.control.fallback import MemoryUnreadable, status_of
 from corec.control.forking import FORK_SETTINGS, fork
-from corec.control.outcome import MIGRATE_SIGNAL, await_change, last_change
-from corec.control.patient import ask_again
+from corec.control.outcome import MIGRATE_SIGNAL, last_change
+from corec.control.patient import ask_again, outcome_of
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
 from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS, STEP_SECONDS
@@ -149,7 +149,7 @@ def _change(
         before = int(last_change(found.path)["number"])
         signal_supervisor(found, number)
         with waiting(f"{change}: the instance works on it…", quiet=as_json):
-            outcome = await_change(found.path, before, change, lambda: is_supervisor(found))
+            outcome = outcome_of(found, before, change)
         output(outcome, as_json, show.pairs)
         if not outcome["accepted"]:
             fail(f"refused: {outcome['reason']}", EXIT_FAILED)

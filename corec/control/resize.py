@@ -14,7 +14,8 @@ from typing import Any
 
 from corec.control.discover import Instance, is_supervisor, signal_supervisor
 from corec.control.fallback import status_from_memory
-from corec.control.outcome import await_change, last_change
+from corec.control.outcome import last_change
+from corec.control.patient import outcome_of
 from corec.control.protocol import ControlError
 
 SETTLED_SECONDS_MAX = 60.0
@@ -37,7 +38,7 @@ def resize(instance: Instance, wanted: int) -> None:
         before = int(last_change(instance.path)["number"])
         up = status["workers"] < wanted
         signal_supervisor(instance, signal.SIGTTIN if up else signal.SIGTTOU)
-        outcome = await_change(instance.path, before, "workers", lambda: is_supervisor(instance))
+        outcome = outcome_of(instance, before, "workers")
         if not outcome["accepted"]:
             raise ControlError(f"refused: {outcome['reason']}", "refused")
         status = _settled(instance)

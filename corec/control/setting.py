@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from corec.control.client import Client
-from corec.control.discover import Instance, is_supervisor
-from corec.control.outcome import await_change
+from corec.control.discover import Instance
+from corec.control.patient import outcome_of
 from corec.control.protocol import ControlError
 from corec.control.waits import HELD_SECONDS
 
@@ -42,8 +42,7 @@ def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str,
     before = found.pop("after_change", None)
     if before is None:
         return found
-    change = str(found.pop("change"))
-    outcome = await_change(instance.path, before, change, lambda: is_supervisor(instance))
+    outcome = outcome_of(instance, before, str(found.pop("change")))
     if not outcome["accepted"]:
         raise ControlError(f"refused: {outcome['reason']}", "refused")
     return found

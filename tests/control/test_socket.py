@@ -13,6 +13,9 @@ import pytest
 
 from corec import layout as L
 from corec.control.client import Client, Unreachable
+from corec.control.discover import find_instance
+from corec.control.outcome import ChangeFile
+from corec.control.patient import outcome_of
 from corec.control.protocol import CLIENTS_MAX, ControlError
 from tests.control.handmade import ENTIDADES, SECRET, Running
 from tests.control.test_requests import raw_lines
@@ -106,7 +109,7 @@ def test_a_step_that_waits_for_another_says_that_it_ran_none(instance: Running) 
         start = first.ask("pause")["tick"]
         with ThreadPoolExecutor(1) as clients:
             long = clients.submit(
-                first.ask, "step", {"ticks": 1_000_000, "timeout_seconds": 1.0}, 10.0
+                first.ask, "step", {"ticks": 1_000_000, "timeout_seconds": 3.0}, 30.0
             )
             wait_until(lambda: instance.rt.get(L.C_STEP_LIMIT) > start, "the first steps")
             with pytest.raises(ControlError, match="none of these was run"):
@@ -119,7 +122,7 @@ def test_step_stops_at_the_limit_and_at_its_deadline(instance: Running) -> None:
     with Client(instance.socket) as client:
         tick = client.ask("pause")["tick"]
         with pytest.raises(ControlError, match="not enough") as late:
-            client.ask("step", {"ticks": 1_000_000, "timeout_seconds": 0.05})
+            client.ask("step", {"ticks": 1_000_000, "timeout_seconds": 0.5})
         assert late.value.code == "timeout"
         still = client.ask("pause")["tick"]
         assert tick < still < tick + 1_000_000
@@ -193,6 +196,28 @@ def test_a_killed_nucleus_comes_back_at_the_same_places(instance: Running) -> No
         assert client.ask("resume")["paused"] is False
         status = client.ask("status")
     assert status["processes"][0]["restarts"] == 1
+
+
+def test_who_is_told_of_a_change_can_ask_at_once(instance: Running) -> None:
+    """The supervisor answers when it has started another nucleus; that takes a moment to listen."""
+    answers = ChangeFile(instance.rt.folder)
+    answers.write("reload", True, None)
+    answers.close()
+    found, nucleus = find_instance("handmade"), instance.nucleus
+    os.kill(instance.supervisor, signal.SIGSTOP)  # nobody replaces who dies
+    try:
+        os.kill(nucleus, signal.SIGKILL)
+        wait_until(lambda: not is_running(nucleus), "it is dead")
+        with ThreadPoolExecutor(1) as beside:
+            told = beside.submit(outcome_of, found, 0, "reload")
+            with pytest.raises(TimeoutError):
+                told.result(0.5)
+            os.kill(instance.supervisor, signal.SIGCONT)
+            assert told.result(30.0)["accepted"] is True
+        with Client(instance.socket) as client:
+            assert client.ask("workers")["workers"]
+    finally:
+        os.kill(instance.supervisor, signal.SIGCONT)
 
 
 @pytest.mark.slow
