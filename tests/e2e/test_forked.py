@@ -56,9 +56,15 @@ def test_a_forked_instance_looks_like_a_started_one(make: Make) -> None:
     one.fresh_interpreter = True
     run = one.start().ready()
     assert not isinstance(run.process, forked.Forked)
+    found: list[dict[str, object]] = []
+
+    def alike() -> bool:
+        found[:] = [shown(run)]
+        return found[0] in seen
+
     with contextlib.suppress(AssertionError):
-        wait_until(lambda: shown(run) in seen, "it looks the same", 20.0)
-    assert (found := shown(run)) in seen or found == seen[-1]  # what differs is shown
+        wait_until(alike, "it looks the same", 20.0)
+    assert found[0] in seen or found[0] == seen[-1]  # what differs is shown
     assert run.stop().code == 0
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import forked
-from tests.support.processes import children_of, command_of, is_running, wait_until
+from tests.support.processes import children_of, command_of, is_running, promised, wait_until
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SETTLE_S = 3.0
@@ -118,7 +118,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
         return not left
 
     try:
-        wait_until(settled, "the test's processes end", _SETTLE_S)
+        wait_until(settled, "the test's processes end", promised(_SETTLE_S))
     except AssertionError:
         pass  # reported below, with their names
     leaked = {pid: command_of(pid) for pid in left if is_running(pid)}
