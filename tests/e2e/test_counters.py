@@ -21,8 +21,9 @@ Counters = dict[tuple[str, str], float]
 
 
 def counters(run: Running) -> Counters:
-    """Every sample of a worker's counters, by metric and worker."""
-    with urlopen(run.status()["http_url"] + "/metrics", timeout=20) as answer:
+    """Every sample of a worker's counters, by metric and worker; other workers have just begun, and
+    with them a nucleus that may not answer yet."""
+    with urlopen(run.answered("status")["http_url"] + "/metrics", timeout=20) as answer:
         families = list(parse(answer.read().decode()))
     return {
         (sample.name, sample.labels["worker"]): sample.value

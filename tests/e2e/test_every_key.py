@@ -93,10 +93,11 @@ class One:
         return int(last_change(self.folder)["number"])
 
     def status(self, key: str) -> Any:
-        return self.run.status()[key]
+        """Who grows at its start has its nucleus replaced once more."""
+        return self.run.answered("status")[key]
 
     def block(self, key: str) -> Any:
-        return self.run.ask("blocks")["blocks"][0][key]
+        return self.run.answered("blocks")["blocks"][0][key]
 
     def rows_every(self, dsn: str) -> int:
         ticks = sorted({int(row["tick"]) for row in rows_of(dsn)})

@@ -211,7 +211,7 @@ def test_an_upgrade_gives_other_fields(
     run.until_tick(run.status()["tick"] + 3)
     assert not upgraded(run, FOURTH)
     assert not (one.folder / FITTED).exists()
-    run.until_tick(run.status()["tick"] + 3)
+    run.ready().until_tick(run.status()["tick"] + 3)
     with corec.attach("corec1") as found:
         frame = found.frame("t", ["id", "total", "a", "fallos"])
     at = frame["a"].max()  # nothing has changed it since

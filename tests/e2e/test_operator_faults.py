@@ -30,7 +30,7 @@ from tests.e2e.conftest import Make
 from tests.e2e.test_life import checkpoints
 from tests.support.instance import Instance, Running, control_word, small_config
 from tests.support.ledger import events_of
-from tests.support.processes import children_of, command_of, is_running, wait_until
+from tests.support.processes import children_of, command_of, is_running, promised, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_leaks")]
 
@@ -216,7 +216,7 @@ def stopped_while_it_upgrades(one: Instance, run: Running) -> dict[str, Any]:
             assert ended.code in (1, 3)
             assert "instance" in ended.err
         assert stopped.result(60.0).summary["stopped"] is True
-    summary = run.wait(1.0).summary
+    summary = run.wait(promised(1.0)()).summary
     assert summary["ticks"] == summary["tick"] >= tick
     assert summary["ticks"] / summary["seconds"] < 60, "ticks and seconds are of the same time"
     assert summary["entity_updates"] >= summary["ticks"] * 290, "the sensors, in every tick"

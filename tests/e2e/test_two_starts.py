@@ -11,7 +11,7 @@ import redis
 
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, small_config
-from tests.support.processes import wait_until
+from tests.support.processes import promised, wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -98,7 +98,7 @@ def test_a_crash_blocks_nobody(make: Make) -> None:
     running = first.start().ready()
     running.signal(signal.SIGKILL)
     running.process.wait()
-    again = first.start().ready(20)
+    again = first.start().ready(promised(20.0)())
     again.signal(signal.SIGKILL)
     again.process.wait()
     wait_until(lambda: not first.processes(), "all its processes end")

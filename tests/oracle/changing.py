@@ -63,7 +63,7 @@ def even_out(run: Running) -> bool:
     before = owners(run)
     if len(set(before)) < 2:
         return False
-    run.answered("set", path="tick_hz", value=EVEN_HZ / run.status()["carga"])
+    run.answered("set", path="tick_hz", value=EVEN_HZ / run.answered("status")["carga"])
     run.answered("resume")
     what = f"the shares are evened out, which were {before}"
     wait_until(lambda: owners(run) not in ([], before), what, EVEN_SECONDS_MAX)

@@ -29,6 +29,7 @@ from corec.control.protocol import ControlError
 from corec.view import attached as module
 from corec.view.attached import Attached
 from corec.world.checkpoint import CheckpointRefused
+from tests.checkpoint.test_running import durable
 from tests.support.instance import REPO, Ended, Running
 from tests.support.processes import wait_until
 
@@ -95,11 +96,10 @@ def test_readings_alerts_and_the_digest(world: Attached, living: Running) -> Non
     )
     with redis.Redis.from_url(living.instance.environment["COREC_REDIS_URL"]) as client:
         client.xadd("corec:{corec1}:in:3", {"m": packed})
-    wait_until(
-        lambda: living.status()["processes"] and _inbox(world) > 0, "the readings in the inbox"
-    )
+    wait_until(lambda: _inbox(world) > 0, "the readings in the inbox")
     assert world.step(2) == tick + 2
     wait_until(lambda: living.status()["messages_in"] == taken + len(ids), "them being counted")
+    durable(living, tick + 2)
     with at(living, tick) as same:
         same.tick({"detectores": (ids, values)})
         emitted = same.messages()
