@@ -6,6 +6,7 @@ import json
 import signal
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ from corec.supervisor.restarts import (
 )
 from tests.crash.worlds import armed, assert_same, instance, left_by, world
 from tests.e2e.conftest import Make
-from tests.support.instance import Running
+from tests.support.instance import Instance, Running
 from tests.support.ledger import events_of
 from tests.support.processes import wait_until
+
+PARKED = "process is parked"
 
 
 def test_restarts_wait_longer_and_longer_and_are_forgiven() -> None:
@@ -66,22 +69,38 @@ def readiness(run: Running) -> tuple[int, list[str]]:
             return error.code, json.loads(error.read())["reasons"]
 
 
+def until_parked(one: Instance) -> Running:
+    """Start it until somebody is: on a busy machine a life may take so long to come to its death
+    that it is none that ended at once, and then there are not deaths enough."""
+    for _ in range(3):
+        run = one.start("--tick-hz", "50", "--workers", "2")
+        log = one.output(run.number, "err")
+
+        def over(log: Path = log) -> bool:
+            return PARKED in (said := log.read_text()) or said.count("SIGKILL") >= QUICK_DEATHS_MAX
+
+        wait_until(over, "it has died often enough", 120.0)
+        if PARKED in log.read_text():
+            return run
+        assert run.ready().stop().code == 0
+    raise AssertionError("each time some life lasted a second")
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("no_leaks")
 @pytest.mark.parametrize(
     ("role", "point"), [("broker", "broker.before_multi"), ("worker 1", "worker.before_done")]
 )
 def test_parked(make: Make, pg_dsn: str, valkey_url: str, role: str, point: str) -> None:
     one = armed(instance(make, world()), (f"{role}@{point}:1",) * QUICK_DEATHS_MAX)
-    run = one.start("--tick-hz", "50", "--workers", "2")
+    run = until_parked(one)
 
     def row() -> dict[str, Any]:
         name, _, index = role.partition(" ")
         rows = run.status()["processes"]
         return next(r for r in rows if (r["role"], r["index"]) == (name, int(index or 0)))
 
-    log = one.output(0, "err")
-    wait_until(lambda: "process is parked" in log.read_text(), "it is parked", 60)
     status = run.status()
     run.http_port = int(status["http_url"].rpartition(":")[2])
     assert row()["state"] == "parked"
