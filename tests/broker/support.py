@@ -216,7 +216,7 @@ class Instance:
         self.children.append(pid)
         return pid
 
-    def wait_exit(self, pid: int, timeout_s: float = 20.0) -> int:
+    def wait_exit(self, pid: int, timeout_s: float = 60.0) -> int:
         """Exit code of a broker, negative for a signal."""
         found: list[int] = []
 

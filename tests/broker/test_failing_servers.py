@@ -89,7 +89,7 @@ def test_loading_after_a_restart(instance: Make, tmp_path: Path) -> None:
         wait_until(lambda: one.count(L.B_MESSAGES_OUT) == one.ledger.messages, "all is sent")
         wait_until(lambda: 1 in one.state().read, "the position is kept")
         with redis.Redis(port=port) as client:
-            client.mset({f"other-{n}": random.Random(n).randbytes(2048) for n in range(20)})
+            client.mset({f"other-{n}": random.Random(n).randbytes(2048) for n in range(40)})
             client.save()
     slowly = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
     with valkey_with(tmp_path / "node", *slowly, port=port):

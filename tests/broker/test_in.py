@@ -25,7 +25,7 @@ Reading = tuple[int, int, float, int]
 # canal 1: Micro entities 0..29; canal -2: Celu entities 30..49
 
 
-def collect_readings(one: Instance, count: int, timeout_s: float = 10.0) -> list[Reading]:
+def collect_readings(one: Instance, count: int, timeout_s: float = 30.0) -> list[Reading]:
     """Read the inbox until ``count`` readings came."""
     found: list[Reading] = []
 

@@ -270,7 +270,7 @@ def test_redis_refuses(instance: Make) -> None:
         client.config_set("maxmemory", "1")
         one.run_tick(2)
         wait_until(lambda: slot.get(L.S_ERROR) == L.REASON_FULL, "out of memory is shown")
-        assert slot.get(L.S_STATE) == L.PROC_WAITING_SINK
+        wait_until(lambda: slot.get(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
         client.config_set("maxmemory", "0")
         wait_until(lambda: slot.get(L.S_ERROR) == 0, "it works again", 20)
         client.set(one.keys.out(1) + "x", 1)
@@ -323,7 +323,7 @@ def test_drop_oldest_with_the_largest_frames(instance: Make) -> None:
         payload = one.payload(tick, 0, most if tick % 3 else most // 2 + tick)
         if not one.push(tick, 0, payload):
             slot.set(L.S_STATE, L.PROC_WAITING_SINK)
-            wait_until(partial(one.push, tick, 0, payload), "room for the frame", 5)
+            wait_until(partial(one.push, tick, 0, payload), "room for the frame", 30)
             slot.set(L.S_STATE, L.PROC_READY)
         one.commit(tick)
     assert one.count(L.B_DROPPED) > 0

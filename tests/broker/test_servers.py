@@ -107,7 +107,7 @@ def test_server_comes_late(instance: Make, tmp_path: Path) -> None:
     pid = one.start()
     slot = one.rt.slot(L.SLOT_BROKER)
     wait_until(lambda: slot.get(L.S_ERROR) == L.REASON_UNREACHABLE, "it is shown")
-    assert slot.get(L.S_STATE) == L.PROC_WAITING_SINK
+    wait_until(lambda: slot.get(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
     one.run_tick(1)
     server.start()
     try:

@@ -87,7 +87,7 @@ def test_password_is_changed_and_changed_back(
         external.end_sessions()
         world.publish_ticks(6, 60)
         wait_until(lambda: world.word(L.S_ERROR) == L.REASON_REFUSED, "the refusal is shown")
-        assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
+        wait_until(lambda: world.word(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
         assert world.count(L.P_SPOOL_BYTES) > 0
         external.ask("ALTER ROLE app PASSWORD 'first-word'")
         assert world.stop(pid) == 0

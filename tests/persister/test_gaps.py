@@ -165,7 +165,7 @@ def test_ticks_wait_at_the_limit(shm_dir: Path, tmp_path: Path, proxied: Proxied
             )
         size = sum(f.stat().st_size for f in world.spool_files())
         assert 900_000 < size <= 1 << 20
-        assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
+        wait_until(lambda: world.word(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
         proxied.proxy.tell("pass")
         world.publish_ticks(tick + 1, tick + 30, messages=BIG)
         assert world.stop(pid) == 0

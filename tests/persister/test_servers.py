@@ -17,7 +17,7 @@ from corec import layout as L
 from corec.embedded import EmbeddedPostgres
 from corec.persister.writer import connect, silent_seconds
 from tests.persister.small_world import exit_code, expected_keys, keys_of, small_world
-from tests.support.processes import wait_until
+from tests.support.processes import promised, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -58,7 +58,7 @@ def test_read_only_for_a_while(shm_dir: Path, owner_dsn: str, postgres: Embedded
         wait_until(
             lambda: world.word(L.S_ERROR) == L.REASON_SERVER_ERROR, "it waits for the server"
         )
-        assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
+        wait_until(lambda: world.word(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
         _set_database(postgres, "ALTER DATABASE app RESET default_transaction_read_only")
         assert world.stop(pid) == 0
         assert keys_of(owner_dsn) == expected_keys(world)
@@ -130,9 +130,9 @@ def test_password_is_never_shown(
             pid = world.start()
             wait_until(lambda: world.word(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
             before = world.word(L.S_BEAT_NS)
-            wait_until(lambda: world.word(L.S_BEAT_NS) > before, "a heartbeat", 1.0)
+            wait_until(lambda: world.word(L.S_BEAT_NS) > before, "a heartbeat", promised(1.0))
             world.rt.set(L.C_STOP, L.STOP_NOW)
-            assert exit_code(pid, 2.0) == 0
+            assert exit_code(pid, promised(2.0)) == 0
     shown = capfd.readouterr()
     assert "hunter2secret" not in shown.out + shown.err
     assert shown.out.count("takes no rows") == 1

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from corec import layout as L
+from corec.persister import process, spooler
 from corec.persister.shown import Shown
 from tests.persister.small_world import SmallWorld, exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
@@ -57,7 +58,7 @@ def test_away_for_longer_than_the_lanes_last(
         proxied.proxy.tell("refuse")
         world.publish_ticks(6, 60, repairs=1)
         spooled(world)
-        assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
+        wait_until(lambda: world.word(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
         assert world.word(L.S_ERROR) == L.REASON_UNREACHABLE
         assert world.word(L.S_TICK) == 5
         files = world.spool_files()
@@ -155,8 +156,11 @@ def test_server_without_an_answer(shm_dir: Path, tmp_path: Path, proxied: Proxie
 
 
 def test_paced_world_does_not_wait_for_a_slow_server(
-    shm_dir: Path, tmp_path: Path, proxied: Proxied
+    shm_dir: Path, tmp_path: Path, proxied: Proxied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """For its pace alone: that the server says nothing is not yet known, however busy all are."""
+    for module in (process, spooler):
+        monkeypatch.setattr(module, "SILENT_S", 60.0)
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
         world.rt.set(L.C_TICK_HZ, 0x4024_0000_0000_0000)  # 10.0
         with psycopg.connect(proxied.direct, autocommit=True) as connection:
@@ -243,7 +247,7 @@ def test_disk_refuses_for_a_while(shm_dir: Path, tmp_path: Path, proxied: Proxie
         limit_file_size(pid, size + 3000)
         world.publish_ticks(21, 31)
         wait_until(lambda: world.word(L.S_ERROR) == L.REASON_FULL, "the full disk is shown")
-        assert world.word(L.S_STATE) == L.PROC_WAITING_SINK
+        wait_until(lambda: world.word(L.S_STATE) == L.PROC_WAITING_SINK, "it waits")
         assert [f.stat().st_size for f in world.spool_files()] == [size]
         assert world.rt.rows[0].used > 0
         limit_file_size(pid, resource.RLIM_INFINITY)

@@ -14,6 +14,7 @@ from corec.replay import wire as W
 from corec.replay.lead import parse_stream_id
 from corec.replay.publish import Limits
 from corec.replay.series import ReplayInputError
+from tests.broker.test_servers import free_port as another_port
 from tests.replay.support import STREAM, Server, frame, numbers_in, publisher
 from tests.support.processes import wait_until
 
@@ -102,7 +103,7 @@ def test_a_bad_url_is_not_quoted(url: str) -> None:
 @pytest.mark.slow
 def test_cluster(folder: Path, free_port: int) -> None:
     server = Server(folder, "--port", str(free_port), "--cluster-enabled", "yes",
-                    "--cluster-port", str(free_port + 1))  # fmt: skip
+                    "--cluster-port", str(another_port()))  # fmt: skip
     try:
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

@@ -185,7 +185,7 @@ def best_of(times: int, action: object) -> float:
     assert callable(action)
     took = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = time.thread_time()  # what others do meanwhile counts little
         action()
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
     return min(took)
