@@ -263,7 +263,7 @@ class SmallWorld:
         """A counter (``L.P_*``) of the persister."""
         return self.word(L.S_COUNT0 + word)
 
-    def stop(self, pid: int, timeout_s: float | Callable[[], float] = 30.0) -> int:
+    def stop(self, pid: int, timeout_s: float | Callable[[], float] = 120.0) -> int:
         """Let the persister drain; its exit code."""
         self.rt.set(L.C_STOP, L.STOP_SINKS)
         code = exit_code(pid, timeout_s)
