@@ -168,8 +168,7 @@ def test_spins_stand_on_a_chessboard(config: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "config",
-    [board(), board(60, 120), board(61, 61, width=61, height=7, wrap=False), board(height=1)],
+    "config", [board(60, 120), board(61, 61, width=61, height=7, wrap=False)]
 )
 def test_no_two_neighbours_of_a_chessboard_are_drawn_at_once(config: dict[str, Any]) -> None:
     """So hot that whoever is drawn becomes anything."""
