@@ -83,7 +83,8 @@ class Acting:
         self.clear_after = (rt.config.alertas or Alertas()).clear_after_ticks
         self.link = self._link()
         self.stand = Stand()
-        self.letter = b"0-0"
+        self.letter, self.uncut = b"0-0", False
+        """The last failure in the table, and whether there came any since the stream was cut."""
         self.read = Read("0-0")
         """The stream of alerts."""
         self.rewound: set[str] = set()
@@ -269,10 +270,11 @@ class Acting:
         letters = by_name.get(self.names.failed, [])
         if letters:
             await store.failed(letters_of(letters))
-            self.letter = bytes(letters[-1][0])
-            if len(letters) < ENTRIES:  # what is left of it is in the table
-                most = max(self.rt.config.streams.maxlen, LETTERS_LEAST)
-                await self.link.call([("XTRIM", self.names.failed, "MAXLEN", "~", most)])
+            self.letter, self.uncut = bytes(letters[-1][0]), True
+        if self.uncut and len(letters) < ENTRIES:  # what is left of it is in the table
+            most = max(self.rt.config.streams.maxlen, LETTERS_LEAST)
+            await self.link.call([("XTRIM", self.names.failed, "MAXLEN", "~", most)])
+            self.uncut = False
         return bool(alerts or acks or letters or sent)
 
     async def _missed(self, entries: int | None) -> None:
