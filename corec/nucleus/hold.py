@@ -27,8 +27,10 @@ import time
 from collections.abc import AsyncIterator
 
 from corec import layout as L
+from corec.log import get_logger
 from corec.process.runtime import Runtime
 
+log = get_logger(__name__)
 HOLD_SECONDS_MAX = 10.0
 _POLL_SECONDS_MIN = 0.0002
 _POLL_SECONDS_MAX = 0.005
@@ -78,6 +80,21 @@ class Holder:
                 self._release(number)
         finally:
             self._lock.release()
+
+    @contextlib.asynccontextmanager
+    async def held_at_last(self) -> AsyncIterator[None]:
+        """``held``, however long that takes: for what nobody asks for again. Raises HoldTimeout
+        when the instance stops."""
+        async with contextlib.AsyncExitStack() as holding:
+            while True:
+                try:
+                    await holding.enter_async_context(self.held())
+                    break
+                except HoldTimeout as error:
+                    if self.rt.get(L.C_STOP):
+                        raise
+                    log.warning("what is to be done between two ticks waits", reason=str(error))
+            yield
 
     async def _still(self, number: int, deadline: float, timeout_seconds: float) -> None:
         pause = _POLL_SECONDS_MIN

@@ -267,15 +267,18 @@ class Setter:
     async def _undo_if_refused(self, revisions: frozenset[int], before: int) -> None:
         """The supervisor ends this nucleus when it takes the change over; when it refuses, what it
         does not take is as it was, set before or not."""
-        try:
-            found = await asyncio.to_thread(
-                await_change, self.rt.folder, before, "set", lambda: self.rt.get(L.C_STOP) == 0
-            )
-        except ControlError:
-            return  # the instance stops: the next start takes it over
+        found = None
+        while found is None:
+            try:
+                found = await asyncio.to_thread(
+                    await_change, self.rt.folder, before, "set", lambda: self.rt.get(L.C_STOP) == 0
+                )
+            except ControlError as error:
+                if error.code != "timeout":
+                    return  # the instance stops: the next start takes it over
         if found["accepted"]:
             return
-        async with self._one, self.holder.held():
+        async with self._one, self.holder.held_at_last():
             self._tell()  # that it was set comes before that it was taken back
             left: settings.Entries = {}
             back: settings.Entries = {}

@@ -12,12 +12,14 @@ import resource
 import shutil
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import corec
+from corec import layout as L
 from corec.control.client import Unreachable
 from corec.control.outcome import doing, last_change
 from tests.crash.test_set import Play
@@ -25,7 +27,13 @@ from tests.crash.worlds import armed
 from tests.e2e.conftest import Make
 from tests.e2e.test_no_room import settings_told
 from tests.e2e.test_operator_faults import limited
-from tests.support.instance import Instance, machine_is_lost, small_config
+from tests.support.instance import (
+    Instance,
+    Running,
+    control_word,
+    machine_is_lost,
+    small_config,
+)
 from tests.support.ledger import events_of, messages_of, rows_of
 from tests.support.processes import is_running, promised, wait_until
 
@@ -187,3 +195,62 @@ def test_what_the_supervisor_takes_over_is_finished_or_taken_back(make: Make, pg
     assert run.stop().code == 0
     ticks = {row["tick"] for row in rows_of(pg_dsn) if row["tick"] > since + 2}
     assert {tick % 4 for tick in ticks} == {0, 2}
+
+
+@pytest.mark.parametrize("point", ["settings.written", "settings.counts"])
+def test_what_is_refused_is_taken_back_though_who_does_it_is_killed(make: Make, point: str) -> None:
+    """Before what is left counts, its successor asks again, is refused and takes it back; once it
+    counts, nothing is left to do."""
+    one = armed(make(small_config(tick_hz=50)), [f"nucleus@{point}:2"])
+    run = one.start("--workers", "2").ready(120.0)
+    before = last_change(one.folder)["number"]
+    outcomes = 2 if point == "settings.written" else 1
+    with limited(run.pid, resource.RLIMIT_FSIZE, 1 << 20):
+        run.answered("set", path="bloques.sensores.entidades", value=400)
+        wait_until(lambda: restarted(run) == 1, "who takes it back is killed", 60.0)
+        wait_until(
+            lambda: last_change(one.folder)["number"] == before + outcomes, "each outcome", 60.0
+        )
+        assert not last_change(one.folder)["accepted"]
+        if outcomes == 2:
+            wait_until(lambda: settings_told(one)[-1:] == ["refused"], "it is taken back", 60.0)
+    since = run.ready().status()["tick"]
+    assert run.answered("grow", bloque="sensores", more=10)["entidades"] == 300
+    wait_until(lambda: run.answered("status")["entidades"] == 340, "it has grown", 60.0)
+    run.until_tick(since + 20)
+    assert run.stop().code == 0
+
+
+def restarted(run: Running) -> int:
+    """How often the nucleus was replaced."""
+    rows = run.answered("status")["processes"]
+    return int(next(row["restarts"] for row in rows if row["role"] == "nucleus"))
+
+
+def test_what_is_refused_is_taken_back_however_long_a_worker_is_frozen(make: Make) -> None:
+    """The world does not stand still for it within the time that a request has."""
+    one = make(small_config(tick_hz=50))
+    run = one.start("--workers", "2").ready(120.0)
+    place = L.slot_base(L.SLOT_WORKER0 + 1) + L.S_PID
+
+    def another(than: int) -> int:
+        found = control_word(one.folder, place)
+        return 0 if found == than else found
+
+    before = last_change(one.folder)["number"]
+    with limited(run.pid, resource.RLIMIT_FSIZE, 1 << 20):
+        run.answered("set", path="bloques.sensores.entidades", value=400)
+        frozen = another(0)
+        os.kill(frozen, signal.SIGSTOP)
+        wait_until(lambda: last_change(one.folder)["number"] > before, "it is refused", 60.0)
+        for _ in range(2):  # each is killed and replaced after ten seconds
+            wait_until(partial(another, frozen), "the next one is there", 60.0)
+            frozen = another(frozen)
+            os.kill(frozen, signal.SIGSTOP)
+        os.kill(frozen, signal.SIGKILL)
+        wait_until(lambda: settings_told(one) == [None, "refused"], "it is taken back", 60.0)
+    assert not last_change(one.folder)["accepted"]
+    assert "waits" in run.texts()[1]
+    assert run.answered("grow", bloque="sensores", more=10)["entidades"] == 300
+    wait_until(lambda: run.answered("status")["entidades"] == 340, "it has grown", 60.0)
+    assert run.stop().code == 0
