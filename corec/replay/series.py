@@ -296,7 +296,7 @@ def _number_format(values: cells.Readings, name: str, wanted: Wanted) -> str:
 
 
 def read_series(path: Path, wanted: Wanted = ANYTHING) -> Series:
-    """Read one CSV file (UTF-8, with or without BOM, packed with gzip or not).
+    """Read one CSV file (UTF-8, or UTF-16 with a BOM, packed with gzip or not).
 
     Raises:
         ReplayInputError: naming the file: it cannot be read, holds no usable row, or is in doubt.

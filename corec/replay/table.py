@@ -6,14 +6,15 @@ the only column that can be it, or the user (``--time``, ``--value``: a name or 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from corec.replay.cells import NO_VALUE, UNIX, numbers, times
 
@@ -25,6 +26,7 @@ VALUE_NAMES: Final = ("value", "valor", "val")
 SAMPLE_ROWS: Final = 1000
 CELL_BYTES_MAX: Final = 1 << 20
 GZIP_MAGIC: Final = b"\x1f\x8b"
+UTF_16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UNIX_PLAUSIBLE: Final = 1e8  # seconds: 1973; smaller whole numbers are rather counts
 
 
@@ -86,15 +88,15 @@ class Columns:
 
 @contextmanager
 def opened(path: Path) -> Iterator[TextIO]:
-    """A text file, or one packed with gzip (by its first bytes); a BOM is passed over."""
+    """A text file, or one packed with gzip, in UTF-8 or, as spreadsheets save it, UTF-16: by the
+    first bytes. A BOM is passed over."""
     with path.open("rb") as raw:
         packed = raw.read(2) == GZIP_MAGIC
-    if packed:
-        with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
-            yield file
-    else:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            yield file
+    make: Callable[..., Any] = gzip.open if packed else open
+    with make(path, "rb") as content:
+        encoding = "utf-16" if content.read(2) in UTF_16_MARKS else "utf-8-sig"
+    with make(path, "rt", encoding=encoding, errors="replace", newline="") as file:
+        yield file
 
 
 def rows(lines: Iterable[str]) -> Iterator[Row]:

@@ -233,6 +233,15 @@ def test_files_as_people_have_them(tmp_path: Path, case: str, packed: bool) -> N
     assert read.decided.newest_first == (case == "newest first")
 
 
+@pytest.mark.parametrize("mark", ["utf-16", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_spreadsheets_save_as_unicode_text(tmp_path: Path, mark: str, packed: bool) -> None:
+    path, text = tmp_path / "a.csv", "t\tvalue\r\n2024-01-01\t1,5\r\n2024-01-02\t2,5\r\n"
+    content = ("\ufeff" if mark == "utf-16-be" else "").encode(mark) + text.encode(mark)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert S.read_series(path).values.tolist() == [1.5, 2.5]
+
+
 DOUBTFUL = {
     "two numbers": ("t,a,b\n2024-01-01,1,2\n2024-01-02,3,4", "which column is the value"),
     "a station": ("t,station,b\n2024-01-01,17,2\n2024-01-02,17,4", "which column is the value"),
