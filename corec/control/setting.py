@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from corec.control.client import Client
+from corec.control.client import Client, Unreachable
 from corec.control.discover import Instance
-from corec.control.patient import outcome_of
+from corec.control.patient import ask_again, outcome_of
 from corec.control.protocol import ControlError
 from corec.control.waits import HELD_SECONDS
 
 WORDS: Final = ("tick_hz", "carga")
 UNSURE: Final = "it counts, and is not on disk yet: a machine that is lost now loses it"
+NOT_TAKEN_BACK: Final = "; it was not seen to be taken back: look at status and the log"
+NOT_ON_DISK: Final = "; that it is taken back is not on disk yet: a machine that is lost now has it"
 
 
 def ask_set(instance: Instance, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,8 +46,18 @@ def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str,
         return found
     outcome = outcome_of(instance, before, str(found.pop("change")))
     if not outcome["accepted"]:
-        raise ControlError(f"refused: {outcome['reason']}", "refused")
+        left = _left_behind(instance, before)
+        raise ControlError(f"refused: {outcome['reason']}{left}", "refused")
     return found
+
+
+def _left_behind(instance: Instance, after_change: int) -> str:
+    """What is to be said beside the refusal: nothing, once nothing of what was refused counts."""
+    try:
+        found = ask_again(instance, "taken_back", HELD_SECONDS, after_change=after_change)
+    except (ControlError, Unreachable, OSError):
+        return NOT_TAKEN_BACK
+    return "" if found.get("durable", True) else NOT_ON_DISK
 
 
 def change_settings(instance: Instance, changes: Mapping[str, Any]) -> int:

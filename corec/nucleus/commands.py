@@ -259,6 +259,11 @@ class Commands:
         done = await self.settings.set({f"bloques.{name}.entidades": total})
         return {"bloque": name, "entidades": total, **done}
 
+    async def do_taken_back(self, args: Mapping[str, Any]) -> Any:
+        """Of a ``set`` or ``grow`` that the supervisor has refused: once nothing of it counts."""
+        only(args, "after_change")
+        return await self.settings.taken_back(integer(args, "after_change", 0, 1 << 62, None))
+
     async def do_write(self, args: Mapping[str, Any]) -> Any:
         """State out of a file that the client has left in the instance's folder."""
         only(args, "file")

@@ -66,7 +66,8 @@ class Setter:
     def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
         self.rt, self.holder, self.events = rt, holder, events
         self._one = asyncio.Lock()
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._undoing: dict[asyncio.Task[None], int] = {}
+        """By the number of the supervisor's last change before the one that is waited for."""
         self._tables: Tables | None = None
         self._tables_of: Segment | None = None
         entries = settings.read(rt)
@@ -128,9 +129,19 @@ class Setter:
         supervisor = self.rt.get(L.C_SUPERVISOR_PID)
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, supervisor, SET_SIGNAL)
         undoing = asyncio.create_task(self._undo_if_refused(revisions, before))
-        self._undoing.add(undoing)
-        undoing.add_done_callback(self._undoing.discard)
+        self._undoing[undoing] = before
+        undoing.add_done_callback(self._undoing.pop)
         return before
+
+    async def taken_back(self, after_change: int) -> dict[str, Any]:
+        """What to say once nothing counts of what the supervisor has refused, in its first ``set``
+        behind that change. Raises HoldTimeout."""
+        first = min((n for n in self._undoing.values() if n >= after_change), default=None)
+        if undoing := [task for task, before in self._undoing.items() if before == first]:
+            await asyncio.wait(undoing)
+        async with self._one, self.holder.held():
+            asked = write_down(self.rt)  # a predecessor may have been killed before it did
+        return {"taken_back": True, **await durable(self.rt, asked)}
 
     def _not_taken_over(self, entries: settings.Entries) -> frozenset[int]:
         """The revisions of keys that the supervisor, whose configuration this process still has,

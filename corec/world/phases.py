@@ -149,12 +149,12 @@ class Phases:
         )  # fmt: skip
 
     def _write(self, at: int, tick: int) -> None:
-        """``edits``, into the blocks from ``at`` on that have begun nothing of ``tick`` yet."""
-        first = tick << 8 | EVOLUTION
+        """``edits``, into the blocks from ``at`` on that have begun nothing of ``tick`` yet: no
+        phase, and no step that took readings in, which leaves the tick in the word as it is."""
 
         def waits(block: BlockView) -> bool:
             mine = at <= block.index < self._hi
-            return mine and block.tick < tick and int(block.dyn[L.D_PHASE]) < first
+            return mine and block.tick < tick and not block.dyn[L.D_STEP]
 
         apply(self._plan, self._tables, self.edits, waits)
 

@@ -14,7 +14,9 @@ two ticks, T and T + 1. Order of the stores, and what a kill leaves after each:
     leader    the revision and PHASE_COLLECT of T + 1         as of everything that was set
     workers   before T + 1, before any other phase: the       done again: the same values
               values once more, as they are after the last
-              write, into each block that is at T still
+              write, into each block that is at T still and
+              has committed no step of T + 1: a reading of
+              T + 1 comes behind what is written
                                                 [K write.block]
 
 So who asks, a digest, a checkpoint sees it at once; and whether a nucleus was killed over it, the

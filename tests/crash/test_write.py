@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 
 import corec
 from corec.config import parse_config
@@ -22,6 +23,7 @@ from corec.plan import make_plan
 from corec.world import writes
 from corec.world.edits import Edit, within
 from corec.world.journal import FOLDER, Journal, read_lines, waits
+from tests.crash.hearing import MESSAGE
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
@@ -36,12 +38,29 @@ DEATHS = ("nucleus@write.named:1", "nucleus@write.block:2", "worker 1@write.bloc
           "worker 0@write.block:3")  # fmt: skip
 
 
-def config() -> dict[str, Any]:
+WEIGHED = '''"""Entities that hear, and notice when nobody speaks to them."""
+
+import corec
+
+
+def gone(me):
+    me.gaps = me.gaps + 1
+    return me.valor
+
+
+@corec.celu(state={"seen": "u4", "gaps": "u4"}, silence=4, on_silence=gone)
+def weighed(me, value):
+    me.seen = me.seen + 1
+    return value
+'''
+
+
+def config(processor: str = "sir") -> dict[str, Any]:
     """One that counts who is ill all over it, one that is drawn to its mean."""
     return {
         "instance_id": "corec1", "http": {"port": 0}, "persist": {"every_ticks": 4},
         "streams": {"batch_ms": 2}, "checkpoint": {"every_seconds": 0},
-        "bloques": [{"id": "town", "canal": 1, "procesador": "sir", **SIZE},
+        "bloques": [{"id": "town", "canal": 1, "procesador": processor, **SIZE},
                     {"id": "ring", "canal": 2, "procesador": "kuramoto", **SIZE}],
     }  # fmt: skip
 
@@ -84,8 +103,10 @@ class Both:
 
 @pytest.fixture
 def both(make: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Both]:
-    def made(*deaths: str) -> Both:
-        one = make(config())
+    def made(*deaths: str, processor: str = "sir") -> Both:
+        one = make(config(processor))
+        (one.home / "plugins").mkdir()
+        (one.home / "plugins" / "weighed.py").write_text(WEIGHED, encoding="utf-8")
         monkeypatch.setenv("COREC_RUNTIME_BASE", str(one.runtime_base))
         monkeypatch.setenv("COREC_HOME", str(one.home))
         return Both(armed(one, deaths) if deaths else one, corec.World(Path(one.config_path)))
@@ -132,6 +153,40 @@ def test_what_is_written_is_the_same_in_every_world(
     assert told(pg_dsn) == [
         (3, "town", 120), (3, "town", 2), (4, "ring", 120), (7, "town", 120), (9, "ring", 120),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("processor", "written", "behind"), [
+    ("sir", {"activo": False}, {"activo": 1}),  # a step takes readings in before the blocks run
+    ("weighed:weighed", {"seen": 10}, {"seen": 11}),  # one runs for readings, one for who is silent
+])  # fmt: skip
+def test_a_reading_of_its_tick_comes_behind_it_whoever_dies(
+    both: Callable[..., Both], valkey_url: str, processor: str, written: dict[str, Any],
+    behind: dict[str, int],
+) -> None:  # fmt: skip
+    """A worker dies between the first step of a block's tick and its last: its successor finds the
+    block at the tick before, and must not write into it once more."""
+    one = both("worker 0@block.after_commit:10", processor=processor)  # three in each tick before
+    one.until(3)
+    one.write("town", **written)
+    ids = [1, 7, 39]
+    with redis.Redis.from_url(valkey_url) as client:
+        packed = b"".join(MESSAGE.pack(i, 1, 0.5, True) for i in ids)
+        client.xadd("corec:{corec1}:in:1", {"m": packed})
+    wait_until(lambda: one.play.run.answered("status")["messages_in"] == 3, "they are in", 30.0)
+    assert began_again(one) == 0
+    one.play.until(4)
+    one.world.tick({"town": (ids, [0.5] * 3, [True] * 3)})
+    assert began_again(one) == 1
+    one.same()
+    ((name, value),) = behind.items()
+    assert np.flatnonzero(one.world.frame("town")[name] == value).tolist() == ids
+    one.until(6)
+    assert one.play.run.stop().code == 0
+
+
+def began_again(one: Both) -> int:
+    rows = one.play.run.answered("workers")["workers"]
+    return sum(int(row["restarts"]) for row in rows)
 
 
 def test_it_is_written_again_when_a_machine_is_lost(

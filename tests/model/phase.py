@@ -2,7 +2,9 @@
 
     process     its steps (one store or one look each)                   code
     --------    -----------------------------------------------------    ------------------------
-    worker k    per block of the phase: look at the word of each other   corec.kernels.islands
+    worker k    per block: is any of the tick in it? · if not, what is   corec.world.phases
+                written from outside, in place
+                per block of the phase: look at the word of each other   corec.kernels.islands
                 block · read the copy that it named before the phase
                 other copy · commit …                                    corec.kernels.evolution
                 S_PHASE · wait for all                                   corec.worker.process
@@ -11,9 +13,9 @@
     leader      go                                                       corec.worker.leader
 
 A block counts its commits: three in each tick, one of the phase and two steps of the tick, which
-overwrite what the phase read. What a copy holds is the number of the commit that named it, so a
-phase that reads anything but what the last tick left shows at once. A kill takes what a worker
-held in its own memory.
+overwrite what the phase read, and the first of which takes readings in. What a copy holds is the
+number of the commit that named it, so a phase that reads anything but what the last tick left shows
+at once. A kill takes what a worker held in its own memory.
 """
 
 from __future__ import annotations
@@ -25,11 +27,14 @@ T = TypeVar("T")
 EACH: Final = 3
 """Commits of a block in a tick."""
 IDLE: Final = ("idle", 0, 0, 0)
+START: Final = ("start", 0, 0, 0)
+"""A worker at the beginning of a tick, or one that was killed and goes on with it."""
 MUTANTS: Final = {
     "no_barrier": "a worker goes on to the tick once it has done the phase itself",
     "word_too_early": "a worker says that it has done the phase before its last block",
     "reads_what_counts": "a phase reads of the others the copies that count by now",
     "in_place": "a phase writes over the copy that counts",
+    "over_a_step": "what is written from outside goes into each block whose tick is not over",
 }
 Step = tuple[str, "State"]
 
@@ -69,7 +74,7 @@ class Phases:
         """Tick 0."""
         nobody = (0,) * self.count
         return State(0, nobody, nobody, (Block(0, (0, -1)),) * len(self.owners),
-                     (IDLE,) * self.count)  # fmt: skip
+                     (START,) * self.count)  # fmt: skip
 
     def steps(self, s: State) -> Iterator[Step]:
         """One store or look of one process."""
@@ -83,13 +88,15 @@ class Phases:
     def kills(self, s: State) -> Iterator[Step]:
         """Every worker, wherever it is."""
         for k, at in enumerate(s.workers):
-            if at != IDLE:
-                yield f"KILL worker {k}", s._replace(workers=_put(s.workers, k, IDLE))
+            if at != START:
+                yield f"KILL worker {k}", s._replace(workers=_put(s.workers, k, START))
 
     def _worker(self, s: State, k: int) -> Iterator[Step]:
         tick, (what, b, other, copy) = s.done[k] + 1, s.workers[k]
         left = EACH * (tick - 1)
-        if what == "look":
+        if what == "start":
+            yield "writes what is written from outside", self._written(s, k, b, left)
+        elif what == "look":
             block = s.blocks[other]
             counts = block.commits & 1
             before = block.commits > left and self.mutant != "reads_what_counts"
@@ -119,6 +126,16 @@ class Phases:
         blocks = _put(s.blocks, b, block.put(which, block.commits + 1))
         return s._replace(blocks=blocks, workers=_put(s.workers, k, ("commit", b, 0, 0)))
 
+    def _written(self, s: State, k: int, number: int, left: int) -> State:
+        """Into the next of its blocks; nobody looks at it meanwhile."""
+        mine = [b for b, owner in enumerate(self.owners) if owner == k]
+        block = s.blocks[mine[number]]
+        begun = block.commits > left
+        again = begun and block.commits < left + EACH and self.mutant == "over_a_step"
+        harm = f"a step of block {mine[number]} reads in vain" if again else s.harm
+        at = ("start", number + 1, 0, 0) if number + 1 < len(mine) else IDLE
+        return s._replace(workers=_put(s.workers, k, at), harm=harm)
+
     def _next(self, s: State, k: int, tick: int, left: int) -> Iterator[Step]:
         mine = [b for b, owner in enumerate(self.owners) if owner == k]
         todo = [b for b in mine if s.blocks[b].commits <= left]
@@ -134,7 +151,8 @@ class Phases:
                 at = ("write", todo[0], 0, 0)
                 yield f"a step of block {todo[0]}", s._replace(workers=_put(s.workers, k, at))
             else:
-                yield f"done {tick}", s._replace(done=_put(s.done, k, tick))
+                workers = _put(s.workers, k, START)
+                yield f"done {tick}", s._replace(done=_put(s.done, k, tick), workers=workers)
 
     def fault(self, s: State) -> str | None:
         """What a phase must not read."""
