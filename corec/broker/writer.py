@@ -129,13 +129,16 @@ class Writer:
                 await self.link.transact((), claim_commands(self.keys, self._owner))
 
     async def release(self) -> None:
-        """Give the lease back, if that can be done at once."""
-        if self._owner is None or not self.link.connected:
+        """Give the lease back, if that can be done at once: behind a renewal that is on its way."""
+        if self._owner is None:
             return
-        try:
-            await self.link.transact((), release_commands(self.keys))
-        except SinkAway as error:
-            log.debug("the lease is left to expire", reason=str(error))
+        async with self.lock:
+            if not self.link.connected:
+                return
+            try:
+                await self.link.transact((), release_commands(self.keys))
+            except SinkAway as error:
+                log.debug("the lease is left to expire", reason=str(error))
 
     async def _keep_lease(self) -> None:
         if self._owner is None:
