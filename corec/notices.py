@@ -9,14 +9,13 @@ at most, is said in ``corec.tasks``.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, overload
 
-from corec.project import look_in
+from corec.project import imported
 from corec.signature import signature_of
 
 EVENTS: Final = ("raised", "repeated", "cleared", "acknowledged")
@@ -144,9 +143,8 @@ def load_task(name: str, search: Iterable[Path] = ()) -> Task:
     module, colon, attribute = BUILT_IN.get(name, name).partition(":")
     if not colon or not module or not attribute:
         raise TaskError(f"no task of this name is built in; there are {', '.join(BUILT_IN)}")
-    look_in(search)
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(imported(module, tuple(search)), attribute)
     except (Exception, SystemExit) as error:
         raise TaskError(f"{type(error).__name__}: {error}") from error
     if not isinstance(found, Task):

@@ -21,10 +21,11 @@ from corec.entities.numbers import number_faults, numbers
 from corec.entities.planning import planned
 from corec.entities.post import post_bytes
 from corec.entities.processor import Processor, ProcessorError
-from corec.entities.registry import resolve
+from corec.entities.registry import BUILT_IN, resolve
 from corec.graph.source import source_of
 from corec.placing import most_entities, place_block
 from corec.plan_live import schedule_faults, symbiosis_of
+from corec.project import check_project
 from corec.sight import sight_faults, with_everyone, with_sight
 from corec.suiting import suiting_faults
 from corec.swarm import Part as Part
@@ -143,7 +144,7 @@ def _processor(
         if bloque.space is None and name in alike:
             processor = alike[name]
         else:
-            processor = processors.get(name) or resolve(name, config.plugin_folders)
+            processor = processors.get(name) or _found(name, config)
             processor = planned(processor, bloque.space)
         if bloque.space is None:
             alike[name] = processor
@@ -155,6 +156,16 @@ def _processor(
     if faults:
         raise ConfigError(faults)
     return processor
+
+
+def _found(name: str, config: Config) -> Processor:
+    """The processor that is called so in the configuration's project. Raises ProcessorError."""
+    found = resolve(name, config.plugin_folders)
+    try:
+        check_project(BUILT_IN.get(name, name).partition(":")[0], config.plugin_folders)
+    except ImportError as error:
+        raise ProcessorError(f"found {name!r}: {error}") from None
+    return found
 
 
 def _misfit(processor: Processor, bloque: BloqueConfig, index: int, cap: int) -> Fault | None:

@@ -9,11 +9,13 @@ compiled.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 HOME: Final = "COREC_HOME"
@@ -22,6 +24,8 @@ CHECKOUT: Final = "COREC_CHECKOUT"
 """Set by ``run.sh``: the checkout it stands in."""
 CONFIGS: Final = "configs"
 DEFAULT_CONFIG: Final = Path(CONFIGS, "corec_config.json")
+_added: Final[set[Path]] = set()
+"""The folders of projects that Python looks in because ``look_in`` said so."""
 
 
 def project_of(config: Path, environ: Mapping[str, str] = os.environ) -> Path:
@@ -45,6 +49,45 @@ def look_in(folders: Iterable[Path]) -> None:
     for folder in folders:
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
+            _added.add(folder)
+
+
+def imported(name: str, folders: Sequence[Path]) -> ModuleType:
+    """The module ``name``, looked for in ``folders``, too, which are those of one project.
+
+    Raises ImportError: as ``check_project``. Whatever its code raises.
+    """
+    look_in(folders)
+    found = importlib.import_module(name)
+    check_project(name, folders)
+    return found
+
+
+def check_project(name: str, folders: Sequence[Path]) -> None:
+    """Whether the module ``name``, which was imported, is the one that was meant: a process has one
+    of a name, that of the project whose ``folders`` it looked in first.
+
+    Raises ImportError: they have one of this name with other text, and it is another project's.
+    """
+    top = name.partition(".")[0]
+    place = Path(getattr(sys.modules[top], "__file__", None) or "/")
+    inside = Path(top, place.name) if place.name == "__init__.py" else Path(place.name)
+    folder = place.parents[len(inside.parts) - 1]
+    if folder not in _added - set(folders):
+        return
+    try:
+        differs = any(
+            (one / inside).read_bytes() != place.read_bytes()
+            for one in folders
+            if (one / inside).exists()
+        )
+    except OSError:  # what was imported is gone: nobody can tell
+        return
+    if differs:
+        raise ImportError(
+            f"this process has the {top} of another project, {folder}, and can have one of a name; "
+            "use another process, or another name"
+        )
 
 
 def named_config(words: Sequence[str]) -> Path | None:

@@ -2,11 +2,12 @@
 
 ``change.json`` in the instance's folder has one writer, the supervisor, and is one JSON object,
 padded with spaces to ``RECORD_BYTES``: ``{"number", "outcomes": [{"number", "change", "accepted",
-"reason"}, …], "doing", "end"}``. Numbers grow by one with each change, so who asks can wait for its
-own; ``doing`` is the change that is being made now, since one may wait minutes for another (an
-upgrade compiles what is new first). Its room is taken when the instance starts and it is written in
-place: an answer must not need room on a tmpfs that is full. ``number`` is repeated as ``end``; who
-reads while it is written sees two that differ, or no JSON, and reads again.
+"reason"}, …], "doing", "end"}``; an outcome has ``tick``, too, where a change came behind one.
+Numbers grow by one with each change, so who asks can wait for its own; ``doing`` is the change that
+is being made now, since one may wait minutes for another (an upgrade compiles what is new first).
+Its room is taken when the instance starts and it is written in place: an answer must not need room
+on a tmpfs that is full. ``number`` is repeated as ``end``; who reads while it is written sees two
+that differ, or no JSON, and reads again.
 """
 
 from __future__ import annotations
@@ -79,11 +80,15 @@ class ChangeFile:
         os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
         os.ftruncate(self._descriptor, RECORD_BYTES)
 
-    def write(self, change: str, accepted: bool, reason: str | None) -> None:
-        """Note the outcome of a change. Raises OSError."""
+    def write(
+        self, change: str, accepted: bool, reason: str | None, tick: int | None = None
+    ) -> None:
+        """Note the outcome of a change, which came behind ``tick``. Raises OSError."""
         number = int(self._outcomes[-1]["number"]) + 1 if self._outcomes else 1
         short = None if reason is None else shortened(reason)
         outcome = {"number": number, "change": change, "accepted": accepted, "reason": short}
+        if tick is not None:
+            outcome["tick"] = tick
         self._outcomes = [*self._outcomes, outcome][-OUTCOMES_KEPT:]
         self._write(None)
 

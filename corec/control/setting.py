@@ -48,6 +48,8 @@ def _followed(instance: Instance, op: str, args: Mapping[str, Any]) -> dict[str,
     if not outcome["accepted"]:
         left = _left_behind(instance, before)
         raise ControlError(f"refused: {outcome['reason']}{left}", "refused")
+    if "tick" in outcome and "after_tick" in found:
+        found["after_tick"] = max(int(found["after_tick"]), int(outcome["tick"]))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,7 +13,7 @@ from corec.config.module_names import MODULES
 from corec.modules.base import ModuloBase
 from corec.modules.forest import MISSING, available
 from corec.notices import TaskError, load_task
-from corec.project import look_in
+from corec.project import imported
 
 BUILT_IN: Final = {name: f"corec.modules.{name}:Modulo{name.title()}" for name in MODULES}
 _ALLOWED: Final = (
@@ -41,9 +40,8 @@ def load_class(name: str, config: Config) -> type[ModuloBase]:
     package, _, attribute = target.rpartition(":" if ":" in target else ".")
     if not package:
         raise NotLoadable("no module of this name is built in")
-    look_in(config.plugin_folders)
     try:
-        found = getattr(importlib.import_module(package), attribute)
+        found = getattr(imported(package, config.plugin_folders), attribute)
     except (Exception, SystemExit) as error:
         raise NotLoadable(f"{type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, ModuloBase)):

@@ -95,6 +95,7 @@ class Changes:
         self._change = ""
         self._event = ""
         self._before, self._granted = 0, False
+        self._tick: int | None = None
         self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
         self._evening = Evening(rt)
 
@@ -177,7 +178,7 @@ class Changes:
 
     def _begin(self, change: str, event: str, steps: Steps) -> None:
         self._change, self._event, self._steps = change, event, steps
-        self._before, self._granted = self.group.workers, False
+        self._before, self._granted, self._tick = self.group.workers, False, None
         if change not in UNASKED:
             begun(self.hand.answers, change)
 
@@ -215,7 +216,7 @@ class Changes:
     def _done(self, note: str | None, **detalle: Any) -> None:
         self._granted = True
         if self._change not in UNASKED:
-            answer(self.hand.answers, self._change, None, note)
+            answer(self.hand.answers, self._change, None, note, self._tick)
         if self._event and detalle:
             raise_event(self.rt, self._event, detalle)
 
@@ -337,6 +338,7 @@ class Changes:
         self.rt.config = whole
 
         def words() -> None:
+            self._tick = world_tick(self.rt)  # not that behind which it was asked for
             if grown is not None and room is not None:
                 self._grow(grown, room)
             regroup.take_over(self.rt, fresh, self.group.tables)

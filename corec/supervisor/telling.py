@@ -55,10 +55,13 @@ def begun(answers: ChangeFile, change: str) -> None:
         log.warning("who waits can't be told of a change", change=change, reason=error.strerror)
 
 
-def answer(answers: ChangeFile, change: str, reason: str | None, note: str | None = None) -> None:
-    """What became of a ``change``: done (``note``: what there is to say of it), or not, for
-    ``reason``."""
+def answer(
+    answers: ChangeFile, change: str, reason: str | None, note: str | None = None,
+    tick: int | None = None,
+) -> None:  # fmt: skip
+    """What became of a ``change``: done (``note``: what there is to say of it; ``tick``: behind
+    which), or not, for ``reason``."""
     try:
-        answers.write(change, reason is None, note if reason is None else reason)
+        answers.write(change, reason is None, note if reason is None else reason, tick)
     except OSError as error:
         log.error("who asked can't be answered", change=change, reason=error.strerror)

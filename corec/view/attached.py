@@ -9,13 +9,10 @@ is. Each call looks first whether the instance still runs, and maps anew what a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.control import console
@@ -35,13 +32,13 @@ from corec.control.protocol import ControlError
 from corec.control.setting import change_settings, grow, tick_told
 from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS
 from corec.control.writing import ask_write
-from corec.plan import Plan, Swarm
+from corec.plan import Plan
 from corec.process.roles import committed_tick
 from corec.process.runtime import word_to_float
 from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
-from corec.view.reading import Digest, Readable, Words, whole
+from corec.view.reading import Columns, Digest, Part, Readable, Replaced, Words, whole
 from corec.view.settings import Asked, changes_of
 from corec.view.writing import asked_to_write
 from corec.world.ancestry import Told
@@ -83,6 +80,21 @@ def attach(name: str | None = None, *, config: str | Path | None = None) -> Atta
     return Attached(found)
 
 
+def _behind_a_tick(mapped: Mapped, seconds: float) -> None:
+    """Wait for the next tick to be over, if ``waits_for_a_gap`` with a copy of ``seconds``."""
+    hz = word_to_float(mapped.get(L.C_TICK_HZ))
+    if mapped.get(L.C_PAUSED) or not waits_for_a_gap(seconds, hz):
+        return
+    tick, deadline = committed_tick(mapped.get), time.monotonic() + 2.0 / hz
+    while committed_tick(mapped.get) == tick and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def _holds(mapped: Mapped) -> tuple[int, int]:
+    """How many holds were asked for, and how many are over: within one, somebody may write."""
+    return mapped.get(L.C_HOLD_REQUEST), mapped.get(L.C_HOLD_RELEASE)
+
+
 class Attached(Readable):
     """A running instance; made by ``corec.attach``."""
 
@@ -110,67 +122,61 @@ class Attached(Readable):
         folder = self._running().path
         assert self._memory is not None
         if not self._memory.is_still(folder):
-            before, self._memory = self._memory, Mapped(folder)
-            before.close()
+            self._memory = Mapped(folder)  # what was mapped goes with the last who reads it
         return self._memory
 
     def _world(self) -> tuple[Plan, Words]:
         mapped = self._mapped()
         return mapped.plan, mapped.words
 
-    def _columns(
-        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
-    ) -> tuple[int, dict[str, NDArray[Any]]]:
-        plan, words = self._world()
-        self._behind_a_tick(column_bytes(plan, swarm, names, blocks) / COPIED_PER_SECOND)
+    def _read(self, plan: Plan, parts: Sequence[Part]) -> list[Columns]:
+        """Out of one mapping from the first look to the last, whatever is mapped meanwhile."""
+        mapped = self._mapped()
+        if mapped.plan is not plan:
+            raise Replaced
+        words = mapped.words  # they stay, also when another thread lets go of them
+
+        def copied() -> list[Columns]:
+            found = [read_columns(plan, words, p.swarm, p.names, p.blocks) for p in parts]
+            if any(tick != found[0][0] for tick, _ in found):
+                raise Apart
+            return found
+
+        size = sum(column_bytes(plan, p.swarm, p.names, p.blocks) for p in parts)
+        _behind_a_tick(mapped, size / COPIED_PER_SECOND)
         deadline = time.monotonic() + TRY_SECONDS
         while time.monotonic() < deadline:
-            held = self._holds()
-            try:
-                found = read_columns(plan, words, swarm, names, blocks)
-                if held == (held[0], held[0]) == self._holds():
+            held = _holds(mapped)
+            with suppress(Apart):
+                found = copied()
+                if held == (held[0], held[0]) == _holds(mapped):
                     return found
-            except Apart:
-                pass
             time.sleep(LOOK_SECONDS)
         for seconds in HOLD_SECONDS:
-            try:
-                with self._held(seconds):
-                    return read_columns(plan, words, swarm, names, blocks)
-            except Apart:
-                continue  # the lease ran out; the next is longer
+            with suppress(Apart):
+                still, found = self._while_held(seconds, mapped, copied)
+                if still:
+                    return found
         raise TimeoutError(
             f"{self.instance_id}: the columns could not be copied within {HOLD_SECONDS[-1]:g} s, "
             "for which the world was held; ask for fewer columns or ids"
         )
 
-    def _behind_a_tick(self, seconds: float) -> None:
-        """Wait for the next tick to be over, if ``waits_for_a_gap`` with a copy of ``seconds``."""
-        get = self._mapped().get
-        hz = word_to_float(get(L.C_TICK_HZ))
-        if get(L.C_PAUSED) or not waits_for_a_gap(seconds, hz):
-            return
-        tick, deadline = committed_tick(get), time.monotonic() + 2.0 / hz
-        while committed_tick(get) == tick and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
-
-    def _holds(self) -> tuple[int, int]:
-        """How many holds were asked for, and how many are over: within one, somebody may write."""
-        get = self._mapped().get
-        return get(L.C_HOLD_REQUEST), get(L.C_HOLD_RELEASE)
-
-    def _still(self) -> AbstractContextManager[Any]:
-        return self._held(HOLD_SECONDS[-1])
-
-    @contextmanager
-    def _held(self, seconds: float) -> Iterator[int]:
-        """The world stands still inside, for so long at most; gives the tick."""
+    def _while_held(
+        self, seconds: float, mapped: Mapped, read: Callable[[], list[Columns]]
+    ) -> tuple[bool, list[Columns]]:
+        """What ``read`` gives of ``mapped`` while the world is held, and whether it was so to the
+        end, ``seconds`` at most. Raises Apart, Replaced: another memory is held."""
         with Client(Path(self._running().socket)) as client:
-            found = client.ask("hold", {"seconds": seconds}, HELD_SECONDS)
+            number = client.ask("hold", {"seconds": seconds}, HELD_SECONDS)["hold"]
             try:
-                yield int(found["tick"])
-            finally:
-                client.ask("release", {"hold": found["hold"]})
+                if self._mapped() is not mapped:
+                    raise Replaced
+                found = read()
+            except BaseException:
+                client.ask("release", {"hold": number})
+                raise
+            return bool(client.ask("release", {"hold": number})["released"]), found
 
     @property
     def _plan_shown(self) -> Plan | None:

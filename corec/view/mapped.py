@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Mapped:
         return int(self.control.words[word])
 
     def close(self) -> None:
-        """Unmap; nothing may look at ``words`` any more."""
+        """Let go of it; it is unmapped with the last who looks at ``words``."""
         del self.words
         self.control.close()
         self.world.close()
@@ -72,7 +73,9 @@ def _inodes(folder: Path) -> tuple[int, int]:
 
 def _as_words(segment: Segment) -> Words:
     """The segment as an array that compiled code takes, which wants it writable. It is not: the
-    mapping is read-only, so a store through this array would end the process, not the world."""
+    mapping is read-only, so a store through this array would end the process, not the world. It
+    stays mapped as long as the array or a view of it is there."""
     payload = segment.payload
-    memory = (ctypes.c_uint8 * payload.size).from_address(payload.ctypes.data)
+    memory: Any = (ctypes.c_uint8 * payload.size).from_address(payload.ctypes.data)
+    memory.mapped = payload  # an address keeps nothing
     return np.ctypeslib.as_array(memory).view(np.uint64)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final, SupportsIndex
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,14 @@ from corec.process.events import DIVISION, FUSION, LINEAGE
 from corec.view.frame import Frame, table_html
 from corec.world.ancestry import Remembered, Told, ancestors
 from corec.world.columns import column_names
-from corec.world.edits import checked_ids, find_swarm
+from corec.world.edits import checked_ids, find_swarm, parts_of
 from corec.world.evolved import evolution
 from corec.world.inspect import blocks as all_blocks
 from corec.world.inspect import entity as one_entity
 
 Words = NDArray[np.uint64]
+Columns = tuple[int, dict[str, NDArray[Any]]]
+"""The tick, and values by name."""
 ANCESTORS: Final = 10_000
 """So many does ``lineage`` give if it is not told how many."""
 
@@ -42,6 +44,31 @@ class Digest(str):
         return str(self), self.tick
 
 
+class Replaced(Exception):
+    """The world's memory was made anew, with another plan perhaps, since that was looked at."""
+
+
+class Part(NamedTuple):
+    """What of one part of a bloque is read."""
+
+    swarm: Swarm
+    names: list[str]
+    blocks: NDArray[np.int64]
+    """Those numbers, ascending, of the part's blocks."""
+    ids: NDArray[np.int64] | None
+    """Of these entities, in this order; None: of all."""
+
+    @classmethod
+    def of(cls, part: Swarm, names: list[str], chosen: NDArray[np.int64] | None) -> Self:
+        """``names`` of those of ``chosen``, or of all, that are in ``part``."""
+        blocks = np.arange(part.blocks)
+        if chosen is None:
+            return cls(part, names, blocks, None)
+        mine = chosen[(chosen >= part.first_id) & (chosen < part.end_id)]
+        touched = np.unique((mine - part.first_id) // part.cap)
+        return cls(part, names, touched if touched.size else blocks[:1], mine)  # a tick at least
+
+
 class Readable(ABC):
     """A world whose blocks lie in this process's memory, or are mapped into it."""
 
@@ -50,10 +77,9 @@ class Readable(ABC):
         """The plan and the world's memory as u64."""
 
     @abstractmethod
-    def _columns(
-        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
-    ) -> tuple[int, dict[str, NDArray[Any]]]:
-        """``corec.world.columns.read_columns`` of a swarm."""
+    def _read(self, plan: Plan, parts: Sequence[Part]) -> list[Columns]:
+        """``corec.world.columns.read_columns`` of each of ``parts``, which are of ``plan``, all at
+        one tick. Raises Replaced: the world is another plan's by now."""
 
     @property
     def swarms(self) -> list[str]:
@@ -76,52 +102,26 @@ class Readable(ABC):
         Raises:
             ValueError: there is no such swarm, column or id.
         """
-        plan, _ = self._world()
-        one = find_swarm(plan, swarm)
-        plain, histories = column_names(one)
-        wanted = ["id", *plain] if columns is None else listed(columns)
-        unknown = [name for name in wanted if name not in ("id", *plain, *histories)]
-        if unknown:
-            have = ", ".join(["id", *plain, *histories])
-            raise ValueError(f"columns: found {unknown[0]!r}, expected some of: {have}")
-        parts = [part for part in plan.swarms if part.bloque == one.bloque]
-        if len(parts) == 1:
-            return self._frame(one, wanted, None if ids is None else checked_ids(parts, ids))
-        with self._still():
-            if ids is None:
-                return joined([self._frame(part, wanted, None) for part in parts])
-            chosen = checked_ids(parts, ids)
-            frames = []
-            for part in parts:
-                mine = chosen[(chosen >= part.first_id) & (chosen < part.end_id)]
-                frames.append(self._frame(part, wanted, mine))
-        return joined(frames, chosen)
-
-    def _still(self) -> AbstractContextManager[Any]:
-        """No tick ends inside."""
-        return nullcontext()
-
-    def _frame(self, one: Swarm, wanted: list[str], chosen: NDArray[np.int64] | None) -> Frame:
-        blocks = np.arange(one.blocks)
-        if chosen is not None:
-            touched = np.unique((chosen - one.first_id) // one.cap)
-            blocks = touched if touched.size else blocks[:1]  # no ids are at a tick, too
-        names = [name for name in wanted if name != "id"]
-        tick, found_columns = self._columns(one, names or ["activo"], blocks)
-        numbers: NDArray[np.uint32] | range = range(one.first_id, one.first_id + one.entidades)
-        if chosen is not None:
-            # a block in front of the swarm's last is full, so its place among those read says where
-            place = np.searchsorted(blocks, (chosen - one.first_id) // one.cap) * one.cap
-            place += (chosen - one.first_id) % one.cap
-            found_columns = {name: values[place] for name, values in found_columns.items()}
-            numbers = chosen.astype(np.uint32)
-        if "activo" in found_columns:
-            found_columns["activo"] = found_columns["activo"].astype(np.bool_)
-        frame = Frame(one.id, tick, numbers, {})
-        if "id" in wanted:
-            found_columns["id"] = frame.ids
-        frame.put({name: found_columns[name] for name in wanted})
-        return frame
+        given = None if columns is None else listed(columns)
+        while True:
+            plan, _ = self._world()
+            one = find_swarm(plan, swarm)
+            plain, histories = column_names(one)
+            wanted = ["id", *plain] if given is None else given
+            unknown = [name for name in wanted if name not in ("id", *plain, *histories)]
+            if unknown:
+                have = ", ".join(["id", *plain, *histories])
+                raise ValueError(f"columns: found {unknown[0]!r}, expected some of: {have}")
+            swarms = parts_of(plan, one.id)
+            ids = chosen = None if ids is None else checked_ids(swarms, ids)
+            names = [name for name in wanted if name != "id"] or ["activo"]
+            parts = [Part.of(part, names, chosen) for part in swarms]
+            try:
+                found = self._read(plan, parts)
+            except Replaced:
+                continue
+            frames = [_frame(a, *f, wanted) for a, f in zip(parts, found, strict=True)]
+            return frames[0] if len(frames) == 1 else joined(frames, chosen)
 
     def means(
         self, swarm: str | None = None, columns: Sequence[str] | str | None = None
@@ -228,8 +228,31 @@ def whole(name: str, given: SupportsIndex, least: int | None = None) -> int:
     return found
 
 
+def _frame(
+    read: Part, tick: int, found: dict[str, NDArray[Any]], wanted: list[str]
+) -> Frame:  # fmt: skip
+    """The frame of one part, ``found`` what was read of it at ``tick``."""
+    part, ids = read.swarm, read.ids
+    numbers: NDArray[np.uint32] | range = range(part.first_id, part.first_id + part.entidades)
+    if ids is not None:
+        # a block in front of the part's last is full, so its place among those read says where
+        place = np.searchsorted(read.blocks, (ids - part.first_id) // part.cap) * part.cap
+        place += (ids - part.first_id) % part.cap
+        found = {name: values[place] for name, values in found.items()}
+        numbers = ids.astype(np.uint32)
+    if "activo" in found:
+        found["activo"] = found["activo"].astype(np.bool_)
+    frame = Frame(part.id, tick, numbers, {})
+    if "id" in wanted:
+        found["id"] = frame.ids
+    frame.put({name: found[name] for name in wanted})
+    return frame
+
+
 def listed(columns: Iterable[str] | str) -> list[str]:
-    """Names of columns; a single one may stand for itself."""
+    """Names of columns; a single one may stand for itself. Raises ValueError."""
+    if not isinstance(columns, Iterable):
+        raise ValueError(f"columns: found {columns!r}, expected a list of names")
     return [columns] if isinstance(columns, str) else list(columns)
 
 

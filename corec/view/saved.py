@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from corec.plan import Plan, Swarm
+from corec.plan import Plan
 from corec.view.memory import zeroed
-from corec.view.reading import Digest, Readable, Words
+from corec.view.reading import Columns, Digest, Part, Readable, Words
 from corec.world.columns import read_columns
 from corec.world.restore import check_parts, load_to_read
 
@@ -31,10 +30,9 @@ class Saved(Readable):
     def _world(self) -> tuple[Plan, Words]:
         return self._plan, self._words
 
-    def _columns(
-        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
-    ) -> tuple[int, dict[str, NDArray[Any]]]:
-        return read_columns(self._plan, self._words, swarm, names, blocks)
+    def _read(self, plan: Plan, parts: Sequence[Part]) -> list[Columns]:
+        words = self._world()[1]
+        return [read_columns(plan, words, one.swarm, one.names, one.blocks) for one in parts]
 
     @property
     def _plan_shown(self) -> Plan | None:

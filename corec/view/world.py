@@ -11,7 +11,7 @@ Ordinary memory, one owner: nothing is left when the last reference goes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
 
@@ -25,7 +25,7 @@ from corec.control.failed import Failed
 from corec.entities.processor import Processor
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
-from corec.plan import Plan, Swarm
+from corec.plan import Plan
 from corec.plan_live import with_settings
 from corec.view.alert import Alerts
 from corec.view.bar import bar, ignored
@@ -34,7 +34,7 @@ from corec.view.emitted import Emitted
 from corec.view.growing import grown_by, growths_in, plan_at_first
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
-from corec.view.reading import Digest, Readable, Words, whole
+from corec.view.reading import Columns, Digest, Part, Readable, Words, whole
 from corec.view.recorded import Recorded, address_of, past_recorded
 from corec.view.settings import Asked, changed_by, changes_of, configured, firing_events
 from corec.view.writing import asked_to_write, readings_of, written_event
@@ -156,10 +156,9 @@ class World(Readable):
     def _world(self) -> tuple[Plan, Words]:
         return self._plan, self._pages().view(np.uint64)
 
-    def _columns(
-        self, swarm: Swarm, names: list[str], blocks: NDArray[np.int64]
-    ) -> tuple[int, dict[str, NDArray[Any]]]:
-        return read_columns(*self._world(), swarm, names, blocks)
+    def _read(self, plan: Plan, parts: Sequence[Part]) -> list[Columns]:
+        words = self._world()[1]
+        return [read_columns(plan, words, one.swarm, one.names, one.blocks) for one in parts]
 
     @property
     def _plan_shown(self) -> Plan | None:

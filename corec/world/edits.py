@@ -137,18 +137,17 @@ def checked_ids(parts: Sequence[Swarm], ids: Iterable[int]) -> NDArray[np.int64]
     """``ids`` as i8[n], all of the bloque with these parts. Raises ValueError."""
     try:
         given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
-    except TypeError:
-        raise ValueError(f"ids: found {ids!r}, expected a list of whole ids") from None
+    except (TypeError, ValueError):  # lists of different lengths, too
+        raise ValueError(f"ids: found {ids!r:.80}, expected a list of whole ids") from None
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise ValueError(f"ids: found {given.dtype} of {given.ndim} dimensions, expected whole ids")
-    found = given.astype(np.int64)
-    there = np.zeros(len(found), np.bool_)
+    there = np.zeros(len(given), np.bool_)
     for part in parts:
-        there |= (found >= part.first_id) & (found < part.end_id)
+        there |= (given >= part.first_id) & (given < part.end_id)
     if not there.all():
         ranges = " and ".join(f"{part.first_id} to {part.end_id - 1}" for part in parts)
-        raise ValueError(f"ids: found {found[~there][0]}, expected ids of {parts[0].id}: {ranges}")
-    return found
+        raise ValueError(f"ids: found {given[~there][0]}, expected ids of {parts[0].id}: {ranges}")
+    return given.astype(np.int64)
 
 
 def _spread(
@@ -191,7 +190,10 @@ def _check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
     if name not in fields:
         raise ValueError(f"field: found {name!r}, expected one of {', '.join(fields)}")
     dtype = np.dtype(np.bool_ if name == "activo" else place_of(swarm, name).dtype)
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"{name}: found {given!r:.80}, expected {n} numbers") from None
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{name}: found {values.dtype}, expected numbers")
     if values.ndim == 0:

@@ -62,6 +62,27 @@ def test_the_same_from_a_file_and_a_seed(tmp_path: Path) -> None:
             assert third.digest() != one.digest()
 
 
+def test_a_module_of_another_project_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
+    """A process has one module of a name: that of the project it looked in first."""
+    configs = []
+    for number, folder in enumerate(("one", "other")):
+        plugins = tmp_path / folder / "plugins"
+        plugins.mkdir(parents=True)
+        text = f"import corec\n\n\n@corec.micro()\ndef gives(me):\n    return {number}.0\n"
+        (plugins / "namesake_entity.py").write_text(text, encoding="utf-8")
+        config = {"instance_id": "one", **town(procesador="namesake_entity:gives", parametros={})}
+        configs.append(tmp_path / folder / "one.json")
+        configs[-1].write_text(json.dumps(config), encoding="utf-8")
+    for _ in range(2):
+        with corec.World(configs[0]) as world:
+            world.run(1)
+            assert world.frame("town", "valor")["valor"].max() == 0.0
+        with pytest.raises(ConfigError, match=r"namesake_entity of another project, .*one/plugins"):
+            corec.World(configs[1])
+    (configs[1].parent / "plugins" / "namesake_entity.py").unlink()
+    corec.World(configs[1]).close()  # it has none of its own: what this process has is meant
+
+
 @corec.micro(state={"x": "f4", "n": "u1"}, means=("x",))
 def follower(me: Any) -> Any:
     """Goes where the others of its block are."""
@@ -160,6 +181,10 @@ def test_a_frame_of_some() -> None:
         (lambda w: w.frame(ids=[100]), ValueError, "ids: found 100, expected ids of town: 0 to 99"),
         (lambda w: w.frame(ids=[0.5]), ValueError, "ids: found float64"),
         (lambda w: w.frame(ids=5), ValueError, "ids: found 5, expected a list of whole ids"),
+        (lambda w: w.frame(ids=[[1], [2, 3]]), ValueError, "ids: found .*expected a list of whole"),
+        (lambda w: w.frame(ids=[2**63]), ValueError, "ids: found 9223372036854775808, expected"),
+        (lambda w: w.frame(columns=5), ValueError, "columns: found 5, expected a list of names"),
+        (lambda w: w.write(fase=[[1], [2, 3]]), ValueError, "fase: found .*expected 100 numbers"),
         (lambda w: w.entity(100), LookupError, "ids go from 0 to 99"),
         (lambda w: w.entity(1.5), ValueError, "id: found 1.5, expected a whole number"),
         (lambda w: w.run(-1), ValueError, "ticks: found -1"),
