@@ -39,7 +39,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(half, path)
     except OSError as error:
         if error.strerror and error.filename in (None, str(half), half):
-            error.filename, error.filename2 = str(path), None
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
         half.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from corec import __version__
 from corec.config.measures import ALLOWED, Expression, parse_expression
 from corec.entities.compile import code_key
+from corec.entities.processor import Processor
 from corec.plan import Plan
 from corec.view.reading import whole
 from corec.world.columns import column_names
@@ -97,7 +98,7 @@ def measures_of(plan: Plan, collect: Mapping[str, Iterable[str]]) -> list[Measur
             raise ValueError(f"collect: {name}: found {texts!r}, expected {ALLOWED}")
         for text in [texts] if isinstance(texts, str) else texts:
             try:
-                what = parse_expression(text)
+                what = parse_expression(str(text))
             except ValueError as error:
                 raise ValueError(f"collect: {name}: {error}") from None
             if what.column not in plain:
@@ -120,6 +121,8 @@ class Kept:
     def __init__(self, path: Path, mark: str) -> None:
         """Raises ValueError when the file is of another sweep, OSError as the system says."""
         self._path = str(path)
+        if path.exists() and not path.is_file():  # a pipe or a device has no end
+            raise ValueError(f"{path}: found no file, expected one, or a new name")
         self._file: IO[bytes] = open(  # noqa: SIM115 - closed by ``close``
             os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b"
         )
@@ -131,7 +134,8 @@ class Kept:
         whole = self._file.read()
         end = whole.rfind(b"\n") + 1
         lines = whole[:end].splitlines()
-        if lines and lines[0] != _head(mark):
+        # what was cut short is cut off below: of this sweep, then, and not somebody's own file
+        if (lines[0] if lines else whole) != _head(mark)[: None if lines else len(whole)]:
             self._file.close()
             raise ValueError(f"{path}: found another sweep's runs, expected this one's; remove it")
         self._file.seek(end)
@@ -165,6 +169,11 @@ def _head(mark: str) -> bytes:
     return json.dumps({"sweep": mark}).encode()
 
 
+def named(value: Any) -> str:
+    """What JSON has no form for, in a sweep's runs: a processor by its name."""
+    return value.name if isinstance(value, Processor) else str(value)
+
+
 def plan_mark(plan: Plan) -> str:
     """What makes two processes run the same world: CoreC, the processors' code, the graphs."""
     return mark_of([plan], None, [])
@@ -176,5 +185,5 @@ def mark_of(plans: Iterable[Plan], raw: Any, runs: list[Run], *rest: Any) -> str
     swarms = [one for plan in plans for one in plan.swarms]
     code = [code_key(one.processor, one.cap, one.meeting) for one in swarms]
     graphs = [one.source.mark if one.source else None for one in swarms]
-    text = json.dumps([__version__, raw, code, graphs, runs, rest], default=str, sort_keys=True)
+    text = json.dumps([__version__, raw, code, graphs, runs, rest], default=named, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -10,6 +10,7 @@ has kept every finished run in ``path``, if there is one, and the same call goes
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -27,12 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.entities.compile import compile_processor
-from corec.plan import make_plan
+from corec.entities.processor import Processor
+from corec.plan import Plan, make_plan
 from corec.proc import die_with
 from corec.view.frame import Table, library
 from corec.view.making import Rows, RunFailed, one_run
 from corec.view.reading import whole
-from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, plan_mark, runs_of
+from corec.view.runs import Kept, Measure, Run, mark_of, measures_of, named, plan_mark, runs_of
 from corec.view.settings import configured
 
 FORK: Final = get_context("fork")
@@ -90,14 +92,8 @@ def sweep(
         for swarm in plan.swarms:
             compile_processor(swarm.processor, swarm.cap, swarm.meeting)  # the workers inherit it
     measures = measures_of(plan, collect)
-    plans = [plan]
-    marks: list[tuple[dict[str, Any], str]] = []
-    for run in runs:
-        if not any(run.changes == changes for changes, _ in marks):
-            changed, named = configured(config, run.seed, run.changes)
-            processors |= named
-            plans.append(make_plan(changed, named))  # which compiles nothing
-            marks.append((run.changes, plan_mark(plans[-1])))
+    plans, marks, its = _checked(config, runs, measures)
+    plans, processors = [plan, *plans], processors | its
     when = [t for t in range(1, ticks + 1) if every and t % every == 0]
     when = when if when and when[-1] == ticks else [*when, ticks]
     mark = mark_of(plans, base.public_dict(), runs, when, measures)
@@ -133,8 +129,31 @@ def sweep(
     return table
 
 
+def _checked(
+    config: Any, runs: list[Run], measures: list[Measure]
+) -> tuple[list[Plan], list[tuple[dict[str, Any], str]], dict[str, Processor]]:
+    """The plans of all points of ``runs``, each point with what marks its plan, and processors that
+    are given themselves. Raises ConfigError, ValueError: one of them can't be run, or measured."""
+    plans: list[Plan] = []
+    marks: list[tuple[dict[str, Any], str]] = []
+    processors: dict[str, Processor] = {}
+    asked = {one.swarm: [m.what.text for m in measures if m.swarm == one.swarm] for one in measures}
+    for run in runs:
+        if not any(run.changes == changes for changes, _ in marks):
+            changed, its = configured(config, run.seed, run.changes)
+            processors |= its
+            plans.append(make_plan(changed, its))  # which compiles nothing
+            measures_of(plans[-1], asked)
+            marks.append((run.changes, plan_mark(plans[-1])))
+    for seed in (min(run.seed for run in runs), max(run.seed for run in runs)):
+        configured(config, seed)
+    return plans, marks, processors
+
+
 def _runs_at(path: Path) -> Path:
-    """Where finished runs are kept, of what is to be at ``path``. Raises ImportError."""
+    """Where finished runs are kept, of what is to be at ``path``. Raises ImportError, OSError."""
+    if path.is_dir():  # not behind the last run
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         library("pyarrow.parquet")  # says what to do, and not behind the last run
     return path.with_name(f"{path.name}.runs") if path.suffix in TABLES else path
@@ -154,7 +173,8 @@ def _rows(
     """Number and rows of each run, as they are finished. Raises RunFailed."""
     if not left:
         return
-    waiting = list(reversed(left))
+    runs = {run.number: run for run in left}
+    waiting = list(reversed(runs))
     count = min(processes or len(os.sched_getaffinity(0)), len(waiting))
     workers: dict[Connection, Any] = {}
     try:
@@ -163,8 +183,9 @@ def _rows(
             # what a worker does not close goes on living with it when the parent is killed
             others = [*workers, mine, *([kept] if kept else [])]
             process = FORK.Process(
-                target=_work, args=(its, others, os.getpid(), config, when, measures), daemon=True
-            )
+                target=_work, args=(its, others, os.getpid(), config, runs, when, measures),
+                daemon=True,
+            )  # fmt: skip
             process.start()
             its.close()
             workers[mine] = process
@@ -194,10 +215,10 @@ def _rows(
 
 
 def _work(
-    pipe: Connection, others: list[Connection | Kept], parent: int, config: Any, when: list[int],
-    measures: list[Measure],
+    pipe: Connection, others: list[Connection | Kept], parent: int, config: Any,
+    runs: Mapping[int, Run], when: list[int], measures: list[Measure],
 ) -> None:  # fmt: skip
-    """A worker's life."""
+    """A worker's life; it is told the number of each of its runs."""
     for other in others:
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends us
@@ -205,13 +226,13 @@ def _work(
         return
     while True:
         try:
-            run = pipe.recv()
+            number = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send((run.number, one_run(config, run, when, measures), None))
+            pipe.send((number, one_run(config, runs[number], when, measures), None))
         except Exception:  # noqa: BLE001  # whatever it is, the parent says it
-            pipe.send((run.number, None, traceback.format_exc().strip().rpartition("\n")[2]))
+            pipe.send((number, None, traceback.format_exc().strip().rpartition("\n")[2]))
 
 
 def _table(
@@ -233,10 +254,12 @@ def _table(
 
 
 def _values(given: list[Any]) -> NDArray[Any]:
-    """Numbers as numbers; anything else as text, JSON where it is no text."""
+    """Numbers as numbers; anything else as text, JSON where it is neither text nor a processor."""
     if all(isinstance(one, int | float) for one in given):
         return np.array(given)
-    return np.array([one if isinstance(one, str) else json.dumps(one) for one in given])
+    plain = [named(one) if isinstance(one, Processor) else one for one in given]
+    texts = [one if isinstance(one, str) else json.dumps(one, default=named) for one in plain]
+    return np.array(texts)
 
 
 @contextmanager

@@ -177,6 +177,51 @@ def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
     assert same(resumed, swept(**given))
 
 
+def test_processors_are_values_too(tmp_path: Path) -> None:
+    """Also those that no other process could import; the table has their names."""
+    path = tmp_path / "runs"
+    words: dict[str, Any] = {"ticks": 1, "path": path, "collect": {"town": ["mean(valor)"]}}
+    found = []
+    for _ in range(2):  # made anew they are the same sweep's
+        some = [corec.micro(given(value)) for value in (1.0, 2.0)]
+        over = {"bloques.town.procesador": some}
+        runs = corec.sweep(town(procesador=some[0], parametros={}), over=over, **words)
+        assert runs["town.mean(valor)"].tolist() == [1.0, 2.0]
+        assert runs["bloques.town.procesador"].tolist() == [one.name for one in some]
+        found.append(path.read_bytes())
+    assert found[0] == found[1]
+
+
+def given(constant: float) -> Callable[[Any], Any]:
+    """A function that gives ``constant``."""
+
+    def function(me: Any) -> Any:
+        return constant
+
+    return function
+
+
+@pytest.mark.parametrize("content", [b'{"mine": 1}', b"mine\n", b'{"sweep": "0123"}'])
+def test_a_file_of_somebody_s_own_stays(tmp_path: Path, content: bytes) -> None:
+    """Also one that ends without an end of line, as a kill leaves a sweep's."""
+    path = tmp_path / "own.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="found another sweep's runs"):
+        swept(path=path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, -1])
+def test_a_head_cut_short_is_made_anew(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "runs.jsonl"
+    few: dict[str, Any] = {"over": {"town.beta": [0.3]}, "seeds": 1}
+    swept(path=path, **few)
+    whole = path.read_bytes()
+    path.write_bytes(whole.splitlines(keepends=True)[0][:kept])
+    swept(path=path, **few)
+    assert path.read_bytes() == whole
+
+
 def infected(me: Any) -> Any:
     """Fails with a parameter that only a run can know to be wrong."""
     if me.share > 0.5:
@@ -219,6 +264,13 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> No
         ({"seeds": "5"}, ValueError, "seeds: found '5', expected how many"),
         ({"seeds": [0.5]}, ValueError, "seeds: found 0.5, expected a whole number"),
         ({"seeds": 0}, ValueError, "sweep: found 0 runs"),
+        ({"seeds": [0, -1]}, ConfigError, "seed: found -1"),
+        ({"seeds": [2**64, 0]}, ConfigError, "seed: found 18446744073709551616"),
+        ({"over": {"bloques.town.procesador": ["ewma"], "bloques.town.parametros": [{}]}},
+         ValueError, r"collect: town: found 'mean\(fase == 1\)', expected one of valor"),
+        ({"collect": {"town": [5]}}, ValueError, "collect: town: found '5', expected mean"),
+        ({"path": "/dev/zero"}, ValueError, "/dev/zero: found no file, expected one"),
+        ({"path": "/dev"}, IsADirectoryError, "Is a directory: '/dev'"),
         ({"over": {"seed": [1, 2]}}, ValueError, "over: found seed, expected it apart"),
         ({"every": 0}, ValueError, "every 1 or more"),
     ],
