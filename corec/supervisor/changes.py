@@ -48,7 +48,6 @@ from corec.supervisor.opening import COMPILE_SECONDS_MAX, compile_processors
 from corec.supervisor.processes import Group, Member
 from corec.supervisor.resting import Refused, Steps, ended, others, rested
 from corec.supervisor.room import check_parts
-from corec.supervisor.segments import world_tick
 from corec.supervisor.signals import MIGRATE, SET
 from corec.supervisor.telling import answer, begun, raise_event
 from corec.supervisor.upgrading import upgraded
@@ -121,7 +120,7 @@ class Changes:
         """Grow where the world grew when it ran these ticks for the first time, and what comes
         behind them: it has come there."""
         due = self.rt.growths
-        come = due and not self._steps and world_tick(self.rt) + 1 >= due[0].first_tick
+        come = due and not self._steps and segments.world_tick(self.rt) + 1 >= due[0].first_tick
         stops = self.rt.get(L.C_STATE) == L.STATE_DRAINING
         if come and not stops and time.monotonic() >= self._grow_at:
             first = self._grow_seconds == GROW_AGAIN_SECONDS  # that it fails is told once
@@ -225,9 +224,8 @@ class Changes:
         try:
             segments.more_lanes(self.rt, workers)
         except OSError as error:
-            raise Refused(
-                f"no room for more workers ({workers}): {error.strerror or error}"
-            ) from None
+            why = error.strerror or error
+            raise Refused(f"no room for more workers ({workers}): {why}") from None
 
     def _regrouped(self, workers: int, meanwhile: Callable[[], None]) -> Steps:
         """Rest, end everybody, go on with ``workers`` workers; ``meanwhile`` while nobody is."""
@@ -338,7 +336,7 @@ class Changes:
         self.rt.config = whole
 
         def words() -> None:
-            self._tick = world_tick(self.rt)  # not that behind which it was asked for
+            self._tick = segments.world_tick(self.rt)  # not that behind which it was asked for
             if grown is not None and room is not None:
                 self._grow(grown, room)
             regroup.take_over(self.rt, fresh, self.group.tables)
@@ -363,12 +361,12 @@ class Changes:
         )
 
     def _grow(self, plan: Plan, room: Segment) -> None:
-        before = self.rt.plan.entidades
+        before, tick = self.rt.plan.entidades, segments.world_tick(self.rt)
         self.group.tables = grow_into(self.rt, self.group.tables, plan, room)
         self.rt.growths = [one for one in self.rt.growths if one.plan is not plan]
         await_growth(self.rt)
         self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
-        log.info("the world has grown", before=before, now=plan.entidades, tick=world_tick(self.rt))
+        log.info("the world has grown", before=before, now=plan.entidades, tick=tick)
 
     def _grown(self, plan: Plan, workers: int) -> Steps:
         yield from self._compiled(plan)
