@@ -37,6 +37,7 @@ from corec.view.memory import zeroed
 from corec.view.reading import Columns, Digest, Part, Readable, Words, whole
 from corec.view.recorded import Recorded, address_of, past_recorded
 from corec.view.settings import Asked, changed_by, changes_of, configured, firing_events
+from corec.view.turns import Alone, by_turns
 from corec.view.writing import asked_to_write, readings_of, written_event
 from corec.world.columns import read_columns
 from corec.world.create import copy_blocks, create_world
@@ -50,7 +51,8 @@ from corec.world.settings import effective, entries_in, since
 from corec.world.tables import make_tables
 
 
-class World(Readable):
+@by_turns("_read _tick alerts close digest errors events fork grow messages set tick write")
+class World(Alone, Readable):
     """A world at tick 0, of a configuration (a dict as in the file, or the file's path).
 
     In a dict, ``instance_id`` may be left out, and ``procesador`` may be a processor itself.
@@ -232,6 +234,7 @@ class World(Readable):
 
     def _tick(self, last: bool, given: bool = False) -> None:
         """One tick; of the ``last`` one of a call the messages are kept. ``given``: readings."""
+        self._world()
         self._grow_again()
         if not self._follows(given) and self._live.settle(self._tables, self._ticks + 1):
             self._changes += firing_events(self._live, self._ticks + 1)

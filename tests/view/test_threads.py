@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -117,3 +120,39 @@ def test_a_fork_of_the_process_goes_on() -> None:
         assert found == calm.digest()
         world.run(3)
         assert world.digest() == calm.digest()
+
+
+def test_several_threads_of_the_caller_take_turns() -> None:
+    """No tick is half another one's, no frame is of two."""
+    config = {"bloques": [{"id": "town", "canal": 1, "entidades": 20_000, "procesador": "sir"}]}
+    with corec.World(config, seed=4) as world, corec.World(config, seed=4) as same:
+        over = threading.Event()
+        frames: list[Any] = []
+
+        def look() -> None:
+            while not over.is_set():
+                frames.append(world.frame("town", "infected"))
+
+        with ThreadPoolExecutor(3) as pool:
+            looking = pool.submit(look)
+            try:
+                for one in [pool.submit(world.run, 50) for _ in range(2)]:
+                    one.result(120)
+            finally:
+                over.set()
+            looking.result(120)
+        for frame in frames:
+            same.run(frame.tick - same.ticks)
+            assert (same.frame("town", "infected")["infected"] == frame["infected"]).all()
+        same.run(100 - same.ticks)
+        assert (world.ticks, world.digest()) == (100, same.digest())
+
+
+def test_a_copy_is_a_fork_and_nothing_is_pickled() -> None:
+    with corec.World(CONFIG) as world:
+        world.run(3)
+        for twin in (copy.copy(world), copy.deepcopy(world)):
+            twin.run(1)
+            assert (world.ticks, twin.ticks) == (3, 4)
+        with pytest.raises(TypeError, match="a World can't be pickled: make one in the other"):
+            pickle.dumps(world)
