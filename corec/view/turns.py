@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NoReturn, Self
 
@@ -38,9 +39,9 @@ class Alone:
         made._turn = threading.RLock()
         return made
 
+    @abstractmethod
     def fork(self) -> Any:
         """Another one that is what this one is now."""
-        raise NotImplementedError
 
     def __copy__(self) -> Any:
         return self.fork()
