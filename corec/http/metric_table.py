@@ -129,6 +129,7 @@ METRICS: dict[str, Described] = {
         "gauge", ("swarm",), "Mean deviation of the genes before it, as a share of their range."
     ),
     "corec_evolution_children_total": Described(
-        "counter", ("swarm",), "Children and migrants since tick 0."
+        "counter", ("swarm",),
+        "Children, migrants, and who took over in a fusion or division, since tick 0.",
     ),
 }

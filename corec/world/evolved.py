@@ -17,7 +17,7 @@ def evolution(
 ) -> list[dict[str, Any]]:
     """Of each swarm with genes: generation, figures of the last evolution over its blocks (None
     before the first one and where nobody was active; those of a fitness also where nobody had one
-    that is finite), children since tick 0.
+    that is finite), children since tick 0, who took over in a fusion or a division among them.
 
     ``mejor`` is the best of its blocks, ``peor`` the worst; ``media`` and ``diversidad`` are the
     means of its blocks, by their active entities.
