@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+from tests.support.processes import PATIENCE
 
 # before NumPy is imported anywhere: its BLAS would start threads, and CoreC forks
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -39,6 +43,27 @@ def pytest_configure(config: pytest.Config) -> None:
         from corec.cli.warm import warm  # not before BLAS was told how many threads it has
 
         warm(Path(__file__).parent.parent / "configs" / "corec_config.json")
+        _compile_the_rest()
+
+
+def _compile_the_rest() -> None:
+    """What only worlds with births or genes, and an upgrade's check, would compile: where that
+    takes minutes, no deadline of a test has to allow for it."""
+    programs = [
+        f"import corec.cache; corec.cache.prepare(); import {name}"
+        for name in ("corec.kernels.evolution", "corec.kernels.settlement")
+    ]
+    started = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    for process in started:
+        process.wait()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test's own time is as patient as what it waits for (``wait_until``)."""
+    for mark in item.iter_markers("timeout"):
+        item.add_marker(pytest.mark.timeout(PATIENCE * mark.args[0]), append=False)
+        return
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

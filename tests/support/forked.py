@@ -38,6 +38,7 @@ from typing import IO, Final
 
 import corec  # noqa: F401  # it chooses the cache, which is part of the environment
 from tests.support.fork_server import REQUEST_BYTES_MAX, ROOM_BYTES, ROOM_VARIABLE
+from tests.support.processes import patient
 
 REPO: Final = Path(__file__).resolve().parents[2]
 TAKEN_OUT: Final = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTORY")
@@ -176,7 +177,7 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code. Raises subprocess.TimeoutExpired."""
-        code = self._await(timeout)
+        code = self._await(None if timeout is None else patient(timeout))
         if code is None:
             assert timeout is not None
             raise subprocess.TimeoutExpired(self.args, timeout)
@@ -255,7 +256,7 @@ def run(
     seconds: float, fresh_interpreter: bool = False,
 ) -> Done:  # fmt: skip
     """``start``, and its end with everything it said. Raises subprocess.TimeoutExpired."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     said: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
     with selectors.DefaultSelector() as selector:
         ends = []
