@@ -64,15 +64,25 @@ def imported(name: str, folders: Sequence[Path]) -> ModuleType:
 
 
 def check_project(name: str, folders: Sequence[Path]) -> None:
-    """Whether the module ``name``, which was imported, is the one that was meant: a process has one
-    of a name, that of the project whose ``folders`` it looked in first.
+    """Whether the module ``name``, which was imported, and the packages around it are those that
+    were meant: a process has one of a name, that of the project whose ``folders`` it looked in
+    first.
 
     Raises ImportError: they have one of this name with other text, and it is another project's.
     """
-    top = name.partition(".")[0]
-    place = Path(getattr(sys.modules[top], "__file__", None) or "/")
-    inside = Path(top, place.name) if place.name == "__init__.py" else Path(place.name)
-    folder = place.parents[len(inside.parts) - 1]
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        _check_module(parts[:count], folders)
+
+
+def _check_module(parts: Sequence[str], folders: Sequence[Path]) -> None:
+    file = getattr(sys.modules.get(".".join(parts)), "__file__", None)
+    if file is None:  # a folder without __init__.py: each module in it stands for itself
+        return
+    place = Path(file)
+    whole = place.name == "__init__.py"
+    inside = Path(*(parts if whole else parts[:-1]), place.name)
+    folder = Path(*place.parts[: -len(inside.parts)])
     if folder not in _added - set(folders):
         return
     try:
@@ -85,8 +95,8 @@ def check_project(name: str, folders: Sequence[Path]) -> None:
         return
     if differs:
         raise ImportError(
-            f"this process has the {top} of another project, {folder}, and can have one of a name; "
-            "use another process, or another name"
+            f"this process has the {'.'.join(parts)} of another project, {folder}, and can have "
+            "one of a name; use another process, or another name"
         )
 
 

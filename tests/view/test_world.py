@@ -62,24 +62,29 @@ def test_the_same_from_a_file_and_a_seed(tmp_path: Path) -> None:
             assert third.digest() != one.digest()
 
 
-def test_a_module_of_another_project_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
-    """A process has one module of a name: that of the project it looked in first."""
-    configs = []
+@pytest.mark.parametrize("name", ["namesake_entity", "namesake_folder.entity"])
+def test_a_module_of_another_project_is_not_taken_for_one_of_this(
+    tmp_path: Path, name: str
+) -> None:
+    """A process has one module of a name: that of the project it looked in first. Also one in a
+    folder that has no ``__init__.py``, which has no file of its own."""
+    configs, modules = [], []
     for number, folder in enumerate(("one", "other")):
-        plugins = tmp_path / folder / "plugins"
-        plugins.mkdir(parents=True)
+        place = tmp_path / folder / "plugins" / name.replace(".", "/")
+        modules.append(place.with_suffix(".py"))
+        modules[-1].parent.mkdir(parents=True)
         text = f"import corec\n\n\n@corec.micro()\ndef gives(me):\n    return {number}.0\n"
-        (plugins / "namesake_entity.py").write_text(text, encoding="utf-8")
-        config = {"instance_id": "one", **town(procesador="namesake_entity:gives", parametros={})}
+        modules[-1].write_text(text, encoding="utf-8")
+        config = {"instance_id": "one", **town(procesador=f"{name}:gives", parametros={})}
         configs.append(tmp_path / folder / "one.json")
         configs[-1].write_text(json.dumps(config), encoding="utf-8")
     for _ in range(2):
         with corec.World(configs[0]) as world:
             world.run(1)
             assert world.frame("town", "valor")["valor"].max() == 0.0
-        with pytest.raises(ConfigError, match=r"namesake_entity of another project, .*one/plugins"):
+        with pytest.raises(ConfigError, match=rf"{name} of another project, .*one/plugins,"):
             corec.World(configs[1])
-    (configs[1].parent / "plugins" / "namesake_entity.py").unlink()
+    modules[1].unlink()
     corec.World(configs[1]).close()  # it has none of its own: what this process has is meant
 
 
