@@ -93,6 +93,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
+def _projects_of_its_own(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module of a project that a test made is none of the next test's: a process has one of a
+    name, and which tests share one depends on how they are shared out."""
+    if "tmp_path" not in request.fixturenames:
+        yield
+        return
+    home = f"{request.getfixturevalue('tmp_path')}{os.sep}"
+    yield
+    made = [folder for folder in sys.path if f"{folder}{os.sep}".startswith(home)]
+    if not made:
+        return
+    sys.path[:] = [folder for folder in sys.path if folder not in made]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(home):
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
 def _logging_as_found() -> Iterator[None]:
     """A test that sets logging up leaves no sink or level for those after it."""
     root = logging.getLogger()
