@@ -6,13 +6,27 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from corec.config import Fault
+from corec.entities.registry import BUILT_IN
+from corec.processors.bounds import BOUNDS
 from corec.swarm import Swarm
 
 
 def suiting_faults(swarm: Swarm) -> Iterator[Fault]:
     """What of a swarm, as it is configured now, its processor does not go with."""
+    where = f"bloques[{swarm.bloque}]"
+    if swarm.first_number == 0:  # what it grew by has the same parameters
+        yield from _bounds_faults(swarm, where)
     if (asks := _ASKS.get(swarm.processor.name)) is not None and swarm.space is not None:
-        yield from asks(swarm, f"bloques[{swarm.bloque}]")
+        yield from asks(swarm, where)
+
+
+def _bounds_faults(swarm: Swarm, where: str) -> Iterator[Fault]:
+    """Of the parameters of a built-in processor, those with which its formula says nothing."""
+    bounds = _BOUNDS.get(swarm.processor.name, {})
+    for (name, _), value in zip(swarm.processor.params, swarm.params, strict=False):
+        if name in bounds and not bounds[name].hold(value):
+            found = f"{value:.12g}"
+            yield Fault(f"{where}.parametros.{name}", found, f"{bounds[name]}")
 
 
 def _board_faults(swarm: Swarm, where: str) -> Iterator[Fault]:
@@ -42,6 +56,7 @@ def _board_faults(swarm: Swarm, where: str) -> Iterator[Fault]:
         yield Fault(where, found, f"none, or a multiple of its width, {wide}")
 
 
+_BOUNDS: Final = {BUILT_IN[name]: bounds for name, bounds in BOUNDS.items()}
 _ASKS: Final[dict[str, Callable[[Swarm, str], Iterator[Fault]]]] = {
     "corec.processors.ising:ising": _board_faults,
 }

@@ -22,6 +22,7 @@ from corec.placing import place_block
 from corec.processors import detector, gate, rate, seasonal, spot, stuck
 from corec.testing import Block, compare
 from tests.docs.documents import ROOT, blocks
+from tests.support.hostile import hostile
 
 SHARED_NAB = ROOT.parent / "shared" / "data" / "nab"
 pytestmark = pytest.mark.slow
@@ -48,17 +49,6 @@ def alerts(found: Numbers) -> list[int]:
     assert not ((found >= 0.5) & (found < 0.75)).any()
     assert ((found >= 0.0) & (found <= 1.0)).all()
     return np.flatnonzero(found >= 0.75).tolist()
-
-
-def hostile(seed: int) -> Numbers:
-    """A series that has everything which makes detectors shout."""
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_t(2, 400) * 5.0 ** rng.integers(-3, 4)
-    shifts = np.repeat(rng.normal(0, 100, 20), 20)
-    return np.concatenate([
-        noise, shifts + rng.normal(0, 0.1, 400), np.zeros(60), np.arange(200) ** 2.0,
-        rng.choice([1e30, -1e30, 3.4e38, 1e-40, 0.0], 60), 1.02 ** np.arange(200), noise,
-    ])  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [n for n in GATED if n != "stuck"])
