@@ -7,6 +7,8 @@ decorators keep the Python signature that callers read and mypy checks.
   cached alone: it is part of whatever cached function uses it.
 * ``inner``: the same; nothing but compiled code can call it.
 * ``dissolved``: as ``inner``, and always inlined.
+* ``kept``: as ``inner``, for what the kernels of processors call: compiled once and kept on disk,
+  where a process that compiles a new processor finds it.
 * ``method``: what a method of one of our types does in compiled code.
 * ``shared``: as ``inlined``, and plain Python when called from Python: no dispatch, no conversion.
 * ``compiled(*signatures)``: callable from Python; built at import for exactly these signatures, or
@@ -134,6 +136,19 @@ def dissolved(function: F) -> F:
     return cast(F, numba.njit(forceinline=True, **INSIDE)(function))
 
 
+def kept(*signatures: Any) -> Callable[[F], F]:
+    """Compile for exactly ``signatures`` and keep it on disk; for other compiled functions only.
+
+    What a kernel calls, each process that compiles a kernel would otherwise compile first, and that
+    takes longer than a small processor.
+    """
+
+    def decorate(function: F) -> F:
+        return cast(F, _on_disk(function, signatures, error_model="numpy", **INSIDE))
+
+    return decorate
+
+
 def method(kind: Any, name: str, **options: Any) -> Any:
     """What the method ``name`` of a Numba type does: an ``overload_method`` without a way in."""
     return _overload_method(kind, name, jit_options=INSIDE, **options)
@@ -149,14 +164,17 @@ def compiled(*signatures: Any) -> Callable[[F], F]:
     """Compile for exactly ``signatures``, cached on disk, with the GIL released during the call."""
 
     def decorate(function: F) -> F:
-        try:
-            built = numba.njit(list(signatures), cache=True, nogil=True)(function)
-        except RuntimeError:
-            # No folder for the cache is writable: slower at start, and no reason not to run.
-            built = numba.njit(list(signatures), nogil=True)(function)
-        return cast(F, built)
+        return cast(F, _on_disk(function, signatures, nogil=True))
 
     return decorate
+
+
+def _on_disk(function: Any, signatures: tuple[Any, ...], **options: Any) -> Any:
+    try:
+        return numba.njit(list(signatures), cache=True, **options)(function)
+    except RuntimeError:
+        # No folder for the cache is writable: slower at start, and no reason not to run.
+        return numba.njit(list(signatures), **options)(function)
 
 
 def intrinsic(generator: Callable[..., Any]) -> Any:

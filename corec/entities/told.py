@@ -26,13 +26,15 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
-from numba import float64, int64, njit
+from numba import float64, int64, types
 from numpy.typing import NDArray
 
+from corec.entities.calling import OUTCOME
 from corec.entities.guard import where
 from corec.kernels import desc as K
 from corec.kernels.address import f8_at, i8_at
 from corec.kernels.post import NO_ROOM_TO_SEND, NOT_RUN
+from shm.jit import kept
 
 CAUGHT = 1
 NO_ROOM = -1
@@ -43,7 +45,7 @@ _LOST = {
 }
 
 
-@njit
+@kept(types.int64(types.uint8[::1], types.uint8[::1], types.int64))
 def nth_failed(running, good, nth):
     """The ``nth`` place (from 0) that is marked as running and not as good."""
     for i in range(running.shape[0]):
@@ -54,7 +56,7 @@ def nth_failed(running, good, nth):
     return int64(0)
 
 
-@njit
+@kept(types.void(types.int64, types.int64, types.int64, OUTCOME))
 def tell(told, tick, entity, outcome):
     """Write the record at address ``told``."""
     words = i8_at(told, K.TOLD_WORDS)
@@ -66,7 +68,7 @@ def tell(told, tick, entity, outcome):
     words[K.TOLD_TICK] = tick + 1
 
 
-@njit
+@kept(types.void(types.int64, types.int64, types.int64))
 def tell_no_room(told, tick, births):
     """Note at ``told`` that births of this step found no free place (``entities.lives``)."""
     words = i8_at(told, K.TOLD_WORDS)

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils, types
-from numba.np.numpy_support import carray
 
 from shm.jit import dissolved, intrinsic
 
@@ -224,40 +222,37 @@ def fetch_to_write(start, size):
         prefetch_to_write(at)
 
 
-@njit(inline="always")
-def f4_at(address, count):
-    """f32[count] at ``address``."""
-    return carray(pointer(address), (count,), types.float32)
+def _array_at(kind: Any) -> Any:
+    """As Numba's ``carray``, of which each process would compile one for each type first."""
+
+    @intrinsic
+    def array_at(typing_context: Any, address: Any, count: Any) -> Any:
+        array = types.Array(kind, 1, "C")
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            from numba.np.arrayobj import populate_array  # much, and for who compiles
+
+            data = context.get_data_type(kind)
+            size = context.get_constant(types.intp, context.get_abi_sizeof(data))
+            made = context.make_array(array)(context, builder)
+            populate_array(
+                made, data=builder.inttoptr(args[0], data.as_pointer()), shape=[args[1]],
+                strides=[size], itemsize=size, meminfo=None,
+            )  # fmt: skip
+            return made._getvalue()
+
+        return array(types.int64, types.int64), generate
+
+    return array_at
 
 
-@njit(inline="always")
-def u4_at(address, count):
-    """u32[count] at ``address``."""
-    return carray(pointer(address), (count,), types.uint32)
-
-
-@njit(inline="always")
-def u1_at(address, count):
-    """u8[count] at ``address``."""
-    return carray(pointer(address), (count,), types.uint8)
-
-
-@njit(inline="always")
-def u8_at(address, count):
-    """u64[count] at ``address``."""
-    return carray(pointer(address), (count,), types.uint64)
-
-
-@njit(inline="always")
-def i8_at(address, count):
-    """i64[count] at ``address``."""
-    return carray(pointer(address), (count,), types.int64)
-
-
-@njit(inline="always")
-def f8_at(address, count):
-    """f64[count] at ``address``."""
-    return carray(pointer(address), (count,), types.float64)
+f4_at = _array_at(types.float32)
+f8_at = _array_at(types.float64)
+u1_at = _array_at(types.uint8)
+u4_at = _array_at(types.uint32)
+u8_at = _array_at(types.uint64)
+i8_at = _array_at(types.int64)
+"""(address, count) → the numbers there, an array that owns nothing."""
 
 
 @intrinsic

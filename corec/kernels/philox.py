@@ -13,8 +13,10 @@ The words are held in 64-bit lanes whose upper halves may be dirty: a 32 x 32 ->
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint32, uint64
+from numba import njit, types, uint32, uint64
 from numpy.typing import NDArray
+
+from shm.jit import compiled
 
 _LOW = 0xFFFFFFFF
 INV_2_24 = np.float32(2.0**-24)
@@ -36,7 +38,10 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(error_model="numpy")
+_U64 = types.uint64
+
+
+@compiled(types.void(types.uint32[::1], _U64, _U64, _U64, _U64))
 def fill_random(out, group, tick, draw, seed):
     """Fill u32[4·g] with draw ``draw`` of the entities ``4·group …`` at ``tick``."""
     low = uint64(0xFFFFFFFF)
@@ -52,7 +57,7 @@ def fill_random(out, group, tick, draw, seed):
         out[4 * j + 3] = uint32(d)
 
 
-@njit(error_model="numpy")
+@compiled(types.uint32(_U64, _U64, _U64, _U64))
 def random_word(entity, tick, draw, seed):
     """Draw ``draw`` of one entity at ``tick``: u32."""
     low = uint64(0xFFFFFFFF)

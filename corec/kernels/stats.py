@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float32, float64, int32, int64, njit, uint8, uint32, uint64
+from numba import float32, float64, int32, int64, njit, types, uint8, uint32, uint64
 
 from corec.kernels.desc import PLACE_COUNTS
 from corec.kernels.lanes import (
@@ -24,6 +24,7 @@ from corec.kernels.lanes import (
     spread_where,
 )
 from corec.layout import HISTOGRAM_BINS
+from shm.jit import kept
 
 _INT32_MAX = np.int32(0x7FFFFFFF)
 _EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
@@ -160,7 +161,7 @@ def _extremes(valor, marks):
     return low, high
 
 
-@njit(error_model="numpy")
+@kept(types.int64(types.uint8[::1]))
 def count_marks(marks):
     """Σ of u8[n] of 0 and 1, eight at a time: no byte overflows within 255 words."""
     n = marks.shape[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numba import njit, uint64
@@ -13,6 +15,8 @@ from corec.kernels.philox import (
     uniform_reference,
     uniforms,
 )
+
+_word: Any = random_word
 
 # kat_vectors of Random123 1.14: philox4x32, 10 rounds: counter, key, result
 KNOWN = [
@@ -57,7 +61,7 @@ def test_one_draw_of_many_entities_is_the_plain_draw_of_each(first_id: int) -> N
     drawn = uniforms(first_id, 9, tick, draw, seed)
     plain = [uniform_reference(first_id + k, tick, draw, seed) for k in range(9)]
     assert drawn.tolist() == [float(x) for x in plain]
-    word = random_word(first_id + 4, tick, draw, np.uint64(seed))
+    word = _word(first_id + 4, tick, draw, np.uint64(seed))
     assert np.float32(int(word) >> 8) * np.float32(2.0**-24) == plain[4]
 
 

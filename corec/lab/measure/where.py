@@ -40,6 +40,7 @@ REPEATS: Final = 4000
 COLUMN_BYTES: Final = 12
 """An update reads 4 bytes and writes 4, and the line that is written is read first."""
 _call: Any = call_kernel
+_fill: Any = fill_random
 
 # The parts in loops of their own, not cached, so that their machine code can be read.
 
@@ -47,7 +48,7 @@ _call: Any = call_kernel
 @njit
 def _philox(out, times):  # type: ignore[no-untyped-def]  # compiled
     for k in range(times):
-        fill_random(out, np.uint64(k), np.uint64(7), np.uint64(0), np.uint64(42))
+        _fill(out, np.uint64(k), np.uint64(7), np.uint64(0), np.uint64(42))
 
 
 @njit
