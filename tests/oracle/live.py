@@ -23,7 +23,6 @@ import redis
 from corec.control.client import Unreachable
 from corec.control.protocol import ControlError
 from corec.lab.oracle import sinks
-from corec.lab.oracle.compare import Disagreement
 from tests.oracle import left
 from tests.oracle.changing import change, even_out, into_plugins, take_form
 from tests.oracle.drawn import (
@@ -167,8 +166,9 @@ class Player:
 
     def _change(self, tick: int) -> None:
         for path, value in self.drawn.changes.get(tick, {}).items():
+            at = self._tick()  # before the supervisor may die
             self.disturbance.before_change(self.run, path)
-            after = self._changed(path, value)
+            after = self._changed(path, value, at)
             self.disturbance.over()
             if not is_running(self.run.pid):
                 self._again("kill")
@@ -178,12 +178,11 @@ class Player:
                 self._stand_still()
             self.happened.changes.setdefault(after + 1, {})[path] = value
 
-    def _changed(self, path: str, value: Any) -> int:
-        """Make a change, whoever dies meanwhile; the tick after which it counts."""
+    def _changed(self, path: str, value: Any, at: int) -> int:
+        """Make a change at tick ``at``, whoever dies meanwhile; the tick after which it counts."""
         if path == EVEN:
             self.evened += even_out(self.run)
             return self._tick()
-        at = self._tick()
         try:
             return change(self.run, path, value)
         except (AssertionError, ControlError, Unreachable):
@@ -216,10 +215,8 @@ class Player:
 
         try:
             wait_until(arrived, "they are in", SECONDS_MAX)
-        except AssertionError:
-            raise Disagreement(
-                f"messages_in: found {found}, the oracle says {self.sent} were sent"
-            ) from None
+        except AssertionError as late:
+            raise AssertionError(f"messages_in: {found} of {self.sent}; {late}") from None
         self.happened.readings[self._tick() + 1] = readings
 
     def _step(self, count: int) -> None:
@@ -284,6 +281,7 @@ def check(
 
     Raises:
         Disagreement: they differ.
+        AssertionError: something else is not as it has to be, or did not come in time.
     """
     tmpfs = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(prefix="corec-oracle-", dir=tmpfs if tmpfs.is_dir() else None))

@@ -181,7 +181,7 @@ def tracer(me: Any, value: Any) -> Any:
     me.trace = (me.trace * 31.0 + value) % 65_521.0
     for k in range(4):
         me.last.push(me.last[-1] if k and len(me.last) > 2 else value)
-    me.drawn = me.random()
+    me.drawn = 0.7 * me.drawn + 0.3 * me.random()  # constants are float64, for one field is
     if value > HOT:
         raise ValueError("too hot")
     return me.drawn

@@ -251,7 +251,7 @@ class Block:
             done.born.append((given, entity))
         done.moving += [entity] if calls.moves else []
         if valor > self.umbral:
-            named = tuple((name, float(entity.state[name])) for name in kind.alert_fields)
+            named = tuple((name, entity.state[name]) for name in kind.alert_fields)
             canal = self.settings.canal
             done.messages.append(Message(self.tick, entity.id, canal, valor, named, kind.alerts))
 

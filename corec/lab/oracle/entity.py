@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import CodeType, FunctionType
 from typing import Any, Final
 
 import numpy as np
@@ -61,18 +62,23 @@ class Kind:
 
 def kind_of(processor: Any) -> Kind:
     """The declaration behind ``@corec.micro`` or ``@corec.celu``, and the plain functions."""
+    wide = any(f.dtype == "f8" for f in processor.state)
+    function, init, on_silence = (
+        _wide(each) if wide and each is not None else each
+        for each in (processor.function, processor.init, processor.on_silence)
+    )
     return Kind(
         processor.name,
         processor.kind,
-        processor.function,
-        processor.init,
+        function,
+        init,
         {f.name: (f.dtype, f.default) for f in processor.state},
         {h.name: h.length for h in processor.history},
         dict(processor.params),
         tuple(processor.means),
         processor.alerts,
         processor.silence,
-        processor.on_silence,
+        on_silence,
         tuple(processor.values),
         tuple(processor.kept),
         tuple(processor.alert_fields),
@@ -84,6 +90,23 @@ def kind_of(processor: Any) -> Kind:
         tuple(processor.public),
         processor.migrate,
     )
+
+
+def _wide(function: Any) -> Any:
+    """``function`` whose own real constants are float64: they adopt no other type."""
+    return FunctionType(
+        _of_float64(function.__code__), function.__globals__, function.__name__,
+        function.__defaults__, function.__closure__,
+    )  # fmt: skip
+
+
+def _of_float64(code: CodeType) -> CodeType:
+    constants = (
+        _of_float64(each) if isinstance(each, CodeType)
+        else np.float64(each) if type(each) is float else each
+        for each in code.co_consts
+    )  # fmt: skip
+    return code.replace(co_consts=tuple(constants))
 
 
 def stored(kind: str, value: Any) -> Any:

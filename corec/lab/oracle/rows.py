@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,8 +20,8 @@ class Message:
     id: int
     canal: int
     valor: np.float32
-    named: tuple[tuple[str, float], ...] = ()
-    """What the processor's alerts name, as it was then."""
+    named: tuple[tuple[str, Any], ...] = ()
+    """What the processor's alerts name, as it was then, in the types of its fields."""
     alert: bool = False
     """Whether it is one: its processor may have had no alerts earlier."""
 

@@ -34,6 +34,8 @@ LOSSES: Final = ("filas_perdidas", "mensajes_perdidos")
 ENTRIES_PER_PAGE: Final = 1000
 Sent = tuple[int, int, int, float, bool]
 """Tick, id, canal, valor, activo."""
+Named = tuple[int, float, tuple[tuple[str, Any], ...]]
+"""What an alert says of one entity: id, valor, fields."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Sinks:
     rows: list[dict[str, Any]]
     events: list[dict[str, Any]]
     messages: dict[int, list[Sent]]
-    alerts: dict[tuple[int, int], tuple[int, list[tuple[int, float]]]]
+    alerts: dict[tuple[int, int], tuple[int, list[Named]]]
     told: list[Told]
     """Of phases: generations and births as their views have them."""
 
@@ -118,9 +120,9 @@ def _messages(client: redis.Redis, name: str, canal: int) -> list[Sent]:
     return found
 
 
-def _named(one: dict[str, Any]) -> tuple[int, float, tuple[tuple[str, float], ...]]:
+def _named(one: dict[str, Any]) -> Named:
     identity, valor = one.pop("id"), float(np.float32(one.pop("valor")))
-    return identity, valor, tuple((name, float(np.float32(value))) for name, value in one.items())
+    return identity, valor, tuple(one.items())
 
 
 def _alerts(client: redis.Redis, name: str) -> dict[tuple[int, int], Any]:
@@ -248,15 +250,20 @@ def _same_messages(found: Sinks, world: World) -> None:
 
 
 def _same_alerts(found: Sinks, world: World) -> None:
-    wanted: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
+    wanted: dict[tuple[int, int], list[Named]] = {}
     for block in world.blocks:
         for m in block.messages:
             if m.alert:
                 wanted.setdefault((m.tick, m.canal), []).append((m.id, float(m.valor), m.named))
     compare.keys("alerts", found.alerts, wanted)
     for key, messages in wanted.items():
-        n, named = found.alerts[key]
+        n, texts = found.alerts[key]
         compare.same(f"alert {key}.n", n, len(messages))
+        types = {(i, name): type(value) for i, _, values in messages for name, value in values}
+        named = [  # a text has the digits that its field's type needs
+            (i, valor, tuple((name, types.get((i, name), float)(v)) for name, v in values))
+            for i, valor, values in texts
+        ]
         strange = Counter(named) - Counter(messages)
         if strange or len(named) < min(100, len(messages)):
             raise Disagreement(f"alert {key}: {len(named)} of {n} named, strange {strange}")
