@@ -66,6 +66,10 @@ COMPACT: Final = "YYYYMMDD"
 COMPACT_TIME: Final = "YYYYMMDDhhmm[ss]"
 MONTH: Final = "YYYY-MM"
 YEAR: Final = "YYYY"
+SERIAL: Final = "days since 1899-12-30"
+"""A spreadsheet's number for a day; to a cell alone it is any number (``may_be_serial``)."""
+COUNT: Final = "seconds, counted"
+"""As unix times they would lie before ``UNIX_PLAUSIBLE``: somebody counted from a beginning."""
 DAY_FIRST: Final = "DD/MM/YYYY"
 MONTH_FIRST: Final = "MM/DD/YYYY"
 TIME_FORMATS: Final = (
@@ -75,6 +79,12 @@ TIME_FORMATS: Final = (
 
 # A unix time in seconds stays below 1e11 until the year 5138; anything larger is a finer unit.
 UNIX_UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+UNIX_PLAUSIBLE: Final = 1e8  # seconds: 1973; smaller whole numbers are rather counts
+_EPOCH_SERIAL: Final = 25_569.0
+"""1970-01-01 as days since 1899-12-30."""
+_SERIALS: Final = (20_000.0, 80_000.0)
+"""October 1954 to January 2119: nobody's seconds begin and end in there by chance."""
+_COMMA_SERIAL = re.compile(r"\d{4,6},\d+")
 _YEARS: Final = range(1900, 2101)
 _ISO_START = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}(?=$|[T ,])")
 _MONTH = re.compile(r"(\d{4})[-/](\d{1,2})")
@@ -100,6 +110,8 @@ def times(text: str) -> Iterator[tuple[str, float]]:
     if written := _WRITTEN.fullmatch(text):
         yield from _day_and_month(written)
         return
+    if _COMMA_SERIAL.fullmatch(text):
+        text = text.replace(",", ".")
     try:
         number = parse_float(text)
     except ValueError:
@@ -108,14 +120,28 @@ def times(text: str) -> Iterator[tuple[str, float]]:
         yield UNIX, number
 
 
+def may_be_serial(numbers_: npt.NDArray[np.float64]) -> bool:
+    """Whether all numbers of a column are such as spreadsheets have for the days of our time."""
+    finite = numbers_[np.isfinite(numbers_)]
+    least, most = _SERIALS
+    return bool(finite.size) and least <= float(finite.min()) and float(finite.max()) <= most
+
+
+def serial_seconds(numbers_: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Days since 1899-12-30 as unix seconds, to the millisecond that a spreadsheet means."""
+    seconds: npt.NDArray[np.float64] = np.round((numbers_ - _EPOCH_SERIAL) * 86_400.0, 3)
+    return seconds
+
+
 def unix_seconds(numbers_: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:
-    """Numbers of one column as unix seconds, told apart by the size of the largest; the unit."""
+    """Numbers of one column as unix seconds, told apart by the size of the largest; the unit, or
+    ``COUNT``."""
     finite = np.abs(numbers_[np.isfinite(numbers_)])
     largest = float(finite.max()) if finite.size else 0.0
     for (at_least, per_second), unit in zip(UNIX_UNITS, ("ns", "µs", "ms"), strict=True):
         if largest >= at_least:
             return numbers_ / per_second, unit
-    return numbers_, "s"
+    return numbers_, "s" if largest >= UNIX_PLAUSIBLE else COUNT
 
 
 def _iso(text: str) -> float | None:

@@ -32,7 +32,7 @@ EXIT_USAGE = 2
 TOLD_FILES_MAX = 5
 """So many files are described one by one; of more, only with --dry-run."""
 
-Dates = Literal["day-first", "month-first"]
+Dates = Literal["day-first", "month-first", "serial", "unix"]
 Decimal = Literal[".", ","]
 
 
@@ -123,7 +123,11 @@ def replay(
     ] = None,
     dates: Annotated[
         Dates | None,
-        typer.Option(help="Of dates such as 03/04/2024: which comes first.", show_default=False),
+        typer.Option(
+            help="Of dates such as 03/04/2024 which comes first; of bare numbers whether they are"
+            " days since 1899-12-30 (serial, as spreadsheets store them) or unix times.",
+            show_default=False,
+        ),
     ] = None,
     decimal: Annotated[
         Decimal | None,

@@ -219,8 +219,7 @@ def _read(
     at = times.column(time_format)
     shown_format = time_format
     if time_format == cells.UNIX:
-        at, unit = cells.unix_seconds(at)
-        shown_format = f"{time_format}, {unit}"
+        at, shown_format = _of_numbers(at, name, wanted)
     value = values.column(number_format)
     steps = np.diff(at[np.isfinite(at)])
     newest_first = int((steps < 0).sum()) > int((steps > 0).sum())
@@ -255,6 +254,8 @@ def _time_format(times: cells.Readings, name: str, wanted: Wanted) -> str:
     best = times.best(cells.TIME_FORMATS)
     if not best:
         return cells.ISO
+    if wanted.dates in ("serial", "unix") and cells.UNIX in best:
+        return cells.UNIX
     asked = {"day-first": cells.DAY_FIRST, "month-first": cells.MONTH_FIRST}.get(wanted.dates or "")
     if asked is not None and {cells.DAY_FIRST, cells.MONTH_FIRST} & set(best):
         return asked
@@ -269,6 +270,22 @@ def _time_format(times: cells.Readings, name: str, wanted: Wanted) -> str:
             )
         return ordered[0] if ordered else cells.DAY_FIRST
     return best[0]
+
+
+def _of_numbers(
+    at: npt.NDArray[np.float64], name: str, wanted: Wanted
+) -> tuple[npt.NDArray[np.float64], str]:
+    """Bare numbers as unix seconds, and what they were taken for."""
+    if wanted.dates == "serial":
+        return cells.serial_seconds(at), cells.SERIAL
+    if wanted.dates != "unix" and cells.may_be_serial(at):
+        such = float(at[np.isfinite(at)][0])
+        raise ReplayInputError(
+            f"{name}: are times such as {such:.15g} {cells.SERIAL}, as spreadsheets store dates, or"
+            " seconds since 1970? say it with --dates serial or --dates unix"
+        )
+    seconds, unit = cells.unix_seconds(at)
+    return seconds, unit if unit == cells.COUNT else f"{cells.UNIX}, {unit}"
 
 
 def _one_way(times_s: npt.NDArray[np.float64]) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from corec.replay.cells import NO_VALUE, UNIX, numbers, times
+from corec.replay.cells import NO_VALUE, UNIX, UNIX_PLAUSIBLE, numbers, times
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 TIME_NAMES: Final = ("timestamp", "datetime", "date_time", "time", "date", "ts")
@@ -27,7 +27,6 @@ SAMPLE_ROWS: Final = 1000
 CELL_BYTES_MAX: Final = 1 << 20
 GZIP_MAGIC: Final = b"\x1f\x8b"
 UTF_16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-UNIX_PLAUSIBLE: Final = 1e8  # seconds: 1973; smaller whole numbers are rather counts
 
 
 class ReplayInputError(ValueError):
@@ -42,7 +41,7 @@ class Wanted:
     """A column's name or number (from 1); "A+B" is a date and a time of day in two columns."""
     value: str | None = None
     dates: str | None = None
-    """"day-first" or "month-first"."""
+    """"day-first" or "month-first"; of bare numbers "serial" or "unix"."""
     decimal: str | None = None
     """"." or ","."""
 

@@ -215,6 +215,13 @@ REAL: dict[str, tuple[str, dict[str, str], float, list[float]]] = {
     "two columns asked for": ("Power;A;B\n2.4;16/12/2006;17:24\n2.5;16/12/2006;17:25",
                               {"time": "A+B"}, DECEMBER_16 + 17.4 * 3600, [2.4, 2.5]),
     "slashes": ("t,value\n2024/1/1 0:00,1\n2024/1/2 0:00,2", {}, JANUARY_1, [1, 2]),
+    "a spreadsheet's days": ("date,value\n45292,1\n45292.5,2\n45293.000694444,3",
+                             {"dates": "serial"}, JANUARY_1, [1, 2, 3]),
+    "a spreadsheet's days with commas": ("date;value\n45292,25;1,5\n45292,5;2,5",
+                                         {"dates": "serial"}, JANUARY_1 + 21_600, [1.5, 2.5]),
+    "seconds of a day": ("s,value\n45292,1\n45292.5,2", {"dates": "unix"}, 45_292.0, [1, 2]),
+    "digits that are no date": ("t,value\n20240101,1\n20240102,2",
+                                {"dates": "unix"}, 20_240_101.0, [1, 2]),
     "no value here and there": ("t,value\n2024-01-01,1\n2024-01-02,?\n2024-01-03,3",
                                 {}, JANUARY_1, [1, 3]),
 }  # fmt: skip
@@ -252,6 +259,9 @@ DOUBTFUL = {
     "two times of a name": ("time,time,value\n2024-01-01,2025-01-01,1\n2024-01-02,2025-01-02,2",
                             "which column is the time"),
     "day or month": ("t,value\n01/02/2024,1\n01/03/2024,2", "day or the month first"),
+    "a spreadsheet's days": ("date,value\n45000.5,1\n45001,2", "45000.5 days since 1899-12"),
+    "the first of them": ("date,value\n20000,1\n20001,2", "days since 1899-12-30"),
+    "the last of them": ("date,value\n79999,1\n80000,2", "days since 1899-12-30"),
     "comma": ('t,value\n2024-01-01,"1,234"\n2024-01-02,"2,345"', "thousands or decimals"),
 }  # fmt: skip
 
@@ -265,6 +275,21 @@ def test_where_two_could_be_meant_the_user_is_asked(tmp_path: Path, case: str) -
         S.read_series(path)
     assert "say it with --" in str(asked.value)
     assert len(str(asked.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("times", [(19999.5, 20001), (79999, 80000.5), (0, 45000), (45000, 1e8)])
+def test_numbers_that_are_no_days_are_counted_or_unix_seconds(times: tuple[float, ...]) -> None:
+    read = parse_series(["t,value", *(f"{one},1" for one in times)], "x")
+    assert read.times_s.tolist() == [*times]
+    counted = max(times) < 1e8
+    assert read.decided.time_format == ("seconds, counted" if counted else "unix time, s")
+    assert read.decided.plain != counted  # what is not plain is told, not in a dry run alone
+
+
+def test_a_spreadsheets_minute_is_one() -> None:
+    read = S.parse_column(["t,value", "45292.520833333,1", "45292.521527778,2"], "x",
+                          S.Wanted(dates="serial")).times_s  # fmt: skip
+    assert read.tolist() == [JANUARY_1 + 45_000.0, JANUARY_1 + 45_060.0]
 
 
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
