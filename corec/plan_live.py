@@ -64,7 +64,7 @@ def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
             where = f"schedule[{index}].set[{json.dumps(path)}]"
             try:
                 if not place_of(one, path).of_world:
-                    raise NotLive(f"path: found {path!r}, expected {IN_SCHEDULE}")
+                    raise NotLive(f"path: found {path!r:.80}, expected {IN_SCHEDULE}")
                 with_settings(plan, fresh := changed(one, path, value))
                 one = fresh
             except NotLive as error:
@@ -83,8 +83,8 @@ def check_named(plan: Plan, place: Place) -> None:
     known = [name for name, _ in processor.params]
     if place.keys[1] not in known:
         raise NotLive(
-            f"path: found {place.path!r}; {place.keys[1]}: not a parameter of {processor.name} "
-            f"(it has: {', '.join(known) or 'none'})"
+            f"path: found {place.path!r:.80}; {place.keys[1]:.80}: not a parameter of"
+            f" {processor.name} (it has: {', '.join(known) or 'none'})"
         )
 
 

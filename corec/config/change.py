@@ -64,14 +64,16 @@ def full_path(config: Config, path: str) -> str:
 def spelled_out(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
     """``changes``, path → value, with full paths, and key by key what is given as an object of
     ``globals``, or of ``parametros`` or ``autoreparacion`` of a bloque; both limits of an umbral
-    together."""
+    together. Raises NotLive: one key is there in two spellings."""
     found: dict[str, Any] = {}
     for path, value in changes.items():
         inner = path.startswith("bloques.") and path.endswith((".parametros", ".autoreparacion"))
+        whole = {full_path(config, path): value}
         if isinstance(value, Mapping) and value and (inner or path == "globals"):
-            found |= {f"{path}.{key}": one for key, one in value.items()}
-        else:
-            found[full_path(config, path)] = value
+            whole = {f"{path}.{key}": one for key, one in value.items()}
+        for key in whole.keys() & found.keys():
+            raise NotLive(f"path: found {key!r:.80} in two spellings, expected it once")
+        found |= whole
     for bloque in config.bloques:
         _umbral_at_once(bloque, found)
     return found
@@ -81,6 +83,8 @@ def _umbral_at_once(bloque: BloqueConfig, changes: dict[str, Any]) -> None:
     """Of ``changes``, both limits of its umbral as the whole of it: one by one the first may stand
     on the wrong side of what the second was."""
     path = f"bloques.{bloque.id}.umbral"
+    if path in changes and (twice := {f"{path}.min", f"{path}.max"} & changes.keys()):
+        raise NotLive(f"path: found {path!r:.80} beside {min(twice)!r:.80}, expected one of both")
     if {f"{path}.min", f"{path}.max"} <= changes.keys():
         whole = bloque.model_dump(mode="json")["umbral"]
         for limit in ("min", "max"):
@@ -115,14 +119,14 @@ def _top_level(config: Config, path: str) -> Place:
     keys = tuple(path.split("."))
     if path.startswith("bloques."):
         known = ", ".join(one.id for one in config.bloques)
-        raise NotLive(f"path: found {path!r}, expected {SHOWN}; the bloques are {known}")
+        raise NotLive(f"path: found {path!r:.80}, expected {SHOWN}; the bloques are {known}")
     try:
         live = effect_of(path) is Effect.LIVE
     except KeyError:
         raise NotLive(_refusal(path, path)) from None
     if keys[0] == "globals" and len(keys) == 2 and keys[1] not in config.globals:
         known = ", ".join(config.globals) or "none"
-        raise NotLive(f"path: found {path!r}, expected one of the globals, which are: {known}")
+        raise NotLive(f"path: found {path!r:.80}, expected one of the globals, which are: {known}")
     if not live or isinstance(_found(config, keys), Mapping | BaseModel | _Missing):
         raise NotLive(_refusal(path, path))
     return Place(path, None, keys)

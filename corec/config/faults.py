@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+\Z")
 _SHOWN_CHARS_MAX = 80
+_FOUND_CHARS_MAX = 300
+"""Of any text that was found: what an import raised, or a whole expression, and still one line."""
 
 # Whatever is written under these keys may be a password put in the wrong place.
 _SECRET_SECTIONS = frozenset({"db_config", "redis_config"})
@@ -24,7 +26,13 @@ class Fault:
     allowed: str
 
     def __str__(self) -> str:
-        return f"{self.path}: found {self.found}, allowed {self.allowed}"
+        return f"{_short(self.path)}: found {_short(self.found)}, allowed {self.allowed}"
+
+
+def _short(text: str) -> str:
+    if len(text) <= _FOUND_CHARS_MAX:
+        return text
+    return f"{text[:_SHOWN_CHARS_MAX]}… ({len(text)} characters)"
 
 
 class ConfigError(Exception):
@@ -44,6 +52,8 @@ def path_text(location: Sequence[str | int]) -> str:
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
+        elif len(part) > _SHOWN_CHARS_MAX:
+            text += f"[{json.dumps(f'{part[:_SHOWN_CHARS_MAX]}…', ensure_ascii=False)}]"
         elif _PLAIN_KEY.match(part):
             text += f".{part}" if text else part
         else:

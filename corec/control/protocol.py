@@ -19,6 +19,7 @@ read. Codes: ``bad_request`` (not a request, wrong arguments), ``unknown_op``, `
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,13 +57,25 @@ def brief(found: object) -> str:
 
 
 def encode_request(op: str, args: Mapping[str, Any]) -> bytes:
-    """One request line."""
+    """One request line. Raises ControlError (``bad_request``): JSON can't carry an argument."""
     try:
-        return orjson.dumps({"v": VERSION, "op": op, "args": dict(args)}) + b"\n"
+        line = orjson.dumps({"v": VERSION, "op": op, "args": dict(args)}) + b"\n"
+        _check_finite(args)  # they would be null, which is a value, too
+        return line
     except TypeError as error:  # bytes of another encoding, a number of more than 64 bits
         raise ControlError(
             f"found an argument that can't be sent: {error}", "bad_request"
         ) from None
+
+
+def _check_finite(found: object) -> None:
+    if isinstance(found, float) and not math.isfinite(found):
+        raise TypeError(f"{found}, expected a finite number")
+    if isinstance(found, Mapping):
+        found = [*found.values()]
+    if isinstance(found, list | tuple):
+        for one in found:
+            _check_finite(one)
 
 
 def decode_request(line: bytes) -> Request:

@@ -95,7 +95,10 @@ class Setter:
         ``beside``: what its asker sets after it, so that none of it may be refused later, and all
         is waited for together."""
         async with self._one:
-            changes = spelled_out(self.rt.config, changes)
+            try:
+                changes = spelled_out(self.rt.config, changes)
+            except NotLive as error:
+                raise ControlError(f"{error}", "bad_request") from None
             places = self._checked(changes)
             now = [place for place in places.values() if place.of_world]
             if beside is not None and len(now) < len(places):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, SupportsIndex
 
 from corec import layout as L
 from corec.control import console
@@ -38,7 +38,16 @@ from corec.process.runtime import word_to_float
 from corec.view.alert import Alerts
 from corec.view.alerts import Reader
 from corec.view.mapped import Mapped
-from corec.view.reading import Columns, Digest, Part, Readable, Replaced, Words, whole
+from corec.view.reading import (
+    Columns,
+    Digest,
+    Part,
+    Readable,
+    Replaced,
+    Words,
+    seconds_of,
+    whole,
+)
 from corec.view.settings import Asked, changes_of
 from corec.view.writing import asked_to_write
 from corec.world.ancestry import Told
@@ -242,7 +251,7 @@ class Attached(Readable):
             NoInstance: it has stopped. AskFailed: what its server refused.
         """
         reader = Reader(console.streams, self._running, group, consumer, not from_now)
-        return reader.read(timeout)
+        return reader.read(None if timeout is None else seconds_of("timeout", timeout))
 
     def evolution(self) -> list[dict[str, Any]]:
         """How swarms with genes evolve, as ``corec-ctl evolution``."""
@@ -290,7 +299,7 @@ class Attached(Readable):
         edit = checked(self._mapped().plan, name, chosen, values)
         return tick_told(ask_write(self._running(), packed(edit)))
 
-    def grow(self, swarm: str, more: int) -> int:
+    def grow(self, swarm: str, more: SupportsIndex) -> int:
         """Give a bloque so many more entities, as ``corec-ctl grow``: their ids come after all that
         exist. Returns the tick after which they are there.
 
@@ -302,9 +311,12 @@ class Attached(Readable):
 
     def snapshot(self, timeout: float = SNAPSHOT_SECONDS) -> Path:
         """Make a checkpoint, as ``corec-ctl snapshot``; its file, which ``corec.World(config,
-        checkpoint=…)`` begins at. Raises ControlError: it can't be made, or not in time."""
-        seconds = timeout + HELD_SECONDS
-        found = ask_again(self._running(), "snapshot", seconds, timeout_seconds=timeout)
+        checkpoint=…)`` begins at. Raises ControlError: it can't be made, or not in time;
+        ValueError: ``timeout`` is none."""
+        seconds = seconds_of("timeout", timeout)
+        found = ask_again(
+            self._running(), "snapshot", seconds + HELD_SECONDS, timeout_seconds=seconds
+        )
         return Path(found["path"])
 
     @property
@@ -320,9 +332,10 @@ class Attached(Readable):
         """Go on; returns the last tick before."""
         return int(self._ask("resume")["tick"])
 
-    def step(self, ticks: int = 1) -> int:
-        """Run so many ticks while paused; returns the last one. Raises ControlError: not paused."""
-        return int(self._ask("step", ticks=ticks)["tick"])
+    def step(self, ticks: SupportsIndex = 1) -> int:
+        """Run so many ticks while paused; returns the last one. Raises ControlError: not paused;
+        ValueError: ``ticks`` is no number of ticks."""
+        return int(self._ask("step", ticks=whole("ticks", ticks, least=1))["tick"])
 
     def _ask(self, op: str, **args: Any) -> Any:
         with Client(Path(self._running().socket)) as client:

@@ -32,9 +32,9 @@ def latin_hypercube(
         ValueError: a range is none, or there is no point.
     """
     if type(points) is not int or points < 1:
-        raise ValueError(f"points: found {points!r}, expected a whole number, 1 or more")
+        raise ValueError(f"points: found {points!r:.80}, expected a whole number, 1 or more")
     if not isinstance(over, Mapping):
-        raise ValueError(f"over: found {over!r}, expected a dict of ranges by path")
+        raise ValueError(f"over: found {over!r:.80}, expected a dict of ranges by path")
     random = np.random.default_rng(whole("seed", seed))
     columns: dict[str, list[Any]] = {}
     for path, given in over.items():
@@ -55,7 +55,7 @@ def _range(path: str, given: Any) -> tuple[Any, Any]:
     except (TypeError, ValueError):
         fine = False
     if not fine or low > high:
-        raise ValueError(f"over: {path}: found {given!r}, expected (low, high), two numbers")
+        raise ValueError(f"over: {path}: found {given!r:.80}, expected (low, high), two numbers")
     return low, high
 
 
@@ -86,19 +86,19 @@ def read_sweep(path: Path) -> Wanted:
     lists = isinstance(collect, Mapping) and all(isinstance(c, list) for c in collect.values())
     if not isinstance(collect, Mapping) or not lists:
         raise ValueError(
-            f"{path}: collect: found {collect!r}, expected an object of lists by swarm"
+            f"{path}: collect: found {collect!r:.80}, expected an object of lists by swarm"
         )
     if ("over" in raw) == ("latin" in raw):
         raise ValueError(f"{path}: expected one of over and latin")
     over = raw["over"] if "over" in raw else _latin(path, raw["latin"])
     if not isinstance(over, Mapping | list):
-        raise ValueError(f"{path}: over: found {over!r}, expected an object of lists by path")
+        raise ValueError(f"{path}: over: found {over!r:.80}, expected an object of lists by path")
     every = None if raw.get("every") is None else _whole(path, raw, "every")
     texts = {name: raw.get(name, default) for name, default in (
         ("config", "corec_config.json"), ("out", f"{path.stem}.parquet"))}  # fmt: skip
     for name, text in texts.items():
         if not isinstance(text, str):
-            raise ValueError(f"{path}: {name}: found {text!r}, expected a path")
+            raise ValueError(f"{path}: {name}: found {text!r:.80}, expected a path")
     out = path.parent / texts["out"]
     if out.suffix not in (".parquet", ".csv"):
         raise ValueError(f"{path}: out: found {texts['out']!r}, expected .parquet or .csv")
@@ -114,13 +114,13 @@ def read_sweep(path: Path) -> Wanted:
 def _whole(path: Path, raw: Mapping[str, Any], name: str) -> int:
     found = raw.get(name)
     if type(found) is not int or found < 1:
-        raise ValueError(f"{path}: {name}: found {found!r}, expected a whole number, 1 or more")
+        raise ValueError(f"{path}: {name}: found {found!r:.80}, expected a whole number, 1 or more")
     return found
 
 
 def _latin(path: Path, given: Any) -> list[dict[str, Any]]:
     if not isinstance(given, Mapping) or not set(given) <= set(_LATIN):
-        raise ValueError(f"{path}: latin: found {given!r}, expected {', '.join(_LATIN)}")
+        raise ValueError(f"{path}: latin: found {given!r:.80}, expected {', '.join(_LATIN)}")
     if not isinstance(given.get("over"), Mapping):
         raise ValueError(f"{path}: latin.over: expected an object of [low, high] by path")
     points: Any = given.get("points")

@@ -55,7 +55,7 @@ def export_table(instance: Instance, table: str, out: Path) -> int:
         ImportError: no pyarrow. OSError.
     """
     if table not in ORDER:
-        raise ValueError(f"table: found {table!r}, expected one of {', '.join(ORDER)}")
+        raise ValueError(f"table: found {table!r:.80}, expected one of {', '.join(ORDER)}")
     write = _to_parquet if out.suffix == ".parquet" else _to_csv
     if write is _to_parquet:
         library("pyarrow.parquet")

@@ -74,7 +74,7 @@ class Table:
             return self._columns[name]
         except (KeyError, TypeError):  # a list of names, a slice
             have = ", ".join(self._columns)
-            raise KeyError(f"found {name!r}, expected one of the columns {have}") from None
+            raise KeyError(f"found {name!r:.80}, expected one of the columns {have}") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._columns

@@ -70,7 +70,7 @@ def grown_by(
     bloque = next((one for one in config.bloques if one.id == swarm), None)
     if bloque is None:
         names = ", ".join(one.id for one in config.bloques)
-        raise ValueError(f"swarm: found {swarm!r}, expected one of {names}")
+        raise ValueError(f"swarm: found {swarm!r:.80}, expected one of {names}")
     if count < 1:
         raise ValueError(f"more: found {count}, expected a whole number, 1 or more")
     try:

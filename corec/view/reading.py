@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, Self, SupportsIndex
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple, Self, SupportsFloat, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ Columns = tuple[int, dict[str, NDArray[Any]]]
 """The tick, and values by name."""
 ANCESTORS: Final = 10_000
 """So many does ``lineage`` give if it is not told how many."""
+SECONDS_MAX: Final = 1e8
+"""More than three years: nobody waits for longer, and sockets take no time that is."""
 
 
 class Digest(str):
@@ -111,7 +113,7 @@ class Readable(ABC):
             unknown = [name for name in wanted if name not in ("id", *plain, *histories)]
             if unknown:
                 have = ", ".join(["id", *plain, *histories])
-                raise ValueError(f"columns: found {unknown[0]!r}, expected some of: {have}")
+                raise ValueError(f"columns: found {unknown[0]!r:.80}, expected some of: {have}")
             swarms = parts_of(plan, one.id)
             ids = chosen = None if ids is None else checked_ids(swarms, ids)
             names = [name for name in wanted if name != "id"] or ["activo"]
@@ -220,12 +222,23 @@ class Readable(ABC):
 def whole(name: str, given: SupportsIndex, least: int | None = None) -> int:
     """``given`` as a whole number, not below ``least``. Raises ValueError."""
     try:
+        if isinstance(given, bool):  # an index to Python, and a slip of who wrote it
+            raise TypeError
         found = operator.index(given)
     except TypeError:
-        raise ValueError(f"{name}: found {given!r}, expected a whole number") from None
+        raise ValueError(f"{name}: found {given!r:.80}, expected a whole number") from None
     if least is not None and found < least:
         raise ValueError(f"{name}: found {found}, expected a whole number, {least} or more")
     return found
+
+
+def seconds_of(name: str, given: Any) -> float:
+    """``given`` as a time to wait. Raises ValueError."""
+    with suppress(TypeError):  # an array of several has a method for it, too
+        number = isinstance(given, SupportsFloat) and not isinstance(given, bool | np.bool_)
+        if number and 0.0 <= (found := float(given)) <= SECONDS_MAX:
+            return found
+    raise ValueError(f"{name}: found {given!r:.80}, expected seconds, from 0 to {SECONDS_MAX:g}")
 
 
 def _frame(
@@ -252,7 +265,7 @@ def _frame(
 def listed(columns: Iterable[str] | str) -> list[str]:
     """Names of columns; a single one may stand for itself. Raises ValueError."""
     if not isinstance(columns, Iterable):
-        raise ValueError(f"columns: found {columns!r}, expected a list of names")
+        raise ValueError(f"columns: found {columns!r:.80}, expected a list of names")
     return [columns] if isinstance(columns, str) else list(columns)
 
 

@@ -68,11 +68,11 @@ def runs_of(
         if any(point.keys() != points[0].keys() for point in points):
             raise ValueError("over: found points with different paths, expected the same in all")
     else:
-        raise ValueError(f"over: found {over!r}, expected a dict of lists, or a list of dicts")
+        raise ValueError(f"over: found {over!r:.80}, expected a dict of lists, or a list of dicts")
     if any("seed" in point for point in points):
         raise ValueError("over: found seed, expected it apart, as seeds: how many, or a list")
     if not isinstance(seeds, int | np.integer | list | tuple | range | np.ndarray):
-        raise ValueError(f"seeds: found {seeds!r}, expected how many, or a list of them")
+        raise ValueError(f"seeds: found {seeds!r:.80}, expected how many, or a list of them")
     if isinstance(seeds, int | np.integer):
         seeds = range(int(seeds))
     some = [whole("seeds", one) for one in seeds]
@@ -82,20 +82,20 @@ def runs_of(
 
 def _listed(path: str, values: Any) -> list[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise ValueError(f"over: {path}: found {values!r}, expected a list of values")
+        raise ValueError(f"over: {path}: found {values!r:.80}, expected a list of values")
     return [one.item() if isinstance(one, np.generic) else one for one in values]
 
 
 def measures_of(plan: Plan, collect: Mapping[str, Iterable[str]]) -> list[Measure]:
     """What ``collect`` asks for. Raises ValueError."""
     if not isinstance(collect, Mapping):
-        raise ValueError(f"collect: found {collect!r}, expected a dict of swarms")
+        raise ValueError(f"collect: found {collect!r:.80}, expected a dict of swarms")
     found = []
     for name, texts in collect.items():
         swarm = find_swarm(plan, name)
         plain, _ = column_names(swarm)
         if not isinstance(texts, Iterable):
-            raise ValueError(f"collect: {name}: found {texts!r}, expected {ALLOWED}")
+            raise ValueError(f"collect: {name}: found {texts!r:.80}, expected {ALLOWED}")
         for text in [texts] if isinstance(texts, str) else texts:
             try:
                 what = parse_expression(str(text))
@@ -103,7 +103,7 @@ def measures_of(plan: Plan, collect: Mapping[str, Iterable[str]]) -> list[Measur
                 raise ValueError(f"collect: {name}: {error}") from None
             if what.column not in plain:
                 have = ", ".join(plain)
-                raise ValueError(f"collect: {name}: found {text!r}, expected one of {have}")
+                raise ValueError(f"collect: {name}: found {text!r:.80}, expected one of {have}")
             found.append(Measure(name, what))
     if not found:
         raise ValueError(f"collect: found nothing, expected swarm → {ALLOWED}")

@@ -76,7 +76,7 @@ def sweep(
         NoInstance, SeveralInstances, ModuleNotFoundError: on Celery, which one, or none at all.
     """
     if on not in ("processes", "celery"):
-        raise ValueError(f'on: found {on!r}, expected "processes" or "celery"')
+        raise ValueError(f'on: found {on!r:.80}, expected "processes" or "celery"')
     runs, ticks = runs_of(over, seeds), whole("ticks", ticks)
     every = None if every is None else whole("every", every)
     if processes is not None and whole("processes", processes) < 1:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from corec.plan import Plan, Swarm
 from corec.process.events import WRITTEN
-from corec.world.edits import Edit, checked_ids, parts_of, summary
+from corec.world.edits import Edit, checked_ids, parts_of, summary, unmasked
 
 Readings = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]
 
@@ -19,7 +19,7 @@ def readings_of(plan: Plan, given: Any) -> Readings | None:
     """Ids, values and ``activo`` of all readings of a tick, each entity's in order of arrival; None
     when there are none. Raises ValueError."""
     if not isinstance(given, Mapping):
-        raise ValueError(f"readings: found {given!r}, expected a dict of swarms")
+        raise ValueError(f"readings: found {given!r:.80}, expected a dict of swarms")
     found = [_readings(parts_of(plan, name), value) for name, value in given.items()]
     if not sum(len(one[0]) for one in found):
         return None
@@ -73,6 +73,7 @@ def _numbers(swarm: Swarm, where: str, given: Any, n: int) -> NDArray[np.float64
             raise ValueError(f"{where}: found {found}, expected {', '.join(names)}")
         columns = [_as_many(f"{where}: {name}", given[name], n) for name in names]
         return np.stack(columns, axis=1)
+    given = unmasked(where, given)
     try:
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError):
@@ -86,6 +87,7 @@ def _numbers(swarm: Swarm, where: str, given: Any, n: int) -> NDArray[np.float64
 
 def _as_many(where: str, given: Any, n: int) -> NDArray[np.float64]:
     """One number for each of ``n``, or the same for all."""
+    given = unmasked(where, given)
     try:
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError):

@@ -124,7 +124,7 @@ def find_swarm(plan: Plan, name: str | None) -> Swarm:
     for swarm in plan.swarms:
         if swarm.id == name:
             return swarm  # the first part of one that has grown
-    raise ValueError(f"swarm: found {name!r}, expected one of {names}")
+    raise ValueError(f"swarm: found {name!r:.80}, expected one of {names}")
 
 
 def parts_of(plan: Plan, name: str | None) -> list[Swarm]:
@@ -133,8 +133,21 @@ def parts_of(plan: Plan, name: str | None) -> list[Swarm]:
     return [part for part in plan.swarms if part.bloque == one.bloque]
 
 
+def unmasked(where: str, given: Any) -> Any:
+    """``given``, an array or what becomes one. Raises ValueError: some of it is masked, and what
+    lies under a mask is nobody's number."""
+    if np.ma.is_masked(given):
+        count = int(np.count_nonzero(np.ma.getmaskarray(given)))
+        raise ValueError(
+            f"{where}: found {count} masked, expected numbers: fill them (.filled), or leave them"
+            " out by ids"
+        )
+    return given
+
+
 def checked_ids(parts: Sequence[Swarm], ids: Iterable[int]) -> NDArray[np.int64]:
     """``ids`` as i8[n], all of the bloque with these parts. Raises ValueError."""
+    ids = unmasked("ids", ids)
     try:
         given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
     except (TypeError, ValueError):  # lists of different lengths, too
@@ -188,8 +201,9 @@ def _check_field(swarm: Swarm, name: str, given: Any, n: int) -> NDArray[Any]:
     """``n`` values of the field's type. Raises ValueError."""
     fields = ["valor", "activo", *(field.name for field in swarm.processor.state)]
     if name not in fields:
-        raise ValueError(f"field: found {name!r}, expected one of {', '.join(fields)}")
+        raise ValueError(f"field: found {name!r:.80}, expected one of {', '.join(fields)}")
     dtype = np.dtype(np.bool_ if name == "activo" else place_of(swarm, name).dtype)
+    given = unmasked(name, given)
     try:
         values = np.asarray(given)
     except ValueError:  # lists of different lengths
