@@ -102,7 +102,7 @@ def test_no_fault_quotes_a_long_text_whole(town: corec.World) -> None:
         "a swarm": lambda: town.frame(LONG),
         "a column": lambda: town.frame("town", [LONG]),
         "a field": lambda: town.write("town", {LONG: 1}),
-        "a number": lambda: town.run(LONG),  # type: ignore[arg-type]
+        "a number": lambda: town.run(LONG),  # type: ignore[arg-type]  # as who has no types
     }
     for name, way in ways.items():
         with pytest.raises((ValueError, corec.config.ConfigError)) as caught:
