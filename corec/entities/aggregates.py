@@ -13,7 +13,7 @@ from numba.core.errors import TypingError
 
 from corec.entities import linked
 from corec.entities import near as cells
-from corec.entities.cursor import NeighboursType
+from corec.entities.me_types import NeighboursType
 from shm.jit import intrinsic, method
 
 
@@ -23,7 +23,7 @@ def _way(near: NeighboursType) -> Any:
 
 
 def _field(near: NeighboursType, field: Any, what: str) -> int:
-    shown = [name for name, _ in linked.fields_of(near)] if near.entity.meeting else []
+    shown = [name for name, _ in near.fields] if near.entity.meeting else []
     name = getattr(field, "literal_value", None)
     if isinstance(name, str) and name in shown:
         return shown.index(name)

@@ -15,8 +15,8 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 
 from corec.entities import steps
-from corec.entities.cursor import EntityType
 from corec.entities.guard import CleanCallConv
+from corec.entities.me_types import EntityType
 from corec.entities.reasons import returns_what
 from shm.jit import intrinsic
 

@@ -13,24 +13,14 @@ from __future__ import annotations
 
 from corec.entities import lives, mailing, seeing
 from corec.entities.codetext import after, get, make, put, scalars
-from corec.entities.dense import DENSE_ARGS, DRAWS_PER_READING, dense_round
+from corec.entities.dense import DRAWS_PER_READING, dense_round
 from corec.entities.meeting import STRETCH as STRETCH_GRID
 from corec.entities.meeting import Meeting
 from corec.entities.processor import Processor
 from corec.entities.silence import HEARD, QUIET
 from corec.kernels import desc as K
+from corec.kernels.calls import Arrive, Dense, Init, Update
 from corec.layout import HISTORY_SPARE, PUSHES_PER_CALL_MAX
-
-UPDATE_ARGS = (
-    "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "rnd", "run", "ok",
-    "ahead", "told", "pub", "origin", "near", "genes", "own", "everyone",
-)  # fmt: skip
-ARRIVE_ARGS = (
-    "cur", "new", "hist", "first_id", "tick", "seed", "params", "means", "local", "value",
-    "active", "count", "ordinal", "activo", "out_local", "out_valor", "ended", "sums", "told",
-    "pub", "origin", "near", "plane", "shown", "genes", "own", "everyone",
-)  # fmt: skip
-INIT_ARGS = ("new", "hist", "first_id", "seed", "params", "lo", "hi", "told", "genes")
 
 _WELL = "outcome[0] and (valor - valor) == float32(0.0)"
 _IMPORTS_STATS = "from corec.kernels.stats import count_marks"
@@ -74,8 +64,7 @@ def _update(processor: Processor, cap: int, predraws: int, meeting: Meeting | No
         draw = f"uint64({k}), uint64(seed)"
         lines.append(f"        fill_random(u4_at({place}, words), first, uint64(tick), {draw})")
     lines += _entities(processor, cap, draws, meeting)
-    met = seeing.met(meeting, "0", "x0")
-    alone = make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
+    alone = make(processor, cap, "a", draws, "uint32(0)", meeting)
     lines += lives.settlement(
         processor, lambda name, value: put(processor, cap, "b", name, value),
         lambda name: get(processor, cap, "a", name), seeing.held(meeting)[0],
@@ -105,8 +94,7 @@ def _entities(
     """The loop over the entities of a stretch; on a grid, over one part of a row after the other:
     in each the neighbours lie at constant distances."""
     grid = meeting is not None and meeting.grid is not None
-    met = seeing.met(meeting, "k", "x0 + k")
-    made = make(processor, cap, "a", draws, "uint32(0)", True, "tick", met)
+    made = make(processor, cap, "a", draws, "uint32(0)", meeting, at=("k", "x0 + k"))
     body = [
         f"i = {'part' if grid else 'lo'} + k", *seeing.bring(processor, meeting),
         *lives.begun(processor, ""), *mailing.begun(processor, ""),
@@ -201,7 +189,7 @@ def _arrive(
     lines += [*scalars(processor, means=True), *seeing.meet(meeting)]
     read = bool(processor.values) and not silent
     call = "checked_silence(me" if silent else f"checked(me, {'reading' if read else 'values[j]'}"
-    width, met = len(processor.alert_fields), seeing.met(meeting, "0", "x0")
+    width = len(processor.alert_fields)
     dtypes = {f.name: f.dtype for f in processor.state}
     lines += _before_readings(processor, cap)
     lines += _silent_entity(processor, cap) if silent else _reading(processor, cap)
@@ -217,7 +205,7 @@ def _arrive(
         *seeing.see(meeting, "i", "1", "        "),
         *(["        reading = Reading(" + ", ".join(_numbers(processor)) + ")"] if read else []),
         *mailing.begun(processor, "        "),
-        "        me = " + make(processor, cap, "b", [], "draw", True, "tick", met, read),
+        "        me = " + make(processor, cap, "b", [], "draw", meeting, kept=read),
         f"        outcome = {call}, True, budget)",
         "        valor = outcome[1]",
         "        budget = outcome[2]",
@@ -273,8 +261,8 @@ def _init(processor: Processor, cap: int, meeting: Meeting | None) -> list[str]:
     lines += ["        " + put(processor, cap, "b", name, value) for name, value in starts]
     if processor.init is not None:
         lines += [
-            "        me = make_init("
-            + make(processor, cap, "b", [], "uint32(0)", False, "0", []).removeprefix("make("),
+            "        me = "
+            + make(processor, cap, "b", [], "uint32(0)", meeting, init=True),
             "        outcome = checked_init(me, True, budget)",
             "        valor = outcome[1]",
             "        budget = outcome[2]",
@@ -344,12 +332,12 @@ def kernel_source(
     if meeting is not None and meeting.plane is not None:
         lines.insert(lines.index(_IMPORTS_STATS), seeing.IMPORTS)
     if processor.kind == "micro":
-        lines += _function("update", UPDATE_ARGS, _update(processor, cap, predraws, meeting))
+        lines += _function("update", Update._fields, _update(processor, cap, predraws, meeting))
     else:
-        lines += _function("arrive", ARRIVE_ARGS, _arrive(processor, cap, meeting))
+        lines += _function("arrive", Arrive._fields, _arrive(processor, cap, meeting))
     if dense:
-        lines += _function("dense", DENSE_ARGS, dense_round(processor, cap))
+        lines += _function("dense", Dense._fields, dense_round(processor, cap))
     if processor.silence:
-        lines += _function("silent", ARRIVE_ARGS, _arrive(processor, cap, meeting, silent=True))
-    lines += _function("init", INIT_ARGS, _init(processor, cap, meeting))
+        lines += _function("silent", Arrive._fields, _arrive(processor, cap, meeting, silent=True))
+    lines += _function("init", Init._fields, _init(processor, cap, meeting))
     return "\n".join(lines) + "\n"

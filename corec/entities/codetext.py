@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from corec.entities import mailing, seeing
 from corec.entities.meeting import Meeting
+from corec.entities.members import members_of
 from corec.entities.processor import Processor
 from corec.layout import MEANS_MAX, PARAMS_MAX
 
@@ -46,35 +47,48 @@ def scalars(processor: Processor, means: bool) -> list[str]:
 
 
 def make(
-    processor: Processor, cap: int, source: str, draws: list[str], draw0: str, mean: bool,
-    tick: str, met: list[str], kept: bool = False, even: bool = False,
+    processor: Processor, cap: int, source: str, draws: list[str], draw0: str,
+    meeting: Meeting | None, *, init: bool = False, at: tuple[str, str] = ("0", "x0"),
+    kept: bool = False, even: bool = False,
 ) -> str:  # fmt: skip
-    """``me`` of entity ``i``. ``mean`` false: for ``init``, where there was no tick before;
+    """``me`` of entity ``i``. ``init``: for ``init``; ``at``: its cell in the stretch, ``x``;
     ``kept``: with what its reading says; ``even``: the counts of histories by time are ``held_…``,
     the same for all."""
-    values = ["first_id + i", f"int64({tick})", get(processor, cap, source, "valor")]
-    values += [f"p{k}" for k in range(shared(processor))]
-    values += [f"m{k}" if mean else "float32(0.0)" for k in range(len(processor.means))]
-    values += [f"get_f4(g, {at} + 4 * i)" for at in processor.gene_offsets(cap).values()]
-    values += [
-        f"reading.{f.name}" if kept and f.name in processor.kept
-        else get(processor, cap, source, f.name)
-        for f in processor.state
-    ]  # fmt: skip
-    values += ["uint64(seed)", draw0, *draws]
-    offsets = processor.history_offsets(cap)
+    shared = [*(name for name, _ in processor.params), *(f"globals.{n}" for n in processor.globals)]
+    values = {"id": "first_id + i", "tick": f"int64({0 if init else 'tick'})"}
+    values["valor"] = get(processor, cap, source, "valor")
+    values |= {name: f"p{k}" for k, name in enumerate(shared)}
+    for k, name in enumerate(processor.means):
+        values[f"mean_{name}"] = "float32(0.0)" if init else f"m{k}"
+    for gene, offset in processor.gene_offsets(cap).items():
+        values[gene] = f"get_f4(g, {offset} + 4 * i)"
+    for f in processor.state:
+        said = kept and f.name in processor.kept
+        values[f.name] = f"reading.{f.name}" if said else get(processor, cap, source, f.name)
+    values |= {"_seed": "uint64(seed)", "_draw": draw0}
+    values |= {f"_r{k}": draw for k, draw in enumerate(draws)}
+    values |= _rings(processor, cap, source, even)
+    if not init:
+        values |= seeing.met(meeting, *at)
+        values |= {"_births": "births"} if processor.mortal else {}
+        values |= mailing.of_one(processor)
+    ordered = members_of(processor, len(draws), init, meeting).in_order(values)
+    return f"make{'_init' if init else ''}((" + ", ".join(ordered) + ",))"
+
+
+def _rings(processor: Processor, cap: int, source: str, even: bool) -> dict[str, str]:
+    """The members that say where the histories of entity ``i`` lie, and how long they are."""
+    values, offsets = {}, processor.history_offsets(cap)
     for ring in processor.history:
-        between, _ = ring.strides(cap)
-        row = f"{offsets[ring.name]} + i * {between}"
-        values += ["rings", row] if ring.by_time else [f"hist + {row}"]
+        row = f"{offsets[ring.name]} + i * {ring.strides(cap)[0]}"
         count = get(processor, cap, source, ring.count_field)
-        if even and ring.by_time:
-            count = f"held_{ring.count_field}"
-        values += [count, count]
-    values += met
-    values += ["births"] if processor.mortal and mean else []
-    values += mailing.of_one(processor) if mean else []
-    return "make((" + ", ".join(values) + ",))"
+        if ring.by_time:
+            values |= {f"{ring.name}__from": "rings", f"{ring.name}__base": row}
+            count = f"held_{ring.count_field}" if even else count
+        else:
+            values[f"{ring.name}__base"] = f"hist + {row}"
+        values |= {ring.count_field: count, f"{ring.name}__n0": count}
+    return values
 
 
 def after(processor: Processor, meeting: Meeting | None) -> list[tuple[str, str]]:

@@ -38,7 +38,9 @@ from corec.entities import (
 )
 from corec.entities.declaring import DRAWS_OF
 from corec.entities.fingerprint import fingerprint
+from corec.entities.me_types import EntityType
 from corec.entities.meeting import Meeting
+from corec.entities.members import PREDRAWS_MAX
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.reasons import reason, returns_what
 from corec.kernels import plane
@@ -122,7 +124,7 @@ def _predraws(processor: Processor) -> int:
         number * references.count_calls(processor.function, name)
         for name, number in DRAWS_OF.items()
     )
-    return min(cursor.PREDRAWS_MAX, shown)
+    return min(PREDRAWS_MAX, shown)
 
 
 def is_compiled(processor: Processor, cap: int, meeting: Meeting | None = None) -> bool:
@@ -147,8 +149,8 @@ def compile_processor(processor: Processor, cap: int, meeting: Meeting | None = 
     key = kernel_key(processor, cap, meeting)
     if key in _BUILT:
         return _BUILT[key]
-    entity = cursor.EntityType(processor, predraws, cap, meeting=meeting)
-    init_entity = cursor.EntityType(processor, 0, cap, init=True, meeting=meeting)
+    entity = EntityType(processor, predraws, cap, meeting=meeting)
+    init_entity = EntityType(processor, 0, cap, init=True, meeting=meeting)
     adapter = adapt.Adapter(processor.wide, processor.steps_max)
     try:
         function = adapter.function(processor.function)

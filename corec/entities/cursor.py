@@ -5,15 +5,12 @@ pointer to it, and the struct is stored back. After inlining, LLVM's scalar repl
 struct into registers and the entity loop vectorises; pointers into the columns instead would
 alias, and stop the vectoriser.
 
-Members: what the entity may only read (id, tick, valor, params, means), what it may write (its
-state fields), and the hidden ones (seed, draws so far, numbers drawn ahead, history addresses).
 A ring of a history field lies in shared memory and is written in place, but only at its cursor:
 what the committed count still shows is not overwritten (``layout.HISTORY_SPARE``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Callable
 from functools import cache
@@ -27,144 +24,26 @@ from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     infer_getattr,
-    models,
     overload,
-    register_model,
 )
 
 from corec import layout as L
 from corec.entities.declaring import DRAWS_OF
 from corec.entities.guard import emit_fits
-from corec.entities.meeting import Meeting
-from corec.entities.processor import Processor, unfit_text
-from corec.entities.seeing import members
-from corec.kernels.address import COLUMN_TYPES, GET, PUT, load_f4, store_f4
+from corec.entities.me_types import (
+    BYTE_POINTER,
+    EntityType,
+    GlobalsType,
+    HistoryType,
+    InboxType,
+    NeighboursType,
+)
+from corec.entities.processor import unfit_text
+from corec.kernels.address import GET, PUT, load_f4, store_f4
 from shm.jit import INSIDE, dissolved, intrinsic, method
 
-PREDRAWS_MAX = 4
 get_f4, put_f4 = GET["f4"], PUT["f4"]
 _I32 = ir.IntType(32)
-_BYTE_POINTER = ir.IntType(8).as_pointer()
-
-
-def wide(kind: Any) -> Any:
-    """What a member is in the user's function: integers are int64, so that no mixture of signed
-    and unsigned turns into float64; one that does not fit its field when it is stored raises."""
-    return types.int64 if isinstance(kind, types.Integer) else kind
-
-
-class EntityType(types.Type):
-    """Numba type of ``me`` for one processor."""
-
-    def __init__(
-        self, processor: Processor, predraws: int, cap: int, init: bool = False,
-        meeting: Meeting | None = None,
-    ) -> None:  # fmt: skip
-        self.processor, self.init, self.meeting, self.cap = processor, init, meeting, cap
-        self.readable = (
-            ("id", types.int64),  # int64: with an unsigned 64-bit one Numba computes in float64
-            ("tick", types.int64),
-            ("valor", types.float32),
-            *((name, types.float32) for name, _ in processor.params),
-            *((f"globals.{name}", types.float32) for name in processor.globals),
-            *((f"mean_{name}", types.float32) for name in processor.means),
-            *((gene.name, types.float32) for gene in processor.genes),
-        )
-        self.writable = tuple((f.name, COLUMN_TYPES[f.dtype]) for f in processor.state)
-        self.dtypes = {f.name: f.dtype for f in processor.state}
-        self.seen = {name: wide(kind) for name, kind in self.readable + self.writable}
-        self.rings = {ring.name: ring for ring in processor.history}
-        self.predraws = predraws
-        hidden = [("_seed", types.uint64), ("_draw", types.uint32)]
-        hidden += [(f"_r{k}", types.uint32) for k in range(predraws)]
-        for name, ring in self.rings.items():
-            hidden += [(f"{name}__from", types.voidptr)] if ring.by_time else []
-            hidden += [(f"{name}__base", types.int64), (f"{name}__n", types.int64)]
-            hidden += [(f"{name}__n0", types.int64)]
-        if meeting is not None and not init:
-            hidden += members(meeting)
-        if processor.mortal and not init:
-            hidden += [("_births", types.int64)]
-        if (processor.sends or processor.mortal) and not init:
-            hidden += [("_own", types.int64)]
-        if processor.reads_inbox and not init:
-            hidden += [(name, types.int64) for name in ("_letters", "_first", "_behind")]
-        self.members = self.readable + self.writable + tuple(hidden)
-        self.index = {name: k for k, (name, _) in enumerate(self.members)}
-        text = repr((init, predraws, self.members, processor.history, meeting, cap))
-        digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        super().__init__(f"Entity<{processor.name}:{digest}>".replace("<locals>", "locals"))
-
-    @property
-    def key(self) -> str:
-        """Two types are one when their members, rings and processor are."""
-        return str(self.name)
-
-
-class HistoryType(types.Type):
-    """Numba type of ``me.<history>``: the entity's pointer, and which ring."""
-
-    def __init__(self, entity: EntityType, ring: str) -> None:
-        self.entity = entity
-        self.ring = ring
-        super().__init__(f"History({entity.name}.{ring})")
-
-
-class GlobalsType(types.Type):
-    """Numba type of ``me.globals``: the entity's pointer."""
-
-    def __init__(self, entity: EntityType) -> None:
-        self.entity = entity
-        super().__init__(f"Globals({entity.name})")
-
-
-class InboxType(types.IterableType):
-    """Numba type of ``me.inbox``: the entity's pointer (``mailing`` has what is done with it)."""
-
-    trips = None
-
-    def __init__(self, entity: EntityType) -> None:
-        self.entity = entity
-        super().__init__(f"Inbox({entity.name})")
-
-    @property
-    def iterator_type(self) -> Any:
-        from corec.entities.mailing import iterator_of  # it needs this module's types
-
-        return iterator_of(self)
-
-
-class NeighboursType(types.IterableType):
-    """Numba type of ``me.neighbours``: the entity's pointer (``aggregates`` has what is done with
-    it). ``target``: of which swarm they are, the own first."""
-
-    def __init__(self, entity: EntityType, target: int = 0) -> None:
-        self.entity, self.target = entity, target
-        super().__init__(f"Neighbours({entity.name}, {target})")
-
-    @property
-    def trips(self) -> int | None:
-        """How many there are at most; None: that is not known when it is compiled."""
-        meeting = self.entity.meeting
-        return len(meeting.steps) if meeting is not None and meeting.grid is not None else None
-
-    @property
-    def iterator_type(self) -> Any:
-        from corec.entities.others import iterator_of  # it needs this module's types
-
-        return iterator_of(self)
-
-
-class _PointerModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, _BYTE_POINTER)
-
-
-register_model(EntityType)(_PointerModel)
-register_model(HistoryType)(_PointerModel)
-register_model(NeighboursType)(_PointerModel)
-register_model(GlobalsType)(_PointerModel)
-register_model(InboxType)(_PointerModel)
 
 
 def _struct(context: Any, entity: EntityType) -> Any:
@@ -259,7 +138,7 @@ def entity_maker(entity: EntityType) -> Any:
     def make(typing_context: Any, values: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             memory = cgutils.alloca_once(builder, _struct(context, entity))
-            pointer = builder.bitcast(memory, _BYTE_POINTER)
+            pointer = builder.bitcast(memory, BYTE_POINTER)
             for k, (name, kind) in enumerate(entity.members):
                 value = builder.extract_value(args[0], k)
                 value = context.cast(builder, value, signature.args[0].types[k], kind)

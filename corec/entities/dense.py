@@ -19,10 +19,6 @@ from corec.entities.codetext import after, get, make, put, scalars
 from corec.entities.processor import Processor
 from corec.entities.silence import HEARD, QUIET
 
-DENSE_ARGS = (
-    "cur", "new", "hist", "n", "first_id", "tick", "seed", "params", "means", "value", "plane",
-    "order", "ordinal", "all_run", "run", "ok", "told", "genes",
-)  # fmt: skip
 REFUSED = -1
 DRAWS_PER_READING = 16  # a Celu entity's readings of one tick draw apart by that many
 BEAT_EVERY = 256  # entities
@@ -34,7 +30,7 @@ def dense_round(processor: Processor, cap: int) -> list[str]:
     read = bool(processor.values)
     numbers = ", ".join(f"values{a}[k]" for a in range(processor.width))
     draw = f"uint32((ordinal + int64(places[k])) * {DRAWS_PER_READING})"
-    me = make(processor, cap, "a", [], draw, True, "tick", [], read, even=True)
+    me = make(processor, cap, "a", [], draw, None, kept=read, even=True)
     call = f"checked(me, {'reading' if read else 'values0[k]'}"
     lines = [f"    n = min(n, {cap})", "    a = pointer(cur)", "    b = pointer(new)"]
     lines += scalars(processor, means=True)

@@ -13,7 +13,8 @@ from typing import Any
 from numba import float32, int64, types, uint32
 from numba.core.errors import TypingError
 
-from corec.entities.cursor import EntityType, hidden_reader, hidden_writer
+from corec.entities.cursor import hidden_reader, hidden_writer
+from corec.entities.me_types import EntityType
 from corec.kernels.draws import normal_of, whole_of
 from corec.kernels.philox import INV_2_24, random_word
 from shm.jit import dissolved, method

@@ -7,7 +7,8 @@ from typing import Any
 
 from numba import float32, int64
 
-from corec.entities.cursor import HistoryType, ring_access, slot_access
+from corec.entities.cursor import ring_access, slot_access
+from corec.entities.me_types import HistoryType
 from shm.jit import dissolved, method
 
 

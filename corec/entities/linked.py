@@ -20,33 +20,19 @@ from llvmlite import ir
 from numba import float32, float64, int64, njit, types
 
 from corec.entities import steps
-from corec.entities.cursor import (
-    EntityType,
-    NeighboursType,
-    hidden_reader,
-    hidden_writer,
-    member,
-    wide,
-)
+from corec.entities.cursor import hidden_reader, hidden_writer, member
+from corec.entities.me_types import EntityType, NeighboursType, wide
 from corec.kernels import plane as P
 from corec.kernels.address import COLUMN_TYPES
 from shm.jit import INSIDE, intrinsic
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
-Fields = tuple[tuple[str, str], ...]
-
-
-def fields_of(near: NeighboursType) -> Fields:
-    """(name, dtype) of what is seen of these neighbours."""
-    meeting = near.entity.meeting
-    assert meeting is not None
-    return meeting.plane.shown[near.target].fields if meeting.plane else meeting.fields
 
 
 def column_of(near: NeighboursType, field: int) -> Any:
     """Numba type of a public field of theirs."""
-    return COLUMN_TYPES[fields_of(near)[field][1]]
+    return COLUMN_TYPES[near.fields[field][1]]
 
 
 def _charger() -> Any:

@@ -28,9 +28,10 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, signature
 from numba.extending import infer_getattr, models, register_model
 
-from corec.entities.cursor import EntityType, hidden_reader, hidden_writer, member
+from corec.entities.cursor import hidden_reader, hidden_writer, member
 from corec.entities.fields import LIVES_STATE, VIVO
 from corec.entities.guard import emit_fits
+from corec.entities.me_types import EntityType
 from corec.entities.post import record_bytes
 from corec.entities.processor import Processor, unfit_text
 from corec.kernels.address import COLUMN_TYPES

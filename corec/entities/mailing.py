@@ -16,7 +16,8 @@ from numba.core.errors import TypingError
 from numba.core.imputils import RefType, iternext_impl, lower_builtin
 from numba.extending import models, overload, register_model
 
-from corec.entities.cursor import EntityType, InboxType, hidden_reader, member
+from corec.entities.cursor import hidden_reader, member
+from corec.entities.me_types import EntityType, InboxIterator, InboxType
 from corec.entities.post import has_post
 from corec.entities.processor import Processor
 from corec.kernels.address import load_f4
@@ -45,11 +46,12 @@ def undone(processor: Processor, indent: str) -> list[str]:
     return [f"{indent}unsend(own, sent)"] if processor.sends else []
 
 
-def of_one(processor: Processor) -> list[str]:
-    """The hidden members of ``me``, in the order of ``members``."""
-    values = ["own"] if has_post(processor) else []
+def of_one(processor: Processor) -> dict[str, str]:
+    """The hidden members of ``me`` (``members``), by name."""
+    values = {"_own": "own"} if has_post(processor) else {}
     if processor.reads_inbox:
-        values += ["letters", "starts_at(starts, i)", "starts_at(starts, i + 1)"]
+        values |= {"_letters": "letters", "_first": "starts_at(starts, i)"}
+        values["_behind"] = "starts_at(starts, i + 1)"
     return values
 
 
@@ -79,16 +81,6 @@ def _send(me: Any, id: Any, value: Any) -> Callable[..., Any]:
     return send
 
 
-class InboxIterator(
-    types.SimpleIteratorType  # type: ignore[name-defined, misc]  # Numba's types do not say it
-):
-    """Numba type of the iterator over ``me.inbox``."""
-
-    def __init__(self, inbox: InboxType) -> None:
-        self.entity = inbox.entity
-        super().__init__(f"iter({inbox.name})", types.float32)
-
-
 @register_model(InboxIterator)
 class _IteratorModel(models.StructModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
@@ -103,11 +95,6 @@ def _ends(inbox: InboxType) -> tuple[Any, Any, Any]:
         hidden_reader(inbox.entity, name) for name in ("_letters", "_first", "_behind")
     )
     return letters, first, behind
-
-
-def iterator_of(inbox: InboxType) -> InboxIterator:
-    """What ``for value in me.inbox`` goes through."""
-    return InboxIterator(inbox)
 
 
 def _address(context: Any, builder: Any, entity: EntityType, me: Any, which: str) -> Any:

@@ -18,7 +18,8 @@ from llvmlite import ir
 from numba import int64, njit, types
 from numba.core import cgutils
 
-from corec.entities.cursor import EntityType, NeighboursType, member, wide
+from corec.entities.cursor import member
+from corec.entities.me_types import EntityType, NeighboursType, wide
 from corec.entities.meeting import Meeting
 from corec.kernels.address import COLUMN_TYPES, copy_memory
 from shm.jit import INSIDE, intrinsic

@@ -16,7 +16,8 @@ from numba import float32, int64, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 
-from corec.entities.cursor import HistoryType, hidden_reader, slot_access
+from corec.entities.cursor import hidden_reader, slot_access
+from corec.entities.me_types import HistoryType
 from corec.kernels.address import pointer
 from shm.jit import intrinsic, method
 

@@ -19,8 +19,15 @@ from numba.core.imputils import RefType, iternext_impl, lower_builtin, lower_get
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, models, register_model
 
-from corec.entities.cursor import EntityType, NeighboursType, hidden_reader, member, wide
-from corec.entities.linked import Listed, ends_of, extras_of, fields_of
+from corec.entities.cursor import hidden_reader, member
+from corec.entities.linked import Listed, ends_of, extras_of
+from corec.entities.me_types import (
+    EntityType,
+    NeighboursIterator,
+    NeighboursType,
+    OtherType,
+    wide,
+)
 from corec.entities.meeting import Meeting
 from corec.entities.near import Cells, table
 from corec.kernels.address import COLUMN_TYPES
@@ -28,37 +35,6 @@ from corec.kernels.everyone import is_anybody, reader
 from shm.jit import intrinsic, method
 
 _I64 = ir.IntType(64)
-
-
-class OtherType(types.Type):
-    """Numba type of another entity: (``me``, a number): of a neighbour (``target``: in which of the
-    swarms that are seen), or of any one by its id."""
-
-    def __init__(self, entity: EntityType, near: bool, target: int = 0) -> None:
-        self.entity, self.near, self.target = entity, near, target
-        super().__init__(f"Other({entity.name}, {near}, {target})")
-
-    @property
-    def listed(self) -> bool:
-        """Whether it stands in a list of neighbours, of a graph or a plane."""
-        meeting = self.entity.meeting
-        return self.near and meeting is not None and meeting.grid is None
-
-    @property
-    def fields(self) -> tuple[tuple[str, str], ...]:
-        """(name, dtype) of what is seen of it."""
-        return fields_of(NeighboursType(self.entity, self.target))
-
-
-class NeighboursIterator(
-    types.SimpleIteratorType  # type: ignore[name-defined, misc]  # Numba's types do not say it
-):
-    """Numba type of the iterator over ``me.neighbours``."""
-
-    def __init__(self, near: NeighboursType) -> None:
-        self.entity = near.entity
-        self.target = near.target
-        super().__init__(f"iter({near.name})", OtherType(near.entity, True, near.target))
 
 
 @register_model(OtherType)
@@ -73,11 +49,6 @@ class _IteratorModel(models.StructModel):
         members = [("me", types.voidptr), ("place", types.EphemeralPointer(types.int64))]
         members += [("end", types.int64)]  # of a list
         super().__init__(dmm, fe_type, members)
-
-
-def iterator_of(near: NeighboursType) -> NeighboursIterator:
-    """What ``for other in me.neighbours`` goes through."""
-    return NeighboursIterator(near)
 
 
 @lower_builtin("getiter", NeighboursType)

@@ -14,7 +14,7 @@ from corec.kernels.plane import AHEAD
 
 
 def members(meeting: Meeting) -> list[tuple[str, Any]]:
-    """(name, Numba type) of the hidden members, in the order in which ``met`` fills them."""
+    """(name, Numba type) of the hidden members."""
     word, pointer = types.int64, types.voidptr
     found = [("_pub", pointer), ("_origin", word)]
     if meeting.graph is not None:
@@ -30,21 +30,22 @@ def members(meeting: Meeting) -> list[tuple[str, Any]]:
     return found
 
 
-def met(meeting: Meeting | None, cell: str, x: str) -> list[str]:
-    """The hidden members of ``me`` that let it see others: ``cell`` in the stretch, ``x``."""
+def met(meeting: Meeting | None, cell: str, x: str) -> dict[str, str]:
+    """The hidden members of ``me`` that let it see others, by name: ``cell`` in the stretch,
+    ``x``."""
     if meeting is None:
-        return []
-    return _near(meeting, cell, x) + (["everyone"] if meeting.everyone is not None else [])
-
-
-def _near(meeting: Meeting, cell: str, x: str) -> list[str]:
+        return {}
+    found = {"_pub": "w", "_origin": "origin"}
     if meeting.graph is not None:
-        weights = ["weights"] if meeting.graph.weights else []
-        ends = ["get_i8(starts, 8 * (base + i))", "get_i8(starts, 8 * (base + i) + 8)"]
-        return ["w", "origin", "links", *ends, *weights]
+        found |= {"_links": "links", "_lo": "get_i8(starts, 8 * (base + i))"}
+        found["_hi"] = "get_i8(starts, 8 * (base + i) + 8)"
+        found |= {"_weights": "weights"} if meeting.graph.weights else {}
     if meeting.plane is not None:
-        return ["w", "origin", "near", "base + i", *["-1"] * len(meeting.plane.shown)]
-    return ["w", "origin", *(["q", cell, x, "there"] if meeting.grid else [])]
+        found |= {"_near": "near", "_place": "base + i"}
+        found |= {f"_count{k}": "-1" for k in range(len(meeting.plane.shown))}
+    if meeting.grid is not None:
+        found |= {"_near": "q", "_cell": cell, "_x": x, "_rows": "there"}
+    return found | ({"_everyone": "everyone"} if meeting.everyone is not None else {})
 
 
 def meet(meeting: Meeting | None) -> list[str]:

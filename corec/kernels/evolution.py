@@ -50,6 +50,7 @@ from corec.kernels.block_words import (
     own_cold,
 )
 from corec.kernels.breeding import breed
+from corec.kernels.calls import Init
 from corec.kernels.failures import keep_marks, racha_of
 from corec.kernels.generations import tell
 from corec.kernels.masks import next_not_zero, next_zero
@@ -75,7 +76,10 @@ def new_state(block, row, rule, after, seed, role, count, work, hot, new, genes)
             end = next_zero(roles, i, n)
             call_kernel(
                 row[K.W_INIT],
-                (new, block[K.B_HIST], block[K.B_FIRST], seed, row[K.W_PARAMS], i, end, 0, genes),
+                Init(
+                    new=new, hist=block[K.B_HIST], first_id=block[K.B_FIRST], seed=seed,
+                    params=row[K.W_PARAMS], lo=i, hi=end, told=0, genes=genes,
+                ),
             )  # fmt: skip
             i = next_not_zero(roles, end, n)
         if row[K.W_VIVO] >= 0:  # whose place it is stays

@@ -38,6 +38,7 @@ from corec.kernels.block_words import (
     genes_of,
     own_cold,
 )
+from corec.kernels.calls import Init
 from corec.kernels.frames import REPAIR_BYTES, write_repair
 from corec.layout import (
     D_ACTIVO_SEL,
@@ -190,8 +191,10 @@ def reset_entity(block, row, new, dyn, targs, i):
     age = load_u4(new + row[K.W_GENERACION] + 4 * i) if row[K.W_VIVO] >= 0 else uint32(0)
     call_kernel(
         row[K.W_INIT],
-        (new, block[K.B_HIST], block[K.B_FIRST], targs[K.T_SEED], row[K.W_PARAMS], i, i + 1,
-         0, genes_of(block, row, dyn)),
+        Init(
+            new=new, hist=block[K.B_HIST], first_id=block[K.B_FIRST], seed=targs[K.T_SEED],
+            params=row[K.W_PARAMS], lo=i, hi=i + 1, told=0, genes=genes_of(block, row, dyn),
+        ),
     )  # fmt: skip
     if row[K.W_VIVO] >= 0:  # whose place it is stays
         store_u4(new + row[K.W_GENERACION] + 4 * i, age)

@@ -15,6 +15,7 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, f4_at, f8_at, u1_at, u4_at
 from corec.kernels.block_words import COLD_ACTIVO, cold_offset, genes_of, own_cold
+from corec.kernels.calls import Dense
 from corec.kernels.failures import RAN, note_readings
 from corec.kernels.lanes import LANES, moment_terms
 from corec.layout import D_ACTIVAS, D_ACTIVO_SEL, D_HOT_SEL, D_SICK
@@ -179,10 +180,13 @@ def dense_step(
     told = s + scratch[K.S_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
     fine = call_kernel(
         row[K.W_DENSE],
-        (block[K.B_HOT] + sel * size, new, block[K.B_HIST], n, block[K.B_FIRST], targs[K.T_TICK],
-         targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS], said, between, order, before,
-         int64(taken == n), s + scratch[K.S_OVER], s + scratch[K.S_OK], told,
-         genes_of(block, row, dyn)),
+        Dense(
+            cur=block[K.B_HOT] + sel * size, new=new, hist=block[K.B_HIST], n=n,
+            first_id=block[K.B_FIRST], tick=targs[K.T_TICK], seed=targs[K.T_SEED],
+            params=row[K.W_PARAMS], means=s + scratch[K.S_MEANS], value=said, plane=between,
+            order=order, ordinal=before, all_run=int64(taken == n), run=s + scratch[K.S_OVER],
+            ok=s + scratch[K.S_OK], told=told, genes=genes_of(block, row, dyn),
+        ),
     )  # fmt: skip
     if fine < 0:
         return 0

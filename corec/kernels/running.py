@@ -27,6 +27,7 @@ from corec.kernels.block_words import (
     own_cold,
     set_f,
 )
+from corec.kernels.calls import Arrive, Update
 from corec.kernels.failures import (
     begin_marks,
     end_marks,
@@ -211,12 +212,15 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     fill_means(row, dyn, s + scratch[K.S_MEANS])
     good = call_kernel(
         row[K.W_UPDATE],
-        (block[K.B_HOT] + sel * size, new, block[K.B_HIST], n, block[K.B_FIRST],
-         targs[K.T_TICK], targs[K.T_SEED], row[K.W_PARAMS], s + scratch[K.S_MEANS],
-         s + scratch[K.S_RND], s + scratch[K.S_RUN], s + scratch[K.S_OK],
-         after[K.B_HOT] + sel * size, told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], row[K.W_NEAR], genes_of(block, row, dyn),
-         row[K.W_OWN], row[K.W_EVERYONE]),
+        Update(
+            cur=block[K.B_HOT] + sel * size, new=new, hist=block[K.B_HIST], n=n,
+            first_id=block[K.B_FIRST], tick=targs[K.T_TICK], seed=targs[K.T_SEED],
+            params=row[K.W_PARAMS], means=s + scratch[K.S_MEANS], rnd=s + scratch[K.S_RND],
+            run=s + scratch[K.S_RUN], ok=s + scratch[K.S_OK], ahead=after[K.B_HOT] + sel * size,
+            told=told_at(block, s, scratch), pub=shown_before(row, targs),
+            origin=row[K.W_FIRST_ID], near=row[K.W_NEAR], genes=genes_of(block, row, dyn),
+            own=row[K.W_OWN], everyone=row[K.W_EVERYONE],
+        ),
     )  # fmt: skip
     if row[K.W_OWN] != 0:
         close_post(row, dyn, targs[K.T_TICK], told_at(block, s, scratch))
@@ -361,13 +365,17 @@ def one_by_one(
         open_post(block, row, dyn, tick)
     done = call_kernel(
         row[K.W_ARRIVE] if arrived else row[K.W_SILENT],
-        (cur, new, block[K.B_HIST], block[K.B_FIRST], tick, targs[K.T_SEED],
-         row[K.W_PARAMS], s + scratch[K.S_MEANS], who.ctypes.data,
-         values.ctypes.data, actives.ctypes.data, count, before, activo,
-         s + scratch[K.S_LOCAL], s + scratch[K.S_PICKED], s + scratch[K.S_ENDED],
-         s + scratch[K.S_SUMS], told_at(block, s, scratch), shown_before(row, targs),
-         row[K.W_FIRST_ID], row[K.W_NEAR], plane, s + scratch[K.S_SHOWN],
-         genes_of(block, row, dyn), row[K.W_OWN], row[K.W_EVERYONE]),
+        Arrive(
+            cur=cur, new=new, hist=block[K.B_HIST], first_id=block[K.B_FIRST], tick=tick,
+            seed=targs[K.T_SEED], params=row[K.W_PARAMS], means=s + scratch[K.S_MEANS],
+            local=who.ctypes.data, value=values.ctypes.data, active=actives.ctypes.data,
+            count=count, ordinal=before, activo=activo, out_local=s + scratch[K.S_LOCAL],
+            out_valor=s + scratch[K.S_PICKED], ended=s + scratch[K.S_ENDED],
+            sums=s + scratch[K.S_SUMS], told=told_at(block, s, scratch),
+            pub=shown_before(row, targs), origin=row[K.W_FIRST_ID], near=row[K.W_NEAR],
+            plane=plane, shown=s + scratch[K.S_SHOWN], genes=genes_of(block, row, dyn),
+            own=row[K.W_OWN], everyone=row[K.W_EVERYONE],
+        ),
     )  # fmt: skip
     if row[K.W_OWN] != 0:
         close_post(row, dyn, tick, told_at(block, s, scratch))

@@ -8,6 +8,7 @@ from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
 from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, genes_of, get_f, set_f
+from corec.kernels.calls import Init
 from corec.kernels.public import show
 from corec.kernels.running import take_means
 from corec.kernels.stats import count_marks
@@ -36,8 +37,11 @@ def init_range(blocks, swarms, lo, hi, seed, told):
         dyn = u8_at(block[K.B_BASE] + L.OFF_DYN[0], L.DYN_WORDS)
         faults += call_kernel(
             row[K.W_INIT],
-            (block[K.B_HOT], block[K.B_HIST], block[K.B_FIRST], int64(seed), row[K.W_PARAMS], 0, n,
-             told, genes_of(block, row, dyn)),
+            Init(
+                new=block[K.B_HOT], hist=block[K.B_HIST], first_id=block[K.B_FIRST],
+                seed=int64(seed), params=row[K.W_PARAMS], lo=0, hi=n, told=told,
+                genes=genes_of(block, row, dyn),
+            ),
         )  # fmt: skip
         cold = block[K.B_HOT] + row[K.W_COLD]
         activo = u1_at(cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, 0), n)

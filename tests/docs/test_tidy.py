@@ -36,6 +36,8 @@ CODES = {
     "RING": "bits, added",
 }
 """Numbers that are written by hand, by how their names begin; places are counted instead."""
+CALLS = "corec/kernels/calls.py"
+CALLS_MODULE = "corec.kernels.calls"
 TEXT_MAX_BYTES = 1_000_000
 # put together here, so that this file does not contain what it looks for
 MACHINE = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/opt/py" + "pi", "/tm" + "p/v/"]
@@ -143,6 +145,23 @@ def test_places_are_counted() -> None:
                 if second and first not in CODES:
                     tables.setdefault(f"{path}: {first}_", []).append(name)
     assert {table: names for table, names in tables.items() if len(names) >= 3} == {}
+
+
+def test_compiled_functions_are_called_by_the_names_of_their_arguments() -> None:
+    """All are int64: two that change places compile, and so does one too few."""
+    tables = set(re.findall(r"^class (\w+)\(NamedTuple\)", texts()[CALLS], re.MULTILINE))
+    named, by_place = set(), []
+    for path, text in python_files().items():
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            if node.func.id in tables and f"from {CALLS_MODULE} import" in text:
+                named.add(node.func.id)
+                by_place += [f"{path}:{node.lineno}"] * (len(node.args) > 0)
+            elif node.func.id == "call_kernel":
+                by_place += [f"{path}:{node.lineno}"] * isinstance(node.args[1], ast.Tuple)
+    assert named == tables
+    assert by_place == []
 
 
 def test_blocks_of_another_layout_are_of_another_version() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 import corec
 from corec.config import ConfigError, parse_config
-from corec.entities.cursor import EntityType, NeighboursType
 from corec.entities.linked import ends_of
+from corec.entities.me_types import EntityType, NeighboursType
 from corec.entities.plain_near import Seen, held
 from corec.entities.processor import ProcessorError
 from corec.kernels import plane as P

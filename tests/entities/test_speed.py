@@ -14,6 +14,7 @@ from corec import micro
 from corec.entities.compile import compile_processor
 from corec.entities.processor import Processor
 from corec.kernels import desc as K
+from corec.kernels.calls import Update
 from corec.kernels.philox import uniforms
 from corec.processors.sensor import sensor
 from corec.testing import Block
@@ -58,7 +59,7 @@ def best_seconds(call: Callable[[], Any]) -> float:
 def ns_per_entity(processor: Processor) -> float:
     """Time of the update kernel alone, over blocks that stay in the cache."""
     block = Block(processor, entities=N)
-    function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 12)(
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(Update._fields))(
         compile_processor(processor, N).update
     )
     tables = block.tables
@@ -67,12 +68,16 @@ def ns_per_entity(processor: Processor) -> float:
     row, swarm = tables.blocks[0], tables.swarms[0]
     cur = int(row[K.B_HOT])
     new = cur + int(swarm[K.W_COPY_BYTES])
-    params = int(swarm[K.W_PARAMS])
+    given = Update(
+        cur=cur, new=new, hist=int(row[K.B_HIST]), n=N, first_id=0, tick=1, seed=42,
+        params=int(swarm[K.W_PARAMS]), means=at[K.S_MEANS], rnd=at[K.S_RND], run=at[K.S_RUN],
+        ok=at[K.S_OK], ahead=cur, told=at[K.S_TOLD], pub=0, origin=0, near=0, genes=0, own=0,
+        everyone=0,
+    )  # fmt: skip
 
     def run(n: int) -> None:
         for tick in range(1, REPEATS + 1):
-            function(cur, new, int(row[K.B_HIST]), n, 0, tick, 42, params, at[K.S_MEANS],
-                     at[K.S_RND], at[K.S_RUN], at[K.S_OK])  # fmt: skip
+            function(*given._replace(n=n, tick=tick))
 
     run(N)
     seconds = best_seconds(lambda: run(N)) - best_seconds(lambda: run(1))

@@ -16,9 +16,9 @@ import numpy as np
 from numba import njit
 
 from corec.entities.compile import compile_processor
-from corec.entities.dense import DENSE_ARGS
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel
+from corec.kernels.calls import Dense
 from corec.kernels.elementary import exp
 from corec.kernels.rounds import note_good_round
 from corec.lab.bench.results import Table
@@ -95,8 +95,8 @@ def _full(entities: int, effort: Effort) -> BenchWorld:
     return world
 
 
-def _loop_arguments(world: BenchWorld, values: Any, who: Any) -> tuple[int, tuple[int, ...]]:
-    """Address and arguments (``entities.dense.DENSE_ARGS``) of the loop over its only block, in
+def _loop_arguments(world: BenchWorld, values: Any, who: Any) -> tuple[int, Dense]:
+    """Address and arguments  of the loop over its only block, in
     memory that lives as long as ``world``."""
     swarm, block = world.tables.swarms[0], world.tables.blocks[0]
     of_world = world.plan.swarms[0]
@@ -107,12 +107,12 @@ def _loop_arguments(world: BenchWorld, values: Any, who: Any) -> tuple[int, tupl
     for name, numbers in ((K.S_COLUMN, values), (K.S_ORDER, who), (K.S_OVER, np.ones(N, np.uint8))):
         ctypes.memmove(at[name], numbers.ctypes.data, numbers.nbytes)
     hot = int(block[K.B_HOT])
-    given = (
-        hot, hot + int(swarm[K.W_COPY_BYTES]), int(block[K.B_HIST]), N, 0, FULL_TICKS + 1, 42,
-        int(swarm[K.W_PARAMS]), at[K.S_MEANS], at[K.S_COLUMN], 4 * N, at[K.S_ORDER], 0, 1,
-        at[K.S_OVER], at[K.S_OK], at[K.S_TOLD], 0,
+    given = Dense(
+        cur=hot, new=hot + int(swarm[K.W_COPY_BYTES]), hist=int(block[K.B_HIST]), n=N, first_id=0,
+        tick=FULL_TICKS + 1, seed=42, params=int(swarm[K.W_PARAMS]), means=at[K.S_MEANS],
+        value=at[K.S_COLUMN], plane=4 * N, order=at[K.S_ORDER], ordinal=0, all_run=1,
+        run=at[K.S_OVER], ok=at[K.S_OK], told=at[K.S_TOLD], genes=0,
     )  # fmt: skip
-    assert len(given) == len(DENSE_ARGS)
     return address, given
 
 

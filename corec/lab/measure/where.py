@@ -24,6 +24,7 @@ from numba import njit
 from corec.entities.compile import compile_processor
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel
+from corec.kernels.calls import Update
 from corec.kernels.frames import select_over
 from corec.kernels.philox import fill_random
 from corec.kernels.stats import moments
@@ -91,9 +92,12 @@ def parts() -> dict[str, Callable[[], float]]:
     local, picked = np.zeros(N, np.uint32), np.zeros(N, np.float32)
     hits = np.zeros(K.PLACE_COUNTS, np.uint32)
     hot, size = int(block[K.B_HOT]), int(swarm[K.W_COPY_BYTES])
-    given = (
-        hot, hot + size, int(block[K.B_HIST]), N, 0, 7, 42, int(swarm[K.W_PARAMS]),
-        means.ctypes.data, rnd.ctypes.data, run.ctypes.data, ok.ctypes.data, hot,
+    told = tables.scratch_address + int(tables.scratch_offsets[K.S_TOLD])
+    given = Update(
+        cur=hot, new=hot + size, hist=int(block[K.B_HIST]), n=N, first_id=0, tick=7, seed=42,
+        params=int(swarm[K.W_PARAMS]), means=means.ctypes.data, rnd=rnd.ctypes.data,
+        run=run.ctypes.data, ok=ok.ctypes.data, ahead=hot, told=told, pub=0, origin=0, near=0,
+        genes=0, own=0, everyone=0,
     )  # fmt: skip
     keep = (world, rnd, run, ok, means)
 
