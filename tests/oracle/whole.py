@@ -50,7 +50,8 @@ def check(drawn: Drawn, look_every: int = 1) -> None:
         _same_repairs(found, world)
         _same_alerts(found, world)
         same_statistics(
-            [(e["tick"], e["bloque"], e["detalle"]) for e in found.events("statistics")], world
+            [(e["tick"], e["bloque"], e["detalle"]) for e in found.events("statistics")],
+            world.statistics,
         )
         told = [Told(e["tick"], e["tipo"], e["bloque"], e["entidad"], e["detalle"])
                 for kind in KINDS for e in found.events(kind)]  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +19,10 @@ from corec.lab.oracle.calls import (
     nobody,
     nothing,
 )
-from corec.lab.oracle.entity import Kind, Me, State, stored
-from corec.lab.oracle.evolution import first_genes
+from corec.lab.oracle.entity import Me, State, stored
+from corec.lab.oracle.genes import first_genes
+from corec.lab.oracle.held import Entity, Settings, Tick, own_of
 from corec.lab.oracle.limits import limits_of, width_of
-from corec.lab.oracle.lives import born_at, free_places, own_of
-from corec.lab.oracle.plane import Plane
 from corec.lab.oracle.rows import Message, Repair, Row, histogram
 from corec.lab.oracle.stats import folded, of_places, of_runs
 
@@ -32,67 +30,6 @@ DRAWS_PER_READING: Final = 16
 FALLOS_MAX: Final = 2**32 - 1
 Reading = tuple[int, Any, bool]
 """Entity id, valor (of several values a tuple) and activo of what came in."""
-
-
-@dataclass
-class Entity:
-    """One entity. ``ran_well``: how its last run ended; None before the first."""
-
-    id: int
-    state: State
-    activo: bool = True
-    fallos: int = 0
-    running_failures: int = 0
-    ran_well: bool | None = None
-    genes: dict[str, np.float32] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the configuration says about a block."""
-
-    name: str
-    canal: int
-    first_id: int
-    n: int
-    kind: Kind
-    params: Mapping[str, float]
-    max_errores: float = 0.05
-    evolucion: Mapping[str, Any] | None = None
-    min_fitness: float = 0.2
-    fuses_with: tuple[Any, ...] = ()
-    symbiosis: str = "fusion"
-    umbral: Any = None  # None, a number, "siempre", "nunca", or {"min", "max", "inicial"}
-    log_cap: int = 65_536
-    cap: int = 65_535
-    """Entities of a full block of its bloque."""
-    alone: bool = True
-    """Whether the bloque has no other block."""
-    seen: bool = False
-    """Whether others look at its entities."""
-    lives: Callable[[int], bool] = lambda place: True
-    """Whether somebody lives at a place of the block at first."""
-    plane: Plane | None = None
-    """Where its entities move."""
-
-
-Child = tuple[dict[str, Any], Entity]
-"""What it was given, and its mother."""
-
-
-@dataclass
-class Tick:
-    """What one tick of a block did."""
-
-    good: list[tuple[int, np.float32]] = field(default_factory=list)  # place, value
-    failed: dict[int, int] = field(default_factory=dict)  # place → failed runs
-    messages: list[Message] = field(default_factory=list)
-    repairs: list[Repair] = field(default_factory=list)
-    runs: int = 0
-    letters: list[Letter] = field(default_factory=list)  # as they were sent
-    born: list[Child] = field(default_factory=list)
-    homeless: list[Child] = field(default_factory=list)  # those without a place here
-    moving: list[Entity] = field(default_factory=list)  # who wants to
 
 
 class Block:
@@ -160,7 +97,7 @@ class Block:
         self.tick += 1
         self.umbral = np.float32(min(max(float(self.umbral), self.least), self.most))
         self.done = done = Tick()
-        free = free_places(self) if self.settings.kind.mortal else []
+        free = self.free_places() if self.settings.kind.mortal else []
         if self.settings.kind.kind == "micro":
             self._micro(carga, readings, letters, done)
         else:
@@ -264,18 +201,36 @@ class Block:
         if not self.settings.kind.mortal:
             return
         free_before = {entity.id for entity in free}
-        for entity in free_places(self):
+        for entity in self.free_places():
             if entity.id not in free_before:
                 entity.activo = False
                 self.deaths += 1
         children = done.born[: self.settings.cap]
         self.no_room += len(done.born) - len(children)
         for entity, (given, mother) in zip(free, children, strict=False):
-            born_at(self, entity, given, mother.genes)
+            self.born_at(entity, given, mother.genes)
         done.homeless = children[len(free) :]
         if self.settings.alone:
             self.no_room += len(done.homeless)
             done.homeless = []
+
+    def free_places(self) -> list[Entity]:
+        """In order of ids."""
+        return [entity for entity in self.entities if entity.state["vivo"] == 0]
+
+    def born_at(
+        self, entity: Entity, given: dict[str, Any], genes: dict[str, np.float32]
+    ) -> None:  # fmt: skip
+        """A child with these fields and the genes of its mother in a free place."""
+        kind = self.settings.kind
+        state: dict[str, Any] = {"valor": np.float32(0.0)}
+        state.update({name: stored(*spec) for name, spec in kind.state.items()})
+        state.update({name: [] for name in kind.history})
+        state.update(given, vivo=1, generacion=entity.state["generacion"] + 1)
+        entity.state, entity.activo, entity.fallos = state, True, 0
+        entity.running_failures, entity.ran_well = 0, None
+        entity.genes = dict(genes)
+        self.births += 1
 
     def _repair(self, done: Tick) -> None:
         """Whose last run of this tick failed, in the order of ids."""

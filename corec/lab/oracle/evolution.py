@@ -4,66 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from corec.lab.oracle.lives import own_of
-from corec.lab.oracle.phases import Told, figures, generation
-from corec.lab.oracle.philox import philox
+from corec.lab.oracle.block import Block
+from corec.lab.oracle.generations import Individual, New, figures, generation
+from corec.lab.oracle.genes import Genes, number, word
+from corec.lab.oracle.phases import Told
 from corec.lab.oracle.rounded import cos, log
 
-if TYPE_CHECKING:
-    from corec.lab.oracle.block import Block, Entity
-
-KEY: Final = 0x65766F6C7563696F
 LISTED: Final = 4 * 4095 + 1
 """The word by which a child is listed in ``linaje``."""
-Genes = dict[str, np.float32]
-
-
-@lru_cache(maxsize=1 << 12)
-def _four(seed: int, identity: int, group: int, after: int) -> tuple[int, int, int, int]:
-    key = seed ^ KEY
-    return philox((identity, group, after % 2**32, after >> 32), (key % 2**32, key >> 32))
-
-
-def word(seed: int, identity: int, k: int, after: int) -> int:
-    """Word ``k`` of an entity after tick ``after``."""
-    return _four(seed, identity, k >> 2, after)[k & 3]
-
-
-def number(w: int) -> np.float32:
-    """Uniform in [0, 1)."""
-    return np.float32(w >> 8) * np.float32(2.0**-24)
-
-
-def first_genes(seed: int, identity: int, spec: Mapping[str, Sequence[float]]) -> Genes:
-    """The genes of an entity at the start."""
-    found = {}
-    for k, (name, (low, high, _)) in enumerate(spec.items()):
-        a, b = np.float32(low), np.float32(high)
-        found[name] = min(a + number(word(seed, identity, k, 0)) * (b - a), b)
-    return found
-
-
-@dataclass
-class Individual:
-    """An active entity before the evolution. A fitness that is NaN is none."""
-
-    block: Block
-    entity: Entity
-    fitness: np.float32
-
-    @property
-    def order(self) -> tuple[bool, float, int]:
-        """Sorts the best first."""
-        no_number = bool(np.isnan(self.fitness))
-        return no_number, 0.0 if no_number else -float(self.fitness), self.entity.id
-
-
 def island(blocks: Sequence[Block]) -> list[Individual]:
     """The active ones, in the order of ids."""
     found = []
@@ -192,31 +144,6 @@ def _migrants(
         one = people[before] if before < len(people) else None
         found.append(None if one is None or np.isnan(one.fitness) else one)
     return found
-
-
-@dataclass
-class New:
-    """What an entity becomes, and whose state it may take."""
-
-    block: Block
-    entity: Entity
-    genes: Genes
-    mother: dict[str, Any]
-    parents: tuple[int, int]
-    """The ids of its mother and its father."""
-    how: str = "hijo"
-
-    def take_place(self, estado: str) -> None:
-        """Other genes, and the state that goes with them."""
-        entity, block, kind = self.entity, self.block, self.block.settings.kind
-        entity.genes = self.genes
-        if estado == "inicial":
-            entity.state = block.initial(entity)
-            entity.state.update({"heard": block.tick} if kind.silence else {})
-        else:
-            own = own_of(kind)
-            entity.state = {**self.mother, **{name: entity.state[name] for name in own}}
-        entity.running_failures, entity.ran_well = 0, None
 
 
 def evolve(blocks: Sequence[Block], rules: Mapping[str, Any], after: int) -> list[Told]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from corec.lab.oracle.lives import own_of
+from corec.lab.oracle.block import Block
+from corec.lab.oracle.held import own_of
 from corec.lab.oracle.phases import Told
-
-if TYPE_CHECKING:
-    from corec.lab.oracle.block import Block
 
 EVERY: Final = 100
 STRONG: Final = 0.5

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-import numpy as np
-
-from corec.lab.oracle.calls import LIVES
-from corec.lab.oracle.entity import stored
+from corec.lab.oracle.block import Block
+from corec.lab.oracle.held import Entity
 from corec.lab.oracle.philox import word
-
-if TYPE_CHECKING:
-    from corec.lab.oracle.block import Block, Entity
 
 TURN: Final = 2**32 - 1
 """The draw that decides whose turn it is to move, and which cell is whose."""
@@ -23,30 +18,10 @@ def lives_at_first(place: int, entidades: int, places: int) -> bool:
     return (place + 1) * entidades // places > place * entidades // places
 
 
-def free_places(block: Block) -> list[Entity]:
-    """In order of ids."""
-    return [entity for entity in block.entities if entity.state["vivo"] == 0]
-
-
-def born_at(
-    block: Block, entity: Entity, given: dict[str, Any], genes: dict[str, np.float32]
-) -> None:
-    """A child with these fields and the genes of its mother in a free place."""
-    kind = block.settings.kind
-    state: dict[str, Any] = {"valor": np.float32(0.0)}
-    state.update({name: stored(*spec) for name, spec in kind.state.items()})
-    state.update({name: [] for name in kind.history})
-    state.update(given, vivo=1, generacion=entity.state["generacion"] + 1)
-    entity.state, entity.activo, entity.fallos = state, True, 0
-    entity.running_failures, entity.ran_well = 0, None
-    entity.genes = dict(genes)
-    block.births += 1
-
-
 def settle(blocks: Sequence[Block], after: int) -> None:
     """Behind tick ``after``, in one bloque: children without a place, then who wants to move."""
     homes = {entity.id: block for block in blocks for entity in block.entities}
-    free = [entity for block in blocks for entity in free_places(block)]
+    free = [entity for block in blocks for entity in block.free_places()]
     moving = [e for block in blocks for e in block.done.moving if e.state["vivo"]]
     genes = {entity.id: entity.genes for block in blocks for entity in block.entities}
     concerned = set()
@@ -56,7 +31,7 @@ def settle(blocks: Sequence[Block], after: int) -> None:
                 block.no_room += 1
                 continue
             place = free.pop(0)
-            born_at(homes[place.id], place, given, genes[mother.id])
+            homes[place.id].born_at(place, given, genes[mother.id])
             concerned.add(place.id)
     seed = blocks[0].seed
 
@@ -81,9 +56,3 @@ def _move(old: Entity, new: Entity) -> None:
     new.running_failures, new.ran_well = old.running_failures, old.ran_well
     old.state = {**old.state, "vivo": 0}
     old.activo = False
-
-
-def own_of(kind: Any) -> set[str]:
-    """What no repair, fusion or mother's state replaces."""
-    silent = ("heard", "quiet") if kind.silence else ()
-    return {*kind.history, *kind.kept, *silent, *(LIVES if kind.mortal else ())}

@@ -7,15 +7,12 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
+from corec.lab.oracle.block import Block
 from corec.lab.oracle.compare import keys, lists, same
-
-if TYPE_CHECKING:
-    from corec.lab.oracle.block import Block
-    from corec.lab.oracle.world import World
 
 COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge,
@@ -128,13 +125,15 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 
 
-def same_statistics(found: Sequence[tuple[int, str, Mapping[str, Any]]], world: World) -> None:
+def same_statistics(
+    found: Sequence[tuple[int, str, Mapping[str, Any]]], said: Sequence[Statistics]
+) -> None:  # fmt: skip
     """What was told, as (tick, block, detalle), against what the oracle says.
 
     Raises:
         Disagreement: they differ.
     """
-    wanted = sorted(world.statistics, key=lambda one: (one.tick, one.block))
+    wanted = sorted(said, key=lambda one: (one.tick, one.block))
     mine = sorted(found, key=lambda one: one[:2])
     lists("statistics", [one[:2] for one in mine], [(one.tick, one.block) for one in wanted])
     for (tick, block, told), its in zip(mine, wanted, strict=True):

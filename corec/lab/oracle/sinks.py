@@ -151,7 +151,7 @@ def same(found: Sinks, world: World) -> None:
         raise Disagreement(f"losses: {losses[:2]}")
     repairs = [event for event in found.events if event["tipo"] == "repair"]
     told = [event for event in found.events if event["tipo"] == "statistics"]
-    same_statistics([(e["tick"], e["bloque"], e["detalle"]) for e in told], world)
+    same_statistics([(e["tick"], e["bloque"], e["detalle"]) for e in told], world.statistics)
     same_told(found.told, world.told)
     _same_rows(found.rows, world)
     _same_repairs(repairs, world)

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from corec.lab.oracle.block import Block, Reading, Settings
+from corec.lab.oracle.block import Block, Reading
 from corec.lab.oracle.calls import Letter
 from corec.lab.oracle.entity import Kind
 from corec.lab.oracle.evolution import evolve
 from corec.lab.oracle.fusion import EVERY, fuse
+from corec.lab.oracle.held import Settings
 from corec.lab.oracle.limits import limits_of
 from corec.lab.oracle.lives import lives_at_first, settle
 from corec.lab.oracle.measures import Statistics, measured, wishes
