@@ -166,7 +166,7 @@ class Block:
         tick, ticker = self.settle(), self.ticker
         ticker.fargs[K.F_CARGA] = self.carga
         values = np.array([self.processor.reading(r[1]) for r in given], np.float32)
-        ticker.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
+        ticker.arrivals.give(ids, values, np.array([bool(r[2]) for r in given], np.uint8))
         while ticker.run(0, self.out, self.rows) != 1:
             if self.keep:
                 raise LaneFull(f"tick {tick}: a lane has no room for its frames")

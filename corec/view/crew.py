@@ -112,16 +112,16 @@ class Crew:
     def give(self, ids: NDArray[Any], values: NDArray[Any], active: NDArray[Any]) -> None:
         """As ``Ticker.give``, of all blocks."""
         for ticker in self._tickers:
-            mine = (ids >= ticker.first_id) & (ids < ticker.end_id)
+            mine = (ids >= ticker.arrivals.first_id) & (ids < ticker.arrivals.end_id)
             if mine.any():
-                ticker.give(ids[mine], values[mine], active[mine])
+                ticker.arrivals.give(ids[mine], values[mine], active[mine])
             else:
-                ticker.give_nothing()
+                ticker.arrivals.give_nothing()
 
     def give_nothing(self) -> None:
         """As ``Ticker.give_nothing``."""
         for ticker in self._tickers:
-            ticker.give_nothing()
+            ticker.arrivals.give_nothing()
 
     def tick(self, tick: int, unix_ns: int, emitted: Emitted, *, messages: bool) -> None:
         """Run ``tick`` with what precedes it; ``messages``: ``emitted`` keeps its messages."""

@@ -140,9 +140,9 @@ class Worker:
         begun = steps.begin(rt.control, tick, ticker.targs, ticker.fargs)
         if begun & steps.READINGS:
             start, end = rt.get(L.C_CUT + (tick - 1 & 3)), rt.get(L.C_CUT + (tick & 3))
-            ticker.take(rt.inbox.data, start, end)
+            ticker.arrivals.take(rt.inbox.data, start, end)
         else:
-            ticker.give_nothing()
+            ticker.arrivals.give_nothing()
         self._settle(tick)
         if begun & steps.PHASES:
             self.idle_ns = 0
@@ -193,7 +193,7 @@ class Worker:
         spins = SPINS_FLAT_OUT if word_to_float(rt.get(L.C_TICK_HZ)) <= 0.0 else 0
         phases = rt.get(L.C_PHASES + (tick & 3))
         if phases & L.PHASE_COLLECT:
-            ids = self.ticker.first_id, self.ticker.end_id
+            ids = self.ticker.arrivals.first_id, self.ticker.arrivals.end_id
             self.ticker.phases.edits = list(edits_before(rt, tick, *ids))
         for number in numbers_of(phases):
             at, rows = self.ticker.lo, rt.rows[self.k]

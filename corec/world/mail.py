@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corec.kernels import desc as K
 from corec.kernels.mail import count_sent, place_sent
 from corec.plan import Plan
-
-if TYPE_CHECKING:
-    from corec.world.ticker import Ticker
+from corec.world.arrivals import Arrivals
 
 
 class Mail:
@@ -24,28 +23,28 @@ class Mail:
         self._start = np.zeros(plan.n_blocks + 1, np.int64)
         self._tick = -1
 
-    def ready(self, ticker: Ticker) -> None:
-        """Put what was sent in the tick before before the readings that ``ticker`` was given."""
-        tick = int(ticker.targs[K.T_TICK])
-        if ticker.merged:
+    def ready(self, arrived: Arrivals, targs: NDArray[Any]) -> None:
+        """Put what was sent in the tick before that of ``targs`` before what arrived for it."""
+        tick = int(targs[K.T_TICK])
+        if arrived.merged:
             if self._tick == tick:
                 return  # a full lane: the tick goes on
-            ticker.give_nothing()  # nobody has said since what arrives
-        tables, senders = ticker.tables, self._senders
-        blocks = (ticker.ranges, ticker.first_id, ticker.end_id, ticker.lo, ticker.hi)
+            arrived.give_nothing()  # nobody has said since what arrives
+        tables, senders, lo, hi = arrived.tables, self._senders, arrived.lo, arrived.hi
+        blocks = (arrived.ranges, arrived.first_id, arrived.end_id, lo, hi)
         total = int(count_sent(tables.blocks, tables.swarms, senders, tick - 1, *blocks))
         if total:
-            total += int(ticker.in_start[ticker.hi] - ticker.in_start[ticker.lo])
+            total += int(arrived.in_start[hi] - arrived.in_start[lo])
             local, active = np.empty(total, np.uint32), np.empty(total, np.uint8)
-            value = np.empty(total * ticker.width, np.float32)
+            value = np.empty(total * arrived.width, np.float32)
             place_sent(
-                tables.blocks, tables.swarms, senders, tick - 1, *blocks, ticker.in_start,
-                ticker.local, ticker.value, ticker.active, ticker.cursor, self._start, local,
+                tables.blocks, tables.swarms, senders, tick - 1, *blocks, arrived.in_start,
+                arrived.local, arrived.value, arrived.active, arrived.cursor, self._start, local,
                 value, active,
             )  # fmt: skip
-            ticker.in_start[:] = self._start
-            ticker.local, ticker.value, ticker.active = local, value, active
-            ticker.arrived = ticker.merged = True
+            arrived.in_start[:] = self._start
+            arrived.local, arrived.value, arrived.active = local, value, active
+            arrived.any = arrived.merged = True
             self._tick = tick
 
 

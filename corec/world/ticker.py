@@ -12,22 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corec.config import Config
 from corec.kernels import desc as K
 from corec.kernels.block import tick_range
-from corec.kernels.inputs import count_inputs, sort_inputs
 from corec.plan import Plan
+from corec.world.arrivals import Arrivals
 from corec.world.mail import mail_of
 from corec.world.phases import Phases
 from corec.world.tables import Tables
 from shm.lane import Lane
-
-_READINGS_FIRST = 1024
 
 
 class Ticker:
@@ -47,26 +43,13 @@ class Ticker:
         self.targs[K.T_NO_LOG] = not keep_log
         self.targs[K.T_SCRATCH] = tables.scratch_address
         self.fargs = np.full(K.F_COLUMNS, carga, np.float64)
+        self.arrivals = Arrivals(plan, tables, self.lo, self.hi)
         self._before: list[Callable[[], None]] = []
         if tables.planes is not None:
             self._before.append(partial(tables.planes.ready, self.targs))
         if (mail := mail_of(plan)) is not None:
-            self._before.append(partial(mail.ready, self))
+            self._before.append(partial(mail.ready, self.arrivals, self.targs))
         self.phases = Phases(plan, tables, self.hi)
-        self.in_start = np.zeros(plan.n_blocks + 1, np.int64)
-        self.cursor = np.zeros(plan.n_blocks, np.int64)
-        self.arrived = self.merged = False
-        self.width = plan.width
-        self._make_room(_READINGS_FIRST)
-        self.ranges = np.array(
-            [(s.first_id, s.first_id + s.entidades, s.cap, s.first_block) for s in plan.swarms],
-            np.int64,
-        )
-        self.first_id = self.end_id = 0
-        if self.lo < self.hi:
-            first, last = plan.blocks[self.lo], plan.blocks[self.hi - 1]
-            self.first_id = int(first["first_id"])
-            self.end_id = int(last["first_id"] + last["entidades"])
 
     @classmethod
     def of(
@@ -84,48 +67,6 @@ class Ticker:
         self.targs[K.T_NO_LOG] = config.persist.payload != "json"
         self.fargs[K.F_CARGA] = config.carga
 
-    def _make_room(self, readings: int) -> None:
-        self.local = np.zeros(readings, np.uint32)
-        self.value = np.zeros(readings * self.width, np.float32)
-        self.active = np.zeros(readings, np.uint8)
-
-    def take(self, inbox: NDArray[np.uint8], start: int, end: int) -> None:
-        """What arrived for the tick: the readings between two positions of the inbox lane."""
-        total = count_inputs(
-            inbox, start, end, self.ranges, self.first_id, self.end_id, self.lo, self.hi,
-            self.in_start,
-        )  # fmt: skip
-        if total > self.local.size:
-            self._make_room(1 << int(total - 1).bit_length())
-        sort_inputs(
-            inbox, start, end, self.ranges, self.first_id, self.end_id, self.tables.blocks,
-            self.in_start, self.cursor, self.local, self.value, self.active,
-        )  # fmt: skip
-        self.arrived, self.merged = True, False
-
-    def give(self, ids: NDArray[Any], values: NDArray[Any], active: NDArray[Any]) -> None:
-        """What arrived for the tick: i8[n] ids that are all in these blocks, f4[n] or
-        f4[n, plan.width], u1[n], in order of arrival."""
-        given = values[:, None] if values.ndim == 1 else values
-        values = np.zeros((len(ids), self.width), np.float32)
-        values[:, : given.shape[1]] = given
-        firsts = self.plan.blocks["first_id"][self.lo : self.hi]
-        block = np.searchsorted(firsts, ids, "right") - 1
-        order = np.argsort(block, kind="stable")  # of one entity's readings the first comes first
-        self.local = (ids - firsts[block])[order].astype(np.uint32)
-        self.value = np.ascontiguousarray(values[order].T, np.float32).ravel()
-        self.active = np.ascontiguousarray(active[order], np.uint8)
-        counts = np.bincount(block, minlength=self.hi - self.lo)
-        self.in_start[self.lo] = 0
-        self.in_start[self.lo + 1 : self.hi + 1] = np.cumsum(counts)
-        self.arrived, self.merged = True, False
-
-    def give_nothing(self) -> None:
-        """Nothing arrived for the tick."""
-        if self.arrived:
-            self.in_start[self.lo : self.hi + 1] = 0
-            self.arrived = self.merged = False
-
     def do_phases(self, rows: Lane, make_room: Callable[[], None]) -> None:
         """The phases before the tick of ``targs``, in a process that ticks all of the world;
         ``make_room`` empties ``rows``."""
@@ -140,10 +81,11 @@ class Ticker:
         ``hi`` when all are done, else one whose frames found no room in a lane."""
         for ready in self._before:
             ready()
+        arrived = self.arrivals
         return int(
             tick_range(
                 self.tables.blocks, self.tables.swarms, at, self.hi, self.targs, self.fargs,
-                self.in_start, self.local, self.value, self.active,
+                arrived.in_start, arrived.local, arrived.value, arrived.active,
                 self.tables.scratch_offsets, out.ctl, out.data, rows.ctl, rows.data,
             )
         )  # fmt: skip

@@ -91,7 +91,7 @@ class BenchWorld:
 
     def arrive(self, ids: NDArray[Any], values: NDArray[Any]) -> None:
         """What arrives at every tick from now on."""
-        self.ticker.give(ids, values.astype(np.float32), np.ones(ids.size, np.uint8))
+        self.ticker.arrivals.give(ids, values.astype(np.float32), np.ones(ids.size, np.uint8))
 
     def tick(self, look: Callable[[], None] | None = None) -> None:
         """One tick of every block; its frames are thrown away, after a ``look`` at them."""
