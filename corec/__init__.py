@@ -7,6 +7,7 @@ from corec.cache import prepare as _prepare
 _prepare()
 
 from corec.entities.processor import celu, micro  # noqa: E402  # the cache is chosen before Numba
+from corec.version import __version__ as __version__  # noqa: E402  # as above
 
 if TYPE_CHECKING:
     from corec.notices import GiveUp, Notice, task
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = [
     "GiveUp", "Notice", "World", "attach", "celu", "latin_hypercube", "micro", "sweep", "task",
 ]  # fmt: skip
-__version__ = "0.2.0.dev0"
 
 _LATER = {
     "World": "corec.view.world", "attach": "corec.view.attached", "sweep": "corec.view.sweep",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import corec
 from corec.cli.warm import warm
 from corec.command_line import NUMBER_MAX, told_in_a_line, version_option
 from corec.config import Config, ConfigError, json_schema, load_config
@@ -19,6 +18,7 @@ from corec.log import configure
 from corec.private import sane_umask
 from corec.project import default_config
 from corec.terminal import Document, make_valid, protect, speak_any_encoding
+from corec.version import __version__
 
 if TYPE_CHECKING:  # light, and needed by one command
     from corec.supervisor.wishes import Wishes
@@ -64,7 +64,7 @@ def _load(path: Path, overrides: dict[str, object]) -> Config:
 
 
 @app.callback()
-def main(version: Annotated[bool, version_option("corec", corec.__version__)] = False) -> None:
+def main(version: Annotated[bool, version_option("corec", __version__)] = False) -> None:
     """A million ultralight entities in shared memory, on every core, written in Python."""
     sane_umask(0o022)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):

@@ -17,7 +17,6 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-import corec
 from corec.command_line import (
     ENTITY_MAX,
     NUMBER_MAX,
@@ -60,6 +59,7 @@ from corec.control.resize import resize
 from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS, STEP_SECONDS
 from corec.private import sane_umask
 from corec.terminal import make_valid, speak_any_encoding
+from corec.version import __version__
 
 STOP_SECONDS = 60.0
 
@@ -75,7 +75,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def main(version: Annotated[bool, version_option("corec-ctl", corec.__version__)] = False) -> None:
+def main(version: Annotated[bool, version_option("corec-ctl", __version__)] = False) -> None:
     """Look at a running CoreC instance and steer it."""
     sane_umask(0o022)
 

@@ -9,7 +9,6 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
 
-import corec
 from corec.config import load_config
 from corec.control.folders import (
     CONTROL_SOCKET,
@@ -22,6 +21,7 @@ from corec.control.protocol import ControlError
 from corec.embedded.tcp import read_password
 from corec.private import NotPrivate, check_private, private_file
 from corec.proc import expects_signal
+from corec.version import __version__
 from shm.owner import holds, probe
 
 FILE_BYTES_MAX = 65_536
@@ -159,7 +159,7 @@ def signal_supervisor(instance: Instance, number: int) -> None:
         if not expects_signal(instance.pid, number):
             text = f"found an instance of version {instance.version}, which does not know of this; "
             raise ControlError(
-                f"{text}expected this one, {corec.__version__}: stop it and start it"
+                f"{text}expected this one, {__version__}: stop it and start it"
             )
         signal.pidfd_send_signal(descriptor, number)
     finally:

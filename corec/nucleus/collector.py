@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import numpy as np
 
-import corec
 from corec import layout as L
 from corec.durable import sync_folder
 from corec.log import get_logger
@@ -31,6 +30,7 @@ from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.checkpoints import lower_priority
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
+from corec.version import __version__
 from corec.world.collected import FOLDER, Held, Part, hold, parts_in
 from shm.killpoint import kill_point, register
 
@@ -136,7 +136,7 @@ def _write(rt: Runtime, path: Path, held: list[Held]) -> None:
     schema = arrow.schema(
         [(name, arrow.type_for_alias(alias)) for name, alias in fields],
         {"instance_id": rt.config.instance_id, "bloque": held[0].bloque,
-         "tick": str(held[0].tick), "epoch": f"{rt.epoch:016x}", "corec": corec.__version__},
+         "tick": str(held[0].tick), "epoch": f"{rt.epoch:016x}", "corec": __version__},
     )  # fmt: skip
     with path.open("wb") as file:
         with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -22,7 +22,6 @@ from typing import Any
 
 import uvloop
 
-from corec import __version__
 from corec import layout as L
 from corec import log as corec_log
 from corec.control.outcome import shortened
@@ -37,6 +36,7 @@ from corec.nucleus.modules import load_modules
 from corec.nucleus.views import Views
 from corec.process.life import Life
 from corec.process.runtime import Runtime
+from corec.version import __version__
 from corec.world.finish import finish
 
 log = corec_log.get_logger(__name__)

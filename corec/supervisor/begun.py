@@ -10,7 +10,6 @@ import os
 import time
 from pathlib import Path
 
-import corec
 from corec.config import Config
 from corec.control.discover import Instance, write_instance
 from corec.control.folders import (
@@ -33,6 +32,7 @@ from corec.supervisor.memory import file_limit_fault
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
 from corec.supervisor.upgrade import Inherited
+from corec.version import __version__
 from shm.owner import OwnerAlive, OwnerLock
 
 log = get_logger("corec.supervisor")
@@ -120,7 +120,7 @@ class Begun:
             db=servers.db_shown if up else "",
             started_unix_ns=self.started_unix_ns,
             config_path=str(config_path.absolute()) if config_path else None,
-            version=corec.__version__,
+            version=__version__,
             redis_password_file=servers.redis_password_file if up else None,
         )
         try:

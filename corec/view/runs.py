@@ -15,11 +15,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corec import __version__
 from corec.config.measures import ALLOWED, Expression, parse_expression
 from corec.entities.compile import code_key
 from corec.entities.processor import Processor
 from corec.plan import Plan
+from corec.version import __version__
 from corec.view.reading import whole
 from corec.world.columns import column_names
 from corec.world.edits import find_swarm

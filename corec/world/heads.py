@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import corec
 from corec import layout as L
 from corec.process.runtime import Runtime
+from corec.version import __version__
 from corec.world.counts import by_slot
 from corec.world.packing import shape_of
 from corec.world.settings import in_head, set_in_head
@@ -46,7 +46,7 @@ class Applied(NamedTuple):
 def checkpoint_head(rt: Runtime, tick: int) -> dict[str, Any]:
     """The head of a checkpoint of ``tick``, but for what only its writing brings."""
     return {
-        "version": corec.__version__,
+        "version": __version__,
         "layout": L.LAYOUT_VERSION,
         "instance_id": rt.config.instance_id,
         "epoch": rt.epoch,

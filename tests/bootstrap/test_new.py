@@ -98,7 +98,7 @@ def test_a_shell_completes(
 def test_the_version_has_one_owner() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["dynamic"] == ["version"]
-    assert project["tool"]["hatch"]["version"]["path"] == "corec/__init__.py"
+    assert project["tool"]["hatch"]["version"]["path"] == "corec/version.py"
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     heading = re.search(r"^## (\S+)( \(unreleased\))?", changes, re.MULTILINE)
     assert heading is not None
