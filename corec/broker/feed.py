@@ -17,9 +17,9 @@ from corec import layout as L
 from corec.broker.events import Events
 from corec.broker.incoming import Incoming, order
 from corec.broker.positions import InPosition
+from corec.journal.past import Cut
 from corec.log import get_logger
 from corec.process.runtime import Runtime
-from corec.world.past import Cut
 
 log = get_logger(__name__)
 

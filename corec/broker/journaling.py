@@ -1,4 +1,4 @@
-"""The task that brings the journal to the disk (``corec.world.journal`` has the order of things).
+"""The task that brings the journal to the disk (``corec.journal.file`` has the order of things).
 
 The leader's records wait in journal.lane. They are taken out now and then, and at once when a batch
 is to be sent; whoever waits meanwhile shares one sync. The disk is asked from a thread: it may take
@@ -16,9 +16,9 @@ import orjson
 from corec import layout as L
 from corec.broker.events import Events
 from corec.broker.status import Status
+from corec.journal.file import Journal
 from corec.log import get_logger
 from corec.process.runtime import Runtime
-from corec.world.journal import Journal
 
 log = get_logger(__name__)
 LOOK_SECONDS: Final = 0.05

@@ -7,7 +7,7 @@ that starts each of them)::
     control.seg       words of one writer each, 128-byte lines (below)
     world.seg         all blocks, each aligned to 1 MiB       (worker k writes its range of blocks)
     in.lane           broker  -> workers  KIND_READINGS       (every worker reads the whole lane)
-    journal.lane      leader  -> broker   KIND_JOURNAL        (``corec.world.journal``)
+    journal.lane      leader  -> broker   KIND_JOURNAL        (``corec.journal.file``)
     out-<k>.lane      worker k -> broker  KIND_MESSAGES
     rows-<k>.lane     worker k -> persister KIND_ROW
     events-<r>.lane   supervisor, nucleus, broker -> persister KIND_EVENT

@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
 from corec import layout as L
+from corec.journal.file import trim_journal
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.events import EventWriter
@@ -40,7 +41,6 @@ from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.collected import waits
 from corec.world.digest import WorldMoved
-from corec.world.journal import trim_journal
 from corec.world.kept import Keeper
 from corec.world.snapshot import Abandoned, Snapshot, remove_halves
 from corec.world.writes import trim_writes

@@ -228,7 +228,7 @@ def at_rest(rt: Runtime) -> bool:
 
 async def written_down(rt: Runtime) -> None:
     """Wait until the journal has what entered the ticks whose frames can be seen now: before that,
-    nothing of them may become durable (``corec.world.journal``)."""
+    nothing of them may become durable (``corec.journal.file``)."""
     head = rt.journal.head
     # a word of shared memory: nothing on this loop tells when it changes
     while rt.journal.tail < head:  # noqa: ASYNC110

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.config import Config
+from corec.journal.past import Growth, Past
 from corec.plan import Plan
 from shm.atomics import read_word, write_word
 from shm.lane import Lane
 from shm.segment import Segment
 from shm.wake import Doorbell
-
-if TYPE_CHECKING:
-    from corec.world.past import Growth, Past
 
 Words = NDArray[np.uint64]
 

@@ -31,13 +31,13 @@ import numpy as np
 
 from corec.config import Config
 from corec.durable import sync_folder
+from corec.journal.file import FOLDER as JOURNAL
+from corec.journal.file import journal_files
 from corec.plan import Plan
 from corec.supervisor import segments
 from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.world.checkpoint import checkpoint_files
 from corec.world.collected import FOLDER as COLLECTED
-from corec.world.journal import FOLDER as JOURNAL
-from corec.world.journal import journal_files
 from corec.world.writes import write_files
 from shm.killpoint import kill_point, register
 

@@ -15,6 +15,7 @@ from corec.config import Config, ConfigError, Fault
 from corec.control.folders import CONTROL_FILE
 from corec.entities.compile import compile_processor, is_compiled, kernel_key
 from corec.entities.processor import ProcessorError
+from corec.journal.past import Growth, Past
 from corec.log import get_logger
 from corec.plan import Plan, Swarm, make_plan
 from corec.proc import look_less_for_garbage
@@ -35,7 +36,7 @@ from corec.world.grown import growths, larger
 from corec.world.kept import DAMAGED, ODD, PassedOver, look, survey
 from corec.world.migrate import handed, migration
 from corec.world.packing import parts_of
-from corec.world.past import Growth, Past, await_growth, found_behind, settled_head
+from corec.world.past import await_growth, found_behind, settled_head
 from corec.world.restore import check_parts
 from corec.world.settings import Entries, effective, entries_in, read, read_in
 from corec.world.shape import Shape, differences, read_shape, shape

@@ -19,6 +19,7 @@ import numpy as np
 from corec import layout as L
 from corec.config import Config
 from corec.control.folders import CONTROL_FILE
+from corec.journal.past import Growth
 from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.process.roles import EVENT_LANES, committed_tick
@@ -30,7 +31,6 @@ from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import load_migrated
 from corec.world.packing import columns_in, shape_of
-from corec.world.past import Growth
 from corec.world.restore import load_checkpoint
 from corec.world.shape import WORLD_FILE, WORLD_KIND, world_layout_hash, write_shape
 from corec.world.tables import Tables, make_tables

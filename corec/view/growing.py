@@ -9,12 +9,13 @@ from corec.config import Config
 from corec.config.change import NotLive, changed
 from corec.config.swarm import BloqueConfig
 from corec.entities.processor import Processor
+from corec.journal.past import Growth, Past
 from corec.plan import Plan, make_plan
 from corec.view.reading import whole
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.grown import growths, larger, parts_at_first
 from corec.world.packing import parts_of
-from corec.world.past import Growth, Past, settled_head
+from corec.world.past import settled_head
 from corec.world.settings import effective, entries_in
 from corec.world.shape import differences, shape
 

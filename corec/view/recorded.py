@@ -1,7 +1,7 @@
 """What an instance took in, tick by tick, for a world in this process that runs it again.
 
 The journal in its state folder says where each tick's input ended and what was set
-(``corec.world.journal``); the readings themselves are read from its in-streams, and judged as its
+(``corec.journal.file``); the readings themselves are read from its in-streams, and judged as its
 broker judges them. Nothing is written.
 """
 
@@ -21,12 +21,13 @@ from corec.broker.state import parse_state
 from corec.config import Config, load_config
 from corec.control.console import client_of
 from corec.control.discover import find_instance, redis_address
+from corec.journal.file import journal_files, read_lines, read_stretch
+from corec.journal.past import Past
 from corec.plan import Plan
 from corec.world.edits import apply
 from corec.world.heads import positions_of
-from corec.world.journal import journal_files, read_lines, read_stretch
 from corec.world.live import Since
-from corec.world.past import Past, Retold, found_behind, past_of, settled_head
+from corec.world.past import Retold, found_behind, head_after, past_of, settled_head
 from corec.world.settings import Entries, Entry, entries_in
 from corec.world.tables import Tables
 from corec.world.writes import Unreadable, due, edit_in
@@ -45,7 +46,7 @@ class Recorded:
         Redis. ``past``: what the journal says of the ticks behind that (``past_recorded``)."""
         epoch = int(head["epoch"]) if head is not None else _last_epoch(config.state_folder)
         self.past, self._config, self._plan = past, config, plan
-        self.head = past.head_after({}) if head is None else settled_head(head, past)
+        self.head = head_after(past, {}) if head is None else settled_head(head, past)
         """With the settings that count behind the ticks that are run again, as in an instance."""
         self._behind = entries_in(self.head)
         self._over: Mapping[str, Since] = {}

@@ -23,6 +23,7 @@ from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.entities.processor import Processor
+from corec.journal.past import Growth
 from corec.kernels import desc as K
 from corec.kernels.public import show_range
 from corec.plan import Plan
@@ -45,7 +46,6 @@ from corec.world.digest import digest_of
 from corec.world.edits import apply, checked
 from corec.world.grown import fill_grown
 from corec.world.live import Live, Since
-from corec.world.past import Growth
 from corec.world.restore import check_parts, load_checkpoint
 from corec.world.settings import effective, entries_in, since
 from corec.world.tables import make_tables

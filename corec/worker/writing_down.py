@@ -1,4 +1,4 @@
-"""What a tick runs with, as the leader writes it down for the journal (``corec.world.journal``)."""
+"""What a tick runs with, as the leader writes it down for the journal (``corec.journal.file``)."""
 
 from __future__ import annotations
 

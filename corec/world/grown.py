@@ -23,12 +23,13 @@ from corec import layout as L
 from corec.config import Config
 from corec.entities.processor import Processor, ProcessorError
 from corec.entities.silence import HEARD
+from corec.journal.past import Growth, Past
 from corec.kernels.desc import TOLD_WORDS
 from corec.kernels.public import show_range
 from corec.kernels.whole import init_range
 from corec.plan import Part, Plan, make_plan
 from corec.world.create import first_genes, free_at_first, leave_free, write_headers
-from corec.world.past import Growth, Past, parts_said
+from corec.world.past import parts_said
 from corec.world.read import BlockView
 from corec.world.tables import Tables, make_tables
 

@@ -22,11 +22,10 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 import zstandard
@@ -34,12 +33,13 @@ import zstandard
 from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, plain, value_at
+from corec.journal.file import Record, State, Stretch, read_stretch
+from corec.journal.past import Past, set_behind
 from corec.log import get_logger
 from corec.plan import Part, Plan
 from corec.plan_live import symbiosis_of, with_settings
 from corec.process.runtime import Runtime
 from corec.world import settings
-from corec.world.journal import Record, State, Stretch, read_stretch, waits
 from corec.world.live import Live, Since
 from corec.world.packing import columns_in, shape_of
 from corec.world.settings import Entry, since
@@ -57,91 +57,13 @@ _OF_BLOQUE: Final = (
 )  # fmt: skip
 
 
-class Cut(NamedTuple):
-    """Where a tick's input ended: by canal (ms, seq, next_msg, last)."""
-
-    tick: int
-    until: dict[int, tuple[int, int, int, int]]
-    readings: int
-
-
-class Growth(NamedTuple):
-    """The world becomes that of ``plan`` before ``first_tick`` (``corec.world.grown``)."""
-
-    first_tick: int
-    plan: Plan
-
-
-class Past:
-    """The stretch behind one tick."""
-
-    def __init__(self, stretch: Stretch, until: int = 0) -> None:
-        """``until``: the last tick that may have gone, where no record says so."""
-        ends = [int(record["until"]) for record in stretch.records if "until" in record]
-        records = [record for record in stretch.records if not waits(record)]
-        self.last: int = records[-1]["tick"] if records else 0
-        """The last tick of which there is a record; 0: there is none."""
-        self.until = max(self.last, ends[-1] if ends else until)
-        """The last tick that may have gone: nothing of a later one is in a sink."""
-        self.cuts: list[Cut] = []
-        self._cargas: list[tuple[int, float]] = []
-        self.states: list[tuple[int, State]] = [(0, stretch.state)]
-        """From which tick on which settings counted."""
-        state = stretch.state
-        if state.carga is not None:
-            self._cargas.append((0, state.carga))
-        for record in records:
-            tick = int(record["tick"])
-            if "in" in record:
-                found = {int(c): (at[0], at[1], at[2], at[3]) for c, at in record["in"].items()}
-                self.cuts.append(Cut(tick, found, int(record.get("readings", 0))))
-            if "carga" in record:
-                self._cargas.append((tick, float(record["carga"])))
-            state = replace(state)
-            if state.follow(record):
-                self.states.append((tick, state))
-        self.behind = _set_behind(stretch, state)
-        """What was set to count behind all of them; None: nothing."""
-        self._asked = state.asked
-        self._fed = {cut.tick: cut for cut in self.cuts}
-
-    def end(self, until: int) -> None:
-        """Nothing counts of the records behind ``until``: those ticks are decided anew."""
-        self.until, self.last = until, min(self.last, until)
-        self.cuts = [cut for cut in self.cuts if cut.tick <= until]
-        self.states = [one for one in self.states if one[0] <= until]
-
-    def cut(self, tick: int) -> Cut | None:
-        """What ``tick`` took in; None: nothing."""
-        return self._fed.get(tick)
-
-    def carga(self, tick: int, default: float) -> float:
-        """The share of entities that ran in ``tick``."""
-        at = bisect_right([since for since, _ in self._cargas], tick) - 1
-        return self._cargas[at][1] if at >= 0 else default
-
-    def state(self, tick: int) -> State:
-        """The settings that counted in ``tick``."""
-        return self.states[bisect_right([since for since, _ in self.states], tick) - 1][1]
-
-    def head_after(self, head: Mapping[str, Any]) -> dict[str, Any]:
-        """The head of a checkpoint (of a world at tick 0: empty) with what counted at the end of
-        the stretch."""
-        if self.behind is not None:
-            return _with(head, self.behind)
-        carga = self.carga(self.until, head.get("settings", {}).get("carga", (1.0, None))[0])
-        return _with(head, replace(self.states[-1][1], carga=carga, asked=self._asked))
-
-
-def _set_behind(stretch: Stretch, state: State) -> State | None:
-    """What the journal's last record says of a tick that has not gone. ``state``: what counts
-    without it."""
-    last = stretch.records[-1] if stretch.records else {}
-    if "set" not in last or not waits(last):
-        return None
-    found = replace(state)
-    found.follow(last)
-    return found
+def head_after(past: Past, head: Mapping[str, Any]) -> dict[str, Any]:
+    """The head of a checkpoint (of a world at tick 0: empty) with what counted at the end of the
+    stretch."""
+    if past.behind is not None:
+        return _with(head, past.behind)
+    carga = past.carga(past.until, head.get("settings", {}).get("carga", (1.0, None))[0])
+    return _with(head, replace(past.states[-1][1], carga=carga, asked=past.asked))
 
 
 def _with(head: Mapping[str, Any], state: State) -> dict[str, Any]:
@@ -289,7 +211,7 @@ def found_behind(
     stretch = read_stretch(folder, int(head["epoch"]), tick)
     past = _past_in(stretch, tick, _until_of(head, stretch))
     ended = past is not None or head.get("final")
-    behind = None if ended else _set_behind(stretch, stretch.state)
+    behind = None if ended else set_behind(stretch, stretch.state)
     if behind is None or behind.revision < int(head.get("revision", 0)):
         return head, past
     return _with(head, behind), None
@@ -323,12 +245,12 @@ def settled_head(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any
     if past is None:
         return head
     if past.behind is not None and past.behind.revision >= int(head.get("revision", 0)):
-        return past.head_after(head)
+        return head_after(past, head)
     # made within the stretch: what was set by then counts behind it, and the journal has not got it
     if int(head.get("follow", 0)) >= past.until:
         return head
     # without a later record nothing was changed behind it: it says itself what counts
-    return past.head_after(head) if past.last > int(head["tick"]) else head
+    return head_after(past, head) if past.last > int(head["tick"]) else head
 
 
 def _without_held(head: Mapping[str, Any], past: Past | None) -> Mapping[str, Any]:

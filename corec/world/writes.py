@@ -41,12 +41,12 @@ import numpy as np
 
 from corec import layout as L
 from corec.durable import sync_folder
+from corec.journal.file import FOLDER, begins_at
 from corec.log import get_logger
 from corec.plan import Plan
 from corec.process.runtime import Runtime
 from corec.world import settings
 from corec.world.edits import Edit, checked, summary, within
-from corec.world.journal import FOLDER, begins_at
 from corec.world.settings import WRITE, Entries, Entry, is_write
 from shm.killpoint import kill_point, register
 

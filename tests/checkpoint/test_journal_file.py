@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from corec.world import journal
-from corec.world.journal import Journal, journal_files, read_lines, read_stretch, trim_journal
-from corec.world.past import Past, found_behind, settled_head
+from corec.journal import file as journal
+from corec.journal.file import Journal, journal_files, read_lines, read_stretch, trim_journal
+from corec.journal.past import Past
+from corec.world.past import found_behind, head_after, settled_head
 from tests.support.full import no_file_over
 
 EPOCH = 7
@@ -41,7 +42,7 @@ def test_what_was_written_is_read_from_any_tick(tmp_path: Path) -> None:
     assert found.state.carga == 1.0
     past = Past(found)
     assert (past.until, past.carga(11, 9.0), past.carga(12, 9.0)) == (12, 1.0, 0.5)
-    after = past.head_after({"settings": {"carga": [1.0, 1.0], "carga_asked": [0.0]}})["settings"]
+    after = head_after(past, {"settings": {"carga": [1.0, 1.0], "carga_asked": [0.0]}})["settings"]
     assert after == {"carga": [0.5, 1.0], "carga_asked": [0.75]}
     assert past.cut(9) is not None
     assert past.cut(10) is None

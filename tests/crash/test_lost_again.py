@@ -15,7 +15,7 @@ import redis
 
 import corec
 from corec import layout as L
-from corec.world.journal import read_lines
+from corec.journal.file import read_lines
 from corec.world.settings import Entry, read_in
 from shm.segment import Segment
 from tests.crash.hearing import (

@@ -19,10 +19,10 @@ import redis
 import corec
 from corec.config import parse_config
 from corec.control.client import Unreachable
+from corec.journal.file import FOLDER, Journal, read_lines, waits
 from corec.plan import make_plan
 from corec.world import writes
 from corec.world.edits import Edit, within
-from corec.world.journal import FOLDER, Journal, read_lines, waits
 from tests.crash.hearing import MESSAGE
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed, spared

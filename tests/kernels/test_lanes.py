@@ -12,6 +12,7 @@ import corec
 from corec import layout as L
 from corec.config import parse_config
 from corec.entities.processor import Processor
+from corec.journal.past import Growth
 from corec.kernels import desc as K
 from corec.layout import frames
 from corec.placing import BLOCK_ENTITIES_MAX
@@ -21,7 +22,6 @@ from corec.supervisor.growing import CannotGrow, grow
 from corec.testing import Block
 from corec.world.fusion import FRAME
 from corec.world.lanes import OUT_LANE_BYTES_MIN, out_lane_bytes, rows_lane_bytes
-from corec.world.past import Growth
 from shm.layout import FRAME_HEADER_BYTES
 from shm.ring import max_payload
 from shm.segment import SegmentRefused

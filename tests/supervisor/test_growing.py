@@ -11,6 +11,7 @@ import pytest
 from corec import layout as L
 from corec.config import ConfigError
 from corec.config.change import changed
+from corec.journal.past import Growth
 from corec.plan import make_plan
 from corec.process.roles import SUPERVISOR
 from corec.process.runtime import Runtime
@@ -23,7 +24,6 @@ from corec.supervisor.refitting import FITTED
 from corec.supervisor.room import check_room
 from corec.supervisor.wishes import Wishes
 from corec.world import past
-from corec.world.past import Growth
 from tests.checkpoint.small import world
 from tests.support.processes import wait_until
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from corec import layout as L
+from corec.journal.file import Record, State, Stretch
+from corec.journal.past import Past
 from corec.worker.leader import AHEAD_TICKS_FIRST, AHEAD_TICKS_MAX, Leader
-from corec.world.journal import Record, State, Stretch
-from corec.world.past import Past
 from tests.broker.support import Instance
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

@@ -19,8 +19,8 @@ import numpy as np
 
 from corec import layout as L
 from corec.lab.bench import solving
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Row, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.lab.bench.solving import LIMIT, MUTATES, TOURNAMENT
 from corec.lab.bench.world import BenchWorld

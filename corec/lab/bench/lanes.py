@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 from corec.lab.bench.kernels import consume, produce
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, RivalFailed, interleave
 from corec.lab.bench.world import tmpfs_memory
 from shm.lane import Lane, lane_region_bytes

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.lab.bench.world import BenchWorld
 from corec.world.read import BlockView

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.lab.bench import linked, meet_cores, meeting, sizes
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.lab.bench.world import BenchWorld
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from corec.lab.bench import outcomes
 from corec.lab.bench.linked import LINKS, flock_bloque
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.outcomes import column, given
 from corec.lab.bench.results import Check, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.lab.bench.world import BenchWorld
 

@@ -15,8 +15,8 @@ import numpy as np
 import redis
 
 from corec.lab.bench.check import verify
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Contender, Effort, interleave, wait_until
 from corec.lab.bench.server import NEVER, Server
 from corec.lab.bench.world import sensors

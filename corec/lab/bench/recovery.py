@@ -20,8 +20,8 @@ import time
 
 from corec import layout as L
 from corec.lab.bench.check import verify
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Row, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Effort, tell
 from corec.lab.bench.server import Server
 from corec.lab.bench.world import sensors

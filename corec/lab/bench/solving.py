@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Row, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rounds import Effort, tell
 from corec.lab.bench.world import BenchWorld
 from corec.world.read import BlockView

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from corec.kernels.philox import uniforms
+from corec.lab.bench.loading import Absent, load
 from corec.lab.bench.results import Check, Table
-from corec.lab.bench.rivals import Absent, load
 from corec.lab.bench.rivals.sensor import BLOCK, TickRival, Values
 from corec.lab.bench.rounds import Contender, Effort, interleave, rate_of
 from corec.lab.bench.server_tick import ServerTick

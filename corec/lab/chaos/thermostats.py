@@ -28,6 +28,7 @@ import psycopg
 import redis
 from psycopg.rows import dict_row
 
+from corec.journal.file import read_stretch
 from corec.lab.chaos import acting, plant
 from corec.lab.chaos.celery_worker import CeleryWorker
 from corec.lab.chaos.instance import START_SECONDS, Instance, children_of
@@ -39,7 +40,6 @@ from corec.lab.oracle import sinks
 from corec.lab.oracle.alerting import lives
 from corec.replay.publish import Limits, Publisher
 from corec.view.world import World
-from corec.world.journal import read_stretch
 
 NAME: Final = "chaos"
 TICK_HZ: Final = 10.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import redis
 from celery import Celery as Application
 
-from corec.lab.bench.rivals import Absent
+from corec.lab.bench.loading import Absent
 from corec.lab.bench.rounds import wait_until
 from corec.tasks.queue import broker_url
 

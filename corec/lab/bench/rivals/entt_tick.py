@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from corec.lab.bench.rivals import Absent
+from corec.lab.bench.loading import Absent
 from corec.lab.bench.rivals.sensor import UMBRAL, Uniforms, Values
 
 INCLUDE: Final = "ENTT_INCLUDE"
