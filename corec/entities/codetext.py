@@ -78,7 +78,8 @@ def make(
 
 def _rings(processor: Processor, cap: int, source: str, even: bool) -> dict[str, str]:
     """The members that say where the histories of entity ``i`` lie, and how long they are."""
-    values, offsets = {}, processor.history_offsets(cap)
+    values: dict[str, str] = {}
+    offsets = processor.history_offsets(cap)
     for ring in processor.history:
         row = f"{offsets[ring.name]} + i * {ring.strides(cap)[0]}"
         count = get(processor, cap, source, ring.count_field)

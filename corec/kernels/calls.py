@@ -47,7 +47,7 @@ class Arrive(NamedTuple):
     local: int  # address of u4[count]: whose reading
     value: int  # … of f4[count], and ``plane`` bytes on what a reading says next
     active: int  # … of u1[count]
-    count: int
+    count: int  # type: ignore[assignment]  # instead of how often a tuple has something
     ordinal: int  # readings that the block had in this tick before
     activo: int  # address of u1[cap], written
     out_local: int  # … of u4[count]: who emits, written
