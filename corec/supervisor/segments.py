@@ -19,7 +19,7 @@ import numpy as np
 from corec import layout as L
 from corec.config import Config
 from corec.control.folders import CONTROL_FILE
-from corec.journal.past import Growth
+from corec.journal.past import Growth, Past
 from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.process.roles import EVENT_LANES, committed_tick
@@ -104,7 +104,7 @@ def _runtime(
 def create(
     config: Config, folder: Path, workers: int, checkpoint: Checkpoint | None,
     plan: Plan, progress: Progress, *, fresh: bool = False, largest: Plan | None = None,
-    follows: past.Past | None = None, growths: Sequence[Growth] = (),
+    follows: Past | None = None, growths: Sequence[Growth] = (),
 ) -> tuple[Runtime, Tables]:  # fmt: skip
     """A new world at tick 0, or that of ``checkpoint``, which follows the journal and has its
     ``growths`` to come. ``control.seg`` is made last. The lanes are large enough for ``largest``.

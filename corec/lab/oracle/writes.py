@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from corec.lab.oracle.block import Block
 from corec.lab.oracle.entity import stored
-
-if TYPE_CHECKING:
-    from corec.lab.oracle.block import Block, Entity
+from corec.lab.oracle.held import Entity
 
 
 def write(
