@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from corec.lab.oracle.block import Block
 from corec.lab.oracle.entity import Kind, stored
-
-if TYPE_CHECKING:
-    from corec.lab.oracle.block import Block
 
 
 def migrate(block: Block, kind: Kind, log_cap: int, parametros: dict[str, float]) -> None:
