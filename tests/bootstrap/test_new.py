@@ -27,7 +27,7 @@ FILES = {
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {name: value for name, value in os.environ.items() if not name.startswith("COREC_")}
     return subprocess.run(
-        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=600,
         env={**known, "PYTHONPATH": str(ROOT), **environment}, check=False,
     )  # fmt: skip
 
