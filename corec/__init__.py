@@ -7,7 +7,7 @@ from corec.cache import prepare as _prepare
 _prepare()
 
 from corec.entities.processor import celu, micro  # noqa: E402  # the cache is chosen before Numba
-from corec.version import __version__ as __version__  # noqa: E402  # as above
+from corec.version import __version__  # noqa: E402, F401  # as above; for whoever asks
 
 if TYPE_CHECKING:
     from corec.notices import GiveUp, Notice, task

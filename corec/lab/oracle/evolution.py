@@ -16,6 +16,8 @@ from corec.lab.oracle.rounded import cos, log
 
 LISTED: Final = 4 * 4095 + 1
 """The word by which a child is listed in ``linaje``."""
+
+
 def island(blocks: Sequence[Block]) -> list[Individual]:
     """The active ones, in the order of ids."""
     found = []
