@@ -7,7 +7,7 @@ from corec.cache import prepare as _prepare
 _prepare()
 
 from corec.entities.processor import celu, micro  # noqa: E402  # the cache is chosen before Numba
-from corec.version import __version__  # noqa: E402, F401  # as above; for whoever asks
+from corec.version import __version__ as _version  # noqa: E402  # as above
 
 if TYPE_CHECKING:
     from corec.notices import GiveUp, Notice, task
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GiveUp", "Notice", "World", "attach", "celu", "latin_hypercube", "micro", "sweep", "task",
 ]  # fmt: skip
+__version__ = _version
 
 _LATER = {
     "World": "corec.view.world", "attach": "corec.view.attached", "sweep": "corec.view.sweep",
