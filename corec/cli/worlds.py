@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corec.command_line import NUMBER_MAX
+from corec.command_line import NO_MEMORY, NUMBER_MAX
 from corec.project import default_config
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn every expected failure into its lines and its exit code."""
+    """Turn every expected failure into its lines and its exit code; what the system refuses is
+    ``told_in_a_line``'s."""
     from corec.config import ConfigError
     from corec.control.client import Unreachable
     from corec.control.console import AskFailed
@@ -55,16 +56,12 @@ def explained() -> Iterator[None]:
         said, code = str(error), USAGE
     except (
         AskFailed, CheckpointRefused, ControlError, MemoryError, ProcessorError, RunFailed,
-        Unreachable, OSError,
+        Unreachable,
     ) as error:  # fmt: skip
-        said = _os_text(error) if isinstance(error, OSError) else str(error)
+        said = str(error) or NO_MEMORY  # the others have a text
     for line in said.splitlines():
         print(f"corec: {line}", file=sys.stderr)
     raise typer.Exit(code)
-
-
-def _os_text(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def export(

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import corec
+from corec.cli.worlds import explained
 from corec.command_line import (
     ENTITY_MAX,
     NO_MEMORY,
@@ -150,6 +151,35 @@ def test_what_the_system_refuses_is_one_line(
         told_in_a_line("corec", refused)
     assert ended.value.code == 1
     assert capfd.readouterr().err == (f"corec: {said}\n" if said else "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), f"corec: {NO_MEMORY}\n"),
+        (MemoryError("a world needs 1 MiB"), "corec: a world needs 1 MiB\n"),
+        (OSError(errno.ENOSPC, "Full"), "corec: standard output: Full\n"),
+        (OSError(errno.ENOSPC, "Full", "/a"), "corec: /a: Full\n"),
+        (OSError(errno.EMFILE, "Too many", "/a"), "corec: /a: Too many\n"),
+        (BrokenPipeError(errno.EPIPE, "Gone"), ""),
+    ],
+)
+def test_export_and_fork_say_what_every_command_says(
+    error: BaseException, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was said of a bare MemoryError, and a full standard output had no name."""
+
+    def refused() -> None:
+        try:
+            with explained():
+                raise error
+        except typer.Exit as ended:
+            raise SystemExit(ended.exit_code) from None
+
+    with pytest.raises(SystemExit) as ended:
+        told_in_a_line("corec", refused)
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == said
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400"])
