@@ -2,6 +2,7 @@
 
     python -m tests.oracle --worlds 2000 --seed 7     in the kernels, block by block, on all cores
     python -m tests.oracle --whole 2000               as corec.World, where blocks meet
+    python -m tests.oracle --large 20                 both, with blocks of up to 65,535
     python -m tests.oracle --live 50 --killed 200     in instances, undisturbed and under kills
     python -m tests.oracle --again FILE [--killed 1]  one world again that was written down
 
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.oracle import kernels, live, whole
 from tests.oracle.drawn import EVERYBODY, Drawn
 from tests.oracle.jobs import (
     CHUNK,
-    LARGE_EVERY,
+    LARGE_CHUNK,
     drawn_many,
     in_instances,
     in_one_process,
@@ -74,22 +75,32 @@ class Tally:
 
 def _worlds(
     number: int, world_seed: int, jobs: int, folder: Path, first: bool, only: tuple[str, ...],
-    is_whole: bool,
+    is_whole: bool, large: bool = False,
 ) -> int:  # fmt: skip
-    tally = Tally("whole" if is_whole else "kernels", number, folder, first)
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        large = number // CHUNK // LARGE_EVERY
-        waiting = [
-            pool.submit(in_one_process, chunk, world_seed, not first, only, is_whole)
-            for chunk in range(-(-number // CHUNK) + large)
-        ]
-        for future in as_completed(waiting):
-            count, said, world = future.result()
-            tally.add(count, said, world, "")
-            if tally.enough:
-                pool.shutdown(cancel_futures=True)
-                break
+    what = ("large-" if large else "") + ("whole" if is_whole else "kernels")
+    tally = Tally(what, number, folder, first)
+    chunks = [
+        (chunk, world_seed, not first, only, is_whole, large)
+        for chunk in range(-(-number // (LARGE_CHUNK if large else CHUNK)))
+    ]
+    for count, said, world in _played(chunks, jobs):
+        tally.add(count, said, world, "")
+        if tally.enough:
+            break
     return tally.end()
+
+
+def _played(chunks: list[Any], jobs: int) -> Iterator[tuple[int, str, str]]:
+    """What is said of chunks, as they end; one job alone is this process."""
+    if jobs == 1:
+        yield from (in_one_process(*chunk) for chunk in chunks)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        try:
+            for future in as_completed([pool.submit(in_one_process, *chunk) for chunk in chunks]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _instance_worlds(
@@ -145,6 +156,9 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--worlds", type=int, default=0, metavar="N", help="in the kernels")
     parser.add_argument("--whole", type=int, default=0, metavar="N", help="as corec.World")
+    parser.add_argument("--large", type=int, default=0, metavar="N",
+                        help="in the kernels and as corec.World, of blocks as large as can be; "
+                             "whatever --only says")  # fmt: skip
     parser.add_argument("--live", type=int, default=0, metavar="N", help="in undisturbed instances")
     parser.add_argument("--killed", type=int, default=0, metavar="N",
                         help="in instances under kills, restarts and worker changes")  # fmt: skip
@@ -172,6 +186,10 @@ def main() -> int:
     for count, is_whole in ((given_.worlds, False), (given_.whole, True)):
         if count:
             failed += _worlds(count, number, given_.jobs, folder, given_.first, only, is_whole)
+    for is_whole in (False, True) if given_.large else ():
+        failed += _worlds(
+            given_.large, number, given_.jobs, folder, given_.first, (), is_whole, True
+        )
     for count, killed in ((given_.live, False), (given_.killed, True)):
         if count:
             failed += _instance_worlds(

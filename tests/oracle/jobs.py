@@ -21,17 +21,15 @@ from tests.oracle.meeting import large_worlds, live_worlds, whole_worlds
 from tests.oracle.strategies import worlds
 
 CHUNK: Final = 50
-LARGE_EVERY: Final = 20
-"""One chunk in so many draws large blocks, a few of them."""
 LARGE_CHUNK: Final = 4
+"""Of those whose blocks are large."""
 
 
 def in_one_process(
-    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...], is_whole: bool
+    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...], is_whole: bool, large: bool
 ) -> tuple[int, str, str]:
     """One chunk of worlds, block by block in the kernels, or as ``corec.World``: how many ran, and
-    for a disagreement its text and its world."""
-    large = not only and chunk % LARGE_EVERY == LARGE_EVERY - 1
+    for a disagreement its text and its world. ``large``: with blocks as large as can be."""
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     count, failed, said = 0, "", ""
 
