@@ -98,6 +98,16 @@ def told_in_a_line(program: str, app: Callable[[], Any]) -> None:
 NOT_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
+def refused_by_the_system(error: BaseException) -> str | None:
+    """What to say of ``error`` where the system has no memory, room, file, thread or process for
+    us; None: it is something else."""
+    if isinstance(error, MemoryError):
+        return str(error) or NO_MEMORY
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return NO_PROCESS  # a thread is one, to the limits
+    return text_of(error) if isinstance(error, OSError) else None
+
+
 def text_of(error: OSError) -> str:
     """``error`` in one line: what it is about, what the system says, and what to do where only the
     system's limits say no."""

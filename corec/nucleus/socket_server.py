@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from corec.command_line import refused_by_the_system
 from corec.control.folders import CONTROL_SOCKET
 from corec.control.protocol import (
     CLIENTS_MAX,
@@ -102,7 +103,8 @@ class SocketServer:
             return encode_error(error)
         except Exception as error:
             log.exception("a control request failed")
-            return encode_error(ControlError(f"failed inside: {error!r}"))
+            refused = refused_by_the_system(error)
+            return encode_error(ControlError(refused or f"failed inside: {error!r}"))
 
     async def _write(self, writer: asyncio.StreamWriter, line: bytes) -> None:
         writer.write(line)
