@@ -32,10 +32,11 @@ from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.memory import memory_limit
 from corec.supervisor.room import bytes_needed, memory_allowed
-from corec.world import counts
+from corec.world import counts, settings
 from corec.world.grown import fill_grown
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.packing import parts_of
+from corec.world.past import settle_before
 from corec.world.shape import (
     WORLD_KIND,
     Shape,
@@ -139,8 +140,12 @@ def grow_into(rt: Runtime, tables: Tables, plan: Plan, world: Segment) -> Tables
     """``grow``, where there is room already (``room_for``). Raises CannotGrow."""
     old, before = rt.plan, counts.by_slot(rt)
     tick, seed = segments.world_tick(rt), rt.config.seed
+
+    def settle(tables: Tables, tick: int) -> None:
+        settle_before(tables, tick, rt.written, plan, settings.read(rt), rt.past)
+
     try:
-        made = fill_grown(rt.plan, rt.world.payload, plan, world.payload, tick, seed)
+        made = fill_grown(rt.plan, rt.world.payload, plan, world.payload, tick, seed, settle)
     except ProcessorError as error:
         raise CannotGrow(str(error)) from None
     write_shape(rt.folder, plan, seed, before=shape(old, seed))

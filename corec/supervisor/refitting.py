@@ -33,6 +33,7 @@ from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import MigrateFailed, carry_over
 from corec.world.packing import plan_of
+from corec.world.past import settle_before
 from corec.world.settings import is_write, read_in
 from corec.world.shape import (
     WORLD_KIND,
@@ -110,7 +111,7 @@ def refit(
     config: Config, folder: Path, found: Shape, plan: Plan, *, lasting: bool = True
 ) -> None:  # fmt: skip
     """Let the world of shape ``found`` in ``folder`` have the fields of ``plan``; not ``lasting``:
-    only find out whether it could.
+    only find out whether it could. ``config``: as it is written.
 
     Raises:
         CannotRefit: it is within a tick, or what ``plan`` needs is not there. SegmentRefused: a
@@ -129,6 +130,7 @@ def refit(
         )  # fmt: skip
         try:
             tables = make_tables(plan, world.payload)
+            settle_before(tables, tick + 1, config, plan, read_in(control), None)
             create_world(plan, world.payload, tables, config.seed, lambda done, total: None)
             carry_over(plan_of(found["swarms"]), old.payload, plan, tables, world.payload)
             commits = world.words[(plan.blocks["offset"] + L.OFF_COMMIT) // 8] >> np.uint64(16)

@@ -123,6 +123,8 @@ def create(
         if columns_in(checkpoint.head["swarms"]) == columns_in(shape_of(plan)):
             load_checkpoint(checkpoint, plan, world.payload, progress)
         else:
+            said = settings.entries_in(checkpoint.head)
+            past.settle_before(tables, tick + 1, config, plan, said, follows)
             create_world(plan, world.payload, tables, config.seed, progress)
             load_migrated(checkpoint, plan, tables, world.payload)
         show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)

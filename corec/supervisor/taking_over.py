@@ -26,6 +26,7 @@ def takes_over(config: Config, folder: Path, asked: Refit | None) -> bool:
     Raises:
         ConfigError: it can't go on with that world; one line that says what to do.
     """
+    written = config
     config, _ = effective(config, set_in_memory(folder))
     whole = make_plan(config)
     there = plan_in_memory(config, whole, folder)
@@ -33,7 +34,7 @@ def takes_over(config: Config, folder: Path, asked: Refit | None) -> bool:
         if asked is not None and there is whole:
             found = misfitting(config, whole, folder)
             if found is not None:
-                _refits(config, folder, found, asked)
+                _refits(config, written, folder, found, asked)
                 return True
         check_layout(config, folder, there)
     except (SegmentRefused, FileNotFoundError) as error:
@@ -42,7 +43,9 @@ def takes_over(config: Config, folder: Path, asked: Refit | None) -> bool:
     return False
 
 
-def _refits(config: Config, folder: Path, found: Shape, asked: Refit) -> None:
+def _refits(
+    config: Config, written: Config, folder: Path, found: Shape, asked: Refit
+) -> None:  # fmt: skip
     plan: Plan = make_plan(config, parts=parts_of(found["swarms"]), grow=False)
     changes = migration(found, shape(plan, config.seed), handed(plan))
     lost = [change.text for change in changes if change.loses]
@@ -52,7 +55,7 @@ def _refits(config: Config, folder: Path, found: Shape, asked: Refit) -> None:
         raise ConfigError([Fault("bloques", told, allowed)])
     try:
         if asked.trying:
-            refit(config, folder, found, plan, lasting=False)
+            refit(written, folder, found, plan, lasting=False)
         else:
             check_refit(folder, plan)
     except (CannotRefit, ProcessorError, SegmentNoSpace) as error:

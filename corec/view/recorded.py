@@ -79,6 +79,10 @@ class Recorded:
             if canal not in cursors:
                 self._incoming.open(canal, NOWHERE, NOWHERE, 0)
 
+    def settings(self, tables: Tables, tick: int) -> None:
+        """Have the kernels begin entities before ``tick`` with the settings that counted in it."""
+        self._retold.settle(tables, tick)
+
     def settle(self, tables: Tables, tick: int) -> bool:
         """Have the kernels run ``tick`` with the settings that counted in it, and write what was
         written before it. Raises ValueError: that is gone, or does not fit this world."""

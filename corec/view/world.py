@@ -11,7 +11,7 @@ Ordinary memory, one owner: nothing is left when the last reference goes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
 
@@ -48,7 +48,7 @@ from corec.world.grown import fill_grown
 from corec.world.live import Live, Since
 from corec.world.restore import check_parts, load_checkpoint
 from corec.world.settings import effective, entries_in, since
-from corec.world.tables import make_tables
+from corec.world.tables import Tables, make_tables
 
 
 @by_turns("_read _tick alerts close digest errors events fork grow messages set tick write")
@@ -362,9 +362,10 @@ class World(Alone, Readable):
     def _become(self, config: Config, plan: Plan) -> None:
         """Have what ``plan`` has more than there is, between two ticks."""
         memory, before = zeroed(plan.world_bytes), self._pages()
-        tables = fill_grown(self._plan, before, plan, memory, self._ticks, config.seed)
+        plan, settle = with_settings(plan, config), self._settling(config, plan)
+        tables = fill_grown(self._plan, before, plan, memory, self._ticks, config.seed, settle)
         self._memory, self._tables = memory, tables
-        self._config, self._plan = config, with_settings(plan, config)
+        self._config, self._plan = config, plan
         self._crew = Crew(config, self._plan, tables, memory, self._threads)
         self._live = Live(config, self._plan)
         self._live.take(self._given)
@@ -372,12 +373,21 @@ class World(Alone, Readable):
         told = self._failed.kinds.values(), self._failed.more, self._crew.other_tables
         self._failed = Failed(self._plan, tables, *told)
 
+    def _settling(self, config: Config, plan: Plan) -> Callable[[Tables, int], object]:
+        """Has tables of ``plan`` say what counts in the next tick."""
+        if self._recorded is not None and self._ticks < self._recorded.until:
+            return self._recorded.settings
+        live = Live(config, plan)
+        live.take(self._given)
+        return live.settle
+
     def _grow_again(self) -> None:
         """Have what there is to be in the next tick."""
         while self._growths and self._growths[0].first_tick <= self._ticks + 1:
-            self._become(self._config, self._growths.pop(0).plan)
+            plan = with_settings(self._growths.pop(0).plan, self._config)
             if self._recorded is not None:
-                self._recorded.grown(self._plan)
+                self._recorded.grown(plan)
+            self._become(self._config, plan)
 
     def close(self) -> None:
         """Give the memory back; what was read from it stays. Closing twice changes nothing."""

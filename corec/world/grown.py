@@ -14,7 +14,7 @@ that, and a ``corec.World``. What the configuration has beyond that comes behind
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +73,12 @@ def _goes_on(before: Sequence[Part], after: Sequence[Part]) -> bool:
 
 
 def fill_grown(
-    before: Plan, old: NDArray[np.uint8], plan: Plan, world: NDArray[np.uint8], tick: int, seed: int
-) -> Tables:
+    before: Plan, old: NDArray[np.uint8], plan: Plan, world: NDArray[np.uint8], tick: int,
+    seed: int, settle: Callable[[Tables, int], object],
+) -> Tables:  # fmt: skip
     """Make the world of ``plan`` in ``world`` (zeroed) out of that of ``before`` in ``old``, which
-    stands still behind ``tick``; the tables for it.
+    stands still behind ``tick``; the tables for it. ``settle``: has them say what counts in a tick,
+    which the new entities begin with.
 
     Raises:
         ProcessorError: the ``init`` of a processor fails for some of the new entities.
@@ -84,6 +86,7 @@ def fill_grown(
     first, kept = before.n_blocks, before.blocks_bytes
     world[:kept] = old[:kept]
     tables = make_tables(plan, world)
+    settle(tables, tick + 1)
     write_headers(plan, world)
     told = np.zeros(TOLD_WORDS, np.int64)
     first_genes(plan, tables, first, seed)

@@ -42,7 +42,7 @@ from corec.process.runtime import Runtime
 from corec.world import settings
 from corec.world.live import Live, Since
 from corec.world.packing import columns_in, shape_of
-from corec.world.settings import Entry, since
+from corec.world.settings import Entries, Entry, since
 from corec.world.tables import Tables
 
 log = get_logger(__name__)
@@ -100,6 +100,21 @@ class Retold:
             self._live.take(entries | self._over)
             self._state = state
         return self._live.settle(tables, tick)
+
+
+def settle_before(
+    tables: Tables, tick: int, config: Config, plan: Plan, entries: Entries, past: Past | None
+) -> None:
+    """Have entities that begin before ``tick``, the next one, begin with what counts in it; within
+    a stretch that is run again, with what counted. ``config``: as it is written; ``plan``: with
+    ``entries``, which were set."""
+    if past is not None and tick <= past.until:
+        Retold(past, config, plan).settle(tables, tick)
+        return
+    whole, kept = settings.effective(config, entries)
+    live = Live(whole, plan)
+    live.take(since(kept))
+    live.settle(tables, tick)
 
 
 def live_values(config: Config, plan: Plan) -> dict[str, Any]:

@@ -277,3 +277,60 @@ def test_what_changes_in_a_paused_world_counts_from_its_tick(
         world.run(found["tick"] - at)
         assert world.digest() == found["digest"]
         assert run.stop().code == 0
+
+
+BEGINS = '''"""Begins as its parameter says."""
+
+import corec
+
+
+def begin(me):
+    """Shows with what it began."""
+    me.a = me.up
+    return 0.0
+
+
+@corec.micro(state={"a": "f4"}, params={"up": 0.0}, init=begin)
+def begins(me):
+    """Nothing more."""
+    return me.a
+'''
+
+
+UP = "bloques.t.parametros.up"
+
+
+def began(run: Running, count: int) -> list[float]:
+    """With what each of the first ``count`` entities began."""
+    return [run.answered("entity", id=k)["estado"]["a"] for k in range(count)]
+
+
+def test_a_growth_that_runs_again_begins_with_what_counted_then(make: Make) -> None:
+    """Of three values: the configuration's, the schedule's, and one that is set afterwards."""
+    swarm = {"id": "t", "canal": 1, "entidades": 4, "procesador": "begins:begins",
+             "parametros": {"up": 1.0}}  # fmt: skip
+    one = make({
+        "instance_id": "corec1", "http": {"port": 0}, "bloques": [swarm],
+        "schedule": [{"at": 5, "set": {UP: 2.0}}],
+    })  # fmt: skip
+    (one.home / "plugins").mkdir(exist_ok=True)
+    (one.home / "plugins" / "begins.py").write_text(BEGINS, encoding="utf-8")
+    run = one.start("--tick-hz", "100").ready(120.0).until_tick(20)
+    run.ask("snapshot", 60.0)
+    grown = one.ctl("grow", "t", "3")
+    assert grown.code == 0, grown.err
+    run.ready(60.0)
+    then = [1.0] * 4 + [2.0] * 3
+    assert began(run, 7) == then
+    run.answered("set", path=UP, value=3.0)
+    last = run.until_tick(run.status()["tick"] + 50).status()["tick"]
+    (journal,) = one.home.rglob("journal-*.jsonl")
+    wait_until(
+        lambda: any(UP in r.get("set", {}) for r in read_lines(journal).records), "it is kept"
+    )
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "100").ready(60.0).until_tick(last + 1, 120.0)
+    assert began(run, 7) == then
+    wait_until(lambda: one.ctl("grow", "t", "1").code == 0, "no tick runs again any more")
+    assert began(run.ready(60.0), 8) == [*then, 3.0]
+    run.stop()

@@ -123,6 +123,24 @@ def test_what_has_the_same_name_and_type_stays(make: Make) -> None:
     assert (found["a"][0], found["c"][0], found["d"][0]) == (10.0, 11.0, -3)
 
 
+def test_a_new_field_begins_with_what_the_schedule_says(make: Make) -> None:
+    """``init`` is called with the parameters that count then, not those of the file."""
+    with_init = THIRD.replace("@corec.micro(", '''def begin(me):
+    """Shows with what it began."""
+    me.d = me.up
+    return 0.0
+
+
+@corec.micro(init=begin, ''').replace('"d": ("i2", -3), "a": "f4", "b": "f8"',
+                                         '"d": ("i2", -3), "a": "f4", "b": "u4"')  # fmt: skip
+    one = make({**config(), "schedule": [{"at": 2, "set": {"bloques.t.parametros.up": 5.0}}]})
+    write(one, FIRST)
+    assert one.run("--ticks", "6").summary["tick"] == 6
+    write(one, with_init)
+    assert one.run("--ticks", "1").summary["tick"] == 7
+    assert set(last(one, "d")["d"].tolist()) == {5}
+
+
 def left_in_memory(one: Instance, run: Running) -> None:
     """Its supervisor is killed while no tick goes on."""
     run.signal(signal.SIGKILL)

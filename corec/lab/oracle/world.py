@@ -187,8 +187,7 @@ class World:
         """One tick; ``readings`` in order of arrival, each for an entity that exists."""
         self.tick += 1
         self.messages_in += len(readings)
-        for path, value in self._settled().items():
-            self._settle(path, value)
+        self._settle_for(self.tick)
         self._collect()
         self._evolve()
         if self.fuses and self.tick > 1 and (self.tick - 1) % EVERY == 0:
@@ -225,6 +224,7 @@ class World:
     def migrate(self, kinds: Mapping[str, Kind]) -> None:
         """Processors that have other fields from now on."""
         self.kinds = {**self.kinds, **kinds}
+        self._settle_for(self.tick + 1)
         for bloque in self.config["bloques"]:
             kind = kinds.get(bloque.get("procesador", "sensor"))
             for block in self._swarms()[bloque["id"]] if kind is not None else ():
@@ -265,8 +265,10 @@ class World:
     def grow(self, swarm: str, more: int) -> None:
         """So many more entities of a bloque, from the next tick on; their ids come last."""
         bloque = next(b for b in self.config["bloques"] if b["id"] == swarm)
+        self._settle_for(self.tick + 1)
         last = self.blocks[-1].settings
         mine = self._swarms()[swarm]
+        bloque = {**bloque, "parametros": {n: float(v) for n, v in mine[0].params.items()}}
         full = mine[0].settings.cap == per_block(self.config, bloque)
         added = part_of(
             self.config, {**bloque, "entidades": more}, mine[0].settings.kind,
@@ -314,12 +316,17 @@ class World:
         else:
             self._given[path] = self.tick + 1, value
 
-    def _settled(self) -> dict[str, Any]:
-        """What was set last for each path, by the schedule or by somebody; of two that count from
-        the same tick on, by somebody."""
+    def _settle_for(self, tick: int) -> None:
+        """Have count what counts in ``tick``."""
+        for path, value in self._settled(tick).items():
+            self._settle(path, value)
+
+    def _settled(self, tick: int) -> dict[str, Any]:
+        """What was set last for each path up to ``tick``, by the schedule or by somebody; of two
+        that count from the same tick on, by somebody."""
         found: dict[str, tuple[int, Any]] = {}
         for entry in self._schedule:
-            since = last_firing(entry, self.tick)
+            since = last_firing(entry, tick)
             for path, value in entry["set"].items() if since else ():
                 if path not in found or found[path][0] <= since:
                     found[path] = since, value
