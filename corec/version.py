@@ -1,5 +1,3 @@
 """Which CoreC this is; ``corec.__version__`` is the same."""
 
-from typing import Final
-
-__version__: Final = "0.2.0.dev0"
+__version__ = "0.2.0.dev0"  # as the build reads it ([tool.hatch.version]): it takes no annotation
