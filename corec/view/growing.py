@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, SupportsIndex
 
 from corec.config import Config
@@ -11,13 +11,17 @@ from corec.config.swarm import BloqueConfig
 from corec.entities.processor import Processor
 from corec.journal.past import Growth, Past
 from corec.plan import Plan, make_plan
+from corec.plan_live import with_settings
 from corec.view.reading import whole
+from corec.view.recorded import Recorded
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.grown import growths, larger, parts_at_first
+from corec.world.live import Live, Since
 from corec.world.packing import parts_of
 from corec.world.past import settled_head
 from corec.world.settings import effective, entries_in
 from corec.world.shape import differences, shape
+from corec.world.tables import Tables
 
 Processors = Mapping[str, Processor]
 
@@ -57,6 +61,18 @@ def growths_in(
     if grown is not None:
         found.append(Growth((int(head["tick"]) if past is None else past.until) + 1, grown))
     return found
+
+
+def settling(
+    recorded: Recorded | None, config: Config, plan: Plan, given: Mapping[str, Since], tick: int
+) -> Callable[[Tables, int], object]:
+    """Has tables of ``plan`` say what counts in ``tick``, the next one, or counted then; ``given``:
+    all that was set."""
+    if recorded is not None and tick <= recorded.until:
+        return recorded.settings
+    live = Live(config, with_settings(plan, config))
+    live.take(given)
+    return live.settle
 
 
 def grown_by(

@@ -3,15 +3,13 @@
 It is ticked by the code that ticks a worker's blocks (``corec.world.ticker``), on a plan made by
 the same rules, so after tick T it is, bit for bit, what a server with the same configuration, seed
 and readings is. What the broker and the persister would take from the two lanes is thrown away
-here, but for the messages of the last tick and the repairs.
-
-Ordinary memory, one owner: nothing is left when the last reference goes.
+here, but for the messages of the last tick and the repairs. Its last reference takes it along.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
 
@@ -32,7 +30,7 @@ from corec.view.alert import Alerts
 from corec.view.bar import bar, ignored
 from corec.view.crew import Crew, threads_of
 from corec.view.emitted import Emitted
-from corec.view.growing import grown_by, growths_in, plan_at_first
+from corec.view.growing import grown_by, growths_in, plan_at_first, settling
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Columns, Digest, Part, Readable, Words, whole
@@ -48,7 +46,7 @@ from corec.world.grown import fill_grown
 from corec.world.live import Live, Since
 from corec.world.restore import check_parts, load_checkpoint
 from corec.world.settings import effective, entries_in, since
-from corec.world.tables import Tables, make_tables
+from corec.world.tables import make_tables
 
 
 @by_turns("_read _tick alerts close digest errors events fork grow messages set tick write")
@@ -362,24 +360,16 @@ class World(Alone, Readable):
     def _become(self, config: Config, plan: Plan) -> None:
         """Have what ``plan`` has more than there is, between two ticks."""
         memory, before = zeroed(plan.world_bytes), self._pages()
-        plan, settle = with_settings(plan, config), self._settling(config, plan)
+        settle = settling(self._recorded, config, plan, self._given, self._ticks + 1)
         tables = fill_grown(self._plan, before, plan, memory, self._ticks, config.seed, settle)
-        self._memory, self._tables = memory, tables
-        self._config, self._plan = config, plan
+        self._memory, self._tables, self._config = memory, tables, config
+        self._plan = with_settings(plan, config)
         self._crew = Crew(config, self._plan, tables, memory, self._threads)
         self._live = Live(config, self._plan)
         self._live.take(self._given)
         self._emitted.grown(self._plan)
         told = self._failed.kinds.values(), self._failed.more, self._crew.other_tables
         self._failed = Failed(self._plan, tables, *told)
-
-    def _settling(self, config: Config, plan: Plan) -> Callable[[Tables, int], object]:
-        """Has tables of ``plan`` say what counts in the next tick."""
-        if self._recorded is not None and self._ticks < self._recorded.until:
-            return self._recorded.settings
-        live = Live(config, plan)
-        live.take(self._given)
-        return live.settle
 
     def _grow_again(self) -> None:
         """Have what there is to be in the next tick."""

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 import corec
 from corec.cli.main import whole_app
+from corec.command_line import text_of
 from corec.control.client import Client
 from corec.control.discover import NoInstance, find_instance
 from corec.control.events import followed_events
@@ -234,9 +235,8 @@ def test_a_checkpoint_goes_on_in_this_process(world: Attached, tmp_path: Path) -
             ({"seed": 7}, "seed: found 42, configured 7"),
             ({"bloques.sensores.entidades": 289}, "entidades: found 290, configured 289"),
         ):
-            with pytest.raises(
-                CheckpointRefused, match=f"does not fit the configuration: .*{said}"
-            ):
+            told = f"does not fit the configuration: .*{said}"
+            with pytest.raises(CheckpointRefused, match=told):
                 corec.World(world.config_path, changes=changes, checkpoint=path)
     whole = path.read_bytes()
     (tmp_path / "cut").write_bytes(whole[:-9])
@@ -245,9 +245,10 @@ def test_a_checkpoint_goes_on_in_this_process(world: Attached, tmp_path: Path) -
 
 
 def command(*words: str) -> Ended:
-    """``corec WORDS``, in this process: what it loads is loaded here."""
+    """``corec WORDS``, in this process: what it loads is loaded here (``told_in_a_line``, too)."""
     done = CliRunner().invoke(whole_app(), words)
-    return Ended(done.exit_code, done.stdout, done.stderr)
+    told = f"corec: {text_of(done.exception)}\n" if isinstance(done.exception, OSError) else ""
+    return Ended(done.exit_code, done.stdout, done.stderr + told)
 
 
 def test_export_writes_a_tick(world: Attached, living: Running, tmp_path: Path) -> None:
@@ -279,9 +280,7 @@ def test_export_writes_a_tick(world: Attached, living: Running, tmp_path: Path) 
         (["a.csv", "--swarm", "detectores", "--column", "values"], 2, "a history"),
     ):
         ended = command("export", *words)
-        assert ended.code == code
-        assert said in ended.err
-        assert len(ended.err.splitlines()) == 1
+        assert (ended.code, said in ended.err, len(ended.err.splitlines())) == (code, True, 1)
     assert {one.name for one in tmp_path.iterdir()} == {"sensores.csv", "b.csv"}
 
 
