@@ -90,8 +90,9 @@ def test_away_for_longer_than_the_lanes_last(
 def test_killed_while_spooling(point: str, shm_dir: Path, tmp_path: Path, proxied: Proxied) -> None:
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
         proxied.proxy.tell("refuse")
-        pid = world.start(point)
+        # before it starts: they are spooled in one go, or a second one would be among them
         world.publish_ticks(1, 11, repairs=1)
+        pid = world.start(point)
         if point.endswith(":2"):
             spooled(world)
             world.publish_ticks(12, 22, repairs=1)
