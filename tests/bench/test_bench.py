@@ -23,6 +23,7 @@ from corec.lab.bench.rivals.sensor import Uniforms, Values
 from corec.lab.bench.rounds import Contender, Effort, interleave
 from corec.lab.bench.runner import Report
 from corec.lab.bench.tick import agrees
+from tests.support.processes import patient
 
 REPO = Path(__file__).parents[2]
 MACHINE = {
@@ -156,7 +157,7 @@ def corec(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "corec", *arguments],
         cwd=cwd, env=os.environ | {"PYTHONPATH": str(REPO)}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=110, check=False,
+        capture_output=True, text=True, timeout=patient(110), check=False,
     )  # fmt: skip
 
 

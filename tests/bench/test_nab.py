@@ -18,6 +18,7 @@ from corec.lab.bench import dense, detectors, nab, pictures
 from corec.lab.bench.results import Table
 from corec.lab.bench.rounds import Effort
 from tests.bench.test_bench import corec
+from tests.support.processes import patient
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SCORER = Path(__file__).parents[3] / "shared" / "nab_score" / "score.py"
@@ -90,7 +91,7 @@ def test_nabs_own_scorer_says_the_same() -> None:
             scores.append(np.array([float(row["anomaly_score"]) for row in csv.DictReader(file)]))
     done = subprocess.run(
         [sys.executable, "-B", str(SCORER), str(results), folder],
-        capture_output=True, text=True, check=True, timeout=100,
+        capture_output=True, text=True, check=True, timeout=patient(100),
     )  # fmt: skip
     board = nab.Board(series)
     for line, profile in zip(done.stdout.splitlines(), nab.PROFILES.values(), strict=True):

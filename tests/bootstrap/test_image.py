@@ -22,7 +22,7 @@ import redis
 
 from corec.config import load_config
 from corec.embedded.wheels import valkey_program
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
@@ -61,13 +61,13 @@ def test_the_steps_of_the_image(tmp_path: Path) -> None:
             continue
         done = subprocess.run(
             ["sh", "-ec", command], cwd=source, env=environment, capture_output=True, text=True,
-            timeout=120, check=False,
+            timeout=patient(120), check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert len(ran) == 4
     done = subprocess.run(
         [target / "bin" / "corec", "schema"], cwd=tmp_path, env=environment, capture_output=True,
-        text=True, timeout=60, check=True,
+        text=True, timeout=patient(60), check=True,
     )  # fmt: skip
     shown = json.loads(done.stdout)
     assert shown == json.loads((ROOT / "configs" / "corec_config.schema.json").read_text())
@@ -77,7 +77,7 @@ def test_the_steps_of_the_image(tmp_path: Path) -> None:
     for name in ("bench", "chaos"):
         done = subprocess.run(
             [target / "bin" / "corec", name, "--seed", "1"], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=patient(60), check=False,
         )  # fmt: skip
         assert done.returncode == 2
         assert done.stderr == (
@@ -171,8 +171,9 @@ def test_valkey_of_compose_has_its_password_and_shows_it_to_nobody(tmp_path: Pat
                 shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
                 assert b"valkey-server" in shown
                 assert b"of-the-test" not in shown
-            with redis.Redis(unix_socket_path=str(socket)) as nobody, pytest.raises(
-                redis.AuthenticationError
+            with (
+                redis.Redis(unix_socket_path=str(socket)) as nobody,
+                pytest.raises(redis.AuthenticationError),
             ):
                 nobody.ping()
             assert (tmp_path / "auth.conf").stat().st_mode & 0o077 == 0

@@ -17,6 +17,7 @@ import corec
 from corec.config import json_schema, load_config
 from corec.plan import make_plan
 from tests.docs.documents import ROOT
+from tests.support.processes import patient
 
 FILES = {
     "configs/corec_config.json", "configs/corec_config.schema.json", "plugins/first.py",
@@ -27,7 +28,8 @@ FILES = {
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {name: value for name, value in os.environ.items() if not name.startswith("COREC_")}
     return subprocess.run(
-        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=600,
+        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True,
+        timeout=patient(600),
         env={**known, "PYTHONPATH": str(ROOT), **environment}, check=False,
     )  # fmt: skip
 
@@ -88,7 +90,7 @@ def test_a_shell_completes(
     entry = "corec.cli.main" if module == "corec" else module
     code = f"import sys; sys.argv[:] = [{program!r}]; from {entry} import app_main; app_main()"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=patient(60),
         env={**os.environ, variable: "complete_bash", "COMP_WORDS": f"{program} {word}",
              "COMP_CWORD": "1"}, check=False,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corec.lab.chaos.plan import EVERYBODY, FAULTS, NEEDS_SERVERS, WORKERS, WORKERS_MAX, schedule
+from tests.support.processes import patient
 
 SEED = 20261122  # of the long run in docs/chaos-report.md
 SHORT_SEED = 20261220  # its first 12 s hold a fault of every kind that fits into them
@@ -76,7 +77,9 @@ def test_a_short_run_leaves_an_exact_ledger() -> None:
     print(f"seed {SHORT_SEED}")
     command = [sys.executable, "-m", "corec", "chaos", "--seed", str(SHORT_SEED), "--for", "12s",
                "--blocks", "5", "--json"]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=380)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=patient(380)
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     report = json.loads(ended.stdout)
     assert report["differences"] == []

@@ -15,6 +15,7 @@ from corec.lab.chaos.thermostats import VICTIMS, Thermostats
 from corec.lab.chaos.told import Found, report_lines
 from corec.lab.instance import LabFailed
 from corec.lab.oracle.alerting import Life
+from tests.support.processes import patient
 
 SEED = 20261127
 
@@ -68,7 +69,9 @@ def test_more_than_fits_is_refused() -> None:
 
 def test_it_is_a_command() -> None:
     command = [sys.executable, "-m", "corec", "chaos", "--thermostats", "99"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=patient(60)
+    )
     assert ended.returncode == 2
     assert "Invalid value" in ended.stderr, "it knows the option, and what it may be"
     assert "100" in ended.stderr

@@ -22,13 +22,18 @@ from corec.command_line import (
     told_in_a_line,
 )
 from corec.project import named_config
+from tests.support.processes import patient
 
 BIN = Path(sys.executable).parent
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(BIN / words[0]), *words[1:]], capture_output=True, text=True, timeout=60, check=False
+        [str(BIN / words[0]), *words[1:]],
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=False,
     )
 
 
@@ -75,7 +80,7 @@ def test_the_configuration_a_command_line_names(words: list[str], config: Path |
 @pytest.mark.parametrize("program", ["corec", "corec-ctl"])
 def test_a_program_without_words_shows_its_help_also_in_a_checkout(program: str) -> None:
     done = subprocess.run(
-        [str(BIN / program)], capture_output=True, text=True, timeout=60, check=False,
+        [str(BIN / program)], capture_output=True, text=True, timeout=patient(60), check=False,
         env=os.environ | {"COREC_CHECKOUT": str(Path(corec.__file__).parents[1])},
     )  # fmt: skip
     assert "Usage: " in done.stdout + done.stderr
@@ -110,7 +115,7 @@ def test_numbers_beyond_every_world_are_a_usage_error() -> None:
 def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
     found = subprocess.run(
         ["bash", "-c", f"set -o pipefail; '{BIN}/corec' schema | head -c 1"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=patient(60), check=False,
     )  # fmt: skip
     assert found.stdout == "{"
     assert found.stderr == ""

@@ -19,7 +19,7 @@ from corec.control.fallback import status_of
 from corec.control.folders import BASE_VARIABLE
 from tests.control.handmade import SECRET, Running
 from tests.support import forked
-from tests.support.processes import is_running, wait_until
+from tests.support.processes import is_running, patient, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -31,7 +31,7 @@ def ctl(*arguments: str, code: int = 0, base: Path | None = None) -> str:
         environment[BASE_VARIABLE] = str(base)
     done = subprocess.run(
         [sys.executable, "-m", "corec.control.ctl", *arguments],
-        capture_output=True, text=True, timeout=60, env=environment, check=False,
+        capture_output=True, text=True, timeout=patient(60), env=environment, check=False,
     )  # fmt: skip
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     assert SECRET not in done.stdout + done.stderr
@@ -176,7 +176,7 @@ def test_stop_waits_until_it_is_gone(instance: Running) -> None:
         told = ctl_json("stop")
         assert (told["stopped"], told["way"]) == (True, "control socket")
         wait_until(lambda: not is_running(instance.supervisor), "it is gone")
-        said = top.communicate(timeout=60)[1]
+        said = top.communicate(timeout=patient(60))[1]
     assert (top.returncode, said) == (0, "corec-ctl: the instance stopped\n")
     assert "no instance" in ctl("status", code=3)
     with pytest.raises(NoInstance, match="does not run any more"):

@@ -19,7 +19,7 @@ import pytest
 from corec import log
 from corec.terminal import Document, Output, terminal_gone
 from tests.support.instance import REPO
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 LINE = b"x" * 200 + b"\n"
@@ -160,7 +160,12 @@ def test_a_log_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path) -
 def run(program: str, **options: object) -> subprocess.CompletedProcess[str]:
     """A Python program of its own."""
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPO, text=True, timeout=60, check=False, **options
+        [sys.executable, "-c", program],
+        cwd=REPO,
+        text=True,
+        timeout=patient(60),
+        check=False,
+        **options,
     )  # type: ignore[call-overload]  # options as given
     return done
 
@@ -200,7 +205,7 @@ def test_standard_output_is_one_document() -> None:
     program = """
 import os, subprocess
 from corec.terminal import Document, protect
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 protect()
 document = Document()
 print("a plugin speaks")

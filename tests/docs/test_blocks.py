@@ -20,7 +20,7 @@ import pytest
 from tests.docs.documents import ROOT, blocks
 from tests.e2e.conftest import _making, compiled
 from tests.support.instance import Instance
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 __all__ = ["compiled"]  # a fixture, used by its name
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # it may have to compile first
@@ -52,7 +52,8 @@ def _run(one: Instance, words: list[str], text: str = "") -> subprocess.Complete
     environment = {**one.environment, "PATH": os.pathsep.join([str(one.home), os.environ["PATH"]])}
     environment.pop("COREC_HOME")
     return subprocess.run(
-        words, input=text, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110,
+        words, input=text, cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=patient(110),
         check=False,
     )  # fmt: skip
 
@@ -136,7 +137,7 @@ def test_the_tests_of_an_entity_run_where_the_text_says(tmp_path: Path) -> None:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=190,
+            timeout=patient(190),
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -16,6 +16,7 @@ from corec.cli.main import whole_app
 from corec.control.ctl import app as ctl_app
 from corec.supervisor import exits, summary
 from tests.docs.documents import ROOT
+from tests.support.processes import patient
 
 START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
 REPLAY = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
@@ -43,7 +44,7 @@ def test_a_command_line_loads_nothing_that_it_may_not_need(
     most of ``corec-ctl`` asks neither server."""
     code = f"import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=patient(60)
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.documents import ROOT
+from tests.support.processes import patient
 
 UNIT = ROOT / "systemd" / "corec.service"
 HOME = "/opt/corec"
@@ -60,7 +61,9 @@ def test_it_starts_run_sh_and_may_write_the_checkout() -> None:
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     assert ANALYZE is not None
-    return subprocess.run([ANALYZE, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [ANALYZE, *arguments], capture_output=True, text=True, timeout=patient(60)
+    )
 
 
 @needs_systemd

@@ -378,7 +378,7 @@ def no_room_to_stop_or_restore(one: Instance, run: Running) -> None:
     name = max(checkpoints(run)).name
     starved = subprocess.run(
         [sys.executable, "-m", "corec", "checkpoint", "restore", name], cwd=one.home,
-        env=one.environment, capture_output=True, text=True, timeout=60, check=False,
+        env=one.environment, capture_output=True, text=True, timeout=240, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, 1 << 10)),
     )  # fmt: skip
     assert (starved.returncode, starved.stdout) == (1, ""), starved.stderr

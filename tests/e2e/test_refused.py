@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, small_config
+from tests.support.processes import patient
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -185,7 +186,8 @@ def test_a_tmpfs_that_is_too_small(make: Make, tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [*namespace, "sh", "-c", script],
-        env=one.environment, capture_output=True, text=True, timeout=60, check=False, cwd=one.home,
+        env=one.environment, capture_output=True, text=True, check=False, cwd=one.home,
+        timeout=patient(60),
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from corec.embedded import EmbeddedPostgres, EmbeddedServerError, EmbeddedValkey
-from tests.support.processes import children_of, wait_until
+from tests.support.processes import children_of, patient, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_leaks")]
 
@@ -113,6 +113,10 @@ def test_valkey_is_begun_and_answers_after_start(tmp_path: Path) -> None:
 def test_what_begins_a_start_loads_nothing_heavy() -> None:
     code = f"import sys, corec.supervisor.begin; print([n for n in {HEAVY} if n in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=True,
     )
     assert done.stdout.strip() == "[]"

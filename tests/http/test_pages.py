@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from corec import layout as L
 from corec.http.metric_table import METRICS
 from tests.control.handmade import ENTIDADES, SECRET, Running, running
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 REPO = Path(__file__).parents[2]
@@ -137,7 +137,8 @@ def test_promtool_finds_nothing(instance: Running, tmp_path: Path) -> None:
         (["metrics"], text), (["rules", rules], None), (["config", str(own)], None),
     ):  # fmt: skip
         done = subprocess.run(
-            ["promtool", "check", *words], input=given, capture_output=True, text=True, timeout=60,
+            ["promtool", "check", *words], input=given, capture_output=True, text=True,
+            timeout=patient(60),
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.replay.support import Server, read_stream
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 NAB = REPOSITORY.parent / "shared" / "data" / "nab"
@@ -40,7 +40,7 @@ def start(folder: Path, *arguments: object, **environ: str) -> subprocess.Popen[
 
 def run(folder: Path, *arguments: object, **environ: str) -> tuple[int, str, str]:
     process = start(folder, *arguments, **environ)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=patient(60))
     return process.returncode, out, err
 
 

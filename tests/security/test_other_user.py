@@ -33,7 +33,7 @@ from shm.owner import OwnerLock
 from tests.e2e.conftest import Make
 from tests.security.stranger import NAMES, as_user, opened, reached
 from tests.support.instance import REPO, Instance, small_config
-from tests.support.processes import children_of, command_of, is_running, listening
+from tests.support.processes import children_of, command_of, is_running, listening, patient
 
 pytestmark = [
     pytest.mark.slow,
@@ -208,7 +208,7 @@ def test_a_planted_folder_makes_no_process_a_target(
             find_instances()
         done = subprocess.run(
             [sys.executable, "-m", "corec.control.ctl", "stop", "--no-wait"],
-            cwd=REPO, capture_output=True, text=True, check=False, timeout=60,
+            cwd=REPO, capture_output=True, text=True, check=False, timeout=patient(60),
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith(f"corec-ctl: {base}: ")

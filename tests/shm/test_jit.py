@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import shm.lane  # noqa: F401  # compiled and kept by now, if it was not
+from tests.support.processes import patient
 
 PROGRAM = """
 import sys
@@ -34,6 +35,10 @@ print(unknown, compiled(int64(WORDS, int64))(both)(words, 1), "numba.np.linalg" 
 def test_who_loads_knows_nothing_of_what_could_be_compiled_until_it_compiles() -> None:
     """In a process that is none of ours: this one has compiled something, perhaps."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=patient(120),
+        check=False,
     )
     assert done.stdout.split() == ["True", "7", "True"], done.stderr

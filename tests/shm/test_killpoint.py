@@ -17,6 +17,7 @@ from shm.compiled_killpoint import compiled_kill_point, process_kill_point
 from shm.jit import compiled
 from shm.killpoint import kill_point
 from tests.shm.helpers import KILLED, fork, reap, shared_words
+from tests.support.processes import patient
 
 K_TEST = killpoint.register("test.compiled")
 ARMED_TYPE = types.Array(types.int64, 1, "C")
@@ -97,7 +98,7 @@ def test_the_environment_arms_at_import(value: str, code: int, output: str) -> N
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert (done.returncode, done.stdout) == (code, output), done.stderr

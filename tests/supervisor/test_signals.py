@@ -11,6 +11,7 @@ import termios
 import pytest
 
 from tests.support.instance import REPO
+from tests.support.processes import patient
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
 
@@ -29,7 +30,7 @@ def told(before: str = "", after: str = "", **options: object) -> str:
     """What a program of its own takes, with signals sent before and after ``Signals`` is there."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(before=before, after=after)],
-        cwd=REPO, capture_output=True, text=True, timeout=60, check=True, **options,  # type: ignore[call-overload]  # as given
+        cwd=REPO, capture_output=True, text=True, timeout=patient(60), check=True, **options,  # type: ignore[call-overload]  # as given
     )  # fmt: skip
     return str(done.stdout).strip()
 
@@ -110,7 +111,8 @@ if child == 0:
 print(os.waitpid(child, os.WUNTRACED)[1])
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True,
+        timeout=patient(60),
         check=False,
     )  # fmt: skip
     os.close(side)

@@ -20,7 +20,7 @@ from corec.lab.chaos.celery_worker import CeleryWorker
 from corec.notices import Notice
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import REPO, Instance
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 from tests.tasks.test_thermostats import PER_BLOCK, config, ctl, entries, table
 
 __all__ = ["compiled", "make"]
@@ -103,7 +103,8 @@ def test_without_celery_or_instance_it_is_one_line(tmp_path: Path) -> None:
         if code != hide and importlib.util.find_spec("celery") is None:
             continue
         done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path,
-                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+                              capture_output=True, text=True, check=False,
+                              timeout=patient(60))  # fmt: skip
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert words in line
@@ -142,7 +143,7 @@ def test_each_answer_comes_once(make: Any, tmp_path: Path, pg_dsn: str, valkey_u
                 [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "inspect", "ping",
                  "-t", "10", "-d", f"celery@{socket.gethostname()}"],
                 env={**one.environment, "PYTHONPATH": str(REPO)}, cwd=one.home,
-                capture_output=True, text=True, timeout=60, check=False,
+                capture_output=True, text=True, timeout=patient(60), check=False,
             )  # fmt: skip
             assert pinged.returncode == 0, pinged.stderr
             assert "pong" in pinged.stdout

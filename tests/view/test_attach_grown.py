@@ -13,6 +13,7 @@ from corec.view import attached as module
 from corec.view.attached import Attached
 from corec.view.frame import Frame
 from tests.support.instance import REPO, Running
+from tests.support.processes import patient
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -92,7 +93,7 @@ def test_what_was_mapped_stays_for_who_reads_it(world: Attached) -> None:
         "print(numpy.count_nonzero(words) > 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=REPO, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", text], cwd=REPO, capture_output=True, text=True, timeout=patient(60),
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import REPO
+from tests.support.processes import patient
 
 SHARED_NAB = REPO.parent / "shared" / "data" / "nab"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # they compile an entity
@@ -21,7 +22,7 @@ def _output(name: str, folder: Path = REPO, *arguments: str) -> str:
     environment["PYTHONPATH"] = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(REPO / "examples" / name), *arguments], cwd=folder, env=environment,
-        text=True, capture_output=True, timeout=250, check=False,
+        text=True, capture_output=True, timeout=patient(250), check=False,
     )  # fmt: skip
     said = [line for line in done.stderr.splitlines() if not line.startswith("  NAB: ")]
     assert (done.returncode, said) == (0, [])
