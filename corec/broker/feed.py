@@ -19,6 +19,7 @@ from corec.broker.incoming import Incoming, order
 from corec.broker.positions import InPosition
 from corec.journal.past import Cut
 from corec.log import get_logger
+from corec.process.events import REASON
 from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
@@ -97,7 +98,7 @@ class Feed:
         detail: dict[str, Any] = {
             "tick": cut.tick, "readings": readings, "expected": cut.readings,
             "canales": sorted(self._given_up),
-            "reason": "not all the input that this tick took in is in its streams any more",
+            REASON: "not all the input that this tick took in is in its streams any more",
         }  # fmt: skip
         log.warning("a tick that runs again is not the same", **detail)
         self._events.emit("replay_differs", cut.tick, detail)

@@ -26,6 +26,7 @@ from corec.broker.incoming import Incoming, Work, order, skipped
 from corec.broker.positions import NOWHERE, InPosition, after, parse_id
 from corec.broker.state import SinkState
 from corec.log import get_logger
+from corec.process.events import REASON
 from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
@@ -120,7 +121,7 @@ class HeldBack:
     def _tell(self, late: list[int]) -> None:
         detail: dict[str, Any] = {
             "canales": late, "tick": self._out_tick,
-            "reason": "input that was applied before the restore came in later than it did then",
+            REASON: "input that was applied before the restore came in later than it did then",
         }  # fmt: skip
         log.warning("messages of input that was applied before may come again", **detail)
         self._events.emit("input_repeated", self._out_tick, detail)

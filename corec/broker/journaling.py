@@ -18,6 +18,7 @@ from corec.broker.events import Events
 from corec.broker.status import Status
 from corec.journal.file import Journal
 from corec.log import get_logger
+from corec.process.events import REASON
 from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
@@ -82,7 +83,7 @@ class Journaling:
                 self._tell_cut(int(records[-1]["tick"]))
 
     def _tell_cut(self, tick: int) -> None:
-        detail = {"reason": "no checkpoint was made for so long that its oldest part had to go"}
+        detail = {REASON: "no checkpoint was made for so long that its oldest part had to go"}
         log.warning("the journal is cut short", **detail)
         self._events.emit("journal_cut", tick, detail)
 

@@ -40,6 +40,7 @@ from corec.broker.status import Status
 from corec.broker.writer import Writer
 from corec.log import get_logger
 from corec.process.backoff import Backoff
+from corec.process.events import REASON
 from corec.process.life import Rings
 from corec.process.runtime import Runtime
 from shm.killpoint import kill_point
@@ -265,7 +266,7 @@ class Sender:
             "mensajes_perdidos", lost.last_tick,
             {
                 "lane": f"out-{lane}", "mensajes": lost.messages, "desde": lost.first_tick,
-                "hasta": lost.last_tick, "motivo": "drop_oldest",
+                "hasta": lost.last_tick, REASON: "drop_oldest",
             },
         )  # fmt: skip
 
@@ -274,7 +275,7 @@ class Sender:
         detail = {
             "lane": None, "mensajes": loss.messages, "entradas": loss.entries,
             "cartas": loss.letters, "desde": loss.first_tick, "hasta": loss.last_tick,
-            "motivo": "redis_lost_writes",
+            REASON: "redis_lost_writes",
         }  # fmt: skip
         log.error("redis lost what it had confirmed; the world goes on", **detail)
         self._events.emit("mensajes_perdidos", loss.last_tick, detail)

@@ -26,6 +26,7 @@ from corec.broker.status import Status
 from corec.broker.streams import StreamInfo, look
 from corec.broker.writer import Writer
 from corec.log import get_logger
+from corec.process.events import REASON
 from shm.killpoint import kill_point
 
 log = get_logger(__name__)
@@ -117,7 +118,7 @@ class Watcher:
         detail: dict[str, Any] = {
             "stream": self._writer.keys.incoming(canal), "at": str(at), "to": str(min(to, at)),
             "last": str(info.last),
-            "reason": "the stream was lost or written anew; it is read on from there",
+            REASON: "the stream was lost or written anew; it is read on from there",
         }  # fmt: skip
         log.warning("an in-stream is not the one that was read", **detail)
         self._events.emit("input_rewound", self._tick(), detail)
@@ -172,7 +173,7 @@ class Watcher:
         detail: dict[str, Any] = {
             "stream": self._writer.keys.incoming(canal), "entries": unread if known else None,
             "after": str(at), "before": str(info.first) if info.first else None,
-            "reason": "it was trimmed or deleted before it was read",
+            REASON: "it was trimmed or deleted before it was read",
         }  # fmt: skip
         log.warning("unread input is gone", **detail)
         lost = self._status.count(L.B_UNREAD_LOST) + max(1, unread)

@@ -21,6 +21,7 @@ from corec.modules.alarms import Alarms
 from corec.modules.anomalies import ROWS_MIN, Anomaly, Audit, figures
 from corec.modules.base import ModuloBase
 from corec.modules.forest import ISOLATED, LEARN_MAX, Forest, ForestFailed
+from corec.process.events import REASON
 from corec.process.roles import committed_tick, processes
 from corec.world.read import dynamic_words
 
@@ -92,7 +93,7 @@ class ModuloAuditoria(ModuloBase):
             self._sink_reason[name] = reason
             if reason is not None and before is None:
                 log.warning("a server is out of reach", sink=name, reason=reason)
-                self.nucleus.events.emit("sink_down", {"sink": name, "reason": reason})
+                self.nucleus.events.emit("sink_down", {"sink": name, REASON: reason})
             elif reason is None and before is not None:
                 log.info("a server is back", sink=name)
                 self.nucleus.events.emit("sink_up", {"sink": name})

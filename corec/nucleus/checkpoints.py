@@ -36,6 +36,7 @@ from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.journaled import Asked
+from corec.process.events import REASON
 from corec.process.roles import SINKS
 from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
@@ -345,7 +346,7 @@ class Checkpointer:
         shown.error = shown.error or str(reason) or "no memory is left for it"
         self._show_full(isinstance(reason, OSError) and reason.errno in FULL)
         log.error("no checkpoint was made; the world goes on", reason=shown.error)
-        self.events.emit("checkpoint_fallido", {"motivo": shown.error})
+        self.events.emit("checkpoint_fallido", {REASON: shown.error})
         return shown.error
 
     def _show_full(self, full: bool) -> None:

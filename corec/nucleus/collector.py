@@ -28,6 +28,7 @@ from corec.durable import sync_folder
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.checkpoints import lower_priority
+from corec.process.events import REASON
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
 from corec.version import __version__
@@ -236,7 +237,7 @@ class ModuloCollect(ModuloBase):
                           folder=str(rt.config.state_folder), reason=str(error))  # fmt: skip
             for tick, bloque, why in self._collector.lost():
                 self.nucleus.events.emit(
-                    "columns_lost", {"swarm": bloque, "reason": why}, tick=tick
+                    "columns_lost", {"swarm": bloque, REASON: why}, tick=tick
                 )  # fmt: skip
             self._show(error)
             await asyncio.sleep(LOOK_SECONDS if error is None else self._pause)

@@ -40,6 +40,7 @@ from corec.nucleus.hold import Holder
 from corec.nucleus.journaled import durable, write_down
 from corec.plan import Plan, make_plan
 from corec.plan_live import check_named, with_settings
+from corec.process.events import REASON
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
 from corec.world import settings, writes
@@ -311,7 +312,7 @@ class Setter:
         for entry in back.values():
             self.events.emit("setting_changed", {
                 "path": entry.asked, "value": entry.before, "before": entry.value,
-                "after_tick": entry.tick - 1, "by": "refused", "motivo": found["reason"],
+                "after_tick": entry.tick - 1, "by": "refused", REASON: found["reason"],
             })  # fmt: skip
 
     # ------------------------------------------------------------- events

@@ -13,7 +13,7 @@ from typing import Final
 from corec import layout as L
 from corec.layout.frames import PHASE_BLOCK, row_step, row_word
 from corec.persister.spool_format import WHY, WHY_CORRUPT, Extent
-from corec.process.events import ROWS_LOST, encode
+from corec.process.events import REASON, ROWS_LOST, encode
 from shm.lane import Frame
 
 KIND_GAP_FRAME: Final = 0xFFFF
@@ -45,7 +45,7 @@ def gap_frame(extent: Extent, position: int) -> Frame:
         "eventos": extent.events if extent.events >= 0 else None,
         "bytes": extent.end - position,
         "exacto": position <= extent.begin and extent.rows >= 0,
-        "motivo": WHY[extent.why],
+        REASON: WHY[extent.why],
     }
     event = encode(ROWS_LOST, body, tick=extent.last_tick, unix_ns=extent.unix_ns or None)
     known = extent.last_block >= 0

@@ -23,10 +23,9 @@ from corec.control.folders import PERSISTER_FILE
 from corec.log import get_logger
 from corec.persister.retention import Retention
 from corec.persister.writer import Writer
+from corec.process.events import PARTITION_KEPT, PARTITIONS_NOT_MADE, REASON
 from corec.process.shown_file import ShownFile
 
-KEPT: Final = "partition_kept"
-NOT_MADE: Final = "partitions_not_made"
 AHEAD: Final = "partitions ahead"
 PATIENCE_ROUNDS: Final = 3
 """A table that somebody holds a lock on is told after so many rounds; anything else at once."""
@@ -92,11 +91,11 @@ class Upkeep:
         for name, why in fresh.items():
             if name == AHEAD:
                 log.error("partitions cannot be made ahead", reason=why)
-                tipo = NOT_MADE
+                tipo = PARTITIONS_NOT_MADE
             else:
                 log.error("an old partition cannot be dropped", partition=name, reason=why)
-                tipo = KEPT
-            await writer.note_once(tipo, {"partition": name, "reason": why})
+                tipo = PARTITION_KEPT
+            await writer.note_once(tipo, {"partition": name, REASON: why})
         self._show()
 
     def _show(self) -> None:

@@ -23,6 +23,10 @@ WRITTEN: Final = "written"
 OF_PHASES: Final = (GENERATION, FUSION, DIVISION, STATISTICS)
 """What a phase tells of a block: one of a kind and tick at most."""
 ROWS_LOST: Final = "filas_perdidas"
+PARTITION_KEPT: Final = "partition_kept"
+PARTITIONS_NOT_MADE: Final = "partitions_not_made"
+REASON: Final = "reason"
+"""Of ``detalle``: why, whatever was refused, lost or not made."""
 
 KINDS: Final[Mapping[str, str]] = {
     REPAIR: "a failed entity was repaired: `how` it was, `donor` (its own id: reset)",
@@ -43,14 +47,14 @@ KINDS: Final[Mapping[str, str]] = {
     "`failures_per_second`",
     "setting_changed": "`corec-ctl set`, or (`by`) the configuration's `schedule` or the module "
     "`ejecucion`: `path`, `value`, `before` (null: a parameter's default), `after_tick`; `by` "
-    "`refused`: taken back, `motivo` says why",
+    "`refused`: taken back, `reason` says why",
     WRITTEN: "state was written from outside (`write` of `corec.attach`): `swarm`, `fields`, "
     "`entidades` (how many), `after_tick`",
-    "recarga": "a reload: `aceptada`, or `motivo`; what changed. Also a world that can not "
-    "grow again where its journal says so: `motivo`",
+    "recarga": "a reload: `aceptada`, or `reason`; what changed. Also a world that can not "
+    "grow again where its journal says so: `reason`",
     "actualizacion": "an upgrade: `aceptada`, and in `campos` what became of fields that changed; "
-    "or `motivo`",
-    "trabajadores": "another number of workers: `antes`, `ahora`, `motivo` if it was refused",
+    "or `reason`",
+    "trabajadores": "another number of workers: `antes`, `ahora`, `reason` if it was refused",
     "workers_evened": "blocks moved between workers, one of which computed longer than the others: "
     "of each worker how many blocks it had `before`, has `now`, its share `busy` of the CPU time; "
     "`gain`: how much longer the busiest took than it will",
@@ -72,11 +76,13 @@ KINDS: Final[Mapping[str, str]] = {
     "`since`, `mejor`, `diversidad`",
     "overload": "ticks came late: `late_ticks`, `late_ticks_total`",
     "module_failed": "a module raised and is started again: `module`, `error`",
-    "checkpoint_fallido": "a checkpoint could not be written: `motivo`",
+    "checkpoint_fallido": "a checkpoint could not be written: `reason`",
     ROWS_LOST: "rows were dropped or damaged: `lane`, `desde`, `hasta`, `filas`, `eventos`, "
-    "`bytes`, `exacto`, `motivo`",
+    "`bytes`, `exacto`, `reason`",
+    PARTITIONS_NOT_MADE: "partitions cannot be made ahead: `partition`, `reason`",
+    PARTITION_KEPT: "an old partition cannot be dropped: `partition`, `reason`",
     "mensajes_perdidos": "messages were dropped, or lost by Redis: `lane`, `mensajes`, `desde`, "
-    "`hasta`, `motivo`",
+    "`hasta`, `reason`",
     "input_lost": "input was trimmed or lost before it was read",
     "input_rewound": "an in-stream came back with older entries",
     "input_repeated": "input that waits, or came twice, after a restore",

@@ -38,6 +38,7 @@ from corec.log import get_logger
 from corec.nucleus.journaled import Asked
 from corec.plan import Plan
 from corec.plan_live import with_settings
+from corec.process.events import REASON
 from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER
 from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
@@ -210,7 +211,7 @@ class Changes:
         if self._event:
             same = {"antes": self._before, "ahora": self._before}
             about = same if self._event == "trabajadores" else {}
-            raise_event(self.rt, self._event, {**about, "aceptada": False, "motivo": reason})
+            raise_event(self.rt, self._event, {**about, "aceptada": False, REASON: reason})
 
     def _done(self, note: str | None, **detalle: Any) -> None:
         self._granted = True

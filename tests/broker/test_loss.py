@@ -100,7 +100,7 @@ def test_older_data(instance: Make, tmp_path: Path, broker: str) -> None:
         one.drain(pid)
         (told,) = losses(one)
         assert told["mensajes"] == lost == one.count(L.B_DROPPED)
-        assert told["motivo"] == "redis_lost_writes"
+        assert told["reason"] == "redis_lost_writes"
         assert told["desde"] == 11
         assert one.count(L.B_MESSAGES_OUT) == one.ledger.messages
         assert one.state().total_dropped == lost

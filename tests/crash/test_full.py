@@ -45,7 +45,7 @@ def test_more_workers_than_the_tmpfs_holds(make: Make, pg_dsn: str, valkey_url: 
     run.ready().until_tick(run.status()["tick"] + 10)
     ended = run.stop()
     told = [e["detalle"] for e in events_of(pg_dsn) if e["tipo"] == "trabajadores"]
-    assert [("motivo" in d, d["antes"], d["ahora"]) for d in told] == [(True, 2, 2), (False, 2, 3)]
+    assert [("reason" in d, d["antes"], d["ahora"]) for d in told] == [(True, 2, 2), (False, 2, 3)]
 
     tick = str(ended.summary["tick"])
     calm = instance(make, world("calm"), "calm").run("--ticks", tick, "--tick-hz", "0")

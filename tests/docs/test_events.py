@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
 from corec.persister.encode import parse_event
-from corec.process.events import KINDS, LINEAGE, OF_PHASES, REPAIR, ROWS_LOST, encode
+from corec.process.events import (
+    KINDS,
+    LINEAGE,
+    OF_PHASES,
+    PARTITION_KEPT,
+    PARTITIONS_NOT_MADE,
+    REPAIR,
+    ROWS_LOST,
+    encode,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 TELLERS = {"emit": 0, "raise_event": 1, "_begin": 1, "News": 0}
@@ -26,7 +36,7 @@ def _words(node: ast.expr) -> Iterator[str]:
 
 def told() -> set[str]:
     """The kinds that the sources tell of."""
-    found = {REPAIR, LINEAGE, *OF_PHASES, ROWS_LOST}
+    found = {REPAIR, LINEAGE, *OF_PHASES, ROWS_LOST, PARTITION_KEPT, PARTITIONS_NOT_MADE}
     for source in (ROOT / "corec").rglob("*.py"):
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
@@ -46,6 +56,15 @@ def test_the_documentation_has_the_same_table() -> None:
     section = text.split("## `eventos`", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     assert rows == [f"| `{kind}` | {what} |" for kind, what in KINDS.items()]
+
+
+def test_why_has_one_name() -> None:
+    """Of kinds with two names for it a query has to know of each which."""
+    texts = {path: path.read_text("utf-8") for path in (ROOT / "corec").rglob("*.py")}
+    assert [str(path) for path, text in texts.items() if "motivo" in text] == []
+    by_hand = re.compile(r"""(?:emit|raise_event|encode|note_once)\([^)]*["']reason["']:""")
+    assert [str(path) for path, text in texts.items() if by_hand.search(text)] == []
+    assert sum("REASON:" in text for text in texts.values()) > 9
 
 
 def test_one_that_is_encoded_is_read_back() -> None:

@@ -74,7 +74,7 @@ def test_rows_are_dropped_by_policy(
         assert world.stop(pid) == 0
         gaps = check_ledger(world, proxied.direct)
         assert {gap["lane"] for gap in gaps} == {"rows-0", "rows-1"}
-        assert all(gap["exacto"] and gap["motivo"] == policy for gap in gaps)
+        assert all(gap["exacto"] and gap["reason"] == policy for gap in gaps)
         assert sum(gap["filas"] + gap["eventos"] for gap in gaps) == world.count(L.P_DROPPED)
         kept = {tick for tick, _ in keys_of(proxied.direct) if 2 < tick < 200}
         # what was on its way when the database went stays, though it is the oldest
@@ -102,7 +102,7 @@ def test_a_frame_larger_than_the_spool_is_dropped_by_itself(
         proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         gaps = check_ledger(world, proxied.direct)
-        assert {gap["motivo"] for gap in gaps} == {policy}
+        assert {gap["reason"] for gap in gaps} == {policy}
         if policy == "drop_oldest":
             assert [tick for tick, _ in keys_of(proxied.direct)] == [1] * 6 + [3] * 6
 
@@ -142,7 +142,7 @@ def test_killed_while_dropping(
         proxied.proxy.tell("pass")
         assert world.stop(pid) == 0
         gaps = check_ledger(world, proxied.direct)
-        assert {gap["motivo"] for gap in gaps} == {policy}
+        assert {gap["reason"] for gap in gaps} == {policy}
         assert list(world.spool.iterdir()) == []
 
 
@@ -211,13 +211,13 @@ def test_damage_in_the_middle(part: str, shm_dir: Path, tmp_path: Path, proxied:
         if part == "bytes":
             (gap,) = check_ledger(world, proxied.direct)
             assert (gap["lane"], gap["desde"], gap["hasta"]) == ("rows-1", 21, last)
-            assert (gap["filas"], gap["motivo"], gap["exacto"]) == (rows, "corrupt", True)
+            assert (gap["filas"], gap["reason"], gap["exacto"]) == (rows, "corrupt", True)
             assert world.count(L.P_DROPPED) == rows
         else:
             (gap,) = gaps_of(proxied.direct)
             extent = records[k].extent
             assert gap["bytes"] == extent.end - extent.begin
-            assert (gap["filas"], gap["motivo"], gap["exacto"]) == (None, "missing", False)
+            assert (gap["filas"], gap["reason"], gap["exacto"]) == (None, "missing", False)
             lost = set(expected_keys(world)) - set(keys_of(proxied.direct))
             assert {tick for tick, _ in lost} == set(range(21, last + 1))
             assert len(lost) == rows
@@ -235,7 +235,7 @@ def test_file_without_a_head(shm_dir: Path, tmp_path: Path, proxied: Proxied) ->
         world.drain()
         gaps = sorted(gaps_of(proxied.direct), key=lambda gap: str(gap["lane"]))
         assert [gap["lane"] for gap in gaps] == ["rows-0", "rows-1"]
-        assert all(gap["motivo"] == "missing" and gap["filas"] is None for gap in gaps)
+        assert all(gap["reason"] == "missing" and gap["filas"] is None for gap in gaps)
         assert [key for key in expected_keys(world) if key[0] > 60] == keys_of(proxied.direct)
         assert len(world.spool_files(".bad")) == 1
         assert world.spool_files() == []

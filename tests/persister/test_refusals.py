@@ -19,7 +19,7 @@ from corec import layout as L
 from corec.embedded import EmbeddedPostgres
 from corec.nucleus.doctor import database_checks
 from corec.persister.preflight import unfit
-from corec.persister.upkeep import KEPT
+from corec.process.events import PARTITION_KEPT
 from tests.persister.small_world import SmallWorld, expected_keys, keys_of, small_world
 from tests.support.processes import promised, wait_until
 
@@ -78,7 +78,7 @@ def told(folder: Path) -> set[str]:
 
 
 def kept_events(dsn: str) -> list[str]:
-    query = f"SELECT detalle->>'partition' FROM eventos WHERE tipo = '{KEPT}' ORDER BY 1"
+    query = f"SELECT detalle->>'partition' FROM eventos WHERE tipo = '{PARTITION_KEPT}' ORDER BY 1"
     return [row[0] for row in ask(dsn, query)]
 
 
