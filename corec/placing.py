@@ -7,9 +7,8 @@ from typing import Final, NamedTuple
 from corec import layout as L
 from corec.entities.post import post_bytes
 from corec.entities.processor import Processor
-from shm.layout import align_up
+from shm.layout import PAGE_BYTES, align_up
 
-PAGE_BYTES: Final = 4096
 BLOCK_ENTITIES_MAX: Final = 65_535  # the message log numbers them in 16 bits
 
 

@@ -25,7 +25,6 @@ from corec.broker.link import Command, Link
 from corec.broker.positions import Keys
 from corec.process.runtime import LEASE_SECONDS, Owner
 
-RENEW_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.2
 
 

@@ -26,7 +26,7 @@ from corec.broker.journaling import Journaling
 from corec.broker.link import Link, SinkAway
 from corec.broker.loss import Known, Loss
 from corec.broker.outgoing import Outgoing, alert_groups
-from corec.broker.owner import RENEW_SECONDS, TakenOver
+from corec.broker.owner import TakenOver
 from corec.broker.positions import Keys
 from corec.broker.reader import Reader
 from corec.broker.sender import Sender
@@ -36,7 +36,7 @@ from corec.broker.watcher import Watcher
 from corec.broker.writer import Writer
 from corec.log import get_logger
 from corec.process.life import TAKEN_OVER, Life
-from corec.process.runtime import Runtime
+from corec.process.runtime import RENEW_SECONDS, Runtime
 
 log = get_logger(__name__)
 BEAT_SECONDS: Final = 0.05

@@ -20,11 +20,11 @@ from corec.config import Config, ConfigError, load_config
 from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
 from corec.durable import sync_folder
+from corec.exits import EXIT_ALIVE, EXIT_FAILED, EXIT_USAGE, StartFailed
 from corec.plan import make_plan
 from corec.private import NotPrivate, make_private, sane_umask
 from corec.supervisor import segments
 from corec.supervisor.aside import keep_memory
-from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_FAILED, StartFailed
 from corec.world.checkpoint import (
     BAD,
     PREFIX,
@@ -53,7 +53,7 @@ def _config(path: Path | None) -> Config:
     try:
         return load_config(path or default_config())
     except ConfigError as error:
-        _fail(str(error).replace("\n", "\ncorec: "), EXIT_CONFIG)
+        _fail(str(error).replace("\n", "\ncorec: "), EXIT_USAGE)
 
 
 def _folder(config: Config) -> Path:
@@ -193,7 +193,7 @@ def free_them(name: str, config: Path | None, as_json: bool) -> None:
     chosen = [one for one in aside if name in ("all", one["path"], Path(one["path"]).name)]
     if not chosen and name != "all":
         known = ", ".join(Path(one["path"]).name for one in aside) or "nothing is set aside"
-        _fail(f"found {name!r}, expected all or a folder that was set aside: {known}", EXIT_CONFIG)
+        _fail(f"found {name!r}, expected all or a folder that was set aside: {known}", EXIT_USAGE)
     try:
         for one in chosen:
             shutil.rmtree(one["path"])
@@ -246,7 +246,7 @@ def restore_one(file: str, config: Path | None, as_json: bool) -> None:
     except (CheckpointRefused, StartFailed) as error:
         _fail(str(error), EXIT_FAILED)
     except NotPrivate as error:
-        _fail(str(error), EXIT_CONFIG)
+        _fail(str(error), EXIT_USAGE)
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror}", EXIT_FAILED)
     finally:
@@ -283,15 +283,15 @@ def _alone(folder: Path) -> Iterator[None]:
 def _refuse_misfit(config: Config, chosen: Checkpoint) -> None:
     if chosen.head["instance_id"] != config.instance_id:
         _fail(f"{chosen.path}: is of instance {chosen.head['instance_id']!r}, "
-              f"expected {config.instance_id!r}", EXIT_CONFIG)  # fmt: skip
+              f"expected {config.instance_id!r}", EXIT_USAGE)  # fmt: skip
     try:
         fingerprint = make_plan(config).fingerprint(config.seed)
     except ConfigError as error:
-        _fail(str(error).replace("\n", "\ncorec: "), EXIT_CONFIG)
+        _fail(str(error).replace("\n", "\ncorec: "), EXIT_USAGE)
     if chosen.head["fingerprint"] != fingerprint:
         _fail(f"{chosen.path}: its world does not fit the config (entidades "
               f"{chosen.head['entidades']}, seed {chosen.head['seed']}); use the config it was "
-              "made with", EXIT_CONFIG)  # fmt: skip
+              "made with", EXIT_USAGE)  # fmt: skip
 
 
 def _restore(folder: Path, runtime: Path, chosen: Checkpoint) -> list[Path]:

@@ -8,13 +8,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from corec.config.collecting import EVERY_MAX
 from corec.config.faults import Fault, found_text
 from corec.config.keys import Section, key
 
 TOURNAMENT_MAX: Final = 64
 MIGRANTS_MAX: Final = 64
 BEST_MAX: Final = 1_000_000_000
-_EVERY_MAX: Final = 1_000_000_000
 TOPOLOGIES: Final = {"ring": "anillo", "full": "completa", "random": "azar", "aleatoria": "azar"}
 """Other names of a topology."""
 _CROSSINGS: Final = ("uniforme", "mezcla", "un_punto", "ninguno")
@@ -30,11 +30,11 @@ class Migracion(Section):
     """How islands, the blocks of a swarm, exchange their best."""
 
     cada: int = key(
-        f"an integer from 1 to {_EVERY_MAX}",
+        f"an integer from 1 to {EVERY_MAX}",
         "Every so many generations.",
         strict=True,
         ge=1,
-        le=_EVERY_MAX,
+        le=EVERY_MAX,
     )
     cuantos: int = key(
         f"an integer from 1 to {MIGRANTS_MAX}",
@@ -93,11 +93,11 @@ class Evolucion(Section):
     """Every ``cada`` ticks the worse entities are replaced by children of the better ones."""
 
     cada: int = key(
-        f"an integer from 1 to {_EVERY_MAX}",
+        f"an integer from 1 to {EVERY_MAX}",
         "A generation takes so many ticks.",
         strict=True,
         ge=1,
-        le=_EVERY_MAX,
+        le=EVERY_MAX,
     )
     metodo: Literal["torneo", "truncamiento", "ruleta"] = key(
         '"torneo" (tournament: the best of tamano drawn ones), "truncamiento" (truncation: one of'
@@ -156,13 +156,13 @@ class Evolucion(Section):
     )
 
     generaciones: int = key(
-        f"an integer from 0 to {_EVERY_MAX}",
+        f"an integer from 0 to {EVERY_MAX}",
         "Of the first generation of each block and of every so many a row of figures is written;"
         " 0: of none.",
         1,
         strict=True,
         ge=0,
-        le=_EVERY_MAX,
+        le=EVERY_MAX,
     )
     linaje: float = key(
         "a number from 0 to 1",

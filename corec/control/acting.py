@@ -21,7 +21,6 @@ from corec.config import load_config
 from corec.config.acting import TaskConfig
 from corec.control import console, show
 from corec.control.asking import (
-    EXIT_FAILED,
     ConfigOption,
     InstanceOption,
     JsonOption,
@@ -31,6 +30,7 @@ from corec.control.asking import (
     waiting,
 )
 from corec.control.discover import Instance, find_instance
+from corec.exits import EXIT_FAILED
 
 ACK_SECONDS: Final = 10.0
 ALERT_ID: Final = re.compile(r"[0-9a-f]{16}-\d+-\d+", re.ASCII)

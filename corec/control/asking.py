@@ -22,13 +22,11 @@ from corec.control.discover import Instance, NoInstance, SeveralInstances
 from corec.control.fallback import MemoryUnreadable
 from corec.control.protocol import ControlError
 from corec.control.waits import AT_ONCE_SECONDS
+from corec.exits import EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE
 from corec.log import mask
 from corec.private import NotPrivate
 from corec.terminal import harmless
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NOT_RUNNING = 3
 WIDTH_PIPED = 1 << 20
 
 InstanceOption = Annotated[

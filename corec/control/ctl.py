@@ -27,7 +27,6 @@ from corec.command_line import (
 )
 from corec.control import acting, console, show
 from corec.control.asking import (
-    EXIT_FAILED,
     ConfigOption,
     InstanceOption,
     JsonOption,
@@ -57,6 +56,7 @@ from corec.control.patient import ask_again, outcome_of
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
 from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS, STEP_SECONDS
+from corec.exits import EXIT_FAILED
 from corec.private import sane_umask
 from corec.terminal import make_valid, speak_any_encoding
 from corec.version import __version__

@@ -29,6 +29,7 @@ from corec.process.roles import (
 )
 
 NO_LIMIT = 1 << 62
+"""Of C_LIMIT_TICK: the world ticks until it is stopped."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from corec.persister.text import (
     write_tuples,
 )
 from corec.plan import Plan
-from corec.process.events import REPAIR
+from corec.process.events import REPAIR, REPAIR_HOW
 
 log = get_logger(__name__)
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -94,7 +94,6 @@ _MOVES = _moves()
 _EVENT_HEAD = struct.Struct(">hiqiq")
 _LENGTH = struct.Struct(">i")
 _INT8 = struct.Struct(">iq")
-_HOW = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
 
 
 class Event(NamedTuple):
@@ -201,7 +200,7 @@ class Encoder:
         for when, tick, block, (entity, donor, how, _) in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            detail = b'{"how":"%s","donor":%d}' % (_HOW.get(how, str(how)).encode(), donor)
+            detail = b'{"how":"%s","donor":%d}' % (REPAIR_HOW.get(how, str(how)).encode(), donor)
             name = self._plan.block_id(block)
             found.append(Event(when, tick, REPAIR, name, entity, detail))
         return found

@@ -14,9 +14,8 @@ from typing import Any, Final
 import psycopg
 
 from corec.persister.offsets import Fenced
-from corec.process.runtime import LEASE_SECONDS, Owner
+from corec.process.runtime import LEASE_SECONDS, RENEW_SECONDS, Owner
 
-RENEW_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.2
 
 _THERE: Final = "SELECT to_regclass('corec_owners') IS NOT NULL"

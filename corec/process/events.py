@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from corec import layout as L
+
 REPAIR: Final = "repair"
 GENERATION: Final = "generation"
 LINEAGE: Final = "lineage"
@@ -27,6 +29,9 @@ PARTITION_KEPT: Final = "partition_kept"
 PARTITIONS_NOT_MADE: Final = "partitions_not_made"
 REASON: Final = "reason"
 """Of ``detalle``: why, whatever was refused, lost or not made."""
+
+REPAIR_HOW: Final[Mapping[int, str]] = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
+"""What ``how`` of a repair says, by what its record does."""
 
 KINDS: Final[Mapping[str, str]] = {
     REPAIR: "a failed entity was repaired: `how` it was, `donor` (its own id: reset)",

@@ -54,6 +54,7 @@ def word_to_float(word: int) -> float:
 
 LEASE_SECONDS: Final = 15
 """How long an instance that does not renew its lease on a server still counts as alive there."""
+RENEW_SECONDS: Final = 3.0
 
 
 class Owner(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from corec.config import ConfigError
+from corec.exits import EXIT_FAILED, EXIT_USAGE
 from corec.log import mask
 from corec.replay import summary as report
 from corec.replay.frames import Framer, ValuesFramer
@@ -27,8 +28,6 @@ from corec.replay.several import columns_of, read_columns
 from corec.replay.target import Choice, Target, resolve
 from corec.replay.wire import ReplayError, names_for
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 TOLD_FILES_MAX = 5
 """So many files are described one by one; of more, only with --dry-run."""
 

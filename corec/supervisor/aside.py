@@ -31,20 +31,20 @@ import numpy as np
 
 from corec.config import Config
 from corec.durable import sync_folder
+from corec.exits import EXIT_FAILED, StartFailed
 from corec.journal.file import FOLDER as JOURNAL
 from corec.journal.file import journal_files
 from corec.plan import Plan
 from corec.supervisor import segments
-from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.world.checkpoint import checkpoint_files
 from corec.world.collected import FOLDER as COLLECTED
 from corec.world.writes import write_files
 from shm.killpoint import kill_point, register
+from shm.layout import PAGE_BYTES
 
 MEMORY = "memory"
 MOVING = ".moving"
 CHUNK_BYTES = 1 << 20
-PAGE_BYTES = 4096
 
 for _name in ("copied", "kept", "removed", "checkpoints"):
     register(f"fresh.{_name}")

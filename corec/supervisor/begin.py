@@ -20,9 +20,9 @@ import sys
 
 from corec.command_line import NO_MEMORY
 from corec.config import Config, ConfigError
+from corec.exits import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, StartFailed
 from corec.log import get_logger, mask
 from corec.supervisor.begun import Begun
-from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.note import Notes
 from corec.supervisor.signals import (
     StopWanted,
@@ -65,7 +65,7 @@ def start(config: Config, wishes: Wishes, inherited: Inherited | None = None) ->
         notes.note(f"{stop}: stopped before the world ran")
         return EXIT_DONE
     except ConfigError as error:
-        text, code = str(error), EXIT_CONFIG
+        text, code = str(error), EXIT_USAGE
     except StartFailed as error:
         text, code = str(error), error.code
     except (OSError, MemoryError) as error:

@@ -23,11 +23,11 @@ from corec.control.folders import (
     unusable,
 )
 from corec.embedded.errors import EmbeddedServerError
+from corec.exits import EXIT_ALIVE, EXIT_FAILED, EXIT_USAGE, StartFailed
 from corec.log import get_logger
 from corec.nucleus.loadable import check_loadable
 from corec.plan import Plan, make_plan
 from corec.private import make_private
-from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, EXIT_FAILED, StartFailed
 from corec.supervisor.memory import file_limit_fault
 from corec.supervisor.note import Notes
 from corec.supervisor.servers import Servers
@@ -52,7 +52,7 @@ class Begun:
         check_loadable(config)
         self.plan: Plan = make_plan(config)
         if inherited is None and (fault := file_limit_fault(self.plan.world_bytes)):
-            raise StartFailed(EXIT_CONFIG, fault)
+            raise StartFailed(EXIT_USAGE, fault)
         self.folder = instance_folder(config)
         self.lock = OwnerLock(self.folder / OWNER_LOCK)
         self.servers = Servers(config, self.folder, notes.note)
@@ -79,14 +79,14 @@ class Begun:
             make_private(self.folder)
             self._take(self.lock, self.inherited.lock if self.inherited else None)
         except OSError as error:
-            raise StartFailed(EXIT_CONFIG, unusable("runtime_dir", error)) from None
+            raise StartFailed(EXIT_USAGE, unusable("runtime_dir", error)) from None
         try:
             make_private(self.state)
             self._take(self.state_lock, self.inherited.state_lock if self.inherited else None)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise StartFailed(EXIT_CONFIG, unusable("state_dir", error)) from None
+                raise StartFailed(EXIT_USAGE, unusable("state_dir", error)) from None
             raise
 
     def _take(self, lock: OwnerLock, descriptor: int | None) -> None:

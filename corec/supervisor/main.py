@@ -27,7 +27,9 @@ from corec.control.folders import (
     PERSISTER_FILE,
 )
 from corec.control.outcome import CHANGE_FILE, ChangeFile
+from corec.control.status import NO_LIMIT
 from corec.embedded.errors import EmbeddedServerError
+from corec.exits import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, StartFailed
 from corec.http.port import PortUnavailable, reserve, url_of
 from corec.log import get_logger
 from corec.plan import Plan
@@ -38,7 +40,6 @@ from corec.supervisor import aside, segments
 from corec.supervisor.begun import Begun
 from corec.supervisor.changes import Changes, Hand
 from corec.supervisor.drain import Drain, Drained
-from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, StartFailed
 from corec.supervisor.face import Face
 from corec.supervisor.identity import identity
 from corec.supervisor.notify import Notifier
@@ -57,7 +58,6 @@ from shm.segment import remove_leftovers
 
 log = get_logger("corec.supervisor")
 
-NO_LIMIT: Final = 2**62
 POLL_SECONDS: Final = 0.25
 SOON_SECONDS: Final = 0.02
 SERVERS_SECONDS: Final = 0.5
@@ -174,7 +174,7 @@ class Supervisor:
         try:
             return identity(self.config)
         except OSError as error:
-            raise StartFailed(EXIT_CONFIG, f"state_dir: {error}") from None
+            raise StartFailed(EXIT_USAGE, f"state_dir: {error}") from None
 
     def _set_aside(self, *, moved: bool) -> None:
         """Make room for a new world; nothing of the old one is deleted."""

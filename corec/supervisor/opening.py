@@ -15,6 +15,7 @@ from corec.config import Config, ConfigError, Fault
 from corec.control.folders import CONTROL_FILE
 from corec.entities.compile import compile_processor, is_compiled, kernel_key
 from corec.entities.processor import ProcessorError
+from corec.exits import EXIT_USAGE, StartFailed
 from corec.journal.past import Growth, Past
 from corec.log import get_logger
 from corec.plan import Plan, Swarm, make_plan
@@ -22,7 +23,6 @@ from corec.proc import look_less_for_garbage
 from corec.process.runtime import Runtime
 from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
-from corec.supervisor.exits import EXIT_CONFIG, StartFailed
 from corec.supervisor.face import Face
 from corec.supervisor.growing import GROWN, CannotGrow, grow, plan_in_memory
 from corec.supervisor.refitting import FITTED, CannotRefit, misfitting, refit
@@ -116,9 +116,9 @@ def fitting_checkpoint(config: Config, plan: Plan, *, growing: bool = True) -> C
         what = f"checkpoint {misfits[0].path}"
         wanted = _wanted(config, plan, misfits[0].head)
         differs = differences(misfits[0].head, wanted, growing=growing, migrating=True)
-        raise StartFailed(EXIT_CONFIG, _misfit(differs, what))
+        raise StartFailed(EXIT_USAGE, _misfit(differs, what))
     if chosen is None and refused:
-        raise StartFailed(EXIT_CONFIG, f"{refused[0].why}; --fresh begins a new world")
+        raise StartFailed(EXIT_USAGE, f"{refused[0].why}; --fresh begins a new world")
     _tell_passed_over(passed, misfits, chosen)
     return chosen
 
@@ -226,7 +226,7 @@ def _tell_migration(
     if not migrating and any(change.loses for change in changes):
         told = "; ".join(change.text for change in changes if change.loses)
         raise StartFailed(
-            EXIT_CONFIG, f"values of {what} would be lost: {told}; "
+            EXIT_USAGE, f"values of {what} would be lost: {told}; "
             "--migrate starts without them, --fresh begins a new world",
         )  # fmt: skip
     for change in changes:
@@ -247,13 +247,13 @@ def growing_again(config: Config, there: Plan, past: Past | None) -> tuple[Growt
         found = growths(config, there, past)
     except ConfigError as error:
         raise StartFailed(
-            EXIT_CONFIG, f"the world grew behind its checkpoint, as its journal says: {error}"
+            EXIT_USAGE, f"the world grew behind its checkpoint, as its journal says: {error}"
         ) from None
     last = found[-1].plan if found else there
     seed = config.seed
     if found and (told := differences(shape(last, seed), shape(make_plan(config), seed),
                                       growing=True)):  # fmt: skip
-        raise StartFailed(EXIT_CONFIG, _misfit(told, "the journal behind its checkpoint"))
+        raise StartFailed(EXIT_USAGE, _misfit(told, "the journal behind its checkpoint"))
     if (more := larger(config, last)) is not None:
         found.append(Growth(past.until + 1, more))
     return tuple(found)
@@ -356,17 +356,17 @@ def open_world(
         face.note(f"growing from {plan.entidades:,} to {world.grown.entidades:,} entities")
         return made[0], grow(*made, world.grown)
     except CannotGrow as error:
-        raise StartFailed(EXIT_CONFIG, f"bloques: {error}") from None
+        raise StartFailed(EXIT_USAGE, f"bloques: {error}") from None
     except CannotRefit as error:
-        raise StartFailed(EXIT_CONFIG, f"the world in {folder} has other fields: {error}") from None
+        raise StartFailed(EXIT_USAGE, f"the world in {folder} has other fields: {error}") from None
     except SegmentNoSpace as error:
         raise StartFailed(
-            EXIT_CONFIG, f"bloques: the world does not fit into runtime_dir: {error}"
+            EXIT_USAGE, f"bloques: the world does not fit into runtime_dir: {error}"
         ) from None
     except SegmentRefused as error:
-        raise StartFailed(EXIT_CONFIG, _refused(config, plan, folder, error)) from None
+        raise StartFailed(EXIT_USAGE, _refused(config, plan, folder, error)) from None
     except CheckpointRefused as error:
-        raise StartFailed(EXIT_CONFIG, f"{error}; --fresh begins a new world") from None
+        raise StartFailed(EXIT_USAGE, f"{error}; --fresh begins a new world") from None
     except ProcessorError as error:
         fault = Fault("bloques.procesador", str(error), "an init that does not fail")
-        raise StartFailed(EXIT_CONFIG, str(ConfigError([fault]))) from None
+        raise StartFailed(EXIT_USAGE, str(ConfigError([fault]))) from None

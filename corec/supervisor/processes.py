@@ -25,6 +25,7 @@ import multiprocess
 from corec import layout as L
 from corec.broker.process import run as run_broker
 from corec.command_line import NO_PROCESS
+from corec.exits import EXIT_FAILED, StartFailed
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister
@@ -41,7 +42,6 @@ from corec.process.roles import (
 )
 from corec.process.runtime import Runtime
 from corec.supervisor.beside import exit_text
-from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from corec.supervisor.restarts import Restarts
 from corec.supervisor.sighting import Sightings
 from corec.tasks.process import run as run_tasks

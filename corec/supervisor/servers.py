@@ -21,9 +21,9 @@ from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.postgres import EmbeddedPostgres
 from corec.embedded.valkey import EmbeddedValkey
 from corec.embedded.waiting import LOOK_SECONDS, waited_for
+from corec.exits import EXIT_ALIVE, EXIT_USAGE, StartFailed
 from corec.libpq import shielded
 from corec.log import get_logger, mask
-from corec.supervisor.exits import EXIT_ALIVE, EXIT_CONFIG, StartFailed
 from corec.supervisor.restarts import Restarts
 
 if TYPE_CHECKING:  # servers are begun before anything heavy is loaded
@@ -206,7 +206,7 @@ class Servers:
             reason = mask(" ".join(str(error).split()))
             raise ServerUnreachable(f"{where} can't be reached: {reason}") from None
         if reason is not None:
-            raise StartFailed(EXIT_CONFIG, f"{where} can't be used: {reason}")
+            raise StartFailed(EXIT_USAGE, f"{where} can't be used: {reason}")
 
     def _reach_redis(self) -> None:
         from corec.broker import entry, owner
@@ -223,7 +223,7 @@ class Servers:
                 f"Redis at {redis.shown()} can't be reached: {reason}"
             ) from None
         except entry.Unfit as error:
-            raise StartFailed(EXIT_CONFIG, f"Redis at {redis.shown()}: {error}") from None
+            raise StartFailed(EXIT_USAGE, f"Redis at {redis.shown()}: {error}") from None
         except owner.HeldElsewhere as error:
             raise held_elsewhere(instance_id, f"Redis at {redis.shown()}", str(error)) from None
 

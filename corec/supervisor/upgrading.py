@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from corec import layout as L
+from corec.exits import EXIT_DONE, EXIT_USAGE
 from corec.process.runtime import Runtime
 from corec.supervisor import beside
-from corec.supervisor.exits import EXIT_CONFIG, EXIT_DONE
 from corec.supervisor.processes import Group
 from corec.supervisor.refitting import remove_fitted
 from corec.supervisor.resting import Refused, Steps, ended, others, rested
@@ -63,7 +63,7 @@ def _asked(wishes: Wishes, *, migrating: bool, trying: bool) -> beside.Asked[boo
         check_command(wishes), "the check of the new code", CHECK_SECONDS,
         Refit(migrating, trying).environ(),
     )  # fmt: skip
-    if code == EXIT_CONFIG:
+    if code == EXIT_USAGE:
         raise Refused(text)
     if code not in (EXIT_DONE, REFITS):  # broken code: its traceback's last line says how
         last = text.splitlines()[-1] if text else beside.exit_text(code)

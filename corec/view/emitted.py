@@ -19,6 +19,7 @@ from corec.layout.frames import alert_columns, repairs_at
 from corec.persister.gaps import OF_PHASES
 from corec.persister.generations import told_of
 from corec.plan import Plan
+from corec.process.events import REPAIR_HOW
 from corec.view.alert import Alert, Alerts
 from corec.world.lanes import own_lanes
 from shm.lane import Frame
@@ -27,7 +28,6 @@ KEPT_MAX: Final = 1_000_000
 """Repairs that are kept, and alerts; the oldest go first, frame by frame."""
 GENERATIONS_MAX: Final = 10_000
 """Of blocks, that are kept; the oldest go first."""
-HOW: Final = {L.REPAIR_INHERIT: "inherit", L.REPAIR_RESET: "reset"}
 MESSAGE: Final = np.dtype([("id", "u4"), ("canal", "i1"), ("valor", "f4"), ("activo", "?")])
 
 
@@ -113,7 +113,7 @@ class Emitted:
         """The repairs that are kept, oldest first, with the columns of ``eventos``."""
         return [
             {"tick": piece.tick, "tipo": "repair", "bloque": self._plan.block_id(piece.block),
-             "entidad": entity, "detalle": {"how": HOW[how], "donor": donor}}
+             "entidad": entity, "detalle": {"how": REPAIR_HOW[how], "donor": donor}}
             for piece in self._repairs.pieces
             for entity, donor, how, _ in np.frombuffer(piece.data, L.REPAIR).tolist()
         ]  # fmt: skip

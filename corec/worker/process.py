@@ -37,8 +37,8 @@ from corec.world.ticker import Ticker
 from corec.world.writes import edits_before
 from shm.atomics import spin_until_all_at_least, spin_until_at_least
 from shm.killpoint import kill_point, register
+from shm.layout import PAGE_BYTES
 
-PAGE_BYTES: Final = 4096
 WAKE_SECONDS_MAX: Final = 0.05
 register("phase.before_done")
 register("phase.all_done")

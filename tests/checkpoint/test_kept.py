@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from corec import layout as L
+from corec.exits import StartFailed
 from corec.process.runtime import Runtime
-from corec.supervisor.exits import StartFailed
 from corec.supervisor.opening import fitting_checkpoint
 from corec.world.checkpoint import (
     CheckpointRefused,

@@ -13,9 +13,10 @@ from rich.console import Console, RenderableType
 
 from corec.config import ConfigError
 from corec.control import console, show
-from corec.control.asking import EXIT_USAGE, explained, fail, output, waiting
+from corec.control.asking import explained, fail, output, waiting
 from corec.control.discover import Instance
 from corec.control.protocol import encode_request
+from corec.exits import EXIT_USAGE
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from corec.config import load_config
+from corec.exits import EXIT_FAILED, StartFailed
 from corec.plan import make_plan
 from corec.supervisor import segments
 from corec.supervisor.aside import keep_memory
-from corec.supervisor.exits import EXIT_FAILED, StartFailed
 from tests.e2e.conftest import Make
 from tests.support.instance import small_config
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import typer
 
+from corec import exits
 from corec.cli.main import whole_app
 from corec.control.ctl import app as ctl_app
-from corec.supervisor import exits, summary
+from corec.supervisor import summary
 from tests.docs.documents import ROOT
 from tests.support.processes import patient
 

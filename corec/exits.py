@@ -6,7 +6,9 @@ from typing import Final
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 2
+EXIT_USAGE: Final = 2
+"""Of a command or a configuration: nothing was started."""
+EXIT_NOT_RUNNING: Final = 3
 EXIT_ALIVE: Final = 4
 
 
