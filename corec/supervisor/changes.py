@@ -224,9 +224,8 @@ class Changes:
         """Make the lanes that so many workers need, before anybody rests."""
         try:
             segments.more_lanes(self.rt, workers)
-        except OSError as error:
-            why = error.strerror or error
-            raise Refused(f"no room for more workers ({workers}): {why}") from None
+        except OSError as why:
+            raise Refused(f"no room for more workers ({workers}): {why.strerror or why}") from None
 
     def _regrouped(self, workers: int, meanwhile: Callable[[], None]) -> Steps:
         """Rest, end everybody, go on with ``workers`` workers; ``meanwhile`` while nobody is."""
