@@ -9,10 +9,9 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator
 
 from corec.config.faults import Fault
-from corec.config.keys import Section, key
+from corec.config.keys import EVERY_MAX, Section, key
 from corec.config.measures import ALLOWED, Expression, parse_expression
 
-EVERY_MAX: Final = 1_000_000_000
 STATS_MAX: Final = 32
 COLUMNS_MAX: Final = 64
 KEEP_MAX: Final = 1_000_000

@@ -8,9 +8,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from corec.config.collecting import EVERY_MAX
 from corec.config.faults import Fault, found_text
-from corec.config.keys import Section, key
+from corec.config.keys import EVERY_MAX, Section, key
 
 TOURNAMENT_MAX: Final = 64
 MIGRANTS_MAX: Final = 64

@@ -16,6 +16,9 @@ from pydantic.fields import FieldInfo
 ALLOWED = "x-allowed"
 ITEM_ALLOWED = "x-item-allowed"
 
+EVERY_MAX = 1_000_000_000
+"""Of a key that says of how many ticks, rows or generations each one is meant."""
+
 SAFE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 SAFE_NAME_ALLOWED = (
     "1 to 64 of the letters A-Z a-z, digits, '_', '.', '-', not starting with '.' or '-'"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from corec.config.keys import Section, key
+from corec.config.keys import EVERY_MAX, Section, key
 
 _SECONDS = {"h": 3600, "d": 86_400, "w": 604_800}
 
@@ -36,12 +36,12 @@ class Persist(Section):
     """What is written to PostgreSQL, how often, how long it stays, and what happens without it."""
 
     every_ticks: int = key(
-        "an integer from 1 to 1000000000",
+        f"an integer from 1 to {EVERY_MAX}",
         "Each block writes one row every so many ticks.",
         10,
         strict=True,
         ge=1,
-        le=1_000_000_000,
+        le=EVERY_MAX,
     )
     partition: Literal["hour", "day", "month"] = key(
         '"hour", "day" or "month"',
@@ -111,13 +111,13 @@ class Streams(Section):
         le=60_000,
     )
     readings_per_tick: int = key(
-        "an integer from 1 to 1000000000",
+        f"an integer from 1 to {EVERY_MAX}",
         "At most so many readings are taken in by one tick; the others wait for the next ones."
         " The inbox itself holds about a million.",
         1_000_000,
         strict=True,
         ge=1,
-        le=1_000_000_000,
+        le=EVERY_MAX,
     )
     on_full: Literal["block", "drop_oldest"] = key(
         '"block" or "drop_oldest"',
