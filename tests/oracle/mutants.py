@@ -1,67 +1,57 @@
 """Seeded mutants: one rule of the world broken at a time, in a copy; the oracle objects to each.
 
-    python -m tests.oracle.mutants [--only NAME] [--jobs N]
+    python -m tests.oracle.mutants [NAME ...]      those with such a part in their names, else all
 
-Prints for each mutant the disagreement that caught it; exit code 1 when one was not caught. Kernels
-are compiled anew for most of them, so a mutant takes about a minute.
+Prints for each mutant the disagreement that caught it, and the seconds it took; exit code 1 when
+one was not caught. Nearly all of them stand in one copy, each behind a switch (``switched``), so
+that all is compiled once. With none switched on the same worlds are played first, and agree.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
 from pathlib import Path
 from typing import Final
 
-from tests.support.altered import ROOT, Change, copy_into
+from tests.oracle.judging import Copy, Mutant, Unjudged
+from tests.support.altered import Change
 
-KERNELS: Final = (
-    "tests.oracle", "--worlds", "400", "--first", "--only", "keeper,fragile,listener,tide",
-)  # fmt: skip
-SILENCE: Final = (
-    "tests.oracle", "--worlds", "60", "--first", "--only", "sitter",
-)  # fmt: skip
-DENSE: Final = ("tests.oracle", "--worlds", "60", "--first", "--only", "listener")
-GOSSIP, RELAY, BREEDER, NOMAD = (
-    ("tests.oracle", "--whole", "60", "--first", "--only", name)
-    for name in ("gossip", "relay", "breeder", "nomad")
-)
-WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER, FADER = (
-    ("tests.oracle", "--whole", "60", "--first", "--only", name)
-    for name in ("wader", "swift", "voter", "catcher", "spy", "heir", "evolver", "fader")
-)
-WOLF, ISING, SIR_GRAPH = (
-    ("tests.oracle", "--whole", "60", "--first", "--only", name)
-    for name in ("wolf", "ising", "sir_graph")
-)
-MEANS: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "coupled,chorus")
-COLLECTED: Final = ("tests.oracle", "--whole", "60", "--first", "--only", "keeper,coupled")
-CHANGED: Final = ("tests.oracle", "--live", "6", "--first", "--only", "changeling")
-LIMITS: Final = ("pytest", "tests/oracle/test_limits.py")
-LATE: Final = ("pytest", "tests/oracle/test_instances.py", "-k", "hundreds_of_steps")
-SECONDS_MAX: Final = 1200
-WORLDS: Final = re.compile(r": (\d+) worlds in ")
-"""How many there were, the last of which disagreed."""
 SEED: Final = "20261126"
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A rule that is broken, how, and the worlds that show it."""
-
-    name: str
-    changes: tuple[Change, ...]
-    worlds: tuple[str, ...] = KERNELS
+def _drawn(what: str, number: int, only: str) -> tuple[str, ...]:
+    return (
+        "tests.oracle", what, str(number), "--first", "--only", only, "--seed", SEED, "--jobs", "1"
+    )  # fmt: skip
 
 
-def _one(name: str, file: str, right: str, wrong: str, worlds: tuple[str, ...] = KERNELS) -> Mutant:
-    return Mutant(name, (Change(f"corec/{file}", right, wrong),), worlds)
+def _tested(file: str, name: str) -> tuple[str, ...]:
+    return ("pytest", f"tests/oracle/{file}.py", "-k", name, "-x", "-q", "-n", "0",
+            "-p", "no:cacheprovider")  # fmt: skip
+
+
+KERNELS: Final = _drawn("--worlds", 400, "keeper,fragile,listener,tide")
+SILENCE, DENSE = (_drawn("--worlds", 60, name) for name in ("sitter", "listener"))
+GOSSIP, RELAY, BREEDER, NOMAD, WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER, FADER = (
+    _drawn("--whole", 60, name)
+    for name in ("gossip", "relay", "breeder", "nomad", "wader", "swift", "voter", "catcher", "spy",
+                 "heir", "evolver", "fader")
+)  # fmt: skip
+WOLF, ISING, SIR_GRAPH, MEANS, COLLECTED = (
+    _drawn("--whole", 60, names)
+    for names in ("wolf", "ising", "sir_graph", "coupled,chorus", "keeper,coupled")
+)
+CHANGED: Final = _drawn("--live", 6, "changeling")
+LATE: Final = _tested("test_instances", "hundreds_of_steps")
+
+
+def _one(
+    name: str, file: str, right: str, wrong: str, command: tuple[str, ...] = KERNELS
+) -> Mutant:
+    return Mutant(name, (Change(f"corec/{file}", right, wrong),), command)
 
 
 MUTANTS: Final = (
@@ -70,10 +60,12 @@ MUTANTS: Final = (
          "store_u8(entry + LOG_TICK, uint64(tick) - dyn[D_ROW_TICK])"),
     _one("a payload's ticks have 16 bits", "kernels/frames.py",
          "store_u8(entry + LOG_TICK, uint64(tick))",
-         "store_u8(entry + LOG_TICK, uint64(tick & 0xFFFF))", LIMITS),
+         "store_u8(entry + LOG_TICK, uint64(tick & 0xFFFF))",
+         _tested("test_limits", "more_ticks_between")),
     _one("the log holds a message less", "kernels/frames.py",
          "room = min(count, block[K.B_LOG_CAP] - at)",
-         "room = min(count, block[K.B_LOG_CAP] - 1 - at)", LIMITS),
+         "room = min(count, block[K.B_LOG_CAP] - 1 - at)",
+         _tested("test_limits", "a_message_more")),
     _one("a row begins at the row before it", "kernels/frames.py",
          "uint64(dyn[D_ROW_TICK] + uint64(1))", "uint64(dyn[D_ROW_TICK])"),
     _one("repairs have another time than their tick", "kernels/frames.py",
@@ -99,17 +91,19 @@ MUTANTS: Final = (
          "s + scratch[K.S_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.S_RUN], n),"),
     _one("repair in every step of a tick", "kernels/block.py",
          "repairs = care(block, row, dyn, cold, held, targs, scratch) if last else 0",
-         "repairs = care(block, row, dyn, cold, held, targs, scratch)", LIMITS),
+         "repairs = care(block, row, dyn, cold, held, targs, scratch)",
+         _tested("test_limits", "failures_in_every_step")),
     _one("the last σ goes on when no value was good", "kernels/block.py",
          "    sigma = 0.0\n", "    sigma = get_f(dyn, D_DESVIACION)\n"),
     _one("a row's errores are not begun anew", "kernels/block.py",
          "    dyn[D_ROW_ERRORES] = uint64(0)\n", ""),
     _one("max_errores in binary", "kernels/block.py",
          "if float64(errores) / float64(n) <= get_f(row, K.W_MAX_ERRORES):",
-         "if float64(errores) <= get_f(row, K.W_MAX_ERRORES) * float64(n):", LIMITS),
+         "if float64(errores) <= get_f(row, K.W_MAX_ERRORES) * float64(n):",
+         _tested("test_limits", "a_share_of_errores")),
     _one("carga in binary", "kernels/running.py",
          "    while width > 1 and float64(width - 1) / float64(n) >= carga:\n        width -= 1\n",
-         "", LIMITS),
+         "", _tested("test_limits", "a_load_as_its_decimals")),
     _one("the window is a tick ahead", "kernels/running.py",
          "start = ((tick - 1) * width) % n", "start = (tick * width) % n"),
     _one("errores for each failed reading", "kernels/failures.py",
@@ -246,51 +240,28 @@ MUTANTS: Final = (
 )  # fmt: skip
 
 
-def objection(mutant: Mutant, folder: Path) -> str:
-    """What the oracle says of the mutant; empty when it agrees.
-
-    Raises:
-        AnchorMissing: the line it replaces is not there any more.
-        RuntimeError: the worlds could not be run.
-    """
-    copy_into(folder, mutant.changes)
-    environment = os.environ | {"PYTHONPATH": str(folder), "TMPDIR": str(folder)}
-    environment.setdefault("NUMBA_CACHE_DIR", str(ROOT / "var" / "mutants"))
-    environment.pop("COREC_HOME", None)
-    more = ["--seed", SEED, "--jobs", "1"] if "tests.oracle" in mutant.worlds else [
-        "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]  # fmt: skip
-    ran = subprocess.run(
-        [sys.executable, "-m", *mutant.worlds, *more], cwd=folder, env=environment,
-        capture_output=True, text=True, timeout=SECONDS_MAX, check=False,
-    )  # fmt: skip
-    if ran.returncode not in (0, 1):
-        raise RuntimeError(f"{mutant.name}: exit {ran.returncode}\n{ran.stderr[-2000:]}")
-    shown = [line.strip() for line in ran.stdout.splitlines() if "{" not in line]
-    said = [line for line in shown if "the oracle says" in line]  # not the source line of it
-    often = [found[1] for line in shown if (found := WORLDS.search(line))]
-    worlds = f" (world {often[-1]})" if often else ""
-    return (said or ["it objects"])[0] + worlds if ran.returncode else ""
-
-
 def main() -> int:
     """All mutants, or some; what caught them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--only", metavar="NAME", default="", help="a part of the name")
-    parser.add_argument("--jobs", type=int, default=1)
-    given = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if given.only in mutant.name]
-    survived = 0
-
-    def judged(mutant: Mutant) -> tuple[Mutant, str]:
-        with tempfile.TemporaryDirectory(prefix="corec-mutant-") as folder:
-            return mutant, objection(mutant, Path(folder))
-
-    with ThreadPoolExecutor(given.jobs) as pool:
-        for mutant, said in pool.map(judged, chosen):
-            survived += not said
-            print(f"{mutant.name}: {said or 'NOT CAUGHT'}", flush=True)
-    print(f"{len(chosen) - survived} of {len(chosen)} mutants were caught")
-    return 1 if survived or not chosen else 0
+    parser.add_argument("names", metavar="NAME", nargs="*", default=[""],
+                        help="a part of a name, in this order; '' is one of all")  # fmt: skip
+    names = parser.parse_args().names
+    numbered = list(enumerate(MUTANTS, 1))
+    chosen = dict.fromkeys(each for name in names for each in numbered if name in each[1].name)
+    caught = 0
+    with tempfile.TemporaryDirectory(prefix="corec-mutants-") as folder:
+        copy = Copy(Path(folder), MUTANTS)
+        for number, mutant in chosen:
+            began = time.monotonic()
+            try:
+                said = copy.objection(number, mutant)
+                caught += bool(said)
+            except Unjudged as error:
+                said = f"NOT JUDGED: {error}"
+            seconds = time.monotonic() - began
+            print(f"{mutant.name}: {said or 'NOT CAUGHT'}, {seconds:.0f} s", flush=True)
+    print(f"{caught} of {len(chosen)} mutants were caught")
+    return int(caught < len(chosen) or not chosen)
 
 
 if __name__ == "__main__":
