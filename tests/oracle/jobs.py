@@ -26,16 +26,18 @@ LARGE_CHUNK: Final = 4
 
 
 def in_one_process(
-    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...], is_whole: bool, large: bool
-) -> tuple[int, str, str]:
+    chunk: int, world_seed: int, shrink: bool, only: tuple[str, ...], is_whole: bool, large: bool,
+    many: int = 0,
+) -> tuple[int, str, str]:  # fmt: skip
     """One chunk of worlds, block by block in the kernels, or as ``corec.World``: how many ran, and
-    for a disagreement its text and its world. ``large``: with blocks as large as can be."""
+    for a disagreement its text and its world. ``large``: with blocks as large as can be. ``many``
+    are drawn, or as many as a chunk has."""
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     count, failed, said = 0, "", ""
 
     @seed(world_seed * 1_000_003 + chunk)
     @settings(
-        max_examples=LARGE_CHUNK if large else CHUNK, deadline=None, database=None,
+        max_examples=many or (LARGE_CHUNK if large else CHUNK), deadline=None, database=None,
         suppress_health_check=list(HealthCheck), phases=phases,
         report_multiple_bugs=False,
     )  # fmt: skip

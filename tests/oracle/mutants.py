@@ -1,10 +1,13 @@
 """Seeded mutants: one rule of the world broken at a time, in a copy; the oracle objects to each.
 
-    python -m tests.oracle.mutants [NAME ...]      those with such a part in their names, else all
+    python -m tests.oracle.mutants [--jobs N] [--folder FOLDER] [NAME ...]
+
+Those with such a part in their names, or all: the names' order is that of their worlds.
 
 Prints for each mutant the disagreement that caught it, and the seconds it took; exit code 1 when
 one was not caught. Nearly all of them stand in one copy, each behind a switch (``switched``), so
-that all is compiled once. With none switched on the same worlds are played first, and agree.
+that all is compiled once. With none switched on the same worlds are played first, and agree: what
+is not shown by a disagreement with the oracle is not judged.
 """
 
 from __future__ import annotations
@@ -13,19 +16,19 @@ import argparse
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.oracle.judging import Copy, Mutant, Unjudged
+from tests.oracle.judging import TURNING, Copy, Mutant, Unjudged
 from tests.support.altered import Change
 
 SEED: Final = "20261126"
 
 
 def _drawn(what: str, number: int, only: str) -> tuple[str, ...]:
-    return (
-        "tests.oracle", what, str(number), "--first", "--only", only, "--seed", SEED, "--jobs", "1"
-    )  # fmt: skip
+    return (TURNING, what, str(number), "--only", only, "--seed", SEED)
 
 
 def _tested(file: str, name: str) -> tuple[str, ...]:
@@ -33,18 +36,19 @@ def _tested(file: str, name: str) -> tuple[str, ...]:
             "-p", "no:cacheprovider")  # fmt: skip
 
 
-KERNELS: Final = _drawn("--worlds", 400, "keeper,fragile,listener,tide")
-SILENCE, DENSE = (_drawn("--worlds", 60, name) for name in ("sitter", "listener"))
+KERNELS: Final = _drawn("--worlds", 200, "keeper,fragile,listener,tide")
+SILENCE, DENSE = (_drawn("--worlds", 50, name) for name in ("sitter", "listener"))
 GOSSIP, RELAY, BREEDER, NOMAD, WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER, FADER = (
-    _drawn("--whole", 60, name)
+    _drawn("--whole", 30, name)
     for name in ("gossip", "relay", "breeder", "nomad", "wader", "swift", "voter", "catcher", "spy",
                  "heir", "evolver", "fader")
 )  # fmt: skip
 WOLF, ISING, SIR_GRAPH, MEANS, COLLECTED = (
-    _drawn("--whole", 60, names)
+    _drawn("--whole", 30, names)
     for names in ("wolf", "ising", "sir_graph", "coupled,chorus", "keeper,coupled")
 )
-CHANGED: Final = _drawn("--live", 6, "changeling")
+CHANGED: Final = ("tests.oracle", "--live", "6", "--first", "--only", "changeling", "--seed", SEED,
+                  "--jobs", "1")  # fmt: skip
 LATE: Final = _tested("test_instances", "hundreds_of_steps")
 
 
@@ -237,6 +241,14 @@ MUTANTS: Final = (
     _one("other fields, and nobody had failed before", "world/migrate.py",
          'for name in ("valor", "activo", "fallos", "racha", *_same(',
          'for name in ("valor", "activo", "fallos", *_same(', CHANGED),
+    Mutant("what is there is asked of rows or repairs", (
+        Change("corec/persister/batch.py",
+               "(block, tick) not in there.rows\n",
+               "(block, tick) not in {*there.rows, *(key[:2] for key in there.repairs)}\n"),
+        Change("corec/persister/batch.py",
+               "there.repairs[key] <= 0\n",
+               "(there.repairs[key] <= 0 and key[:2] not in there.rows)\n"),
+    ), _tested("test_restored", "run_again")),
 )  # fmt: skip
 
 
@@ -245,23 +257,52 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("names", metavar="NAME", nargs="*", default=[""],
                         help="a part of a name, in this order; '' is one of all")  # fmt: skip
-    names = parser.parse_args().names
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--folder", type=Path,
+                        help="keep the copy and what is compiled there")  # fmt: skip
+    given = parser.parse_args()
     numbered = list(enumerate(MUTANTS, 1))
-    chosen = dict.fromkeys(each for name in names for each in numbered if name in each[1].name)
-    caught = 0
-    with tempfile.TemporaryDirectory(prefix="corec-mutants-") as folder:
-        copy = Copy(Path(folder), MUTANTS)
-        for number, mutant in chosen:
-            began = time.monotonic()
-            try:
-                said = copy.objection(number, mutant)
-                caught += bool(said)
-            except Unjudged as error:
-                said = f"NOT JUDGED: {error}"
-            seconds = time.monotonic() - began
-            print(f"{mutant.name}: {said or 'NOT CAUGHT'}, {seconds:.0f} s", flush=True)
+    chosen = dict.fromkeys(
+        each for name in given.names for each in numbered if name in each[1].name
+    )
+    together: dict[tuple[str, ...], list[int]] = {}
+    for number, mutant in chosen:
+        if mutant.turns:
+            together.setdefault(mutant.command, []).append(number)
+    with tempfile.TemporaryDirectory(prefix="corec-mutants-") as passing:
+        copy = Copy(given.folder or Path(passing), MUTANTS)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            caught = sum(pool.map(partial(_caught_together, copy), together.items()))
+        caught += sum(_caught_alone(copy, number) for number, each in chosen if not each.turns)
     print(f"{caught} of {len(chosen)} mutants were caught")
     return int(caught < len(chosen) or not chosen)
+
+
+def _caught_together(copy: Copy, played: tuple[tuple[str, ...], list[int]]) -> int:
+    """Say of those whom the same worlds show what caught them; how many were caught."""
+    caught, began = 0, time.monotonic()
+    for number, said in copy.turned(*played):
+        caught += _told(number, said, time.monotonic() - began)
+        began = time.monotonic()
+    return caught
+
+
+def _caught_alone(copy: Copy, number: int) -> int:
+    """Say what caught it; whether it was."""
+    began = time.monotonic()
+    said: str | Unjudged
+    try:
+        said = copy.objection(number)
+    except Unjudged as error:
+        said = error
+    return _told(number, said, time.monotonic() - began)
+
+
+def _told(number: int, said: str | Unjudged, seconds: float) -> int:
+    """Print it; 1 when it is an objection."""
+    told = f"NOT JUDGED: {said}" if isinstance(said, Unjudged) else said or "NOT CAUGHT"
+    print(f"{MUTANTS[number - 1].name}: {told}, {seconds:.0f} s", flush=True)
+    return int(isinstance(said, str) and bool(said))
 
 
 if __name__ == "__main__":

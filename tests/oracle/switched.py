@@ -36,6 +36,10 @@ _word = ctypes.c_int64.from_address(AT)
 _word.value = int(os.environ.get("{VARIABLE}", "0"))
 
 
+def which():
+    return _word.value
+
+
 def turn(number):
     _word.value = number
 

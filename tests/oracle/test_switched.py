@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -12,7 +14,7 @@ import numba
 import numpy as np
 import pytest
 
-from tests.oracle.judging import behind_switches
+from tests.oracle.judging import OBJECTION, Unjudged, behind_switches, read
 from tests.oracle.mutants import MUTANTS
 from tests.oracle.switched import SWITCH, merged
 from tests.support.altered import ROOT
@@ -91,6 +93,49 @@ def test_each_is_what_its_own_text_says_and_none_is_the_rule(
         wanted = _answer(_told(WRONG.get(number, TEXT)))
         assert _answer(told) == wanted, number
     assert len({tuple(_answer(_told(text))) for text in (TEXT, *WRONG.values())}) > 6
+
+
+@pytest.mark.slow
+def test_a_child_that_is_switched_leaves_its_parent_as_it_was(switch: ModuleType) -> None:
+    told: Any = numba.njit(_told(merged(TEXT, WRONG)))
+    switch.turn(0)
+    right, wrong = _answer(told), _answer(_told(WRONG[1]))
+    child = os.fork()
+    if child == 0:
+        switch.turn(1)
+        os._exit(0 if _answer(told) == wrong != right else 1)
+    assert os.waitpid(child, 0)[1] == 0, "the child runs the rule"
+    assert _answer(told) == right
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"said": "", "world": 30}, ""),
+        ({"said": "Disagreement: media: 1, 2", "world": 4}, "media: 1, 2 (world 4)"),
+        ({"said": "AssertionError: Disagreement: late", "world": 4}, None),
+        ({"said": "ValueError: no", "world": 1}, None),
+        ({"ended": -14}, None),
+        ("", None),
+    ],
+)
+def test_nothing_but_a_disagreement_is_an_objection(line: Any, said: str | None) -> None:
+    found = read(json.dumps({"number": 3, **line}) if line else "")
+    assert isinstance(found, Unjudged) if said is None else found == said
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("live: Disagreement: row 3\n  again: FILE", "row 3"),
+        ("E       corec.lab.oracle.compare.Disagreement: row 3", "row 3"),
+        ("    Raises:\n        Disagreement: they differ.\nE   AssertionError: late", None),
+        ("live: AssertionError: Disagreement: late", None),
+    ],
+)
+def test_source_that_pytest_shows_is_no_objection(printed: str, said: str | None) -> None:
+    found = OBJECTION.search(printed)
+    assert (found and found[1]) == said
 
 
 @pytest.mark.slow
