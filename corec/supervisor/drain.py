@@ -152,12 +152,20 @@ class Drain:
         lanes = [*rt.out, *rt.rows, *rt.events.values()]
         found = [lane.tail for lane in lanes]
         found += [int(m.finished) for m in self.group.members]
-        found.append(len(parts_in(rt.folder)))  # a collector on a slow disk
+        found.append(self._parts())  # a collector on a slow disk
         # what the persister writes out of the spool moves no lane
         found.append(counted(rt.get, "transactions"))
         if stage is TICKS:
             found += [rt.slot(m.slot).get(L.S_TICK) for m in self.group.members]
         return found
+
+    def _parts(self) -> int:
+        """How many parts of columns wait; without a descriptor to look, the other figures say
+        whether the stage gets on."""
+        try:
+            return len(parts_in(self.rt.folder))
+        except OSError:
+            return -1
 
     def _may_be_stuck(self, stage: Stage) -> bool:
         """Whether standing still says something: a tick that computes, and a checkpoint that is

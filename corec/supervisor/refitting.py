@@ -33,7 +33,7 @@ from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import MigrateFailed, carry_over
 from corec.world.packing import plan_of
-from corec.world.past import settle_before
+from corec.world.past import settle_before, stretch_ahead
 from corec.world.settings import is_write, read_in
 from corec.world.shape import (
     WORLD_KIND,
@@ -130,7 +130,8 @@ def refit(
         )  # fmt: skip
         try:
             tables = make_tables(plan, world.payload)
-            settle_before(tables, tick + 1, config, plan, read_in(control), None)
+            past = stretch_ahead(config.state_folder, control, tick)
+            settle_before(tables, tick + 1, config, plan, read_in(control), past)
             create_world(plan, world.payload, tables, config.seed, lambda done, total: None)
             carry_over(plan_of(found["swarms"]), old.payload, plan, tables, world.payload)
             commits = world.words[(plan.blocks["offset"] + L.OFF_COMMIT) // 8] >> np.uint64(16)

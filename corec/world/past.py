@@ -44,6 +44,7 @@ from corec.world.live import Live, Since
 from corec.world.packing import columns_in, shape_of
 from corec.world.settings import Entries, Entry, since
 from corec.world.tables import Tables
+from shm.segment import Segment
 
 log = get_logger(__name__)
 PLAIN_BYTES_MAX: Final = 1 << 16
@@ -318,13 +319,15 @@ def await_growth(rt: Runtime) -> None:
 
 def go_on(rt: Runtime) -> None:
     """The stretch of an adopted world that is still within one."""
-    tick = rt.get(L.C_GO_TICK)
-    if rt.get(L.C_FOLLOW) >= tick:
-        # from the tick before: one that went may have to run again
-        rt.past = past_of(_folder(rt), rt.epoch, tick - 1, until=rt.get(L.C_FOLLOW))
-        if rt.past is not None:
-            rt.past.end(rt.get(L.C_FOLLOW))
+    # from the tick before: one that went may have to run again
+    rt.past = stretch_ahead(rt.config.state_folder, rt.control_segment, rt.get(L.C_GO_TICK) - 1)
 
 
-def _folder(rt: Runtime) -> Path:
-    return rt.config.state_folder
+def stretch_ahead(folder: Path, control: Segment, tick: int) -> Past | None:
+    """What the journal in ``folder`` says of the ticks behind ``tick`` that the world in memory
+    runs again; None: it runs none again."""
+    until = int(control.words[L.C_FOLLOW])
+    found = past_of(folder, control.epoch, tick, until=until) if until > tick else None
+    if found is not None:
+        found.end(until)
+    return found

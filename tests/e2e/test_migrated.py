@@ -17,7 +17,7 @@ from corec.view.saved import Saved
 from shm.segment import Segment
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
-from tests.support.instance import REPO, Instance, Running
+from tests.support.instance import REPO, Instance, Running, machine_is_lost
 from tests.support.ledger import events_of
 from tests.support.processes import wait_until
 
@@ -53,6 +53,14 @@ def thing(me):
     return me.mean_a
 '''
 THIRD = SECOND.replace('"c": ("f4", 7.0), ', '"c": ("f4", 0.0), "d": ("i2", -3), ')
+WITH_INIT = THIRD.replace("@corec.micro(", '''def begin(me):
+    """Shows with what it began."""
+    me.d = me.up
+    return 0.0
+
+
+@corec.micro(init=begin, ''').replace('"d": ("i2", -3), "a": "f4", "b": "f8"',
+                                     '"d": ("i2", -3), "a": "f4", "b": "u4"')  # fmt: skip
 FOURTH = '''"""What it is to be."""
 
 import corec
@@ -125,20 +133,35 @@ def test_what_has_the_same_name_and_type_stays(make: Make) -> None:
 
 def test_a_new_field_begins_with_what_the_schedule_says(make: Make) -> None:
     """``init`` is called with the parameters that count then, not those of the file."""
-    with_init = THIRD.replace("@corec.micro(", '''def begin(me):
-    """Shows with what it began."""
-    me.d = me.up
-    return 0.0
-
-
-@corec.micro(init=begin, ''').replace('"d": ("i2", -3), "a": "f4", "b": "f8"',
-                                         '"d": ("i2", -3), "a": "f4", "b": "u4"')  # fmt: skip
     one = make({**config(), "schedule": [{"at": 2, "set": {"bloques.t.parametros.up": 5.0}}]})
     write(one, FIRST)
     assert one.run("--ticks", "6").summary["tick"] == 6
-    write(one, with_init)
+    write(one, WITH_INIT)
     assert one.run("--ticks", "1").summary["tick"] == 7
     assert set(last(one, "d")["d"].tolist()) == {5}
+
+
+def test_a_new_field_within_ticks_that_run_again_begins_with_what_counted_then(make: Make) -> None:
+    """Not with what was set later, which counts behind them."""
+    one = make(config())
+    write(one, FIRST)
+    run = one.start("--tick-hz", "0.001").ready()
+    stepped(run, 6)
+    run.ask("snapshot", 60.0)
+    stepped(run, 20)
+    run.answered("set", path="bloques.t.parametros.up", value=3.0)
+    stepped(run, 22)
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "0.001").ready()
+    stepped(run, 10)
+    left_in_memory(one, run)
+    write(one, WITH_INIT)
+    assert one.run("--ticks", "14").summary["tick"] == 24
+    found = last(one, "d", "a")
+    assert set(found["d"].tolist()) == {1}
+    was = np.full(70, 20.0 + 4 * 3.0)
+    was[7] -= 1.0  # one call failed
+    assert found["a"].tolist() == was.tolist()
 
 
 def left_in_memory(one: Instance, run: Running) -> None:
@@ -203,6 +226,14 @@ def test_a_world_in_memory_has_other_fields(make: Make) -> None:
     wanted = 2 * was + 3
     wanted[7] += 1000.0
     assert found["total"].tolist() == wanted.tolist()
+
+
+def stepped(run: Running, tick: int) -> None:
+    """Paused behind ``tick``."""
+    run.answered("pause")
+    if (more := tick - run.status()["tick"]) > 0:
+        run.ask("step", 60.0, ticks=more)
+    assert run.status()["tick"] == tick
 
 
 def upgraded(run: Running, text: str) -> str:
