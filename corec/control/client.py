@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Mapping
@@ -51,7 +52,9 @@ class Client:
         deadline = time.monotonic() + limit
         try:
             self._socket.settimeout(limit)
-            self._socket.sendall(encode_request(op, args or {}))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # who turns a client away says why, and need not have waited for what it asks
+                self._socket.sendall(encode_request(op, args or {}))
             return decode_response(self._line(deadline))
         except OSError as error:
             reason = error.strerror or f"no answer within {limit:g} s"

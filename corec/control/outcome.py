@@ -5,14 +5,16 @@ padded with spaces to ``RECORD_BYTES``: ``{"number", "outcomes": [{"number", "ch
 "reason"}, …], "doing", "end"}``; an outcome has ``tick``, too, where a change came behind one.
 Numbers grow by one with each change, so who asks can wait for its own; ``doing`` is the change that
 is being made now, since one may wait minutes for another (an upgrade compiles what is new first).
-Its room is taken when the instance starts and it is written in place: an answer must not need room
-on a tmpfs that is full. ``number`` is repeated as ``end``; who reads while it is written sees two
-that differ, or no JSON, and reads again.
+Its room is taken when the instance starts, and it is mapped and written in place: an answer must
+not need room on a tmpfs that is full, nor a system call that may be refused, since who asked would
+wait for it in vain. ``number`` is repeated as ``end``; who reads while it is written sees two that
+differ, or no JSON, and reads again.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import time
@@ -51,26 +53,35 @@ def _read(folder: Path) -> dict[str, Any]:
                 return {"outcomes": list(found["outcomes"]), "doing": found["doing"]}
         except (ValueError, KeyError, TypeError):
             pass  # it is being written, or nothing was written yet
-        except OSError:
+        except FileNotFoundError:
             break
     return {"outcomes": [], "doing": None}
 
 
 def last_change(folder: Path) -> dict[str, Any]:
-    """The last change; number 0 when there was none."""
+    """The last change; number 0 when there was none. Raises OSError: nobody can say."""
     outcomes = _read(folder)["outcomes"]
     return outcomes[-1] if outcomes else dict(_NONE)
 
 
+def said_of(folder: Path, before: int, change: str) -> dict[str, Any] | None:
+    """The outcome of the first ``change`` after number ``before``; None: there is none yet. Raises
+    OSError."""
+    for found in _read(folder)["outcomes"]:
+        if int(found["number"]) > before and found["change"] == change:
+            return dict(found)
+    return None
+
+
 def doing(folder: Path) -> str | None:
-    """The change that is being made now; None: none is."""
+    """The change that is being made now; None: none is. Raises OSError."""
     found: str | None = _read(folder)["doing"]
     return found
 
 
 class ChangeFile:
-    """The writer's end: the supervisor's. Room and descriptor are taken at once; an answer must
-    not need either when there is none left."""
+    """The writer's end: the supervisor's. Room, descriptor and mapping are taken at once; an answer
+    must not need any when there is none left."""
 
     def __init__(self, folder: Path) -> None:
         """Outcomes of before stay. Raises OSError."""
@@ -79,6 +90,7 @@ class ChangeFile:
         self._descriptor = os.open(folder / CHANGE_FILE, flags, 0o600)
         os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
         os.ftruncate(self._descriptor, RECORD_BYTES)
+        self._record = mmap.mmap(self._descriptor, RECORD_BYTES)
 
     def write(
         self, change: str, accepted: bool, reason: str | None, tick: int | None = None
@@ -99,10 +111,13 @@ class ChangeFile:
     def _write(self, change: str | None) -> None:
         while len(record := _record(self._outcomes, change)) > RECORD_BYTES:
             del self._outcomes[0]
-        os.pwrite(self._descriptor, record.ljust(RECORD_BYTES), 0)
+        if os.fstat(self._descriptor).st_size < RECORD_BYTES:  # somebody has cut it: no page behind
+            os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
+        self._record[:] = record.ljust(RECORD_BYTES)
 
     def close(self) -> None:
         """Close it; the file stays."""
+        self._record.close()
         os.close(self._descriptor)
 
 
@@ -118,7 +133,8 @@ def await_change(
     """The outcome of the first ``change`` after number ``before``. ``lives``: whether there is
     anybody who could still say it.
 
-    Raises ControlError when it does not come in time, or the instance is gone.
+    Raises ControlError when it does not come in time, or the instance is gone; OSError: it can't be
+    looked for.
     """
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     look_at = time.monotonic() + _LIVES_SECONDS
@@ -126,9 +142,8 @@ def await_change(
         now = time.monotonic()
         # before its answer is looked for: it may answer and leave at once
         gone = now > look_at and not lives()
-        for found in _read(folder)["outcomes"]:
-            if int(found["number"]) > before and found["change"] == change:
-                return dict(found)
+        if (found := said_of(folder, before, change)) is not None:
+            return found
         if gone:
             raise ControlError(
                 f"the instance is gone, and has not said what became of the {change}; see its log",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import time
 from typing import Any
@@ -44,6 +45,7 @@ log = corec_log.get_logger(__name__)
 _WATCH_SECONDS = 0.2
 _RETRY_SECONDS_MIN = 0.5
 _RETRY_SECONDS_MAX = 60.0
+_BLIND_TOLD_SECONDS = 60.0  # not every look needs what is missing
 _FINISH_STOP_SECONDS = 3.0
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2)
 
@@ -66,7 +68,7 @@ class CoreCNucleus:
         self.commands = Commands(rt, self.holder, self.views, self.checkpoints)
         self.modules: list[ModuloBase] = []
         self.life = Life(rt, L.SLOT_NUCLEUS)
-        self._blind = False
+        self._blind_told = -math.inf
         self._rung = asyncio.Event()
 
     def register(self, module: ModuloBase) -> None:
@@ -143,12 +145,10 @@ class CoreCNucleus:
             self.errors.watch()
             self.commands.settings.look()
         except (OSError, MemoryError) as error:
-            if not self._blind:
+            if time.monotonic() - self._blind_told > _BLIND_TOLD_SECONDS:
+                self._blind_told = time.monotonic()
                 log.warning("the nucleus can't look around: figures that are shown may be old",
                             reason=str(error))  # fmt: skip
-            self._blind = True
-        else:
-            self._blind = False
 
     async def _wait_for_ring(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

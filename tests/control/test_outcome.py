@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +20,10 @@ from corec.control.outcome import (
     await_change,
     doing,
     last_change,
+    said_of,
 )
 from corec.control.protocol import ControlError
+from tests.support.full import no_descriptor_left, no_file_over
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -90,18 +91,45 @@ def test_the_longest_reasons_fit(tmp_path: Path, answers: ChangeFile, text: str)
 
 
 def test_no_room_and_no_descriptor_is_needed(tmp_path: Path, answers: ChangeFile) -> None:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limit[1]))
-    try:
+    with no_descriptor_left():
         with pytest.raises(OSError, match="Too many open files"):
             os.dup(0)
         answers.write("reload", False, "there is none")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert last_change(tmp_path)["reason"] == "there is none"
     assert os.stat(tmp_path / CHANGE_FILE).st_blocks * 512 >= RECORD_BYTES
+
+
+def test_no_call_is_needed_that_may_be_refused(tmp_path: Path, answers: ChangeFile) -> None:
+    """Of a process that may write no file at all, pwrite is refused within what there is, too."""
+    (tmp_path / "other").write_bytes(bytes(10))
+    with no_file_over(0):
+        with open(tmp_path / "other", "r+b") as other, pytest.raises(OSError, match="too large"):
+            os.pwrite(other.fileno(), b"x", 0)
+        answers.begin("reload")
+        assert doing(tmp_path) == "reload"
+        answers.write("reload", False, "told all the same")
+    assert last_change(tmp_path)["reason"] == "told all the same"
+
+
+def test_a_record_that_somebody_cut_is_made_whole(tmp_path: Path, answers: ChangeFile) -> None:
+    answers.write("reload", True, None)
+    os.truncate(tmp_path / CHANGE_FILE, 0)
+    answers.write("reload", False, "again")
+    assert last_change(tmp_path) == {
+        "number": 2, "change": "reload", "accepted": False, "reason": "again",
+    }  # fmt: skip
+
+
+def test_who_can_t_look_is_not_told_that_there_is_nothing(
+    tmp_path: Path, answers: ChangeFile
+) -> None:
+    """An older outcome would be taken for that of what is asked for next."""
+    answers.write("set", False, "long ago")
+    with no_descriptor_left():
+        for ask in (last_change, doing, lambda folder: said_of(folder, 0, "set")):
+            with pytest.raises(OSError, match="Too many open files"):
+                ask(tmp_path)
+    assert said_of(tmp_path, 1, "set") is None
 
 
 def test_half_a_record_is_no_answer(tmp_path: Path, answers: ChangeFile) -> None:
