@@ -15,15 +15,11 @@ and takes back what is refused.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from corec import layout as L
-from corec.command_line import text_of
 from corec.config import Config, ConfigError
 from corec.config.change import (
     NotLive,
@@ -35,9 +31,9 @@ from corec.config.change import (
     spelled_out,
     value_at,
 )
-from corec.control.outcome import SET_SIGNAL, last_change, said_of
 from corec.control.protocol import ControlError
 from corec.log import get_logger
+from corec.nucleus import supervisor_asked as by_supervisor
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder
 from corec.nucleus.journaled import durable, write_down
@@ -57,9 +53,6 @@ from shm.segment import Segment
 log = get_logger(__name__)
 
 EVENTS_PER_LOOK: Final = 200
-ANSWER_SECONDS: Final = 0.1
-ANSWER_LOOK_SECONDS: Final = 0.05
-SIGNAL_AGAIN_SECONDS: Final = 0.5
 OF_SCHEDULE: Final = 1 << 62
 """In C_TELL_KEY: an event of the schedule, and not of a revision."""
 OF_CARGA: Final = 1 << 61
@@ -108,7 +101,7 @@ class Setter:
             places = self._checked(changes)
             now = [place for place in places.values() if place.of_world]
             if len(now) < len(places):
-                self._can_ask_supervisor()
+                by_supervisor.check(self.rt)
             if beside is not None and len(now) < len(places):
                 late = next(path for path, place in places.items() if not place.of_world)
                 raise ControlError(
@@ -133,36 +126,14 @@ class Setter:
         before = self._ask_supervisor(frozenset({revision}))
         return {"after_tick": tick, **unsure, "change": "set", "after_change": before}
 
-    def _can_ask_supervisor(self) -> None:
-        """Raises ControlError, before anything is set that it would have to hear of."""
-        try:
-            last_change(self.rt.folder)
-            os.kill(self.rt.get(L.C_SUPERVISOR_PID), 0)
-        except OSError as error:
-            told = f"nothing was set: the supervisor can't be asked: {text_of(error)}"
-            raise ControlError(told, "refused") from None
-
     def _ask_supervisor(self, revisions: frozenset[int]) -> int:
         """Have it take over what was set with these; the number of the last change before. Raises
         OSError."""
-        before = int(last_change(self.rt.folder)["number"])
-        # after the answer is sent: the supervisor may end this process at once
-        asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._signal_supervisor)
+        before = by_supervisor.ask(self.rt)
         undoing = asyncio.create_task(self._undo_if_refused(revisions, before))
         self._undoing[undoing] = before
         undoing.add_done_callback(self._undoing.pop)
         return before
-
-    def _signal_supervisor(self, *, again: bool = False) -> None:
-        """As often as it takes: who asked waits for what the supervisor says."""
-        try:
-            os.kill(self.rt.get(L.C_SUPERVISOR_PID), SET_SIGNAL)
-        except OSError as error:
-            if not again:
-                log.error("the supervisor can't be asked to take over what was set; it is tried "
-                          "again", reason=text_of(error))  # fmt: skip
-            retry = functools.partial(self._signal_supervisor, again=True)
-            asyncio.get_running_loop().call_later(SIGNAL_AGAIN_SECONDS, retry)
 
     async def taken_back(self, after_change: int) -> dict[str, Any]:
         """What to say once nothing counts of what the supervisor has refused, in its first ``set``
@@ -306,22 +277,10 @@ class Setter:
         except TooMany as error:
             raise ControlError(str(error), "refused") from None
 
-    async def _said_by_supervisor(self, before: int) -> dict[str, Any] | None:
-        """What became of its first ``set`` after that change; None: the instance stops before. On
-        this loop: a thread may not be to be had, and it must not be missed."""
-        while True:
-            stops = self.rt.get(L.C_STOP) != 0  # before it is looked for: it may be the last word
-            with contextlib.suppress(OSError):  # no descriptor: looked for again
-                if (found := said_of(self.rt.folder, before, "set")) is not None:
-                    return found
-            if stops:
-                return None
-            await asyncio.sleep(ANSWER_LOOK_SECONDS)
-
     async def _undo_if_refused(self, revisions: frozenset[int], before: int) -> None:
         """The supervisor ends this nucleus when it takes the change over; when it refuses, what it
         does not take is as it was, set before or not."""
-        found = await self._said_by_supervisor(before)
+        found = await by_supervisor.said(self.rt, before)
         if found is None or found["accepted"]:
             return  # None: the instance stops, and the next start takes it over
         async with self._one, self.holder.held_at_last():
