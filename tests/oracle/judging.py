@@ -71,7 +71,7 @@ class Copy:
         self, command: tuple[str, ...], numbers: Sequence[int]
     ) -> Iterator[tuple[int, str | Unjudged]]:
         """What the oracle says of mutants whom the same worlds show, as they are played; empty when
-        it agrees. One process plays them all: nothing broken first."""
+        it agrees. One process plays them all: nothing broken first, which is number 0."""
         words = [sys.executable, "-m", *command, *map(str, numbers)]
         left = list(numbers)
         with subprocess.Popen(
@@ -81,6 +81,7 @@ class Copy:
             first = read(process.stdout.readline())
             if first == "":
                 self.agreed.add(command)
+                yield 0, first
                 for line in process.stdout:
                     number = json.loads(line)["number"]
                     left.remove(number)

@@ -37,16 +37,17 @@ def _tested(file: str, name: str) -> tuple[str, ...]:
 
 
 KERNELS: Final = _drawn("--worlds", 200, "keeper,fragile,listener,tide")
-SILENCE, DENSE = (_drawn("--worlds", 50, name) for name in ("sitter", "listener"))
-GOSSIP, RELAY, BREEDER, NOMAD, WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, EVOLVER, FADER = (
+SILENCE, DENSE = _drawn("--worlds", 50, "sitter"), _drawn("--worlds", 100, "listener")
+GOSSIP, RELAY, BREEDER, NOMAD, WADER, SWIFT, VOTER, CATCHER, SPY, HEIR, FADER = (
     _drawn("--whole", 30, name)
     for name in ("gossip", "relay", "breeder", "nomad", "wader", "swift", "voter", "catcher", "spy",
-                 "heir", "evolver", "fader")
+                 "heir", "fader")
 )  # fmt: skip
-WOLF, ISING, SIR_GRAPH, MEANS, COLLECTED = (
-    _drawn("--whole", 30, names)
-    for names in ("wolf", "ising", "sir_graph", "coupled,chorus", "keeper,coupled")
+EVOLVER: Final = _drawn("--whole", 100, "evolver")
+WOLF, ISING, SIR_GRAPH, MEANS = (
+    _drawn("--whole", 30, names) for names in ("wolf", "ising", "sir_graph", "coupled,chorus")
 )
+COLLECTED: Final = _drawn("--whole", 100, "keeper,coupled")
 CHANGED: Final = ("tests.oracle", "--live", "6", "--first", "--only", "changeling", "--seed", SEED,
                   "--jobs", "1")  # fmt: skip
 LATE: Final = _tested("test_instances", "hundreds_of_steps")
@@ -282,8 +283,11 @@ def _caught_together(copy: Copy, played: tuple[tuple[str, ...], list[int]]) -> i
     """Say of those whom the same worlds show what caught them; how many were caught."""
     caught, began = 0, time.monotonic()
     for number, said in copy.turned(*played):
-        caught += _told(number, said, time.monotonic() - began)
-        began = time.monotonic()
+        seconds, began = time.monotonic() - began, time.monotonic()
+        if number:
+            caught += _told(number, said, seconds)
+        else:
+            print(f"{' '.join(played[0])}: agrees, {seconds:.0f} s", flush=True)
     return caught
 
 

@@ -113,10 +113,10 @@ PARAMS: Final[dict[str, st.SearchStrategy[dict[str, Any]]]] = {
     "boids": st.fixed_dictionaries(
         {}, optional={"speed": st.just(1.5), "part": st.just(0.0), "box": st.just(1.0)}
     ),
-    "diffusion": st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.25, -1.0, 3e38])}),
+    "diffusion": st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.25, 3e38])}),
     "ising": st.fixed_dictionaries(
         {"width": st.just(float(BOARD_WIDE))},
-        optional={"temperature": st.sampled_from([0.0, 0.5, -2.0, 1e9])},
+        optional={"temperature": st.sampled_from([1e-6, 0.5, 40.0, 1e9])},
     ),
     "fader": st.fixed_dictionaries({"share": st.sampled_from([0.0625, 0.5])}),
     "tide": st.fixed_dictionaries({"base": st.sampled_from([2.0e7, 1.0e6, -3.0e30])}),
