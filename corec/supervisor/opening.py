@@ -38,7 +38,14 @@ from corec.world.migrate import handed, migration
 from corec.world.packing import parts_of
 from corec.world.past import await_growth, found_behind, settled_head
 from corec.world.restore import check_parts
-from corec.world.settings import Entries, effective, entries_in, read, read_in
+from corec.world.settings import (
+    Entries,
+    effective,
+    entries_in,
+    read,
+    read_in,
+    told_as_set,
+)
 from corec.world.shape import Shape, differences, read_shape, shape
 from corec.world.tables import Tables
 from shm.segment import Segment, SegmentNoSpace, SegmentRefused
@@ -144,7 +151,10 @@ def _tell_passed_over(
 def _wanted(config: Config, plan: Plan, head: Mapping[str, Any]) -> Shape:
     """What a world must be to go on, with the entities it was given while it lived."""
     entries = entries_in(head)
-    return shape(make_plan(effective(config, entries)[0]) if entries else plan, config.seed)
+    if not entries:
+        return shape(plan, config.seed)
+    with told_as_set(config, entries):
+        return shape(make_plan(effective(config, entries)[0]), config.seed)
 
 
 def remove_half_made(folder: Path) -> None:
@@ -197,8 +207,10 @@ def find_world(
         compile_processors(plan)
         return World(plan, None, None)
     if adopting:
-        config, _ = effective(config, set_in_memory(folder))
-        whole = make_plan(config)
+        written, entries = config, set_in_memory(folder)
+        config, _ = effective(config, entries)
+        with told_as_set(written, entries):
+            whole = make_plan(config)
         there = plan_in_memory(config, whole, folder, growing=growing)
         if there is whole and (in_memory := misfitting(config, whole, folder)) is not None:
             there = make_plan(config, parts=parts_of(in_memory["swarms"]), grow=False)

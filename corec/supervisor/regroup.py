@@ -51,7 +51,8 @@ def reloaded(
     fresh = load_config(wishes.config_path, overrides=wishes.overrides)
     check_loadable(fresh)
     differs = differing(old, fresh, entries)
-    plan = make_plan(settings.effective(fresh, entries)[0])  # its parameters, globals, schedule
+    with settings.told_as_set(fresh, entries):
+        plan = make_plan(settings.effective(fresh, entries)[0])  # its parameters, globals, schedule
     check_journal(fresh, plan)
     fixed = [path for path in differs if not is_live(path)]
     # of bloques that differ in number: there may be more behind the last

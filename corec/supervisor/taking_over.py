@@ -14,7 +14,7 @@ from corec.supervisor.segments import check_layout
 from corec.supervisor.upgrade import Refit
 from corec.world.migrate import handed, migration
 from corec.world.packing import parts_of
-from corec.world.settings import effective
+from corec.world.settings import effective, told_as_set
 from corec.world.shape import Shape, shape
 from shm.segment import SegmentNoSpace, SegmentRefused
 
@@ -27,8 +27,10 @@ def takes_over(config: Config, folder: Path, asked: Refit | None) -> bool:
         ConfigError: it can't go on with that world; one line that says what to do.
     """
     written = config
-    config, _ = effective(config, set_in_memory(folder))
-    whole = make_plan(config)
+    entries = set_in_memory(folder)
+    config, _ = effective(config, entries)
+    with told_as_set(written, entries):
+        whole = make_plan(config)
     there = plan_in_memory(config, whole, folder)
     try:
         if asked is not None and there is whole:

@@ -39,7 +39,9 @@ comes to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -179,6 +181,33 @@ def effective(config: Config, entries: Mapping[str, Entry]) -> tuple[Config, Ent
             continue  # there is no such bloque, parameter or value any more
         kept[path] = entry
     return whole, kept
+
+
+@contextmanager
+def told_as_set(config: Config, entries: Mapping[str, Entry]) -> Iterator[None]:
+    """What is refused of a plan of ``config``, as it is written, with ``entries``: that it was set,
+    which the file does not show, is told, and the way out."""
+    try:
+        yield
+    except ConfigError as error:
+        places = {}
+        for path, entry in entries.items():
+            with suppress(NotLive):
+                place = place_of(config, path)
+                where = "" if place.bloque is None else f"bloques[{place.bloque}]."
+                places[where + ".".join(place.keys)] = entry
+        raise ConfigError(
+            replace(fault, allowed=f"{fault.allowed}; {_as_set(places[fault.path])}")
+            if fault.path in places else fault
+            for fault in error.faults
+        ) from None  # fmt: skip
+
+
+def _as_set(entry: Entry) -> str:
+    said = "a value for it"
+    if entry.configured is not None:
+        said = f"another value than {orjson.dumps(entry.configured).decode()}"
+    return f"it was set in the living world; {said} in the configuration counts instead"
 
 
 def with_world(config: Config, entries: Mapping[str, Entry]) -> Config:

@@ -8,10 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
+import corec
 from corec import bootstrap
 
 _ROOT = Path(__file__).parents[2]
+
+
+def test_the_build_reads_the_version() -> None:
+    """As every fresh installation has it done; an environment that exists has it already."""
+    assert ProjectMetadata(str(_ROOT), PluginManager()).version == corec.__version__
 
 
 def test_the_stamp_knows_every_file_that_decides_what_is_installed() -> None:

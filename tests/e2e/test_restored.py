@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from corec.world.checkpoint import Contents, PartWriter, read_head
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running, machine_is_lost, small_config
 from tests.support.processes import promised, wait_until
@@ -45,6 +47,41 @@ def emitted(client: redis.Redis) -> list[float]:
     for _, fields in entries:
         found += [valor for _, _, valor, _ in MESSAGE.iter_unpack(fields[b"m"])]
     return found
+
+
+def with_set(path: Path, key: str, value: float) -> None:
+    """Let a checkpoint say that ``key`` was set to ``value``, as a version without today's bounds
+    would have."""
+    with Contents(path) as found:
+        head, before = found.head(), path.read_bytes()[: found.head_offset()]
+    head["set"][key][0] = value
+    writer = PartWriter(open(path, "wb"))  # noqa: SIM115 - the writer closes it
+    writer.file.seek(0)
+    writer.file.truncate()
+    writer.file.write(before)
+    writer.finish(head)
+    writer.close()
+
+
+def test_a_value_that_was_set_before_there_were_bounds(make: Make) -> None:
+    """Is refused with what the file does not show, and the way out; which is one."""
+    one = make(small_config())
+    run = one.start("--tick-hz", "50").ready()
+    key = "bloques.detectores.parametros.z0"
+    run.ask("set", path=key, value=4.0)
+    assert run.stop().code == 0
+    (path,) = (one.home / "var" / "state" / "corec1").glob("*.corec")
+    with_set(path, key, 0.0)
+    refused = one.run("--ticks", "1")
+    assert refused.code == 2
+    (told,) = refused.complaints
+    assert told == (
+        "corec: bloques[1].parametros.z0: found 0, allowed a number of at least 1e-06; it was set "
+        "in the living world; a value for it in the configuration counts instead"
+    )
+    detectors = {**one.config["bloques"][1], "parametros": {"z0": 2.5}}
+    one.configure({**one.config, "bloques": [one.config["bloques"][0], detectors]})
+    assert one.run("--ticks", "1").summary["digest_tick"] > read_head(path).tick
 
 
 def test_new_readings_wait_and_old_ones_are_there_once(make: Make, valkey_url: str) -> None:
