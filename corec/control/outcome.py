@@ -88,8 +88,11 @@ class ChangeFile:
         self._outcomes: list[dict[str, Any]] = _read(folder)["outcomes"]
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(folder / CHANGE_FILE, flags, 0o600)
-        os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
-        os.ftruncate(self._descriptor, RECORD_BYTES)
+        found = os.fstat(self._descriptor)
+        if found.st_size != RECORD_BYTES or found.st_blocks * 512 < RECORD_BYTES:
+            # not of one that is there: an instance that takes on newer code must not end for it
+            os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
+            os.ftruncate(self._descriptor, RECORD_BYTES)
         self._record = mmap.mmap(self._descriptor, RECORD_BYTES)
 
     def write(

@@ -145,14 +145,16 @@ class Begun:
         """
         if not self.lock.held:
             return
-        self.state_lock.release(unlink=True)
+        with contextlib.suppress(OSError):  # it goes with this process, and the rest has to
+            self.state_lock.release(unlink=True)
         with contextlib.suppress(EmbeddedServerError):
             self.servers.discard()
         (self.folder / INSTANCE_FILE).unlink(missing_ok=True)
         for name in ("pg", "redis"):
             with contextlib.suppress(OSError):
                 (self.folder / name).rmdir()
-        self.lock.release(unlink=True)
+        with contextlib.suppress(OSError):
+            self.lock.release(unlink=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
         unregister(self.folder)

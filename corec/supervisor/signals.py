@@ -106,15 +106,20 @@ class Signals:
     def take(self) -> list[int]:
         """The signals since the last call, in order; a hangup of the terminal as SIGTERM."""
         found: list[int] = []
-        while True:
-            try:
-                raw = os.read(self._descriptor, _INFO.size)
-            except BlockingIOError:
-                return found
-            number, _errno, code = _INFO.unpack(raw)
-            meant = self._meant(Noted(number, code == _FROM_KERNEL))
-            if meant is not None:
+        while (noted := self._next()) is not None:
+            if (meant := self._meant(noted)) is not None:
                 found.append(meant)
+        return found
+
+    def _next(self) -> Noted | None:
+        try:
+            number, _errno, code = _INFO.unpack(os.read(self._descriptor, _INFO.size))
+        except BlockingIOError:
+            return None
+        except OSError:  # those that wait can be had without the descriptor
+            info = signal.sigtimedwait((*STOPS, *WISHES), 0)
+            return None if info is None else Noted(info.si_signo, info.si_code == _FROM_KERNEL)
+        return Noted(number, code == _FROM_KERNEL)
 
     def _meant(self, noted: Noted) -> int | None:
         if noted.number in (signal.SIGTTIN, signal.SIGTTOU) and noted.from_kernel:

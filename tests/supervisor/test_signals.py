@@ -74,6 +74,12 @@ def test_those_that_wait_survive_an_exec() -> None:
     assert told(again) == "['SIGTERM', 'SIGTTIN']"
 
 
+def test_they_are_heard_though_their_descriptor_is_refused() -> None:
+    refused = "os.dup2(os.open('/', os.O_RDONLY), noted._descriptor)  # a folder is not read"
+    names = told(after=f"{refused}\n{kill('TTIN', 'HUP', 'TERM')}")
+    assert sorted(eval(names)) == ["SIGHUP", "SIGTERM", "SIGTTIN"]
+
+
 def test_a_hangup_by_a_process_is_a_reload_unless_the_terminal_is_gone() -> None:
     assert told(after=kill("HUP")) == "['SIGHUP']"
     main, side = pty.openpty()
