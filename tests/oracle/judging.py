@@ -72,7 +72,7 @@ class Copy:
     ) -> Iterator[tuple[int, str | Unjudged]]:
         """What the oracle says of mutants whom the same worlds show, as they are played; empty when
         it agrees. One process plays them all: nothing broken first, which is number 0."""
-        words = [sys.executable, "-m", *command, *map(str, numbers)]
+        words = [sys.executable, "-W", "ignore", "-m", *command, *map(str, numbers)]
         left = list(numbers)
         with subprocess.Popen(
             words, cwd=self.code, env=self._environment(0), stdout=subprocess.PIPE, text=True

@@ -21,8 +21,8 @@ from typing import Any, Final
 from tests.oracle.drawn import EVERYBODY
 from tests.oracle.jobs import CHUNK, in_one_process
 
-SECONDS_MAX: Final = 900
-"""For the worlds of one mutant."""
+SECONDS_MAX: Final = 1800
+"""For the worlds of one mutant, and for the first ones, for which all is compiled."""
 
 
 def main() -> int:
@@ -52,7 +52,6 @@ def main() -> int:
 def _as_a_child(switch: Any, number: int, given: argparse.Namespace) -> None:
     """Worlds with this mutant; does not return."""
     try:
-        signal.alarm(SECONDS_MAX)
         switch.turn(number)
         _told(number, given)
         os._exit(0)
@@ -63,7 +62,8 @@ def _as_a_child(switch: Any, number: int, given: argparse.Namespace) -> None:
 
 
 def _told(number: int, given: argparse.Namespace) -> str:
-    """What disagrees, which is printed, too."""
+    """What disagrees, which is printed, too; the process ends when it takes too long."""
+    signal.alarm(SECONDS_MAX)
     only = tuple(name for name in EVERYBODY if name.rpartition(":")[2] in given.only.split(","))
     left, done, said, chunk = given.whole or given.worlds, 0, "", 0
     while left > 0 and not said:
@@ -72,6 +72,7 @@ def _told(number: int, given: argparse.Namespace) -> str:
             chunk, given.seed, False, only, bool(given.whole), False, many
         )
         left, done, chunk = left - many, done + count, chunk + 1
+    signal.alarm(0)
     print(json.dumps({"number": number, "said": said, "world": done}), flush=True)
     return said
 
