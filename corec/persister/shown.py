@@ -17,7 +17,6 @@ from corec.persister.spool_format import Extent
 from corec.persister.writer import Taken
 from corec.process.runtime import Runtime
 
-BROKER_PATIENCE_S: Final = 2.0
 FULL_S: Final = 60.0
 """So long what a server said of its room stands for its silence."""
 
@@ -138,13 +137,3 @@ class Shown:
             state = L.PROC_READY if self._ready else L.PROC_STARTING
         if self._slot.get(L.S_STATE) != state:
             self._slot.set(L.S_STATE, state)
-
-
-def broker_left(rt: Runtime, stop_since: float | None) -> bool:
-    """Whether the broker tells nothing more: its last events are to be written, too.
-
-    One that can't leave, Redis being away, is not waited for; ``stop_since`` (CLOCK_MONOTONIC):
-    when the stop was seen.
-    """
-    late = stop_since is not None and time.monotonic() - stop_since > BROKER_PATIENCE_S
-    return late or rt.slot(L.SLOT_BROKER).get(L.S_STATE) == L.PROC_DRAINED

@@ -226,6 +226,12 @@ def at_rest(rt: Runtime) -> bool:
     return committed_tick(rt.get) >= rt.get(L.C_STEP_LIMIT)
 
 
+def ring_producer(rt: Runtime, source: Source) -> None:
+    """``source`` has room again: tell the worker that may wait for it."""
+    if source.worker is not None:
+        rt.doorbells[L.SLOT_WORKER0 + source.worker].ring()
+
+
 async def written_down(rt: Runtime) -> None:
     """Wait until the journal has what entered the ticks whose frames can be seen now: before that,
     nothing of them may become durable (``corec.journal.file``)."""

@@ -25,25 +25,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
+from corec import layout as L
 from corec.log import get_logger
 from corec.persister.batch import shares
 from corec.persister.gaps import count_frames
-from corec.persister.source import LaneSource, written_down
+from corec.persister.linger import ENOUGH_BYTES, Linger
+from corec.persister.reach import Reach
+from corec.persister.shown import Shown
+from corec.persister.source import LaneSource, ring_producer, written_down
 from corec.persister.spool import Chunk, Spool
 from corec.persister.spool_format import WHY_DROP_NEW, WHY_DROP_OLDEST, Extent
-from corec.process.runtime import Runtime
+from corec.persister.stopping import Stop
+from corec.process.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
 from shm.lane import Frame
 
 LOOK_S: Final = 0.05
-LINGER_S: Final = 0.2
 AWAY_S: Final = 1.0
-SILENT_S: Final = 3.0
 RETRY_S: Final = 1.0
 CALM_S: Final = 5.0
-ENOUGH_BYTES: Final = 1 << 20
 PASS_BYTES: Final = 8 << 20
 CHUNK_BYTES: Final = 512 << 10
 
@@ -51,39 +53,19 @@ log = get_logger(__name__)
 Key = tuple[int, int, int]
 
 
-class Host(Protocol):
-    """What the spooler needs to know of the process, and tells it."""
-
-    def away_seconds(self) -> float:
-        """Since when the database takes nothing; 0 while it does."""
-
-    def paced(self) -> bool:
-        """Whether ticks have a rate."""
-
-    def stopping(self) -> bool:
-        """Whether the lanes are to be emptied now."""
-
-    def released(self, source: LaneSource) -> None:
-        """A lane has room again."""
-
-    def lost(self, extents: Sequence[Extent]) -> None:
-        """Rows were dropped."""
-
-    def spool_state(self, trouble: str | None) -> None:
-        """The spool has changed; ``trouble``: why it takes nothing (None: it does)."""
-
-
 class Spooler:
     """Moves frames from lanes to the spool."""
 
     def __init__(
-        self, host: Host, spool: Spool, sources: Sequence[LaneSource], on_full: str, rt: Runtime
-    ) -> None:
-        self._host, self._rt = host, rt
+        self, spool: Spool, sources: Sequence[LaneSource], on_full: str, rt: Runtime,
+        shown: Shown, stop: Stop, reach: Reach,
+    ) -> None:  # fmt: skip
+        """``reach``: whether the database takes anything; what is moved and lost is ``shown``."""
+        self._rt, self._shown, self._stop, self._reach = rt, shown, stop, reach
         self._spool = spool
         self._sources = list(sources)
         self._on_full = on_full
-        self._waiting_since = 0.0
+        self._linger = Linger()
         self._keys: dict[str, Key] = {}
         self._leaving = False
 
@@ -94,12 +76,12 @@ class Spooler:
                 if await asyncio.to_thread(self._spool.open):
                     break
             except OSError as error:
-                self._host.spool_state(f"{self._spool.folder}: {error.strerror}")
+                self._tell(f"{self._spool.folder}: {error.strerror}")
                 if not self._spool.folder.exists():
                     return
                 await asyncio.sleep(RETRY_S)
             await asyncio.sleep(LOOK_S)
-        self._host.spool_state(None)
+        self._tell(None)
         if self._spool.aside:
             log.warning("set the spool of another world aside", files=self._spool.aside)
 
@@ -115,10 +97,10 @@ class Spooler:
                     if await self.move():
                         pause = 0.0
                 except OSError as error:
-                    self._host.spool_state(f"{error.strerror or error}")
+                    self._tell(f"{error.strerror or error}")
                     pause = RETRY_S
             elif time.monotonic() - due_at > CALM_S:
-                self._host.spool_state(None)
+                self._tell(None)
             await asyncio.sleep(pause)
 
     def leave(self) -> None:
@@ -132,22 +114,17 @@ class Spooler:
     def _due(self) -> bool:
         waiting = [source.lane.head - source.to_spool() for source in self._sources]
         if not any(waiting):
-            self._waiting_since = 0.0
+            self._linger.reset()
             return False
-        now = time.monotonic()
-        self._waiting_since = self._waiting_since or now
-        away = self._host.away_seconds()
         used = max(source.lane.used / source.capacity for source in self._sources)
-        if not away:
-            return self._host.paced() and used >= 0.75
-        if away < AWAY_S and used < 0.5 and not self._host.stopping():
-            return False
-        enough = sum(waiting) >= ENOUGH_BYTES or used >= 0.5 or self._host.stopping()
-        return enough or now - self._waiting_since >= LINGER_S
+        return is_due(
+            sum(waiting), used, self._reach.away_seconds(), lingered=self._linger.over(),
+            stopping=self._stop.wanted(), paced=word_to_float(self._rt.get(L.C_TICK_HZ)) > 0,
+        )  # fmt: skip
 
     async def move(self) -> bool:
         """One pass; true when there is more to move at once.  Raises OSError."""
-        self._waiting_since = 0.0
+        self._linger.reset()
         async with self._spool.lock:
             waiting = [source.lane.head - source.to_spool() for source in self._sources]
             chunks: list[Chunk] = []
@@ -166,8 +143,12 @@ class Spooler:
                 rest = []
             elif rest and self._on_full == "drop_oldest":
                 rest = await self._drop_too_large(rest)
-            self._host.spool_state("its limit is reached" if rest else None)
+            self._tell("its limit is reached" if rest else None)
         return not rest and sum(waiting) > PASS_BYTES
+
+    def _tell(self, trouble: str | None) -> None:
+        """The spool takes nothing because of ``trouble``; None: it does."""
+        self._shown.spool(self._spool.disk_bytes, trouble)
 
     async def _fit(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
         """What can be spooled now, and what cannot; makes room first if it may."""
@@ -179,7 +160,7 @@ class Spooler:
                 lost = await spool.drop_oldest()
                 if lost is None:
                     break
-                self._host.lost(lost)
+                self._shown.lost(lost)
         room = spool.room()
         if self._on_full == "drop_new" and spool.dropping and room < spool.file_bytes:
             room = 0
@@ -215,7 +196,7 @@ class Spooler:
         lost = [chunk.extent._replace(why=why) for chunk in rest]
         await self._spool.put_gaps(lost)
         self._moved(rest)
-        self._host.lost(lost)
+        self._shown.lost(lost)
 
     def _moved(self, chunks: list[Chunk]) -> None:
         """``chunks`` are durable, or their gaps are: give their room back."""
@@ -228,7 +209,7 @@ class Spooler:
                 self._keys[source.name] = (extent.last_tick, extent.last_block, extent.last_step)
             kill_point("spool.before_release")
             if source.release(extent.end):
-                self._host.released(source)
+                ring_producer(self._rt, source)
             kill_point("spool.after_release")
 
     def _chunks(self, source: LaneSource, limit: int) -> list[Chunk]:
@@ -239,6 +220,18 @@ class Spooler:
         if mark is not None:
             key = max(key, (mark.tick, mark.block, mark.step))
         return cut(source, frames, begin, key)
+
+
+def is_due(
+    waiting_bytes: int, used: float, away_s: float, *, lingered: bool, stopping: bool, paced: bool
+) -> bool:
+    """Whether what waits is moved now; ``used``: the share of its lane that the fullest has used,
+    ``away_s``: since when the database takes nothing, 0: it does, ``paced``: ticks have a rate."""
+    if not away_s:
+        return paced and used >= 0.75
+    if away_s < AWAY_S and used < 0.5 and not stopping:
+        return False
+    return lingered or waiting_bytes >= ENOUGH_BYTES or used >= 0.5 or stopping
 
 
 def cut(source: LaneSource, frames: Sequence[Frame], begin: int, key: Key) -> list[Chunk]:

@@ -165,14 +165,6 @@ class Listening(psycopg.AsyncConnection[Any]):
             self.heard = time.monotonic()
 
 
-def silent_seconds(busy_since: float | None, connection: Listening | None) -> float:
-    """How long an operation that began at ``busy_since`` has had no answer; 0: there is none."""
-    if busy_since is None:
-        return 0.0
-    heard = 0.0 if connection is None else connection.heard
-    return time.monotonic() - max(busy_since, heard)
-
-
 async def connect(conninfo: str, *, embedded: bool = True) -> Listening:
     """A connection in autocommit mode; ``embedded``: to CoreC's own server.
 

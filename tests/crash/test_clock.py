@@ -38,7 +38,7 @@ WALL_CLOCK = {
     "corec/control/failed.py": "when a processor raised, as shown",
     "corec/process/events.py": "time of an event",
     "corec/nucleus/errors.py": "how long ago a processor raised, as shown",
-    "corec/persister/process.py": "names of partitions, what is older than retention",
+    "corec/persister/session.py": "names of partitions, what is older than retention",
     "corec/persister/spooler.py": "time of a gap",
     "corec/persister/upkeep.py": "names of partitions, what is older than retention",
     "corec/persister/writer.py": "time of an event",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from corec import layout as L
 from corec.nucleus.events import EventWriter
-from corec.persister.shown import BROKER_PATIENCE_S, broker_left
+from corec.persister.stopping import BROKER_PATIENCE_S, Stop
 from tests.persister.small_world import small_world
 
 
@@ -25,10 +24,19 @@ def test_an_event_of_the_stop_itself_is_in_the_log_alone(shm_dir: Path, stop: in
 def test_the_broker_is_waited_for_but_not_for_long(shm_dir: Path) -> None:
     with small_world(shm_dir, "") as world:
         slot = world.rt.slot(L.SLOT_BROKER)
-        now = time.monotonic()
+        now = 100.0
+        stop = Stop(world.rt, lambda: now)
         slot.set(L.S_STATE, L.PROC_WAITING_SINK)
-        assert not broker_left(world.rt, now)
-        assert not broker_left(world.rt, None)
-        assert broker_left(world.rt, now - BROKER_PATIENCE_S - 0.1)
+        stop.look()
+        now += 1000.0
+        assert not stop.broker_left(), "nobody stops"
+        world.rt.set(L.C_STOP, L.STOP_SINKS)
+        stop.look()
+        now += BROKER_PATIENCE_S - 0.1
+        stop.look()
+        assert not stop.broker_left()
+        now += 0.2
+        assert stop.broker_left()
+        now -= 0.2
         slot.set(L.S_STATE, L.PROC_DRAINED)
-        assert broker_left(world.rt, now)
+        assert stop.broker_left()

@@ -73,7 +73,7 @@ def test_without_messages_and_without_payload(shm_dir: Path, pg_dsn: str) -> Non
 def test_the_rows_of_a_world_at_rest_are_not_kept_waiting(
     shm_dir: Path, pg_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("corec.persister.process.LINGER_S", 20.0)
+    monkeypatch.setattr("corec.persister.linger.LINGER_S", 20.0)
     with small_world(shm_dir, pg_dsn) as world:
         pid = world.start()
         world.rt.set(L.C_STEP_LIMIT, 4)

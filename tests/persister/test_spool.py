@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from corec import layout as L
-from corec.persister import process, spooler
+from corec.persister import process, reach
 from corec.persister.shown import Shown
 from tests.persister.small_world import SmallWorld, exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
@@ -160,7 +160,7 @@ def test_paced_world_does_not_wait_for_a_slow_server(
     shm_dir: Path, tmp_path: Path, proxied: Proxied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For its pace alone: that the server says nothing is not yet known, however busy all are."""
-    for module in (process, spooler):
+    for module in (process, reach):
         monkeypatch.setattr(module, "SILENT_S", 60.0)
     with small_world(shm_dir, proxied.dsn, capacity=LANE, state=tmp_path) as world:
         world.rt.set(L.C_TICK_HZ, 0x4024_0000_0000_0000)  # 10.0
