@@ -37,7 +37,7 @@ from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.journaled import Asked
 from corec.process.events import REASON
-from corec.process.roles import SINKS
+from corec.process.roles import SINKS, sink_troubles
 from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.collected import waits
@@ -104,6 +104,7 @@ class Checkpointer:
         self.keeper = Keeper(self.folder, rt.epoch)
         self._shown = Shown()
         self._snapshot: Snapshot | None = None
+        self._missing = ""
         self._asked: list[asyncio.Future[dict[str, Any]]] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -117,6 +118,10 @@ class Checkpointer:
         shown.progress = round(snapshot.progress, 3) if snapshot is not None else 0.0
         shown.next_in_seconds = self._seconds_left()
         return asdict(shown)
+
+    def waits_for(self) -> str:
+        """What the one that is made waits for, and why that does not come; empty: for nothing."""
+        return "; ".join([self._missing, *sink_troubles(self.rt.get)]) if self._missing else ""
 
     async def ask(self, timeout_seconds: float) -> dict[str, Any]:
         """Make one now and wait until it counts; what ``Shown.last`` says of it.
@@ -213,6 +218,7 @@ class Checkpointer:
             if self._snapshot is not None:
                 self._snapshot.abandon()
             self._snapshot = None
+            self._missing = ""
             self._shown.tick = None
             if self._shown.state != "failed":
                 self._shown.state = "idle"
@@ -281,6 +287,7 @@ class Checkpointer:
         told = left_out = False
         period, said = self._period(), Asked(self.rt, self.rt.get(L.C_WRITE_DOWN))
         while missing := self._not_durable(tick, said):
+            self._missing = missing
             if self._called_off():
                 raise Abandoned
             if not told and time.monotonic() - started > WAIT_TOLD_SECONDS:

@@ -321,11 +321,10 @@ class Commands:
         except CheckpointFailed as error:
             raise ControlError(str(error)) from None
         except TimeoutError:
-            shown = self.checkpoints.shown()
+            shown, why = self.checkpoints.shown(), self.checkpoints.waits_for()
             raise ControlError(
                 f"not within {seconds:g} s: the one in the making is {shown['state']}, "
-                f"{shown['progress']:.0%} done, and goes on; see checkpoint in status, and whether "
-                "both servers are reachable",
+                f"{shown['progress']:.0%} done, and goes on; {why or 'see checkpoint in status'}",
                 "timeout",
             ) from None
 

@@ -80,8 +80,15 @@ def test_it_counts_once_both_sinks_have_everything_before_it(rt: Runtime) -> Non
                 await asyncio.sleep(0.15)
                 assert one.shown()["state"] == "waiting"
                 assert checkpoint_files(one.folder) == []
+            late = "Redis has everything up to tick 6"
+            await until(lambda: one.waits_for() == late, "it says for whom it waits")
+            rt.slot(L.SLOT_BROKER).set(L.S_ERROR, L.REASON_FULL)
+            full = "no room is left (disk, spool or server memory)"
+            assert one.waits_for() == f"{late}; Redis: {full}"
+            rt.slot(L.SLOT_BROKER).set(L.S_ERROR, L.REASON_NONE)
             sinks_reach(rt, 7, 7)
             found = await asked
+            assert one.waits_for() == ""
             assert (found["tick"], one.shown()["last"]) == (7, found)
             (path,) = checkpoint_files(one.folder)
             assert (str(path), path.stat().st_size) == (found["path"], found["bytes"])
