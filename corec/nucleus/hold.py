@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator
 
 from corec import layout as L
 from corec.log import get_logger
+from corec.process.backoff import Backoff
 from corec.process.runtime import Runtime
 
 log = get_logger(__name__)
@@ -97,7 +98,7 @@ class Holder:
             yield
 
     async def _still(self, number: int, deadline: float, timeout_seconds: float) -> None:
-        pause = _POLL_SECONDS_MIN
+        pause = Backoff(most_seconds=_POLL_SECONDS_MAX, first_seconds=_POLL_SECONDS_MIN)
         while self.rt.get(L.C_HOLD_ACK) < number:
             if self.rt.get(L.C_STOP) >= L.STOP_SINKS:
                 return
@@ -106,8 +107,7 @@ class Holder:
                     f"the workers did not finish their tick within {timeout_seconds:g} s; "
                     "see: corec-ctl status"
                 )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _POLL_SECONDS_MAX)
+            await asyncio.sleep(pause.next_seconds())
 
     def _release(self, number: int) -> None:
         self.rt.set(L.C_HOLD_RELEASE, number)

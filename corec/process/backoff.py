@@ -1,4 +1,4 @@
-"""Jittered exponential back-off between attempts to use a server: the one that all of CoreC has."""
+"""Jittered exponential back-off between attempts, or looks: the one that all of CoreC has."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ MOST_SECONDS: Final = 5.0
 
 
 class Backoff:
-    """0.1 s, doubled at each failure up to ``most_seconds``, times a random factor of 0.5 to 1."""
+    """``first_seconds``, doubled at each failure up to ``most_seconds``, times a random factor of
+    0.5 to 1."""
 
-    def __init__(self, seed: int | None = None, most_seconds: float = MOST_SECONDS) -> None:
+    def __init__(
+        self, seed: int | None = None, most_seconds: float = MOST_SECONDS,
+        first_seconds: float = FIRST_SECONDS,
+    ) -> None:  # fmt: skip
         self._random = random.Random(seed)
-        self._seconds, self._most = FIRST_SECONDS, most_seconds
+        self._first = self._seconds = first_seconds
+        self._most = most_seconds
 
     def reset(self) -> None:
         """After a success."""
-        self._seconds = FIRST_SECONDS
+        self._seconds = self._first
 
     def next_seconds(self) -> float:
         """How long to wait before the next attempt."""

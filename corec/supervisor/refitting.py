@@ -21,14 +21,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from corec import layout as L
 from corec.config import Config
 from corec.kernels.public import show_range
 from corec.plan import Plan
-from corec.process.roles import counted
+from corec.process.roles import committed_tick, counted
 from corec.supervisor import segments
+from corec.world.commits import tick_in
 from corec.world.create import create_world
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import MigrateFailed, carry_over
@@ -134,8 +133,8 @@ def refit(
             settle_before(tables, tick + 1, config, plan, read_in(control), past)
             create_world(plan, world.payload, tables, config.seed, lambda done, total: None)
             carry_over(plan_of(found["swarms"]), old.payload, plan, tables, world.payload)
-            commits = world.words[(plan.blocks["offset"] + L.OFF_COMMIT) // 8] >> np.uint64(16)
-            if (commits != tick).any():
+            commits = world.words[(plan.blocks["offset"] + L.OFF_COMMIT) // 8]
+            if (tick_in(commits) != tick).any():
                 raise CannotRefit(f"not all of its blocks are at tick {tick}; {_WHAT_TO_DO}")
             show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
             if not lasting:
@@ -163,9 +162,8 @@ _WHAT_TO_DO: Final = (
 
 def _tick_at_rest(control: Segment) -> int:
     words = control.words
-    went, workers = int(words[L.C_GO_TICK]), int(words[L.C_WORKERS])
-    done = min(int(words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK]) for k in range(workers))
-    if done != went:
+    went = int(words[L.C_GO_TICK])
+    if committed_tick(lambda word: int(words[word])) != went:
         raise CannotRefit(f"it was left within tick {went}, which only its old code can finish; "
                           f"{_WHAT_TO_DO}")  # fmt: skip
     return went

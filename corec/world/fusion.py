@@ -30,6 +30,7 @@ from corec.kernels import desc as K
 from corec.kernels.whole import gather_dynamic, none_is_weak
 from corec.layout.frames import row_word
 from corec.plan import Plan, Swarm
+from corec.world.commits import commit_word, copy_in
 from corec.world.read import Place, place_of
 from corec.world.tables import Tables
 from shm.atomics import read_word, write_word
@@ -130,7 +131,7 @@ class Fusion:
         return self._hi
 
     def _parity(self, words: NDArray[np.uint64], block: int) -> int:
-        return int(read_word(words, int(self._starts[block]) + L.OFF_COMMIT // 8)) & 1
+        return copy_in(int(read_word(words, int(self._starts[block]) + L.OFF_COMMIT // 8)))
 
     def _column(
         self, world: NDArray[np.uint8], block: int, place: Place, copy: int
@@ -183,8 +184,7 @@ class Fusion:
         copy = start + L.OFF_DYN[other] // 8
         words[copy : copy + L.DYN_WORDS] = dyn
         kill_point("fusion.before_commit")
-        word = (tick - 1) << 16 | (step & L.STEP_IN_WORD) << 1 | other
-        write_word(words, start + L.OFF_COMMIT // 8, word)
+        write_word(words, start + L.OFF_COMMIT // 8, commit_word(tick - 1, step, other))
         return True
 
     def _unrun(

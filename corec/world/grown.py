@@ -28,6 +28,7 @@ from corec.kernels.desc import TOLD_WORDS
 from corec.kernels.public import show_range
 from corec.kernels.whole import init_range
 from corec.plan import Part, Plan, make_plan
+from corec.world.commits import commit_word
 from corec.world.create import first_genes, free_at_first, leave_free, write_headers
 from corec.world.past import parts_said
 from corec.world.read import BlockView
@@ -98,7 +99,7 @@ def fill_grown(
         start = int(plan.blocks["offset"][index])
         for word in (L.D_TICK, L.D_ROW_TICK):
             words[(start + L.OFF_DYN[0]) // 8 + word] = tick
-        words[(start + L.OFF_COMMIT) // 8] = tick << 16
+        words[(start + L.OFF_COMMIT) // 8] = commit_word(tick)
         view = BlockView(plan, words, index)
         if view.swarm.processor.silence:
             view.column(HEARD)[:] = tick

@@ -26,6 +26,7 @@ from corec.kernels.whole import settle_edited
 from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.plan import Plan, Swarm
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
+from corec.world.commits import commit_word
 from corec.world.edits import refused_of
 from corec.world.read import BlockView
 from corec.world.restore import load_to_read
@@ -185,7 +186,7 @@ def _write(plan: Plan, words: NDArray[np.uint64], old: BlockView, new: BlockView
     start = int(plan.blocks["offset"][new.index])
     place = (start + L.OFF_DYN[0]) // 8
     words[place : place + L.DYN_WORDS] = dyn
-    words[(start + L.OFF_COMMIT) // 8] = old.tick << 16
+    words[(start + L.OFF_COMMIT) // 8] = commit_word(old.tick)
 
 
 def _carry_post(old: BlockView, new: BlockView, dyn: NDArray[np.uint64]) -> None:

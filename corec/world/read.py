@@ -19,6 +19,7 @@ from corec.kernels.windows import gather_windows
 from corec.layout.post import POST_BORN, POST_HEAD_BYTES, POST_MOVES, POST_SENT, SEND
 from corec.placing import cold_bytes
 from corec.plan import Plan, Swarm
+from corec.world.commits import copy_in, tick_in
 from shm.atomics import read_again
 
 
@@ -80,7 +81,7 @@ class BlockView:
         self._start = int(place["offset"])
         self._place = place
         self.word = self.commit_word()
-        copy = self._base + L.OFF_DYN[self.word & 1] // 8
+        copy = self._base + L.OFF_DYN[copy_in(self.word)] // 8
         self.dyn = words[copy : copy + L.DYN_WORDS].copy()
 
     def commit_word(self) -> int:
@@ -90,7 +91,7 @@ class BlockView:
     @property
     def tick(self) -> int:
         """The committed tick."""
-        return self.word >> 16
+        return int(tick_in(self.word))
 
     def number(self, word: int) -> float:
         """Dynamic word ``word`` as a float64."""

@@ -17,6 +17,7 @@ from corec.entities.processor import celu, micro
 from corec.kernels import desc as K
 from corec.kernels.running import window
 from corec.testing import Block, Rows
+from corec.world.commits import commit_word, copy_in, tick_in
 from corec.world.tables import settle
 from tests.kernels.subjects import listener, worker
 
@@ -93,6 +94,27 @@ def test_places_count_whether_or_not_their_entities_are_active() -> None:
     expected = [2 if i < 21 * 7 - n else 1 for i in range(n)]
     assert runs.tolist() == [0 if i in (0, 2, 4, 6) else runs_ for i, runs_ in enumerate(expected)]
     assert int(block.view.dyn[L.D_UPDATES]) == runs.sum()
+
+
+def test_the_commit_word_in_plain_python_is_the_one_the_kernels_write() -> None:
+    block = Block(counter, entities=4)
+    copies = set()
+    for tick in range(1, 4):
+        block.tick([(0, 0.5)] * (tick % 2))
+        word = block.view.word
+        assert word == commit_word(tick, 0, copy_in(word))
+        copies.add(copy_in(word))
+    assert copies == {0, 1}
+
+
+@pytest.mark.parametrize("tick", [0, 1, 2**47 - 1])
+@pytest.mark.parametrize("step", [0, L.STEP_IN_WORD, L.STEP_IN_WORD + 1])
+@pytest.mark.parametrize("copy", [0, 1])
+def test_no_part_of_a_commit_word_reaches_into_another(tick: int, step: int, copy: int) -> None:
+    word = commit_word(tick, step, copy)
+    assert (tick_in(word), copy_in(word)) == (tick, copy)
+    assert (word >> 1) & L.STEP_IN_WORD == step % (L.STEP_IN_WORD + 1)
+    assert tick_in(np.array([word], np.uint64)).tolist() == [tick]
 
 
 # ------------------------------------------------------------------------------ umbral
