@@ -265,24 +265,24 @@ class Changes:
             lambda: regroup.reloaded(before, self.wishes, entries, found),
             "reading the configuration", READ_SECONDS_MAX, self.group.forget,
         )  # fmt: skip
-        yield from self._change_over(fresh, differs)
+        yield from self._change_over(fresh, differs, entries)
 
     def _set(self) -> Steps:
         """Take over what was set of the keys that processes read when they start."""
         yield from beside.trial(self.group.forget)
-        entries = settings.read(self.rt)
-        yield from self._change_over(
-            self.rt.written, regroup.differing(self.config, self.rt.written, entries)
-        )
+        entries, written = settings.read(self.rt), self.rt.written
+        differs = regroup.differing(self.config, written, entries)
+        yield from self._change_over(written, differs, entries)
 
-    def _change_over(self, fresh: Config, differs: list[str]) -> Steps:
-        """From the configuration that the processes have to ``fresh``, as it is written."""
+    def _change_over(self, fresh: Config, differs: list[str], entries: settings.Entries) -> Steps:
+        """From the configuration that the processes have to ``fresh``, as it is written, with
+        ``entries``: what is set meanwhile is a wish of its own, and waits."""
         before = self.config
         if not differs:
             log.info("nothing changed", change=self._change)
             self._done("nothing has changed")
             return
-        whole, _ = settings.effective(fresh, settings.read(self.rt))
+        whole, _ = settings.effective(fresh, entries)
         roles, asked = regroup.concerned(differs), self.rt.get(L.C_WRITE_DOWN)
         relog = any(path.partition(".")[0] == "log" for path in differs)
         workers = self.group.workers
@@ -302,7 +302,7 @@ class Changes:
             if relog:
                 self._log_as(whole)
             try:
-                yield from self._taken_over(fresh, whole, roles, workers, grown, room)
+                yield from self._taken_over(fresh, whole, roles, workers, grown, room, entries)
             except BaseException:
                 self.rt.config = before
                 if relog:
@@ -331,7 +331,7 @@ class Changes:
 
     def _taken_over(
         self, fresh: Config, whole: Config, roles: frozenset[str], workers: int,
-        grown: Plan | None, room: Segment | None,
+        grown: Plan | None, room: Segment | None, entries: settings.Entries,
     ) -> Steps:  # fmt: skip
         self.rt.config = whole
 
@@ -339,7 +339,7 @@ class Changes:
             self._tick = segments.world_tick(self.rt)  # not that behind which it was asked for
             if grown is not None and room is not None:
                 self._grow(grown, room)
-            regroup.take_over(self.rt, fresh, self.group.tables)
+            regroup.take_over(self.rt, fresh, self.group.tables, entries)
 
         sinks = self._sinks(roles)
         yield from ended(self.group, sinks)

@@ -110,8 +110,8 @@ def _readers(path: str) -> frozenset[str]:
     return _CONCERNS[path]
 
 
-def take_over(rt: Runtime, after: Config, tables: Tables) -> None:
-    """What of ``after``, as it is written, lies in memory. The nucleus is gone meanwhile, so its
-    words have one writer; the workers are at rest where the swarms' settings change."""
-    settings.settle(rt, after)
+def take_over(rt: Runtime, after: Config, tables: Tables, entries: settings.Entries) -> None:
+    """What of ``after``, as it is written, with ``entries`` lies in memory. There is no nucleus, so
+    its words have one writer; the workers are at rest where the swarms' settings change."""
+    settings.settle(rt, after, entries)
     settle(tables.swarms, tables.params, rt.plan)

@@ -221,9 +221,11 @@ def with_world(config: Config, entries: Mapping[str, Entry]) -> Config:
     return config
 
 
-def settle(rt: Runtime, config: Config) -> None:
+def settle(rt: Runtime, config: Config, known: Entries | None = None) -> None:
     """Take over what ``config``, the configuration as it is written, says where it is not what it
     said before; ``rt`` has it afterwards, with what was set. Nobody ticks, there is no nucleus.
+    ``known``: of the keys that processes read when they start, those that are taken over now; who
+    set one since has asked for it to be, and must not find that done which was not. None: all.
 
     Raises:
         ConfigError: a processor can't take a parameter or a global.
@@ -239,6 +241,9 @@ def settle(rt: Runtime, config: Config) -> None:
             rt.set(configured, wanted)
     entries = read(rt)
     whole, kept = effective(config, entries)
+    if known is not None:
+        now = {p: one if of_world(p) or is_write(p) else known.get(p) for p, one in kept.items()}
+        whole, _ = effective(config, {path: one for path, one in now.items() if one is not None})
     rt.plan = with_settings(rt.plan, whole)
     rt.config, rt.as_written = whole, config
     if kept != entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +15,20 @@ from corec.control.outcome import last_change
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running, small_config
 from tests.support.ledger import events_of, rows_of
-from tests.support.processes import wait_until
+from tests.support.processes import children_of, wait_until
 
 
 def _outcome(instance: Instance, before: int) -> dict[str, object]:
     folder = Path(instance.folder)
     wait_until(lambda: last_change(folder)["number"] > before, "the outcome of the change", 120)
     return last_change(folder)
+
+
+def _changed(run: Running, change: str) -> list[str]:
+    """What the supervisor has taken over by changes of this kind."""
+    told = [line for line in run.texts()[1].splitlines() if '"configuration changed"' in line]
+    found = [one["changed"] for one in map(json.loads, told) if one["change"] == change]
+    return [path for paths in found for path in paths]
 
 
 @pytest.mark.slow
@@ -41,6 +49,35 @@ def test_a_reload_takes_over_the_pace_and_refuses_another_world(make: Make) -> N
     assert "seed" in str(refused["reason"])
     assert running.ready().status()["tick_hz"] == 40
     running.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_is_set_while_a_reload_is_made_is_done_behind_it(make: Make) -> None:
+    """While the file is read, and while it is taken over: it was told as done, and was not."""
+    config = small_config(tick_hz=50)
+    one = make(config)
+    run = one.start().ready().until_tick(5)
+    broker, before = run.pid_of("broker"), set(children_of(run.pid))
+    one.config_path.unlink()
+    os.mkfifo(one.config_path)
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        run.signal(signal.SIGHUP)
+        wait_until(lambda: set(children_of(run.pid)) - before, "the file is read", 60.0)
+        reader = set(children_of(run.pid)) - before
+        run.ask("set", path="persist.every_ticks", value=4)
+        one.config_path.write_text(json.dumps(config | {"streams": {"batch_ms": 3}}))
+        wait_until(lambda: not reader & set(children_of(run.pid)), "it has been read", 60.0)
+        run.answered("set", path="persist.spool_max_mb", value=100)  # its nucleus may leave first
+    finally:
+        with suppress(ProcessLookupError):  # the supervisor has it killed in the end
+            os.kill(broker, signal.SIGCONT)
+    wanted = ["persist.every_ticks", "persist.spool_max_mb"]  # by one wish, or by one each
+    wait_until(lambda: sorted(_changed(run, "set")) == wanted, "both are done", 120.0)
+    assert _changed(run, "reload") == ["streams.batch_ms"]
+    run.ready(120.0)
+    assert run.stop().code == 0
 
 
 @pytest.mark.slow

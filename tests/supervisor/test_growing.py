@@ -85,7 +85,7 @@ def test_a_growth_that_no_record_can_tell_of_is_refused(
     monkeypatch.setattr(past, "CONFIG_BYTES_MAX", 100)
     with world(tmp_path, shm_dir) as rt:
         larger = changed(rt.config, "bloques.sensores.entidades", 53)
-        steps = changes_of(rt)._change_over(larger, ["bloques[0].entidades"])
+        steps = changes_of(rt)._change_over(larger, ["bloques[0].entidades"], {})
         with pytest.raises(ConfigError, match="allowed values that take at most 100"):
             next(steps)
         del steps
