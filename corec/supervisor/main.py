@@ -52,6 +52,7 @@ from corec.supervisor.summary import resident_bytes, summary
 from corec.supervisor.telling import answer, raise_event
 from corec.supervisor.upgrade import become
 from corec.supervisor.wishes import Wishes, worker_count
+from corec.world import settings
 from corec.world.inspect import totals
 from corec.world.past import check_journal
 from shm.segment import remove_leftovers
@@ -158,6 +159,7 @@ class Supervisor:
             retire_inherited(rt, self.inherited.children)
             group.inherit_counts()
         segments.start_words(rt, keep_control=self.inherited is not None)
+        settings.settle(rt, rt.written)  # of an upgrade, too: it reads the configuration anew
         if self.inherited is None:
             rt.updates_before = int(totals(rt)["entity_updates"])
             if self.wishes.ticks is not None:

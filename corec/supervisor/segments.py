@@ -329,7 +329,6 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
         # that was killed within T waits for it
         slot.set(L.S_PHASE, slot.get(L.S_TICK) << 8 | 0xFF)
         slot.set(L.S_STATE, L.PROC_STARTING)
-    settings.settle(rt, rt.written)  # of an upgrade, too: it reads the configuration anew
     if keep_control:
         return
     rt.set(L.C_BASE_TICK, world_tick(rt))

@@ -66,16 +66,17 @@ def test_what_is_set_while_a_reload_is_made_is_done_behind_it(make: Make) -> Non
         run.signal(signal.SIGHUP)
         wait_until(lambda: set(children_of(run.pid)) - before, "the file is read", 60.0)
         reader = set(children_of(run.pid)) - before
-        run.ask("set", path="persist.every_ticks", value=4)
-        one.config_path.write_text(json.dumps(config | {"streams": {"batch_ms": 3}}))
+        run.ask("set", path="checkpoint.every_seconds", value=900)
+        changes = {"streams": {"batch_ms": 3}, "persist": {"every_ticks": 4}}  # workers rest for it
+        one.config_path.write_text(json.dumps(config | changes))
         wait_until(lambda: not reader & set(children_of(run.pid)), "it has been read", 60.0)
         run.answered("set", path="persist.spool_max_mb", value=100)  # its nucleus may leave first
     finally:
         with suppress(ProcessLookupError):  # the supervisor has it killed in the end
             os.kill(broker, signal.SIGCONT)
-    wanted = ["persist.every_ticks", "persist.spool_max_mb"]  # by one wish, or by one each
+    wanted = ["checkpoint.every_seconds", "persist.spool_max_mb"]  # by one wish, or by one each
     wait_until(lambda: sorted(_changed(run, "set")) == wanted, "both are done", 120.0)
-    assert _changed(run, "reload") == ["streams.batch_ms"]
+    assert sorted(_changed(run, "reload")) == ["persist.every_ticks", "streams.batch_ms"]
     run.ready(120.0)
     assert run.stop().code == 0
 
