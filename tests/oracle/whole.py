@@ -32,30 +32,34 @@ def check(drawn: Drawn, look_every: int = 1) -> None:
     Raises:
         Disagreement: they differ.
     """
-    world = drawn.oracle()
+    # a world that grows reads the files of its configuration again
     with tempfile.TemporaryDirectory(prefix="corec-oracle-") as folder:
         write_edges(drawn, Path(folder))
-        made = corec.World(_config(drawn, Path(folder)))
-    with made as found:
-        _same_entities(found, world)
-        for tick in range(1, drawn.ticks + 1):
-            for path, value in drawn.changes.get(tick, {}).items():
-                _change(found, path, value)
-            found.tick(_given(drawn, tick))
-            drawn.step(world)
-            _same_blocks(found, world)
-            _same_messages(found, world)
-            if tick % look_every == 0 and tick > drawn.quiet:
-                _same_entities(found, world)
-        _same_repairs(found, world)
-        _same_alerts(found, world)
-        same_statistics(
-            [(e["tick"], e["bloque"], e["detalle"]) for e in found.events("statistics")],
-            world.statistics,
-        )
-        told = [Told(e["tick"], e["tipo"], e["bloque"], e["entidad"], e["detalle"])
-                for kind in KINDS for e in found.events(kind)]  # fmt: skip
-        same_told(told, world.told)
+        with corec.World(_config(drawn, Path(folder))) as found:
+            _play(found, drawn, look_every)
+
+
+def _play(found: corec.World, drawn: Drawn, look_every: int) -> None:
+    world = drawn.oracle()
+    _same_entities(found, world)
+    for tick in range(1, drawn.ticks + 1):
+        for path, value in drawn.changes.get(tick, {}).items():
+            _change(found, path, value)
+        found.tick(_given(drawn, tick))
+        drawn.step(world)
+        _same_blocks(found, world)
+        _same_messages(found, world)
+        if tick % look_every == 0 and tick > drawn.quiet:
+            _same_entities(found, world)
+    _same_repairs(found, world)
+    _same_alerts(found, world)
+    same_statistics(
+        [(e["tick"], e["bloque"], e["detalle"]) for e in found.events("statistics")],
+        world.statistics,
+    )
+    told = [Told(e["tick"], e["tipo"], e["bloque"], e["entidad"], e["detalle"])
+            for kind in KINDS for e in found.events(kind)]  # fmt: skip
+    same_told(told, world.told)
 
 
 def _config(drawn: Drawn, folder: Path) -> dict[str, Any]:
