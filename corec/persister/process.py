@@ -154,7 +154,11 @@ class Persister:
         """One connection's life; returns when all is written, raises what ended it before."""
         rt = self._rt
         self._reach.asked()
-        connection = await connect(rt.db_conninfo, embedded=rt.config.db.embedded)
+        try:
+            connection = await connect(rt.db_conninfo, embedded=rt.config.db.embedded)
+        except BaseException:
+            self._reach.gone()  # it has its answer, which says more than that there is none
+            raise
         self._reach.connected(connection)
         try:
             session = await Session.prepare(self._parts, connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -293,3 +294,13 @@ def test_a_server_without_room_that_is_gone_for_a_moment(shm_dir: Path, tmp_path
         shown.ready()
         shown.waiting(L.REASON_UNREACHABLE, "")
         assert world.word(L.S_ERROR) == L.REASON_UNREACHABLE
+
+
+def test_a_connection_that_was_refused_has_its_answer(shm_dir: Path, tmp_path: Path) -> None:
+    """Or the pause until the next one would become a silence, which is told for the reason."""
+    with small_world(shm_dir, "host=/nowhere", state=tmp_path) as world:
+        persister = process.Persister(world.rt)
+        with pytest.raises(psycopg.OperationalError):
+            asyncio.run(persister._connected())
+        assert persister._reach.silent_seconds() == 0.0
+        assert persister._reach.away_seconds() > 0.0
