@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.conftest import Make
 from tests.e2e.test_life import checkpoints
 from tests.support.instance import Instance, Running, small_config
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_leaks")]
 
@@ -58,14 +58,16 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 def owns_terminal() -> None:
-    """Make standard input the controlling terminal."""
+    """Make standard input the controlling terminal of one that hears its hangup: the tests may be
+    run by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def owns_terminal_under_nohup() -> None:
     """The same, as nohup does it."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     owns_terminal()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def at(side: int) -> dict[str, int]:
@@ -93,7 +95,7 @@ def test_a_closed_terminal_stops_it_in_order(make: Make) -> None:
         run = started(one, before=owns_terminal, **at(side))
         drained_by(main, run)
         os.close(main)
-        assert run.process.wait(60) == 0
+        assert run.process.wait(patient(60)) == 0
     assert len(checkpoints(run)) == 1
     one.assert_clean()
 
@@ -107,7 +109,7 @@ def test_with_nohup_it_goes_on(make: Make) -> None:
         os.kill(run.pid_of("worker"), signal.SIGKILL)
         run.until_tick(run.status()["tick"] + 50)
         run.signal(signal.SIGTERM)
-        assert run.process.wait(60) == 0
+        assert run.process.wait(patient(60)) == 0
     assert len(checkpoints(run)) == 1
 
 
@@ -120,7 +122,7 @@ def test_a_stopped_terminal_holds_nothing_up(make: Make) -> None:
         os.kill(run.pid_of("worker"), signal.SIGKILL)
         run.until_tick(run.status()["tick"] + 50)
         run.signal(signal.SIGTERM)
-        assert run.process.wait(60) == 0
+        assert run.process.wait(patient(60)) == 0
     assert len(checkpoints(run)) == 1
 
 
@@ -135,7 +137,7 @@ def test_a_pipe_that_nobody_reads_from_the_start(make: Make) -> None:
         run = started(one, stdout=write, stderr=write)
         run.ready().until_tick(20)
         run.signal(signal.SIGTERM)
-        assert run.process.wait(60) == 0
+        assert run.process.wait(patient(60)) == 0
     finally:
         os.close(read)
         os.close(write)
@@ -150,7 +152,7 @@ def test_closed_streams(make: Make, closed: tuple[int, ...]) -> None:
 
     one = make(small_config(tick_hz=50))
     run = started(one, "--ticks", "20", "--json", before=close)
-    assert run.process.wait(120) == 0
+    assert run.process.wait(patient(120)) == 0
     assert len(checkpoints(run)) == 1
     one.assert_clean()
 
@@ -192,7 +194,7 @@ def test_a_summary_that_can_not_be_written_is_told(make: Make) -> None:
     one = make(small_config(tick_hz=50))
     with open("/dev/full", "wb") as full, one.output(0, "err").open("wb") as err:
         run = started(one, "--ticks", "20", "--json", stdout=full.fileno(), stderr=err.fileno())
-        assert run.process.wait(120) == 1
+        assert run.process.wait(patient(120)) == 1
     assert "the summary could not be written" in one.output(0, "err").read_text()
     assert "Traceback" not in one.output(0, "err").read_text()
     assert len(checkpoints(run)) == 1

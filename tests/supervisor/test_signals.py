@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
 PROGRAM = """
 import os, signal, sys
 from corec.supervisor import signals as S
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may be run by nohup
 S.stop_the_start()
 {before}
 noted = S.Signals()

@@ -31,6 +31,7 @@ from tests.support.processes import (
     children_of,
     is_running,
     listening,
+    patient,
     promised,
     wait_until,
 )
@@ -183,8 +184,9 @@ class Running:
 
     def wait(self, seconds: float = RUN_SECONDS) -> Ended:
         """Wait for its end."""
+        own = isinstance(self.process, forked.Forked)  # which is as patient by itself
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(seconds if own else patient(seconds))
         except subprocess.TimeoutExpired:
             tail = self.texts()[1][-4000:]
             raise AssertionError(f"still running after {seconds} s:\n{tail}") from None

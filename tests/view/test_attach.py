@@ -32,7 +32,7 @@ from corec.view.attached import Attached
 from corec.world.checkpoint import CheckpointRefused
 from tests.checkpoint.test_running import durable
 from tests.support.instance import REPO, Ended, Running
-from tests.support.processes import wait_until
+from tests.support.processes import patient, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -135,14 +135,18 @@ def _example_prints(living: Running, alerts: int) -> None:
     again."""
     words = [sys.executable, "-u", str(REPO / "examples" / "alerts.py")]
     environment = {**living.instance.environment}
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as example:
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, text=True,
+        # a shell has those behind an & ignore it, and the tests may be one of them
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as example:  # fmt: skip
         assert example.stdout is not None
         lines = [example.stdout.readline() for _ in range(alerts)]
         with redis.Redis.from_url(environment["COREC_REDIS_URL"]) as client:
             key = "corec:{corec1}:alertas"
             wait_until(lambda: client.xpending(key, "mailer")["pending"] == 0, "the last one's end")
         example.send_signal(signal.SIGINT)
-        assert example.wait(30) == 0
+        assert example.wait(patient(30)) == 0
     assert all(re.fullmatch(r"tick \d+: entity \d+ says [01]\.\d\d\n", line) for line in lines)
     with corec.attach() as again:
         assert list(again.alerts("mailer", timeout=0)) == []
