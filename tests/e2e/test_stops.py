@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -234,3 +235,16 @@ def test_a_server_that_hangs_blinds_nobody(make_embedded: Make) -> None:
                 os.kill(pid, signal.SIGCONT)
     run.ready().until_tick(run.status()["tick"] + 10)
     assert run.stop().summary["undelivered_bytes"] == {"postgresql": 0, "redis": 0}
+
+
+def test_a_stop_without_a_free_descriptor(make: Make) -> None:
+    """To look how far it is takes one: without it the other figures say, and the stop goes on."""
+    one = make(small_config(tick_hz=100))
+    run = one.start().ready().until_tick(20)
+    taken = {int(name) for name in os.listdir(f"/proc/{run.process.pid}/fd")}
+    lowest = min(set(range(len(taken) + 1)) - taken)
+    _, hard = resource.prlimit(run.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(run.process.pid, resource.RLIMIT_NOFILE, (lowest, hard))
+    ended = run.stop()
+    assert ended.code == 0, ended.err[-3000:]
+    assert len(checkpoints(run)) == 1

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.conftest import Make
 from tests.e2e.test_life import checkpoints
 from tests.support.instance import Instance, Running, small_config
-from tests.support.processes import patient, wait_until
+from tests.support.processes import hear_signals, patient, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_leaks")]
 
@@ -58,9 +58,8 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 def owns_terminal() -> None:
-    """Make standard input the controlling terminal of one that hears its hangup: the tests may be
-    run by nohup."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Make standard input the controlling terminal."""
+    hear_signals()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

@@ -11,14 +11,13 @@ import termios
 import pytest
 
 from tests.support.instance import REPO
-from tests.support.processes import patient
+from tests.support.processes import hear_signals, patient
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow]
 
 PROGRAM = """
 import os, signal, sys
 from corec.supervisor import signals as S
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may be run by nohup
 S.stop_the_start()
 {before}
 noted = S.Signals()
@@ -31,7 +30,8 @@ def told(before: str = "", after: str = "", **options: object) -> str:
     """What a program of its own takes, with signals sent before and after ``Signals`` is there."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(before=before, after=after)],
-        cwd=REPO, capture_output=True, text=True, timeout=patient(60), check=True, **options,  # type: ignore[call-overload]  # as given
+        cwd=REPO, capture_output=True, text=True, timeout=patient(60), check=True,
+        preexec_fn=hear_signals, **options,  # type: ignore[call-overload]  # as given
     )  # fmt: skip
     return str(done.stdout).strip()
 

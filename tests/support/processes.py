@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,13 @@ PROMISED_MIN: Final = 4.0
 PATIENCE, PATIENT_FROM = 4.0, 10.0
 """Deadlines of so many seconds and more were chosen on machines that others are slower than, by as
 much."""
+
+
+def hear_signals() -> None:
+    """In a new process: hear Ctrl-C and a terminal's end. A shell has those behind an ``&`` or
+    ``nohup`` ignore them, and the tests, whose settings it inherits, may be one of those."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def is_running(pid: int) -> bool:

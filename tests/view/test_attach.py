@@ -32,7 +32,7 @@ from corec.view.attached import Attached
 from corec.world.checkpoint import CheckpointRefused
 from tests.checkpoint.test_running import durable
 from tests.support.instance import REPO, Ended, Running
-from tests.support.processes import patient, wait_until
+from tests.support.processes import hear_signals, patient, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -131,15 +131,12 @@ def test_readings_alerts_and_the_digest(world: Attached, living: Running) -> Non
 
 
 def _example_prints(living: Running, alerts: int) -> None:
-    """``examples/alerts.py`` as it stands: it prints them all, ends by Ctrl-C, and prints none
-    again."""
+    """``examples/alerts.py`` as it stands prints them all, ends by Ctrl-C, prints none again."""
     words = [sys.executable, "-u", str(REPO / "examples" / "alerts.py")]
     environment = {**living.instance.environment}
     with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, text=True,
-        # a shell has those behind an & ignore it, and the tests may be one of them
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as example:  # fmt: skip
+        words, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=hear_signals
+    ) as example:
         assert example.stdout is not None
         lines = [example.stdout.readline() for _ in range(alerts)]
         with redis.Redis.from_url(environment["COREC_REDIS_URL"]) as client:
