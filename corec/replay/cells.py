@@ -26,9 +26,10 @@ THOUSANDS: Final = "1,234.5"
 DECIMAL_COMMA: Final = "1.234,5"
 NUMBER_FORMATS: Final = (PLAIN, THOUSANDS, DECIMAL_COMMA)
 
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([, '\u00a0\u202f])\d{3})(?:\1\d{3})*(?:\.\d+)?")
-_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. '\u00a0\u202f]\d{3})+),\d+")
-_COMMA_GROUPED = re.compile(r"[+-]?\d{1,3}(?:\.\d{3}){2,}")
+# who parts thousands writes no zero before them: 0,123 has decimals
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:([, '\u00a0\u202f])\d{3})(?:\1\d{3})*(?:\.\d+)?")
+_COMMA = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:[. '\u00a0\u202f]\d{3})+),\d+")
+_COMMA_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3}){2,}")
 _SEPARATORS = str.maketrans("", "", ", '\u00a0\u202f")
 _COMMA_SEPARATORS = str.maketrans(",", ".", ". '\u00a0\u202f")
 
@@ -50,6 +51,11 @@ def numbers(text: str) -> Iterator[tuple[str, float]]:
         yield DECIMAL_COMMA, float(text.translate(_COMMA_SEPARATORS))
     elif "." not in text:
         yield DECIMAL_COMMA, plain
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is a number in any form."""
+    return next(numbers(text), None) is not None
 
 
 def parse_float(text: str) -> float:
@@ -77,9 +83,10 @@ TIME_FORMATS: Final = (
 )  # fmt: skip
 """In order of preference where two read a column equally well."""
 
-# A unix time in seconds stays below 1e11 until the year 5138; anything larger is a finer unit.
-UNIX_UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+UNIX_UNITS: Final = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0}
+"""How many of each a second has. A time in seconds stays below 1e11 until the year 5138."""
 UNIX_PLAUSIBLE: Final = 1e8  # seconds: 1973; smaller whole numbers are rather counts
+_UNIX_LATE: Final = 4.2e9  # 2103
 _EPOCH_SERIAL: Final = 25_569.0
 """1970-01-01 as days since 1899-12-30."""
 _SERIALS: Final = (20_000.0, 80_000.0)
@@ -87,6 +94,7 @@ _SERIALS: Final = (20_000.0, 80_000.0)
 _COMMA_SERIAL = re.compile(r"\d{4,6},\d+")
 _YEARS: Final = range(1900, 2101)
 _ISO_START = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}(?=$|[T ,])")
+_UTC = re.compile(r"(?<=\d) ?(?:UTC|GMT)$")
 _MONTH = re.compile(r"(\d{4})[-/](\d{1,2})")
 _WRITTEN = re.compile(
     r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})"
@@ -120,6 +128,17 @@ def times(text: str) -> Iterator[tuple[str, float]]:
         yield UNIX, number
 
 
+def is_time(text: str) -> bool:
+    """Whether a cell is a time that is no bare number, or a number that may well be one."""
+    found = dict(times(text))
+    return any(kind != UNIX for kind in found) or abs(found.get(UNIX, 0.0)) >= UNIX_PLAUSIBLE
+
+
+def is_written_time(text: str) -> bool:
+    """Whether a cell is a time that nobody takes for a number."""
+    return not is_number(text) and bool(dict(times(text)))
+
+
 def may_be_serial(numbers_: npt.NDArray[np.float64]) -> bool:
     """Whether all numbers of a column are such as spreadsheets have for the days of our time."""
     finite = numbers_[np.isfinite(numbers_)]
@@ -134,18 +153,36 @@ def serial_seconds(numbers_: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
 
 def unix_seconds(numbers_: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:
-    """Numbers of one column as unix seconds, told apart by the size of the largest; the unit, or
-    ``COUNT``."""
+    """Numbers of one column as unix seconds, and the unit, or ``COUNT``.
+
+    The unit is the one in which the middle one is a moment of these years, so that a damaged row
+    does not move the others; where it is none, the size of the largest tells.
+    """
     finite = np.abs(numbers_[np.isfinite(numbers_)])
+    middle = float(np.median(finite)) if finite.size else 0.0
     largest = float(finite.max()) if finite.size else 0.0
-    for (at_least, per_second), unit in zip(UNIX_UNITS, ("ns", "µs", "ms"), strict=True):
-        if largest >= at_least:
+    for unit, per_second in UNIX_UNITS.items():
+        if UNIX_PLAUSIBLE <= middle / per_second <= _UNIX_LATE:
+            return numbers_ / per_second, unit
+    for unit, per_second in UNIX_UNITS.items():
+        if largest >= 1e8 * per_second and unit != "s":
             return numbers_ / per_second, unit
     return numbers_, "s" if largest >= UNIX_PLAUSIBLE else COUNT
 
 
+def of_two_units(numbers_: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+    """Two unix times, one behind the other, that are one moment in different units, if any are."""
+    finite = numbers_[np.isfinite(numbers_)]
+    sizes = np.log10(np.maximum(np.abs(finite), 1.0))
+    apart = np.abs(np.diff(sizes))  # 3, 6 or 9 where the unit changes, and a little
+    units = (apart > 2) & (np.rint(apart) % 3 == 0) & (np.abs(apart - np.rint(apart)) < 5e-3)
+    found = units & (np.minimum(sizes[:-1], sizes[1:]) >= math.log10(UNIX_PLAUSIBLE))
+    at = int(np.argmax(found)) if found.any() else None
+    return None if at is None else (float(finite[at]), float(finite[at + 1]))
+
+
 def _iso(text: str) -> float | None:
-    text = text.replace("/", "-").replace(",", " ")
+    text = _UTC.sub("Z", text.replace("/", "-").replace(",", " "))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

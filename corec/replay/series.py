@@ -15,6 +15,7 @@ import glob
 import itertools
 import math
 import os
+import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,16 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from corec.replay import cells
-from corec.replay.table import (
-    SAMPLE_ROWS,
-    Columns,
-    ReplayInputError,
-    Row,
-    Wanted,
-    find_columns,
-    opened,
-    rows,
-)
+from corec.replay.lines import SAMPLE_ROWS, Row, opened, rows
+from corec.replay.table import Columns, ReplayInputError, Wanted, find_columns
 
 __all__ = ["ReplayInputError", "Series", "Skipped", "Wanted", "find_files", "read_series"]
 
@@ -41,11 +34,14 @@ SAMPLE_LINES_MAX = 5
 """How many line numbers are kept per reason."""
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+STDIN = Path("/dev/stdin")
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 BLANK = "blank_line"
 COMMENT = "comment"
+QUOTES = "open_quote"
 COLUMNS = "missing_column"
+CELLS = "extra_column"
 TIMESTAMP = "bad_timestamp"
 EMPTY = "empty_value"
 NUMBER = "not_a_number"
@@ -54,7 +50,8 @@ OVERFLOW = "float32_overflow"
 REPEATED = "repeated_timestamp"
 BACKWARDS = "out_of_order"
 REASONS = (
-    BLANK, COMMENT, COLUMNS, TIMESTAMP, EMPTY, NUMBER, INFINITE, OVERFLOW, REPEATED, BACKWARDS
+    BLANK, COMMENT, QUOTES, COLUMNS, CELLS, TIMESTAMP, EMPTY, NUMBER, INFINITE, OVERFLOW, REPEATED,
+    BACKWARDS,
 )  # fmt: skip
 ANYTHING = Wanted()
 
@@ -179,11 +176,12 @@ def parse_column(lines: Iterable[str], name: str, wanted: Wanted = ANYTHING) -> 
     """
     skipped = Skipped()
     try:
-        usable = _usable_rows(rows(lines), skipped)
+        delimiter, found = rows(lines)
+        usable = _usable_rows(found, skipped)
         sample = list(itertools.islice(usable, SAMPLE_ROWS))
         columns, with_header = find_columns(name, sample, wanted)
         body = itertools.chain(sample[1:] if with_header else sample, usable)
-        return _read(body, columns, name, wanted, skipped)
+        return _read(body, columns, name, wanted, delimiter, skipped)
     except csv.Error as error:
         raise ReplayInputError(f"{name}: is no CSV file: {error}") from error
 
@@ -192,6 +190,9 @@ def _usable_rows(found: Iterable[Row], skipped: Skipped) -> Iterable[Row]:
     for row in found:
         if not any(row.cells):
             skipped.add(BLANK, row.line)
+        elif not row.sound:
+            for line in range(row.line, row.line + row.lines):
+                skipped.add(QUOTES, line)
         elif row.cells[0].startswith("#"):
             skipped.add(COMMENT, row.line)
         else:
@@ -199,7 +200,12 @@ def _usable_rows(found: Iterable[Row], skipped: Skipped) -> Iterable[Row]:
 
 
 def _read(
-    body: Iterable[Row], columns: Columns, name: str, wanted: Wanted, skipped: Skipped
+    body: Iterable[Row],
+    columns: Columns,
+    name: str,
+    wanted: Wanted,
+    delimiter: str,
+    skipped: Skipped,
 ) -> Column:
     """Both columns in every format they allow, then those that read most."""
     line_numbers, short = array("q"), []
@@ -210,12 +216,15 @@ def _read(
             skipped.add(COLUMNS, row.line)
             short.append(row.line)
             continue
+        if columns.too_long(row.cells):
+            skipped.add(CELLS, row.line)
+            continue
         line_numbers.append(row.line)
         times.add(cells.times(columns.time_text(row.cells)))
         values.add(cells.numbers(row.cells[columns.value]))
         empty.append(not row.cells[columns.value])
     time_format = _time_format(times, name, wanted)
-    number_format = _number_format(values, name, wanted)
+    number_format = _number_format(values, name, wanted, delimiter)
     at = times.column(time_format)
     shown_format = time_format
     if time_format == cells.UNIX:
@@ -284,6 +293,11 @@ def _of_numbers(
             f"{name}: are times such as {such:.15g} {cells.SERIAL}, as spreadsheets store dates, or"
             " seconds since 1970? say it with --dates serial or --dates unix"
         )
+    if mixed := cells.of_two_units(at):
+        raise ReplayInputError(
+            f"{name}: its unix times change their unit: {mixed[0]:.15g} and then {mixed[1]:.15g}; "
+            "write them alike, or if another column is the time, say it with --time"
+        )
     seconds, unit = cells.unix_seconds(at)
     return seconds, unit if unit == cells.COUNT else f"{cells.UNIX}, {unit}"
 
@@ -297,16 +311,24 @@ def _one_way(times_s: npt.NDArray[np.float64]) -> bool:
     return bool(sizes.size) and float(sizes.max()) <= 25 * float(np.median(sizes))
 
 
-def _number_format(values: cells.Readings, name: str, wanted: Wanted) -> str:
+def _number_format(values: cells.Readings, name: str, wanted: Wanted, delimiter: str) -> str:
     best = values.best(cells.NUMBER_FORMATS)
     asked = {".": cells.THOUSANDS, ",": cells.DECIMAL_COMMA}.get(wanted.decimal or "")
     if asked is not None:
         return asked
-    if not best or cells.PLAIN in best:
+    # a semicolon parts the cells where the comma is taken, by decimals: then 1.234 may be 1234
+    points = delimiter == ";" and {cells.PLAIN, cells.DECIMAL_COMMA} <= set(best)
+    if points and not np.array_equal(
+        values.column(cells.PLAIN), values.column(cells.DECIMAL_COMMA), equal_nan=True
+    ):
+        mark = "point"
+    elif not best or cells.PLAIN in best:
         return cells.PLAIN
+    else:
+        mark = "comma"
     if len(best) > 1:
         raise ReplayInputError(
-            f"{name}: does a comma in its values part thousands or decimals? both read the whole "
+            f"{name}: does a {mark} in its values part thousands or decimals? both read the whole "
             "file; say it with --decimal . or --decimal ,"
         )
     return best[0]
@@ -318,16 +340,19 @@ def read_series(path: Path, wanted: Wanted = ANYTHING) -> Series:
     Raises:
         ReplayInputError: naming the file: it cannot be read, holds no usable row, or is in doubt.
     """
-    found = read_column(path, wanted)
+    (found,) = read_columns_of(path, [wanted])
     return played(path, found.series({}, found.decided.newest_first))
 
 
-def read_column(path: Path, wanted: Wanted) -> Column:
-    """Read one column of a CSV file. Raises ReplayInputError: it cannot be read, or is in doubt."""
+def read_columns_of(path: Path, wanted: Sequence[Wanted]) -> list[Column]:
+    """Read columns of a CSV file, which is opened once: it may be a pipe.
+
+    Raises ReplayInputError: it cannot be read, or is in doubt.
+    """
     try:
         with opened(path) as lines:
-            return parse_column(lines, str(path), wanted)
-    except (OSError, EOFError) as error:
+            return [parse_column(lines(), str(path), one) for one in wanted]
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ReplayInputError(f"{path}: cannot be read: {reason}") from error
 
@@ -348,7 +373,7 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        path = Path(os.path.expanduser(pattern))
+        path = STDIN if pattern == "-" else Path(os.path.expanduser(pattern))
         if path.is_dir():
             below = sorted(path.rglob("*"))
             matches = [p for p in below if p.name.lower().endswith(SUFFIXES) and p.is_file()]

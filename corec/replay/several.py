@@ -13,7 +13,7 @@ from corec.replay.series import (
     Series,
     Wanted,
     played,
-    read_column,
+    read_columns_of,
     read_series,
 )
 
@@ -60,7 +60,7 @@ def read_columns(path: Path, wanted: Wanted, columns: Sequence[str | None]) -> l
     """
     if len(columns) == 1:
         return [read_series(path, replace(wanted, value=columns[0]))]
-    found = [read_column(path, replace(wanted, value=column)) for column in columns]
+    found = read_columns_of(path, [replace(wanted, value=column) for column in columns])
     faulty: dict[int, str] = {}
     for one in reversed(found):  # the first column's reason counts
         faulty |= one.faulty()

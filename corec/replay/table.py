@@ -1,4 +1,4 @@
-"""The rows of a CSV file and which of its columns are the time and the value.
+"""Which columns of a CSV file are the time and the value.
 
 Nothing is guessed where two columns could be meant: a header that names the columns decides, or
 the only column that can be it, or the user (``--time``, ``--value``: a name or a number from 1).
@@ -6,27 +6,19 @@ the only column that can be it, or the user (``--time``, ``--value``: a name or 
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final
 
-from corec.replay.cells import NO_VALUE, UNIX, UNIX_PLAUSIBLE, numbers, times
+from corec.replay.cells import NO_VALUE, is_number, is_time, is_written_time
+from corec.replay.lines import Row
 
-DELIMITERS: Final = (",", ";", "\t", "|")
 TIME_NAMES: Final = ("timestamp", "datetime", "date_time", "time", "date", "ts")
 DATE_NAMES: Final = ("date", "day", "fecha")
 CLOCK_NAMES: Final = ("time", "hour", "hora", "clock")
 VALUE_NAMES: Final = ("value", "valor", "val")
-SAMPLE_ROWS: Final = 1000
-CELL_BYTES_MAX: Final = 1 << 20
-GZIP_MAGIC: Final = b"\x1f\x8b"
-UTF_16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+DIGITS_MAX: Final = 18
+"""Of what numbers a column or a row; more digits than that are none."""
 
 
 class ReplayInputError(ValueError):
@@ -47,14 +39,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row: the number of its (first) line and its cells."""
-
-    line: int
-    cells: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Columns:
     """The columns that are taken. ``clock``: a second one with the time of day."""
 
@@ -62,11 +46,17 @@ class Columns:
     clock: int | None
     value: int
     header: list[str] | None
+    width: int = 2
+    """How many cells a row has at most; of a longer one nobody knows which cell is which."""
 
     @property
     def last(self) -> int:
         """The rightmost of them."""
         return max(self.time, self.value, self.clock or 0)
+
+    def too_long(self, cells: Sequence[str]) -> bool:
+        """Whether a row has more cells than there are columns, empty ones at its end aside."""
+        return len(cells) > self.width and any(cells[self.width :])
 
     def time_text(self, cells: Sequence[str]) -> str:
         """What a row says of its time."""
@@ -85,71 +75,6 @@ class Columns:
         return self.name(self.time) + beside
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """A text file, or one packed with gzip, in UTF-8 or, as spreadsheets save it, UTF-16: by the
-    first bytes. A BOM is passed over."""
-    with path.open("rb") as raw:
-        packed = raw.read(2) == GZIP_MAGIC
-    make: Callable[..., Any] = gzip.open if packed else open
-    with make(path, "rb") as content:
-        encoding = "utf-16" if content.read(2) in UTF_16_MARKS else "utf-8-sig"
-    with make(path, "rt", encoding=encoding, errors="replace", newline="") as file:
-        yield file
-
-
-def rows(lines: Iterable[str]) -> Iterator[Row]:
-    """The rows, quoted cells and all; the delimiter is the one that cuts the first lines evenly.
-
-    Raises csv.Error for a cell of more than ``CELL_BYTES_MAX``.
-    """
-    csv.field_size_limit(CELL_BYTES_MAX)
-    rest = iter(lines)
-    first = list(itertools.islice(rest, SAMPLE_ROWS))
-    # skipinitialspace would take a tab for a space behind a delimiter
-    reader = csv.reader(
-        itertools.chain(first, rest), delimiter=_delimiter(first), skipinitialspace=True
-    )
-    line = 0
-    for cells in reader:
-        begin, line = line + 1, reader.line_num
-        yield Row(begin, [cell.strip(" \t\r\n\ufeff") for cell in cells])
-
-
-def _delimiter(lines: Sequence[str]) -> str:
-    """Which delimiter gives most of the first lines the same number of columns, at least two."""
-
-    def evenness(mark: str) -> float:
-        reader = csv.reader(lines[:50], delimiter=mark, skipinitialspace=True)
-        try:
-            counts = [len(cells) for cells in reader if any(cells)]
-        except csv.Error:
-            return 0.0
-        several = [count for count in counts if count > 1]
-        if not several:
-            return 0.0
-        usual = max(set(several), key=several.count)
-        return several.count(usual) / len(counts)
-
-    return max(DELIMITERS, key=evenness)
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell is a number in any form."""
-    return next(numbers(text), None) is not None
-
-
-def is_time(text: str) -> bool:
-    """Whether a cell is a time that is no bare number, or a number that may well be one."""
-    found = dict(times(text))
-    return any(kind != UNIX for kind in found) or abs(found.get(UNIX, 0.0)) >= UNIX_PLAUSIBLE
-
-
-def is_written_time(text: str) -> bool:
-    """Whether a cell is a time that nobody takes for a number."""
-    return not is_number(text) and bool(dict(times(text)))
-
-
 def find_columns(name: str, sample: Sequence[Row], wanted: Wanted) -> tuple[Columns, bool]:
     """The columns of the file whose first rows are ``sample``, and whether the first is a header.
 
@@ -161,9 +86,26 @@ def find_columns(name: str, sample: Sequence[Row], wanted: Wanted) -> tuple[Colu
     header = sample[0].cells if _is_header(sample) else None
     body = sample[1:] if header is not None else sample
     lower = [cell.lower() for cell in header or []]
+    by_number = all(one is not None and _number(one) for one in (wanted.time, wanted.value))
+    if header is not None:
+        _check_width(name, header, body, by_number)
     time, clock = _time_columns(name, lower, header, body, wanted)
-    value = _value_column(name, lower, header, body, wanted, {time, clock})
-    return Columns(time, clock, value, header), header is not None
+    value = _value_column(name, lower, header, body, wanted, time, clock)
+    width = len(header) if header is not None and not by_number else _width(sample, None)
+    return Columns(time, clock, value, header, width), header is not None
+
+
+def _check_width(name: str, header: list[str], body: Sequence[Row], by_number: bool) -> None:
+    """Raise where most rows have more cells than the header has names, empty ones at the end
+    aside: a comma that parts decimals has moved them, or a first column without a name."""
+    longer = [row for row in body if len(row.cells) > len(header) and any(row.cells[len(header) :])]
+    if by_number or 2 * len(longer) <= len(body):
+        return
+    raise ReplayInputError(
+        f"{name}: its header names {len(header)} columns, line {longer[0].line} has "
+        f"{len(longer[0].cells)} cells: a delimiter that parts decimals (1,5), or a column without "
+        "a name? say it with --time NUMBER and --value NUMBER, as its rows count them"
+    )
 
 
 def _is_header(sample: Sequence[Row]) -> bool:
@@ -197,8 +139,13 @@ def _time_columns(
     if len(written) == 1:
         return written[0], None
     width = _width(body, header)
+    if width <= 2 and set(lower) & set(VALUE_NAMES):
+        return (1 if lower[0] in VALUE_NAMES else 0), None
     if width <= 2:
-        return (1 if lower[:1] and lower[0] in VALUE_NAMES else 0), None
+        shares = _shares(body, is_time)
+        if len(shares) == 2 and shares[1] > 0.5 >= shares[0]:  # value and time, or counts and bytes
+            raise _doubt(name, "time", "--time", [0, 1], header, body)
+        return 0, None
     likely = written or [k for k, share in enumerate(_shares(body, is_time)) if share > 0.5]
     if len(likely) == 1:
         return likely[0], None
@@ -225,9 +172,9 @@ def _split_columns(lower: list[str], body: Sequence[Row]) -> tuple[int, int] | N
 
 def _value_column(
     name: str, lower: list[str], header: list[str] | None, body: Sequence[Row], wanted: Wanted,
-    taken: set[int | None],
+    time: int, clock: int | None,
 ) -> int:  # fmt: skip
-    width = _width(body, header)
+    width, taken = _width(body, header), {time, clock}
     if wanted.value is not None:
         return _named(name, "--value", wanted.value, lower, width)
     named = [k for k, one in enumerate(lower) if one in VALUE_NAMES and k not in taken]
@@ -238,7 +185,7 @@ def _value_column(
     shares = _shares(body, is_number)
     free = [k for k in range(width) if k not in taken]
     numeric = [k for k in free if k < len(shares) and shares[k] > 0.5]
-    likely = [k for k in numeric if not _is_index(body, k)] or numeric
+    likely = [k for k in numeric if not (k < time and _is_index(body, k))] or numeric
     if len(likely) == 1:
         return likely[0]
     if len(likely) > 1:
@@ -249,10 +196,17 @@ def _value_column(
 def _is_index(body: Sequence[Row], column: int) -> bool:
     """Whether a column numbers the rows: whole numbers, each one more than the one before."""
     cells = [row.cells[column] for row in body if len(row.cells) > column]
-    if len(cells) < 3 or not all(cell.isdecimal() and cell.isascii() for cell in cells):
+    found = [_number(cell) for cell in cells]
+    if len(found) < 3 or None in found:
         return False
-    found = [int(cell) for cell in cells]
-    return all(b - a == 1 for a, b in itertools.pairwise(found)) and found[0] in (0, 1)
+    return found[0] in (0, 1) and found == list(range(found[0], found[0] + len(found)))
+
+
+def _number(text: str) -> int | None:
+    """What numbers a column or a row; None: ``text`` is no such thing."""
+    text = text.strip()
+    whole = text.isdecimal() and text.isascii() and len(text) <= DIGITS_MAX
+    return int(text) if whole else None
 
 
 def _width(body: Sequence[Row], header: list[str] | None) -> int:
@@ -280,8 +234,9 @@ def _named(name: str, option: str, wanted: str, lower: list[str], width: int) ->
             f"{name}: {option}: there are {count} columns {wanted!r}, the first is number "
             f"{place + 1}; say it by its number"
         )
-    if wanted.strip().isdecimal() and 1 <= int(wanted) <= max(width, len(lower)):
-        return int(wanted) - 1
+    number = _number(wanted)
+    if number is not None and 1 <= number <= max(width, len(lower)):
+        return number - 1
     known = ", ".join(filter(None, lower)) or f"numbers 1 to {width}"
     raise ReplayInputError(f"{name}: {option}: there is no column {wanted!r}; found {known}")
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
+import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,12 @@ def test_timestamps(text: str, seconds: float) -> None:
     assert read.times_s.tolist() == [pytest.approx(seconds, abs=1e-6)]
 
 
+@pytest.mark.parametrize("zone", [" UTC", "UTC", " GMT"])
+def test_the_name_of_the_one_zone_that_has_no_other(zone: str) -> None:
+    read = parse_series(["timestamp,value", f"2014-02-14 14:30:00{zone},1"], "x")
+    assert read.times_s.tolist() == [START_S]
+
+
 @pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "2014-13-01", "1_000", "14:30"])
 def test_what_is_no_timestamp(text: str) -> None:
     read = parse_series(["timestamp,value", f"{text},1"], "x")
@@ -65,15 +74,18 @@ def test_a_file_with_everything_wrong_in_it(tmp_path: Path) -> None:
         "2020-01-01 00:10:00,off",  # 11
         "yesterday,3",  # 12
         "2020-01-01 00:15:00",  # 13 no second column
-        '"2020-01-01 00:20:00", "3.5" ,ok',
+        '"2020-01-01 00:20:00", "3.5" ,',
+        "2020-01-01 00:25:00,3,5",  # 15 more cells than the header has names
+        '2020-01-01 00:30:00,"4',  # 16 a quote that never closes: it takes in what follows
+        "2020-01-01 00:35:00,5",  # 17
     ]
-    path.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode() + b"\r\n\r\n")
+    path.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode() + b"\r\n")
     read = S.read_series(path)
     assert read.values.dtype == np.float32
     assert read.values.tolist() == [1.5, 2.5, 3.5]
     assert np.diff(read.times_s).tolist() == [300.0, 900.0]
     assert read.skipped.lines == {
-        S.BLANK: [3, 15],
+        S.BLANK: [3],
         S.REPEATED: [5],
         S.BACKWARDS: [6],
         S.EMPTY: [7],
@@ -82,8 +94,10 @@ def test_a_file_with_everything_wrong_in_it(tmp_path: Path) -> None:
         S.NUMBER: [11],
         S.TIMESTAMP: [12],
         S.COLUMNS: [13],
+        S.CELLS: [15],
+        S.QUOTES: [16, 17],
     }
-    assert read.skipped.total == 11
+    assert read.skipped.total == 13
     assert "1 float32_overflow (line 10)" in read.skipped.describe()
 
 
@@ -98,6 +112,16 @@ def test_a_file_with_everything_wrong_in_it(tmp_path: Path) -> None:
         ("timestamp|note|value\n1|a|10\n2|b|20", [10, 20]),
         ("1,\n2,20", [20]),
         ("\n\n1,10\r2,20\r", [10, 20]),
+        ("2024-01-01;1,5\n2024-01-02;2,5", [1.5, 2.5]),
+        ("2024-01-01\t1,5\n2024-01-02\t2,5", [1.5, 2.5]),
+        ("time;temp, C\n2024-01-01;1,5\n2024-01-02;2,5", [1.5, 2.5]),
+        ("time;value\n1;1.234\n2;0.500", [np.float32(1.234), 0.5]),
+        ("time;value\n1;0,125\n2;1,250", [0.125, 1.25]),
+        ("time,value,\n1,10,\n2,20,", [10, 20]),
+        ("time,note,value\n1,x,10\n2,lat 4, 52,20\n3,x,30", [10, 30]),
+        ("time,value\n1,900\n2,1,200\n3,950", [900, 950]),
+        ('time,value\n1,"1"2\n2,20', [20]),
+        ('time,value,note\n1,10,"two\nlines"\n2,20,"say ""hi"" , you"', [10, 20]),
     ],
 )
 def test_headers_and_delimiters(tmp_path: Path, text: str, values: list[float]) -> None:
@@ -131,6 +155,7 @@ def test_find_files(tmp_path: Path) -> None:
     assert names == ["a.csv", "b.csv", "c.csv"]
     mixed = S.find_files([str(tmp_path / "notes.txt"), f"{tmp_path}/*.csv", str(tmp_path)])
     assert [path.name for path in mixed] == ["notes.txt", "a.csv", "b.csv", "c.csv"]
+    assert S.find_files(["-"]) == [Path("/dev/stdin")]
     for missing in ("none", "gone.csv", "*.tsv"):
         with pytest.raises(S.ReplayInputError, match=missing.replace("*", r"\*")):
             S.find_files([str(tmp_path / missing)])
@@ -262,6 +287,13 @@ DOUBTFUL = {
     "a spreadsheet's days": ("date,value\n45000.5,1\n45001,2", "45000.5 days since 1899-12"),
     "the first of them": ("date,value\n20000,1\n20001,2", "days since 1899-12-30"),
     "the last of them": ("date,value\n79999,1\n80000,2", "days since 1899-12-30"),
+    "points": ("t;value\n2024-01-01;1.234\n2024-01-02;2.345", "a point in its values part"),
+    "decimals parted": ("t,value\n2024-01-01,1,5\n2024-01-02,2,5", "line 2 has 3 cells"),
+    "decimals without a header": ("2024-01-01,1,5\n2024-01-02,2,5\n2024-01-03,3,7",
+                                  "which column is the value"),
+    "a name that is missing": ("value,time\n1,5,2024-01-01\n2,6,2024-01-02", "line 2 has 3 cells"),
+    "the time behind": ("temp,epoch\n20.5,1704067200\n21.5,1704067260", "which column is the time"),
+    "two units": ("t,value\n1704067200,1\n1704067260000,2", "1704067200 and then 1704067260000"),
     "comma": ('t,value\n2024-01-01,"1,234"\n2024-01-02,"2,345"', "thousands or decimals"),
 }  # fmt: skip
 
@@ -284,6 +316,57 @@ def test_numbers_that_are_no_days_are_counted_or_unix_seconds(times: tuple[float
     counted = max(times) < 1e8
     assert read.decided.time_format == ("seconds, counted" if counted else "unix time, s")
     assert read.decided.plain != counted  # what is not plain is told, not in a dry run alone
+
+
+def test_a_damaged_time_moves_no_other() -> None:
+    times = [1704067200, 1704067260, 99999999999999, 1704067380]
+    read = parse_series(["t,value", *(f"{one},1" for one in times)], "x")
+    assert read.times_s[:2].tolist() == times[:2]
+    assert read.decided.time_format == "unix time, s"
+
+
+def test_columns_without_a_name_are_said_by_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("value,time\n1,5.5,2024-01-01\n2,6.5,2024-01-02\n")
+    read = S.read_series(path, S.Wanted(time="3", value="2"))
+    assert read.values.tolist() == [5.5, 6.5]
+    assert read.times_s[0] == JANUARY_1
+
+
+def test_numbers_too_long_to_be_any() -> None:
+    digits = "1" * 5000
+    lines = ["a,b,value", *(f"{digits},2024-01-0{k},{k}" for k in range(1, 4))]
+    assert parse_series(lines, "x").values.tolist() == [1, 2, 3]
+    with pytest.raises(S.ReplayInputError, match="there is no column"):
+        S.parse_column(lines, "x", S.Wanted(value=digits))
+
+
+def test_what_comes_through_a_pipe_is_read_once_and_whole(tmp_path: Path) -> None:
+    text = "".join(f"{k},{k},{-k}\n" for k in range(5_000))  # more than a pipe has room for
+    for content in (text.encode(), gzip.compress(text.encode())):
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer.start()
+        wanted = [S.Wanted(time="1", value=column) for column in ("2", "3")]
+        first, second = S.read_columns_of(path, wanted)
+        writer.join()
+        path.unlink()
+        assert first.values.tolist() == list(range(5_000))
+        assert second.values.tolist() == [-k for k in range(5_000)]
+
+
+def test_a_line_that_never_ends_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    with gzip.open(path, "wb", compresslevel=1) as packed:
+        for _ in range(8):
+            packed.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(S.ReplayInputError, match=r"a line is longer than 4,194,304 characters"):
+        S.read_series(path)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 32 << 20
 
 
 def test_a_spreadsheets_minute_is_one() -> None:
@@ -309,3 +392,8 @@ def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"1,2\n" * 1000)[:30])
     with pytest.raises(S.ReplayInputError, match=r"a\.csv\.gz: cannot be read"):
         S.read_series(path)
+    whole = gzip.compress("".join(f"{k},{k * k % 97}\n" for k in range(500)).encode())
+    for at in range(10, len(whole), len(whole) // 8):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with pytest.raises(S.ReplayInputError, match=r"a\.csv\.gz: (cannot be read|is no CSV)"):
+            S.read_series(path)
