@@ -171,6 +171,16 @@ def trailing_zeros(typing_context: Any, word: Any) -> Any:
 
 
 @intrinsic
+def ones(typing_context: Any, word: Any) -> Any:
+    """Number of bits of a u64 that are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
 def copy_memory(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
     """``memcpy`` of ``count`` bytes between two addresses that do not overlap."""
 

@@ -93,35 +93,18 @@ assert _row_at("desviacion") - AT_CARGA == 32
 
 
 @njit(error_model="numpy")
-def select_over(over, valor, local, picked, hits):
-    """List the marked entities, ascending: index and value; returns the count.
-
-    Eight marks are looked at together. Most eights hold none, and which do is chance: those that
-    do are listed without a branch first (``hits``, u32[PLACE_COUNTS], is scratch).
-    """
-    n = valor.shape[0]
+def select_over(over, valor, local, picked):
+    """List the entities that have a bit in ``over`` (u64[(n + 63) // 64]), ascending: index and
+    value; returns the count."""
     count = 0
-    eights = n >> 3
-    words = over[: eights << 3].view(np.uint64)
-    for start in range(0, eights, K.PLACE_COUNTS):
-        found = 0
-        for w in range(start, min(start + K.PLACE_COUNTS, eights)):
-            hits[found] = uint32(w)
-            found += int64(words[w] != uint64(0))
-        for k in range(found):
-            w = int64(hits[k])
-            marks = words[w]
-            while marks != uint64(0):
-                i = (w << 3) + (trailing_zeros(marks) >> 3)
-                local[count] = uint32(i)
-                picked[count] = valor[i]
-                count += 1
-                marks &= marks - uint64(1)
-    for i in range(eights << 3, n):
-        if over[i] != 0:
+    for w in range(over.shape[0]):
+        marks = over[w]
+        while marks != uint64(0):
+            i = (w << 6) + trailing_zeros(marks)
             local[count] = uint32(i)
             picked[count] = valor[i]
             count += 1
+            marks &= marks - uint64(1)
     return count
 
 

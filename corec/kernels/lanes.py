@@ -64,10 +64,11 @@ def _spread(builder: Any, s: Any, q: Any, x: Any, shift: Any, on: Any = None) ->
 
 
 def _mark(builder: Any, x: Any, umbral: Any, over: Any, on: Any = None) -> None:
-    """Store sixteen u8: whether x > ``umbral``, where ``on``."""
+    """Store a u16: bit k says whether the k-th x > ``umbral``, where ``on``."""
     above = builder.fcmp_ordered(">", x, _splat(builder, umbral, _F4))
     above = above if on is None else builder.and_(above, on)
-    builder.store(builder.zext(above, _U1), builder.inttoptr(over, _U1.as_pointer()), align=1)
+    word = ir.IntType(LANES)
+    builder.store(builder.bitcast(above, word), builder.inttoptr(over, word.as_pointer()), align=2)
 
 
 @intrinsic
@@ -129,7 +130,8 @@ def spread_all(typing_context: Any, s: Any, q: Any, address: Any, shift: Any) ->
 def look_all(
     typing_context: Any, s: Any, q: Any, address: Any, shift: Any, umbral: Any, over: Any
 ) -> Any:
-    """``spread_where`` of all sixteen; ``over`` (u8[16], an address) marks the x > ``umbral``."""
+    """``spread_where`` of all sixteen; ``over`` (u16, an address) gets a bit for each x that is
+    > ``umbral``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x = _load(builder, args[2], _F4, 4)

@@ -17,6 +17,7 @@ from corec.kernels.address import (
     prefetch,
     u1_at,
     u4_at,
+    u8_at,
 )
 from corec.kernels.block_words import (
     COLD_ACTIVO,
@@ -201,7 +202,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
     ok = u1_at(s + scratch[K.S_OK], n)
     run = u1_at(s + scratch[K.S_RUN], n)
-    over = u1_at(s + scratch[K.S_OVER], n)
+    over = u8_at(s + scratch[K.S_OVER], (n + 63) >> 6)
     umbral = float32(umbral_of(row, dyn))
     ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
     held = int64(dyn[D_FALLOS_SEL])
@@ -235,8 +236,7 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
         settle_lives(block, row, dyn, cold, block[K.B_HOT] + sel * size, new, held)
     local = u4_at(s + scratch[K.S_LOCAL], most)
     picked = f4_at(s + scratch[K.S_PICKED], most)
-    hits = u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS)
-    messages = select_over(over, valor, local, picked, hits)
+    messages = select_over(over, valor, local, picked)
     if row[K.W_ALERT_FIELDS] > 0:
         take_fields(row, new, messages, local, s + scratch[K.S_SHOWN])
     add(dyn, D_UPDATES, ran)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float32, float64, int32, int64, njit, types, uint8, uint32, uint64
+from numba import float32, float64, int32, int64, njit, types, uint8, uint16, uint32
 
+from corec.kernels.address import load_anywhere_u8, load_u1, ones, pick, store_u2
 from corec.kernels.desc import PLACE_COUNTS
 from corec.kernels.lanes import (
     LANES,
@@ -27,7 +28,6 @@ from corec.layout import HISTOGRAM_BINS
 from shm.jit import kept
 
 _INT32_MAX = np.int32(0x7FFFFFFF)
-_EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
 _ROOM = PLACE_COUNTS // 4  # for the counts of 16 bins and of the inactive
 _FAR = 0.9375  # of Σd²: (Σd)²/n beyond that means that the shift lies four deviations from the mean
 
@@ -75,7 +75,7 @@ def spread_of_all(column, marks, shift):
 
 @njit(error_model="numpy")
 def _look(column, marks, everyone, shift, umbral, over):
-    """``spread``, and marks in ``over`` (u8[n]) of the x > ``umbral``."""
+    """``spread``; and a bit in ``over`` (u64[(n + 63) // 64]) for each x > ``umbral``."""
     at, on, n = column.ctypes.data, marks.ctypes.data, column.shape[0]
     to = over.ctypes.data
     s = new_lanes()
@@ -83,10 +83,13 @@ def _look(column, marks, everyone, shift, umbral, over):
     i = 0
     if everyone:
         while i + LANES <= n:
-            look_all(s, q, at + 4 * i, shift, umbral, to + i)
+            look_all(s, q, at + 4 * i, shift, umbral, to + (i >> 3))
             i += LANES
     while i < n:
-        look_where(s, q, at + 4 * i, shift, umbral, to + i, on + i, n - i)
+        look_where(s, q, at + 4 * i, shift, umbral, to + (i >> 3), on + i, n - i)
+        i += LANES
+    while i & 63 != 0:
+        store_u2(to + (i >> 3), uint16(0))
         i += LANES
     return folded(s), folded(q)
 
@@ -94,7 +97,7 @@ def _look(column, marks, everyone, shift, umbral, over):
 @njit(error_model="numpy")
 def moments(valor, good, count, umbral, over):
     """Mean and Σ(x − mean)² of the ``count`` values of f32[n] that are good (u8[n]); ``over``
-    (u8[n]) marks those above ``umbral``.
+    (u64[(n + 63) // 64]) gets a bit for each of them that is above ``umbral``.
 
     One pass around the first good value (Chan, Golub, LeVeque 1983: the shifted form); a second one
     around the mean where the first value lies so far out that bits were lost.
@@ -155,27 +158,22 @@ def _extremes(valor, marks):
     high = int32(-_INT32_MAX)
     for i in range(bits.shape[0]):
         key = _ordered(bits[i])
-        on = marks[i] != 0
-        low = min(low, key if on else _INT32_MAX)
-        high = max(high, key if on else int32(-_INT32_MAX))
+        on = int32(-int32(marks[i]))  # all bits or none; a choice would be made a branch
+        off = int32(~on & _INT32_MAX)
+        low = min(low, int32((key & on) | off))
+        high = max(high, int32((key & on) | int32(-off)))
     return low, high
 
 
 @kept(types.int64(types.uint8[::1]))
 def count_marks(marks):
-    """Σ of u8[n] of 0 and 1, eight at a time: no byte overflows within 255 words."""
-    n = marks.shape[0]
-    eights = n >> 3
-    words = marks[: eights << 3].view(np.uint64)
+    """Σ of u8[n] of 0 and 1, eight at a time: as many bits."""
+    at, n = marks.ctypes.data, marks.shape[0]
     total = int64(0)
-    for start in range(0, eights, 255):
-        byte_sums = uint64(0)
-        for w in range(start, min(start + 255, eights)):
-            byte_sums += words[w]
-        pairs = (byte_sums & _EVEN_BYTES) + ((byte_sums >> uint64(8)) & _EVEN_BYTES)
-        total += int64((pairs * uint64(0x0001000100010001)) >> uint64(48))
-    for i in range(eights << 3, n):
-        total += int64(marks[i])
+    for i in range(0, n & ~7, 8):
+        total += ones(load_anywhere_u8(at + i))
+    for i in range(n & ~7, n):
+        total += int64(load_u1(at + i))
     return total
 
 
@@ -220,6 +218,6 @@ def histogram(valor, marks, place, counts, bins):
     last = int32(HISTOGRAM_BINS - 1)
     for i in range(valor.shape[0]):
         k = int32((float64(valor[i]) - least_value) * scale)
-        place[i] = uint8(min(max(k, int32(0)), last) if marks[i] != 0 else int32(HISTOGRAM_BINS))
+        place[i] = pick(marks[i] != 0, uint8(min(max(k, int32(0)), last)), uint8(HISTOGRAM_BINS))
     _count_places(place, counts, bins)
     return low, high

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import njit
 from numpy.typing import NDArray
 
 from corec import layout as L
 from corec.entities.processor import celu, micro
 from corec.kernels import desc as K
-from corec.kernels.stats import deviation, histogram, mean_where, moments
+from corec.kernels.frames import select_over
+from corec.kernels.stats import count_marks, deviation, histogram, mean_where, moments
 from corec.testing import Block
 from tests.kernels.reference import celu_statistics, lane_sum, micro_statistics
 
@@ -93,27 +95,47 @@ def padded(values: NDArray[Any]) -> NDArray[Any]:
     return room[: len(values)]
 
 
+def listed(over: NDArray[np.uint64], valor: Column) -> list[tuple[int, np.float32]]:
+    """Who has a bit, with its value."""
+    local, picked = np.zeros(len(valor), np.uint32), np.zeros(len(valor), np.float32)
+    count = select_over(over, valor, local, picked)
+    return list(zip(local[:count].tolist(), picked[:count], strict=True))
+
+
+@njit
+def _count(marks: Any) -> Any:
+    return count_marks(marks)  # type: ignore[no-untyped-call]  # compiled
+
+
+@pytest.mark.parametrize("n", [*SIZES, 7, 8, 9, 2040, 2041, 4080])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.0])
+def test_marks_are_counted_at_every_length(n: int, share: float) -> None:
+    marks = (np.random.default_rng(n).random(n + 1) < share).astype(np.uint8)
+    assert _count(marks[:n]) == int(marks[:n].sum())
+    assert _count(marks[1:]) == int(marks[1:].sum())  # wherever they begin
+
+
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("share", [1.0, 0.7])
 def test_mean_and_deviation_of_a_micro_block(n: int, share: float) -> None:
     good = padded((np.random.default_rng(n).random(n) < share).astype(np.uint8))
     good[n // 2] = 1
     for name, column in columns(n).items():
-        valor, over = padded(column), padded(np.zeros(n, np.uint8))
+        valor, over = padded(column), np.full((n + 63) // 64, np.iinfo(np.uint64).max)
         count = int(good.sum())
         media, moment = moments(valor, good, count, np.float32(0.25), over)
         sigma = deviation(moment, count)
         kept = [(int(i), valor[i]) for i in np.flatnonzero(good)]
         assert (media, sigma) == micro_statistics(kept), name
         near(valor[good != 0], media, sigma, 8 + n // 32)  # a lane adds n / 16 terms
-        assert over.tolist() == ((valor > np.float32(0.25)) & (good != 0)).tolist()
+        assert listed(over, valor) == [(i, v) for i, v in kept if v > np.float32(0.25)], name
 
 
 def test_no_good_value_has_no_mean_and_marks_nothing() -> None:
     n = 40
-    valor, good, over = padded(columns(n)["far"]), padded(np.zeros(n, np.uint8)), np.ones(56, "u1")
-    assert moments(valor, good, 0, np.float32(0.0), over[:n]) == (0.0, 0.0)
-    assert over[:n].tolist() == [0] * n
+    valor, good, over = padded(columns(n)["far"]), padded(np.zeros(n, np.uint8)), np.ones(1, "u8")
+    assert moments(valor, good, 0, np.float32(0.0), over) == (0.0, 0.0)
+    assert over.tolist() == [0]
 
 
 def test_the_mean_after_a_large_mean_is_right() -> None:
