@@ -26,11 +26,14 @@ def one_swarm(
     return Drawn(config, ticks, readings or {})
 
 
-@pytest.mark.slow
-def test_more_ticks_between_two_rows_than_16_bits_count() -> None:
+@pytest.mark.parametrize("every", [65_535, 65_536, 65_537, 10**9])
+def test_more_ticks_between_two_rows_than_16_bits_count(every: int) -> None:
+    """To as many as there may be; ticks in which nothing comes are left out (each of them comes in
+    ``tests/kernels/test_frames.py``)."""
     loud, silent = [(0, 2.0, True)], [(0, 0.0, True)]
-    readings = {1: loud, 2: silent, 65_530: loud, 65_540: silent}
-    kernels.check(one_swarm("keeper", 1, 65_541, 65_537, readings), look_every=1000)
+    readings = {1: loud, 2: silent, every - 7: loud, every + 3: silent}
+    drawn = one_swarm("keeper", 1, every + 4, every, readings)
+    kernels.check(drawn, left_out=range(4, every - 9))
 
 
 @pytest.mark.slow
