@@ -1,8 +1,12 @@
 """CoreC: a million ultralight entities in shared memory, on every core, written in Python."""
 
-from typing import TYPE_CHECKING
+from corec.interrupts import unheard as _unheard
 
-from corec.cache import prepare as _prepare
+_unheard()
+
+from typing import TYPE_CHECKING  # noqa: E402  # all that follows takes its time
+
+from corec.cache import prepare as _prepare  # noqa: E402  # as above
 
 _prepare()
 

@@ -14,6 +14,7 @@ import typer
 from corec.cli.warm import warm
 from corec.command_line import NUMBER_MAX, told_in_a_line, version_option
 from corec.config import Config, ConfigError, json_schema, load_config
+from corec.interrupts import heard
 from corec.log import configure
 from corec.private import sane_umask
 from corec.project import default_config
@@ -174,10 +175,12 @@ def check(
     refits = False
     try:
         loaded = load_config(path, overrides=json.loads(overrides))
-        from corec.control.folders import instance_folder, not_text
+        from corec.control.folders import instance_folder, no_folder, not_text
 
         if (odd := not_text(loaded)) is not None:
             raise ConfigError([odd])
+        if missing := list(no_folder(loaded)):
+            raise ConfigError(missing)
         warm(path)
         from corec.nucleus.loadable import check_loadable
         from corec.plan import make_plan
@@ -262,6 +265,7 @@ def whole_app() -> typer.Typer:
 
 def app_main() -> None:
     """Entry point of ``corec``."""
+    heard()
     make_valid()
     speak_any_encoding()
     configure(level="warning")  # until one reads its own: a library's default is standard output

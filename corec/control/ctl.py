@@ -57,6 +57,7 @@ from corec.control.protocol import ControlError
 from corec.control.resize import resize
 from corec.control.waits import DIGEST_SECONDS, HELD_SECONDS, SNAPSHOT_SECONDS, STEP_SECONDS
 from corec.exits import EXIT_FAILED
+from corec.interrupts import heard
 from corec.private import sane_umask
 from corec.terminal import make_valid, speak_any_encoding
 from corec.version import __version__
@@ -388,6 +389,7 @@ acting.add_to(app)
 
 def app_main() -> None:
     """Entry point of ``corec-ctl``."""
+    heard()
     make_valid()
     speak_any_encoding()
     told_in_a_line("corec-ctl", app)

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from corec.config import Config, Fault
@@ -59,6 +60,26 @@ def not_text(config: Config) -> Fault | None:
         except UnicodeEncodeError:
             return Fault(key, f"a path that is not UTF-8, {str(folder)!a}", "one that is")
     return None
+
+
+def no_folder(config: Config) -> Iterator[Fault]:
+    """Paths of the configuration that no user can use, since something on the way, or in the place
+    of a file, is what it can't be. Whoever checks need not be who runs: rights are not asked for.
+    """
+    log = config.log_path
+    folders = {
+        "state_dir": config.state_folder,
+        "runtime_dir": instance_folder(config),
+        "log.file": None if log is None else log.parent,
+    }
+    for key, folder in folders.items():
+        place = None if folder is None else folder.resolve()
+        while place is not None and not place.exists():
+            place = place.parent
+        if place is not None and not place.is_dir():
+            yield Fault(key, f"{place}, which is no folder, on the way", "a path through folders")
+    if log is not None and log.is_dir():
+        yield Fault("log.file", f"{log}, which is a folder", "a file")
 
 
 def refusal(config: Config) -> str | None:

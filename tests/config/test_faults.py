@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec.config import Config, ConfigError, Fault, load_config, parse_config
+from corec.config import Config, ConfigError, Fault, load_config, parse, parse_config
 
 JARGON = ("pydantic", "validation", "Input should", "type=", "Traceback", "int_type", "ctx")
 
@@ -233,6 +235,26 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             load_config(path, environ={})
         assert expected in str(caught.value)
+
+
+def test_a_pipe_is_read_to_its_end_and_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "c.json"
+    os.mkfifo(pipe)
+    text = json.dumps(small()) + " " * 200_000  # more than a pipe has room for
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    assert load_config(pipe, environ={}).instance_id == "corec1"
+    writer.join()
+    monkeypatch.setattr(parse, "PIPE_SECONDS", 0.2)
+    reader = os.open(pipe, os.O_RDWR)  # a writer that never ends
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="found a pipe whose writer has not ended in 0 s"):
+            load_config(pipe, environ={})
+        if reader >= 0:
+            os.close(reader)  # and then no writer at all
+            reader = -1
 
 
 def test_the_same_fault_is_said_once() -> None:

@@ -11,7 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import typer
 
+from corec.cli.main import check
 from corec.config import Config, parse_config
 from corec.control import folders
 from corec.control.discover import (
@@ -149,3 +151,28 @@ def test_a_folder_that_is_no_text_is_a_fault() -> None:
     assert folders.refusal(odd) == told
     assert folders.instance_folder(odd).name.startswith("i-")
     assert folders.not_text(parse_config(plain, base_dir=Path("/nowhere/café"))) is None
+
+
+def test_a_path_that_leads_through_no_folder_is_a_fault_at_check(tmp_path: Path) -> None:
+    plain = {"instance_id": "i", "bloques": [{"id": "s", "canal": 1, "entidades": 1}]}
+    file = tmp_path / "file"
+    file.touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "later")
+    paths = {"state_dir": "/dev/null", "runtime_dir": f"{file}/x/y", "log": {"file": f"{file}/l"}}
+    told = [str(one) for one in folders.no_folder(parse_config(plain | paths, base_dir=tmp_path))]
+    no = "which is no folder, on the way, allowed a path through folders"
+    assert told == [
+        f"state_dir: found /dev/null, {no}",
+        f"runtime_dir: found {file}, {no}",
+        f"log.file: found {file}, {no}",
+    ]
+    log = plain | {"log": {"file": "."}}
+    (one,) = folders.no_folder(parse_config(log, base_dir=tmp_path))
+    assert str(one) == f"log.file: found {tmp_path}, which is a folder, allowed a file"
+    fine = plain | {"state_dir": "dangling/s", "log": {"file": "/dev/null"}, "runtime_dir": "/r/x"}
+    assert not list(folders.no_folder(parse_config(fine, base_dir=tmp_path)))
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps(plain | paths))
+    with pytest.raises(typer.Exit) as ended:
+        check(config)
+    assert ended.value.exit_code == 2
