@@ -19,7 +19,7 @@ from typing import Any
 from corec.config.faults import ConfigError, Fault, path_text
 
 FILE_BYTES_MAX = 16 * 2**20
-PIPE_SECONDS = 10.0
+PIPE_SECONDS = 20.0
 _DIGITS_MAX = 40
 
 

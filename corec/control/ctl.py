@@ -51,7 +51,7 @@ from corec.control.events import events
 from corec.control.evolving import evolution, world
 from corec.control.fallback import MemoryUnreadable, status_of
 from corec.control.forking import FORK_SETTINGS, fork
-from corec.control.outcome import MIGRATE_SIGNAL, last_change
+from corec.control.outcome import MIGRATE_SIGNAL, asked_behind
 from corec.control.patient import ask_again, outcome_of
 from corec.control.protocol import ControlError
 from corec.control.resize import resize
@@ -147,7 +147,7 @@ def _change(
     """Ask the supervisor for a change by signal, wait for its outcome, show it."""
     with explained():
         found = find_instance(instance, config)
-        before = int(last_change(found.path)["number"])
+        before = asked_behind(found.path)
         signal_supervisor(found, number)
         with waiting(f"{change}: the instance works on it…", quiet=as_json):
             outcome = outcome_of(found, before, change)

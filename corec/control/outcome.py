@@ -64,6 +64,14 @@ def last_change(folder: Path) -> dict[str, Any]:
     return outcomes[-1] if outcomes else dict(_NONE)
 
 
+def asked_behind(folder: Path) -> int:
+    """The number behind which the outcome comes of what is asked for from now on: that of the last
+    change, or of the one that is being made, since it began before. Raises OSError."""
+    found = _read(folder)
+    last = int(found["outcomes"][-1]["number"]) if found["outcomes"] else 0
+    return last + (found["doing"] is not None)
+
+
 def said_of(folder: Path, before: int, change: str) -> dict[str, Any] | None:
     """The outcome of the first ``change`` after number ``before``; None: there is none yet. Raises
     OSError."""
@@ -83,9 +91,11 @@ class ChangeFile:
     """The writer's end: the supervisor's. Room, descriptor and mapping are taken at once; an answer
     must not need any when there is none left."""
 
-    def __init__(self, folder: Path) -> None:
-        """Outcomes of before stay. Raises OSError."""
-        self._outcomes: list[dict[str, Any]] = _read(folder)["outcomes"]
+    def __init__(self, folder: Path, *, goes_on: bool = False) -> None:
+        """Outcomes of before stay. ``goes_on``: so does what is being made, an upgrade; what a
+        killed supervisor was at gets none. Raises OSError."""
+        before = _read(folder)
+        self._outcomes: list[dict[str, Any]] = before["outcomes"]
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(folder / CHANGE_FILE, flags, 0o600)
         found = os.fstat(self._descriptor)
@@ -94,6 +104,8 @@ class ChangeFile:
             os.posix_fallocate(self._descriptor, 0, RECORD_BYTES)
             os.ftruncate(self._descriptor, RECORD_BYTES)
         self._record = mmap.mmap(self._descriptor, RECORD_BYTES)
+        if before["doing"] is not None and not goes_on:
+            self._write(None)
 
     def write(
         self, change: str, accepted: bool, reason: str | None, tick: int | None = None

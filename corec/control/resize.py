@@ -14,7 +14,7 @@ from typing import Any
 
 from corec.control.discover import Instance, is_supervisor, signal_supervisor
 from corec.control.fallback import status_from_memory
-from corec.control.outcome import last_change
+from corec.control.outcome import asked_behind
 from corec.control.patient import outcome_of
 from corec.control.protocol import ControlError
 
@@ -35,7 +35,7 @@ def resize(instance: Instance, wanted: int) -> None:
             "bad_request",
         )
     while status["workers"] != wanted:
-        before = int(last_change(instance.path)["number"])
+        before = asked_behind(instance.path)
         up = status["workers"] < wanted
         signal_supervisor(instance, signal.SIGTTIN if up else signal.SIGTTOU)
         outcome = outcome_of(instance, before, "workers")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.command_line import text_of
-from corec.control.outcome import SET_SIGNAL, last_change, said_of
+from corec.control.outcome import SET_SIGNAL, asked_behind, last_change, said_of
 from corec.control.protocol import ControlError
 from corec.log import get_logger
 from corec.process.runtime import Runtime
@@ -34,8 +34,9 @@ def check(rt: Runtime) -> None:
 
 
 def ask(rt: Runtime) -> int:
-    """Have it take over what was set; the number of the last change before. Raises OSError."""
-    before = int(last_change(rt.folder)["number"])
+    """Have it take over what was set; the number behind which its outcome comes. Raises
+    OSError."""
+    before = asked_behind(rt.folder)
     # after the answer is sent: the supervisor may end this process at once
     asyncio.get_running_loop().call_later(ANSWER_SECONDS, _signal, rt)
     return before

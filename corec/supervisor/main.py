@@ -111,7 +111,7 @@ class Supervisor:
         remove_leftovers(self.folder)
         remove_half_made(self.folder)
         aside.finish(self.config.state_folder)
-        self.answers = ChangeFile(self.folder)
+        self.answers = ChangeFile(self.folder, goes_on=self.inherited is not None)
         # Until the world is removed on purpose, a failed start leaves it where it was.
         self.keep_world = segments.adoptable(self.folder)
         adopting = self.keep_world and not self.wishes.fresh

@@ -67,6 +67,29 @@ def test_nobody_waits_for_an_instance_that_is_gone(tmp_path: Path, answers: Chan
     assert time.monotonic() - began < 5.0
 
 
+def test_what_began_before_one_asked_is_not_one_s_own(tmp_path: Path, answers: ChangeFile) -> None:
+    assert outcome.asked_behind(tmp_path) == 0
+    answers.write("reload", True, None)
+    answers.begin("reload")  # somebody else's, with the file as it was
+    before = outcome.asked_behind(tmp_path)
+    answers.write("reload", True, None)
+    assert said_of(tmp_path, before, "reload") is None
+    answers.begin("reload")
+    answers.write("reload", False, "faults")
+    assert await_change(tmp_path, before, "reload", lambda: True)["reason"] == "faults"
+    assert outcome.asked_behind(tmp_path) == 3
+
+
+def test_what_a_killed_supervisor_was_at_has_no_outcome_that_would_be_waited_for(
+    tmp_path: Path, answers: ChangeFile
+) -> None:
+    answers.begin("upgrade")
+    ChangeFile(tmp_path, goes_on=True).close()
+    assert (doing(tmp_path), outcome.asked_behind(tmp_path)) == ("upgrade", 1)
+    ChangeFile(tmp_path).close()
+    assert (doing(tmp_path), outcome.asked_behind(tmp_path)) == (None, 0)
+
+
 def test_what_is_done_now_is_told(
     tmp_path: Path, answers: ChangeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from corec.control.outcome import last_change
+from corec.control.outcome import asked_behind, await_change, doing, last_change
 from tests.e2e.conftest import Make
 from tests.support.instance import Instance, Running, small_config
 from tests.support.ledger import events_of, rows_of
@@ -29,6 +29,14 @@ def _changed(run: Running, change: str) -> list[str]:
     told = [line for line in run.texts()[1].splitlines() if '"configuration changed"' in line]
     found = [one["changed"] for one in map(json.loads, told) if one["change"] == change]
     return [path for paths in found for path in paths]
+
+
+def _opened(run: Running, path: Path) -> bool:
+    """Whether a child of the supervisor has this file open."""
+    links = [link for pid in children_of(run.pid) for link in Path(f"/proc/{pid}/fd").glob("*")]
+    with suppress(OSError):  # it has ended, or closed it
+        return any(link.samefile(path) for link in links)
+    return False
 
 
 @pytest.mark.slow
@@ -77,6 +85,31 @@ def test_what_is_set_while_a_reload_is_made_is_done_behind_it(make: Make) -> Non
     wanted = ["checkpoint.every_seconds", "persist.spool_max_mb"]  # by one wish, or by one each
     wait_until(lambda: sorted(_changed(run, "set")) == wanted, "both are done", 120.0)
     assert sorted(_changed(run, "reload")) == ["persist.every_ticks", "streams.batch_ms"]
+    run.ready(120.0)
+    assert run.stop().code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_who_reloads_while_a_reload_is_made_hears_of_its_own(make: Make) -> None:
+    config = small_config(tick_hz=50)
+    one = make(config)
+    run = one.start().ready().until_tick(5)
+    folder, pipe = run.instance.folder, one.config_path.with_name("pipe")
+    one.config_path.unlink()
+    os.mkfifo(one.config_path)
+    first = asked_behind(folder)
+    run.signal(signal.SIGHUP)
+    wait_until(lambda: doing(folder) == "reload", "the first is at it", 60.0)
+    wait_until(lambda: _opened(run, one.config_path), "it waits for the file", 60.0)
+    one.config_path.rename(pipe)
+    one.config_path.write_text("{")
+    second = asked_behind(folder)
+    run.signal(signal.SIGHUP)
+    pipe.write_text(json.dumps(config | {"streams": {"batch_ms": 3}}))
+    told = [await_change(folder, before, "reload", lambda: True) for before in (first, second)]
+    assert [one["accepted"] for one in told] == [True, False]
+    assert "no valid JSON" in told[1]["reason"]
     run.ready(120.0)
     assert run.stop().code == 0
 
