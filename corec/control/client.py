@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from corec.control.protocol import (
     LINE_BYTES_MAX,
@@ -20,6 +20,12 @@ from corec.control.waits import AT_ONCE_SECONDS
 
 _CHUNK_BYTES = 65_536
 _RESPONSE_BYTES_MAX = 64 * LINE_BYTES_MAX
+
+UNANSWERED: Final = (
+    "control socket: the instance closed the connection before it answered: a process of it was "
+    "replaced, or it stops; what was asked for may have been done all the same: corec-ctl status "
+    "and events say"
+)
 
 
 class Unreachable(Exception):
@@ -56,8 +62,11 @@ class Client:
                 # who turns a client away says why, and need not have waited for what it asks
                 self._socket.sendall(encode_request(op, args or {}))
             return decode_response(self._line(deadline))
+        except ConnectionResetError:
+            raise Unreachable(UNANSWERED) from None
         except OSError as error:
-            reason = error.strerror or f"no answer within {limit:g} s"
+            late = f"no answer within {limit:g} s; what was asked for may still be done"
+            reason = error.strerror or late
             raise Unreachable(f"control socket: {reason}") from None
 
     def _line(self, deadline: float) -> bytes:
@@ -69,7 +78,7 @@ class Client:
             self._socket.settimeout(left)
             chunk = self._socket.recv(_CHUNK_BYTES)
             if not chunk:
-                raise Unreachable("control socket: the instance closed the connection")
+                raise Unreachable(UNANSWERED)
             received += chunk
             if len(received) > _RESPONSE_BYTES_MAX:
                 raise ControlError("the answer is longer than any answer is")

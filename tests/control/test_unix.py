@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def test_nobody_there(tmp_path: Path) -> None:
     listening(tmp_path / "s").close()
     with pytest.raises(Unreachable, match="refused"):
         Client(tmp_path / "s")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_who_is_left_without_an_answer_is_told_that_it_may_be_done(
+    tmp_path: Path, reset: bool
+) -> None:
+    with listening(tmp_path / "s") as server, Client(tmp_path / "s") as client:
+        server.setblocking(True)
+        nucleus, _ = server.accept()
+        with ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(client.ask, "grow", {"bloque": "a", "more": 1}, 30.0)
+            assert nucleus.recv(1)
+            if not reset:  # what is read is not sent back as a reset
+                nucleus.recv(65_536)
+            nucleus.close()
+            with pytest.raises(Unreachable, match=r"closed the connection .* may have been done"):
+                asked.result(30.0)
 
 
 def test_a_server_that_says_nothing(tmp_path: Path) -> None:

@@ -326,7 +326,7 @@ def killed_while_it_waits(one: Instance, run: Running) -> None:
             ended = asked_for.result(60.0)
         again = words[0] in ("snapshot", "digest")
         assert ended.code == (0 if again else 1), (words, ended.err)
-        assert again or "closed the connection" in ended.err
+        assert again or "may have been done all the same: corec-ctl status" in ended.err
         run.ready()
     assert (run.status()["carga"], run.status()["state"]) == (0.5, "paused"), "one of them stands"
 
