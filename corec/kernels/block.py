@@ -38,7 +38,16 @@ from numba import float64, int64, njit, types, uint64
 
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, f4_at, f8_at, fetch, i8_at, u1_at, u4_at, u8_at
-from corec.kernels.block_words import K_BEFORE_PUBLISH, add, commit, get_f, set_f
+from corec.kernels.block_words import (
+    K_BEFORE_PUBLISH,
+    add,
+    commit,
+    copy_of,
+    get_f,
+    set_f,
+    tick_of,
+    words_at,
+)
 from corec.kernels.failures import repair
 from corec.kernels.frames import LOG_BYTES, append_log, emit, fetch_frame
 from corec.kernels.post import bring_letters, leave_post
@@ -156,15 +165,14 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     tick = targs[K.T_TICK]
     carga = fargs[K.F_CARGA]
     word = u8_at(base, OFF_COMMIT // 8 + 1)[OFF_COMMIT // 8]
-    if int64(word >> uint64(16)) >= tick:
+    if tick_of(word) >= tick:
         return 1
-    parity = int64(word & uint64(1))
+    parity = copy_of(word)
     n = block[K.B_N]
     cold = block[K.B_HOT] + row[K.W_COLD]
     s = targs[K.T_SCRATCH]
     dyn = u8_at(s + scratch[K.S_DYN], DYN_WORDS)
-    source = base + OFF_DYN[0] + parity * (OFF_DYN[1] - OFF_DYN[0])
-    copy_memory(s + scratch[K.S_DYN], source, DYN_WORDS * 8)
+    copy_memory(s + scratch[K.S_DYN], words_at(base, parity), DYN_WORDS * 8)
     step = int64(dyn[D_STEP])
     held = int64(dyn[D_FALLOS_SEL])
     fetch(block[K.B_LOG] + LOG_BYTES * int64(dyn[D_LOG_N]), 128)

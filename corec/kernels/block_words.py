@@ -1,4 +1,4 @@
-"""A block's words in compiled code: dynamic words, cold pairs, the commit."""
+"""A block's words in compiled code: dynamic words, cold pairs, the commit word and what it says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from numba import int64, njit, uint64
 
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, u8_at
-from corec.layout import D_GENES_SEL, D_STEP, DYN_WORDS, OFF_COMMIT, OFF_DYN, STEP_IN_WORD
+from corec.layout import (
+    COMMIT_TICK_SHIFT,
+    D_GENES_SEL,
+    D_STEP,
+    DYN_WORDS,
+    OFF_COMMIT,
+    OFF_DYN,
+    STEP_IN_WORD,
+)
 from shm.atomics import store_release
 from shm.compiled_killpoint import process_kill_point
 from shm.jit import inner
@@ -41,6 +49,31 @@ def add(words, k, value):
 
 
 @njit(inline="always")
+def word_of(tick, step, copy):
+    """The commit word that says so: ``world.commits.commit_word``, compiled."""
+    count = uint64((step & STEP_IN_WORD) << 1)
+    return uint64(tick) << uint64(COMMIT_TICK_SHIFT) | count | uint64(copy)
+
+
+@njit(inline="always")
+def tick_of(word):
+    """The tick of a commit word."""
+    return int64(word >> uint64(COMMIT_TICK_SHIFT))
+
+
+@njit(inline="always")
+def copy_of(word):
+    """Which copy of the dynamic words a commit word names."""
+    return int64(word & uint64(1))
+
+
+@njit(inline="always")
+def words_at(base, copy):
+    """Address of a copy of the dynamic words of the block at ``base``."""
+    return base + OFF_DYN[0] + copy * (OFF_DYN[1] - OFF_DYN[0])
+
+
+@njit(inline="always")
 def genes_of(block, row, dyn):
     """Address of the copy of the genes that counts."""
     return block[K.B_HOT] + row[K.W_GENES_OFF] + int64(dyn[D_GENES_SEL]) * row[K.W_GENES_BYTES]
@@ -64,11 +97,10 @@ def commit(base, parity, step, tick, dyn):
     copy and name it. The word has the low bits of the step only, so that a reader sees a change."""
     dyn[D_STEP] = uint64(step)
     other = 1 - parity
-    target = base + OFF_DYN[0] + other * (OFF_DYN[1] - OFF_DYN[0])
-    copy_memory(target, dyn.ctypes.data, DYN_WORDS * 8)
+    copy_memory(words_at(base, other), dyn.ctypes.data, DYN_WORDS * 8)
     process_kill_point(K_BEFORE_COMMIT)
-    word = uint64(tick) << uint64(16) | uint64((step & STEP_IN_WORD) << 1) | uint64(other)
-    store_release(u8_at(base, OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
+    words = u8_at(base, OFF_COMMIT // 8 + 1)
+    store_release(words, OFF_COMMIT // 8, word_of(tick, step, other))
     process_kill_point(K_AFTER_COMMIT)
 
 

@@ -47,6 +47,7 @@ from corec.kernels.block_words import (
     COLD_FALLOS,
     add,
     commit,
+    copy_of,
     own_cold,
 )
 from corec.kernels.breeding import breed
@@ -181,7 +182,7 @@ def evolve_block(blocks, swarms, rule, b, mark, targs, m, standing_, home_at, wo
         take_means(block, row, dyn, cold)
     if row[K.W_PUBLIC_FIELDS] > 0:
         show(block, row, dyn, after)
-    commit(base, int64(word & uint64(1)), step + 1, after, dyn)
+    commit(base, copy_of(word), step + 1, after, dyn)
     return True
 
 

@@ -34,6 +34,7 @@ from corec.kernels.address import (
     u4_at,
     u8_at,
 )
+from corec.kernels.block_words import copy_of, words_at
 from corec.kernels.snapshot import (
     MALFORMED,
     MOVED,
@@ -62,7 +63,6 @@ from corec.layout import (
     D_REPAIRS,
     DYN_WORDS,
     OFF_COMMIT,
-    OFF_DYN,
 )
 from shm.atomics import fence_seq_cst, load_acquire
 from shm.jit import inner
@@ -71,7 +71,6 @@ PREFETCH: Final = 24  # entities ahead: rings lie a page's fifth apart, so each 
 
 _I64 = types.int64
 _TABLE = types.int64[:, ::1]
-_DYN_STRIDE = OFF_DYN[1] - OFF_DYN[0]
 
 
 @inner
@@ -81,7 +80,7 @@ def read_counters(block, row, fresh):
     words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
     for _ in range(TRIES_MAX):
         word = load_acquire(words, OFF_COMMIT // 8)
-        dyn = u8_at(block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE, DYN_WORDS)
+        dyn = u8_at(words_at(block[S_BASE], copy_of(word)), DYN_WORDS)
         hot = block[S_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
         repairs = int64(dyn[D_REPAIRS]) + int64(dyn[D_REBORN]) + int64(dyn[D_BIRTHS])
         for r in range(row[Z_RINGS]):

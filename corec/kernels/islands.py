@@ -17,7 +17,15 @@ from corec.kernels import desc as K
 from corec.kernels import evolution_desc as E
 from corec.kernels import evolving as V
 from corec.kernels.address import copy_memory, f4_at, i8_at, u1_at, u4_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, cold_offset, genes_of, get_f, set_f
+from corec.kernels.block_words import (
+    COLD_ACTIVO,
+    cold_offset,
+    copy_of,
+    genes_of,
+    get_f,
+    set_f,
+    words_at,
+)
 from corec.kernels.failures import racha_of
 from corec.kernels.genes import four_words
 from corec.kernels.masks import ALL, bits_below
@@ -26,7 +34,6 @@ from corec.kernels.stats import mean_where, spread, spread_of_all
 from shm.atomics import load_acquire
 from shm.jit import inner
 
-_STRIDE: Final = L.OFF_DYN[1] - L.OFF_DYN[0]
 MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
 _LOW = np.uint64(0xFFFFFFFF)
 _INFINITE: Final = np.uint32(0x7F800000)
@@ -39,11 +46,10 @@ MIGRANT: Final = 2
 def words_before(base, mark):
     """Address of a block's words as they were before the phase ``mark``, and whether it is done."""
     word = load_acquire(u8_at(base, L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8)
-    parity = int64(word & uint64(1))
-    at = base + L.OFF_DYN[0] + parity * _STRIDE
+    at = words_at(base, copy_of(word))
     if int64(u8_at(at, L.DYN_WORDS)[L.D_PHASE]) < mark:
         return at, False
-    return base + L.OFF_DYN[0] + (1 - parity) * _STRIDE, True
+    return words_at(base, 1 - copy_of(word)), True
 
 
 @inner

@@ -9,12 +9,12 @@ is not applied yet.
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, njit, types, uint8, uint32, uint64
+from numba import int64, njit, types, uint8, uint32
 
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import load_f4, load_u4, load_u8, u1_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, cold_offset
+from corec.kernels.block_words import COLD_ACTIVO, cold_offset, copy_of, words_at
 from corec.kernels.inputs import block_of
 from corec.kernels.post import post_of
 from corec.layout.post import POST_HEAD_BYTES, POST_SENT, SEND_BYTES
@@ -48,10 +48,7 @@ def count_sent(blocks, swarms, senders, tick, ranges, first_id, end_id, lo, hi):
 def activo_of(block, row):
     """The committed ``activo``, u1[n]."""
     word = u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
-    parity = int64(word & uint64(1))
-    dyn = u8_at(
-        block[K.B_BASE] + L.OFF_DYN[0] + parity * (L.OFF_DYN[1] - L.OFF_DYN[0]), L.DYN_WORDS
-    )
+    dyn = u8_at(words_at(block[K.B_BASE], copy_of(word)), L.DYN_WORDS)
     at = cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[L.D_ACTIVO_SEL]))
     return u1_at(block[K.B_HOT] + row[K.W_COLD] + at, block[K.B_N])
 

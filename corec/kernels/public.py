@@ -18,11 +18,12 @@ world has it where it was: behind the blocks, in the segment of the world.
 
 from __future__ import annotations
 
-from numba import int64, njit, types, uint64
+from numba import int64, njit, types
 
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import copy_memory, u8_at
+from corec.kernels.block_words import copy_of, tick_of, words_at
 from shm.compiled_killpoint import process_kill_point
 from shm.jit import inner
 from shm.killpoint import register
@@ -56,6 +57,5 @@ def show_range(blocks, swarms, lo, hi):
         if row[K.W_PUBLIC_FIELDS] == 0:
             continue
         word = u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
-        parity = int64(word & uint64(1))
-        at = block[K.B_BASE] + L.OFF_DYN[0] + parity * (L.OFF_DYN[1] - L.OFF_DYN[0])
-        show(block, row, u8_at(at, L.DYN_WORDS), int64(word >> uint64(16)))
+        at = words_at(block[K.B_BASE], copy_of(word))
+        show(block, row, u8_at(at, L.DYN_WORDS), tick_of(word))

@@ -46,6 +46,7 @@ from corec.kernels.block_words import (
     add,
     cold_offset,
     commit,
+    copy_of,
     genes_of,
     own_cold,
 )
@@ -286,7 +287,7 @@ def settle_block(
              int64(load_u8(record - 8)), NO_ROOM)  # fmt: skip
     dyn[L.D_PHASE] = uint64(mark)
     process_kill_point(K_WRITTEN)
-    commit(base, int64(word & uint64(1)), step + 1, after, dyn)
+    commit(base, copy_of(word), step + 1, after, dyn)
 
 
 @njit(

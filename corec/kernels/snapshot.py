@@ -23,7 +23,16 @@ from corec.kernels.address import (
     store_u8,
     u8_at,
 )
-from corec.kernels.block_words import COLD_ACTIVO, COLD_FALLOS, COLD_MARKS, COLD_RACHA
+from corec.kernels.block_words import (
+    COLD_ACTIVO,
+    COLD_FALLOS,
+    COLD_MARKS,
+    COLD_RACHA,
+    copy_of,
+    tick_of,
+    word_of,
+    words_at,
+)
 from corec.kernels.block_words import cold_offset as cold_offset
 from corec.kernels.frames import LOG_BYTES
 from corec.layout import (
@@ -177,14 +186,13 @@ def measure_state(blocks, swarms, lo, hi):
     for b in range(lo, hi):
         block = blocks[b]
         words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
-        parity = int64(load_acquire(words, OFF_COMMIT // 8) & uint64(1))
-        dyn = u8_at(block[S_BASE] + OFF_DYN[0] + parity * _DYN_STRIDE, DYN_WORDS)
+        word = load_acquire(words, OFF_COMMIT // 8)
+        dyn = u8_at(words_at(block[S_BASE], copy_of(word)), DYN_WORDS)
         log_n = min(int64(dyn[D_LOG_N]), block[S_LOG_CAP])
         row = swarms[block[S_SWARM]]
         total += state_bytes(row, block[S_N], log_n)
         if row[Z_POST_BYTES] > 0:
-            tick = int64(load_acquire(words, OFF_COMMIT // 8) >> uint64(16))
-            total += post_record(row, post_address(block, row, tick))
+            total += post_record(row, post_address(block, row, tick_of(word)))
     return total
 
 
@@ -218,9 +226,9 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
         n = block[S_N]
         words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
         word = load_acquire(words, OFF_COMMIT // 8)
-        if int64(word >> uint64(1)) != tick << 15:
+        if word != word_of(tick, 0, copy_of(word)):
             return MOVED
-        copy = block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE
+        copy = words_at(block[S_BASE], copy_of(word))
         dyn = u8_at(copy, DYN_WORDS)
         log_n = int64(dyn[D_LOG_N])
         if log_n > block[S_LOG_CAP]:
@@ -277,7 +285,7 @@ def load_state(blocks, swarms, lo, hi, source, size):
         for k in (D_HOT_SEL, D_ACTIVO_SEL, D_FALLOS_SEL, D_GENES_SEL):
             if dyn[k] > uint64(1):
                 return MALFORMED
-        copy = block[S_BASE] + OFF_DYN[0] + int64(word & uint64(1)) * _DYN_STRIDE
+        copy = words_at(block[S_BASE], copy_of(word))
         copy_memory(copy, at + 8, DYN_WORDS * 8)
         at += 8 + DYN_WORDS * 8
         hot = block[S_HOT] + int64(dyn[D_HOT_SEL]) * row[Z_COPY]
@@ -299,7 +307,7 @@ def load_state(blocks, swarms, lo, hi, source, size):
         copy_memory(block[S_LOG], at, LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
         if row[Z_POST_BYTES] > 0:
-            at = load_post(row, post_address(block, row, int64(word >> uint64(16))), at, end)
+            at = load_post(row, post_address(block, row, tick_of(word)), at, end)
             if at == MALFORMED:
                 return MALFORMED
         store_release(u8_at(block[S_BASE], OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)

@@ -7,7 +7,17 @@ from numba import int64, njit, types, uint8, uint64
 from corec import layout as L
 from corec.kernels import desc as K
 from corec.kernels.address import call_kernel, u1_at, u8_at
-from corec.kernels.block_words import COLD_ACTIVO, COLD_RACHA, cold_offset, genes_of, get_f, set_f
+from corec.kernels.block_words import (
+    COLD_ACTIVO,
+    COLD_RACHA,
+    cold_offset,
+    copy_of,
+    genes_of,
+    get_f,
+    set_f,
+    tick_of,
+    words_at,
+)
 from corec.kernels.calls import Init
 from corec.kernels.public import show
 from corec.kernels.running import take_means
@@ -67,17 +77,14 @@ def settle_edited(blocks, swarms, b):
     block = blocks[b]
     row = swarms[block[K.B_SWARM]]
     word = u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1)[L.OFF_COMMIT // 8]
-    parity = int64(word & uint64(1))
-    dyn = u8_at(
-        block[K.B_BASE] + L.OFF_DYN[0] + parity * (L.OFF_DYN[1] - L.OFF_DYN[0]), L.DYN_WORDS
-    )
+    dyn = u8_at(words_at(block[K.B_BASE], copy_of(word)), L.DYN_WORDS)
     cold = block[K.B_HOT] + row[K.W_COLD]
     at = cold + cold_offset(row[K.W_CAP], COLD_ACTIVO, int64(dyn[L.D_ACTIVO_SEL]))
     dyn[L.D_ACTIVAS] = uint64(count_marks(u1_at(at, block[K.B_N])))
     if row[K.W_MEANS] > 0:
         take_means(block, row, dyn, cold)
     if row[K.W_PUBLIC_FIELDS] > 0:
-        show(block, row, dyn, int64(word >> uint64(16)))
+        show(block, row, dyn, tick_of(word))
 
 
 @njit(
@@ -92,7 +99,7 @@ def gather_dynamic(words, starts, out):
         good = False
         for _ in range(TRIES_MAX):
             word = load_acquire(words, base + L.OFF_COMMIT // 8)
-            copy = base + (L.OFF_DYN[0] if word & uint64(1) == uint64(0) else L.OFF_DYN[1]) // 8
+            copy = words_at(8 * base, copy_of(word)) // 8
             for k in range(L.DYN_WORDS):
                 out[b, k] = words[copy + k]
             fence_seq_cst()
@@ -116,8 +123,7 @@ def none_is_weak(blocks, swarms, kind, tick, mark):
     for b in range(blocks.shape[0]):
         block = blocks[b]
         word = load_acquire(u8_at(block[K.B_BASE], L.OFF_COMMIT // 8 + 1), L.OFF_COMMIT // 8)
-        copy = L.OFF_DYN[0] if word & uint64(1) == uint64(0) else L.OFF_DYN[1]
-        dyn = u8_at(block[K.B_BASE] + copy, L.DYN_WORDS)
+        dyn = u8_at(words_at(block[K.B_BASE], copy_of(word)), L.DYN_WORDS)
         if int64(dyn[L.D_TICK]) >= tick:
             return True  # all have done the phase
         if int64(dyn[L.D_PHASE]) >= mark:

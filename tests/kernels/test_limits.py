@@ -14,6 +14,7 @@ import pytest
 from corec import layout as L
 from corec.config.umbral import Umbral
 from corec.entities.processor import celu, micro
+from corec.kernels import block_words
 from corec.kernels import desc as K
 from corec.kernels.running import window
 from corec.testing import Block, Rows
@@ -115,6 +116,10 @@ def test_no_part_of_a_commit_word_reaches_into_another(tick: int, step: int, cop
     assert (tick_in(word), copy_in(word)) == (tick, copy)
     assert (word >> 1) & L.STEP_IN_WORD == step % (L.STEP_IN_WORD + 1)
     assert tick_in(np.array([word], np.uint64)).tolist() == [tick]
+    compiled = np.uint64(word)
+    assert int(block_words.word_of(tick, step, copy)) == word
+    assert block_words.tick_of(compiled) == tick
+    assert block_words.copy_of(compiled) == copy
 
 
 # ------------------------------------------------------------------------------ umbral
