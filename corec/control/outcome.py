@@ -160,8 +160,10 @@ def await_change(
         if (found := said_of(folder, before, change)) is not None:
             return found
         if gone:
+            kept = "what was set or grown by is kept, and made at the next start, or refused there"
+            text = kept if change == "set" else "see its log"
             raise ControlError(
-                f"the instance is gone, and has not said what became of the {change}; see its log",
+                f"the instance is gone, and has not said what became of the {change}; {text}",
                 "refused",
             )
         if now > deadline:

@@ -64,6 +64,8 @@ def test_nobody_waits_for_an_instance_that_is_gone(tmp_path: Path, answers: Chan
     began = time.monotonic()
     with pytest.raises(ControlError, match="gone, and has not said what became of the upgrade"):
         await_change(tmp_path, 0, "upgrade", lambda: False)
+    with pytest.raises(ControlError, match="grown by is kept, and made at the next start"):
+        await_change(tmp_path, 0, "set", lambda: False)
     assert time.monotonic() - began < 5.0
 
 
