@@ -43,7 +43,7 @@ from tests.oracle.entries import Entries
 from tests.support.instance import Instance, Running
 from tests.support.processes import is_running, promised, wait_until
 
-STILL: Final = ("--tick-hz", "0.001")
+STILL_HZ: Final = 0.001
 """No tick comes by itself within the time of a test."""
 SETTLE_SECONDS: Final = 2.0
 SECONDS_MAX: Final = 60.0
@@ -140,14 +140,15 @@ class Player:
 
     def _start(self) -> None:
         workers = self.workers.pop(0) if len(self.workers) > 1 else self.workers[0]
-        options = (*STILL, "--migrate", "--workers", str(workers))
+        options = ("--tick-hz", str(STILL_HZ), "--migrate", "--workers", str(workers))
         self.run = self.instance.start(*options).ready(SECONDS_MAX)
         self._stand_still()
 
     def _stand_still(self) -> None:
-        """Paused, flat out when it steps, at the load it had."""
+        """Paused, at the load it had. The pace outlives it: were that none, it would tick flat out
+        from its next start until it is paused again."""
         self.run.answered("pause")
-        self.run.answered("set", path="tick_hz", value=0)
+        self.run.answered("set", path="tick_hz", value=STILL_HZ)
         self.run.answered("set", path="carga", value=self.carga)
 
     def _again(self, how: str) -> None:
