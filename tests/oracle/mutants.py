@@ -218,7 +218,7 @@ MUTANTS: Final = (
          "        take_means(block, row, dyn, cold)\n    if row[K.W_PUBLIC_FIELDS] > 0:\n",
          "        pass\n    if row[K.W_PUBLIC_FIELDS] > 0:\n", MEANS),
     _one("others see what was there before a write", "kernels/whole.py",
-         "        show(block, row, dyn, int64(word >> uint64(16)))", "        pass", CATCHER),
+         "        show(block, row, dyn, tick_of(word))", "        pass", CATCHER),
     Mutant("a write counts a tick late", (
         Change("corec/view/world.py",
                "        apply(self._plan, self._tables, [edit], lambda block: True)\n",
