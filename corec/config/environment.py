@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corec.config.faults import Fault
+from corec.config.reading import content_of
 from corec.config.servers import (
     DB_SCHEMES,
     DB_URL_ALLOWED,
@@ -63,8 +64,7 @@ def _secret(name: str, environ: Mapping[str, str], faults: list[Fault]) -> str |
 
 def _content(where: str, path: Path, faults: list[Fault], *, needed: bool = True) -> str | None:
     try:
-        with path.open("rb") as file:
-            content = file.read(_SECRET_BYTES_MAX + 1)
+        content = content_of(path, _SECRET_BYTES_MAX)
         text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not needed:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import select
-import stat
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corec.config.faults import ConfigError, Fault, path_text
+from corec.config.reading import content_of
 
 FILE_BYTES_MAX = 16 * 2**20
-PIPE_SECONDS = 20.0
 _DIGITS_MAX = 40
 
 
@@ -58,10 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in the file at ``path``; ``ConfigError`` when there is none that can be used."""
     name = str(path) if str(path).isprintable() else ascii(str(path))
     try:
-        content = _content(path)
-    except TimeoutError:
-        found = f"a pipe whose writer has not ended in {PIPE_SECONDS:.0f} s"
-        raise ConfigError([Fault(name, found, "a readable JSON file")]) from None
+        content = content_of(path, FILE_BYTES_MAX)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Fault(name, reason.lower(), "a readable JSON file")]) from None
@@ -75,31 +68,6 @@ def read_json(path: Path) -> dict[str, Any]:
         found = f"bytes that are not UTF-8 at offset {error.start}"
         raise ConfigError([Fault(name, found, "JSON in UTF-8")]) from None
     return parse_json(text, name)
-
-
-def _content(path: Path) -> bytes:
-    """At most one byte more of a file than there may be. A pipe's end, or its writer, is waited for
-    so long, and not for ever.
-
-    Raises TimeoutError, OSError as the system says.
-    """
-    with open(path, "rb", 0, opener=_unblocked) as file:
-        plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        waits, until = select.poll(), time.monotonic() + PIPE_SECONDS
-        waits.register(file, select.POLLIN)
-        content = bytearray()
-        while len(content) <= FILE_BYTES_MAX:
-            if not plain and not waits.poll(1000 * max(0.0, until - time.monotonic())):
-                raise TimeoutError
-            found = file.read(FILE_BYTES_MAX + 1 - len(content))
-            if found == b"":
-                break
-            content += found or b""
-    return bytes(content)
-
-
-def _unblocked(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def parse_json(text: str, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec.config import Config, ConfigError, Fault, load_config, parse, parse_config
+from corec.config import Config, ConfigError, Fault, load_config, parse_config, reading
 
 JARGON = ("pydantic", "validation", "Input should", "type=", "Traceback", "int_type", "ctx")
 
@@ -247,7 +247,7 @@ def test_a_pipe_is_read_to_its_end_and_not_waited_for_for_ever(
     writer.start()
     assert load_config(pipe, environ={}).instance_id == "corec1"
     writer.join()
-    monkeypatch.setattr(parse, "PIPE_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "PIPE_SECONDS", 0.2)
     reader = os.open(pipe, os.O_RDWR)  # a writer that never ends
     for _ in range(2):
         with pytest.raises(ConfigError, match="found a pipe whose writer has not ended in 0 s"):
@@ -255,6 +255,9 @@ def test_a_pipe_is_read_to_its_end_and_not_waited_for_for_ever(
         if reader >= 0:
             os.close(reader)  # and then no writer at all
             reader = -1
+    secret = {"COREC_DB_URL_FILE": str(pipe)}
+    with pytest.raises(ConfigError, match=r"^COREC_DB_URL_FILE: .*cannot be read \(a pipe whose"):
+        parse_config(small(), environ=secret)
 
 
 def test_the_same_fault_is_said_once() -> None:
