@@ -189,7 +189,11 @@ def _run(
     """The whole replay; its summary."""
     target = resolve(choice, need_url=not dry_run)
     columns = columns_of(wanted.value, target.values, choice.canal)
-    found = [read_columns(path, wanted, columns) for path in find_files(files)]
+    paths = find_files(files)
+    if pipes := [str(path) for path in paths if path.exists() and not path.is_file()]:
+        told = ", ".join(pipes)
+        typer.echo(f"corec replay: {told}: read to its end before it is played", err=True)
+    found = [read_columns(path, wanted, columns) for path in paths]
     series = [one[0] for one in found]
     on_clock = (step_s or sampling_step_s(series)) if pace.speed else None
     plans = [make_plan(of_all, target.ranges, on_clock) for of_all in zip(*found, strict=True)]

@@ -104,13 +104,18 @@ def _cut(lines: Iterable[str], mark: str) -> Iterator[Row]:
             written.append(one)
             yield one
 
+    # a quote behind a character that is followed by more of the cell than another quote
+    within = re.compile(rf'[^" {re.escape(mark)}]"(?!"| *(?:[\r\n{re.escape(mark)}]|$))')
     # skipinitialspace would take a tab for a space behind a delimiter
     reader = csv.reader(remembered(), delimiter=mark, skipinitialspace=True)
     line = 0
     for cells in reader:
         begin, line = line + 1, reader.line_num
-        quoted = any('"' in one for one in written)
-        sound = not quoted or _quotes_close(written, mark)
+        text = written[0] if len(written) == 1 else "".join(written)
+        sound = '"' not in text
+        if not sound:
+            doubtful = line > begin or text.count('"') % 2 or within.search(text)
+            sound = not doubtful or _quotes_close(written, mark)
         written.clear()
         yield Row(begin, [cell.strip(" \t\r\n\ufeff") for cell in cells], line + 1 - begin, sound)
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,15 @@ def test_the_server_comes_from_config_or_environment(work: Path, server: Server)
     with server.client() as client:
         assert client.xlen("corec:{plant}:in:2") == 12
         assert client.xlen("corec:{mill}:in:1") == 12
+
+
+def test_a_pipe_is_waited_for_and_it_is_said(work: Path) -> None:
+    os.mkfifo(work / "pipe")
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit((work / "pipe").write_text, "1,2\n2,3\n")
+        code, out, err = run(work, "pipe", "--canal", 1, "--dry-run", "--json")
+    assert (code, json.loads(out)["rows"]) == (0, 2)
+    assert "pipe: read to its end before it is played" in err
 
 
 def test_an_unreachable_server_is_one_line(work: Path, free_port: int) -> None:
