@@ -44,6 +44,7 @@ class Quiet(ModuloBase):
         return None
 """
 
+STEPS = 30_000  # some seconds' worth: the nucleus dies among them
 GATED = """
 import os, select
 
@@ -349,12 +350,12 @@ def killed_within_a_step(one: Instance, run: Running) -> None:
     """The ticks that were asked for go on, no more."""
     paused = run.ask("pause")["tick"]
     with ThreadPoolExecutor() as beside:
-        asked_for = beside.submit(one.ctl, "step", "100000")
+        asked_for = beside.submit(one.ctl, "step", str(STEPS))
         run.until_tick(paused + 1)
         os.kill(run.pid_of("nucleus"), signal.SIGKILL)
         assert asked_for.result(60.0).code == 1
-    run.ready().until_tick(paused + 100_000)
-    assert run.status()["tick"] == paused + 100_000
+    run.ready().until_tick(paused + STEPS)
+    assert run.status()["tick"] == paused + STEPS
     run.ask("resume")
     ticks_on(run)
 

@@ -17,7 +17,7 @@ from tests.tasks.test_messages import PROCESSORS, config, packed
 from tests.tasks.test_thermostats import ctl
 
 __all__ = ["compiled", "make"]
-CALLS = 12
+CALLS = 4
 MANY = f'''
 
 @corec.task
