@@ -40,13 +40,12 @@ from corec.control.asking import (
 from corec.control.changing import grow, set_value
 from corec.control.client import Unreachable
 from corec.control.discover import (
-    Instance,
     NoInstance,
     find_instance,
-    is_supervisor,
     read_instance,
     signal_supervisor,
 )
+from corec.control.ending import gone, left_in_memory
 from corec.control.events import events
 from corec.control.evolving import evolution, world
 from corec.control.fallback import MemoryUnreadable, status_of
@@ -306,22 +305,16 @@ def stop(
             with contextlib.suppress(ProcessLookupError):  # it has just ended, as somebody wished
                 signal_supervisor(found, signal.SIGTERM)
             way = "signal"
-        stopped = _gone(found, timeout, quiet=as_json) if wait else False
+        stopped = gone(found, timeout, quiet=as_json) if wait else False
         data = {"stopping": True, "stopped": stopped, "pid": found.pid, "way": way}
-        output(data, as_json, show.pairs)
+        left = left_in_memory(found) if stopped else None
+        output(data | ({"in_memory": left is not None} if stopped else {}), as_json, show.pairs)
         if wait and not stopped:
             fail(f"{found.instance_id} still drains after {timeout:g} s", EXIT_FAILED)
-
-
-def _gone(instance: Instance, timeout_seconds: float, *, quiet: bool) -> bool:
-    deadline = time.monotonic() + timeout_seconds
-    with waiting(f"{instance.instance_id} drains…", quiet=quiet):
-        while time.monotonic() < deadline:
-            # the process, and not when it began: an upgrade that is under way begins anew
-            if not is_supervisor(instance):
-                return True
-            time.sleep(0.05)
-    return False
+        if left is not None and not left.checkpoint:
+            fail(left.told, EXIT_FAILED)
+        if left is not None:
+            print(f"corec-ctl: {left.told}", file=sys.stderr)
 
 
 @app.command()

@@ -175,6 +175,7 @@ def test_stop_waits_until_it_is_gone(instance: Running) -> None:
         assert json.loads(top.stdout.readline())["state"] == "running"
         told = ctl_json("stop")
         assert (told["stopped"], told["way"]) == (True, "control socket")
+        assert told["in_memory"] is False
         wait_until(lambda: not is_running(instance.supervisor), "it is gone")
         said = top.communicate(timeout=patient(60))[1]
     assert (top.returncode, said) == (0, "corec-ctl: the instance stopped\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -58,8 +59,11 @@ def test_a_stop_without_redis(
         redis_proxy.tell("refuse" if how == "closed" else "hold")
         run.until_tick(run.status()["tick"] + 60)
         asked = time.monotonic()
-        first = run.stop()
+        told = one.ctl("stop", "--json")
+        first = run.wait()
         assert time.monotonic() - asked < STILL_SECONDS + 22
+        assert (told.summary["stopped"], told.summary["in_memory"]) == (True, True)
+        assert "not everything was delivered, and waits" in told.err
         summary = first.summary
         assert summary["undelivered_bytes"]["redis"] > 0
         assert summary["undelivered_bytes"]["postgresql"] == 0
@@ -107,9 +111,11 @@ def test_a_stop_within_a_tick(
         proxied.proxy.tell("hold")
         _stands_still(run)
         asked = time.monotonic()
-        run.signal(signal.SIGTERM)
+        told = one.ctl("stop", "--json")
         ended = run.wait()
         assert time.monotonic() - asked < STILL_SECONDS + 22
+        assert (told.code, json.loads(told.out)["in_memory"]) == (1, True)
+        assert "no checkpoint was made: its world stays in memory" in told.err
         assert ended.code == 1
         assert "stopped within a tick" in ended.err
         proxied.proxy.tell("pass")
