@@ -19,6 +19,8 @@ from corec.lab.instance import LabFailed
 TICK_HZ: Final = 40
 STILL_TICK_HZ: Final = 0.001
 """No tick comes by itself while readings are taken in."""
+REST_TICK_HZ: Final = 5
+"""Once the faults are over: each tick raises alerts, and at rest is who has followed the last."""
 EVERY_TICKS: Final = 10
 SENSORES, OSCILADORES, DETECTORES = 1, 2, feeder.CANAL
 OSCILLATORS: Final = 1500
@@ -154,6 +156,7 @@ class ChaosRun:
         instance, dsn = stage.instance, stage.servers.postgres.dsn
         url = stage.servers.valkey.url
         instance.ready()
+        instance.ask("set", path="tick_hz", value=REST_TICK_HZ)
         deadline = time.monotonic() + REST_SECONDS
         while True:
             taken = int(instance.ask("status")["messages_in"])
@@ -164,7 +167,7 @@ class ChaosRun:
             if time.monotonic() > deadline:
                 raise LabFailed(f"only {taken} readings were taken in, of {readings} and answers")
             time.sleep(0.1)
-        time.sleep(3.0 / TICK_HZ)
+        time.sleep(3.0 / REST_TICK_HZ)
         instance.ask("pause")
         tick = int(instance.ask("digest")["tick"])
         more = -tick % EVERY_TICKS
