@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from corec.config import load_config
 from corec.control.folders import (
+    CONTROL_FILE,
     CONTROL_SOCKET,
     INSTANCE_FILE,
     OWNER_LOCK,
@@ -191,7 +192,9 @@ def find_instance(instance_id: str | None = None, config: Path | None = None) ->
         loaded = load_config(config)
         folder = instance_folder(loaded)
         found = [one for one in [read_instance(folder.resolve())] if one is not None]
-        wanted = f"no instance of {config} is running (looked in {folder})"
+        left = (folder / CONTROL_FILE).exists()  # of one that was killed, or could not save it
+        there = ", where its world is in memory: the next start goes on with it" if left else ""
+        wanted = f"no instance of {config} is running (looked in {folder}{there})"
         if instance_id is not None and instance_id != loaded.instance_id:
             raise NoInstance(f"{config} is the configuration of {loaded.instance_id!r}")
     else:

@@ -105,8 +105,14 @@ def test_by_config_file_also_with_equal_names(tmp_path: Path) -> None:
             find_instance("same")
         with pytest.raises(NoInstance, match="'same'"):
             find_instance("other", path)
-    with pytest.raises(NoInstance, match="looked in"):
+    with pytest.raises(NoInstance, match=r"looked in [^,]*\); start one with"):
         find_instance(config=path)
+    folder = folders.instance_folder(parse_config(raw("same", one)))
+    (make_private(folder) / folders.CONTROL_FILE).touch()  # as a killed one has left it
+    with pytest.raises(NoInstance, match="its world is in memory: the next start goes on with it"):
+        find_instance(config=path)
+    (folder / folders.CONTROL_FILE).unlink()
+    folder.rmdir()
 
 
 def test_a_configured_runtime_dir_is_registered(tmp_path: Path, base: Path) -> None:
