@@ -17,6 +17,7 @@ from corec.control.folders import (
     OWNER_LOCK,
     instance_folder,
     known_folders,
+    real,
 )
 from corec.control.protocol import ControlError
 from corec.embedded.tcp import read_password
@@ -191,7 +192,7 @@ def find_instance(instance_id: str | None = None, config: Path | None = None) ->
     if config is not None:
         loaded = load_config(config)
         folder = instance_folder(loaded)
-        found = [one for one in [read_instance(folder.resolve())] if one is not None]
+        found = [one for one in [read_instance(real(folder))] if one is not None]
         left = (folder / CONTROL_FILE).exists()  # of one that was killed, or could not save it
         there = ", where its world is in memory: the next start goes on with it" if left else ""
         wanted = f"no instance of {config} is running (looked in {folder}{there})"

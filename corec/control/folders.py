@@ -39,11 +39,16 @@ def base_folder() -> Path:
     return Path(override).absolute() if override else Path(f"/dev/shm/corec-{os.getuid()}")
 
 
+def real(path: Path) -> Path:
+    """``path`` without symbolic links; as ``Path.resolve``, which raises for those in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def instance_folder(config: Config) -> Path:
     """Where the instance of ``config`` keeps its shared memory (not made here)."""
     if config.runtime_path is not None:
         return config.runtime_path / config.instance_id
-    state = os.fsencode(config.state_path.resolve())
+    state = os.fsencode(real(config.state_path))
     key = hashlib.blake2b(state, digest_size=4).hexdigest()
     return base_folder() / f"{config.instance_id}-{key}"
 
@@ -73,11 +78,12 @@ def no_folder(config: Config) -> Iterator[Fault]:
         "log.file": None if log is None else log.parent,
     }
     for key, folder in folders.items():
-        place = None if folder is None else folder.resolve()
-        while place is not None and not place.exists():
+        place = None if folder is None else real(folder)
+        while place is not None and not os.path.lexists(place):
             place = place.parent
         if place is not None and not place.is_dir():
-            yield Fault(key, f"{place}, which is no folder, on the way", "a path through folders")
+            what = "a link that leads to itself" if place.is_symlink() else "which is no folder"
+            yield Fault(key, f"{place}, {what}, on the way", "a path through folders")
     if log is not None and log.is_dir():
         yield Fault("log.file", f"{log}, which is a folder", "a file")
 
@@ -120,8 +126,8 @@ def register(folder: Path) -> None:
 
     Called by the supervisor once ``folder`` exists; does nothing for a folder in the base folder.
     """
-    folder = folder.resolve()
-    if folder.parent == base_folder().resolve():
+    folder = real(folder)
+    if folder.parent == real(base_folder()):
         return
     link = _link_of(folder)
     make_private(make_private(base_folder()) / REGISTRY)
@@ -133,7 +139,7 @@ def register(folder: Path) -> None:
 
 def unregister(folder: Path) -> None:
     """Undo ``register``, and remove the base folder when nothing is left in it."""
-    _link_of(folder.resolve()).unlink(missing_ok=True)
+    _link_of(real(folder)).unlink(missing_ok=True)
     for empty in (base_folder() / REGISTRY, base_folder()):
         with contextlib.suppress(OSError):  # not empty, or not there
             empty.rmdir()
@@ -151,6 +157,6 @@ def known_folders() -> list[Path]:
             raise NotPrivate(f"{base}: belongs to {name_of(base.stat().st_uid)}; remove it")
     except FileNotFoundError:
         return []
-    found = {path.resolve() for path in base.glob("*") if path.is_dir() and path.name != REGISTRY}
-    found |= {path.resolve() for path in (base / REGISTRY).glob("*") if path.is_dir()}
+    found = {real(path) for path in base.glob("*") if path.is_dir() and path.name != REGISTRY}
+    found |= {real(path) for path in (base / REGISTRY).glob("*") if path.is_dir()}
     return sorted(found)

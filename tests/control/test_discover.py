@@ -172,6 +172,11 @@ def test_a_path_that_leads_through_no_folder_is_a_fault_at_check(tmp_path: Path)
         f"runtime_dir: found {file}, {no}",
         f"log.file: found {file}, {no}",
     ]
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    odd = parse_config(plain | {"state_dir": "round/s"}, base_dir=tmp_path)
+    (one,) = folders.no_folder(odd)
+    assert str(one).startswith(f"state_dir: found {tmp_path}/round, a link that leads to itself")
+    assert "symbolic links on the way" in str(folders.refusal(odd))
     log = plain | {"log": {"file": "."}}
     (one,) = folders.no_folder(parse_config(log, base_dir=tmp_path))
     assert str(one) == f"log.file: found {tmp_path}, which is a folder, allowed a file"
