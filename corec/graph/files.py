@@ -2,7 +2,8 @@
 
     csv      source, target[, weight], a line each; empty lines and those with # are passed over;
              separated by commas, semicolons, tabs or blanks; a first line of names says in which
-             columns they are, where these names are among them (``places_of``)
+             columns they are, where these names are among them (``places_of``). A line with more
+             cells than the first one is refused where weights are read between commas
     npz      arrays source and target of whole numbers, and weight
     parquet  columns of these names, or the first two or three
 
@@ -113,19 +114,28 @@ def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
     if first is None:
         return [np.zeros(0, kind) for kind in _TYPES[:count]], str
     skipped, places = 0, list(range(count))
-    names = [part.lower() for part in _parts(first[1])[1]]
+    mark, parts = _parts(first[1])
+    names = [part.lower() for part in parts]
     if not _numbers(first[1], [0, 1]) and (names[0][:1].isalpha() or set(NAMES[:2]) <= set(names)):
         skipped, places = first[0], places_of(names, count, path)
+    # a comma within a weight makes two cells of it
+    filled = max((k for k, part in enumerate(parts, 1) if part), default=0)
+    width = filled if mark == "," and count == len(NAMES) else None
+    if width is not None and width > count and not skipped:
+        found = f"{first[1][:40]!r} in line {first[0]} of {path.name}: more than {','.join(NAMES)}"
+        raise BadEdges(found, "a first line that names the columns")
 
     def place(row: int) -> str:
         lines = (number for number, _ in _lines(path) if number > skipped)
         return f"line {next(number for k, number in enumerate(lines) if k == row)}"
 
     try:
-        table = _table(path, _parts(first[1])[0], skipped, places)
+        if width is not None and width > count and not all(_fits(path, skipped, width)):
+            raise ValueError(width)
+        table = _table(path, mark, skipped, places, width)
     except (ValueError, OverflowError):
         for number, text in _lines(path):
-            if number > skipped and not _numbers(text, places):
+            if number > skipped and not (_numbers(text, places) and _no_more(text, width)):
                 allowed = ",".join(NAMES[:count])
                 shown = repr(text[:40])
                 raise BadEdges(f"{shown} in line {number} of {path.name}", allowed) from None
@@ -139,17 +149,33 @@ def _csv(path: Path, count: int) -> tuple[Columns, Callable[[int], str]]:
     return [np.ascontiguousarray(table[name]) for name in NAMES[:count]], place
 
 
+def _no_more(text: str, width: int | None) -> bool:
+    """Whether a line has no more cells than ``width``, but for empty ones."""
+    return width is None or not any(_parts(text)[1][width:])
+
+
+def _fits(path: Path, skipped: int, width: int) -> Iterator[bool]:
+    """Of each line: whether it has no more cells. A quoted one may hold commas of its own."""
+    for number, text in _lines(path):
+        yield number <= skipped or QUOTE in text or _no_more(text, width)
+
+
 def _table(
-    lines: Path | Iterator[str], separator: str | None, skipped: int, places: list[int]
+    lines: Path | Iterator[str], separator: str | None, skipped: int, places: list[int],
+    width: int | None = None,
 ) -> NDArray[Any]:  # fmt: skip
-    """As a table with a column for each of the first names; ``places``: where those are. Raises
-    ValueError, OverflowError: it is none."""
-    row_type = np.dtype(list(zip(NAMES, _TYPES, strict=True))[: len(places)])
+    """As a table with a column for each of the first names; ``places``: where those are, of
+    ``width`` columns, which NumPy counts when all of them are wanted. Raises ValueError,
+    OverflowError: it is none."""
+    count = len(places)
+    order = sorted(range(count), key=places.__getitem__)
+    all_wanted = width == count
+    row_type = np.dtype([(NAMES[k], _TYPES[k]) for k in (order if all_wanted else range(count))])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it holds nothing: it is told later
         found: NDArray[Any] = np.loadtxt(
-            lines, row_type, delimiter=separator, skiprows=skipped, usecols=places,
-            ndmin=1, encoding="utf-8-sig", quotechar=QUOTE,
+            lines, row_type, delimiter=separator, skiprows=skipped,
+            usecols=None if all_wanted else places, ndmin=1, encoding="utf-8-sig", quotechar=QUOTE,
         )  # fmt: skip
     return found
 
