@@ -27,7 +27,7 @@ SUBJECTS = Path(__file__).parents[1] / "modules" / "subjects.py"
 def config() -> dict[str, Any]:
     """The first worker of two has all the work: 8 blocks of those who compute, 8 of others."""
     swarm = {"entidades": 80, "entidades_por_bloque": 10}
-    heavy = {"procesador": "module_subjects:heavy", "parametros": {"work": 50_000.0}}
+    heavy = {"procesador": "module_subjects:heavy", "parametros": {"work": 100_000.0}}
     return {
         "instance_id": "corec1", "http": {"port": 0}, "persist": {"every_ticks": 4},
         "checkpoint": {"every_seconds": 0}, "modules": ["sincronizacion"],

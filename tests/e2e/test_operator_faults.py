@@ -44,7 +44,7 @@ class Quiet(ModuloBase):
         return None
 """
 
-STEPS = 30_000  # some seconds' worth: the nucleus dies among them
+STEPS = 100_000  # seconds: the nucleus dies among them, also where its killer gets no core at once
 GATED = """
 import os, select
 
