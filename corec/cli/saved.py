@@ -61,15 +61,16 @@ def _folder(config: Config) -> Path:
 
 
 def _rows(
-    paths: list[Path], check: Callable[[Path], Checkpoint]
+    paths: list[Path], check: Callable[[Path], Checkpoint], *, named: bool = False
 ) -> tuple[list[dict[str, Any]], list[Checkpoint]]:
     """Each file as JSON data; ``sound`` says what ``check`` found, ``last_made`` which of them a
     start takes if all fit the config.
 
-    A file that a running instance has removed meanwhile, for a newer one, is left out.
+    Unless somebody ``named`` them, and then links are followed: a file that a running instance has
+    removed meanwhile, for a newer one, is left out.
     """
     rows: list[dict[str, Any]] = []
-    good: list[Checkpoint] = []
+    good: list[tuple[dict[str, Any], Checkpoint]] = []
     for path in paths:
         row: dict[str, Any] = {
             "file": path.name, "path": str(path), "tick": None, "time": None, "bytes": 0,
@@ -78,23 +79,24 @@ def _rows(
         }  # fmt: skip
         try:
             row["bytes"] = path.lstat().st_size
-            found = look(path.resolve() if len(paths) == 1 else path, check)
-        except FileNotFoundError as error:
-            if len(paths) > 1:
+            # not ``resolve``, which raises RuntimeError for links in a circle
+            real = Path(os.path.realpath(path, strict=True)) if named else path
+            found = look(real, check)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not named:
                 continue
             row["error"] = f"{path}: {error.strerror}"
         else:
             if isinstance(found, Checkpoint):
-                good.append(found)
+                good.append((row, found))
                 row |= _described(found.head)
             else:
                 row["error"] = found.why
         rows.append(row)
     if good:
-        last = max(good, key=lambda one: made_of(one.head))
-        for row in rows:
-            row["last_made"] = row["path"] == str(last.path)
-    return rows, good
+        last, _ = max(good, key=lambda one: made_of(one[1].head))
+        last["last_made"] = True
+    return rows, [found for _, found in good]
 
 
 def _described(head: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +222,7 @@ def verify_them(file: str, config: Path | None, as_json: bool) -> None:
     """``corec checkpoint verify``; ``file`` may be ``all``."""
     folder = _folder(_config(config))
     paths = checkpoint_files(folder) if file == "all" else [_path(folder, file)]
-    rows, _ = _rows(paths, verify)
+    rows, _ = _rows(paths, verify, named=file != "all")
     if as_json:
         print(json.dumps({"folder": str(folder), "checkpoints": rows}))
     else:

@@ -29,6 +29,19 @@ def _json(data: Any, status_code: int = 200) -> Response:
     return Response(body, status_code, headers=_HEADERS, media_type="application/json")
 
 
+def _exposed(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """The metrics and their content type, in the form that was asked for; in the plain one for
+    whoever names a version that is none, which the library compares with numbers."""
+    for wanted in (accept, ""):
+        try:
+            encode, content_type = choose_encoder(wanted)
+            return encode(registry), content_type
+        except (TypeError, ValueError):
+            if not wanted:
+                raise
+    raise AssertionError("unreachable: the second turn returns or raises")
+
+
 def make_app(
     status: Callable[[], dict[str, Any]],
     not_ready: Callable[[], list[str]],
@@ -44,8 +57,8 @@ def make_app(
     page = _PAGE.read_text(encoding="utf-8")
 
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={**_HEADERS, "Content-Type": content_type})
+        text, content_type = _exposed(registry, request.headers.get("accept", ""))
+        return Response(text, headers={**_HEADERS, "Content-Type": content_type})
 
     async def healthz(_: Request) -> Response:
         return _json({"ok": True})

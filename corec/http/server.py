@@ -39,7 +39,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             log_config=None,
-            log_level="warning",
+            log_level="error",  # below: a line for each bad request, of anybody
             access_log=False,
             lifespan="off",
             ws="none",

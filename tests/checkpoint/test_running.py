@@ -164,6 +164,26 @@ def test_periods_keep_and_a_damaged_newest_one(make: Make) -> None:
     assert len(files(one, "*.bad")) == 1, "with nothing to fall back to, nothing is moved"
 
 
+def test_links_of_a_checkpoints_name(make: Make) -> None:
+    """One that is the only file, too, is what a start makes of it; in a circle it is a line."""
+    one = make(config())
+    one.run("--ticks", "5", "--tick-hz", "0")
+    (made,) = files(one)
+    real = made.rename(made.with_name("real"))
+    made.symlink_to(real.name)
+    (row,) = json.loads(one.command("checkpoint", "ls", "--json").out)["checkpoints"]
+    assert (row["sound"], "a symbolic link" in row["error"]) == (False, True)
+    named = one.command("checkpoint", "verify", str(made), "--json")
+    (row,) = json.loads(named.out)["checkpoints"]
+    assert (named.code, row["sound"], row["last_made"]) == (0, True, True)
+
+    made.unlink()
+    made.symlink_to(made.name)
+    for words in (("ls",), ("verify", "all"), ("verify", str(made)), ("restore", str(made))):
+        done = one.command("checkpoint", *words)
+        assert (done.code, "Traceback" in done.err) == (int(words != ("ls",)), False), done
+
+
 def test_restore_chooses_an_older_one(make: Make) -> None:
     one = make(config())
     digests = {}

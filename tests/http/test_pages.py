@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -27,6 +28,11 @@ from tests.support.processes import patient, wait_until
 pytestmark = pytest.mark.usefixtures("no_leaks")
 REPO = Path(__file__).parents[2]
 DOCUMENT, MONITORING = REPO / "docs" / "metrics.md", REPO / "monitoring"
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 @pytest.fixture
@@ -149,6 +155,28 @@ def test_openmetrics_on_request(instance: Running) -> None:
     assert content_type.startswith("application/openmetrics-text")
     found = list(parse_open(text))  # type: ignore[no-untyped-call]  # it carries no types
     assert len(found) == len(METRICS)
+
+
+def test_an_odd_version_is_answered(instance: Running) -> None:
+    """The library compares them with numbers, and raised: 500, and a traceback in the log."""
+    for form in ("application/openmetrics-text", "text/plain"):
+        for version in ("a", "1.a", "1..0", "\xb9", "9" * 5000):
+            code, _, text = get(instance, "/metrics", f"{form}; version={version}")
+            assert (code, "corec_tick_hz" in text) == (200, True), (form, version)
+
+
+def test_bad_requests_do_not_fill_the_log(instance: Running) -> None:
+    """Anybody on this machine can send them, as many as he likes."""
+    parts = urlsplit(instance.url)
+    before = len(instance.log_text.splitlines())
+    for _ in range(50):
+        for words in (b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", UPGRADE):
+            with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+                connection.sendall(words)
+                assert connection.recv(12).startswith(b"HTTP/1.1 ")
+    wait_until(lambda: get(instance, "/healthz")[0] == 200, "it answers")
+    lines = instance.log_text.splitlines()[before:]
+    assert len(lines) < 50, lines[-3:]
 
 
 def test_every_metric_is_documented() -> None:
