@@ -129,10 +129,11 @@ class Player:
             self._change(tick)
             self._send(tick)
             self.disturbance.before_step(self.run)
-            self._step(count)
+            stood = self._step(count)
             how = self.disturbance.between(self.run)
             if how is not None:
                 self._again(how)
+                self._run_again(stood)
         self.disturbance.over()
         self.happened = replace(self.happened, ticks=self._tick())
         found = left.left_by(self.run, self.drawn.entidades)
@@ -220,8 +221,15 @@ class Player:
             raise AssertionError(f"messages_in: {found} of {self.sent}; {late}") from None
         self.happened.readings[self._tick() + 1] = readings
 
-    def _step(self, count: int) -> None:
-        """So many ticks, whoever dies meanwhile."""
+    def _run_again(self, stood: int) -> None:
+        """Where it stands before the tick it stood at, its machine was lost: what it ran since its
+        checkpoint it runs again, and nothing new comes in until then."""
+        behind = stood - self._tick()
+        if behind > 0:
+            self._step(behind)
+
+    def _step(self, count: int) -> int:
+        """So many ticks, whoever dies meanwhile; the tick it stands at then."""
         target = self._tick() + count
 
         def stepped() -> bool:
@@ -237,6 +245,7 @@ class Player:
             return True
 
         wait_until(stepped, f"tick {target}", SECONDS_MAX)
+        return target
 
 
 def compile_all(folder: Path, names: Collection[str] = EVERYBODY) -> None:
