@@ -32,6 +32,14 @@ AGAIN_SECONDS: Final = 600.0
 FRESH_SECONDS: Final = 60.0
 
 
+def _told_enough(told: float, last: float, now: float) -> bool:
+    """Whether a failure seen ``last`` needs no telling, by the wall clock; that may have been put
+    back since it was ``told``, and then the next failure is told."""
+    if told > now:
+        return last > now
+    return now - told < AGAIN_SECONDS or last < told
+
+
 class Errors:
     """The kinds of failures of this world, of all workers."""
 
@@ -95,7 +103,7 @@ class Errors:
         for name, entry in self.kinds.items():
             last = entry["last_unix_ns"] / 1e9
             told = self.told.get(name)
-            if told is not None and (now - told < AGAIN_SECONDS or last < told):
+            if told is not None and _told_enough(told, last, now):
                 continue
             rate = round(self.rates.get(entry["bloque"], 0.0), 3)
             detail = {

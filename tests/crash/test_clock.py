@@ -37,7 +37,7 @@ WALL_CLOCK = {
     "corec/cli/saved.py": "name under which a world is set aside",
     "corec/control/failed.py": "when a processor raised, as shown",
     "corec/process/events.py": "time of an event",
-    "corec/nucleus/errors.py": "how long ago a processor raised, as shown",
+    "corec/nucleus/errors.py": "how long ago a processor raised; whether it is told again",
     "corec/persister/session.py": "names of partitions, what is older than retention",
     "corec/persister/spooler.py": "time of a gap",
     "corec/persister/upkeep.py": "names of partitions, what is older than retention",

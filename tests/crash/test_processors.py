@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from corec.process.roles import KILLED_SECONDS
+from tests.crash.clock import Clock
 from tests.e2e.conftest import Make
 from tests.support.instance import REPO, Instance
 from tests.support.ledger import events_of
@@ -84,6 +85,24 @@ def test_what_processors_raise_is_told_and_the_instance_goes_on(make: Make, pg_d
     assert len(events) == len({json.dumps(e["detalle"]["text"]) for e in events})
     told = [json.loads(text) for text in ended.err.splitlines() if text.startswith("{")]
     assert any("IndexError" in line.get("reason", "") for line in told)
+
+
+def test_it_is_told_again_when_the_clock_was_put_back(make: Make, pg_dsn: str) -> None:
+    """And once for each such jump, not until the clock is where it was again."""
+    one = instance(make, beyond=60)
+    clock = Clock(one)
+    run = one.start("--tick-hz", "20").ready()
+
+    def told() -> int:
+        return sum(event["tipo"] == "processor_error" for event in events_of(pg_dsn))
+
+    wait_until(lambda: told() == 1, "it is told", 60.0)
+    for jumps in (1, 2):
+        clock.jump_to(-3600.0 * jumps)
+        wait_until(lambda n=1 + jumps: told() == n, "it is told again", 60.0)  # type: ignore[misc]
+    run.until_tick(run.status()["tick"] + 40)
+    assert run.stop().code == 0
+    assert told() == 3
 
 
 def test_a_long_tick_goes_on_and_recursion_is_refused(make: Make) -> None:
