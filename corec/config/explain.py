@@ -60,11 +60,14 @@ def known_keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def _unknown(location: Sequence[str | int], model: type[BaseModel]) -> Fault:
     name = str(location[-1])
     keys = list(known_keys(_model_at(location[:-1], model)))
-    nearest = difflib.get_close_matches(name, keys, n=1, cutoff=0.6)
-    if elsewhere := list(_places_of(name, model)):
-        allowed = f"in another place: {', '.join(elsewhere)}"
-    elif nearest:
-        allowed = f'"{nearest[0]}" (the nearest known key)'
+    elsewhere = list(_places_of(name, model))
+    # a letter more or less is a slip of the pen, whatever key some other section has
+    nearest = difflib.get_close_matches(name, keys, n=1, cutoff=0.85 if elsewhere else 0.6)
+    places = f"in another place: {', '.join(elsewhere)}"
+    if nearest:
+        allowed = f'"{nearest[0]}" (the nearest known key)' + f", or {places}" * bool(elsewhere)
+    elif elsewhere:
+        allowed = places
     else:
         allowed = f"only {', '.join(keys)}"
     return Fault(path_text(location), "an unknown key", allowed)

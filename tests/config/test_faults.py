@@ -156,6 +156,11 @@ def test_a_misspelt_key_gets_the_nearest_one() -> None:
     assert line.endswith("allowed in another place: bloques[].canal, tasks[].canal")
     (line,) = lines(bloque(tick_hz=3))
     assert line.endswith("found an unknown key, allowed in another place: tick_hz")
+    (line,) = lines(small(bloque=[]))
+    assert line == (
+        'bloque: found an unknown key, allowed "bloques" (the nearest known key), '
+        "or in another place: plugins.bloque"
+    )
     (line,) = lines(small(checkpoint={"zzz": 1}))
     assert line == "checkpoint.zzz: found an unknown key, allowed only every_seconds, keep"
 
