@@ -61,8 +61,8 @@ def opened(path: Path) -> Iterator[Lines]:
             content.seek(0)
             text = io.TextIOWrapper(content, encoding, "replace", newline="")
             try:
-                while line := text.readline(LINE_CHARS_MAX):
-                    if len(line) == LINE_CHARS_MAX:
+                while line := text.readline(LINE_CHARS_MAX + 1):
+                    if len(line) > LINE_CHARS_MAX:
                         raise csv.Error(f"a line is longer than {LINE_CHARS_MAX:,} characters")
                     yield line
             finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from corec.replay import series as S
+from corec.replay.lines import LINE_CHARS_MAX
 
 
 @pytest.mark.parametrize("mark", ["utf-16", "utf-16-be", "utf-8-sig"])
@@ -48,6 +49,20 @@ def test_a_line_that_never_ends_is_not_read_into_memory(tmp_path: Path) -> None:
     held = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert held < 32 << 20
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_longest_line(tmp_path: Path, more: int) -> None:
+    cells = ",".join(["x" * 1_000_000] * 4)
+    long = cells + "," + "x" * (LINE_CHARS_MAX + more - len(cells) - 2) + "\n"
+    assert len(long) == LINE_CHARS_MAX + more
+    path = tmp_path / "a.csv"
+    path.write_text("time,value\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n" + long)
+    if more:
+        with pytest.raises(S.ReplayInputError, match=r"a line is longer than 4,194,304 char"):
+            S.read_series(path)
+    else:
+        assert S.read_series(path).values.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
