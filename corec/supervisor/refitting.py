@@ -26,10 +26,9 @@ from corec.config import Config
 from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.process.roles import committed_tick, counted
-from corec.supervisor import segments
+from corec.supervisor import lanes, segments
 from corec.world.commits import tick_in
 from corec.world.create import create_world
-from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import MigrateFailed, carry_over
 from corec.world.packing import plan_of
 from corec.world.past import settle_before, stretch_ahead
@@ -82,7 +81,7 @@ def misfitting(config: Config, plan: Plan, folder: Path) -> Shape | None:
 
 def _attached(folder: Path) -> tuple[Segment, Segment]:
     """control.seg, and the world's segment as that names it. Raises OSError, SegmentRefused."""
-    control, _lanes = segments.attach_control(folder)
+    control, _count = segments.attach_control(folder)
     try:
         made = world_layout_hash(int(control.words[L.C_CONFIG_HASH]))
         world = Segment.attach(
@@ -96,9 +95,9 @@ def _attached(folder: Path) -> tuple[Segment, Segment]:
 
 def check_refit(folder: Path, plan: Plan) -> None:
     """What can be known of ``refit`` while the ticks go on. Raises CannotRefit, SegmentRefused."""
-    control, lanes = segments.attach_control(folder)
+    control, count = segments.attach_control(folder)
     with closing(control):
-        _check_lanes(folder, plan, lanes, control.epoch)
+        _check_lanes(folder, plan, count, control.epoch)
 
 
 def remove_fitted(folder: Path) -> None:
@@ -175,7 +174,7 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> 
     before = {one["id"]: [name for name, *_ in one.get("genes", ())] for one in found["swarms"]}
     others = any(before[name] != now[name] for name in before)
     spooled = counted(lambda word: int(control.words[word]), "spool_bytes")
-    if others and (spooled or _waits(folder, "rows-*.lane")):
+    if others and (spooled or _waits(folder, lanes.ROWS_FILES)):
         raise CannotRefit("generations with its old genes wait to be written to PostgreSQL; "
                           f"{_WHAT_TO_DO}")  # fmt: skip
     entries = read_in(control)
@@ -183,17 +182,14 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> 
     if any(is_write(path) and one.tick > went for path, one in entries.items()):
         raise CannotRefit("state with its old fields is written before its next tick; run one "
                           "(corec-ctl step), and try again")  # fmt: skip
-    if any(s.processor.alert_columns for s in plan.swarms) and _waits(folder, "out-*.lane"):
+    if any(s.processor.alert_columns for s in plan.swarms) and _waits(folder, lanes.OUT_FILES):
         raise CannotRefit(f"alerts that name its old fields wait to be sent; {_WHAT_TO_DO}")
 
 
-def _waits(folder: Path, lanes: str) -> bool:
+def _waits(folder: Path, files: str) -> bool:
     """Whether a sink has not had all of what is in these lanes."""
-    for path in folder.glob(lanes):
-        lane = Segment.attach(
-            path, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH, writable=False
-        )
-        with closing(lane):
+    for path in folder.glob(files):
+        with closing(lanes.open_lane(path, writable=False)) as lane:
             if Lane.attach(lane.payload).used:
                 return True
     return False
@@ -202,8 +198,7 @@ def _waits(folder: Path, lanes: str) -> bool:
 def _check_lanes(folder: Path, plan: Plan, count: int, epoch: int) -> None:
     """What ``segments.adopt`` would refuse is refused before anything is changed."""
     for k in range(count):
-        for name, wanted in ((f"out-{k}.lane", out_lane_bytes(plan)),
-                             (f"rows-{k}.lane", rows_lane_bytes(plan))):  # fmt: skip
+        for name, wanted in lanes.worker_files(plan, k).items():
             path = folder / name
             if path.exists() and path.stat().st_size < lane_region_bytes(wanted):
                 raise CannotRefit("rows or messages of its new fields need larger lanes than "

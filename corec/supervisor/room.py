@@ -10,8 +10,8 @@ from pathlib import Path
 from corec import layout as L
 from corec.config import ConfigError, Fault
 from corec.plan import Plan
+from corec.supervisor.lanes import lane_files
 from corec.supervisor.memory import Limit, memory_limit
-from corec.supervisor.segments import lane_files
 from corec.supervisor.wishes import WORKERS_MAX
 from corec.world.collected import TICKS_MAX, held_parts, parts_bytes
 from shm.lane import lane_region_bytes

@@ -24,23 +24,20 @@ from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.process.roles import EVENT_LANES, committed_tick
 from corec.process.runtime import Runtime
+from corec.supervisor import lanes
 from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts, past, settings
 from corec.world.checkpoint import Checkpoint
 from corec.world.create import create_world
-from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.migrate import load_migrated
 from corec.world.packing import columns_in, shape_of
 from corec.world.restore import load_checkpoint
 from corec.world.shape import WORLD_FILE, WORLD_KIND, world_layout_hash, write_shape
 from corec.world.tables import Tables, make_tables
-from shm.lane import Lane, lane_region_bytes
+from shm.lane import Lane
 from shm.segment import Segment, SegmentRefused
 from shm.wake import Doorbell
 
-IN_LANE_BYTES: Final = 16 * L.MIB
-EVENT_LANE_BYTES: Final = L.MIB // 4
-JOURNAL_LANE_BYTES: Final = 2 * L.MIB  # twice what may wait: ``leader.JOURNAL_WAITS_BYTES``
 WORLD: Final = WORLD_FILE
 Progress = Callable[[int, int], None]
 
@@ -50,54 +47,24 @@ def world_hash(plan: Plan, seed: int) -> int:
     return world_layout_hash(plan.fingerprint(seed))
 
 
-def lane_files(plan: Plan, lanes: int) -> dict[str, int]:
-    """File name → capacity of every lane of an instance with ``lanes`` worker lanes."""
-    out_bytes, rows_bytes = out_lane_bytes(plan), rows_lane_bytes(plan)
-    files = {"in.lane": IN_LANE_BYTES, "journal.lane": JOURNAL_LANE_BYTES}
-    files |= {f"out-{k}.lane": out_bytes for k in range(lanes)}
-    files |= {f"rows-{k}.lane": rows_bytes for k in range(lanes)}
-    files |= {f"events-{role}.lane": EVENT_LANE_BYTES for role in EVENT_LANES}
-    return files
-
-
-def _create_lane(folder: Path, name: str, capacity: int, epoch: int, start: int) -> Segment:
-    segment = Segment.create(
-        folder / name, kind="corec lane", layout_hash=L.LANE_LAYOUT_HASH,
-        payload_bytes=lane_region_bytes(capacity), epoch=epoch,
-    )  # fmt: skip
-    Lane.create(segment.payload, start=start)
-    return segment
-
-
-def _lane_starts(checkpoint: Checkpoint | None) -> dict[str, int]:
-    """Where lanes of a restored world go on counting, so that sink positions keep growing."""
-    if checkpoint is None:
-        return {}
-    lanes = checkpoint.head["lanes"]
-    starts = {f"out-{k}.lane": int(at) for k, at in enumerate(lanes["out"])}
-    starts |= {f"rows-{k}.lane": int(at) for k, at in enumerate(lanes["rows"])}
-    starts |= {f"events-{role}.lane": int(at) for role, at in lanes["events"].items()}
-    return starts | {"in.lane": int(lanes["in"])}
-
-
 def _runtime(
     config: Config, plan: Plan, folder: Path, control: Segment, world: Segment,
-    lanes: dict[str, Segment], count: int,
+    made: dict[str, Segment], count: int,
 ) -> Runtime:  # fmt: skip
-    attached = {name: Lane.attach(segment.payload) for name, segment in lanes.items()}
+    attached = {name: Lane.attach(segment.payload) for name, segment in made.items()}
     slots = range(L.SLOT_WORKER0 + count)
     bells = [Doorbell(control.words, L.slot_base(slot) + L.S_SLEEPING) for slot in slots]
     return Runtime(
         config=config, plan=plan, folder=folder, control_segment=control, world=world,
-        inbox=attached["in.lane"],
-        out=[attached[f"out-{k}.lane"] for k in range(count)],
-        rows=[attached[f"rows-{k}.lane"] for k in range(count)],
-        events={role: attached[f"events-{role}.lane"] for role in EVENT_LANES},
+        inbox=attached[lanes.IN_FILE],
+        out=[attached[lanes.out_file(k)] for k in range(count)],
+        rows=[attached[lanes.rows_file(k)] for k in range(count)],
+        events={role: attached[lanes.events_file(role)] for role in EVENT_LANES},
         doorbells=bells,
         db_conninfo="",
         redis_url="",
-        journal=attached["journal.lane"],
-        segments=[control, world, *lanes.values()],
+        journal=attached[lanes.JOURNAL_FILE],
+        segments=[control, world, *made.values()],
     )  # fmt: skip
 
 
@@ -131,10 +98,10 @@ def create(
         progress(plan.entidades, plan.entidades)
     else:
         create_world(plan, world.payload, tables, config.seed, progress)
-    starts = _lane_starts(checkpoint)
-    lanes = {
-        name: _create_lane(folder, name, capacity, epoch, starts.get(name, 0))
-        for name, capacity in lane_files(largest or plan, workers).items()
+    starts = lanes.lane_starts(checkpoint)
+    made = {
+        name: lanes.create_lane(folder, name, capacity, epoch, starts.get(name, 0))
+        for name, capacity in lanes.lane_files(largest or plan, workers).items()
     }
     write_shape(folder, plan, config.seed)
     half = folder / f"{CONTROL_FILE}.new"
@@ -154,7 +121,7 @@ def create(
     words[L.C_GO_TICK] = tick
     # a checkpoint counts once Redis has everything before it
     words[L.slot_base(L.SLOT_BROKER) + L.S_TICK] = tick
-    words[L.C_CUT : L.C_CUT + 4] = starts.get("in.lane", 0)
+    words[L.C_CUT : L.C_CUT + 4] = starts.get(lanes.IN_FILE, 0)
     for k in range(workers):
         words[L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK] = tick
     if checkpoint:
@@ -164,7 +131,7 @@ def create(
             table[row * L.IN_POS_WORDS : (row + 1) * L.IN_POS_WORDS] = position
         for copy in range(2):
             words[L.C_IN_POS + copy * size : L.C_IN_POS + (copy + 1) * size] = table
-    rt = _runtime(config, plan, folder, control, world, lanes, workers)
+    rt = _runtime(config, plan, folder, control, world, made, workers)
     counts.begin(rt, checkpoint.head if checkpoint else None)
     if checkpoint:
         rt.growths = list(growths)
@@ -193,8 +160,8 @@ def adopt(config: Config, folder: Path, plan: Plan) -> tuple[Runtime, Tables]:
         SegmentRefused: a file there is damaged, missing, of another layout or another world's; the
             text says which and why. No file was changed.
     """
-    control, world, lanes = _attach_all(config, folder, plan)
-    runtime = _runtime(config, plan, folder, control, world, lanes, int(control.words[L.C_LANES]))
+    control, world, found = _attach_all(config, folder, plan)
+    runtime = _runtime(config, plan, folder, control, world, found, int(control.words[L.C_LANES]))
     world_words(runtime)
     past.go_on(runtime)
     return runtime, make_tables(plan, world.payload)
@@ -204,13 +171,24 @@ def _attach_all(
     config: Config, folder: Path, plan: Plan
 ) -> tuple[Segment, Segment, dict[str, Segment]]:
     control, count = attach_control(folder)
-    world = _attach(folder / WORLD, WORLD_KIND, world_hash(plan, config.seed), control.epoch)
+    world = _attach(
+        folder / WORLD,
+        lambda path: Segment.attach(
+            path, kind=WORLD_KIND, layout_hash=world_hash(plan, config.seed)
+        ),
+        control.epoch,
+    )
     return control, world, attach_lanes(folder, plan, count, control.epoch)
 
 
 def attach_control(folder: Path) -> tuple[Segment, int]:
     """control.seg, and how many worker lanes there are. Raises SegmentRefused."""
-    control = _attach(folder / CONTROL_FILE, L.KIND_CONTROL_SEGMENT, L.CONTROL_LAYOUT_HASH, None)
+    control = _attach(
+        folder / CONTROL_FILE,
+        lambda path: Segment.attach(
+            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH
+        ),
+    )
     count, slots = int(control.words[L.C_LANES]), int(control.words[L.C_WORKERS])
     if not 1 <= slots <= count <= WORKERS_MAX:
         found = f"{slots} workers and {count} lanes"
@@ -220,21 +198,21 @@ def attach_control(folder: Path) -> tuple[Segment, int]:
 
 def attach_lanes(folder: Path, plan: Plan, count: int, epoch: int) -> dict[str, Segment]:
     """Every lane of a world of ``plan`` with ``count`` worker lanes. Raises SegmentRefused."""
-    lanes = {}
-    for name, capacity in lane_files(plan, count).items():
-        lanes[name] = _attach(folder / name, "corec lane", L.LANE_LAYOUT_HASH, epoch)
+    found = {}
+    for name, capacity in lanes.lane_files(plan, count).items():
+        found[name] = _attach(folder / name, lanes.open_lane, epoch)
         try:
-            Lane.attach(lanes[name].payload)
+            Lane.attach(found[name].payload)
         except ValueError as error:
             raise SegmentRefused(folder / name, str(error), "a lane that makes sense") from None
-        _check_capacity(folder / name, lanes[name], capacity)
-    return lanes
+        lanes.check_capacity(folder / name, found[name], capacity)
+    return found
 
 
-def _attach(path: Path, kind: str, wanted: int, epoch: int | None) -> Segment:
+def _attach(path: Path, opened: Callable[[Path], Segment], epoch: int | None = None) -> Segment:
     """One file of the world; of this epoch, if one is given: else it is another world's."""
     try:
-        found = Segment.attach(path, kind=kind, layout_hash=wanted)
+        found = opened(path)
     except OSError as error:
         raise SegmentRefused(path, str(error.strerror).lower(), "a segment") from None
     if epoch is not None and found.epoch != epoch:
@@ -242,20 +220,13 @@ def _attach(path: Path, kind: str, wanted: int, epoch: int | None) -> Segment:
     return found
 
 
-def _check_capacity(path: Path, lane: Segment, capacity: int) -> None:
-    """Refuse a lane (made by an older version) that the largest frame would not fit into."""
-    if lane.payload.size < lane_region_bytes(capacity):
-        found = f"a lane of {lane.payload.size / L.MIB:.1f} MiB"
-        raise SegmentRefused(path, found, f"{capacity / L.MIB:.0f} MiB, for the largest frame")
-
-
 def fits(config: Config, folder: Path, plan: Plan) -> bool:
     """Whether ``adopt`` would take the world in ``folder``; changes nothing."""
     try:
-        control, world, lanes = _attach_all(config, folder, plan)
+        control, world, found = _attach_all(config, folder, plan)
     except SegmentRefused:
         return False
-    for segment in (control, world, *lanes.values()):
+    for segment in (control, world, *found.values()):
         segment.close()
     return True
 
@@ -285,10 +256,10 @@ def more_lanes(rt: Runtime, workers: int) -> None:
     """
     largest = rt.growths[-1].plan if rt.growths else rt.plan
     for k in range(rt.lanes, workers):
-        out = _create_lane(rt.folder, f"out-{k}.lane", out_lane_bytes(largest), rt.epoch, 0)
+        first, second = lanes.worker_files(largest, k).items()
+        out = lanes.create_lane(rt.folder, *first, rt.epoch)
         try:
-            capacity = rows_lane_bytes(largest)
-            rows = _create_lane(rt.folder, f"rows-{k}.lane", capacity, rt.epoch, 0)
+            rows = lanes.create_lane(rt.folder, *second, rt.epoch)
         except OSError:
             out.unlink()
             raise
@@ -362,9 +333,9 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
     with look(CONTROL_FILE, L.KIND_CONTROL_SEGMENT, L.CONTROL_LAYOUT_HASH) as control:
         count = int(control.words[L.C_LANES])
     with look(WORLD, WORLD_KIND, world_hash(plan, config.seed)):
-        for name, capacity in lane_files(plan, count).items():
-            with look(name, "corec lane", L.LANE_LAYOUT_HASH) as lane:
-                _check_capacity(folder / name, lane, capacity)
+        for name, capacity in lanes.lane_files(plan, count).items():
+            with closing(lanes.open_lane(folder / name, writable=False)) as lane:
+                lanes.check_capacity(folder / name, lane, capacity)
 
 
 def remove(folder: Path) -> None:

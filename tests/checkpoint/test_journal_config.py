@@ -12,7 +12,7 @@ import pytest
 from corec import layout as L
 from corec.config import Config, ConfigError
 from corec.plan import Plan, make_plan
-from corec.supervisor.segments import JOURNAL_LANE_BYTES
+from corec.supervisor.lanes import JOURNAL_LANE_BYTES
 from corec.world.past import CONFIG_BYTES_MAX, as_it_was, check_journal, in_journal, live_values
 
 

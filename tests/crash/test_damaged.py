@@ -20,6 +20,7 @@ import pytest
 from corec.config import Config, load_config
 from corec.plan import Plan, make_plan
 from corec.supervisor import segments
+from corec.supervisor.lanes import lane_files
 from corec.world.shape import read_shape, shape
 from shm.layout import SEGMENT_CRC, SEGMENT_CRC_OFFSET, SEGMENT_HEADER, SEGMENT_HEADER_BYTES
 from shm.segment import SegmentRefused
@@ -127,7 +128,7 @@ def test_every_file_of_a_world(small: tuple[Config, Plan, Path], damage: str, se
     config, plan, folder = small
     chance = random.Random(seed)
     harm, says = DAMAGES[damage]
-    for name in ["control.seg", "world.seg", *segments.lane_files(plan, WORKERS)]:
+    for name in ["control.seg", "world.seg", *lane_files(plan, WORKERS)]:
         if damage == "lane words" and not name.endswith(".lane"):
             continue
         if damage == "foreign" and name == "control.seg":

@@ -17,7 +17,7 @@ from corec.kernels import desc as K
 from corec.layout import frames
 from corec.placing import BLOCK_ENTITIES_MAX
 from corec.plan import Plan, make_plan
-from corec.supervisor import segments
+from corec.supervisor import lanes, segments
 from corec.supervisor.growing import CannotGrow, grow
 from corec.testing import Block
 from corec.world.fusion import FRAME
@@ -78,7 +78,7 @@ def test_the_largest_frame_of_every_kind_fits_into_its_lane(processor: Processor
     assert frames.generation_bytes(len(processor.genes), n) <= rows
     assert rows >= FRAME.size
     widest = L.READINGS_HEAD.itemsize + frames.reading_bytes(L.VALUES_MAX)
-    assert widest <= max_payload(segments.IN_LANE_BYTES)  # the broker fills a frame with as many
+    assert widest <= max_payload(lanes.IN_LANE_BYTES)  # the broker fills a frame with as many
 
 
 def test_a_lane_grows_when_one_message_more_would_not_fit() -> None:
@@ -125,7 +125,7 @@ def test_lanes_that_are_too_small_are_refused(tmp_path: Path, shm_dir: Path) -> 
         config, plan = rt.config, rt.plan
         path = shm_dir / "out-1.lane"
         path.unlink()
-        segments._create_lane(shm_dir, path.name, OUT_LANE_BYTES_MIN, rt.epoch, 0).close()
+        lanes.create_lane(shm_dir, path.name, OUT_LANE_BYTES_MIN, rt.epoch).close()
         for look in (segments.adopt, segments.check_layout):
             with pytest.raises(SegmentRefused) as refused:
                 look(config, shm_dir, plan)
