@@ -14,9 +14,10 @@ from typing import NamedTuple
 from corec import layout as L
 from corec.control.asking import waiting
 from corec.control.discover import Instance, is_supervisor
-from corec.control.folders import CONTROL_FILE, OWNER_LOCK
+from corec.control.folders import OWNER_LOCK
+from corec.control.memory import open_control
 from shm.owner import probe
-from shm.segment import Segment, SegmentRefused
+from shm.segment import SegmentRefused
 
 
 class Left(NamedTuple):
@@ -43,10 +44,7 @@ def left_in_memory(instance: Instance) -> Left | None:
     try:
         if probe(instance.path / OWNER_LOCK) is not None:
             return None
-        with Segment.attach(
-            instance.path / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
-            layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
-        ) as control:  # fmt: skip
+        with open_control(instance.path) as control:
             made = int(control.words[L.C_DIGEST_VALID]) != 0
     except FileNotFoundError:
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from corec import layout as L
 from corec.control.client import Client, Unreachable
 from corec.control.discover import Instance, NoInstance, is_supervisor
-from corec.control.folders import CONTROL_FILE
+from corec.control.memory import open_control
 from corec.control.status import About, build_status, starting_status
 from corec.control.waits import AT_ONCE_SECONDS
 from corec.proc import CpuSampler
@@ -49,7 +49,6 @@ def status_from_memory(instance: Instance) -> dict[str, Any]:
 
     Takes 0.2 s, over which the CPU use is measured. Raises ``MemoryUnreadable``.
     """
-    path = instance.path / CONTROL_FILE
     about = About(
         instance_id=instance.instance_id,
         folder=instance.folder,
@@ -60,9 +59,7 @@ def status_from_memory(instance: Instance) -> dict[str, Any]:
         source="shared memory",
     )
     try:
-        segment = Segment.attach(
-            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False
-        )
+        segment = open_control(instance.path)
     except FileNotFoundError:
         return starting_status(about, instance.pid)
     except (OSError, SegmentRefused) as error:

@@ -37,14 +37,8 @@ from corec.world.grown import fill_grown
 from corec.world.lanes import out_lane_bytes, rows_lane_bytes
 from corec.world.packing import parts_of
 from corec.world.past import settle_before
-from corec.world.shape import (
-    WORLD_KIND,
-    Shape,
-    differences,
-    read_shape,
-    shape,
-    write_shape,
-)
+from corec.world.segment import create_segment, open_segment
+from corec.world.shape import Shape, differences, read_shape, shape, write_shape
 from corec.world.tables import Tables
 from shm.killpoint import kill_point
 from shm.segment import Segment, SegmentNoSpace, SegmentRefused
@@ -63,11 +57,7 @@ def plan_in_memory(config: Config, plan: Plan, folder: Path, *, growing: bool = 
     for one in (found, (found or {}).get("before")):
         if isinstance(one, dict) and (there := _there(config, plan, one, growing)) is not None:
             try:
-                wanted = segments.world_hash(there, config.seed)
-                Segment.attach(
-                    folder / segments.WORLD, kind=WORLD_KIND, layout_hash=wanted,
-                    writable=False,
-                ).close()  # fmt: skip
+                open_segment(folder / segments.WORLD, there.fingerprint(config.seed)).close()
             except (OSError, SegmentRefused):
                 continue
             return there
@@ -115,11 +105,7 @@ def room_for(rt: Runtime, plan: Plan) -> Iterator[Segment]:
         )
     (rt.folder / GROWN).unlink(missing_ok=True)
     try:
-        world = Segment.create(
-            rt.folder / GROWN, kind=WORLD_KIND,
-            layout_hash=segments.world_hash(plan, rt.config.seed), payload_bytes=plan.world_bytes,
-            epoch=rt.epoch,
-        )  # fmt: skip
+        world = create_segment(rt.folder / GROWN, plan, rt.config.seed, rt.epoch)
     except SegmentNoSpace as error:
         raise CannotGrow(f"no room beside the world that grows: {error.strerror}") from None
     try:

@@ -9,10 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from corec import layout as L
 from corec.cache import alone
 from corec.config import Config, ConfigError, Fault
-from corec.control.folders import CONTROL_FILE
+from corec.control.memory import open_control
 from corec.entities.compile import compile_processor, is_compiled, kernel_key
 from corec.entities.processor import ProcessorError
 from corec.exits import EXIT_USAGE, StartFailed
@@ -48,7 +47,7 @@ from corec.world.settings import (
 )
 from corec.world.shape import Shape, differences, read_shape, shape
 from corec.world.tables import Tables
-from shm.segment import Segment, SegmentNoSpace, SegmentRefused
+from shm.segment import SegmentNoSpace, SegmentRefused
 
 log = get_logger("corec.supervisor")
 COMPILE_SECONDS_MAX: Final = 3600.0
@@ -295,17 +294,12 @@ def _told(found: Shape, wanted: Shape, plan: Plan) -> list[str]:
 
 def set_in_memory(folder: Path) -> Entries:
     """What was set in the world that lies in ``folder``."""
-    path = folder / CONTROL_FILE
     try:
-        control = Segment.attach(
-            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False
-        )
+        control = open_control(folder)
     except (OSError, SegmentRefused):
         return {}  # adopting it says what is wrong
-    try:
+    with control:
         return read_in(control)
-    finally:
-        control.close()
 
 
 def _misfit(differs: list[str], what: str) -> str:

@@ -32,16 +32,9 @@ from corec.world.create import create_world
 from corec.world.migrate import MigrateFailed, carry_over
 from corec.world.packing import plan_of
 from corec.world.past import settle_before, stretch_ahead
+from corec.world.segment import create_segment, open_segment
 from corec.world.settings import is_write, read_in
-from corec.world.shape import (
-    WORLD_KIND,
-    Shape,
-    differences,
-    read_shape,
-    shape,
-    world_layout_hash,
-    write_shape,
-)
+from corec.world.shape import Shape, differences, read_shape, shape, write_shape
 from corec.world.tables import make_tables
 from shm.killpoint import kill_point, register
 from shm.lane import Lane, lane_region_bytes
@@ -83,10 +76,7 @@ def _attached(folder: Path) -> tuple[Segment, Segment]:
     """control.seg, and the world's segment as that names it. Raises OSError, SegmentRefused."""
     control, _count = segments.attach_control(folder)
     try:
-        made = world_layout_hash(int(control.words[L.C_CONFIG_HASH]))
-        world = Segment.attach(
-            folder / segments.WORLD, kind=WORLD_KIND, layout_hash=made, writable=False
-        )
+        world = open_segment(folder / segments.WORLD, int(control.words[L.C_CONFIG_HASH]))
     except (OSError, SegmentRefused):
         control.close()
         raise
@@ -122,10 +112,7 @@ def refit(
         _check_lanes(folder, plan, int(control.words[L.C_LANES]), control.epoch)
         _check_waiting(found, plan, folder, control)
         remove_fitted(folder)
-        world = Segment.create(
-            folder / FITTED, kind=WORLD_KIND, layout_hash=segments.world_hash(plan, config.seed),
-            payload_bytes=plan.world_bytes, epoch=control.epoch,
-        )  # fmt: skip
+        world = create_segment(folder / FITTED, plan, config.seed, control.epoch)
         try:
             tables = make_tables(plan, world.payload)
             past = stretch_ahead(config.state_folder, control, tick)
@@ -189,7 +176,7 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> 
 def _waits(folder: Path, files: str) -> bool:
     """Whether a sink has not had all of what is in these lanes."""
     for path in folder.glob(files):
-        with closing(lanes.open_lane(path, writable=False)) as lane:
+        with lanes.open_lane(path, writable=False) as lane:
             if Lane.attach(lane.payload).used:
                 return True
     return False

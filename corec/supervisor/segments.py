@@ -10,7 +10,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ import numpy as np
 from corec import layout as L
 from corec.config import Config
 from corec.control.folders import CONTROL_FILE
+from corec.control.memory import create_control, open_control
 from corec.journal.past import Growth, Past
 from corec.kernels.public import show_range
 from corec.plan import Plan
@@ -32,7 +32,8 @@ from corec.world.create import create_world
 from corec.world.migrate import load_migrated
 from corec.world.packing import columns_in, shape_of
 from corec.world.restore import load_checkpoint
-from corec.world.shape import WORLD_FILE, WORLD_KIND, world_layout_hash, write_shape
+from corec.world.segment import WORLD_FILE, create_segment, open_segment
+from corec.world.shape import write_shape
 from corec.world.tables import Tables, make_tables
 from shm.lane import Lane
 from shm.segment import Segment, SegmentRefused
@@ -40,11 +41,6 @@ from shm.wake import Doorbell
 
 WORLD: Final = WORLD_FILE
 Progress = Callable[[int, int], None]
-
-
-def world_hash(plan: Plan, seed: int) -> int:
-    """Layout hash of the world segment: another plan's world is refused."""
-    return world_layout_hash(plan.fingerprint(seed))
 
 
 def _runtime(
@@ -81,10 +77,7 @@ def create(
     """
     epoch = int(checkpoint.head["epoch"]) if checkpoint else secrets.randbelow(2**63 - 1) + 1
     tick = checkpoint.tick if checkpoint else 0
-    world = Segment.create(
-        folder / WORLD, kind=WORLD_KIND, layout_hash=world_hash(plan, config.seed),
-        payload_bytes=plan.world_bytes, epoch=epoch,
-    )  # fmt: skip
+    world = create_segment(folder / WORLD, plan, config.seed, epoch)
     tables = make_tables(plan, world.payload)
     if checkpoint:
         if columns_in(checkpoint.head["swarms"]) == columns_in(shape_of(plan)):
@@ -105,10 +98,7 @@ def create(
     }
     write_shape(folder, plan, config.seed)
     half = folder / f"{CONTROL_FILE}.new"
-    control = Segment.create(
-        half, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
-        payload_bytes=L.control_bytes(WORKERS_MAX), epoch=epoch,
-    )  # fmt: skip
+    control = create_control(half, WORKERS_MAX, epoch)
     words = control.words
     words[L.C_WORLD_EPOCH] = epoch
     words[L.C_SEED] = config.seed
@@ -171,12 +161,9 @@ def _attach_all(
     config: Config, folder: Path, plan: Plan
 ) -> tuple[Segment, Segment, dict[str, Segment]]:
     control, count = attach_control(folder)
+    made = plan.fingerprint(config.seed)
     world = _attach(
-        folder / WORLD,
-        lambda path: Segment.attach(
-            path, kind=WORLD_KIND, layout_hash=world_hash(plan, config.seed)
-        ),
-        control.epoch,
+        folder / WORLD, lambda path: open_segment(path, made, writable=True), control.epoch
     )
     return control, world, attach_lanes(folder, plan, count, control.epoch)
 
@@ -184,10 +171,7 @@ def _attach_all(
 def attach_control(folder: Path) -> tuple[Segment, int]:
     """control.seg, and how many worker lanes there are. Raises SegmentRefused."""
     control = _attach(
-        folder / CONTROL_FILE,
-        lambda path: Segment.attach(
-            path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH
-        ),
+        folder / CONTROL_FILE, lambda path: open_control(path.parent, writable=True)
     )
     count, slots = int(control.words[L.C_LANES]), int(control.words[L.C_WORKERS])
     if not 1 <= slots <= count <= WORKERS_MAX:
@@ -326,16 +310,12 @@ def check_layout(config: Config, folder: Path, plan: Plan) -> None:
     Raises:
         SegmentRefused: with the file, what was found and what this code expects.
     """
-
-    def look(name: str, kind: str, wanted: int) -> closing[Segment]:
-        return closing(Segment.attach(folder / name, kind=kind, layout_hash=wanted, writable=False))
-
-    with look(CONTROL_FILE, L.KIND_CONTROL_SEGMENT, L.CONTROL_LAYOUT_HASH) as control:
+    with open_control(folder) as control:
         count = int(control.words[L.C_LANES])
-    with look(WORLD, WORLD_KIND, world_hash(plan, config.seed)):
-        for name, capacity in lanes.lane_files(plan, count).items():
-            with closing(lanes.open_lane(folder / name, writable=False)) as lane:
-                lanes.check_capacity(folder / name, lane, capacity)
+    open_segment(folder / WORLD, plan.fingerprint(config.seed)).close()
+    for name, capacity in lanes.lane_files(plan, count).items():
+        with lanes.open_lane(folder / name, writable=False) as lane:
+            lanes.check_capacity(folder / name, lane, capacity)
 
 
 def remove(folder: Path) -> None:

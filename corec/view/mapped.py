@@ -11,10 +11,12 @@ import numpy as np
 from corec import layout as L
 from corec.control.client import Unreachable
 from corec.control.folders import CONTROL_FILE
+from corec.control.memory import open_control
 from corec.plan import Plan
 from corec.view.reading import Words
 from corec.world.packing import plan_of
-from corec.world.shape import WORLD_FILE, WORLD_KIND, read_shape, world_layout_hash
+from corec.world.segment import WORLD_FILE, open_segment
+from corec.world.shape import read_shape
 from shm.segment import Segment, SegmentRefused
 
 
@@ -26,18 +28,11 @@ class Mapped:
     """
 
     def __init__(self, folder: Path) -> None:
-        control_path = folder / CONTROL_FILE
         try:
             self.inodes = _inodes(folder)
-            self.control = Segment.attach(
-                control_path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
-                writable=False,
-            )  # fmt: skip
+            self.control = open_control(folder)
             fingerprint = int(self.control.words[L.C_CONFIG_HASH])
-            self.world = Segment.attach(
-                folder / WORLD_FILE, kind=WORLD_KIND,
-                layout_hash=world_layout_hash(fingerprint), writable=False,
-            )  # fmt: skip
+            self.world = open_segment(folder / WORLD_FILE, fingerprint)
         except FileNotFoundError:
             raise Unreachable(f"{folder}: its world is not made yet; try again soon") from None
         except SegmentRefused as error:

@@ -14,19 +14,12 @@ from typing import Any, Final
 
 from corec.plan import Plan
 from corec.world.packing import shape_of
-from shm.layout import layout_hash
+from corec.world.segment import WORLD_FILE
 
-WORLD_FILE: Final = "world.seg"
-WORLD_KIND: Final = "corec world"
-SHAPE_FILE: Final = "world.seg.json"
+SHAPE_FILE: Final = f"{WORLD_FILE}.json"
 DIFFERENCES_MAX: Final = 8
 
 Shape = dict[str, Any]
-
-
-def world_layout_hash(fingerprint: int) -> int:
-    """Layout hash of the segment of a world whose plan has this ``fingerprint``."""
-    return layout_hash(f"corec world {fingerprint}")
 
 
 def shape(plan: Plan, seed: int) -> Shape:

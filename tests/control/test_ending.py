@@ -10,8 +10,8 @@ from corec import layout as L
 from corec.control.discover import Instance
 from corec.control.ending import gone, left_in_memory
 from corec.control.folders import CONTROL_FILE, OWNER_LOCK
+from corec.control.memory import create_control
 from shm.owner import OwnerLock
-from shm.segment import Segment
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -22,10 +22,7 @@ def test_what_is_there_says_how_it_ended(shm_dir: Path) -> None:
     path = shm_dir / CONTROL_FILE
     assert gone(one, 5.0, quiet=True)
     assert left_in_memory(one) is None, "a clean stop"
-    with Segment.create(
-        path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
-        payload_bytes=L.control_bytes(1), epoch=1,
-    ) as control:  # fmt: skip
+    with create_control(path, 1, 1) as control:
         left = left_in_memory(one)
         assert left is not None
         assert not left.checkpoint

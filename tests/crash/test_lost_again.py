@@ -14,10 +14,9 @@ import pytest
 import redis
 
 import corec
-from corec import layout as L
+from corec.control.memory import open_control
 from corec.journal.file import read_lines
 from corec.world.settings import Entry, read_in
-from shm.segment import Segment
 from tests.crash.hearing import (
     EARS,
     LEGS,
@@ -119,14 +118,8 @@ def test_a_world_that_grew_behind_its_checkpoint(
 
 def ears_set(one: Instance, run: Running) -> tuple[int, int]:
     """How many ears there are to be, as its memory and as its journal have it."""
-    path = Path(run.instance.folder) / "control.seg"
-    control = Segment.attach(
-        path, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH, writable=False
-    )
-    try:
+    with open_control(Path(run.instance.folder)) as control:
         living = read_in(control)
-    finally:
-        control.close()
     (journal,) = one.home.rglob("journal-*.jsonl")
     written = [dict(r)["set"] for r in read_lines(journal).records if "set" in r][-1]
     return int(living[GROWN].value), int(Entry(*written[GROWN]).value)

@@ -10,11 +10,10 @@ import pytest
 
 import corec
 from corec import layout as L
-from corec.control.folders import CONTROL_FILE
+from corec.control.memory import open_control
 from corec.control.outcome import last_change
 from corec.supervisor.refitting import FITTED
 from corec.view.saved import Saved
-from shm.segment import Segment
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
 from tests.support.instance import REPO, Instance, Running, machine_is_lost
@@ -173,9 +172,7 @@ def left_in_memory(one: Instance, run: Running) -> None:
 
 def at_work(one: Instance, workers: int) -> int:
     """Have the world in memory say so; what it said before."""
-    with Segment.attach(
-        one.folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH
-    ) as control:
+    with open_control(one.folder, writable=True) as control:
         before = int(control.words[L.C_WORKERS])
         control.words[L.C_WORKERS] = workers
     return before

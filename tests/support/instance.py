@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from corec import layout as L
 from corec.control.client import Client, Unreachable
 from corec.control.discover import NoInstance
+from corec.control.memory import open_control
 from corec.control.protocol import ControlError
-from shm.segment import Segment
 from tests.support import forked
 from tests.support.processes import (
     children_of,
@@ -321,11 +320,7 @@ class Instance:
 
 def control_word(folder: Path, word: int) -> int:
     """A word of the control segment in an instance's runtime folder, now."""
-    segment = Segment.attach(
-        folder / "control.seg", kind=L.KIND_CONTROL_SEGMENT, layout_hash=L.CONTROL_LAYOUT_HASH,
-        writable=False,
-    )  # fmt: skip
-    with segment:
+    with open_control(folder) as segment:
         return int(segment.words[word])
 
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from corec import layout as L
 from corec.control.client import Client, Unreachable
-from corec.control.folders import CONTROL_FILE, CONTROL_SOCKET, INSTANCE_FILE
+from corec.control.folders import CONTROL_SOCKET, INSTANCE_FILE
+from corec.control.memory import open_control
 from corec.control.protocol import ControlError
 from corec.lab.bench.rounds import wait_until
 from corec.lab.instance import STOP_SECONDS, Instance, LabFailed
@@ -74,10 +75,7 @@ class Server(Instance):
         if self.segment is not None:
             return True
         try:
-            self.segment = Segment.attach(
-                self.folder / CONTROL_FILE, kind=L.KIND_CONTROL_SEGMENT,
-                layout_hash=L.CONTROL_LAYOUT_HASH, writable=False,
-            )  # fmt: skip
+            self.segment = open_control(self.folder)
         except (OSError, SegmentRefused):
             return False
         return True

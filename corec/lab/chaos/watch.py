@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from corec import layout as L
-from corec.control.folders import CONTROL_FILE
+from corec.control.memory import open_control
 from corec.lab.chaos.instance import Instance
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
@@ -54,12 +54,7 @@ class Recovery:
 
     def _attach(self) -> Segment | None:
         try:
-            return Segment.attach(
-                self.instance.folder / CONTROL_FILE,
-                kind=L.KIND_CONTROL_SEGMENT,
-                layout_hash=L.CONTROL_LAYOUT_HASH,
-                writable=False,
-            )
+            return open_control(self.instance.folder)
         except (OSError, SegmentRefused):
             return None  # it is being made at this moment
 

@@ -41,7 +41,7 @@ from corec.control.protocol import ControlError
 from corec.lab.bench.server import Server
 from corec.lab.measure.recovery import QUIET_SECONDS, config, machine
 from corec.proc import alive
-from corec.world.shape import WORLD_FILE
+from corec.world.segment import WORLD_FILE
 
 LOOK_SECONDS: Final = 0.0005
 FAULT_SECONDS_MAX: Final = 60.0
