@@ -15,10 +15,10 @@ import numpy as np
 
 from corec import layout as L
 from corec.proc import CpuSampler, resident_bytes
+from corec.process import roles
 from corec.process.roles import (
     FROZEN_SECONDS,
     PERSISTER,
-    SINKS,
     Get,
     Process,
     committed_tick,
@@ -71,16 +71,15 @@ def process_state(get: Get, slot: int) -> str:
 
 
 def sinks(get: Get, about: About) -> dict[str, dict[str, Any]]:
-    """The two servers as their processes see them."""
+    """The servers and whatever else takes what ticks produce, as their processes see them."""
     found: dict[str, dict[str, Any]] = {}
-    addresses = {"postgresql": about.db, "redis": about.redis_url}
-    for role, sink in SINKS:
+    for role, sink in roles.sinks(get):
         state = process_state(get, role.slot)
         reason = reason_text(slot_word(get, role.slot, L.S_ERROR))
         if reason is None and state in ("down", "frozen", "parked"):
             reason = f"its process is {state}"
         found[sink.key] = {
-            "address": addresses[sink.key], "reachable": reason is None, "reason": reason,
+            "address": sink.address(about), "reachable": reason is None, "reason": reason,
         }  # fmt: skip
     return found
 

@@ -24,7 +24,7 @@ from corec import layout as L
 from corec.control.status import persist_lag_ticks
 from corec.http.metric_table import METRICS, Described
 from corec.proc import resident_bytes
-from corec.process.roles import COUNTERS, SINKS, committed_tick, counted, processes
+from corec.process.roles import COUNTERS, committed_tick, counted, processes, sinks
 from corec.process.runtime import Runtime, Slot, word_to_float
 from corec.world.counts import by_slot
 
@@ -176,7 +176,7 @@ class InstanceCollector(Collector):
     def _sinks(self, found: dict[str, list[Sample]]) -> None:
         get = self.rt.get
         found["corec_persist_lag_ticks"].append(((), persist_lag_ticks(get)))
-        for role, sink in SINKS:
+        for role, sink in sinks(get):
             slot = self.rt.slot(role.slot)
             up = slot.get(L.S_UP) and not slot.get(L.S_ERROR)
             found["corec_sink_up"].append(((sink.key,), int(bool(up))))

@@ -37,7 +37,7 @@ from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.journaled import Asked
 from corec.process.events import REASON
-from corec.process.roles import SINKS, sink_troubles
+from corec.process.roles import sink_troubles, sinks
 from corec.process.runtime import Runtime
 from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.collected import waits
@@ -311,7 +311,7 @@ class Checkpointer:
         found = []
         if not (self.rt.get(L.C_STOP) or said.on_disk()):
             found.append("what was set is not in the journal yet")
-        for role, sink in SINKS:
+        for role, sink in sinks(self.rt.get):
             reached = self.rt.slot(role.slot).get(L.S_TICK)
             if reached < tick:
                 found.append(f"{sink.title} has everything up to tick {reached}")

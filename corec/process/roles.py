@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from corec import layout as L
+from corec.config import Config
 
 Get = Callable[[int], int]
 
@@ -25,13 +26,39 @@ KILLED_SECONDS: Final = 10.0
 """… and for so long is killed, and started again."""
 
 
+class Addresses(Protocol):
+    """Where this instance's servers are, as anybody may read it."""
+
+    @property
+    def db(self) -> str: ...
+    @property
+    def redis_url(self) -> str: ...
+
+
 class Sink(NamedTuple):
-    """A server that takes what ticks produced."""
+    """What takes what ticks produced, a server or not: all that others have to know of it."""
 
     key: str
     """In data: ``status``, labels of metrics."""
     title: str
     """In sentences."""
+    address: Callable[[Addresses], str]
+    """What ``status`` shows of where it is."""
+    takes: tuple[str, ...] = ()
+    """The lanes (by ``Runtime.lanes_by_kind``) that it empties: what is in them it has not got."""
+    moves: tuple[str, ...] = ()
+    """The ``COUNTERS`` that change while it gets on and its lanes stand still."""
+    keeps: str | None = None
+    """The one of the bytes that wait out of the lanes, safe from the end of the world in memory."""
+
+
+class Condition(NamedTuple):
+    """When there is a process of a kind at all."""
+
+    word: int
+    """The control word in which the supervisor says so …"""
+    asked: Callable[[Config], bool]
+    """… and what it asks."""
 
 
 class Role(NamedTuple):
@@ -46,8 +73,8 @@ class Role(NamedTuple):
     """Whose position is its ``S_TICK``, and whose trouble its ``S_ERROR``."""
     tells: bool = False
     """It has an event lane."""
-    acts: bool = False
-    """There only where the configuration says what becomes of an alert (``C_ACTS``)."""
+    where: Condition | None = None
+    """None: it is there always."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +89,23 @@ class Process:
 SUPERVISOR: Final = "supervisor"
 """The parent of all, in no slot's row: it has a lane for events, too."""
 NUCLEUS: Final = Role("nucleus", L.SLOT_NUCLEUS, L.STOP_NUCLEUS, tells=True)
-PERSISTER: Final = Role(
-    "persister", L.SLOT_PERSISTER, L.STOP_SINKS, sink=Sink("postgresql", "PostgreSQL")
+PERSISTER: Final = Role("persister", L.SLOT_PERSISTER, L.STOP_SINKS, sink=Sink(
+    "postgresql", "PostgreSQL", lambda at: at.db, takes=("rows", "events"),
+    moves=("transactions",), keeps="spool_bytes",
+))  # fmt: skip
+BROKER: Final = Role("broker", L.SLOT_BROKER, L.STOP_SINKS, tells=True, sink=Sink(
+    "redis", "Redis", lambda at: at.redis_url, takes=("out",),
+))  # fmt: skip
+TASKS: Final = Role(
+    "tasks", L.SLOT_TASKS, L.STOP_SINKS, where=Condition(L.C_ACTS, lambda config: config.acts)
 )
-BROKER: Final = Role("broker", L.SLOT_BROKER, L.STOP_SINKS, sink=Sink("redis", "Redis"), tells=True)
-TASKS: Final = Role("tasks", L.SLOT_TASKS, L.STOP_SINKS, acts=True)
+"""There where the configuration says what becomes of an alert."""
 WORKER: Final = Role("worker", L.SLOT_WORKER0, L.STOP_TICKS)
 
 SINGLE: Final = (NUCLEUS, PERSISTER, BROKER, TASKS)
 """One process of each; the workers come behind them."""
 ROLES: Final = (*SINGLE, WORKER)
 NAMES: Final = tuple(role.name for role in ROLES)
-SINKS: Final = tuple((role, role.sink) for role in SINGLE if role.sink is not None)
 EVENT_LANES: Final = (SUPERVISOR, *(role.name for role in SINGLE if role.tells))
 
 
@@ -108,15 +140,24 @@ def counted(get: Get, name: str) -> int:
     return slot_word(get, role.slot, L.S_COUNT0 + word)
 
 
-def members(workers: int, acts: bool) -> list[Process]:
-    """Every process but the supervisor."""
-    single = [Process(role.name, 0, role.slot) for role in SINGLE if acts or not role.acts]
+def _there(get: Get) -> list[Role]:
+    return [role for role in SINGLE if role.where is None or get(role.where.word)]
+
+
+def sinks(get: Get) -> list[tuple[Role, Sink]]:
+    """Every sink of this instance, with whose it is."""
+    return [(role, role.sink) for role in _there(get) if role.sink is not None]
+
+
+def members(workers: int, get: Get) -> list[Process]:
+    """Every process but the supervisor, with so many workers."""
+    single = [Process(role.name, 0, role.slot) for role in _there(get)]
     return single + [Process(WORKER.name, k, WORKER.slot + k) for k in range(workers)]
 
 
 def processes(get: Get) -> list[Process]:
     """Every process of this instance but the supervisor."""
-    return members(get(L.C_WORKERS), bool(get(L.C_ACTS)))
+    return members(get(L.C_WORKERS), get)
 
 
 def committed_tick(get: Get) -> int:
@@ -135,7 +176,7 @@ def reason_text(code: int) -> str | None:
 def sink_troubles(get: Get) -> list[str]:
     """Why sinks take nothing, a sentence for each that says so."""
     found = []
-    for role, sink in SINKS:
+    for role, sink in sinks(get):
         if reason := reason_text(slot_word(get, role.slot, L.S_ERROR)):
             found.append(f"{sink.title}: {reason}")
     return found

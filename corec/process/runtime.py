@@ -117,6 +117,10 @@ class Runtime:
         """Number of worker lanes."""
         return len(self.out)
 
+    def lanes_by_kind(self) -> dict[str, list[Lane]]:
+        """Every lane that a sink empties, by what it carries."""
+        return {"out": self.out, "rows": self.rows, "events": list(self.events.values())}
+
     def shown_lanes(self) -> list[tuple[str, str, Lane]]:
         """Every lane between processes: what it carries, whose it is (a worker's number, the
         telling role, ``all``)."""

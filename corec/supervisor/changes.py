@@ -39,7 +39,7 @@ from corec.nucleus.journaled import Asked
 from corec.plan import Plan
 from corec.plan_live import with_settings
 from corec.process.events import REASON
-from corec.process.roles import NUCLEUS, SINKS, SUPERVISOR, WORKER
+from corec.process.roles import NUCLEUS, SUPERVISOR, WORKER, sinks
 from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.beside import Failed
@@ -341,9 +341,9 @@ class Changes:
                 self._grow(grown, room)
             regroup.take_over(self.rt, fresh, self.group.tables, entries)
 
-        sinks = self._sinks(roles)
-        yield from ended(self.group, sinks)
-        for member in sinks:
+        concerned = self._sinks(roles)
+        yield from ended(self.group, concerned)
+        for member in concerned:
             self.group.start(member)
         if WORKER.name in roles:
             yield from self._regrouped(workers, words)
@@ -375,7 +375,7 @@ class Changes:
         self._done(None)
 
     def _sinks(self, roles: frozenset[str]) -> list[Member]:
-        concerned = roles & {role.name for role, _sink in SINKS}
+        concerned = roles & {role.name for role, _sink in sinks(self.rt.get)}
         return [m for m in self.group.members if m.role in concerned]
 
     def _log_as(self, config: Config) -> None:

@@ -26,7 +26,7 @@ from typing import Final
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.process.roles import ROLES, counted, sink_troubles
+from corec.process.roles import ROLES, counted, sink_troubles, sinks
 from corec.process.runtime import Runtime
 from corec.supervisor.processes import Group, Member
 from corec.world.collected import parts_in
@@ -65,8 +65,8 @@ class Drained:
     checkpoint: bool = False
     waiting_bytes: dict[str, int] = field(default_factory=dict)
     """By sink, what is in the lanes still: lost with the world in memory."""
-    spool_bytes: int = 0
-    """Rows on disk, which the next start writes, whatever world it begins with."""
+    kept_bytes: dict[str, int] = field(default_factory=dict)
+    """By sink, what is on disk, and is delivered whatever world the next start begins with."""
 
     @property
     def delivered(self) -> bool:
@@ -76,9 +76,10 @@ class Drained:
     @property
     def undelivered_bytes(self) -> dict[str, int]:
         """By sink, what it has not got, wherever that waits."""
-        found = dict(self.waiting_bytes)
-        found["postgresql"] = found.get("postgresql", 0) + self.spool_bytes
-        return found
+        return {
+            key: waiting + self.kept_bytes.get(key, 0)
+            for key, waiting in self.waiting_bytes.items()
+        }
 
 
 class Drain:
@@ -102,8 +103,7 @@ class Drain:
                     break
             if not self._stage(stage, turn):
                 return None
-        found.waiting_bytes = self._undelivered()
-        found.spool_bytes = counted(self.rt.get, "spool_bytes")
+        found.waiting_bytes, found.kept_bytes = self._undelivered(), self._kept()
         found.checkpoint = self.rt.get(L.C_DIGEST_VALID) != 0
         self._tell(found)
         return found
@@ -149,12 +149,11 @@ class Drain:
     def _moved(self, stage: Stage) -> list[int]:
         """Figures that change while the stage gets on."""
         rt = self.rt
-        lanes = [*rt.out, *rt.rows, *rt.events.values()]
-        found = [lane.tail for lane in lanes]
+        found = [lane.tail for lanes in rt.lanes_by_kind().values() for lane in lanes]
         found += [int(m.finished) for m in self.group.members]
         found.append(self._parts())  # a collector on a slow disk
         # what the persister writes out of the spool moves no lane
-        found.append(counted(rt.get, "transactions"))
+        found += [counted(rt.get, name) for _role, sink in sinks(rt.get) for name in sink.moves]
         if stage is TICKS:
             found += [rt.slot(m.slot).get(L.S_TICK) for m in self.group.members]
         return found
@@ -192,9 +191,15 @@ class Drain:
         return "; ".join(sink_troubles(self.rt.get)) or "no server says why"
 
     def _undelivered(self) -> dict[str, int]:
-        rt = self.rt
-        rows = sum(lane.used for lane in [*rt.rows, *rt.events.values()])
-        return {"postgresql": rows, "redis": sum(lane.used for lane in rt.out)}
+        lanes = self.rt.lanes_by_kind()
+        return {
+            sink.key: sum(lane.used for kind in sink.takes for lane in lanes[kind])
+            for _role, sink in sinks(self.rt.get)
+        }
+
+    def _kept(self) -> dict[str, int]:
+        get = self.rt.get
+        return {sink.key: counted(get, sink.keeps) for _role, sink in sinks(get) if sink.keeps}
 
     def _tell(self, found: Drained) -> None:
         if not found.at_boundary:

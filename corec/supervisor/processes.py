@@ -119,7 +119,9 @@ class Group:
         self.resting = False
         self._looked = time.monotonic()
         self._grace_from = 0.0
-        rt.set(L.C_ACTS, int(rt.config.acts))
+        for role in SINGLE:
+            if role.where is not None:
+                rt.set(role.where.word, int(role.where.asked(rt.config)))
         self.members: list[Member] = []
         self.reform(workers)
         self.sightings = Sightings(rt)
@@ -130,7 +132,7 @@ class Group:
         cpus = sorted(os.sched_getaffinity(0))
         kept = {m.slot: m for m in self.members}
         self.members = []
-        for one in members(workers, bool(self.rt.get(L.C_ACTS))):
+        for one in members(workers, self.rt.get):
             pinned = {cpus[one.index % len(cpus)]} if one.role == WORKER.name else None
             fresh = Member(one.slot, one.role, one.index, pinned)
             self.members.append(kept.get(one.slot, fresh))

@@ -27,9 +27,9 @@ def test_one_process_counts_one_thing_under_one_name() -> None:
 
 
 def test_who_acts_is_listed_where_there_is_one() -> None:
-    names = [one.role for one in roles.members(2, acts=False)]
+    names = [one.role for one in roles.members(2, lambda _word: 0)]
     assert names == ["nucleus", "persister", "broker", "worker", "worker"]
-    assert "tasks" in [one.role for one in roles.members(0, acts=True)]
+    assert "tasks" in [one.role for one in roles.members(0, lambda word: word == L.C_ACTS)]
 
 
 def test_counters_that_metrics_show_are_there() -> None:
