@@ -35,7 +35,7 @@ from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.modules import load_modules
 from corec.nucleus.views import Views
-from corec.process.life import Life
+from corec.process.life import Life, Rings
 from corec.process.runtime import Runtime
 from corec.version import __version__
 from corec.world.finish import finish
@@ -69,7 +69,7 @@ class CoreCNucleus:
         self.modules: list[ModuloBase] = []
         self.life = Life(rt, L.SLOT_NUCLEUS)
         self._blind_told = -math.inf
-        self._rung = asyncio.Event()
+        self.rings = Rings(rt.doorbells[L.SLOT_NUCLEUS])
 
     def register(self, module: ModuloBase) -> None:
         """Add a module; those added before ``ejecutar`` run from the start."""
@@ -88,9 +88,7 @@ class CoreCNucleus:
     async def ejecutar(self) -> int:
         """Run until the instance stops or the parent is gone; the exit code."""
         loop = asyncio.get_running_loop()
-        bell = self.rt.doorbells[L.SLOT_NUCLEUS]
-        bell.prepare_sleep()  # the flag stays up: a ring always writes the eventfd
-        loop.add_reader(bell.fileno(), self._ring)
+        self.rings.open()
         loop.add_signal_handler(signal.SIGUSR1, corec_log.reopen)
         running: asyncio.Future[Any] | None = None
         try:
@@ -103,8 +101,7 @@ class CoreCNucleus:
             self.slot.set(L.S_STATE, L.PROC_READY)
             return await self._watch()
         finally:
-            loop.remove_reader(bell.fileno())
-            bell.cancel_sleep()
+            self.rings.close()
             if running is not None:
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError, TimeoutError):
@@ -133,10 +130,10 @@ class CoreCNucleus:
             self.life.beat()
             if (code := self.life.ending()) is not None:
                 return code
-            if self.rt.get(L.C_STOP) >= L.STOP_NUCLEUS:
+            if self._is_to_finish():
                 return await self._finish()
             self._look()
-            await self._wait_for_ring(_WATCH_SECONDS)
+            await self.rings.wait(_WATCH_SECONDS, self._is_to_finish)
 
     def _look(self) -> None:
         """See what is to be shown; no descriptor or memory being left, some other time."""
@@ -150,11 +147,8 @@ class CoreCNucleus:
                 log.warning("the nucleus can't look around: figures that are shown may be old",
                             reason=str(error))  # fmt: skip
 
-    async def _wait_for_ring(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        self._rung.clear()
+    def _is_to_finish(self) -> bool:
+        return self.rt.get(L.C_STOP) >= L.STOP_NUCLEUS
 
     async def _finish(self) -> int:
         """The last files of columns, the digest and the checkpoint, with the heart beating."""
@@ -203,10 +197,6 @@ class CoreCNucleus:
             await module.detener()
         except Exception:
             log.exception("a module could not be stopped cleanly", module=module.nombre)
-
-    def _ring(self) -> None:
-        self.rt.doorbells[L.SLOT_NUCLEUS].drain()
-        self._rung.set()
 
 
 def run(rt: Runtime) -> int:
