@@ -28,7 +28,7 @@ class LabFailed(RuntimeError):
     """A run of the laboratory did not come to what it needs; the text says at which step."""
 
 
-class Instance:
+class LabInstance:
     """A world of ``config`` in ``home``: its file, its state, what it says. Its shared memory and
     its sockets are in ``folder``, below ``runtime``."""
 

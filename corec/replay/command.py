@@ -22,7 +22,7 @@ from corec.replay.frames import Framer, ValuesFramer
 from corec.replay.player import Pace, play
 from corec.replay.progress import ProgressView
 from corec.replay.publish import MIB, Interrupted, Limits, Publisher
-from corec.replay.schedule import Plan, make_plan, sampling_step_s
+from corec.replay.schedule import Playback, make_playback, sampling_step_s
 from corec.replay.series import ReplayInputError, Series, Wanted, find_files
 from corec.replay.several import columns_of, read_columns
 from corec.replay.target import Choice, Target, resolve
@@ -196,18 +196,20 @@ def _run(
     found = [read_columns(path, wanted, columns) for path in paths]
     series = [one[0] for one in found]
     on_clock = (step_s or sampling_step_s(series)) if pace.speed else None
-    plans = [make_plan(of_all, target.ranges, on_clock) for of_all in zip(*found, strict=True)]
-    plan = plans[0]
+    playbacks = [
+        make_playback(of_all, target.ranges, on_clock) for of_all in zip(*found, strict=True)
+    ]
+    playback = playbacks[0]
     stream = names_for(target.instance_id, choice.canal, "").stream
     summary = {"instance_id": target.instance_id, "canal": choice.canal, "stream": stream}
-    summary |= report.about_input(series, plan)
-    total = report.planned_readings(plan, pace)
+    summary |= report.about_input(series, playback)
+    total = report.planned_readings(playback, pace)
     with ProgressView(total) as view:
-        _tell_input(view, series, plan, target, every_file=dry_run)
+        _tell_input(view, series, playback, target, every_file=dry_run)
         if dry_run:
             return summary | {"dry_run": True, "planned_readings": total}
         stop = threading.Event()
-        framer = Framer(plan, choice.canal) if len(plans) == 1 else ValuesFramer(plans)
+        framer = Framer(playback, choice.canal) if len(playbacks) == 1 else ValuesFramer(playbacks)
         with (
             _stop_on_signals(stop),
             Publisher(
@@ -215,7 +217,7 @@ def _run(
             ) as publisher,
         ):
             played = play(
-                plan, framer, pace, publisher, stop, lambda done: view.update(done.readings)
+                playback, framer, pace, publisher, stop, lambda done: view.update(done.readings)
             )
             summary |= report.about_output(stream, played, publisher.done)
             if drain and not played.interrupted:
@@ -239,18 +241,19 @@ def _drain(publisher: Publisher, seconds: float, readings: int) -> dict[str, Any
 
 
 def _tell_input(
-    view: ProgressView, series: list[Series], plan: Plan, target: Target, *, every_file: bool
-) -> None:
+    view: ProgressView, series: list[Series], playback: Playback, target: Target, *,
+    every_file: bool,
+) -> None:  # fmt: skip
     for one in series:
         if every_file or not (one.decided.plain or len(series) > TOLD_FILES_MAX):
             view.tell(report.file_text(one))
         if one.skipped.total:
             view.tell(f"{one.name}: skipped {one.skipped.describe()}")
-    if len(series) > plan.entities:
-        left = len(series) - plan.entities
+    if len(series) > playback.entities:
+        left = len(series) - playback.entities
         view.tell(f"{left} of {len(series)} series are not played: there is no entity for them")
-    if plan.gaps_shortened:
-        view.tell(f"{plan.gaps_shortened} very long gaps were shortened (see docs/replay.md)")
+    if playback.gaps_shortened:
+        view.tell(f"{playback.gaps_shortened} very long gaps were shortened (see docs/replay.md)")
     if target.foreign:
         view.tell(
             f"{target.foreign:,} of the ids in --map are not on this canal in the configuration:"

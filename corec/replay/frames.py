@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from corec.layout import MESSAGE
-from corec.replay.schedule import Plan
+from corec.replay.schedule import Playback
 
 MESSAGE_BYTES: Final = MESSAGE.itemsize
 
@@ -27,16 +27,18 @@ FRAME_MESSAGES_MAX: Final = 16_000
 
 
 class ValuesFramer:
-    """Packs readings of several values: one plan for each, of series that have the same times."""
+    """Packs readings of several values: a playback for each, of series with the same times."""
 
     field: Final = "v"
 
-    def __init__(self, plans: Sequence[Plan], frame_messages: int = FRAME_MESSAGES_MAX) -> None:
-        self._plans = plans
-        form = [("id", ">u4"), ("values", ">f4", (len(plans),))]
-        self._records = np.zeros(plans[0].entities, dtype=form)
-        self._records["id"] = plans[0].ids
-        self._cuts = _cuts(plans[0].entities, frame_messages)
+    def __init__(
+        self, playbacks: Sequence[Playback], frame_messages: int = FRAME_MESSAGES_MAX
+    ) -> None:
+        self._playbacks = playbacks
+        form = [("id", ">u4"), ("values", ">f4", (len(playbacks),))]
+        self._records = np.zeros(playbacks[0].entities, dtype=form)
+        self._records["id"] = playbacks[0].ids
+        self._cuts = _cuts(playbacks[0].entities, frame_messages)
 
     @property
     def frames_per_round(self) -> int:
@@ -50,27 +52,29 @@ class ValuesFramer:
         """As ``Framer.frame``."""
         begin, end = self._cuts[number]
         records = self._records[begin:end]
-        for k, plan in enumerate(self._plans):
-            records["values"][:, k] = plan.values(round_, begin, end)
-        if self._plans[0].has_gaps:
+        for k, playback in enumerate(self._playbacks):
+            records["values"][:, k] = playback.values(round_, begin, end)
+        if self._playbacks[0].has_gaps:
             records = records[~np.isnan(records["values"][:, 0])]
         return records[:readings_max].tobytes()
 
 
 class Framer:
-    """Packs one plan for one canal. Ids, canal and activo are laid down once; a frame only
+    """Packs one playback for one canal. Ids, canal and activo are laid down once; a frame only
     writes its values."""
 
     field: Final = "m"
     message_bytes: Final = MESSAGE_BYTES
 
-    def __init__(self, plan: Plan, canal: int, frame_messages: int = FRAME_MESSAGES_MAX) -> None:
-        self._plan = plan
-        self._messages = np.zeros(plan.entities, dtype=MESSAGE)
-        self._messages["id"] = plan.ids
+    def __init__(
+        self, playback: Playback, canal: int, frame_messages: int = FRAME_MESSAGES_MAX
+    ) -> None:
+        self._playback = playback
+        self._messages = np.zeros(playback.entities, dtype=MESSAGE)
+        self._messages["id"] = playback.ids
         self._messages["canal"] = canal
         self._messages["activo"] = 1
-        self._cuts = _cuts(plan.entities, frame_messages)
+        self._cuts = _cuts(playback.entities, frame_messages)
 
     @property
     def frames_per_round(self) -> int:
@@ -80,10 +84,10 @@ class Framer:
         """Frame `number` of a round, at most `readings_max` messages of it; empty when all its
         entities are in a gap."""
         begin, end = self._cuts[number]
-        valor = self._plan.values(round_, begin, end)
+        valor = self._playback.values(round_, begin, end)
         messages = self._messages[begin:end]
         messages["valor"] = valor
-        if self._plan.has_gaps:
+        if self._playback.has_gaps:
             messages = messages[~np.isnan(valor)]
         return messages[:readings_max].tobytes()
 

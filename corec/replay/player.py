@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from corec.replay.frames import Framer, ValuesFramer
 from corec.replay.publish import Interrupted, Publisher
-from corec.replay.schedule import Plan
+from corec.replay.schedule import Playback
 
 BATCH_BYTES_MAX = 1 << 20
 BATCH_ENTRIES_MAX = 256
@@ -45,23 +45,23 @@ class Played:
     interrupted: bool = False
 
 
-def due_s(plan: Plan, pace: Pace, round_: int, part: float, readings: int) -> float:
+def due_s(playback: Playback, pace: Pace, round_: int, part: float, readings: int) -> float:
     """Seconds after the start when a frame is due: `part` (0 ≤ part < 1) is its place in the
     round, `readings` how many went before it."""
     at_s = 0.0
-    if pace.speed and plan.step_s is not None:
-        at_s = (round_ + part) * plan.step_s / pace.speed
+    if pace.speed and playback.step_s is not None:
+        at_s = (round_ + part) * playback.step_s / pace.speed
     if pace.rate:
         at_s = max(at_s, readings / pace.rate)
     return at_s
 
 
 def frames_of(
-    plan: Plan, framer: Framer | ValuesFramer, pace: Pace, on_round: Callable[[int], None]
+    playback: Playback, framer: Framer | ValuesFramer, pace: Pace, on_round: Callable[[int], None]
 ) -> Iterator[tuple[float, bytes]]:
     """(when it is due in s, the frame), in order, up to the bounds of `pace`; empty frames are
     left out. `on_round` hears how many rounds have begun."""
-    rounds = plan.rounds * pace.passes if pace.passes else None
+    rounds = playback.rounds * pace.passes if pace.passes else None
     per_round = framer.frames_per_round
     readings = round_ = 0
     left: int | None = None
@@ -75,21 +75,21 @@ def frames_of(
                 on_round(round_ + 1)
             frame = framer.frame(round_, number, left)
             if frame:
-                yield due_s(plan, pace, round_, number / per_round, readings), frame
+                yield due_s(playback, pace, round_, number / per_round, readings), frame
                 readings += len(frame) // framer.message_bytes
         round_ += 1
 
 
 def play(
-    plan: Plan,
+    playback: Playback,
     framer: Framer | ValuesFramer,
     pace: Pace,
     publisher: Publisher,
     stop: threading.Event,
     report: Callable[[Played], None],
 ) -> Played:
-    """Publish the plan. Returns early, with `interrupted`, when `stop` is set. `report` hears of
-    every batch. Raises ReplayError."""
+    """Publish the playback. Returns early, with `interrupted`, when `stop` is set. `report` hears
+    of every batch. Raises ReplayError."""
     played = Played()
     batch: list[bytes] = []
     batch_bytes = 0
@@ -109,7 +109,7 @@ def play(
         report(played)
 
     try:
-        for at_s, frame in frames_of(plan, framer, pace, on_round):
+        for at_s, frame in frames_of(playback, framer, pace, on_round):
             ahead_s = began + at_s - time.monotonic()
             if ahead_s > 0:
                 flush()

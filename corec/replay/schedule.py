@@ -130,7 +130,7 @@ def slots_of(series: Series, step_s: float | None) -> tuple[npt.NDArray[np.int64
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Playback:
     """A replay, ready to play.
 
     ids: uint32[E], the entities in playing order.
@@ -165,8 +165,8 @@ class Plan:
         return self.table.take(self.first[begin:end] + shifts)
 
 
-def make_plan(series: Sequence[Series], ranges: Ranges, step_s: float | None) -> Plan:
-    """Plan series over entities; `step_s` None is flat out (every round, every entity).
+def make_playback(series: Sequence[Series], ranges: Ranges, step_s: float | None) -> Playback:
+    """Lay series over entities; `step_s` None is flat out (every round, every entity).
 
     With fewer entities than series, the series left over are not played. Raises
     ReplayInputError when the slots would not fit (a step far below the sampling interval).
@@ -195,7 +195,7 @@ def make_plan(series: Sequence[Series], ranges: Ranges, step_s: float | None) ->
     series_of, place = number % len(played), number // len(played)
     sharing = -(-len(ids) // len(played))
     first = bases[series_of] + place * lengths_array[series_of] // sharing
-    return Plan(
+    return Playback(
         ids=ids,
         step_s=step_s,
         rounds=max(lengths),

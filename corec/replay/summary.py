@@ -13,30 +13,30 @@ from corec.replay.lead import StreamId
 from corec.replay.player import Pace, Played
 from corec.replay.progress import readable
 from corec.replay.publish import Published
-from corec.replay.schedule import Plan
+from corec.replay.schedule import Playback
 from corec.replay.series import Series
 
 
-def planned_readings(plan: Plan, pace: Pace) -> int | None:
+def planned_readings(playback: Playback, pace: Pace) -> int | None:
     """How many readings a whole replay makes, None when it has no end; an upper bound when the
     series have gaps."""
     if not pace.passes:
         return pace.readings_max
-    total = plan.entities * plan.rounds * pace.passes
+    total = playback.entities * playback.rounds * pace.passes
     return total if pace.readings_max is None else min(total, pace.readings_max)
 
 
-def about_input(series: Sequence[Series], plan: Plan) -> dict[str, Any]:
+def about_input(series: Sequence[Series], playback: Playback) -> dict[str, Any]:
     """The part that is known before anything is sent."""
     skipped: Counter[str] = Counter()
     for one in series:
         skipped.update(one.skipped.counts)
     return {
-        "series": min(len(series), plan.entities),
-        "entities": plan.entities,
-        "rounds_per_pass": plan.rounds,
-        "step_seconds": plan.step_s,
-        "gaps_shortened": plan.gaps_shortened,
+        "series": min(len(series), playback.entities),
+        "entities": playback.entities,
+        "rounds_per_pass": playback.rounds,
+        "step_seconds": playback.step_s,
+        "gaps_shortened": playback.gaps_shortened,
         "rows": sum(map(len, series)),
         "skipped": dict(skipped),
         "files": [_about_file(one) for one in series],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corec.lab.instance import Instance, LabFailed
+from corec.lab.instance import LabFailed, LabInstance
 
 CONFIG = {"instance_id": "lab", "bloques": [{"id": "a", "canal": 1, "entidades": 0}]}
 
@@ -16,7 +16,7 @@ def test_nothing_of_ours_leads_it_astray(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("COREC_CRASH", "COREC_DB_URL", "REDIS_URL", "POSTGRES_HOST", "PGHOST"):
         monkeypatch.setenv(name, "another's")
     monkeypatch.setenv("LANG", "C")
-    one = Instance(tmp_path / "home", tmp_path / "run", CONFIG)
+    one = LabInstance(tmp_path / "home", tmp_path / "run", CONFIG)
     assert "another's" not in one.environment.values()
     assert one.environment["LANG"] == "C"
     assert one.environment["COREC_HOME"] == str(one.home)
@@ -28,7 +28,7 @@ def test_nothing_of_ours_leads_it_astray(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_one_that_fails_says_why(tmp_path: Path) -> None:
-    one = Instance(tmp_path / "home", tmp_path / "run", CONFIG)
+    one = LabInstance(tmp_path / "home", tmp_path / "run", CONFIG)
     one.spawn()
     with pytest.raises(LabFailed, match=r"(?s)exit code 2.*bloques\[0\]\.entidades"):
         one.wait(60.0)

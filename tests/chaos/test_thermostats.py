@@ -21,15 +21,15 @@ SEED = 20261127
 
 
 def test_the_plan_follows_from_the_seed() -> None:
-    one, same, other = (plant.Plan(2000, 100, seed) for seed in (1, 1, 2))
+    one, same, other = (plant.Script(2000, 100, seed) for seed in (1, 1, 2))
     assert one.entries(7) == same.entries(7) != other.entries(7)
     assert (len(one.hot), len(one.gone)) == (20, 2)
     assert not set(one.hot) & set(one.gone)
 
 
 def test_every_reading_has_the_tick_that_took_it_in() -> None:
-    plan = plant.Plan(100, 100, SEED)
-    (entry,) = plan.entries(0)
+    script = plant.Script(100, 100, SEED)
+    (entry,) = script.entries(0)
     cuts: plant.Cuts = [(3, (1, 0, 40, 0)), (5, (1, 0, 100, 1)), (9, (2, 1, 10, 0))]
     recorded = plant.Recorded(100, cuts)
     recorded.entry((1, 0), entry)

@@ -31,9 +31,9 @@ lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 @given(lengths, st.integers(1, 60), st.integers(0, 1000))
 def test_an_entity_sees_its_series_rotated(ls: list[int], entities: int, first: int) -> None:
     series = [ramp(length, s) for s, length in enumerate(ls)]
-    plan = P.make_plan(series, P.Ranges(((first, entities),)), None)
-    rounds = 2 * plan.rounds + 1
-    seen = np.stack([plan.values(r, 0, entities) for r in range(rounds)])
+    playback = P.make_playback(series, P.Ranges(((first, entities),)), None)
+    rounds = 2 * playback.rounds + 1
+    seen = np.stack([playback.values(r, 0, entities) for r in range(rounds)])
     played = min(len(ls), entities)
     sharing = -(-entities // played)
     for k in range(entities):
@@ -47,34 +47,34 @@ def test_an_entity_sees_its_series_rotated(ls: list[int], entities: int, first: 
 def test_every_entity_gets_one_reading_a_round(
     ls: list[int], entities: int, round_: int, frame_messages: int
 ) -> None:
-    plan = P.make_plan([ramp(n) for n in ls], P.parse_map(f"7:{entities}"), None)
-    framer = Framer(plan, 3, frame_messages)
+    playback = P.make_playback([ramp(n) for n in ls], P.parse_map(f"7:{entities}"), None)
+    framer = Framer(playback, 3, frame_messages)
     frames = [framer.frame(round_, f) for f in range(framer.frames_per_round)]
     messages = np.frombuffer(b"".join(frames), dtype=MESSAGE)
     assert messages["id"].tolist() == list(range(7, 7 + entities))
     assert (messages["canal"] == 3).all()
     assert (messages["activo"] == 1).all()
-    assert messages["valor"].tolist() == plan.values(round_, 0, entities).tolist()
+    assert messages["valor"].tolist() == playback.values(round_, 0, entities).tolist()
 
 
 def test_entities_of_a_series_are_not_in_step() -> None:
-    plan = P.make_plan([ramp(100), ramp(50, 1)], P.parse_map("0:20"), None)
-    values = plan.values(0, 0, 20)
+    playback = P.make_playback([ramp(100), ramp(50, 1)], P.parse_map("0:20"), None)
+    values = playback.values(0, 0, 20)
     assert values[::2].tolist() == [10.0 * j for j in range(10)]
     assert values[1::2].tolist() == [1000.0 + 5 * j for j in range(10)]
 
 
 def test_series_without_an_entity_are_left_out() -> None:
-    plan = P.make_plan([ramp(5, s) for s in range(4)], P.parse_map("9,3"), None)
-    assert plan.ids.tolist() == [9, 3]
-    assert plan.values(1, 0, 2).tolist() == [1.0, 1001.0]
+    playback = P.make_playback([ramp(5, s) for s in range(4)], P.parse_map("9,3"), None)
+    assert playback.ids.tolist() == [9, 3]
+    assert playback.values(1, 0, 2).tolist() == [1.0, 1001.0]
 
 
 def test_a_gap_is_a_run_of_rounds_without_a_reading() -> None:
     series = make_series([1, 2, 3], [0, 300, 1200])
-    plan = P.make_plan([series], P.parse_map("0:1"), 300.0)
-    assert plan.rounds == 5
-    framer = Framer(plan, 1)
+    playback = P.make_playback([series], P.parse_map("0:1"), 300.0)
+    assert playback.rounds == 5
+    framer = Framer(playback, 1)
     played = [np.frombuffer(framer.frame(r, 0), dtype=MESSAGE)["valor"].tolist() for r in range(6)]
     assert played == [[1.0], [2.0], [], [], [3.0], [1.0]]
 
@@ -110,11 +110,11 @@ def test_on_the_clock_each_entity_still_sees_every_row_once_a_pass(
     ls: list[int], entities: int
 ) -> None:
     series = [make_series([float(i) for i in range(n)], [i * i for i in range(n)]) for n in ls]
-    plan = P.make_plan(series, P.Ranges(((0, entities),)), 1.0)
+    playback = P.make_playback(series, P.Ranges(((0, entities),)), 1.0)
     for k in range(entities):
-        length = int(plan.lengths[k % len(plan.lengths)])
-        seen = np.array([plan.values(r, k, k + 1)[0] for r in range(length)])
-        rows = ls[k % len(plan.lengths)]
+        length = int(playback.lengths[k % len(playback.lengths)])
+        seen = np.array([playback.values(r, k, k + 1)[0] for r in range(length)])
+        rows = ls[k % len(playback.lengths)]
         assert sorted(seen[~np.isnan(seen)].tolist()) == list(range(rows))
 
 
@@ -150,13 +150,13 @@ def test_a_step_that_makes_too_many_rounds() -> None:
     times = np.arange(10_000, dtype=np.float64)
     series = Series("s.csv", times, np.zeros(10_000, np.float32), Skipped())
     with pytest.raises(ReplayInputError, match=r"s\.csv: a step of 1e-06 s .* --step"):
-        P.make_plan([series], P.parse_map("0"), 1e-6)
+        P.make_playback([series], P.parse_map("0"), 1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-128, 127), floats := st.floats(width=32))
 def test_a_message_is_what_struct_packs(entity: int, canal: int, valor: float) -> None:
-    plan = P.make_plan([make_series([valor])], P.Ranges(((entity, 1),)), None)
-    frame = Framer(plan, canal).frame(0, 0)
+    playback = P.make_playback([make_series([valor])], P.Ranges(((entity, 1),)), None)
+    frame = Framer(playback, canal).frame(0, 0)
     if not np.isnan(valor):
         assert frame == struct.pack("!Ibf?", entity, canal, valor, True)
 
@@ -165,8 +165,9 @@ def test_a_message_is_what_struct_packs(entity: int, canal: int, valor: float) -
 def test_framing_keeps_up_with_numpy() -> None:
     """Making frames costs at most 12 times what packing ready values does, best of five each."""
     count = 200_000
-    plan = P.make_plan([ramp(4000 + s, s) for s in range(24)], P.parse_map(f"0:{count}"), None)
-    framer = Framer(plan, 1)
+    series = [ramp(4000 + s, s) for s in range(24)]
+    playback = P.make_playback(series, P.parse_map(f"0:{count}"), None)
+    framer = Framer(playback, 1)
     messages = np.zeros(count, dtype=MESSAGE)
     values = np.arange(count, dtype=">f4")
 

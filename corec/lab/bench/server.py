@@ -24,7 +24,7 @@ from corec.control.folders import CONTROL_SOCKET, INSTANCE_FILE
 from corec.control.memory import open_control
 from corec.control.protocol import ControlError
 from corec.lab.bench.rounds import wait_until
-from corec.lab.instance import STOP_SECONDS, Instance, LabFailed
+from corec.lab.instance import STOP_SECONDS, LabFailed, LabInstance
 from corec.process.roles import committed_tick
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
@@ -34,7 +34,7 @@ NEVER = 1_000_000_000
 """``persist.every_ticks`` for a run that writes no rows."""
 
 
-class Server(Instance):
+class Server(LabInstance):
     """An instance of ``config`` with embedded servers; use it in ``with``."""
 
     def __init__(self, config: Mapping[str, Any], *, workers: int | str = 1) -> None:

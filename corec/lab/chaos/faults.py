@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from corec.lab.chaos.instance import Instance
+from corec.lab.chaos.instance import ChaosInstance
 from corec.lab.chaos.plan import Fault
 from corec.lab.chaos.servers import Servers
 from corec.lab.chaos.watch import Recovery
@@ -39,7 +39,9 @@ GROUP_SIGNALS: Final = {
 class Disturber:
     """``run`` makes the schedule happen; ``done`` counts what did."""
 
-    def __init__(self, instance: Instance, servers: Servers, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, instance: ChaosInstance, servers: Servers, tell: Callable[[str], None]
+    ) -> None:
         self.instance, self.servers, self.tell = instance, servers, tell
         self.done: Counter[str] = Counter()
         self.recovery = Recovery(instance)

@@ -31,7 +31,7 @@ def children_of(parent: int) -> list[int]:
     return sorted(found)
 
 
-class Instance(lab.Instance):
+class ChaosInstance(lab.LabInstance):
     """A world in ``home``."""
 
     def __init__(self, home: Path, config: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def heard(notice: Notice) -> dict[str, Any]:
     return {"id": notice.entity % LISTENER_COUNT, "valor": notice.tick}
 
 
-class Plan:
+class Script:
     """What is published, round after round."""
 
     def __init__(self, entities: int, rounds: int, seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from corec.lab.chaos import acting, feeder, meeting, witness
 from corec.lab.chaos.faults import Disturber
 from corec.lab.chaos.feeder import Feeder, feed_at_rest
-from corec.lab.chaos.instance import START_SECONDS, Instance
+from corec.lab.chaos.instance import START_SECONDS, ChaosInstance
 from corec.lab.chaos.ledger import differences
 from corec.lab.chaos.plan import WORKERS, schedule
 from corec.lab.chaos.stage import Stage, in_own_folder
@@ -117,7 +117,7 @@ class ChaosRun:
             "differences": found,
         }
 
-    def _undisturbed(self, instance: Instance, tick: int, readings: int) -> dict[str, Any]:
+    def _undisturbed(self, instance: ChaosInstance, tick: int, readings: int) -> dict[str, Any]:
         """``tick`` ticks flat out, once all readings wait for them; its summary. Not ``--fresh``,
         which begins behind the readings that are there."""
         instance.spawn("--ticks", str(tick), "--tick-hz", str(STILL_TICK_HZ))

@@ -11,7 +11,7 @@ from typing import Any
 
 from corec.embedded.errors import EmbeddedServerError
 from corec.lab.chaos import witness
-from corec.lab.chaos.instance import Instance
+from corec.lab.chaos.instance import ChaosInstance
 from corec.lab.chaos.ledger import Ledger
 from corec.lab.chaos.servers import Servers
 from corec.lab.instance import LabFailed
@@ -49,7 +49,7 @@ class Stage:
     """Servers and an instance of their own in ``folder``, while the context lasts."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.instance = Instance(folder, config)
+        self.instance = ChaosInstance(folder, config)
         self.servers = Servers(folder / "servers", folder / "sockets")
 
     def __enter__(self) -> Stage:

@@ -31,7 +31,7 @@ from psycopg.rows import dict_row
 from corec.journal.file import read_stretch
 from corec.lab.chaos import acting, plant
 from corec.lab.chaos.celery_worker import CeleryWorker
-from corec.lab.chaos.instance import START_SECONDS, Instance, children_of
+from corec.lab.chaos.instance import START_SECONDS, ChaosInstance, children_of
 from corec.lab.chaos.receiver import Receiver
 from corec.lab.chaos.stage import Stage, in_own_folder
 from corec.lab.chaos.told import Found
@@ -84,11 +84,11 @@ def config(entities: int, url: str, celery: bool, tick_hz: float, seed: int) -> 
 
 
 class Feeder(threading.Thread):
-    """Publishes the plan's rounds, ``hz`` a second or as many as are taken in."""
+    """Publishes the script, round after round, ``hz`` a second or as many as are taken in."""
 
-    def __init__(self, url: str, plan: plant.Plan, hz: float) -> None:
+    def __init__(self, url: str, script: plant.Script, hz: float) -> None:
         super().__init__(daemon=True)
-        self._url, self._plan, self._hz = url, plan, hz
+        self._url, self._script, self._hz = url, script, hz
         self.halt = threading.Event()
         self.readings = 0
         self.error: str | None = None
@@ -100,9 +100,9 @@ class Feeder(threading.Thread):
             with Publisher(
                 self._url, NAME, plant.ROOMS, limits, self.halt, lambda _: None, "v"
             ) as publisher:
-                for number in range(self._plan.rounds):
+                for number in range(self._script.rounds):
                     began = time.monotonic()
-                    entries = self._plan.entries(number)
+                    entries = self._script.entries(number)
                     publisher.publish(entries)
                     self.readings += sum(map(len, entries)) // plant.READING.itemsize
                     if self.halt.wait(max(0.0, began + 1.0 / self._hz - time.monotonic())):
@@ -120,8 +120,8 @@ class Thermostats:
     ) -> None:  # fmt: skip
         self.entities, self.seconds, self.seed, self.tell = entities, seconds, seed, tell
         self.tick_hz = tick_hz
-        self.plan = plant.Plan(entities, round(seconds * tick_hz), seed)
-        size = entities * self.plan.rounds * plant.READING.itemsize
+        self.script = plant.Script(entities, round(seconds * tick_hz), seed)
+        size = entities * self.script.rounds * plant.READING.itemsize
         if size > BYTES_MAX:
             raise LabFailed(
                 f"{entities} thermostats for {seconds:g} s are {size >> 20} MiB of readings, "
@@ -168,7 +168,7 @@ class Thermostats:
             return str(world.digest())
 
     @contextmanager
-    def _celery(self, instance: Instance, has: bool) -> Iterator[CeleryWorker | None]:
+    def _celery(self, instance: ChaosInstance, has: bool) -> Iterator[CeleryWorker | None]:
         if not has:
             yield None
             return
@@ -181,7 +181,7 @@ class Thermostats:
 
     def _fed(self, stage: Stage, celery: CeleryWorker | None) -> Feeder:
         """All rounds, while one after the other is killed."""
-        feeder = Feeder(stage.servers.valkey.url, self.plan, self.tick_hz)
+        feeder = Feeder(stage.servers.valkey.url, self.script, self.tick_hz)
         feeder.start()
         pause = max(0.7, min(3.0, self.seconds / (2 * len(VICTIMS))))
         deadline = time.monotonic() + 5 * self.seconds + START_SECONDS

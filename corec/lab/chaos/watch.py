@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from corec import layout as L
 from corec.control.memory import open_control
-from corec.lab.chaos.instance import Instance
+from corec.lab.chaos.instance import ChaosInstance
 from shm.atomics import read_word
 from shm.segment import Segment, SegmentRefused
 
@@ -21,7 +21,7 @@ LOOK_SECONDS: Final = 0.0005
 class Recovery:
     """Kills workers and watches the control segment for their successors' ticks."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: ChaosInstance) -> None:
         self.instance = instance
         self.times_ms: list[float] = []
 
