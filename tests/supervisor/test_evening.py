@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from corec import layout as L
 from corec.process.roles import SUPERVISOR
-from corec.supervisor import changes
+from corec.supervisor import altering, changes
 from corec.supervisor.evening import (
     DEMAND_MIN,
     IN_A_ROW,
@@ -122,11 +122,12 @@ def test_a_rest_that_does_not_come_soon_is_called_off(
     tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody asked for it, so wishes do not wait for it, and nobody is told."""
-    monkeypatch.setattr(changes, "EVENING_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(altering, "EVENING_SECONDS_MAX", 0.05)
     with world(tmp_path, shm_dir) as rt:
         one = changes_of(rt)
         before = rt.events[SUPERVISOR].head
-        one._begin("evening", "", one._evened(Evened([(0, 2), (2, 5)], [(0, 3), (3, 5)], (), 2.0)))
+        found = Evened([(0, 2), (2, 5)], [(0, 3), (3, 5)], (), 2.0)
+        one._begin("evening", "", one.altering.evened(found))
         wait_until(partial(_are_to_rest, one), "they are to rest", 30.0)
         wait_until(one.step, "it is called off", 5.0)
         assert not rt.get(L.C_REST) & 1
@@ -170,7 +171,7 @@ def test_when_nothing_is_evened_out(
 
     with world(tmp_path, shm_dir) as rt:
         one = changes_of(rt)
-        monkeypatch.setattr(one._evening, "look", look)
+        monkeypatch.setattr(one.altering.evening, "look", look)
         for member in one.group.members:
             member.process = object()
         if hinders == "a change":

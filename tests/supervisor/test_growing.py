@@ -40,6 +40,11 @@ def changes_of(rt: Runtime) -> Changes:
     return Changes(rt.config, Wishes(), rt, group, hand)
 
 
+def unheard(note: str | None, tick: int | None = None, **detalle: Any) -> None:
+    """Nothing is done that could be told of."""
+    raise AssertionError((note, tick, detalle))
+
+
 def test_what_the_journal_wants_and_has_no_room_is_told_once(
     tmp_path: Path, shm_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +90,9 @@ def test_a_growth_that_no_record_can_tell_of_is_refused(
     monkeypatch.setattr(past, "CONFIG_BYTES_MAX", 100)
     with world(tmp_path, shm_dir) as rt:
         larger = changed(rt.config, "bloques.sensores.entidades", 53)
-        steps = changes_of(rt)._change_over(larger, ["bloques[0].entidades"], {})
+        steps = changes_of(rt).altering.changed_over(
+            "set", larger, ["bloques[0].entidades"], {}, unheard
+        )
         with pytest.raises(ConfigError, match="allowed values that take at most 100"):
             next(steps)
         del steps
