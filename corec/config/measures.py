@@ -51,6 +51,7 @@ class Expression(NamedTuple):
         """The mean of what a ``std`` is about. ``values``: of the column."""
         return self._replace(reduce="mean").of(values)
 
+    @np.errstate(all="ignore")  # what is not finite is said, not warned of
     def of(self, values: NDArray[Any]) -> float:
         """``values``: of the column."""
         if self.reduce == "quantile":

@@ -57,28 +57,55 @@ VIEWS: Final = {
           FROM {}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v
     """,
     "estadisticas_enjambre": """
-        SELECT instance_id, max("timestamp") AS "timestamp", tick, enjambre, medida,
-               CASE split_part(medida, '(', 1)
-                   WHEN 'mean' THEN sum(n * valor) / sum(n) FILTER (WHERE valor IS NOT NULL)
-                   WHEN 'std' THEN
-                       sqrt(sum(n * (valor ^ 2 + (media - centro) ^ 2))
-                            / sum(n) FILTER (WHERE valor IS NOT NULL AND media IS NOT NULL))
-                   WHEN 'min' THEN min(valor)
-                   WHEN 'max' THEN max(valor)
-                   WHEN 'sum' THEN sum(valor)
-                   WHEN 'count' THEN sum(valor)
+        WITH told AS (
+            SELECT e.instance_id, e."timestamp", e.tick, split_part(e.bloque, ':', 1) AS enjambre,
+                   v.key AS medida, substring(v.key FROM '\\w+') AS how, v.value::float8 AS valor,
+                   (e.detalle->>'entidades')::bigint AS n,
+                   (e.detalle->'means'->>v.key)::float8 AS media
+              FROM {}('statistics') AS e, jsonb_each_text(e.detalle->'values') AS v
+        ), sized AS (
+            SELECT told.*,
+                   CASE WHEN max(greatest(abs(valor), abs(media))) OVER w > 1e100 THEN 1e-200
+                        WHEN max(greatest(abs(valor), abs(media))) OVER w < 1e-100 THEN 1e200
+                        ELSE 1.0 END::float8 AS scale
+              FROM told
+            WINDOW w AS (PARTITION BY instance_id, tick, enjambre, medida)
+        ), scaled AS (
+            SELECT sized.*,
+                   CASE WHEN abs(valor) < floor THEN 0.0 ELSE valor * scale END AS v,
+                   CASE WHEN abs(media) < floor THEN 0.0 ELSE media * scale END AS m
+              FROM sized,
+                   LATERAL (SELECT CASE WHEN scale < 1 THEN 1e50 WHEN scale = 1 THEN 1e-150
+                                        ELSE 0.0 END::float8 AS floor) AS f
+        ), centred AS (
+            SELECT scaled.*, sum(n * m) FILTER (WHERE v IS NOT NULL) OVER w
+                   / sum(n) FILTER (WHERE v IS NOT NULL AND m IS NOT NULL) OVER w AS centro
+              FROM scaled
+            WINDOW w AS (PARTITION BY instance_id, tick, enjambre, medida)
+        ), found AS (
+            SELECT instance_id, max("timestamp") AS "timestamp", tick, enjambre, medida, how, scale,
+                   min(valor) AS least, max(valor) AS largest, sum(n)::bigint AS entidades,
+                   CASE how
+                       WHEN 'mean' THEN sum(n * v) / sum(n) FILTER (WHERE v IS NOT NULL)
+                       WHEN 'std' THEN
+                           sqrt(sum(n * (v ^ 2 + CASE WHEN abs(m - centro) < 1e-150 THEN 0.0
+                                                      ELSE (m - centro) ^ 2 END))
+                                / sum(n) FILTER (WHERE v IS NOT NULL AND m IS NOT NULL))
+                       WHEN 'sum' THEN sum(v)
+                       WHEN 'count' THEN sum(v)
+                   END AS number
+              FROM centred
+             GROUP BY instance_id, tick, enjambre, medida, how, scale
+        )
+        SELECT instance_id, "timestamp", tick, enjambre, medida,
+               CASE WHEN how = 'min' THEN least
+                    WHEN how = 'max' THEN largest
+                    WHEN scale < 1 AND abs(number) > 1.797e108 THEN NULL
+                    WHEN scale > 1 AND abs(number) < 3e-124 THEN 0.0
+                    ELSE number / scale
                END AS valor,
-               sum(n)::bigint AS entidades
-          FROM (SELECT b.*, sum(n * media) OVER w
-                            / sum(n) FILTER (WHERE media IS NOT NULL) OVER w AS centro
-                  FROM (SELECT e.instance_id, e."timestamp", e.tick,
-                               split_part(e.bloque, ':', 1) AS enjambre, v.key AS medida,
-                               v.value::float8 AS valor, (e.detalle->>'entidades')::bigint AS n,
-                               (e.detalle->'means'->>v.key)::float8 AS media
-                          FROM {}('statistics') AS e,
-                               jsonb_each_text(e.detalle->'values') AS v) AS b
-                WINDOW w AS (PARTITION BY instance_id, tick, enjambre, medida)) AS c
-         GROUP BY instance_id, tick, enjambre, medida
+               entidades
+          FROM found
     """,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,50 @@ def test_a_swarm_s_statistics_are_those_of_its_entities(shm_dir: Path, pg_dsn: s
         }
         for text in ("mean(x)", "std(x)", "min(x)", "max(x)"):
             assert found[30][text] == pytest.approx(found[20][text], rel=1e-9)
+
+
+LIMITS: dict[str, tuple[list[list[float]], dict[str, float | None]]] = {
+    "decayed": ([[1e-170, 2e-170, 4e-170], [3e-170, 5e-170]],
+                {"mean(x)": 3e-170, "min(x)": 1e-170, "max(x)": 5e-170, "sum(x)": 1.5e-169}),
+    "apart": ([[1e-170], [4e-170, 4e-170, 4e-170]],
+              {"mean(x)": 3.25e-170, "std(x)": 1.299038105676658e-170}),
+    "subnormal": ([[1e-310, 3e-310], [3e-310, 5e-310]], {"mean(x)": 3e-310, "sum(x)": 1.2e-309}),
+    "least": ([[5e-324, 0.0], [0.0, 0.0, 0.0]], {"mean(x)": 0.0, "std(x)": 0.0, "sum(x)": 5e-324}),
+    "beside": ([[1e-170], [1.0, 2.0]], {"mean(x)": 1.0, "std(x)": 0.816496580927726}),
+    "large": ([[1e153, -4e153], [2e153, 5e153]], {"mean(x)": 1e153, "std(x)": 3.24037034920393e153}),
+    "far": ([[1e200, 1e200], [-1e200, -1e200]],
+            {"mean(x)": 0.0, "std(x)": 1e200, "min(x)": -1e200, "max(x)": 1e200, "sum(x)": 0.0}),
+    "beyond": ([[1.7e308], [1.6e308]], {"mean(x)": 1.65e308, "sum(x)": None, "max(x)": 1.7e308}),
+    "none": ([[math.nan], [math.inf, 1.0]], {"mean(x)": None, "std(x)": None, "min(x)": 1.0}),
+    "zero": ([[0.0, 0.0], [0.0]], {"mean(x)": 0.0, "std(x)": 0.0, "sum(x)": 0.0, "count(x)": 0.0}),
+    "blank": ([[1.0], [4.0, 4.0]], {" mean(x)": 3.0}),
+}  # fmt: skip
+"""Blocks of an f8 column, and what is true of their entities; None: no number, or none that is
+finite."""
+
+
+def test_a_swarm_s_statistics_at_the_limits_of_float64(shm_dir: Path, pg_dsn: str) -> None:
+    """A field that decays comes to numbers whose squares are none: the server calls that an error,
+    of whatever was asked for."""
+    texts = ["mean(x)", "std(x)", "min(x)", "max(x)", "sum(x)", "count(x)", " mean(x)"]
+    with small_world(shm_dir, pg_dsn) as world, psycopg.connect(pg_dsn, autocommit=True) as db:
+        world.publish_ticks(10, 12)
+        world.drain()
+        for name, (columns, _) in LIMITS.items():
+            for k, column in enumerate(columns):
+                db.execute(
+                    'INSERT INTO eventos (instance_id, "timestamp", tick, tipo, bloque, detalle)'
+                    " VALUES ('corec1', %s, 20, 'statistics', %s, %s)",
+                    (NOW, f"{name}:{k:05}", told(np.array(column), texts).decode()),
+                )
+        query = "SELECT medida, valor FROM estadisticas_enjambre WHERE enjambre = %s"
+        for name, (_, expected) in LIMITS.items():
+            found = dict(db.execute(query, (name,)).fetchall())
+            assert set(found) == set(texts)
+            some = {text: found[text] for text in expected}
+            near = {t: v if v is None else pytest.approx(v, rel=1e-9, abs=0.0)
+                    for t, v in expected.items()}  # fmt: skip
+            assert some == near, name
 
 
 def asked(query: str) -> str:
