@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from corec.control.status import About
 
 if TYPE_CHECKING:  # they bring Numba along, and a start reads the modules' names before that
+    from corec.plan import Plan
     from corec.process.runtime import Runtime
     from shm.lane import Lane
 
@@ -58,11 +59,20 @@ class Carga(Protocol):
     async def adjust(self, value: float) -> None: ...
 
 
+class Settings(Protocol):
+    """What was set (``corec.nucleus.setting``)."""
+
+    def plan_now(self) -> Plan: ...
+
+
 class Commands(Protocol):
-    """What a module may change (``corec.nucleus.commands``)."""
+    """What a module may change (``corec.nucleus.commands``), and what counts by now."""
 
     @property
     def carga(self) -> Carga: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
 
 class Nucleus(Protocol):

@@ -52,8 +52,11 @@ class ModuloSincronizacion(ModuloBase):
         """Tell of who is newly left alone."""
         rt = self.nucleus.rt
         kind = kinds_of(rt.plan)
-        of_swarm = np.array([swarm.min_fitness for swarm in rt.plan.swarms])
-        if not (kind >= 0).any() or not of_swarm.any():
+        if not (kind >= 0).any():
+            return
+        now = self.nucleus.commands.settings.plan_now()  # a schedule sets it, too
+        of_swarm = np.array([swarm.min_fitness for swarm in now.swarms])
+        if not of_swarm.any():
             return
         try:
             dyn = dynamic_words(rt.plan, rt.world.words)

@@ -70,10 +70,9 @@ def phases_before(plan: Plan, tick: int) -> int:
 
 
 def _may_fuse(plan: Plan) -> bool:
-    """Whether there is more than one block to fuse."""
-    return plan.n_blocks > 1 and any(
-        s.symbiosis != "ninguna" and s.min_fitness > 0.0 for s in plan.swarms
-    )
+    """Whether there is more than one block to fuse. Not whether any may be weak: ``min_fitness`` is
+    set while the world lives, and a process keeps the plan that it began with."""
+    return plan.n_blocks > 1 and any(s.symbiosis != "ninguna" for s in plan.swarms)
 
 
 def _evolves(swarm: Swarm, tick: int) -> bool:

@@ -25,6 +25,8 @@ def plan_of(**keys: Any) -> Any:
     [
         ({"collect": [{"every": 7, "stats": ["mean(valor)"]}]}, LAST // 7 + LAST // 100),
         ({}, LAST // 100),
+        ({"autoreparacion": {"min_fitness": 0.0}}, LAST // 100),  # which may be set
+        ({"simbiosis": "ninguna"}, 0),
         ({"entidades": 10}, 0),
     ],
 )

@@ -139,6 +139,35 @@ def test_who_lies_on_another_plane_gives_nothing() -> None:
         assert world.frame("b0")["x"].max() < 10.0
 
 
+def ailing(least: float, **keys: Any) -> corec.World:
+    """Two blocks of sensors, the first of which always fails: it lies too far from the mean."""
+    swarm = {"id": "s", "canal": 1, "entidades": 100, "entidades_por_bloque": 50,
+             "parametros": {"mu": -3e38},
+             "autoreparacion": {"max_errores": 1.0, "min_fitness": least}}  # fmt: skip
+    world = corec.World({"seed": 5, "bloques": [swarm], **keys})
+    world.write("s", ids=range(50), valor=3e38)
+    return world
+
+
+def test_who_is_weak_may_be_said_while_the_world_lives() -> None:
+    """At first nobody is; a world that begins anew where this one is goes on as it does."""
+    least = "bloques.s.autoreparacion.min_fitness"
+    scheduled = {"schedule": [{"at": 11, "set": {least: 0.5}}]}
+    with ailing(0.5) as usual, ailing(0.0) as late, ailing(0.0, **scheduled) as planned:
+        for world in (usual, late, planned):
+            world.run(10)
+        late.set(least, 0.5)
+        for world in (late, planned):
+            world.run(30)
+        usual.run(30)
+        with late.fork() as twin:
+            for world in (usual, late, planned, twin):
+                world.run(61)
+            fused = [(100, "fusion", "s:00000", "s:00001", None)]
+            assert [told(one.events()) for one in (usual, late, planned, twin)] == [fused] * 4
+            assert usual.digest() == late.digest() == planned.digest() == twin.digest()
+
+
 @pytest.mark.slow
 def test_a_redo_within_the_tick_fuses_nobody_anew() -> None:
     """A worker killed in the tick behind a fusion goes through the phase again, while others have

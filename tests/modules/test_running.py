@@ -90,10 +90,11 @@ def test_an_overload_lowers_carga_and_a_replay_follows(make: Make, pg_dsn: str) 
 def test_what_is_unusual_is_told(make: Make, pg_dsn: str, valkey_url: str) -> None:
     evolves = {"id": "e", "procesador": "module_subjects:alike", "evolucion": {"cada": 1}}
     lone = {"id": "lone", "entidades": 50, "procesador": "module_subjects:patient",
-            "parametros": {"sick": 2.0}, "autoreparacion": {"min_fitness": 0.9}}  # fmt: skip
+            "parametros": {"sick": 2.0}, "autoreparacion": {"min_fitness": 0.0}}  # fmt: skip
+    fussy = {"at": 3, "set": {"bloques.lone.autoreparacion.min_fitness": 0.9}}
     one = made(
         make, {"id": "s", "procesador": "module_subjects:patient"}, evolves, lone,
-        persist={"every_ticks": 1}, auditoria={"filas": 8},
+        persist={"every_ticks": 1}, auditoria={"filas": 8}, schedule=[fussy],
         modules=["sincronizacion", "auditoria", "evolucion", "clumsy:Clumsy"],
     )  # fmt: skip
     run = one.start("--tick-hz", "25", "--workers", "1").ready(180.0)
@@ -127,7 +128,7 @@ def test_what_is_unusual_is_told(make: Make, pg_dsn: str, valkey_url: str) -> No
     (stalled,) = told(pg_dsn, "evolution_stalled")
     assert stalled["detalle"]["swarm"] == "e"
     with corec.World(one.config_path) as world:
-        (change,) = told(pg_dsn, "setting_changed")
+        (change,) = [e for e in told(pg_dsn, "setting_changed") if "by" not in e["detalle"]]
         world.run(change["detalle"]["after_tick"])
         world.set("s", sick=1.0)
         world.run(ended.summary["digest_tick"] - world.ticks)
