@@ -27,7 +27,7 @@ from corec.log import get_logger
 from corec.nucleus.journaled import Asked
 from corec.plan import Plan
 from corec.plan_live import with_settings
-from corec.process.roles import NUCLEUS, SUPERVISOR, WORKER, sinks
+from corec.process.roles import NUCLEUS, SUPERVISOR, WORKER
 from corec.process.runtime import Runtime
 from corec.supervisor import beside, regroup, segments
 from corec.supervisor.evening import Evened, Evening, move_blocks
@@ -156,7 +156,7 @@ class Altering:
                     self._log_as(before)
                 # who was started meanwhile has what is refused
                 late = [member for member, process in nuclei if member.process is not process]
-                self.group.call_off([*self._sinks(roles), *late])
+                self.group.call_off([*self._by_themselves(roles), *late])
                 raise
         self.config = self.rt.config
         log.info("configuration changed", change=change, changed=differs)
@@ -188,7 +188,7 @@ class Altering:
                 self._grow(grown, room)
             regroup.take_over(self.rt, fresh, self.group.tables, entries)
 
-        concerned = self._sinks(roles)
+        concerned = self._by_themselves(roles)
         yield from ended(self.group, concerned)
         for member in concerned:
             self.group.start(member)
@@ -221,8 +221,8 @@ class Altering:
             yield from self._regrouped(workers, lambda: self._grow(plan, room))
         done(None)
 
-    def _sinks(self, roles: frozenset[str]) -> list[Member]:
-        concerned = roles & {role.name for role, _sink in sinks(self.rt.get)}
+    def _by_themselves(self, roles: frozenset[str]) -> list[Member]:
+        concerned = regroup.by_themselves(roles)
         return [m for m in self.group.members if m.role in concerned]
 
     def _log_as(self, config: Config) -> None:

@@ -9,7 +9,7 @@ from corec.config import Config, ConfigError, Fault, load_config
 from corec.config.effect import Effect, changed, effect_of, is_live
 from corec.nucleus.loadable import check_loadable
 from corec.plan import make_plan
-from corec.process.roles import BROKER, NAMES, NUCLEUS, PERSISTER, WORKER
+from corec.process.roles import BROKER, NAMES, NUCLEUS, PERSISTER, TASKS, WORKER
 from corec.process.runtime import Runtime
 from corec.supervisor.wishes import Wishes
 from corec.world import settings
@@ -31,7 +31,9 @@ _CONCERNS: Final[dict[str, frozenset[str]]] = {
     "persist": frozenset({PERSISTER.name}),
     "persist.every_ticks": frozenset({PERSISTER.name, WORKER.name}),
     "persist.payload": frozenset({PERSISTER.name, WORKER.name}),
+    "persist.retention": frozenset({PERSISTER.name, TASKS.name}),
     "streams": frozenset({BROKER.name}),
+    "streams.maxlen": frozenset({BROKER.name, TASKS.name}),
     "streams.readings_per_tick": frozenset({BROKER.name, WORKER.name}),
 }
 """Who reads a key, beside the nucleus, which shows them all; a key without a row has that of the
@@ -100,6 +102,13 @@ def concerned(differs: Iterable[str]) -> frozenset[str]:
     for path in differs:
         found |= {NUCLEUS.name} | _readers(path)
     return frozenset(found)
+
+
+def by_themselves(roles: frozenset[str]) -> frozenset[str]:
+    """Which of ``roles`` are started again first: the sinks, for whose limits ticks may wait. Who
+    looks after alerts, too, unless the workers rest: then everybody else ends with them."""
+    later = {NUCLEUS.name, WORKER.name} | ({TASKS.name} if WORKER.name in roles else set())
+    return roles - later
 
 
 def _readers(path: str) -> frozenset[str]:

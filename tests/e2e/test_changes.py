@@ -223,3 +223,18 @@ def test_what_processes_read_at_their_start_is_set_by_the_supervisor(
     told = [e["detalle"]["path"] for e in events_of(pg_dsn, "corec1")
             if e["tipo"] == "setting_changed"]  # fmt: skip
     assert told == ["persist.every_ticks", "streams.maxlen", "log.level"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_who_looks_after_alerts_goes_by_what_was_set(make: Make) -> None:
+    """How long they stay: a longer ``retention`` that it has not read has it delete them."""
+    instance = make(small_config(tick_hz=20, alertas={}, persist={"retention": "1h"}))
+    running = instance.start("--workers", "1").ready()
+    before = {role: running.pid_of(role) for role in ("tasks", "broker", "worker")}
+    assert instance.ctl("set", "persist.retention", "30d").code == 0
+    running.lives()
+    now = {role: running.pid_of(role) for role in before}
+    assert now["tasks"] != before.pop("tasks")
+    assert {role: now[role] for role in before} == before, "nobody else reads it"
+    assert running.stop().code == 0

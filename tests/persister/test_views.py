@@ -70,7 +70,8 @@ LIMITS: dict[str, tuple[list[list[float]], dict[str, float | None]]] = {
     "subnormal": ([[1e-310, 3e-310], [3e-310, 5e-310]], {"mean(x)": 3e-310, "sum(x)": 1.2e-309}),
     "least": ([[5e-324, 0.0], [0.0, 0.0, 0.0]], {"mean(x)": 0.0, "std(x)": 0.0, "sum(x)": 5e-324}),
     "beside": ([[1e-170], [1.0, 2.0]], {"mean(x)": 1.0, "std(x)": 0.816496580927726}),
-    "large": ([[1e153, -4e153], [2e153, 5e153]], {"mean(x)": 1e153, "std(x)": 3.24037034920393e153}),
+    "large": ([[1e153, -4e153], [2e153, 5e153]],
+              {"mean(x)": 1e153, "std(x)": 3.24037034920393e153}),
     "far": ([[1e200, 1e200], [-1e200, -1e200]],
             {"mean(x)": 0.0, "std(x)": 1e200, "min(x)": -1e200, "max(x)": 1e200, "sum(x)": 0.0}),
     "beyond": ([[1.7e308], [1.6e308]], {"mean(x)": 1.65e308, "sum(x)": None, "max(x)": 1.7e308}),
@@ -98,7 +99,7 @@ def test_a_swarm_s_statistics_at_the_limits_of_float64(shm_dir: Path, pg_dsn: st
                 )
         query = "SELECT medida, valor FROM estadisticas_enjambre WHERE enjambre = %s"
         for name, (_, expected) in LIMITS.items():
-            found = dict(db.execute(query, (name,)).fetchall())
+            found: dict[str, float | None] = dict(db.execute(query, (name,)).fetchall())
             assert set(found) == set(texts)
             some = {text: found[text] for text in expected}
             near = {t: v if v is None else pytest.approx(v, rel=1e-9, abs=0.0)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from corec.config import parse_config
 from corec.process.roles import FROZEN_SECONDS, KILLED_SECONDS
 from corec.supervisor.processes import PAUSED_SECONDS
-from corec.supervisor.regroup import EVERYBODY, concerned, differing
+from corec.supervisor.regroup import EVERYBODY, by_themselves, concerned, differing
 from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -21,7 +26,9 @@ from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
         (["persist.on_full"], {"nucleus", "persister"}),
         (["persist.every_ticks"], {"nucleus", "persister", "worker"}),
         (["persist.payload"], {"nucleus", "persister", "worker"}),
-        (["streams.maxlen", "streams.on_full"], {"nucleus", "broker"}),
+        (["streams.max_mb", "streams.on_full"], {"nucleus", "broker"}),
+        (["streams.maxlen"], {"nucleus", "broker", "tasks"}),
+        (["persist.retention"], {"nucleus", "persister", "tasks"}),
         (["streams.readings_per_tick"], {"nucleus", "broker", "worker"}),
         (["workers"], EVERYBODY),
         (["log.level"], EVERYBODY),
@@ -33,6 +40,25 @@ from corec.supervisor.restarts import DELAY_SECONDS_MAX, Restarts
 def test_a_reload_disturbs_whom_it_concerns(paths: list[str], roles: set[str]) -> None:
     """The limits that ticks may wait for do not need the ticks to rest."""
     assert concerned(paths) == roles
+
+
+def test_who_looks_after_alerts_is_started_again_once() -> None:
+    assert by_themselves(concerned(["persist.retention"])) == {"persister", "tasks"}
+    assert by_themselves(concerned(["log.level"])) == {"persister", "broker"}  # all others, then
+    assert by_themselves(concerned(["carga"])) == set()
+
+
+@pytest.mark.parametrize(
+    ("folder", "role"),
+    [("broker", "broker"), ("persister", "persister"), ("tasks", "tasks"), ("worker", "worker")],
+)
+def test_who_reads_a_key_is_started_again_with_it(folder: str, role: str) -> None:
+    """Of the limits: each that the sources of a role name. ``retention`` has a form in seconds."""
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "corec" / folder).glob("*.py"))
+    named = set(re.findall(r"\bconfig\.((?:persist|streams)\.[a-z_]+)", text))
+    paths = {path.removesuffix("_seconds") for path in named}
+    assert paths or role == "persister", "the sources say it in another way"
+    assert {path for path in paths if role not in concerned([path])} == set()
 
 
 def test_what_the_workers_do_for_a_module_is_a_key_of_its_own() -> None:
