@@ -19,7 +19,7 @@ from corec.world.grown import growths, larger, parts_at_first
 from corec.world.live import Live, Since
 from corec.world.packing import parts_of
 from corec.world.past import settled_head
-from corec.world.settings import effective, entries_in
+from corec.world.settings import Entries, effective, entries_in
 from corec.world.shape import differences, shape
 from corec.world.tables import Tables
 
@@ -73,6 +73,15 @@ def settling(
     live = Live(config, with_settings(plan, config))
     live.take(given)
     return live.settle
+
+
+def taken_over(config: Config, head: Mapping[str, Any]) -> tuple[Config, Entries]:
+    """``config`` with what had been set in the world of a checkpoint with this ``head``, and that:
+    where ``config`` still says what it did then."""
+    value, said = head.get("settings", {}).get("carga", (None, None))
+    if value is not None and said in (None, config.carga):
+        config = changed(config, "carga", value)
+    return effective(config, entries_in(head))
 
 
 def grown_by(

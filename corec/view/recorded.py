@@ -19,16 +19,18 @@ from corec.broker.positions import NOWHERE, InPosition, Keys, after
 from corec.broker.readings import GOOD
 from corec.broker.state import parse_state
 from corec.config import Config, load_config
+from corec.config.change import changed
 from corec.control.console import client_of
 from corec.control.discover import find_instance, redis_address
 from corec.journal.file import journal_files, read_lines, read_stretch
 from corec.journal.past import Past
 from corec.plan import Plan
+from corec.plan_live import with_settings
 from corec.world.edits import apply
 from corec.world.heads import positions_of
-from corec.world.live import Since
-from corec.world.past import Retold, found_behind, head_after, past_of, settled_head
-from corec.world.settings import Entries, Entry, entries_in
+from corec.world.live import Live, Since
+from corec.world.past import Retold, as_it_was, found_behind, head_after, past_of, settled_head
+from corec.world.settings import Entries, Entry, effective, entries_in, since
 from corec.world.tables import Tables
 from corec.world.writes import Unreadable, due, edit_in
 
@@ -102,6 +104,24 @@ class Recorded:
                 text = f"replay: tick {tick}: what was written can't be written again: {error}"
                 raise ValueError(text) from None
             apply(self._plan, tables, [edit], lambda block: True)
+
+    def counting(
+        self, tick: int, carga: Since | None
+    ) -> tuple[Config, Live, Mapping[str, Since]] | None:
+        """For a world of its own that begins with ``tick``: the configuration with what counted in
+        it, and that as the kernels are told of it. None: nothing of ``tick`` is known. ``carga``:
+        set instead of what counted then."""
+        if tick > self.until:
+            return None
+        state = self.past.state(tick)
+        written = as_it_was(self._config, self._plan, state.config)
+        entries = {path: Entry(*one) for path, one in state.entries.items()}
+        given = since(entries) | dict(self._over)
+        whole, _ = effective(written, entries)
+        carga = carga or Since(tick, self.past.carga(tick, whole.carga))
+        for path, one in {"carga": carga, **given}.items():
+            whole = changed(whole, path, one.value)
+        return whole, Live(written, with_settings(self._plan, written)), given
 
     def set_over(self, given: Mapping[str, Since]) -> None:
         """What counts instead of what counted then."""

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.config import Config
-from corec.config.change import changed
 from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.entities.processor import Processor
@@ -30,7 +29,7 @@ from corec.view.alert import Alerts
 from corec.view.bar import bar, ignored
 from corec.view.crew import Crew, threads_of
 from corec.view.emitted import Emitted
-from corec.view.growing import grown_by, growths_in, plan_at_first, settling
+from corec.view.growing import grown_by, growths_in, plan_at_first, settling, taken_over
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Columns, Digest, Part, Readable, Words, whole
@@ -45,7 +44,7 @@ from corec.world.edits import apply, checked
 from corec.world.grown import fill_grown
 from corec.world.live import Live, Since
 from corec.world.restore import check_parts, load_checkpoint
-from corec.world.settings import effective, entries_in, since
+from corec.world.settings import since
 from corec.world.tables import make_tables
 
 
@@ -119,16 +118,21 @@ class World(Alone, Readable):
         self._ticks = 0
 
     def fork(self) -> World:
-        """Another world that is what this one is now, and goes its own way from here. Messages,
-        events, alerts and errors begin anew in it."""
+        """Another world that is what this one is now, and goes its own way from here: of one that
+        replays, with what was set by now. Messages, events, alerts and errors begin anew in it."""
         self._world()
         twin = World.__new__(World)
         twin._threads = self._threads
-        twin._hold(self._config, self._plan, self._processors)
-        twin._live, twin._given = Live(self._live.config, self._live.plan), dict(self._given)
-        twin._live.take(twin._given)
+        recorded, live = self._recorded, Live(self._live.config, self._live.plan)
+        now = recorded.counting(self._ticks + 1, self._over.get("carga")) if recorded else None
+        config, live, given = now or (self._config, live, self._given)
+        twin._hold(config, with_settings(self._plan, config), self._processors)
+        twin._live, twin._given = live, dict(given)
+        live.take(twin._given)
         copy_blocks(self._plan, self._pages(), twin._pages())
         twin._go_on_from(self._ticks)
+        if now is None:
+            twin._recorded, twin._growths = recorded, list(self._growths)
         return twin
 
     def _go_on_from(self, tick: int) -> None:
@@ -137,12 +141,8 @@ class World(Alone, Readable):
         show_range(self._tables.blocks, self._tables.swarms, 0, self._plan.n_blocks)
 
     def _take_over(self, head: Mapping[str, Any]) -> None:
-        """What had been set in the world of a checkpoint, where the configuration is still as it
-        was then."""
-        value, said = head.get("settings", {}).get("carga", (None, None))
-        if value is not None and said in (None, self._config.carga):
-            self._config = changed(self._config, "carga", value)
-        self._config, entries = effective(self._config, entries_in(head))
+        """Go on with what had been set in the world of a checkpoint with this head."""
+        self._config, entries = taken_over(self._config, head)
         self._plan = with_settings(self._plan, self._config)
         self._given = since(entries)
         self._live.take(self._given)

@@ -162,3 +162,36 @@ def test_what_is_set_is_the_same_in_every_world(
     assert told == {(t, path, v) for t, path, v, _ in settings_events(pg_dsn, "calm")}
     assert {t for t, *_ in told} == {3, 5, 7, 8, 9, 11, 16}  # at 15 nothing changes
     assert all(calm.messages.values())
+
+
+def test_a_fork_has_what_counts_by_then(
+    make: Make, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a world that replays, and of one that is to grow before its next tick."""
+    one = instance(make, "corec1")
+    play = Play(one)
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    path = Path(one.config_path)
+    play.until(6)
+    play.run.answered("set", changes=SCRIPT[3])
+    play.run.answered("set", path="carga", value=0.5)
+    play.until(12)
+    with corec.World(path, replay=valkey_url) as again, corec.World(path) as calm:
+        again.run(4)
+        with again.fork() as twin:
+            assert (twin.config.carga, twin.replay_until) == (1.0, None)
+            twin.run(8)
+            calm.run(12)
+            assert twin.digest() == calm.digest()
+        again.run(8)
+        assert again.digest() != calm.digest()
+        assert again.digest() == play.run.answered("digest")["digest"]
+    made = play.run.answered("snapshot")["path"]
+    more = {**one.config["bloques"][1], "id": "more"}
+    larger = {**one.config, "bloques": [*one.config["bloques"], more]}
+    with corec.World(larger, checkpoint=made) as grows, grows.fork() as twin:
+        for world in (grows, twin):
+            world.run(2)
+        assert twin.swarms == ["town", "other", "more"]
+        assert twin.digest() == grows.digest()
+    assert play.run.stop().code == 0
