@@ -28,6 +28,7 @@ from corec.durable import sync_folder
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.checkpoints import lower_priority
+from corec.process.backoff import Backoff
 from corec.process.events import REASON
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
@@ -218,7 +219,7 @@ class ModuloCollect(ModuloBase):
         super().__init__(nucleus)
         self._collector = collector
         self._thread: ThreadPoolExecutor | None = None
-        self._pause = RETRY_SECONDS_MIN
+        self._again = Backoff(most_seconds=RETRY_SECONDS_MAX, first_seconds=RETRY_SECONDS_MIN)
         self._full = False
 
     async def inicializar(self) -> None:
@@ -240,8 +241,9 @@ class ModuloCollect(ModuloBase):
                     "columns_lost", {"swarm": bloque, REASON: why}, tick=tick
                 )  # fmt: skip
             self._show(error)
-            await asyncio.sleep(LOOK_SECONDS if error is None else self._pause)
-            self._pause = min(2 * self._pause, RETRY_SECONDS_MAX) if error else RETRY_SECONDS_MIN
+            if error is None:
+                self._again.reset()
+            await asyncio.sleep(LOOK_SECONDS if error is None else self._again.next_seconds())
 
     def _show(self, error: Exception | None) -> None:
         """A folder that takes no files degrades the instance until it takes them, whether it is

@@ -35,6 +35,7 @@ from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.modules import load_modules
 from corec.nucleus.views import Views
+from corec.process.backoff import Backoff
 from corec.process.life import Life, Rings
 from corec.process.runtime import Runtime
 from corec.version import __version__
@@ -174,7 +175,7 @@ class CoreCNucleus:
 
     async def _run(self, module: ModuloBase) -> None:
         """One module's life; a failure is told and it starts again, ever more slowly."""
-        pause = _RETRY_SECONDS_MIN
+        again = Backoff(most_seconds=_RETRY_SECONDS_MAX, first_seconds=_RETRY_SECONDS_MIN)
         while True:
             started = time.monotonic()
             try:
@@ -182,15 +183,15 @@ class CoreCNucleus:
                 await module.ejecutar()
                 return
             except Exception as error:
+                if time.monotonic() - started > _RETRY_SECONDS_MAX:
+                    again.reset()
+                pause = round(again.next_seconds(), 3)
                 log.exception("a module failed", module=module.nombre, again_in_seconds=pause)
                 told = {"module": module.nombre, "error": shortened(repr(error))}
                 self.events.emit("module_failed", told)
             finally:
                 await self._stopped(module)
-            if time.monotonic() - started > _RETRY_SECONDS_MAX:
-                pause = _RETRY_SECONDS_MIN
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _RETRY_SECONDS_MAX)
 
     async def _stopped(self, module: ModuloBase) -> None:
         try:

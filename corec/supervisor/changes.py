@@ -25,6 +25,7 @@ from corec.embedded.errors import EmbeddedServerError
 from corec.journal.past import Growth
 from corec.log import get_logger
 from corec.plan import Plan
+from corec.process.backoff import Backoff
 from corec.process.events import REASON
 from corec.process.runtime import Runtime
 from corec.supervisor import segments
@@ -40,7 +41,7 @@ from corec.supervisor.wishes import Wishes
 
 log = get_logger("corec.supervisor")
 
-GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 5.0, 600.0
+GROW_AGAIN_SECONDS, GROW_SECONDS_MAX = 10.0, 600.0
 UNASKED: Final = ("start", "reopen", "evening")
 """Changes that nobody waits for."""
 
@@ -72,7 +73,8 @@ class Changes:
         self._event = ""
         self._before, self._granted = 0, False
         self._grows: Growth | None = None
-        self._grow_at, self._grow_seconds = 0.0, GROW_AGAIN_SECONDS
+        self._grow_at = 0.0
+        self._growing = Backoff(most_seconds=GROW_SECONDS_MAX, first_seconds=GROW_AGAIN_SECONDS)
 
     @property
     def config(self) -> Config:
@@ -103,12 +105,13 @@ class Changes:
         due = self.rt.growths
         come = due and not self._steps and segments.world_tick(self.rt) + 1 >= due[0].first_tick
         stops = self.rt.get(L.C_STATE) == L.STATE_DRAINING
-        if due and due[0] is not self._grows:
-            self._grows, self._grow_at, self._grow_seconds = due[0], 0.0, GROW_AGAIN_SECONDS
-        if come and not stops and time.monotonic() >= self._grow_at:
-            first = self._grow_seconds == GROW_AGAIN_SECONDS  # that it fails is told once
-            self._grow_at = time.monotonic() + self._grow_seconds
-            self._grow_seconds = min(2 * self._grow_seconds, GROW_SECONDS_MAX)
+        if not come or stops:
+            return
+        if first := due[0] is not self._grows:  # that it fails is told once
+            self._grows, self._grow_at = due[0], 0.0
+            self._growing.reset()
+        if time.monotonic() >= self._grow_at:
+            self._grow_at = time.monotonic() + self._growing.next_seconds()
             again = self.altering.grown(due[0].plan, self.group.workers, self._done)
             self._begin("start", "recarga" if first else "", again)
 
