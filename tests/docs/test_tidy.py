@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from corec import layout as L
+from corec.layout import frames
 from shm.layout import layout_hash
 from tests.docs.documents import ROOT, tracked
 
@@ -36,6 +37,9 @@ CODES = {
     "RING": "bits, added",
 }
 """Numbers that are written by hand, by how their names begin; places are counted instead."""
+CODED = ("ROW_HAS", "REPAIR_", "PHASE_", "STATE_", "STOP_", "PROC_", "REASON_", "IN_POS",
+         "SETTINGS", "STEP_IN_WORD", "COMMIT_TICK", "NO_RUN", "RACHA_MAX")  # fmt: skip
+"""How the codes of the layout begin that are stored in its words."""
 CALLS = "corec/kernels/calls.py"
 CALLS_MODULE = "corec.kernels.calls"
 TEXT_MAX_BYTES = 1_000_000
@@ -167,6 +171,16 @@ def test_compiled_functions_are_called_by_the_names_of_their_arguments() -> None
 def test_blocks_of_another_layout_are_of_another_version() -> None:
     """By LAYOUT_VERSION a checkpoint of before is refused as older: without it, as damaged."""
     assert (L.LAYOUT_VERSION, layout_hash(L.BLOCK_LAYOUT)) == (3, 0x67D945B4A6A39E9F)
+
+
+def test_codes_that_no_hash_covers_are_of_a_version() -> None:
+    """What is in memory, in lanes and spools and is no word's place: who goes on with a world must
+    mean the same by it as who left it. LAYOUT_VERSION is in every hash."""
+    codes = {n: v for n, v in vars(L).items() if n.startswith(CODED) and isinstance(v, int)}
+    bits = (frames._CANAL_BITS, frames._ENTRIES_BITS, frames.PHASE_BLOCK, frames.TIME_BYTES)
+    assert set(CODED) == {prefix for prefix in CODED for name in codes if name.startswith(prefix)}
+    found = layout_hash(f"{sorted(codes.items())} {bits}")
+    assert (L.LAYOUT_VERSION, found) == (3, 0x78F1C3086D154544)
 
 
 def test_files_fit_their_purpose() -> None:
