@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from corec.persister.faults import ForeignSchema
+from corec.persister.reasons import ForeignSchema
 from corec.persister.schema import BASE, FOUND, Found, judge_schema, known_tables
 
 VERSION_MIN = 14

@@ -19,9 +19,9 @@ import uvloop
 
 from corec import layout as L
 from corec.log import get_logger
-from corec.persister.faults import ForeignSchema, reason_of, text_of
 from corec.persister.offsets import Fenced, PositionMoved
 from corec.persister.reach import SILENT_S, Reach
+from corec.persister.reasons import ForeignSchema, reason_of, text_of
 from corec.persister.session import Session, make_parts
 from corec.persister.shown import Shown
 from corec.persister.source import lane_sources

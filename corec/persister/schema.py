@@ -22,7 +22,7 @@ from psycopg import sql
 
 from corec.log import get_logger
 from corec.persister import periods
-from corec.persister.faults import ForeignSchema
+from corec.persister.reasons import ForeignSchema
 from corec.persister.views import ensure_views
 
 log = get_logger("corec.persister")

@@ -27,7 +27,7 @@ from corec.broker.link import Link, SinkAway, key_of, sort_error
 from corec.config.acting import Alertas
 from corec.log import get_logger
 from corec.notices import load_task
-from corec.persister.faults import reason_of, text_of
+from corec.persister.reasons import reason_of, text_of
 from corec.persister.schema import without_nul
 from corec.persister.writer import connect
 from corec.plan import Plan

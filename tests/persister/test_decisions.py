@@ -26,10 +26,10 @@ from corec.persister.batch import (
     without,
     worth_writing,
 )
-from corec.persister.faults import reason_of, text_of
 from corec.persister.gaps import row_key
 from corec.persister.offsets import Fenced, LaneNow, Stored, plan_takeover
 from corec.persister.periods import Span, Unit
+from corec.persister.reasons import reason_of, text_of
 from shm.lane import Frame
 
 Key = tuple[int, int, int]

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from corec.persister.faults import ForeignSchema
 from corec.persister.partitions import Partitions, world_key
 from corec.persister.periods import Unit
+from corec.persister.reasons import ForeignSchema
 from corec.persister.retention import Retention
 from corec.persister.schema import ensure_schema
 from corec.persister.writer import connect

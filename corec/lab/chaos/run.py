@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from corec.lab.chaos import acting, feeder, meeting, witness
-from corec.lab.chaos.faults import Disturber
+from corec.lab.chaos.disturber import Disturber
 from corec.lab.chaos.feeder import Feeder, feed_at_rest
 from corec.lab.chaos.instance import START_SECONDS, ChaosInstance
 from corec.lab.chaos.ledger import differences
