@@ -33,6 +33,7 @@ from corec import layout as L
 from corec.journal.file import trim_journal
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
+from corec.nucleus.disk import Disk
 from corec.nucleus.events import EventWriter
 from corec.nucleus.hold import Holder, HoldTimeout
 from corec.nucleus.journaled import Asked
@@ -101,7 +102,7 @@ class Checkpointer:
     def __init__(self, rt: Runtime, holder: Holder, events: EventWriter) -> None:
         self.rt, self.holder, self.events = rt, holder, events
         self.folder = rt.config.state_folder
-        self.keeper = Keeper(self.folder, rt.epoch)
+        self.keeper, self.disk = Keeper(self.folder, rt.epoch), Disk(rt)
         self._shown = Shown()
         self._snapshot: Snapshot | None = None
         self._missing = ""
@@ -358,7 +359,7 @@ class Checkpointer:
 
     def _show_full(self, full: bool) -> None:
         """A full disk degrades the instance until a checkpoint succeeds."""
-        self.rt.slot(L.SLOT_NUCLEUS).set(L.S_ERROR, L.REASON_FULL if full else L.REASON_NONE)
+        self.disk.show("checkpoint", full=full)
 
 
 class ModuloCheckpoint(ModuloBase):

@@ -28,6 +28,7 @@ from corec.durable import sync_folder
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.checkpoints import lower_priority
+from corec.nucleus.disk import Disk
 from corec.process.backoff import Backoff
 from corec.process.events import REASON
 from corec.process.roles import committed_tick
@@ -215,12 +216,11 @@ class ModuloCollect(ModuloBase):
 
     nombre = "collect"
 
-    def __init__(self, nucleus: Nucleus, collector: Collector) -> None:
+    def __init__(self, nucleus: Nucleus, collector: Collector, disk: Disk) -> None:
         super().__init__(nucleus)
-        self._collector = collector
+        self._collector, self._disk = collector, disk
         self._thread: ThreadPoolExecutor | None = None
         self._again = Backoff(most_seconds=RETRY_SECONDS_MAX, first_seconds=RETRY_SECONDS_MIN)
-        self._full = False
 
     async def inicializar(self) -> None:
         remove_halves(self.nucleus.rt.config.state_folder)
@@ -248,11 +248,7 @@ class ModuloCollect(ModuloBase):
     def _show(self, error: Exception | None) -> None:
         """A folder that takes no files degrades the instance until it takes them, whether it is
         full, read-only or somebody else's: the ticks come to wait for it."""
-        full = error is not None
-        if full != self._full:
-            self._full = full
-            slot = self.nucleus.rt.slot(L.SLOT_NUCLEUS)
-            slot.set(L.S_ERROR, L.REASON_FULL if full else L.REASON_NONE)
+        self._disk.show("columns", full=error is not None)
 
     async def detener(self) -> None:
         if self._thread is not None:

@@ -85,7 +85,7 @@ def load_modules(
         ModuloControl(nucleus, commands), ModuloCheckpoint(nucleus, checkpoints)
     ]  # fmt: skip
     if collector.wanted:
-        loaded.append(ModuloCollect(nucleus, collector))
+        loaded.append(ModuloCollect(nucleus, collector, checkpoints.disk))
     if isinstance(nucleus.rt.info.get("http_socket"), socket.socket):
         loaded.append(ModuloHttp(nucleus, views))
     for name in nucleus.rt.config.modules:

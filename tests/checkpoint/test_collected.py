@@ -27,6 +27,7 @@ from corec.nucleus.collector import (
     make_folder,
     remove_halves,
 )
+from corec.nucleus.disk import Disk
 from corec.process.runtime import Runtime
 from corec.supervisor.room import bytes_needed, check_parts
 from corec.view.joined import export_collected
@@ -245,14 +246,20 @@ def test_a_folder_that_takes_nothing_degrades_the_instance(filled: Runtime) -> N
     put_there.parent.mkdir(parents=True)
     put_there.touch()  # a file where the folder is to be
     at_tick(rt, 8)
-    module = ModuloCollect(cast(Nucleus, SimpleNamespace(rt=rt)), Collector(rt))
+    disk = Disk(rt)
+    module = ModuloCollect(cast(Nucleus, SimpleNamespace(rt=rt)), Collector(rt), disk)
     with pytest.raises(OSError, match="exists") as refused:
         make_files(rt, [])
     module._show(refused.value)
     assert rt.slot(L.SLOT_NUCLEUS).get(L.S_ERROR) == L.REASON_FULL
+    disk.show("checkpoint", full=False)  # one was made: these still have no place
+    assert rt.slot(L.SLOT_NUCLEUS).get(L.S_ERROR) == L.REASON_FULL
+    disk.show("checkpoint", full=True)
     put_there.unlink()
     assert made(rt) == []
     module._show(None)
+    assert rt.slot(L.SLOT_NUCLEUS).get(L.S_ERROR) == L.REASON_FULL, "no checkpoint is made"
+    disk.show("checkpoint", full=False)
     assert rt.slot(L.SLOT_NUCLEUS).get(L.S_ERROR) == L.REASON_NONE
 
 

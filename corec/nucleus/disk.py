@@ -1,0 +1,25 @@
+"""What the slot of the nucleus shows of the disk that takes no files.
+
+Several write to it, each in its time; who writes again must not hide that another still can't.
+"""
+
+from __future__ import annotations
+
+from corec import layout as L
+from corec.process.runtime import Runtime
+
+
+class Disk:
+    """Who of the nucleus finds no room; as long as anybody does, the instance is degraded."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._slot = rt.slot(L.SLOT_NUCLEUS)
+        self._without: set[str] = set()
+
+    def show(self, who: str, *, full: bool) -> None:
+        """Whether ``who`` finds none."""
+        if full:
+            self._without.add(who)
+        else:
+            self._without.discard(who)
+        self._slot.set(L.S_ERROR, L.REASON_FULL if self._without else L.REASON_NONE)
