@@ -6,7 +6,7 @@ import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -15,13 +15,12 @@ from corec.config.collecting import Collect
 from corec.config.evolucion import Evolucion
 from corec.config.space import Space
 from corec.config.umbral import Limits, Umbral
+from corec.digits import whole_number
 from corec.entities.meeting import Meeting, Shown, meeting_of
 from corec.entities.processor import Processor
 from corec.graph.source import Source
 
 DEFAULT_LIMITS = Umbral().limits
-_DIGITS_MAX: Final = 10
-"""Of a block's number in an id; more than any has, leading zeros included."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +142,11 @@ class Plan:
     def block_index(self, block_id: str) -> int | None:
         """The index of ``<swarm>:<00000>``, None when there is no such block."""
         name, _, number = block_id.rpartition(":")
-        if not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS_MAX):
+        found = whole_number(number)
+        if found is None:
             return None
         for swarm in self.swarms:
-            place = int(number) - swarm.first_number
+            place = found - swarm.first_number
             if swarm.id == name and 0 <= place < swarm.blocks:
                 return swarm.first_block + place
         return None

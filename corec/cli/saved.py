@@ -19,6 +19,7 @@ import typer
 from corec.config import Config, ConfigError, load_config
 from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
+from corec.digits import whole_number
 from corec.durable import sync_folder
 from corec.exits import EXIT_ALIVE, EXIT_FAILED, EXIT_USAGE, StartFailed
 from corec.plan import make_plan
@@ -212,8 +213,9 @@ def free_them(name: str, config: Path | None, as_json: bool) -> None:
 
 def _path(folder: Path, name: str) -> Path:
     """A file by its name in ``folder``, by its path, or by its tick."""
-    if name.isdecimal():
-        return folder / checkpoint_name(int(name))
+    tick = whole_number(name)
+    if tick is not None:
+        return folder / checkpoint_name(tick)
     inside = folder / name
     return inside if "/" not in name and inside.exists() else Path(name)
 

@@ -203,7 +203,7 @@ def fork(
         from corec.view.attached import attach
         from corec.view.world import World
 
-        settings = [_setting(text) for text in change or ()]
+        settings = [setting(text) for text in change or ()]
         checkpoint = Path(source) if source is not None and _is_file(source) else None
         if checkpoint is None:
             with attach(source or instance, config=config) as running:
@@ -270,12 +270,11 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """PATH=VALUE, the value as JSON, or else as it stands. Raises ValueError."""
+def setting(text: str) -> tuple[str, Any]:
+    """``PATH=VALUE`` as ``corec-ctl set`` reads a value. Raises ValueError."""
     path, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set: found {text!r}, expected PATH=VALUE")
-    try:
-        return path, json.loads(value)
-    except ValueError:
-        return path, value
+    from corec.control.asking import as_value
+
+    return path, as_value(value)

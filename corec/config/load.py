@@ -20,6 +20,7 @@ from corec.config.model import Config, revealed
 from corec.config.original import set_aside, translated
 from corec.config.parse import read_json
 from corec.config.servers import DbConfig, RedisConfig
+from corec.digits import whole_number
 from corec.log import hide
 from corec.project import project_of
 
@@ -116,8 +117,9 @@ def _override(raw: dict[str, Any], overrides: Mapping[str, object], faults: list
         if path == "scale":
             _scale(raw, value, faults)
             continue
-        if path == "workers" and isinstance(value, str) and value.isdecimal():
-            value = int(value)
+        if path == "workers" and isinstance(value, str):
+            number = whole_number(value)
+            value = value if number is None else number
         section = raw
         *parents, last = path.split(".")
         for name in parents:

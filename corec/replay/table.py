@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from corec.digits import whole_number
 from corec.replay.cells import NO_VALUE, is_number, is_time, is_written_time
 from corec.replay.lines import Row
 
@@ -17,8 +18,6 @@ TIME_NAMES: Final = ("timestamp", "datetime", "date_time", "time", "date", "ts")
 DATE_NAMES: Final = ("date", "day", "fecha")
 CLOCK_NAMES: Final = ("time", "hour", "hora", "clock")
 VALUE_NAMES: Final = ("value", "valor", "val")
-DIGITS_MAX: Final = 18
-"""Of what numbers a column or a row; more digits than that are none."""
 
 
 class ReplayInputError(ValueError):
@@ -204,9 +203,7 @@ def _is_index(body: Sequence[Row], column: int) -> bool:
 
 def _number(text: str) -> int | None:
     """What numbers a column or a row; None: ``text`` is no such thing."""
-    text = text.strip()
-    whole = text.isdecimal() and text.isascii() and len(text) <= DIGITS_MAX
-    return int(text) if whole else None
+    return whole_number(text.strip())
 
 
 def _width(body: Sequence[Row], header: list[str] | None) -> int:

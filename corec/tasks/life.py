@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from corec.digits import whole_number
 from corec.notices import Notice
 
 RAISED: Final = "raised"
@@ -115,8 +116,8 @@ class Life:
 
     def acknowledge(self, alert_id: str, who: str) -> bool:
         """Somebody takes care of it; false when there is no such open alert, or it was before."""
-        entity = alert_id.rpartition("-")[2]
-        found = self.open.get(int(entity)) if entity.isdecimal() else None
+        entity = whole_number(alert_id.rpartition("-")[2])
+        found = None if entity is None else self.open.get(entity)
         if found is None or found.acknowledged is not None or self.alert_id(found) != alert_id:
             return False
         self._keep(replace(found, acknowledged=who), ACKNOWLEDGED)

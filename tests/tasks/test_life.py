@@ -130,6 +130,7 @@ def test_an_acknowledged_alert_goes_on_and_is_told_once() -> None:
     assert not life.acknowledge(name, "you")
     assert not life.acknowledge(name.replace("-1-", "-2-"), "me")
     assert not life.acknowledge("", "me")
+    assert not life.acknowledge(name + "9" * 5000, "me")
     life.message(message(2, 3))
     assert (life.open[3].acknowledged, life.open[3].count) == ("me", 2)
     assert [n.event for n in life.notices] == ["raised", "acknowledged"]
