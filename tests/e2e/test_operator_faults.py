@@ -44,7 +44,6 @@ class Quiet(ModuloBase):
         return None
 """
 
-STEPS = 100_000  # seconds: the nucleus dies among them, also where its killer gets no core at once
 GATED = """
 import os, select
 
@@ -348,14 +347,15 @@ def frozen_for_good(run: Running) -> None:
 
 def killed_within_a_step(one: Instance, run: Running) -> None:
     """The ticks that were asked for go on, no more."""
-    paused = run.ask("pause")["tick"]
+    last = run.ask("pause")["tick"] + 200
+    os.kill(worker := run.pid_of("worker", 1), signal.SIGSTOP)  # the first tick waits for it
     with ThreadPoolExecutor() as beside:
-        asked_for = beside.submit(one.ctl, "step", str(STEPS))
-        run.until_tick(paused + 1)
+        asked_for = beside.submit(one.ctl, "step", "200")
+        wait_until(lambda: control_word(one.folder, L.C_STEP_LIMIT) == last, "it steps", 9.0)
         os.kill(run.pid_of("nucleus"), signal.SIGKILL)
+        os.kill(worker, signal.SIGCONT)
         assert asked_for.result(60.0).code == 1
-    run.ready().until_tick(paused + STEPS)
-    assert run.status()["tick"] == paused + STEPS
+    assert run.ready().until_tick(last).status()["tick"] == last
     run.ask("resume")
     ticks_on(run)
 
