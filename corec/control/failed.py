@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corec.control.errors import KINDS_MAX, kind_of
+from corec.control.errors import KINDS_MAX, described, kind_of
 from corec.control.outcome import shortened
 from corec.entities.told import read
 from corec.kernels import desc as K
@@ -53,6 +53,14 @@ class Failed:
                     self._note(record)
                 records[:, 0] = 0
         return found
+
+    def told(self) -> list[dict[str, Any]]:
+        """The kinds as they are shown, the latest first."""
+        kinds = sorted(self.kinds.values(), key=lambda one: -int(one["last_unix_ns"]))
+        return [
+            {**{name: one[name] for name in one if name != "last_unix_ns"}, "what": described(one)}
+            for one in kinds
+        ]
 
     def _note(self, record: NDArray[np.int64]) -> None:
         block = self.plan.block_of(int(record[1]))

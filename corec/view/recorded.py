@@ -178,6 +178,15 @@ class Recorded:
         return np.concatenate(parts) if parts else np.zeros(0, self._dtype())
 
 
+def check_may_grow(recorded: Recorded | None, tick: int) -> None:
+    """Raises ValueError: within what is replayed there is what there was then."""
+    if recorded is not None and tick < recorded.until:
+        raise ValueError(
+            f"entidades: this world, at tick {tick}, replays what an instance did up to tick "
+            f"{recorded.until}, and has as many as that had; expected more behind it, or in a fork"
+        )
+
+
 def past_recorded(config: Config, head: Mapping[str, Any] | None) -> Past:
     """What the journal says of the ticks behind the checkpoint of ``head``, or behind tick 0.
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.config import Config
-from corec.control.errors import described
 from corec.control.failed import Failed
 from corec.entities.processor import Processor
 from corec.journal.past import Growth
@@ -33,7 +32,7 @@ from corec.view.growing import grown_by, growths_in, plan_at_first, settling, ta
 from corec.view.interrupt import ctrl_c_waits
 from corec.view.memory import zeroed
 from corec.view.reading import Columns, Digest, Part, Readable, Words, whole
-from corec.view.recorded import Recorded, address_of, past_recorded
+from corec.view.recorded import Recorded, address_of, check_may_grow, past_recorded
 from corec.view.settings import Asked, changed_by, changes_of, configured, firing_events
 from corec.view.turns import Alone, by_turns
 from corec.view.writing import asked_to_write, readings_of, written_event
@@ -193,12 +192,10 @@ class World(Alone, Readable):
         """Run one tick; returns its number.
 
         Args:
-            readings: what arrives for it. Swarm → one value for each of its entities, NaN for those
-                that get none; or a pair (ids, values), or (ids, values, activo), in order of
-                arrival.
+            readings: what arrives for it: swarm → one value for each of its entities, NaN for
+                none; or (ids, values), or (ids, values, activo), in order of arrival.
 
-        Raises:
-            ValueError: there is no such swarm or entity, or a value is not finite as float32.
+        Raises ValueError: there is no such swarm or entity, or a value is not finite as float32.
         """
         self._grow_again()
         given = readings_of(self._world()[0], {} if readings is None else readings)
@@ -288,11 +285,7 @@ class World(Alone, Readable):
         """What processors raised, the latest kind first, as ``corec-ctl errors``: a sample, with
         the line of the source in ``what`` and the first and the last entity that did it."""
         self._world()
-        kinds = sorted(self._failed.kinds.values(), key=lambda one: -int(one["last_unix_ns"]))
-        return [
-            {**{name: one[name] for name in one if name != "last_unix_ns"}, "what": described(one)}
-            for one in kinds
-        ]
+        return self._failed.told()
 
     def digest(self) -> Digest:
         """The hash of all entities' state, as ``corec-ctl digest`` says it at this tick."""
@@ -310,7 +303,10 @@ class World(Alone, Readable):
         Raises:
             ValueError: it can't be changed in a living world. ConfigError: the value is impossible.
         """
-        asked, now = changes_of(self._world()[0], path, value, named), (self._config, self._plan)
+        asked = changes_of(self._world()[0], path, value, named)
+        if any(path.endswith(".entidades") for path in asked):
+            self._may_grow()
+        now = self._config, self._plan
         found = changed_by(*now, self._processors, self._live, asked, self._ticks)
         if found.grown:
             self._become(found.config, found.plan)
@@ -340,9 +336,7 @@ class World(Alone, Readable):
             ids: entities of this swarm, in the order of the values; all if left out.
             fields: ``valor``, ``activo`` or state fields; one number for all, or one for each.
 
-        Raises:
-            ValueError: there is no such swarm, field or id, or a value does not fit its field.
-                Nothing was written then.
+        Raises ValueError: no such swarm, field or id, or a value does not fit; nothing was written.
         """
         name, chosen, values = asked_to_write(swarm, which, ids, fields)
         edit = checked(self._world()[0], name, chosen, values)
@@ -354,6 +348,7 @@ class World(Alone, Readable):
         """Give a bloque so many more entities: their ids come after all that exist. Returns the
         tick after which they are there. Raises ValueError: there is no such bloque, or its entities
         can't become more. ConfigError, ProcessorError, MemoryError: as of a new world."""
+        self._may_grow()
         self._become(*grown_by(self._config, self._processors, self._world()[0], swarm, more))
         return self._ticks
 
@@ -370,6 +365,11 @@ class World(Alone, Readable):
         self._emitted.grown(self._plan)
         told = self._failed.kinds.values(), self._failed.more, self._crew.other_tables
         self._failed = Failed(self._plan, tables, *told)
+
+    def _may_grow(self) -> None:
+        """Have what is to come before the next tick, behind which more may. Raises ValueError."""
+        check_may_grow(self._recorded, self._ticks)
+        self._grow_again()
 
     def _grow_again(self) -> None:
         """Have what there is to be in the next tick."""

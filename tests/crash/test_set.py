@@ -180,6 +180,10 @@ def test_a_fork_has_what_counts_by_then(
         again.run(4)
         with again.fork() as twin:
             assert (twin.config.carga, twin.replay_until) == (1.0, None)
+            with pytest.raises(ValueError, match="replays what an instance did up to tick 7"):
+                again.grow("town", 10)
+            with pytest.raises(ValueError, match="replays what an instance did up to tick 7"):
+                again.set("town", entidades=90)
             twin.run(8)
             calm.run(12)
             assert twin.digest() == calm.digest()
@@ -194,4 +198,8 @@ def test_a_fork_has_what_counts_by_then(
             world.run(2)
         assert twin.swarms == ["town", "other", "more"]
         assert twin.digest() == grows.digest()
+    with corec.World(larger, checkpoint=made) as grows:
+        grows.grow("town", 10)  # behind those that are to come
+        grows.run(2)
+        assert [len(grows.frame(name)) for name in grows.swarms] == [90, 80, 80]
     assert play.run.stop().code == 0
