@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -67,7 +68,10 @@ def terms(block: Block, text: str) -> tuple[str, list[float], float]:
     values = column(block, name)
     if compare in COMPARE:
         limit = np.float32(float(bound)) if _single(block, name) else float(bound)
-        values = [COMPARE[compare](value, limit) for value in values]
+        whole = Decimal(bound)  # a whole number is compared as it is written
+        values = [
+            COMPARE[compare](value, whole if isinstance(value, int) else limit) for value in values
+        ]
     return reduce, [float(value) for value in values], float(bound or 0.0)
 
 
