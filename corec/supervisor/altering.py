@@ -226,8 +226,13 @@ class Altering:
         return [m for m in self.group.members if m.role in concerned]
 
     def _log_as(self, config: Config) -> None:
-        """Every process forked from now on logs as ``config`` says. Raises Refused."""
+        """As ``log_as``. Raises Refused."""
         try:
-            corec_log.configure(config.log.format, config.log.level, config.log_path, SUPERVISOR)
+            log_as(config)
         except OSError as error:
             raise Refused(f"log.file: {error.strerror}: {config.log_path}") from None
+
+
+def log_as(config: Config) -> None:
+    """Every process forked from now on logs as ``config`` says. Raises OSError."""
+    corec_log.configure(config.log.format, config.log.level, config.log_path, SUPERVISOR)

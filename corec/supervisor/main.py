@@ -9,6 +9,7 @@ never an entity. Nothing in it waits: what takes time is a generator of which ea
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -37,6 +38,7 @@ from corec.proc import give_back_pages
 from corec.process.life import TAKEN_OVER
 from corec.process.runtime import Owner, Runtime
 from corec.supervisor import aside, segments
+from corec.supervisor.altering import log_as
 from corec.supervisor.begun import Begun
 from corec.supervisor.changes import Changes, Hand
 from corec.supervisor.drain import Drain, Drained
@@ -159,7 +161,7 @@ class Supervisor:
             retire_inherited(rt, self.inherited.children)
             group.inherit_counts()
         segments.start_words(rt, keep_control=self.inherited is not None)
-        settings.settle(rt, rt.written)  # of an upgrade, too: it reads the configuration anew
+        self._settle(rt)
         if self.inherited is None:
             rt.updates_before = int(totals(rt)["entity_updates"])
             if self.wishes.ticks is not None:
@@ -202,6 +204,14 @@ class Supervisor:
             "redis_shown": self.servers.redis_shown,
             "db_shown": self.servers.db_shown,
         }
+
+    def _settle(self, rt: Runtime) -> None:
+        """What was set counts, for the log, too; of an upgrade as well: it reads the configuration
+        anew."""
+        settings.settle(rt, rt.written)
+        if rt.config.log != self.config.log:
+            with contextlib.suppress(OSError):  # the file was there a moment ago
+                log_as(rt.config)
 
     def _announce(self, rt: Runtime) -> None:
         self.begun.say(self.wishes.config_path, str(rt.info["http_url"]))

@@ -207,7 +207,7 @@ def test_what_processes_read_at_their_start_is_set_by_the_supervisor(
     assert done.code == 0, done.err
     after = int(json.loads(done.out)["after_tick"])
     assert "after_change" not in done.out
-    for path, value in (("streams.maxlen", "500"), ("log.level", "debug")):
+    for path, value in (("streams.maxlen", "500"), ("log.level", "warning")):
         assert instance.ctl("set", path, value).code == 0
     assert "allowed an integer" in instance.ctl("set", "persist.every_ticks", "0").err
     assert "by reload" in instance.ctl("set", "log.format", "json").err
@@ -217,6 +217,8 @@ def test_what_processes_read_at_their_start_is_set_by_the_supervisor(
     running = instance.start()  # goes on with it
     running.ready().until_tick(int(running.status()["tick"]) + 12)
     running.stop()
+    said = [json.loads(line) for line in running.texts()[1].splitlines() if line.startswith("{")]
+    assert not [one for one in said if one["level"] == "info" and "http" in one["event"]]
     ticks = sorted({row["tick"] for row in rows_of(pg_dsn, "corec1") if row["tick"] > after + 30})
     assert len(ticks) > 3
     assert all(tick % 3 == 0 for tick in ticks)
