@@ -178,9 +178,15 @@ class Worker:
 
     def _settle(self, tick: int) -> None:
         """Have the blocks run ``tick`` with the settings that count in it."""
-        if self.retold is not None and tick <= self.retold.past.until:
-            self.retold.settle(self.tables, tick)
-            return
+        if self.retold is not None:
+            if tick <= self.retold.past.until:
+                self.retold.settle(self.tables, tick)
+                if (rows := self.retold.rows(tick)) is not None:
+                    self.ticker.rows_as(*rows)
+                return
+            self.retold = None
+            persist = self.rt.config.persist
+            self.ticker.rows_as(persist.every_ticks, persist.payload)
         revision = self.rt.get(L.C_CUT_SETTINGS + (tick & 3))
         if revision != self.revision:
             self.live.take(since(settings.read(self.rt, revision)))

@@ -33,7 +33,7 @@ def written_down(
     if whole or revision != rt.get(L.C_CUT_SETTINGS + last):
         record |= _set(rt, revision)
     if whole:
-        record["config"] = in_journal(rt.written, rt.plan)
+        record["config"] = in_journal(rt.written, rt.plan, rt.config)
     return record
 
 

@@ -102,6 +102,12 @@ class Retold:
             self._state = state
         return self._live.settle(tables, tick)
 
+    def rows(self, tick: int) -> tuple[int, str] | None:
+        """How often blocks wrote a row in ``tick``, and with which payload; None: an older version
+        did not say."""
+        found = self.past.state(tick).config.get("rows")
+        return None if found is None else (int(found[0]), str(found[1]))
+
 
 def settle_before(
     tables: Tables, tick: int, config: Config, plan: Plan, entries: Entries, past: Past | None
@@ -145,14 +151,17 @@ def as_it_was(config: Config, plan: Plan, said: Mapping[str, Any]) -> Config:
     return config
 
 
-def in_journal(config: Config, plan: Plan) -> Record:
-    """What a record says of the configuration as it is written, and of which entities there are."""
+def in_journal(config: Config, plan: Plan, now: Config | None = None) -> Record:
+    """What a record says of the configuration as it is written, of which entities there are, and of
+    what workers read when they start: ``now``, with what was set."""
     live, parts = live_values(config, plan), [list(part) for part in plan.parts]
     text, text_parts = orjson.dumps(live), orjson.dumps(parts)
     said: Record = {"live": live, "parts": parts}
     if len(text) + len(text_parts) > PLAIN_BYTES_MAX:
         said = {"packed": _packed(text), "parts": _packed(text_parts)}
-    return {**said, "rules": rules_of(config, plan)}
+    persist = (now or config).persist
+    rows = [persist.every_ticks, persist.payload]
+    return {**said, "rows": rows, "rules": rules_of(config, plan)}
 
 
 def _packed(text: bytes) -> str:
@@ -188,8 +197,7 @@ def rules_of(config: Config, plan: Plan) -> str:
     """A mark of what else a tick depends on."""
     bloques = sorted({swarm.bloque for swarm in plan.swarms})  # there may be more by now
     said = [
-        f"{plan.fingerprint(config.seed):016x}", config.persist.every_ticks,
-        config.persist.payload,
+        f"{plan.fingerprint(config.seed):016x}",
         [symbiosis_of(config, index) for index in bloques],
         [one.model_dump(mode="json", by_alias=True) for one in config.schedule],
         [plain(one.evolucion) if (one := config.bloques[index]).evolucion else None

@@ -63,9 +63,13 @@ class Ticker:
 
     def follow(self, config: Config) -> None:
         """Go on as ``config`` says, which may have changed."""
-        self.targs[K.T_EVERY] = config.persist.every_ticks
-        self.targs[K.T_NO_LOG] = config.persist.payload != "json"
+        self.rows_as(config.persist.every_ticks, config.persist.payload)
         self.fargs[K.F_CARGA] = config.carga
+
+    def rows_as(self, every_ticks: int, payload: str) -> None:
+        """Have blocks write a row so often, with such a payload (``persist``)."""
+        self.targs[K.T_EVERY] = every_ticks
+        self.targs[K.T_NO_LOG] = payload != "json"
 
     def do_phases(self, rows: Lane, make_room: Callable[[], None]) -> None:
         """The phases before the tick of ``targs``, in a process that ticks all of the world;
