@@ -48,7 +48,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -163,12 +163,15 @@ class Stretch(NamedTuple):
     """Behind which tick the journal begins; None: it has nothing of this world."""
 
 
-def read_stretch(folder: Path, epoch: int, after: int) -> Stretch:
-    """What the journal in an instance's state folder says of the ticks behind ``after``. One that
-    begins later than there says so, and says nothing of them."""
+def read_stretch(
+    folder: Path, epoch: int, after: int, waiting: Iterable[Record] = ()
+) -> Stretch:  # fmt: skip
+    """What the journal in an instance's state folder says of the ticks behind ``after``, with what
+    is ``waiting`` to be written. One that begins later than there says so, and says nothing of
+    them."""
     begin: int | None = None
     state, records = State(), list[Record]()
-    for record in _records(folder, epoch):
+    for record in itertools.chain(_records(folder, epoch), waiting):
         if "damaged" in record:
             begin, state, records = None, State(), []
             continue

@@ -92,6 +92,8 @@ class Runtime:
     as_written: Config | None = None
     past: Past | None = None
     """What of the journal a restored world follows; None: nothing."""
+    half: Past | None = None
+    """What the journal says of the one tick that an adopted world is within; None: of none."""
     growths: list[Growth] = field(default_factory=list)
     """Where it is to grow meanwhile, and behind that."""
     refitted: tuple[str, ...] = ()

@@ -56,7 +56,7 @@ from corec.supervisor.upgrade import become
 from corec.supervisor.wishes import Wishes, worker_count
 from corec.world import settings
 from corec.world.inspect import totals
-from corec.world.past import check_journal
+from corec.world.past import check_journal, half_run
 from shm.segment import remove_leftovers
 
 log = get_logger("corec.supervisor")
@@ -208,6 +208,7 @@ class Supervisor:
     def _settle(self, rt: Runtime) -> None:
         """What was set counts, for the log, too; of an upgrade as well: it reads the configuration
         anew."""
+        rt.half = half_run(rt)
         settings.settle(rt, rt.written)
         if rt.config.log != self.config.log:
             with contextlib.suppress(OSError):  # the file was there a moment ago

@@ -59,7 +59,7 @@ class Worker:
         self.ticker.phases.parts = Parts(rt.folder, rt.plan, rt.world.words, lo, hi)
         self.live = Live(rt.config, rt.plan)
         self.revision = -1
-        self.retold = None if rt.past is None else Retold(rt.past, rt.written, rt.plan)
+        self.retold = retold(rt, self.slot.get(L.S_TICK) + 1)
         self.leader = Leader(rt, workers) if k == 0 else None
         self.workers = workers
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_PHASE for k in range(workers)]
@@ -261,6 +261,19 @@ class Worker:
         if self.waiting:
             self.waiting = False
             self.slot.set(L.S_STATE, L.PROC_READY)
+
+
+def retold(rt: Runtime, tick: int) -> Retold | None:
+    """What the journal says of ``tick`` and behind it: of a world that follows it, or is adopted
+    within ``tick``."""
+    if rt.past is not None:
+        return Retold(rt.past, rt.written, rt.plan)
+    if rt.half is None or tick > rt.half.until:
+        return None
+    found = Retold(rt.half, rt.written, rt.plan)
+    # the record of what was set last may never have come into the file
+    found.set_over(since(settings.read(rt, rt.get(L.C_CUT_SETTINGS + (tick & 3)))))
+    return found
 
 
 def run(rt: Runtime, tables: Tables, k: int, workers: int, child: Child) -> int:

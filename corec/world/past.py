@@ -38,6 +38,7 @@ from corec.journal.past import Past, set_behind
 from corec.log import get_logger
 from corec.plan import Part, Plan
 from corec.plan_live import symbiosis_of, with_settings
+from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
 from corec.world import settings
 from corec.world.live import Live, Since
@@ -329,6 +330,21 @@ def go_on(rt: Runtime) -> None:
     """The stretch of an adopted world that is still within one."""
     # from the tick before: one that went may have to run again
     rt.past = stretch_ahead(rt.config.state_folder, rt.control_segment, rt.get(L.C_GO_TICK) - 1)
+
+
+def half_run(rt: Runtime) -> Past | None:
+    """What the journal says of the tick that the world in memory is within, its own stretch of one:
+    blocks that have not run it do so as the others did, whatever the configuration says by now.
+    None: it is within none, or follows its journal, or that says nothing."""
+    tick = rt.get(L.C_GO_TICK)
+    if committed_tick(rt.get) >= tick or tick <= rt.get(L.C_FOLLOW):
+        return None
+    waiting = [orjson.loads(frame.payload) for frame in rt.journal.frames(rt.journal.tail)]
+    stretch = read_stretch(rt.config.state_folder, rt.epoch, tick - 1, waiting)
+    found = _past_in(stretch, tick - 1, tick)
+    if found is not None:
+        found.end(tick)
+    return found
 
 
 def stretch_ahead(folder: Path, control: Segment, tick: int) -> Past | None:
