@@ -10,8 +10,9 @@ Who writes: the broker of the world that begins or comes back. Order of the stor
 A kill before 1 leaves the older world's hash, after it this one's: nothing is decided twice. After
 a kill before 2, clients make their groups themselves, as after any new world on another server.
 
-A new world begins behind the last entry each in-stream ever had: it takes in only what arrives from
-then on. Where there was no older world and nobody asked for a fresh one, what waits is its own.
+A new world begins behind the last entry each in-stream ever had, of whichever canal: it takes in
+only what arrives from then on. Where there was no older world and nobody asked for a fresh one,
+what waits is its own.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from corec.broker.link import Command, Link
-from corec.broker.positions import Keys, aside_stamp
+from corec.broker.positions import EntryId, Keys, aside_stamp
 from corec.broker.state import SinkState, new_world, parse_state
 from corec.broker.streams import last_entry
+from corec.layout import CANALES
 from corec.log import get_logger
 from shm.killpoint import kill_point
 
@@ -52,7 +54,7 @@ class WorldChange:
         keys = self._keys
         ends = None
         if new:
-            ends = {c: await last_entry(self._link, keys.incoming(c)) for c in self._canales}
+            ends = await self._ends(old)
         now = datetime.now(UTC)
         stamp = aside_stamp(now)
         there = await self._existing(self._streams(old))
@@ -81,6 +83,17 @@ class WorldChange:
                  input_behind={c: str(entry) for c, entry in state.start.items()})  # fmt: skip
         await self._afterwards(groups if back is None else [], self._streams(state))
         return state
+
+    async def _ends(self, old: SinkState) -> dict[int, EntryId]:
+        """By canal, the last entry that each in-stream ever had. Those of other canals count, too:
+        a bloque that is added later reads on from there."""
+        names = {self._keys.incoming(canal): canal for canal in range(-CANALES // 2, CANALES // 2)}
+        there = {names[name] for name in await self._existing(list(names))}
+        return {
+            canal: await last_entry(self._link, name)
+            for name, canal in names.items()
+            if canal in there or canal in old.applied or canal in self._canales
+        }
 
     def _streams(self, state: SinkState) -> list[str]:
         keys = self._keys

@@ -15,7 +15,7 @@ from corec import layout as L
 from corec.broker.continuity import RECENT_MAX, Canal, Verdict
 from corec.broker.positions import ZERO, EntryId
 from corec.broker.streams import StreamInfo
-from tests.broker.support import Instance, message
+from tests.broker.support import DEFAULT_SWARMS, Instance, SwarmSpec, message
 from tests.broker.test_in import collect_readings
 from tests.broker.test_servers import valkey_with
 from tests.support.processes import wait_until
@@ -261,6 +261,31 @@ def test_a_new_world_begins_behind_what_was_unread(instance: Make, point: str) -
     assert new.readings() == []
     assert str(new.state().start[1]) == unread[-1]
     assert new.state().start[-2] == ZERO
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_leaks")
+def test_so_it_does_on_a_canal_that_comes_later(instance: Make) -> None:
+    """A bloque that is added to the new world does not find what waited for the older one."""
+    old = instance(swarms=(*DEFAULT_SWARMS, SwarmSpec(5)))
+    pid = old.start()
+    old.run_tick(1)
+    old.drain(pid)
+    for entity, canal in ((53, 5), (63, -128), (73, 127)):
+        old.add(canal, {"m": message(entity, canal, 1.0)})
+    new = instance(epoch=8)
+    pid = new.start()
+    wait_until(lambda: new.state().epoch == 8, "the new world begins")
+    new.drain(pid)
+    grown = instance(
+        epoch=8, swarms=(*DEFAULT_SWARMS, *(SwarmSpec(canal, 1) for canal in (5, -128, 127, 6)))
+    )
+    first = 50
+    pid = grown.start()
+    for place, canal in enumerate((5, -128, 127, 6)):
+        grown.add(canal, {"m": message(first + 10 * place, canal, 2.0)})
+    assert [reading[2] for reading in collect_readings(grown, 4)] == [2.0] * 4
+    grown.drain(pid)
 
 
 @pytest.mark.slow
