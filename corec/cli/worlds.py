@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,7 +212,7 @@ def fork(
         scaled = None if scale is None else {"scale": scale}
         path = config or default_config()
         with (
-            _held(checkpoint) as file,
+            _warned(), _held(checkpoint) as file,
             World(
                 path, seed=_seed(file, seed), changes=scaled, checkpoint=file, replay=replay
             ) as world,
@@ -240,6 +241,18 @@ def fork(
 def _is_file(word: str) -> bool:
     """Whether ``word`` means a checkpoint's file, there or not, and not an instance."""
     return "/" in word or word.endswith(".corec") or Path(word).is_file()
+
+
+@contextmanager
+def _warned() -> Iterator[None]:
+    """What is warned of is a line, as what fails."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for one in told:
+                print(f"corec: {one.message}", file=sys.stderr)
 
 
 @contextmanager

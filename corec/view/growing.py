@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, SupportsIndex
 
@@ -18,7 +19,7 @@ from corec.world.checkpoint import Checkpoint, CheckpointRefused
 from corec.world.grown import growths, larger, parts_at_first
 from corec.world.live import Live, Since
 from corec.world.packing import parts_of
-from corec.world.past import settled_head
+from corec.world.past import UNLIKE, same_rules, settled_head
 from corec.world.settings import Entries, effective, entries_in
 from corec.world.shape import differences, shape
 from corec.world.tables import Tables
@@ -52,7 +53,18 @@ def growths_in(
 ) -> list[Growth]:  # fmt: skip
     """Where the world of ``plan`` grows: within the ticks that are replayed as it did then, and
     before the next tick behind them to what ``config`` has. ``head``: of its checkpoint, with the
-    settings that it goes on with. Raises ConfigError."""
+    settings that it goes on with. Warns where what is replayed may come out otherwise. Raises
+    ConfigError."""
+    found = _growths_in(config, processors, plan, past, head)
+    if past is not None and not same_rules(config, plan, found, past):
+        warnings.warn(f"replay: {UNLIKE}", RuntimeWarning, stacklevel=3)
+    return found
+
+
+def _growths_in(
+    config: Config, processors: Processors, plan: Plan, past: Past | None,
+    head: Mapping[str, Any] | None,
+) -> list[Growth]:  # fmt: skip
     if head is None:
         return []
     whole_config, _ = effective(config, entries_in(head))

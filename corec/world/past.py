@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ from corec import layout as L
 from corec.config import Config, ConfigError, Fault
 from corec.config.change import NotLive, Place, changed, plain, value_at
 from corec.journal.file import Record, State, Stretch, read_stretch
-from corec.journal.past import Past, set_behind
+from corec.journal.past import Growth, Past, set_behind
 from corec.log import get_logger
 from corec.plan import Part, Plan
 from corec.plan_live import symbiosis_of, with_settings
@@ -54,6 +54,10 @@ CONFIG_BYTES_MAX: Final = 240_000
 """So much of it a record may hold, beside all that may be set (``L.SETTINGS_BYTES``) and the
 position of every canal: ``journal.lane`` takes half a MiB."""
 _MARK_BYTES: Final = 8
+UNLIKE: Final = (
+    "the configuration has changed in what the journal does not repeat: ticks that run again may "
+    "not be the same"
+)
 _OF_BLOQUE: Final = (
     ("umbral",), ("autoreparacion", "max_errores"), ("autoreparacion", "min_fitness"),
 )  # fmt: skip
@@ -306,16 +310,17 @@ def begin(rt: Runtime, head: Mapping[str, Any], past: Past | None) -> None:
         return
     rt.set(L.C_FOLLOW, past.until)
     log.info("ticks run again as the journal says", from_tick=tick + 1, until_tick=past.until)
-    if not _same_rules(rt, past):
-        log.warning("the configuration has changed in what the journal does not repeat: ticks that "
-                    "run again may not be the same", until_tick=past.until)  # fmt: skip
+    if not same_rules(rt.config, rt.plan, rt.growths, past):
+        log.warning(UNLIKE, until_tick=past.until)
 
 
-def _same_rules(rt: Runtime, past: Past) -> bool:
-    rules, coming = rules_of(rt.config, rt.plan), list(rt.growths)
+def same_rules(config: Config, plan: Plan, growths: Sequence[Growth], past: Past) -> bool:
+    """Whether ``config``, as it is written, says of what the journal does not repeat what it said
+    in the stretch. ``plan``: of the world at its begin; ``growths``: where that grows."""
+    rules, coming = rules_of(config, plan), list(growths)
     for tick, state in past.states:
         while coming and coming[0].first_tick <= tick:
-            rules = rules_of(rt.config, coming.pop(0).plan)
+            rules = rules_of(config, coming.pop(0).plan)
         if state.config.get("rules", rules) != rules:
             return False
     return True

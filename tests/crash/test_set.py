@@ -190,6 +190,13 @@ def test_a_fork_has_what_counts_by_then(
         again.run(8)
         assert again.digest() != calm.digest()
         assert again.digest() == play.run.answered("digest")["digest"]
+    one.configure({**one.config, "schedule": one.config["schedule"][:1]})
+    with (
+        pytest.warns(RuntimeWarning, match="what the journal does not repeat"),
+        corec.World(path, replay=valkey_url),
+    ):
+        pass
+    one.configure(config("corec1"))
     made = play.run.answered("snapshot")["path"]
     more = {**one.config["bloques"][1], "id": "more"}
     larger = {**one.config, "bloques": [*one.config["bloques"], more]}
