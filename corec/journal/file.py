@@ -164,14 +164,17 @@ class Stretch(NamedTuple):
 
 
 def read_stretch(
-    folder: Path, epoch: int, after: int, waiting: Iterable[Record] = ()
+    folder: Path, epoch: int, after: int, waiting: Iterable[Record] | None = None
 ) -> Stretch:  # fmt: skip
-    """What the journal in an instance's state folder says of the ticks behind ``after``, with what
-    is ``waiting`` to be written. One that begins later than there says so, and says nothing of
-    them."""
+    """What the journal in an instance's state folder says of the ticks behind ``after``. One that
+    begins later than there says so, and says nothing of them. ``waiting``: of a world that ticks,
+    what is not in the file yet; no more is read then than its last ticks take."""
     begin: int | None = None
     state, records = State(), list[Record]()
-    for record in itertools.chain(_records(folder, epoch), waiting):
+    files = journal_files(folder)
+    if waiting is not None:
+        files = _last_from(files, epoch, after)
+    for record in itertools.chain(_records(files, epoch), waiting or ()):
         if "damaged" in record:
             begin, state, records = None, State(), []
             continue
@@ -191,10 +194,19 @@ def read_stretch(
     return Stretch(state, behind, begin)
 
 
-def _records(folder: Path, epoch: int) -> Iterator[Record]:
+def _last_from(files: list[Path], epoch: int, after: int) -> list[Path]:
+    """Of ``files`` those from the last one on that begins behind ``after`` or an earlier tick."""
+    for k in reversed(range(len(files))):
+        with contextlib.suppress(OSError):
+            first = _first_line(files[k])
+            if first.get("epoch") == epoch and int(first.get("after", after + 1)) <= after:
+                return files[k:]
+    return files
+
+
+def _records(files: list[Path], epoch: int) -> Iterator[Record]:
     """The lines of the world ``epoch``; the first line of each file has ``after``. Where one of
     them is missing, ``damaged``: only the last file may be cut short."""
-    files = journal_files(folder)
     for path in files:
         try:
             lines, size = read_lines(path), path.stat().st_size

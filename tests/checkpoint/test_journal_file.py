@@ -185,3 +185,19 @@ def test_an_adopted_world_is_fed_nothing_behind_its_stretch(tmp_path: Path) -> N
     assert (past.until, past.last) == (11, 11)
     assert [one.tick for one in past.cuts] == [10, 11]
     assert past.states[-1][0] <= 11
+
+
+def test_of_a_world_that_ticks_its_last_ticks_alone_are_read(tmp_path: Path) -> None:
+    """With what is not in the file yet; a long life is not read to know of its last tick."""
+    one = Journal(tmp_path, EPOCH)
+    for tick in range(1, 4):
+        one.write([{"tick": tick, "set": {"told": [tick]}, "revision": tick}], 0)
+        one.close()
+        one._begin(tick)
+    one.close()
+    for path in journal_files(tmp_path)[:-1]:
+        path.write_bytes(b"not looked at")
+    waiting = [{"tick": 4, "set": {"told": [4]}, "revision": 4}]
+    found = read_stretch(tmp_path, EPOCH, 3, waiting)
+    assert (found.state.entries, found.records, found.after) == ({"told": [3]}, waiting, 3)
+    assert read_stretch(tmp_path, EPOCH + 1, 3, waiting).after is None, "another world's"
