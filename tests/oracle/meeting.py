@@ -67,7 +67,20 @@ def whole_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
     drawn: Drawn = draw(lives(swarms, 6 if quiet else 16, True, edges, quiet))
     if fade and draw(st.integers(0, 3)):
         drawn = replace(drawn, config={**drawn.config, "carga": 1.0})
+    if fade and quiet and draw(st.booleans()):
+        drawn = _weak_from(drawn, quiet + 1)
     return draw(grown(drawn)) if draw(st.integers(0, 2)) == 0 else drawn
+
+
+def _weak_from(drawn: Drawn, tick: int) -> Drawn:
+    """The same, with nobody weak until that is set to count from ``tick`` on."""
+    bloques, sets = [], {}
+    for bloque in drawn.config["bloques"]:
+        cared = bloque["autoreparacion"]
+        sets[f"bloques.{bloque['id']}.autoreparacion.min_fitness"] = cared["min_fitness"]
+        bloques.append({**bloque, "autoreparacion": {**cared, "min_fitness": 0.0}})
+    changes = {**drawn.changes, tick: {**sets, **drawn.changes.get(tick, {})}}
+    return replace(drawn, config={**drawn.config, "bloques": bloques}, changes=changes)
 
 
 @st.composite
