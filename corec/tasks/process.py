@@ -110,14 +110,13 @@ class Acting:
         else:
             pool = Pool(load_task(one.run, folders), one.run, options, folders)
         sources: list[Source] = [OfAlerts(self.names, one)]
-        start = "$"
         if one.on == "mensajes":
             canales = sorted({s.canal for s in plan.swarms if one.canal in (None, s.canal)})
-            sources = [OfMessages(self.names, plan, c, self.rt.epoch) for c in canales]
-            start = "$" if self.rt.get(L.C_BASE_TICK) else "0"  # a new world's from its first tick
+            base = self.rt.get(L.C_BASE_TICK)
+            sources = [OfMessages(self.names, plan, c, self.rt.epoch, base) for c in canales]
         pace = Pace(one.per_second)
         return [
-            Runner(one, source, pool, pace, plan, self.names, self._link, self.counts, start)
+            Runner(one, source, pool, pace, plan, self.names, self._link, self.counts)
             for source in sources
         ]
 

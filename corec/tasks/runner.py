@@ -21,6 +21,7 @@ from corec.log import get_logger
 from corec.notices import Notice
 from corec.plan import Plan
 from corec.process.backoff import Backoff
+from corec.tasks.beginning import FIRST, beginning
 from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.ends import REPLY_SECONDS, Ends
 from corec.tasks.pool import CallFailed, Pool
@@ -73,11 +74,10 @@ class Runner:
 
     def __init__(
         self, config: TaskConfig, source: Source, pool: Pool | Elsewhere, pace: Pace, plan: Plan,
-        names: Names, link: Callable[[], Link], counts: Counts, start: str,
+        names: Names, link: Callable[[], Link], counts: Counts,
     ) -> None:  # fmt: skip
-        """``start``: where a group that is made begins, ``0`` or ``$``."""
         self.config, self.title, self._pool, self._plan = config, config.title, pool, plan
-        self.source, self._pace, self._start = source, pace, start
+        self.source, self._pace = source, pace
         self._names, self._counts = names, counts
         self._link, self._ends = link(), Ends(self.title, link)
         self._running: set[asyncio.Task[None]] = set()
@@ -111,11 +111,12 @@ class Runner:
 
     async def make_group(self, link: Link, start: str | None = None) -> None:
         """The consumer group, where there is none. Raises SinkAway."""
-        start, read = start or self._start, 0
-        if start == "$":
-            (info,) = await link.call([("XINFO", "STREAM", self.source.stream)])
-            if isinstance(info, dict):
-                start, read = info[b"last-generated-id"].decode(), int(info[b"entries-added"])
+        read = 0
+        if start is None:
+            (groups,) = await link.call([("XINFO", "GROUPS", self.source.stream)])
+            if isinstance(groups, list) and self._mine(groups) is not None:
+                return
+            start, read = await beginning(link, self.source.stream, self.source.behind)
         command: Command = (
             "XGROUP", "CREATE", self.source.stream, self.group, start, "MKSTREAM", "ENTRIESREAD",
             read,
@@ -123,6 +124,10 @@ class Runner:
         (reply,) = await link.call([command])
         if isinstance(reply, Exception) and "BUSYGROUP" not in str(reply):
             raise SinkAway(0, str(reply))
+
+    def _mine(self, groups: list[Any]) -> Any:
+        """What XINFO GROUPS says of its group; None: there is none."""
+        return next((g for g in groups if g[b"name"] == self.group.encode()), None)
 
     async def _take(self) -> None:
         await self._link.connect()
@@ -144,7 +149,7 @@ class Runner:
                 await self._tell_unread()
             (reply,) = await self._link.call([command], REPLY_SECONDS)
             if isinstance(reply, X.ResponseError) and "NOGROUP" in str(reply):
-                await self.make_group(self._link, "0")  # the server lost what it had
+                await self.make_group(self._link, FIRST)  # the server lost what it had
                 continue
             if isinstance(reply, Exception):
                 raise SinkAway(0, str(reply))
@@ -171,7 +176,7 @@ class Runner:
         )
         if not isinstance(info, dict) or not isinstance(groups, list):
             return  # it is made again by who reads
-        mine = next((g for g in groups if g[b"name"] == self.group.encode()), None)
+        mine = self._mine(groups)
         if mine is None or mine[b"entries-read"] is None:
             return
         missed = gone(info) - int(mine[b"entries-read"])

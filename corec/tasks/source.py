@@ -34,6 +34,8 @@ class Source(Protocol):
     """Entries that are taken at a time."""
     epoch: int | None
     """The world whose messages alone count; None: each notice names its own."""
+    behind: int | None
+    """The tick behind which a group that is new begins; None: behind all that is there."""
 
     def batch(self, fields: Sequence[bytes]) -> Batch:
         """What an entry says. Raises whatever one that says nothing makes it raise."""
@@ -45,6 +47,7 @@ class OfAlerts:
     def __init__(self, names: Names, config: TaskConfig) -> None:
         self.stream, self.in_flight, self._config = names.notices, 1000, config
         self.epoch: int | None = None
+        self.behind: int | None = None
 
     def batch(self, fields: Sequence[bytes]) -> Batch:
         """As ``Source`` says; nothing where it is none of this task's."""
@@ -56,9 +59,11 @@ class OfAlerts:
 class OfMessages:
     """The messages of one canal in the world ``epoch``."""
 
-    def __init__(self, names: Names, plan: Plan, canal: int, epoch: int) -> None:
+    def __init__(self, names: Names, plan: Plan, canal: int, epoch: int, base: int = 0) -> None:
+        """``base``: the tick that the instance was started at."""
         self.stream, self.in_flight = names.keys.out(canal), 64
         self.epoch: int | None = epoch
+        self.behind: int | None = base
         self._head, self._canal = f"{epoch:016x}", canal
         self._ends = np.array([swarm.end_id for swarm in plan.swarms])
         self._named = [swarm.processor.name for swarm in plan.swarms]

@@ -3,6 +3,7 @@ before it was read is told."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import struct
@@ -15,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corec import layout as L
+from corec.broker.link import Link
 from corec.config import parse_config
 from corec.plan import make_plan
+from corec.tasks.beginning import beginning
 from corec.tasks.source import OfMessages, numbered
 from corec.tasks.streams import Names
 from corec.tasks.trimmed import Read
@@ -147,6 +150,84 @@ def test_a_message_says_whose_it_is() -> None:
     for fields in ([b"t", b"9", b"m", found.tobytes()], [b"t", b"9", b"m", b"123"]):
         with pytest.raises(ValueError, match=r"which there is not|buffer size"):
             source.batch(fields)
+
+
+@pytest.mark.slow
+def test_a_group_begins_behind_a_tick(valkey_url: str) -> None:
+    """Wherever the stream ends by then, and whatever else is in it."""
+    stream = "beginning:out"
+
+    async def found(*behind: int | None) -> list[tuple[str, int]]:
+        link = Link(valkey_url, stream)
+        await link.connect()
+        try:
+            return [await beginning(link, stream, tick) for tick in behind]
+        finally:
+            await link.close()
+
+    with redis.Redis.from_url(valkey_url) as client:
+        client.delete(stream)
+        assert asyncio.run(found(0, 7, None)) == [("0", 0)] * 3
+        for tick in range(10, 60):
+            client.xadd(stream, {"m": "x", "t": tick} if tick != 58 else {"t": "no"}, f"{tick}-1")
+        client.xtrim(stream, maxlen=48, approximate=False)
+        wanted = [("0", 0), ("59-1", 50), ("57-1", 48), ("20-1", 11), ("12-1", 3), ("0", 2),
+                  ("59-1", 50)]  # fmt: skip
+        assert asyncio.run(found(0, 70, 58, 20, 12, 11, None)) == wanted
+        client.delete(stream)
+
+
+NOTING = '''"""Writes down what it is called with."""
+
+import pathlib
+
+import corec
+
+HERE = pathlib.Path(__file__).parent
+
+
+@corec.task
+async def note(notice):
+    with open(HERE / "calls", "a") as file:
+        file.write(f"{notice.tick} {notice.entity}\\n")
+'''
+
+
+def spoken(*canales: int) -> dict[str, Any]:
+    """One entity on each canal, which speaks in each tick."""
+    bloques = [
+        {"id": f"on{canal}", "canal": canal, "entidades": 1, "entidades_por_bloque": 1,
+         "umbral": "siempre"} for canal in canales
+    ]  # fmt: skip
+    return {"instance_id": "later", "bloques": bloques, "http": {"port": 0}, "tick_hz": 50,
+            "tasks": [{"on": "mensajes", "run": "noting:note"}]}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_leaks")
+def test_a_canal_that_comes_with_a_start_is_told_from_its_first_tick(make: Any) -> None:
+    """The world has sent messages of it before the process of tasks comes to ask for them."""
+    one = make(spoken(1))
+    (one.home / "plugins").mkdir(exist_ok=True)
+    (one.home / "plugins" / "noting.py").write_text(NOTING)
+    calls = one.home / "plugins" / "calls"
+
+    def told() -> set[tuple[int, int]]:
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return {(int(tick), int(entity)) for tick, entity in map(str.split, lines)}
+
+    run = one.start("--fresh").ready(150.0)
+    wait_until(lambda: (1, 0) in told(), "its first message is told", 60.0)
+    first = int(run.stop().summary["tick"])
+    one.configure(spoken(1, 2))
+    run = one.start().ready(150.0).until_tick(first + 30)
+    run.ask("pause")
+    last = int(run.answered("pause")["tick"])
+    wanted = {(tick, 1) for tick in range(first + 1, last + 1)}
+    wanted |= {(tick, 0) for tick in range(1, last + 1)}
+    wait_until(lambda: told() == wanted, "each message is told", 60.0)
+    assert run.stop().code == 0
 
 
 def info(added: int, length: int) -> dict[bytes, Any]:
