@@ -78,6 +78,8 @@ class Runner:
     ) -> None:  # fmt: skip
         self.config, self.title, self._pool, self._plan = config, config.title, pool, plan
         self.source, self._pace = source, pace
+        self.grouped = False
+        """Whether its consumer group is there."""
         self._names, self._counts = names, counts
         self._link, self._ends = link(), Ends(self.title, link)
         self._running: set[asyncio.Task[None]] = set()
@@ -115,6 +117,7 @@ class Runner:
         if start is None:
             (groups,) = await link.call([("XINFO", "GROUPS", self.source.stream)])
             if isinstance(groups, list) and self._mine(groups) is not None:
+                self.grouped = True
                 return
             start, read = await beginning(link, self.source.stream, self.source.behind)
         command: Command = (
@@ -124,6 +127,7 @@ class Runner:
         (reply,) = await link.call([command])
         if isinstance(reply, Exception) and "BUSYGROUP" not in str(reply):
             raise SinkAway(0, str(reply))
+        self.grouped = True
 
     def _mine(self, groups: list[Any]) -> Any:
         """What XINFO GROUPS says of its group; None: there is none."""
@@ -132,7 +136,7 @@ class Runner:
     async def _take(self) -> None:
         await self._link.connect()
         if self.source.epoch is not None:
-            await self._world_begun()
+            await self.world_begun(self._link)
             await self.make_group(self._link)
         after = b"0"  # first what was taken and not ended
         known: set[bytes] = {task.get_name().encode() for task in self._running}
@@ -161,10 +165,10 @@ class Runner:
             if not entries and after != b">":
                 after, known = b">", set()
 
-    async def _world_begun(self) -> None:
+    async def world_begun(self, link: Link) -> None:
         """The streams are of this world from when the hash says so. Raises SinkAway."""
         while True:
-            (epoch,) = await self._link.checked([("HGET", self._names.pos, "epoch")])
+            (epoch,) = await link.checked([("HGET", self._names.pos, "epoch")])
             if epoch is not None and int(epoch) == self.source.epoch:
                 return
             await asyncio.sleep(BLOCK_MS / 1000)
