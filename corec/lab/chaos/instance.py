@@ -49,8 +49,15 @@ class ChaosInstance(lab.LabInstance):
                 time.sleep(0.05)
 
     def ready(self) -> None:
-        """Wait until it ticks."""
-        self._until(lambda: self.ask("status", 5.0)["state"] in ("running", "degraded"))
+        """Wait until it ticks, and each process has come to its server, or can't: a new world takes
+        in what arrives from when its broker has."""
+
+        def good() -> bool:
+            status = self.ask("status", 5.0)
+            there = all(one["state"] in ("ready", "waiting") for one in status["processes"])
+            return there and status["state"] in ("running", "degraded")
+
+        self._until(good)
 
     def _until(self, good: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
