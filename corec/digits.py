@@ -9,9 +9,9 @@ DIGITS_MAX: Final = 18
 and takes the digits of every script, spaces and underscores."""
 
 
-def whole_number(text: str) -> int | None:
-    """The number that ``text``, 0-9 and nothing else, says; None: it says none, or a larger one
-    than anything here is counted in."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX):
+def whole_number(text: str, digits_max: int = DIGITS_MAX) -> int | None:
+    """The number that ``text``, 0-9 and nothing else, says; None: it says none, or with more digits
+    than anything of its kind has, leading zeros included."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= digits_max):
         return None
     return int(text)

@@ -6,7 +6,7 @@ import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -21,6 +21,8 @@ from corec.entities.processor import Processor
 from corec.graph.source import Source
 
 DEFAULT_LIMITS = Umbral().limits
+_DIGITS_MAX: Final = 10
+"""Of a block's number in an id."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Plan:
     def block_index(self, block_id: str) -> int | None:
         """The index of ``<swarm>:<00000>``, None when there is no such block."""
         name, _, number = block_id.rpartition(":")
-        found = whole_number(number)
+        found = whole_number(number, _DIGITS_MAX)
         if found is None:
             return None
         for swarm in self.swarms:
