@@ -15,7 +15,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, umask_now
 
 # before NumPy is imported anywhere: its BLAS would start threads, and CoreC forks
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -108,6 +108,18 @@ def _projects_of_its_own(request: pytest.FixtureRequest) -> Iterator[None]:
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(home):
             del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _process_as_found() -> Iterator[None]:
+    """A test leaves this process' umask and folder to those after it as it found them: which tests
+    share a process depends on how they are shared out."""
+    before = umask_now(), os.getcwd()
+    yield
+    after = umask_now(), os.getcwd()
+    os.umask(before[0])
+    os.chdir(before[1])
+    assert after == before, f"umask and folder were {before} before this test, {after} after it"
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from corec.cli.main import whole_app
 from corec.cli.worlds import setting
 from corec.config import ConfigError, load_config
 from corec.digits import DIGITS_MAX, whole_number
+from tests.support.invoked import invoked
 
 
 @pytest.mark.parametrize("text", ["0", "007", "9" * DIGITS_MAX])
@@ -33,8 +32,7 @@ def test_no_number_of_digits_is_too_many(digits: int, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"workers: found .*, allowed \"auto\""):
         load_config(config, overrides={"workers": "9" * digits})
     for command in ("verify", "restore"):
-        words = ["checkpoint", command, "9" * digits, "--config", str(config)]
-        done = CliRunner().invoke(whole_app(), words)
+        done = invoked("checkpoint", command, "9" * digits, "--config", str(config))
         assert done.exit_code == 1, done.output
         # what the system refuses becomes a line in ``told_in_a_line``
         assert isinstance(done.exception, (SystemExit, OSError)), done.exception

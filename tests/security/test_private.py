@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from corec.private import NotPrivate, check_private, make_private, private_file, sane_umask
+from tests.support.processes import umask_now
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -26,8 +27,7 @@ NOBODY = 65534
 @pytest.fixture
 def umask() -> Iterator[Callable[[int], None]]:
     """Sets the umask for the rest of the test."""
-    before = os.umask(0o077)
-    os.umask(before)
+    before = umask_now()
     yield lambda value: (os.umask(value), None)[1]
     os.umask(before)
 
@@ -211,7 +211,8 @@ def test_an_ordinary_user_is_refused_below_another_users_folder(public: Path) ->
 @needs_root
 def test_what_could_not_be_made_later_is_refused_at_the_first_look(public: Path) -> None:
     """As ``games``, in a checkout of root's: said before anything is compiled, and what to do."""
-    (public / "checkout").mkdir(mode=0o755)
+    (public / "checkout").mkdir()
+    (public / "checkout").chmod(0o755)  # whatever the umask
     code = (
         "import os, sys; from pathlib import Path; sys.path.insert(0, '.');"
         "from corec.control.folders import unusable\n"

@@ -18,10 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
-from typer.testing import CliRunner
 
 import corec
-from corec.cli.main import whole_app
 from corec.command_line import text_of
 from corec.control.client import Client
 from corec.control.discover import NoInstance, find_instance
@@ -32,6 +30,7 @@ from corec.view.attached import Attached
 from corec.world.checkpoint import CheckpointRefused
 from tests.checkpoint.test_running import durable
 from tests.support.instance import REPO, Ended, Running
+from tests.support.invoked import invoked
 from tests.support.processes import hear_signals, patient, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -247,7 +246,7 @@ def test_a_checkpoint_goes_on_in_this_process(world: Attached, tmp_path: Path) -
 
 def command(*words: str) -> Ended:
     """``corec WORDS``, in this process: what it loads is loaded here (``told_in_a_line``, too)."""
-    done = CliRunner().invoke(whole_app(), words)
+    done = invoked(*words)
     told = f"corec: {text_of(done.exception)}\n" if isinstance(done.exception, OSError) else ""
     return Ended(done.exit_code, done.stdout, done.stderr + told)
 

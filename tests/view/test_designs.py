@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import corec
-from corec.cli.main import whole_app
+from tests.support.invoked import invoked
 from tests.view.test_world import town
 
 
@@ -42,7 +41,7 @@ def swept(folder: Path, **changes: Any) -> Any:
     (folder / "town.json").write_text(json.dumps(config), encoding="utf-8")
     text = json.dumps({name: value for name, value in given.items() if value is not None})
     (folder / "plan.json").write_text(text, encoding="utf-8")
-    return CliRunner().invoke(whole_app(), ["sweep", str(folder / "plan.json"), "--json"])
+    return invoked("sweep", str(folder / "plan.json"), "--json")
 
 
 @pytest.mark.slow
