@@ -120,6 +120,12 @@ def _open(path: Path) -> int:
     return os.open(path, flags, _FILE_MODE)
 
 
+def try_file(path: Path | None) -> None:
+    """See whether ``configure`` could open it. Raises OSError."""
+    if path is not None:
+        os.close(_open(path))
+
+
 def hide(secret: str | None) -> None:
     """Mask ``secret`` wherever it appears in a later line of this process and its forks: as it is,
     as a URL, JSON or Python would write it."""

@@ -132,6 +132,8 @@ class Altering:
         whole, _ = settings.effective(fresh, entries)
         roles, asked = regroup.concerned(differs), self.rt.get(L.C_WRITE_DOWN)
         relog = any(path.partition(".")[0] == "log" for path in differs)
+        if relog:
+            self._log_as(whole, only_try=True)
         workers = self.group.workers
         if "workers" in differs:
             workers = worker_count(whole)
@@ -144,19 +146,15 @@ class Altering:
         if grown is not None or any("collect" in path.split(".") for path in differs):
             plan = grown or with_settings(self.rt.plan, whole)
             check_parts(plan, workers, self.rt.folder, plan.world_bytes - self.rt.plan.world_bytes)
-        nuclei = [(m, m.process) for m in self.group.members if m.role == NUCLEUS.name]
         with room_for(self.rt, grown) if grown else nullcontext() as room:
-            if relog:
-                self._log_as(whole)
             try:
                 yield from self._taken_over(fresh, whole, roles, workers, grown, room, entries)
             except BaseException:
                 self.rt.config = before
                 if relog:
                     self._log_as(before)
-                # who was started meanwhile has what is refused
-                late = [member for member, process in nuclei if member.process is not process]
-                self.group.call_off([*self._by_themselves(roles), *late])
+                self.group.call_off(self._by_themselves(roles))  # they have what is refused
+                self.group.ahead = {}
                 raise
         self.config = self.rt.config
         log.info("configuration changed", change=change, changed=differs)
@@ -180,16 +178,18 @@ class Altering:
         self, fresh: Config, whole: Config, roles: frozenset[str], workers: int,
         grown: Plan | None, room: Segment | None, entries: settings.Entries,
     ) -> Steps:  # fmt: skip
-        self.rt.config = whole
-
         def words() -> None:
             self._tick = segments.world_tick(self.rt)  # not that behind which it was asked for
+            if whole.log != self.config.log:
+                self._log_as(whole)
             if grown is not None and room is not None:
                 self._grow(grown, room)
             regroup.take_over(self.rt, fresh, self.group.tables, entries)
+            self.group.ahead = {}
 
         concerned = self._by_themselves(roles)
         yield from ended(self.group, concerned)
+        self.group.ahead = {member.role: whole for member in concerned}
         for member in concerned:
             self.group.start(member)
         if WORKER.name in roles:
@@ -225,10 +225,13 @@ class Altering:
         concerned = regroup.by_themselves(roles)
         return [m for m in self.group.members if m.role in concerned]
 
-    def _log_as(self, config: Config) -> None:
-        """As ``log_as``. Raises Refused."""
+    def _log_as(self, config: Config, *, only_try: bool = False) -> None:
+        """As ``log_as``; ``only_try``: see whether it can be done. Raises Refused."""
         try:
-            log_as(config)
+            if only_try:
+                corec_log.try_file(config.log_path)
+            else:
+                log_as(config)
         except OSError as error:
             raise Refused(f"log.file: {error.strerror}: {config.log_path}") from None
 

@@ -25,6 +25,7 @@ import multiprocess
 from corec import layout as L
 from corec.broker.process import run as run_broker
 from corec.command_line import NO_PROCESS
+from corec.config import Config
 from corec.exits import EXIT_FAILED, StartFailed
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
@@ -97,6 +98,7 @@ def _main(group: Group, member: Member, parent: int) -> None:
     try:
         group.forget()
         arm_life(member.name, member.restarts.count)
+        rt.config = group.ahead.get(member.role, rt.config)
         child.enter(member.cpus)
         if member.role == WORKER.name:
             code = run_worker(rt, group.tables, member.index, group.workers, child)
@@ -117,6 +119,9 @@ class Group:
         """``forget`` drops, in a child, what is the supervisor's alone."""
         self.rt, self.tables, self.workers, self.forget = rt, tables, workers, forget
         self.resting = False
+        self.ahead: dict[str, Config] = {}
+        """By role: what those have already that are started before a change counts. Whoever else is
+        started meanwhile has what counts until then, as who runs beside it."""
         self._looked = time.monotonic()
         self._grace_from = 0.0
         for role in SINGLE:

@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import signal
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,40 @@ def test_a_reload_with_deaths_in_it(
         world.run(end + STAGE - world.ticks)
         assert world.digest() == digest
     compared(play, pg_dsn, valkey_url)
+
+
+def test_who_is_replaced_while_a_reload_is_made_runs_what_still_counts(
+    make: Make, pg_dsn: str
+) -> None:
+    """A worker dies within a tick that ends before the change counts: blocks of one tick write
+    rows by one rule."""
+    config = small_config(tick_hz=50, persist={"every_ticks": 1000})
+    one = make(config)
+    run = one.start("--workers", "2").ready(120.0).until_tick(5)
+    leader, other = (L.slot_base(L.SLOT_WORKER0 + k) for k in range(2))
+    persister = L.slot_base(L.SLOT_PERSISTER) + L.S_PID
+    before = control_word(one.folder, persister)
+    victim = control_word(one.folder, other + L.S_PID)
+    os.kill(victim, signal.SIGSTOP)
+
+    def ahead() -> bool:
+        return control_word(one.folder, leader + L.S_TICK) > control_word(
+            one.folder, other + L.S_TICK
+        )
+
+    wait_until(ahead, "the other has done what it has not", promised(5.0))
+    within = control_word(one.folder, leader + L.S_TICK)
+    one.configure(config | {"persist": {"every_ticks": 1}})
+    run.signal(signal.SIGHUP)
+    wait_until(lambda: control_word(one.folder, persister) != before, "sinks have it", 60.0)
+    with suppress(ProcessLookupError):  # a supervisor that is slow had it killed
+        os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: last_change(one.folder)["number"] > 0, "its outcome", 60.0)
+    assert last_change(one.folder)["accepted"], last_change(one.folder)
+    run.ready(120.0).until_tick(within + 20)
+    blocks, last = len(run.answered("blocks")["blocks"]), run.stop().summary["tick"]
+    written = Counter(row["tick"] for row in rows_of(pg_dsn))
+    assert written == dict.fromkeys(range(within + 1, last + 1), blocks)
 
 
 def test_what_the_supervisor_takes_over_is_finished_or_taken_back(make: Make, pg_dsn: str) -> None:
