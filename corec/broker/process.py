@@ -20,6 +20,7 @@ import uvloop
 from corec import layout as L
 from corec.broker.bounds import Bounds
 from corec.broker.events import Events
+from corec.broker.groups import Groups
 from corec.broker.held_back import HeldBack
 from corec.broker.incoming import Incoming
 from corec.broker.journaling import Journaling
@@ -94,6 +95,7 @@ class _Broker:
             Link(rt.redis_url, keys.pos, cluster), keys, rt.epoch, self.incoming.canales,
             self._loaded, known=known, begun=self.status.count(L.B_BEGUN) != 0,
             fresh=rt.get(L.C_FRESH) != 0, owner=rt.owner, maxlen=rt.config.streams.maxlen,
+            groups=Groups(keys, rt.config, rt.plan, rt.get(L.C_BASE_TICK)),
         )  # fmt: skip
         events = Events(rt)
         bounds = Bounds(rt.config.streams.maxlen, rt.config.streams.max_mb << 20)

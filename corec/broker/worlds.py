@@ -158,7 +158,8 @@ class WorldChange:
     async def _afterwards(self, groups: list[tuple[str, bytes]], streams: list[str]) -> None:
         """What may fail: the same groups on the new streams, no more expiry of what came back."""
         commands: list[Command] = [
-            ("XGROUP", "CREATE", key, name, "0", "MKSTREAM") for key, name in groups
+            ("XGROUP", "CREATE", key, name, "0", "MKSTREAM", "ENTRIESREAD", 0)
+            for key, name in groups
         ]
         commands += [("PERSIST", key) for key in streams]
         for command, reply in zip(commands, await self._link.call(commands), strict=True):

@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from corec.broker.groups import Groups
 from corec.broker.link import Command, Link, PartlyExecuted, SinkAway
 from corec.broker.loss import Known, Loss, compare, is_older, known_of
 from corec.broker.owner import (
@@ -44,14 +45,15 @@ class Writer:
         self, link: Link, keys: Keys, epoch: int, canales: Iterable[int],
         on_load: Callable[[SinkState, Loss | None], None], *, known: Known | None = None,
         begun: bool = False, fresh: bool = False, owner: Owner | None = None,
-        maxlen: int = 1,
+        maxlen: int = 1, groups: Groups | None = None,
     ) -> None:  # fmt: skip
         """``on_load`` is told the state each time it was read from the hash, and what is missing
         of what was there.
 
         ``known``: what this world is known to have in Redis; None: nothing, it is new.
         ``begun``: this group of processes has written for it. ``fresh``: made by ``--fresh``.
-        ``maxlen``: entries that an out-stream keeps.
+        ``maxlen``: entries that an out-stream keeps. ``groups``: those that are there before
+        anything is sent.
         """
         self.link = link
         self.keys = keys
@@ -65,7 +67,7 @@ class Writer:
         self._begun = begun
         self._fresh = fresh
         self._owner = owner
-        self._maxlen = maxlen
+        self._maxlen, self._groups = maxlen, groups
         self._canales = list(canales)
         self._on_load = on_load
 
@@ -97,6 +99,8 @@ class Writer:
             found.total_dropped = max(found.total_dropped, known.dropped)
         if loss is not None:
             await self._note_loss(found, loss)
+        if self._groups is not None:
+            await self._groups.make(self.link)
         self.state = found
         self._begun = True
         self._on_load(found, loss)

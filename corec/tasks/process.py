@@ -23,6 +23,7 @@ import psycopg
 import uvloop
 
 from corec import layout as L
+from corec.broker.groups import canales_of
 from corec.broker.link import Link, SinkAway, key_of, sort_error
 from corec.config.acting import Alertas
 from corec.log import get_logger
@@ -62,8 +63,6 @@ WHO_MAX: Final = 1000
 """Characters that an acknowledgement may have in each of its fields."""
 ENTRIES: Final = 100
 NOTICES: Final = 500
-GROUPS_SECONDS: Final = 3.0
-"""A stop waits for them no longer."""
 LETTERS_LEAST: Final = 10_000
 """So many failures the stream keeps in any case: more than come between two looks."""
 
@@ -113,9 +112,10 @@ class Acting:
             pool = Pool(load_task(one.run, folders), one.run, options, folders)
         sources: list[Source] = [OfAlerts(self.names, one)]
         if one.on == "mensajes":
-            canales = sorted({s.canal for s in plan.swarms if one.canal in (None, s.canal)})
-            base = self.rt.get(L.C_BASE_TICK)
-            sources = [OfMessages(self.names, plan, c, self.rt.epoch, base) for c in canales]
+            base, epoch = self.rt.get(L.C_BASE_TICK), self.rt.epoch
+            sources = [
+                OfMessages(self.names, plan, c, epoch, base) for c in canales_of(one, plan)
+            ]
         pace = Pace(one.per_second)
         return [
             Runner(one, source, pool, pace, plan, self.names, self._link, self.counts)
@@ -131,32 +131,12 @@ class Acting:
             await asyncio.wait({follow, watch}, return_when=asyncio.FIRST_COMPLETED)
             if not watch.done():
                 follow.result()  # it never ends but by what it raises
-            if watch.result() == 0:
-                await self._leave_groups()
             return watch.result()
         finally:
             for task in (follow, watch):
                 task.cancel()
             await asyncio.gather(follow, watch, return_exceptions=True)
             self.slot.set(L.S_STATE, L.PROC_DRAINED)
-
-    async def _leave_groups(self) -> None:
-        """A run may end before it came to make the groups: what the world has sent is the tasks'
-        all the same, and the next start would begin behind it."""
-        missing = [one for one in self.runners if not one.grouped and one.source.epoch is not None]
-        if not missing:
-            return
-        link = self._link()
-        try:
-            async with asyncio.timeout(GROUPS_SECONDS):
-                await link.connect()
-                for runner in missing:
-                    await runner.world_begun(link)
-                    await runner.make_group(link)
-        except (SinkAway, TimeoutError) as error:
-            log.warning("tasks did not come to begin", reason=str(error))
-        finally:
-            await link.close()
 
     async def _watch(self) -> int:
         while True:

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import redis.exceptions as X
 
+from corec.broker.groups import FIRST, group_of, make_group
 from corec.broker.link import Link, SinkAway
 from corec.config.acting import TaskConfig
 from corec.log import get_logger
 from corec.notices import Notice
 from corec.plan import Plan
 from corec.process.backoff import Backoff
-from corec.tasks.beginning import FIRST, beginning
 from corec.tasks.elsewhere import Elsewhere
 from corec.tasks.ends import REPLY_SECONDS, Ends
 from corec.tasks.pool import CallFailed, Pool
@@ -32,7 +32,6 @@ from corec.tasks.streams import (
     answers_of,
     end_notices,
     failure,
-    group_of,
     unread,
 )
 from corec.tasks.trimmed import gone
@@ -78,8 +77,6 @@ class Runner:
     ) -> None:  # fmt: skip
         self.config, self.title, self._pool, self._plan = config, config.title, pool, plan
         self.source, self._pace = source, pace
-        self.grouped = False
-        """Whether its consumer group is there."""
         self._names, self._counts = names, counts
         self._link, self._ends = link(), Ends(self.title, link)
         self._running: set[asyncio.Task[None]] = set()
@@ -113,21 +110,11 @@ class Runner:
 
     async def make_group(self, link: Link, start: str | None = None) -> None:
         """The consumer group, where there is none. Raises SinkAway."""
-        read = 0
-        if start is None:
-            (groups,) = await link.call([("XINFO", "GROUPS", self.source.stream)])
-            if isinstance(groups, list) and self._mine(groups) is not None:
-                self.grouped = True
-                return
-            start, read = await beginning(link, self.source.stream, self.source.behind)
-        command: Command = (
-            "XGROUP", "CREATE", self.source.stream, self.group, start, "MKSTREAM", "ENTRIESREAD",
-            read,
-        )  # fmt: skip
-        (reply,) = await link.call([command])
-        if isinstance(reply, Exception) and "BUSYGROUP" not in str(reply):
-            raise SinkAway(0, str(reply))
-        self.grouped = True
+        kill_point("tasks.before_group")
+        stream, behind = self.source.stream, self.source.behind
+        refused = await make_group(link, stream, self.group, behind, start=start)
+        if refused is not None:
+            raise SinkAway(0, str(refused))
 
     def _mine(self, groups: list[Any]) -> Any:
         """What XINFO GROUPS says of its group; None: there is none."""
@@ -136,7 +123,7 @@ class Runner:
     async def _take(self) -> None:
         await self._link.connect()
         if self.source.epoch is not None:
-            await self.world_begun(self._link)
+            await self._world_begun()
             await self.make_group(self._link)
         after = b"0"  # first what was taken and not ended
         known: set[bytes] = {task.get_name().encode() for task in self._running}
@@ -165,10 +152,10 @@ class Runner:
             if not entries and after != b">":
                 after, known = b">", set()
 
-    async def world_begun(self, link: Link) -> None:
+    async def _world_begun(self) -> None:
         """The streams are of this world from when the hash says so. Raises SinkAway."""
         while True:
-            (epoch,) = await link.checked([("HGET", self._names.pos, "epoch")])
+            (epoch,) = await self._link.checked([("HGET", self._names.pos, "epoch")])
             if epoch is not None and int(epoch) == self.source.epoch:
                 return
             await asyncio.sleep(BLOCK_MS / 1000)

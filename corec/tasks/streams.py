@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from corec.broker.groups import group_of
 from corec.broker.positions import Keys
 from corec.config.schedule import TICK_MAX
 from corec.config.umbral import FLOAT32_MAX
@@ -102,11 +103,6 @@ class Names:
         self.acks = f"{prefix}acuses"
         self.failed = f"{prefix}tareas_fallidas"
         self.progress = f"{prefix}tareas"
-
-
-def group_of(title: str) -> str:
-    """The consumer group of a task."""
-    return f"tarea:{title}"
 
 
 def written_ms(entry: bytes) -> int:

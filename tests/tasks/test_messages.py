@@ -16,13 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corec import layout as L
+from corec.broker.groups import beginning
 from corec.broker.link import Link
 from corec.config import parse_config
 from corec.plan import make_plan
-from corec.tasks.beginning import beginning
 from corec.tasks.source import OfMessages, numbered
 from corec.tasks.streams import Names
 from corec.tasks.trimmed import Read
+from tests.crash.test_supervisor import kill_supervisor
+from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import compiled, make
 from tests.support.instance import small_config
 from tests.support.processes import wait_until
@@ -203,21 +205,66 @@ def spoken(*canales: int) -> dict[str, Any]:
             "tasks": [{"on": "mensajes", "run": "noting:note"}]}  # fmt: skip
 
 
+def noting(make: Any, *canales: int) -> Any:
+    """An instance of ``spoken``, with its task."""
+    one = make(spoken(*canales))
+    (one.home / "plugins").mkdir(exist_ok=True)
+    (one.home / "plugins" / "noting.py").write_text(NOTING)
+    return one
+
+
+def noted(one: Any) -> set[tuple[int, int]]:
+    """(tick, entity) of what its task was called with."""
+    calls = one.home / "plugins" / "calls"
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    return {(int(tick), int(entity)) for tick, entity in map(str.split, lines)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_leaks")
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        pytest.param(["tasks@tasks.before_group"] * 7, id="before tasks came"),
+        pytest.param(["broker@broker.before_groups"] * 7, id="before anything was sent"),
+    ],
+)
+def test_what_a_new_world_sent_before_all_of_it_died_is_told(
+    make: Any, valkey_url: str, deaths: list[str]
+) -> None:
+    """The next start begins at a later tick, and its tasks are new to nobody."""
+    one = noting(make, 1)
+    armed(one, deaths)
+    run = one.start("--fresh")
+    with redis.Redis.from_url(valkey_url) as client:
+
+        def said(field: str) -> int:
+            return int(client.hget("corec:{later}:pos", field) or 0)
+
+        before = said("epoch")
+        wait_until(lambda: said("epoch") != before, "the streams are the new world's", 150.0)
+        run.until_tick(20)
+        if deaths[0].startswith("tasks"):
+            wait_until(lambda: said("out_tick") > 10, "messages are sent", 60.0)
+        kill_supervisor(run)
+        tick = said("out_tick")
+    assert not noted(one)
+    run = spared(one).start().ready(150.0).until_tick(tick + 40)
+    run.ask("pause")
+    last = int(run.answered("pause")["tick"])
+    wanted = {(tick, 0) for tick in range(1, last + 1)}
+    wait_until(lambda: noted(one) == wanted, "each message is told", 60.0)
+    assert run.stop().code == 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("no_leaks")
 def test_a_canal_that_comes_with_a_start_is_told_from_its_first_tick(make: Any) -> None:
     """The world has sent messages of it before the process of tasks comes to ask for them: here,
     and in a first run that is over by then."""
-    one = make(spoken(1))
-    (one.home / "plugins").mkdir(exist_ok=True)
-    (one.home / "plugins" / "noting.py").write_text(NOTING)
-    calls = one.home / "plugins" / "calls"
-
-    def told() -> set[tuple[int, int]]:
-        lines = calls.read_text().splitlines() if calls.exists() else []
-        return {(int(tick), int(entity)) for tick, entity in map(str.split, lines)}
-
+    one = noting(make, 1)
     first = int(one.run("--fresh", "--ticks", "5", "--tick-hz", "0").summary["tick"])
     one.configure(spoken(1, 2))
     run = one.start().ready(150.0).until_tick(first + 30)
@@ -225,7 +272,7 @@ def test_a_canal_that_comes_with_a_start_is_told_from_its_first_tick(make: Any) 
     last = int(run.answered("pause")["tick"])
     wanted = {(tick, 1) for tick in range(first + 1, last + 1)}
     wanted |= {(tick, 0) for tick in range(1, last + 1)}
-    wait_until(lambda: told() == wanted, "each message is told", 60.0)
+    wait_until(lambda: noted(one) == wanted, "each message is told", 60.0)
     assert run.stop().code == 0
 
 
