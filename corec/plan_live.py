@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from corec.config import Config, ConfigError, Fault
-from corec.config.change import NotLive, Place, changed, place_of
-from corec.config.umbral import limits_of
+from corec.config.change import NotLive, Place, changed, follows, place_of, plain, value_at
+from corec.config.umbral import is_limit, limits_of
 from corec.entities.numbers import number_faults, numbers
 from corec.suiting import suiting_faults
 from corec.swarm import Plan, Swarm
@@ -59,13 +59,18 @@ def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
     # without the schedule itself: each change is a check of the whole configuration
     alone = config.model_copy(update={"schedule": ()})
     for index, entry in enumerate(config.schedule):
-        one = alone
+        one, limits = alone, set[str]()
         for path, value in entry.sets.items():
             where = f"schedule[{index}].set[{json.dumps(path)}]"
             try:
-                if not place_of(one, path).of_world:
+                place, now = place_of(one, path), value
+                if not place.of_world:
                     raise NotLive(f"path: found {path!r:.80}, expected {IN_SCHEDULE}")
-                with_settings(plan, fresh := changed(one, path, value))
+                if is_limit(value) and place.is_limit and place.path not in limits:
+                    # the other one follows, whatever counts by then: somebody may have set it
+                    path, now = place.path, follows(plain(value_at(one, place)), place, value)
+                    limits.add(place.path)
+                with_settings(plan, fresh := changed(one, path, now))
                 one = fresh
             except NotLive as error:
                 found, _, allowed = str(error).removeprefix("path: found ").partition(", expected ")

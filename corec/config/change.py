@@ -18,6 +18,7 @@ from corec.config.effect import Effect, effect_of
 from corec.config.load import with_overrides
 from corec.config.model import Config, revealed
 from corec.config.swarm import BloqueConfig
+from corec.config.umbral import UMBRAL_MAX, UMBRAL_MIN
 
 SHOWN: Final = (
     "tick_hz, carga, globals.NAME, bloques.ID.parametros.NAME, bloques.ID.umbral, "
@@ -49,6 +50,11 @@ class Place(NamedTuple):
     def grows(self) -> bool:
         """Whether it is the number of a bloque's entities."""
         return self.bloque is not None and self.keys == ("entidades",)
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it is one limit of an umbral, which is kept with the other one."""
+        return self.bloque is not None and self.keys[0] == "umbral" and len(self.keys) > 1
 
 
 def full_path(config: Config, path: str) -> str:
@@ -186,8 +192,10 @@ def plain(value: Any) -> Any:
 def kept_value(before: Any, place: Place, value: Any) -> Any:
     """``value`` as it is kept at ``place.path``: an umbral's ``min`` within the whole of it, which
     is ``before``."""
-    if place.bloque is None or place.keys[0] != "umbral" or len(place.keys) == 1:
+    if not place.is_limit:
         return value
+    if isinstance(before, Mapping):  # as it was written: one of both may be the default
+        before = {"min": UMBRAL_MIN, "max": UMBRAL_MAX, **before}
     return _merged(before, place.keys[1], value)
 
 
@@ -195,7 +203,7 @@ def follows(before: Any, place: Place, value: Any) -> Any:
     """``kept_value`` of what is set by itself, where nobody can be refused: an umbral's other limit
     follows where it would stand on the wrong side, or is none."""
     kept = kept_value(before, place, value)
-    if place.bloque is None or place.keys[0] != "umbral" or len(place.keys) == 1:
+    if not place.is_limit:
         return kept
     other = "max" if place.keys[1] == "min" else "min"
     there = kept.get(other)

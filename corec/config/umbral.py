@@ -84,10 +84,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_limit(value: object) -> bool:
+    """Whether it is a number that an umbral may have as a limit."""
+    return isinstance(value, int | float) and _is_number(value) and abs(value) <= FLOAT32_MAX
+
+
 def _spelled(value: Any) -> Any:
     if isinstance(value, str) and value in (ALWAYS, NEVER):
         return Umbral.fixed(-math.inf if value == ALWAYS else math.inf)
-    if _is_number(value) and abs(value) <= FLOAT32_MAX:
+    if is_limit(value):
         return Umbral.fixed(float(value))
     return value
 

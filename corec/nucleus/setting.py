@@ -237,7 +237,7 @@ class Setter:
             for path, value in changes.items():
                 places[path] = place_of(config, path)
                 check_named(self.rt.plan, places[path])
-                before, config = config, changed(config, path, value)
+                before, config = config, changed(config, *self._whole(places[path], path, value))
                 if places[path].grows:
                     _check_more(before, config, places[path])
             with_settings(self.rt.plan, config)
@@ -248,6 +248,13 @@ class Setter:
         except (NotLive, ConfigError) as error:
             raise ControlError(str(error).replace("\n", "; "), "bad_request") from None
         return places
+
+    def _whole(self, place: Place, path: str, value: Any) -> tuple[str, Any]:
+        """What is to be checked: of an umbral both limits, the other one as it counts by now."""
+        if not place.is_limit:
+            return path, value
+        rest = self._live.value(place, committed_tick(self.rt.get) + 1)
+        return place.path, kept_value(rest, place, value)
 
     def _write(
         self, changes: Mapping[str, Any], places: Mapping[str, Place], first_tick: int
@@ -260,11 +267,11 @@ class Setter:
             said = written.configured if written else plain(value_at(self.rt.written, place))
             if place.of_world:
                 before = self._live.value(place, first_tick - 1)
-                if written and written.revision == revision:
-                    before = written.value  # of the same change: an umbral's min, then its max
             else:
                 before = plain(value_at(self.rt.config, place))
-            kept = kept_value(before, place, value)
+            # the other limit of an umbral as it counts then: the schedule may set it for that tick
+            rest = self._live.value(place, first_tick) if place.is_limit else before
+            kept = kept_value(rest, place, value)
             if place.of_world and kept != value:  # the rest of an umbral may be the schedule's
                 try:
                     changed(self.rt.config, place.path, kept)

@@ -203,8 +203,9 @@ def changed_by(
                 continue
             check_named(plan, place)
             before = live.value(place, tick) if place.of_world else value_at(config, place)
-            before = kept[place.path].value if place.path in kept else before
-            now = kept_value(before, place, value)
+            # the other limit of an umbral as it counts then: the schedule may set it for that tick
+            rest = live.value(place, tick + 1) if place.is_limit else before
+            now = kept_value(rest, place, value)
             if place.of_world:
                 kept[place.path] = Since(tick + 1, now)
         detail = {"path": path, "value": now, "before": before, "after_tick": tick}

@@ -43,7 +43,9 @@ def _readings(parts: list[Swarm], given: Any) -> Readings:
             raise ValueError(f"{where}: found {len(given)} things, {expected}")
         ids = checked_ids(parts, given[0])
         values = _numbers(swarm, where, given[1], len(ids))
-        active = _as_many(where, given[2] if len(given) == 3 else True, len(ids)) != 0
+        active = _as_many(where, given[2] if len(given) == 3 else True, len(ids))
+        if (odd := active[~np.isin(active, (0.0, 1.0))]).size:
+            raise ValueError(f"{where}: found {odd[0]} as activo, expected True or False")
     else:
         values = _numbers(swarm, where, given, len(everybody))
         there = ~np.isnan(values).all(axis=1)
@@ -76,7 +78,7 @@ def _numbers(swarm: Swarm, where: str, given: Any, n: int) -> NDArray[np.float64
     given = unmasked(where, given)
     try:
         values = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.empty(0)
     if values.shape != (n, len(names)):
         found = f"an array of shape {values.shape}" if values.ndim else f"{given!r}"
@@ -90,7 +92,7 @@ def _as_many(where: str, given: Any, n: int) -> NDArray[np.float64]:
     given = unmasked(where, given)
     try:
         values = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = type(given).__name__
         raise ValueError(f"{where}: found a {found}, expected {n} numbers") from None
     if values.ndim == 0:

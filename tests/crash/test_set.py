@@ -45,7 +45,9 @@ SCRIPT: dict[int, dict[str, Any]] = {
     3: {"bloques.town.parametros.pace": 0.5},
     5: {"globals.beta": 0.05, "bloques.town.umbral": {"min": 0.6, "max": 0.8}},
     8: {"bloques.town.umbral.min": 0.7, "bloques.town.autoreparacion.max_errores": 0.5},
-    11: {"globals.beta": 0.0},
+    11: {"globals.beta": 0.0, "bloques.town.umbral.min": 1.0},  # below what the schedule's max is
+    13: {"bloques.other.umbral": {"min": 0.3}},
+    14: {"bloques.other.umbral.max": 0.4},  # from tick 15 on, as is what the schedule sets
     16: {"bloques.other.umbral": "siempre", "globals.offset": 0.25},
 }
 END = 24
@@ -68,6 +70,9 @@ def config(name: str) -> dict[str, Any]:
             {"at": 7, "set": {"globals.beta": 0.02}},
             {"every": 6, "from": 9, "until": 20,
              "set": {"bloques.other.parametros.gain": 1.5, "bloques.town.parametros.pace": 0.1}},
+            {"at": 10, "set": {"bloques.town.umbral.max": 1.5}},
+            {"at": 14, "set": {"bloques.other.umbral.min": 0.2}},
+            {"at": 15, "set": {"bloques.other.umbral": {"min": 0.25, "max": 0.35}}},
         ],
     }  # fmt: skip
 
@@ -160,7 +165,7 @@ def test_what_is_set_is_the_same_in_every_world(
             for e in world.events() if e["tipo"] == "setting_changed"
         }  # fmt: skip
     assert told == {(t, path, v) for t, path, v, _ in settings_events(pg_dsn, "calm")}
-    assert {t for t, *_ in told} == {3, 5, 7, 8, 9, 11, 16}  # at 15 nothing changes
+    assert {t for t, *_ in told} == {3, 5, 7, 8, 9, 10, 11, 13, 14, 16}  # at 15 nothing changes
     assert all(calm.messages.values())
 
 

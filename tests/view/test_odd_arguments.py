@@ -41,6 +41,18 @@ def test_what_is_no_whole_number_is_refused(town: corec.World, odd: Any) -> None
     assert town.ticks == 0
 
 
+def test_readings_that_are_none_are_refused(town: corec.World) -> None:
+    """A number beyond float64 was a traceback, an ``activo`` of NaN switched on."""
+    with pytest.raises(ValueError, match="readings of town: found a list, expected 6 numbers"):
+        town.tick({"town": [10**400] * 6})
+    for odd in (np.nan, 2, -1):
+        with pytest.raises(ValueError, match=r"found .* as activo, expected True or False"):
+            town.tick({"town": ([0, 1], 1.0, [1, odd])})
+    assert town.ticks == 0
+    assert town.tick({"town": ([0, 1], 1.0, [True, 0])}) == 1
+    assert town.frame("town")["activo"].tolist()[:2] == [True, False]
+
+
 @pytest.mark.parametrize("masked", [1, 6])
 def test_what_is_masked_is_nobodys_number(town: corec.World, masked: int) -> None:
     """It was written, and read in, as what lay under the mask."""

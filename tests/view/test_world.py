@@ -156,6 +156,41 @@ def test_an_umbral_s_limits_are_scheduled_and_set_one_by_one() -> None:
         corec.World({**town(), "schedule": [both]})
 
 
+def test_a_limit_of_an_umbral_leaves_the_other_as_it_counts_then() -> None:
+    path = "bloques.town.umbral"
+    world = corec.World({**town(), "schedule": [
+        {"at": 3, "set": {f"{path}.min": -1.0}}, {"at": 5, "set": {path: {"max": 0.2}}},
+        {"at": 7, "set": {f"{path}.max": 3.0}},
+    ]})  # fmt: skip
+
+    def counts() -> dict[str, float]:
+        told = world.events("setting_changed")[-1]["detalle"]
+        return dict(told["value"])
+
+    with world:
+        world.run(1)
+        world.set(path, {"min": 0.3})
+        world.run(2)
+        assert counts() == {"min": -1.0, "max": 0.9}
+        assert world.blocks()[0]["umbral"] > 0.3
+        world.run(1)
+        world.set(f"{path}.min", 0.15)  # from tick 5 on, as is what the schedule sets
+        assert counts() == {"min": 0.15, "max": 0.2}
+        world.run(1)
+        assert world.blocks()[0]["umbral"] == np.float32(0.2)
+        world.set(path, {"max": 0.2, "inicial": 0.15})
+        world.run(2)
+        assert counts()["max"] == 3.0
+        world.set(f"{path}.min", 2.0)
+        assert counts() == {"min": 2.0, "max": 3.0}
+        world.run(1)
+        assert world.blocks()[0]["umbral"] == 2.0
+    least = {"schedule": [{"at": 1, "set": {f"{path}.min": 2.0}}]}  # the other one follows
+    with corec.World({**town(umbral="siempre"), **least}) as world:
+        world.run(1)
+        assert world.blocks()[0]["umbral"] == 2.0
+
+
 def test_a_frame_of_some() -> None:
     with corec.World(town(procesador="ewma", parametros={})) as world:
         world.tick({"town": np.arange(100)})

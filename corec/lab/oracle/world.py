@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -268,7 +269,9 @@ class World:
         self._settle_for(self.tick + 1)
         last = self.blocks[-1].settings
         mine = self._swarms()[swarm]
-        bloque = {**bloque, "parametros": {n: float(v) for n, v in mine[0].params.items()}}
+        umbral = self._settled(self.tick + 1).get(f"bloques.{swarm}.umbral", bloque.get("umbral"))
+        bloque = {**bloque, "parametros": {n: float(v) for n, v in mine[0].params.items()},
+                  "umbral": umbral}  # fmt: skip
         full = mine[0].settings.cap == per_block(self.config, bloque)
         added = part_of(
             self.config, {**bloque, "entidades": more}, mine[0].settings.kind,
@@ -277,6 +280,8 @@ class World:
         blocks = [self._block(each) for each in added]
         for entity in (one for block in blocks for one in block.entities):
             entity.state.update({"heard": self.tick} if mine[0].settings.kind.silence else {})
+        for block in (*mine, *blocks):
+            block.settings = replace(block.settings, alone=False)
         self.blocks += blocks
 
     def _block(self, settings: Settings) -> Block:
