@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.broker.incoming import Incoming, skipped
-from corec.broker.positions import NOWHERE, InPosition, Keys, after
+from corec.broker.positions import EntryId, InPosition, Keys, choose_start
 from corec.broker.readings import GOOD
 from corec.broker.state import parse_state
 from corec.config import Config, load_config
@@ -56,15 +56,17 @@ class Recorded:
         self._incoming = Incoming(plan)
         self._keys = Keys(config.instance_id)
         self._url = url
-        with client_of(url) as client:
-            began = parse_state(client.hgetall(self._keys.pos))
+        self._start = _start_of(self._keys, url, epoch)
         applied = positions_of(dict(head)) if head is not None else {}
         for canal in self._incoming.canales:
-            start = began.start.get(canal) if began.epoch == epoch else None
-            place = after(start) if start is not None else NOWHERE
+            place = self._begin(canal)
             if canal in applied:
                 place = InPosition(*applied[canal])
             self._incoming.open(canal, place, place, 0)
+
+    def _begin(self, canal: int) -> InPosition:
+        """Where the world began to read a canal, also one that nobody was on yet."""
+        return choose_start(None, None, self._start.get(canal))
 
     @property
     def until(self) -> int:
@@ -79,7 +81,7 @@ class Recorded:
         self._incoming.cursors = cursors
         for canal in self._incoming.canales:
             if canal not in cursors:
-                self._incoming.open(canal, NOWHERE, NOWHERE, 0)
+                self._incoming.open(canal, self._begin(canal), self._begin(canal), 0)
 
     def settings(self, tables: Tables, tick: int) -> None:
         """Have the kernels begin entities before ``tick`` with the settings that counted in it."""
@@ -213,6 +215,13 @@ def _past_behind(folder: Path, head: Mapping[str, Any]) -> Past | None:
         return past
     tick = int(head["tick"])
     return Past(read_stretch(folder, int(head["epoch"]), tick), tick)
+
+
+def _start_of(keys: Keys, url: str, epoch: int) -> Mapping[int, EntryId]:
+    """By canal, behind which entry the world ``epoch`` began to read."""
+    with client_of(url) as client:
+        found = parse_state(client.hgetall(keys.pos))
+    return found.start if found.epoch == epoch else {}
 
 
 def _last_epoch(folder: Path) -> int:

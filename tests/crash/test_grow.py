@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 
 import corec
 from corec.config import ConfigError
 from tests.crash.test_set import Play
 from tests.crash.worlds import armed, spared
 from tests.e2e.conftest import Make
-from tests.support.instance import Instance
+from tests.support.instance import Instance, Running
+from tests.support.ledger import MESSAGE
 from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.slow, pytest.mark.timeout(400)]
@@ -205,6 +207,43 @@ def test_who_meets_and_who_is_born_become_more(
         assert int(world.frame("herd", ["activo"])["activo"].sum()) > 100
         play.again(kill=False)  # from the checkpoint
         play.until(33)
+        assert_same_there(world, play)
+    assert play.run.stop().code == 0
+
+
+class Anew(Growing):
+    """The same of a world that begins behind what waits."""
+
+    def _begin(self, one: Instance) -> Running:
+        self.run = one.start("--fresh", "--tick-hz", "0.001").ready(120.0)
+        self.run.answered("pause")
+        return self.run
+
+
+def test_a_replay_of_a_canal_that_came_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch, valkey_url: str
+) -> None:
+    """What waited there for nobody when the world began is none of its, and of no replay."""
+    one = make(config(FIRST, SECOND))
+    for name, path in (("COREC_RUNTIME_BASE", one.runtime_base), ("COREC_HOME", one.home)):
+        monkeypatch.setenv(name, str(path))
+    with redis.Redis.from_url(valkey_url) as client:
+
+        def say(entity: int) -> None:
+            client.xadd("corec:{corec1}:in:3", {"m": MESSAGE.pack(entity, 3, 0.5, False)})
+
+        say(180)
+        play = Anew(one)
+        play.until(4)
+        one.configure(config(FIRST, SECOND, THIRD))
+        assert one.ctl("reload").code == 0
+        play.run.ready(60.0)
+        say(181)
+        wait_until(lambda: play.run.status()["messages_in"] == 1, "it is taken in", 30.0)
+        play.until(8)
+    assert play.run.answered("entity", id=180)["activo"]
+    assert not play.run.answered("entity", id=181)["activo"]
+    with corec.World(Path(one.config_path), replay=valkey_url) as world:
         assert_same_there(world, play)
     assert play.run.stop().code == 0
 
