@@ -24,7 +24,7 @@ from corec.supervisor import segments
 from corec.supervisor.beside import Failed, work
 from corec.supervisor.face import Face
 from corec.supervisor.growing import GROWN, CannotGrow, grow, plan_in_memory
-from corec.supervisor.refitting import FITTED, CannotRefit, misfitting, refit
+from corec.supervisor.refitting import BY_OLD, FITTED, CannotRefit, misfitting, refit
 from corec.world.checkpoint import (
     Checkpoint,
     CheckpointRefused,
@@ -45,7 +45,7 @@ from corec.world.settings import (
     read_in,
     told_as_set,
 )
-from corec.world.shape import Shape, differences, read_shape, shape
+from corec.world.shape import Shape, differences, differences_beside, read_shape, shape
 from corec.world.tables import Tables
 from shm.segment import SegmentNoSpace, SegmentRefused
 
@@ -317,6 +317,8 @@ def _refused(config: Config, plan: Plan, folder: Path, error: SegmentRefused) ->
         differs = differences(found, shape(plan, config.seed)) if found is not None else []
         if found is None or differs:
             return _misfit(differs, str(folder))
+        if told := differences_beside(found, shape(plan, config.seed)):
+            return f"the world in {folder} does not fit the config ({'; '.join(told)}); {BY_OLD}"
     return (
         f"the world in {folder} is damaged, or not of this version: {error.path.name}: found "
         f"{error.found}, expected {error.expected}; nothing was changed; put the right file back, "

@@ -29,7 +29,7 @@ from corec.process.roles import committed_tick, counted
 from corec.supervisor import lanes, segments
 from corec.world.commits import tick_in
 from corec.world.create import create_world
-from corec.world.migrate import MigrateFailed, carry_over
+from corec.world.migrate import MigrateFailed, carry_over, migration
 from corec.world.packing import plan_of
 from corec.world.past import settle_before, stretch_ahead
 from corec.world.segment import create_segment, open_segment
@@ -41,6 +41,11 @@ from shm.lane import Lane, lane_region_bytes
 from shm.segment import Segment, SegmentRefused
 
 FITTED: Final = f"{segments.WORLD}.fitted"
+BY_OLD: Final = (
+    "stop it with the code it was left by (start it once, if it does not run): the new code goes "
+    "on from its checkpoint; or use --fresh to set it aside and begin a new world"
+)
+"""What to do where only the code that left a world in memory can go on with it."""
 register("refit.tried")
 register("refit.before_rename")
 register("refit.after_rename")
@@ -60,7 +65,7 @@ def misfitting(config: Config, plan: Plan, folder: Path) -> Shape | None:
             continue
         if differences(one, wanted, growing=True, migrating=True):
             continue
-        if not differences(one, wanted, growing=True):
+        if not differences(one, wanted, growing=True) and not migration(one, wanted):
             continue
         try:
             control, world = _attached(folder)
@@ -121,7 +126,7 @@ def refit(
             carry_over(plan_of(found["swarms"]), old.payload, plan, tables, world.payload)
             commits = world.words[(plan.blocks["offset"] + L.OFF_COMMIT) // 8]
             if (tick_in(commits) != tick).any():
-                raise CannotRefit(f"not all of its blocks are at tick {tick}; {_WHAT_TO_DO}")
+                raise CannotRefit(f"not all of its blocks are at tick {tick}; {BY_OLD}")
             show_range(tables.blocks, tables.swarms, 0, plan.n_blocks)
             if not lasting:
                 kill_point("refit.tried")
@@ -140,18 +145,12 @@ def refit(
         control.close()
 
 
-_WHAT_TO_DO: Final = (
-    "stop it with the code it was left by (start it once, if it does not run): the new code goes "
-    "on from its checkpoint; or use --fresh to set it aside and begin a new world"
-)
-
-
 def _tick_at_rest(control: Segment) -> int:
     words = control.words
     went = int(words[L.C_GO_TICK])
     if committed_tick(lambda word: int(words[word])) != went:
         raise CannotRefit(f"it was left within tick {went}, which only its old code can finish; "
-                          f"{_WHAT_TO_DO}")  # fmt: skip
+                          f"{BY_OLD}")  # fmt: skip
     return went
 
 
@@ -163,14 +162,14 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> 
     spooled = counted(lambda word: int(control.words[word]), "spool_bytes")
     if others and (spooled or _waits(folder, lanes.ROWS_FILES)):
         raise CannotRefit("generations with its old genes wait to be written to PostgreSQL; "
-                          f"{_WHAT_TO_DO}")  # fmt: skip
+                          f"{BY_OLD}")  # fmt: skip
     entries = read_in(control)
     went = int(control.words[L.C_GO_TICK])
     if any(is_write(path) and one.tick > went for path, one in entries.items()):
         raise CannotRefit("state with its old fields is written before its next tick; run one "
                           "(corec-ctl step), and try again")  # fmt: skip
     if any(s.processor.alert_columns for s in plan.swarms) and _waits(folder, lanes.OUT_FILES):
-        raise CannotRefit(f"alerts that name its old fields wait to be sent; {_WHAT_TO_DO}")
+        raise CannotRefit(f"alerts that name its old fields wait to be sent; {BY_OLD}")
 
 
 def _waits(folder: Path, files: str) -> bool:
@@ -189,6 +188,6 @@ def _check_lanes(folder: Path, plan: Plan, count: int, epoch: int) -> None:
             path = folder / name
             if path.exists() and path.stat().st_size < lane_region_bytes(wanted):
                 raise CannotRefit("rows or messages of its new fields need larger lanes than "
-                                  f"{name}; {_WHAT_TO_DO}")  # fmt: skip
+                                  f"{name}; {BY_OLD}")  # fmt: skip
     for lane in segments.attach_lanes(folder, plan, count, epoch).values():
         lane.close()

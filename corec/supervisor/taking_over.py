@@ -15,7 +15,7 @@ from corec.supervisor.upgrade import Refit
 from corec.world.migrate import handed, migration
 from corec.world.packing import parts_of
 from corec.world.settings import effective, told_as_set
-from corec.world.shape import Shape, shape
+from corec.world.shape import Shape, differences_beside, read_shape, shape
 from shm.segment import SegmentNoSpace, SegmentRefused
 
 
@@ -41,7 +41,8 @@ def takes_over(config: Config, folder: Path, asked: Refit | None) -> bool:
         check_layout(config, folder, there)
     except (SegmentRefused, FileNotFoundError) as error:
         allowed = "a world this code can adopt; stop the instance and start it again"
-        raise ConfigError([Fault("bloques", str(error), allowed)]) from None
+        told = "; ".join(differences_beside(read_shape(folder) or {}, shape(there, config.seed)))
+        raise ConfigError([Fault("bloques", told or str(error), allowed)]) from None
     return False
 
 

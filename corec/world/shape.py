@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from corec.entities.fields import BY_TIME
 from corec.plan import Plan
 from corec.world.packing import shape_of
 from corec.world.segment import WORLD_FILE
@@ -19,12 +20,21 @@ from corec.world.segment import WORLD_FILE
 SHAPE_FILE: Final = f"{WORLD_FILE}.json"
 DIFFERENCES_MAX: Final = 8
 
+_BESIDE: Final[tuple[str, ...]] = ("value", "alerts", "see", "genes", "fitness", "mortal", BY_TIME)
+"""What decides no field, as a processor declares it, and is of one piece with a world in memory."""
+
 Shape = dict[str, Any]
 
 
 def shape(plan: Plan, seed: int) -> Shape:
     """Seed and swarms of a world, as JSON data."""
-    return {"seed": seed, "swarms": shape_of(plan)}
+    return {
+        "seed": seed,
+        "swarms": [
+            {**one, "value": list(p.values), "alerts": list(p.alert_fields), "see": list(p.see)}
+            for one, p in zip(shape_of(plan), (s.processor for s in plan.swarms), strict=True)
+        ],
+    }
 
 
 def write_shape(folder: Path, plan: Plan, seed: int, before: Shape | None = None) -> None:
@@ -82,6 +92,19 @@ def differences(
         )
     more = len(told) - DIFFERENCES_MAX
     return told[:DIFFERENCES_MAX] + ([f"and {more} more"] if more > 0 else [])
+
+
+def differences_beside(found: Shape, wanted: Shape) -> list[str]:
+    """What else keeps the world in memory of ``found``, which has the same fields, from going on
+    as ``wanted`` (``Plan.fingerprint``). A checkpoint does without."""
+    told = []
+    before, after = (whole_swarms(one.get("swarms", [])) for one in (found, wanted))
+    for index, (old, new) in enumerate(zip(before, after, strict=False)):
+        was, now = ({key: one[key] for key in _BESIDE if key in one} for one in (old, new))
+        for key in ("value", "alerts", "see"):
+            was.setdefault(key, now[key])  # an older version did not say
+        told += _unequal(f"bloques[{index}]: {new['procesador']}: ", was, now)
+    return told
 
 
 def whole_swarms(swarms: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+import corec
 from corec.config import parse_config
-from corec.plan import make_plan
+from corec.plan import Plan, make_plan
 from corec.supervisor.regroup import fault_of
-from corec.world.shape import DIFFERENCES_MAX, differences, shape
+from corec.world.shape import DIFFERENCES_MAX, differences, differences_beside, shape
 
 FIRST: dict[str, Any] = {
     "id": "a", "canal": 1, "entidades": 2000, "parametros": {"phi": 0.5},
@@ -81,3 +82,52 @@ def test_a_difference_is_the_fault_of_its_key(bloques: list[Any], begins: str) -
     (told,) = differences(of(FIRST), of(*bloques))
     assert str(fault_of(told)).startswith(begins)
     assert str(fault_of("and 3 more")).startswith("bloques: found and 3 more, allowed a change")
+
+
+def reads(me: Any, v: Any) -> Any:
+    """What is declared with it differs."""
+    return me.total
+
+
+def counts(me: Any) -> Any:
+    """The same."""
+    return me.total
+
+
+def celu(**declared: Any) -> Any:
+    value = {"value": {"t": "f4", "h": "f4"}}
+    return corec.celu(**{"state": {"total": "f4"}, **value, **declared})(reads)
+
+
+def micro(**declared: Any) -> Any:
+    return corec.micro(**{"state": {"total": "f4", "most": "f4"}, **declared})(counts)
+
+
+@pytest.mark.parametrize(("before", "after", "says"), [
+    (celu(), celu(value={"h": "f4", "t": "f4"}), "value: found ['t', 'h'], configured ['h', 't']"),
+    (celu(), celu(alerts=("total",)), "alerts: found [], configured ['total']"),
+    (micro(genes={"g": (0.0, 1.0, 0.5)}), micro(genes={"g": (0.0, 2.0, 0.5)}),
+     "genes: found [['g', 0.0, 1.0, 0.5]], configured [['g', 0.0, 2.0, 0.5]]"),
+    (micro(genes={"g": (0.0, 1.0, 0.5)}, fitness="total"),
+     micro(genes={"g": (0.0, 1.0, 0.5)}, fitness="most"), "fitness: found total, configured most"),
+    (micro(history={"h": ("f4", 5)}), micro(history={"h": ("f4", 5, "by_time")}),
+     "by_time: found none, configured ['h']"),
+])  # fmt: skip
+def test_what_a_world_in_memory_holds_on_to_besides_is_told(
+    before: Any, after: Any, says: str
+) -> None:
+    """A checkpoint does without, so nobody else is refused for it."""
+
+    def planned(processor: Any) -> Plan:
+        bloque = {**FIRST, "parametros": {}, "procesador": "t:t"}
+        config = parse_config({"instance_id": "shape", "bloques": [bloque]})
+        return make_plan(config, {"t:t": processor})
+
+    was, now = planned(before), planned(after)
+    assert was.fingerprint(42) != now.fingerprint(42)
+    found, wanted = shape(was, 42), shape(now, 42)
+    assert differences(found, wanted) == []
+    assert differences_beside(found, found) == []
+    (told,) = differences_beside(found, wanted)
+    assert told.startswith("bloques[0]: ")
+    assert told.endswith(says)
