@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -31,7 +30,12 @@ ALONE_SECONDS: Final = 120.0
 _PREFIX: Final = "k-"
 _COMPLETE: Final = "complete"
 _WHOLE: Final = ("entities", "graph", "kernels", "layout")
-_COMPILED: Final = re.compile(rb"(?:from|import) (?:numba|shm\.jit)\b")
+_OTHERS: Final = (
+    "broker/frames.py", "broker/readings.py", "persister/digits.py", "persister/text.py",
+    "persister/walk.py", "worker/steps.py",
+)  # fmt: skip
+"""All sources elsewhere in the package that compile: each start would look through some hundred
+files for them."""
 
 
 def _own(folder: Path) -> bool:
@@ -68,13 +72,9 @@ def sources() -> list[Path]:
     some folders all: their constants are in it, too. None of the laboratory's: nothing that an
     instance runs contains any of it."""
     corec = Path(__file__).parent
-    whole = {corec / name for name in _WHOLE}
-    return sorted((corec.parent / "shm").glob("*.py")) + [
-        source
-        for source in sorted(corec.rglob("*.py"))
-        if source.parent in whole
-        or (corec / "lab" not in source.parents and _COMPILED.search(source.read_bytes()))
-    ]
+    whole = [source for name in _WHOLE for source in (corec / name).glob("*.py")]
+    others = [corec / name for name in _OTHERS]
+    return sorted((corec.parent / "shm").glob("*.py")) + sorted(whole + others)
 
 
 def _key() -> str:

@@ -8,6 +8,7 @@ import fcntl
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import threading
 import time
@@ -208,6 +209,18 @@ def _open_at(path: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if os.readlink(link) == str(path):
                 yield int(link.name)
+
+
+def test_the_folder_is_of_every_source_that_compiles() -> None:
+    package = Path(str(corec.__file__)).parent
+    compiles = re.compile(rb"(?:from|import) (?:numba|shm\.jit)\b")
+    found = {
+        source
+        for source in package.rglob("*.py")
+        if package / "lab" not in source.parents and compiles.search(source.read_bytes())
+    }
+    assert len(found) > 30
+    assert found <= set(cache.sources())
 
 
 def test_the_folder_is_of_every_constant_that_compiled_code_may_read() -> None:
