@@ -180,7 +180,9 @@ class Session:
                 if stopping and parts.stop.broker_left():
                     await parts.lease.release()
                     return
-                await parts.rings.wait(IDLE_S, lambda: any(self._bytes_waiting()))
+                # nobody rings when the broker has left
+                patience = LOOK_S if stopping else IDLE_S
+                await parts.rings.wait(patience, lambda: any(self._bytes_waiting()))
                 continue
             if not (
                 linger.over()
