@@ -18,3 +18,25 @@ def waited_for(steps: Iterator[None]) -> None:
     """Take every step of ``steps``, with a short sleep between two."""
     for _ in steps:
         time.sleep(LOOK_SECONDS)
+
+
+def side_by_side(*waits: Iterator[None]) -> Iterator[None]:
+    """The steps of all ``waits``, one of each in turn. What the first of them raises is raised when
+    the others are over; of the others it is a note."""
+    going, errors = list(waits), list[Exception]()
+    while True:
+        for steps in list(going):
+            try:
+                next(steps)
+            except StopIteration:
+                going.remove(steps)
+            except Exception as error:  # noqa: BLE001 - raised below
+                going.remove(steps)
+                errors.append(error)
+        if not going:
+            break
+        yield
+    if errors:
+        for other in errors[1:]:
+            errors[0].add_note(str(other))
+        raise errors[0]

@@ -20,7 +20,7 @@ from corec.config import Config
 from corec.embedded.errors import EmbeddedServerError
 from corec.embedded.postgres import EmbeddedPostgres
 from corec.embedded.valkey import EmbeddedValkey
-from corec.embedded.waiting import LOOK_SECONDS, waited_for
+from corec.embedded.waiting import LOOK_SECONDS, side_by_side, waited_for
 from corec.exits import EXIT_ALIVE, EXIT_USAGE, StartFailed
 from corec.libpq import shielded
 from corec.log import get_logger, mask
@@ -294,8 +294,7 @@ class Servers:
         """Stop the embedded servers; yields until they have. Raises EmbeddedServerError."""
         self._wanted = False
         self._forget()
-        for _name, server in reversed(self._both()):
-            yield from server.stopping()
+        yield from side_by_side(*(server.stopping() for _name, server in self._both()))
 
     def keep(self) -> None:
         """They are wanted after all: ``keep_alive`` starts them again."""
