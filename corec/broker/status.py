@@ -13,6 +13,7 @@ from corec.broker.link import SinkAway
 from corec.control.folders import BROKER_FILE
 from corec.log import get_logger
 from corec.process.runtime import Runtime, Slot
+from corec.process.showing import Showing
 from corec.process.shown_file import ShownFile
 
 log = get_logger(__name__)
@@ -29,6 +30,7 @@ class Status:
 
     def __init__(self, rt: Runtime) -> None:
         self._slot: Slot = rt.slot(L.SLOT_BROKER)
+        self._showing = Showing(self._slot)
         self._troubles: dict[str, tuple[int, str]] = {}
         self._inbox_full = False
         self._ready = False
@@ -85,7 +87,7 @@ class Status:
 
     def drained(self) -> None:
         """Everything is sent; the process leaves."""
-        self._slot.set(L.S_STATE, L.PROC_DRAINED)
+        self._showing.drained()
 
     def count(self, word: int) -> int:
         """Counter ``L.B_*``."""
@@ -121,8 +123,6 @@ class Status:
 
     def _show(self) -> None:
         trouble = next(iter(self._troubles.values()), None)
-        self._slot.set(L.S_ERROR, trouble[0] if trouble else L.REASON_NONE)
-        if trouble is not None or self._inbox_full:
-            self._slot.set(L.S_STATE, L.PROC_WAITING_SINK)
-        elif self._ready:
-            self._slot.set(L.S_STATE, L.PROC_READY)
+        waits = trouble is not None or self._inbox_full
+        reason = trouble[0] if trouble else L.REASON_NONE
+        self._showing.works(waits=waits, reason=reason, begun=self._ready)

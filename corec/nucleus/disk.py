@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from corec import layout as L
 from corec.process.runtime import Runtime
+from corec.process.showing import Showing
 
 
 class Disk:
     """Who of the nucleus finds no room; as long as anybody does, the instance is degraded."""
 
     def __init__(self, rt: Runtime) -> None:
-        self._slot = rt.slot(L.SLOT_NUCLEUS)
+        self._showing = Showing(rt.slot(L.SLOT_NUCLEUS))
         self._without: set[str] = set()
 
     def show(self, who: str, *, full: bool) -> None:
@@ -22,4 +23,4 @@ class Disk:
             self._without.add(who)
         else:
             self._without.discard(who)
-        self._slot.set(L.S_ERROR, L.REASON_FULL if self._without else L.REASON_NONE)
+        self._showing.error(L.REASON_FULL if self._without else L.REASON_NONE)

@@ -99,7 +99,7 @@ class CoreCNucleus:
                 *(self._run(module) for module in self.modules),
                 return_exceptions=True,  # else the first to leave would end the wait for the others
             )
-            self.slot.set(L.S_STATE, L.PROC_READY)
+            self.life.showing.works()
             return await self._watch()
         finally:
             self.rings.close()
@@ -165,7 +165,7 @@ class CoreCNucleus:
         except Exception:
             log.exception("the final digest or checkpoint failed")
             return 1
-        self.slot.set(L.S_STATE, L.PROC_DRAINED)
+        self.life.showing.drained()
         return 0
 
     def _end(self) -> None:

@@ -16,6 +16,7 @@ from corec.log import get_logger
 from corec.persister.spool_format import Extent
 from corec.persister.writer import Taken
 from corec.process.runtime import Runtime
+from corec.process.showing import Showing
 
 FULL_S: Final = 60.0
 """So long what a server said of its room stands for its silence."""
@@ -28,6 +29,7 @@ class Shown:
 
     def __init__(self, rt: Runtime) -> None:
         self._slot = rt.slot(L.SLOT_PERSISTER)
+        self._showing = Showing(self._slot)
         self._database = rt.config.db.shown()
         self._away: int | None = None
         self._spool: str | None = None
@@ -98,12 +100,12 @@ class Shown:
 
     def failed(self, text: str) -> None:
         """The process cannot go on."""
-        self._slot.set(L.S_ERROR, L.REASON_SERVER_ERROR)
+        self._showing.error(L.REASON_SERVER_ERROR)
         log.error("the persister cannot go on", error=text)
 
     def drained(self) -> None:
         """Everything is written or spooled; the process leaves."""
-        self._slot.set(L.S_STATE, L.PROC_DRAINED)
+        self._showing.drained()
 
     def set(self, word: int, value: int) -> None:
         """Store counter ``L.P_*``."""
@@ -129,11 +131,5 @@ class Shown:
             reason = L.REASON_FULL
         else:
             reason = L.REASON_NONE if self._away is None else self._away
-        if self._slot.get(L.S_ERROR) != reason:
-            self._slot.set(L.S_ERROR, reason)
-        if self._away is not None or self._spool is not None:
-            state = L.PROC_WAITING_SINK
-        else:
-            state = L.PROC_READY if self._ready else L.PROC_STARTING
-        if self._slot.get(L.S_STATE) != state:
-            self._slot.set(L.S_STATE, state)
+        waits = self._away is not None or self._spool is not None
+        self._showing.works(waits=waits, reason=reason, begun=self._ready)

@@ -1,8 +1,8 @@
 """One life for every forked process: what it does first, the signs of life that it gives, how it
 notices that its parent is gone or the instance stops at once, how it sleeps until somebody rings.
 
-Who writes: each process the words of its own slot (``S_PID``, ``S_STATE``, ``S_ERROR``,
-``S_BEAT_NS``, ``S_SLEEPING``), and no other's.
+Who writes: each process the words of its own slot (``S_PID``, ``S_BEAT_NS``, ``S_SLEEPING``, and
+those of ``showing``), and no other's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from corec import layout as L
 from corec.log import get_logger, set_role
 from corec.proc import die_with
 from corec.process.runtime import Runtime
+from corec.process.showing import Showing
 from shm.wake import Doorbell
 
 log = get_logger(__name__)
@@ -37,12 +38,12 @@ class Life:
         self.rt, self.slot = rt, slot
         self.parent = os.getppid() if parent is None else parent
         self._words = rt.slot(slot)
+        self.showing = Showing(self._words)
 
     def begin(self) -> None:
-        """Show who runs here now; a predecessor's trouble is not this one's."""
+        """Show who runs here now."""
         self._words.set(L.S_PID, os.getpid())
-        self._words.set(L.S_STATE, L.PROC_STARTING)
-        self._words.set(L.S_ERROR, 0)
+        self.showing.starting()
         self.beat()
 
     def beat(self) -> None:

@@ -42,6 +42,7 @@ from corec.process.roles import (
     members,
 )
 from corec.process.runtime import Runtime
+from corec.process.showing import Showing
 from corec.supervisor.beside import exit_text
 from corec.supervisor.restarts import Restarts
 from corec.supervisor.sighting import Sightings
@@ -253,7 +254,7 @@ class Group:
         if due <= now:
             self.start(member)
         elif member.restarts.parked:
-            slot.set(L.S_STATE, L.PROC_PARKED)
+            Showing(slot).parked()
             log.error(
                 "process is parked: it dies at once, again and again; tried again now and then, "
                 "and at once by corec-ctl reload",

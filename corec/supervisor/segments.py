@@ -24,6 +24,7 @@ from corec.kernels.public import show_range
 from corec.plan import Plan
 from corec.process.roles import EVENT_LANES, committed_tick
 from corec.process.runtime import Runtime
+from corec.process.showing import Showing
 from corec.supervisor import lanes
 from corec.supervisor.wishes import WORKERS_MAX
 from corec.world import counts, past, settings
@@ -283,7 +284,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
         # a worker that has done T passed the phases before it, and does not do them again: another
         # that was killed within T waits for it
         slot.set(L.S_PHASE, slot.get(L.S_TICK) << 8 | 0xFF)
-        slot.set(L.S_STATE, L.PROC_STARTING)
+        Showing(slot).starting()
     if keep_control:
         return
     rt.set(L.C_BASE_TICK, world_tick(rt))

@@ -136,7 +136,7 @@ class Acting:
             for task in (follow, watch):
                 task.cancel()
             await asyncio.gather(follow, watch, return_exceptions=True)
-            self.slot.set(L.S_STATE, L.PROC_DRAINED)
+            self.life.showing.drained()
 
     async def _watch(self) -> int:
         while True:
@@ -180,10 +180,9 @@ class Acting:
                 await runner.close()
 
     def _waits(self, reason: int, text: str) -> None:
-        self.slot.set(L.S_ERROR, reason)
-        if self.slot.get(L.S_STATE) != L.PROC_WAITING_SINK:
+        if not self.life.showing.waits:
             log.warning("alerts wait for a server", reason=text)
-        self.slot.set(L.S_STATE, L.PROC_WAITING_SINK)
+        self.life.showing.works(waits=True, reason=reason)
 
     async def _connected(self, backoff: Backoff, running: Any) -> None:
         """One connection's life; raises what ended it."""
@@ -208,8 +207,7 @@ class Acting:
                     await store.forget(retention)
                 busy = await self._follow(store, life)
                 backoff.reset()
-                self.slot.set(L.S_ERROR, 0)
-                self.slot.set(L.S_STATE, L.PROC_READY)
+                self.life.showing.works(reason=L.REASON_NONE)
                 if not busy:
                     await asyncio.sleep(IDLE_SECONDS)
             running.result()

@@ -76,7 +76,7 @@ class Worker:
         for lane in (self.rt.out[self.k], self.rt.rows[self.k]):
             # mapped now, and not frame by frame within the ticks; of few blocks a part
             lane.data[: (self.ticker.hi - self.ticker.lo) * L.MIB : PAGE_BYTES].sum()
-        self.slot.set(L.S_STATE, L.PROC_READY)
+        self.child.showing.works()
         give_way_at = 0.0
         tick = self.slot.get(L.S_TICK) + 1
         while self._went(tick) or await self._may_run(tick):
@@ -88,7 +88,7 @@ class Worker:
                 await asyncio.sleep(0)
                 if self._leaving(tick):
                     break
-        self.slot.set(L.S_STATE, L.PROC_DRAINED)
+        self.child.showing.drained()
 
     def _leaving(self, tick: int) -> bool:
         """Whether ``tick`` will never run in this process group."""
@@ -249,7 +249,7 @@ class Worker:
         """A lane is full: wake its consumer and sleep until it has released something."""
         rt = self.rt
         self.waiting = True
-        self.slot.set(L.S_STATE, L.PROC_WAITING_SINK)
+        self.child.showing.works(waits=True)
         out, rows = rt.out[self.k], rt.rows[self.k]
         seen = (out.tail, rows.tail)
         rt.doorbells[L.SLOT_BROKER].ring()
@@ -260,7 +260,7 @@ class Worker:
         """There was room: it waits no more."""
         if self.waiting:
             self.waiting = False
-            self.slot.set(L.S_STATE, L.PROC_READY)
+            self.child.showing.works()
 
 
 def retold(rt: Runtime, tick: int) -> Retold | None:
