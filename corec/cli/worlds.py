@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -204,7 +204,7 @@ def fork(
         from corec.view.attached import attach
         from corec.view.world import World
 
-        settings = [setting(text) for text in change or ()]
+        settings = settings_of(change or ())
         checkpoint = Path(source) if source is not None and _is_file(source) else None
         if checkpoint is None:
             with attach(source or instance, config=config) as running:
@@ -219,7 +219,7 @@ def fork(
         ):
             start = world.ticks
             if settings:
-                world.set(dict(settings))
+                world.set(settings)
             world.run(ticks)
             means = {name: world.means(name) for name in world.swarms}
             until = world.replay_until
@@ -281,6 +281,16 @@ def _seed(checkpoint: Path, wanted: int | None) -> int:
 def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
     """As JSON can hold them."""
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def settings_of(texts: Sequence[str]) -> dict[str, Any]:
+    """All of them by path. Raises ValueError: one is none, or there twice."""
+    found: dict[str, Any] = {}
+    for path, value in map(setting, texts):
+        if path in found:
+            raise ValueError(f"--set: found {path:.80} twice, expected it once")
+        found[path] = value
+    return found
 
 
 def setting(text: str) -> tuple[str, Any]:

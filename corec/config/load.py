@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -25,6 +25,8 @@ from corec.log import hide
 from corec.project import project_of
 
 _NO_OVERRIDES: Mapping[str, object] = {}
+NULL: Final = object()
+"""An override that is null, which one of the command line that was not given is, too."""
 
 
 def load_config(
@@ -114,6 +116,7 @@ def _override(raw: dict[str, Any], overrides: Mapping[str, object], faults: list
     for path, value in overrides.items():
         if value is None:
             continue
+        value = None if value is NULL else value
         if path == "scale":
             _scale(raw, value, faults)
             continue

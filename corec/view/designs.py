@@ -52,7 +52,8 @@ def _range(path: str, given: Any) -> tuple[Any, Any]:
     try:
         low, high = given
         fine = all(isinstance(one, int | float) and math.isfinite(one) for one in (low, high))
-    except (TypeError, ValueError):
+        fine = fine and math.isfinite(high - low)
+    except (TypeError, ValueError, OverflowError):
         fine = False
     if not fine or low > high:
         raise ValueError(f"over: {path}: found {given!r:.80}, expected (low, high), two numbers")

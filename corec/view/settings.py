@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from corec.config import Config, ConfigError, load_config, parse_config
+from corec.config import Config, ConfigError, Fault, load_config, parse_config
 from corec.config.change import NotLive, changed, kept_value, place_of, spelled_out, value_at
+from corec.config.load import NULL
 from corec.config.parse import read_json
 from corec.entities.processor import Processor
 from corec.nucleus.loadable import module_faults
@@ -50,6 +51,8 @@ def configured(
         raise TypeError(f"changes: found a {type(changes).__name__}, expected a dict by path")
     overrides = overridden(raw, plain(changes or {}, processors))
     if seed is not None:
+        if "seed" in overrides:
+            raise ConfigError([Fault("seed", "it beside seed=", "one of both")])
         overrides["seed"] = whole("seed", seed)
     if isinstance(config, str | Path):
         # of the environment, the address and the password of no server are wanted
@@ -75,32 +78,53 @@ def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     Paths of ``changes``: ``ID.NAME``, a parameter of a bloque; ``bloques.ID.KEY``, any key of one;
     else any other key, such as ``carga`` or ``persist.every_ticks``.
     """
-    found: dict[str, Any] = {}
     listed = raw.get("bloques")
     if not isinstance(listed, list | tuple):
         return dict(changes)  # the check of ``raw`` will say what is wrong with it
     bloques = [dict(one) if isinstance(one, Mapping) else one for one in listed]
     by_id = {one["id"]: one for one in bloques if isinstance(one, dict) and _named(one)}
+    changes = {str(path): value for path, value in changes.items()}
+    places = {path: _keys_of(path, by_id) for path in changes}
+    _check_apart(places)
+    found: dict[str, Any] = {}
     for path, value in changes.items():
-        inner = path.removeprefix("bloques.")
-        ids = [name for name in by_id if inner.startswith(f"{name}.")]
-        if not ids:
-            found[path] = value
+        name, *keys = places[path]
+        if not name:
+            found[path] = NULL if value is None else value
             continue
-        name = max(ids, key=len)
-        rest = inner.removeprefix(f"{name}.")
-        keys = ["parametros", rest] if inner == path else rest.split(".")
         section = by_id[name]
         for key in keys[:-1]:
             section[key] = dict(section[key]) if isinstance(section.get(key), Mapping) else {}
             section = section[key]
         section[keys[-1]] = value
         found["bloques"] = bloques
+    if "scale" in found:
+        found["scale"] = found.pop("scale")  # behind all bloques: it multiplies what they say
     return found
 
 
+def _keys_of(path: str, by_id: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys on the way to it behind the id of its bloque, or behind nothing."""
+    inner = path.removeprefix("bloques.")
+    ids = [name for name in by_id if inner.startswith(f"{name}.")]
+    if not ids:
+        return "", *path.split(".")
+    name = max(ids, key=len)
+    rest = inner.removeprefix(f"{name}.")
+    return (name, "parametros", rest) if inner == path else (name, *rest.split("."))
+
+
+def _check_apart(places: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises ConfigError: two of them say the same, of which one would count, or a part of it."""
+    for path, keys in places.items():
+        for other, its in places.items():
+            of_all = keys == ("", "bloques") and its[0] != ""
+            if path != other and (of_all or its[: len(keys)] == keys):
+                raise ConfigError([Fault(path, f"it beside {other}", "one of both")])
+
+
 def _named(bloque: Mapping[str, Any]) -> bool:
-    return isinstance(bloque.get("id"), str)
+    return isinstance(bloque.get("id"), str) and bloque["id"] != ""
 
 
 def plain(value: Any, processors: dict[str, Processor]) -> Any:

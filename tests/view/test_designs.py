@@ -24,7 +24,10 @@ def test_each_part_of_each_range_has_one_point(points: int) -> None:
     assert points == 1 or found != corec.latin_hypercube(over, points, seed=4)
 
 
-@pytest.mark.parametrize("wrong", [(1.0,), (2.0, 1.0), ("a", "b"), 3, (float("nan"), 1.0)])
+@pytest.mark.parametrize(
+    "wrong",
+    [(1.0,), (2.0, 1.0), ("a", "b"), 3, (float("nan"), 1.0), (-1e308, 1e308), (0.5, 10**400)],
+)
 def test_what_is_no_range_is_told(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"over: x: found .*, expected \(low, high\)"):
         corec.latin_hypercube({"x": wrong}, 4)

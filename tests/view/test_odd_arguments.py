@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import corec
+from corec.cli.worlds import settings_of
 from corec.control.protocol import ControlError, encode_request
 from corec.view.attached import Attached
 from corec.view.reading import SECONDS_MAX
@@ -51,6 +52,12 @@ def test_readings_that_are_none_are_refused(town: corec.World) -> None:
     assert town.ticks == 0
     assert town.tick({"town": ([0, 1], 1.0, [True, 0])}) == 1
     assert town.frame("town")["activo"].tolist()[:2] == [True, False]
+
+
+def test_a_path_that_is_there_twice_is_refused() -> None:
+    assert settings_of(["carga=0.5", "a.b={}"]) == {"carga": 0.5, "a.b": {}}
+    with pytest.raises(ValueError, match="--set: found carga twice, expected it once"):
+        settings_of(["carga=0.5", "carga=1"])
 
 
 @pytest.mark.parametrize("masked", [1, 6])

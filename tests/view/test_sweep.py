@@ -273,6 +273,12 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> No
         ({"path": "/dev"}, IsADirectoryError, "Is a directory: '/dev'"),
         ({"over": {"seed": [1, 2]}}, ValueError, "over: found seed, expected it apart"),
         ({"every": 0}, ValueError, "every 1 or more"),
+        ({"over": {"town.beta": [0.1], "bloques.town.parametros.beta": [0.2]}}, ConfigError,
+         "town.beta: found it beside bloques.town.parametros.beta, allowed one of both"),
+        ({"over": {"bloques.town.umbral.min": [0.1], "bloques.town.umbral": ["nunca"]}},
+         ConfigError, "umbral: found it beside bloques.town.umbral.min, allowed one of both"),
+        ({"over": {"persist": [{}], "persist.every_ticks": [5]}}, ConfigError, "persist: found"),
+        ({"over": {"carga": [None]}}, ConfigError, "carga: found null"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
@@ -280,6 +286,22 @@ def test_what_is_wrong_is_said_before_anything_runs(
 ) -> None:
     with pytest.raises(error, match=said):
         swept(**changes)
+
+
+def test_a_scale_counts_beside_what_it_multiplies_and_null_is_a_value() -> None:
+    over: dict[str, list[Any]] = {
+        "scale": [0.5, 1.0], "bloques.town.entidades": [40], "entidades_por_bloque": [None],
+    }  # fmt: skip
+    config = {**town(), "entidades_por_bloque": 10}
+    del config["bloques"][0]["entidades_por_bloque"]
+    collect = {"town": ["count(activo)"]}
+    runs = corec.sweep(config, over=over, ticks=1, collect=collect, processes=1)
+    assert runs["town.count(activo)"].tolist() == [20.0, 40.0]
+    for path in ([*over], [*over][::-1]):
+        with corec.World(config, changes={name: over[name][0] for name in path}) as world:
+            assert (len(world.frame("town")), len(world.blocks())) == (20, 1)
+    with pytest.raises(ConfigError, match="seed: found it beside seed=, allowed one of both"):
+        corec.World(config, seed=1, changes={"seed": 2})
 
 
 def test_a_table_of_runs_is_arrow_too() -> None:
