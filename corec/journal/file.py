@@ -16,8 +16,9 @@ say something new:
     set       all that was set, as in a checkpoint (``settings.set_in_head``); ``revision``: of what
     config    what the configuration says of it (``live``, as ``live_values`` has it, or ``packed``:
               the same as JSON, zstd, base64), ``rules``, a mark of the rest, ``rows``, how often
-              blocks write one and with which payload, and ``parts``, which entities there are
-              ([bloque, entidades, cap] each; packed likewise where it is long)
+              blocks write one and with which payload, ``collect``, what is told of them
+              (``collecting_of``), and ``parts``, which entities there are ([bloque, entidades, cap]
+              each); these packed likewise where they are long
     until     no tick behind this one goes before a later record says so; where it is before the
               record's own tick, that one waits: in a world that was paused, or with what is set to
               count from it on, so that who set it can be told that it is durable

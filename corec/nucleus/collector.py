@@ -194,9 +194,11 @@ class Collector:
 
     @property
     def wanted(self) -> bool:
-        """Whether the configuration asks for files, or did, and parts are left."""
-        asked = any(one.columns for swarm in self.rt.plan.swarms for one in swarm.collect)
-        return asked or bool(parts_in(self.rt.folder))
+        """Whether the configuration asks for files, or did, and parts are left, or may come of
+        ticks that run again."""
+        rt = self.rt
+        asked = any(one.columns for swarm in rt.plan.swarms for one in swarm.collect)
+        return asked or rt.past is not None or rt.half is not None or bool(parts_in(rt.folder))
 
     def make(self) -> None:
         """Make what can be made; raises as ``make_files``."""

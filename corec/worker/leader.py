@@ -38,6 +38,7 @@ from corec.process.runtime import Runtime, float_to_word, word_to_float
 from corec.worker import steps
 from corec.worker.steps import NOT_NOW, WENT_RING, go_if_plain, let_go, note_cut
 from corec.worker.writing_down import set_behind, written_down
+from corec.world.past import Retold
 from corec.world.phases import next_with_phases, phases_before
 from corec.world.writes import Coming
 from shm.atomics import spin_until_all_at_least
@@ -99,8 +100,9 @@ class Pacer:
 class Leader:
     """Starts ticks. One method decides, one does the stores."""
 
-    def __init__(self, rt: Runtime, workers: int) -> None:
-        self.rt = rt
+    def __init__(self, rt: Runtime, workers: int, retold: Retold | None = None) -> None:
+        """``retold``: what the journal says of ticks that run again."""
+        self.rt, self._retold = rt, retold
         self.control = rt.control
         self.workers = workers
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_TICK for k in range(workers)]
@@ -188,7 +190,8 @@ class Leader:
         before = rt.get(L.C_CUT + (tick - 1 & 3))
         cut = self._fed(tick)
         assert cut is not None  # wait_seconds has seen it
-        phases = phases_before(rt.plan, tick)
+        again = self._retold if self._follows(tick) else None
+        phases = phases_before(rt.plan if again is None else again.collects(tick), tick)
         if self._writes.before(tick):
             phases |= L.PHASE_COLLECT
         note_cut(self.control, tick, cut, time.time_ns(), phases)

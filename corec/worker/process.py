@@ -60,7 +60,7 @@ class Worker:
         self.live = Live(rt.config, rt.plan)
         self.revision = -1
         self.retold = retold(rt, self.slot.get(L.S_TICK) + 1)
-        self.leader = Leader(rt, workers) if k == 0 else None
+        self.leader = Leader(rt, workers, self.retold) if k == 0 else None
         self.workers = workers
         slots = [L.slot_base(L.SLOT_WORKER0 + k) + L.S_PHASE for k in range(workers)]
         self.phase_words = np.array(slots, np.int64)
@@ -183,8 +183,10 @@ class Worker:
                 self.retold.settle(self.tables, tick)
                 if (rows := self.retold.rows(tick)) is not None:
                     self.ticker.rows_as(*rows)
+                self.ticker.phases.collect_as(self.retold.collects(tick))
                 return
             self.retold = None
+            self.ticker.phases.collect_as(self.rt.plan)
             persist = self.rt.config.persist
             self.ticker.rows_as(persist.every_ticks, persist.payload)
         revision = self.rt.get(L.C_CUT_SETTINGS + (tick & 3))

@@ -10,6 +10,8 @@ the columns that are to become a file (``corec.world.collected``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +19,13 @@ import orjson
 from numpy.typing import NDArray
 
 from corec import layout as L
+from corec.config import Config
+from corec.config.change import plain
+from corec.config.collecting import Collect, CollectOf, collect_faults
 from corec.kernels import desc as K
 from corec.layout.frames import row_word
 from corec.log import get_logger
-from corec.plan import Plan, Swarm
+from corec.plan import Plan, Swarm, columns_of
 from corec.world.collected import Parts
 from corec.world.columns import Apart
 from corec.world.read import BlockView
@@ -49,6 +54,31 @@ def columns_due(swarm: Swarm, after: int) -> list[str]:
     """Which columns of ``swarm`` become a file behind tick ``after``."""
     due = (one.columns for one in swarm.collect if after > 0 and after % one.every == 0)
     return list(dict.fromkeys(name for columns in due for name in columns))
+
+
+def collecting_of(config: Config) -> list[Any]:
+    """What is asked for of all bloques, and of each by its id; as JSON data."""
+    own = {one.id: [plain(what) for what in one.collect] for one in config.bloques if one.collect}
+    return [[plain(what) for what in config.collect], own]
+
+
+def collected_as(plan: Plan, config: Config, said: Sequence[Any]) -> Plan:
+    """``plan`` with what ``said`` (``collecting_of``) asks for, but for what there is no column of
+    any more. ``config``: of now."""
+    common, own = said
+    bloques = tuple(
+        one.model_copy(update={"collect": tuple(map(Collect.model_validate, own.get(one.id, ())))})
+        for one in config.bloques
+    )
+    of_all = tuple(map(CollectOf.model_validate, common))
+    then = config.model_copy(update={"collect": of_all, "bloques": bloques})
+
+    def of(swarm: Swarm) -> tuple[Collect, ...]:
+        columns = columns_of(swarm.processor)
+        asked = then.collected(swarm.bloque)
+        return tuple(one for one in asked if not any(collect_faults([one], columns, "", swarm.id)))
+
+    return replace(plan, swarms=tuple(replace(one, collect=of(one)) for one in plan.swarms))
 
 
 class Collecting:

@@ -41,6 +41,7 @@ from corec.plan_live import symbiosis_of, with_settings
 from corec.process.roles import committed_tick
 from corec.process.runtime import Runtime
 from corec.world import settings
+from corec.world.collecting import collected_as, collecting_of
 from corec.world.live import Live, Since
 from corec.world.packing import columns_in, shape_of
 from corec.world.settings import Entries, Entry, since
@@ -90,6 +91,7 @@ class Retold:
         self.past, self._config, self._plan = past, config, plan
         self._state: State | None = None
         self._live: Live
+        self._collects = plan
         self._over: dict[str, Since] = {}
 
     def set_over(self, given: Mapping[str, Since]) -> None:
@@ -98,14 +100,27 @@ class Retold:
 
     def settle(self, tables: Tables, tick: int) -> bool:
         """Have the kernels run ``tick`` with what counted in it; whether anything was done."""
-        state = self.past.state(tick)
-        if state is not self._state:
-            config = as_it_was(self._config, self._plan, state.config)
-            self._live = Live(config, with_settings(self._plan, config))
-            entries = since({path: Entry(*one) for path, one in state.entries.items()})
-            self._live.take(entries | self._over)
-            self._state = state
+        self._go_to(tick)
         return self._live.settle(tables, tick)
+
+    def collects(self, tick: int) -> Plan:
+        """The plan with what was collected behind the tick before ``tick``; an older version did
+        not say: what is now."""
+        self._go_to(tick)
+        return self._collects
+
+    def _go_to(self, tick: int) -> None:
+        state = self.past.state(tick)
+        if state is self._state:
+            return
+        config = as_it_was(self._config, self._plan, state.config)
+        self._live = Live(config, with_settings(self._plan, config))
+        entries = since({path: Entry(*one) for path, one in state.entries.items()})
+        self._live.take(entries | self._over)
+        said = state.config.get("collect")
+        said = _unpacked(said) if isinstance(said, str) else said
+        self._collects = self._plan if said is None else collected_as(self._plan, config, said)
+        self._state = state
 
     def rows(self, tick: int) -> tuple[int, str] | None:
         """How often blocks wrote a row in ``tick``, and with which payload; None: an older version
@@ -164,9 +179,11 @@ def in_journal(config: Config, plan: Plan, now: Config | None = None) -> Record:
     said: Record = {"live": live, "parts": parts}
     if len(text) + len(text_parts) > PLAIN_BYTES_MAX:
         said = {"packed": _packed(text), "parts": _packed(text_parts)}
-    persist = (now or config).persist
-    rows = [persist.every_ticks, persist.payload]
-    return {**said, "rows": rows, "rules": rules_of(config, plan)}
+    persist, collect = (now or config).persist, collecting_of(config)
+    text = orjson.dumps(collect)
+    said["collect"] = collect if len(text) <= PLAIN_BYTES_MAX else _packed(text)
+    said["rows"] = [persist.every_ticks, persist.payload]
+    return {**said, "rules": rules_of(config, plan)}
 
 
 def _packed(text: bytes) -> str:

@@ -112,6 +112,11 @@ class Phases:
         settling = [(s.first_block, s.blocks) for s in plan.swarms if s.settles]
         self._settling = np.array(settling, np.int64).reshape(-1, 2)
 
+    def collect_as(self, plan: Plan) -> None:
+        """Collect what ``plan`` asks for, the same in all else."""
+        if plan is not self._plan:
+            self._plan, self._collecting, self._none = plan, None, range(0)
+
     def before(self, tick: int) -> list[int]:
         """The numbers of the phases before ``tick``, in the order in which they are done."""
         if tick in self._none:
