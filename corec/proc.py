@@ -48,13 +48,13 @@ def give_back_pages() -> int:
 def _clean_mappings(smaps: str) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     place, none = None, 0
-    for line in smaps.splitlines():
-        words = line.split()
-        if not words[0].endswith(":"):
+    for line in smaps.splitlines():  # thousands
+        if not line[0].isupper():
+            words = line.split()
             of_file = len(words) > 5 and words[5].startswith("/")
             place = words[0] if of_file and words[1] in ("r--p", "r-xp") else None
             none = 0
-        elif place is not None and words[0] in _OWN_PAGES and words[1] == "0":
+        elif place is not None and line.startswith(_OWN_PAGES) and line.split()[1] == "0":
             none += 1
             if none == len(_OWN_PAGES):
                 begin, _, end = place.partition("-")

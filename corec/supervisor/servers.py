@@ -10,6 +10,7 @@ The clients' libraries are imported where they are used: the embedded servers ar
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -68,6 +69,7 @@ class Servers:
         self.take_over = False
         """Whether a lease of another live instance is taken from it."""
         self._wanted = True
+        self._reached = -math.inf
         self._reviving: dict[str, Generator[None, None, None]] = {}
         self._due: dict[str, float] = {}
         self._deaths = {name: Restarts() for name in ("postgres", "valkey")}
@@ -115,15 +117,20 @@ class Servers:
             self._reach_postgres()
         if self.valkey is None:
             self._reach_redis()
+        self._reached = time.monotonic()
 
     def start(self) -> None:
-        """Reach those configured, and wait until the embedded ones take connections.
+        """Reach those configured, if that was not a moment ago, and wait until the embedded ones
+        take connections.
 
         Raises:
             ServerUnreachable, StartFailed: as ``reach``.
             EmbeddedServerError: an embedded one does not come up.
         """
-        self.reach()
+        from corec.process.runtime import RENEW_SECONDS
+
+        if time.monotonic() - self._reached > RENEW_SECONDS:
+            self.reach()
         if self.postgres is not None:
             self.postgres.start()
         if self.valkey is not None:
