@@ -40,10 +40,11 @@ ROOM_BYTES: Final = 16_384
 """As long is that variable's value here: a child's environment and arguments take its place."""
 REQUEST_BYTES_MAX: Final = 131_072
 _IMPORTED: Final = {
-    "corec": ("corec.cli.main", "corec.supervisor.begin", "corec.supervisor.main"),
+    "corec": ("corec.cli.main", "corec.supervisor.begin", "corec.supervisor.main", "numpy.ma"),
     "corec.control.ctl": ("corec.control.ctl", "psycopg", "redis"),
 }
-"""What each module has imported when its work begins, or imports for many commands."""
+"""What each module has imported when its work begins, or imports for many commands;
+``numpy.ma`` is what Numba imports for the first array."""
 
 
 @dataclass(frozen=True)
