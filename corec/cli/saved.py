@@ -20,7 +20,7 @@ from corec.config import Config, ConfigError, load_config
 from corec.control.folders import OWNER_LOCK, instance_folder
 from corec.control.show import human_bytes
 from corec.digits import whole_number
-from corec.durable import sync_folder
+from corec.durable import sync_file, sync_folder
 from corec.exits import EXIT_ALIVE, EXIT_FAILED, EXIT_USAGE, StartFailed
 from corec.plan import make_plan
 from corec.private import NotPrivate, make_private, sane_umask
@@ -311,7 +311,7 @@ def _restore(folder: Path, runtime: Path, chosen: Checkpoint) -> list[Path]:
         try:
             shutil.copyfile(chosen.path, half)
             with open(half, "rb") as copied:
-                os.fsync(copied.fileno())
+                sync_file(copied)
         except OSError:
             half.unlink(missing_ok=True)
             raise

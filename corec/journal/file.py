@@ -57,7 +57,7 @@ from typing import IO, Any, Final, NamedTuple
 import google_crc32c
 import orjson
 
-from corec.durable import sync_folder
+from corec.durable import sync_file, sync_folder
 from corec.log import get_logger
 from shm.killpoint import kill_point, register
 
@@ -288,8 +288,7 @@ class Journal:
         file = open(made, "r+b")  # noqa: SIM115 - closed by ``close``
         try:
             file.write(record_line({"epoch": self.epoch, "after": after, **self._state.as_json()}))
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
             sync_folder(place)
         except OSError:
             with contextlib.suppress(OSError):

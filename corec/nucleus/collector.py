@@ -12,7 +12,6 @@ the same (the configuration was changed within a tick), or of which no file can 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from corec import layout as L
-from corec.durable import sync_folder
+from corec.durable import give_name, sync_file, sync_folder
 from corec.log import get_logger
 from corec.modules.base import ModuloBase, Nucleus
 from corec.nucleus.checkpoints import lower_priority
@@ -124,10 +123,9 @@ def _make(rt: Runtime, held: list[Held]) -> None:
     try:
         _write(rt, half, held)
         kill_point("collect.made")
-        os.replace(half, path)
+        give_name(half, path)
     finally:
         half.unlink(missing_ok=True)
-    sync_folder(path.parent)
     kill_point("collect.named")
     _forget(rt, held[0].bloque, path.parent)
 
@@ -148,8 +146,7 @@ def _write(rt: Runtime, path: Path, held: list[Held]) -> None:
                     arrow.array(columns[field.name], field.type) for field in schema
                 ]  # fmt: skip
                 writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
 def _type(name: str, dtype: Any) -> str:

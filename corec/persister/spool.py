@@ -40,7 +40,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from corec.durable import sync_folder
+from corec.durable import give_name, sync_file, sync_folder
 from corec.log import get_logger
 from corec.persister.generation import Generation, SpoolFile
 from corec.persister.spool_format import (
@@ -271,14 +271,11 @@ class Spool:
         """Write ``path`` at once or not at all, then remove the others of ``old``."""
         aside = path.with_suffix(".tmp")
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
+        with open(fd, "wb", buffering=0) as file:
             _write_all(fd, data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            sync_file(file)
         kill_point("spool.stub_written")
-        os.rename(aside, path)
-        sync_folder(self.folder)
+        give_name(aside, path)
         kill_point("spool.stub_renamed")
         for other in old:
             if other != path:

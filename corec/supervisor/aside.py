@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from corec.config import Config
-from corec.durable import sync_folder
+from corec.durable import sync_file, sync_folder
 from corec.exits import EXIT_FAILED, StartFailed
 from corec.journal.file import FOLDER as JOURNAL
 from corec.journal.file import journal_files
@@ -108,7 +108,7 @@ def _copy_sparse(source: Path, target: Path) -> None:
                 page = held[at : at + PAGE_BYTES]
                 if page.any():
                     os.pwrite(writer.fileno(), page.tobytes(), start + at)
-        os.fsync(writer.fileno())
+        sync_file(writer)
 
 
 def set_checkpoints_aside(config: Config, aside: Path) -> None:

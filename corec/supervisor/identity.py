@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from corec.config import Config
+from corec.durable import give_name, sync_file
 from corec.process.runtime import Owner
 
 FILE_NAME: Final = "owner.id"
@@ -49,6 +50,5 @@ def _write(path: Path, word: str) -> None:
     descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(f"{word}\n")
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(half, path)
+        sync_file(file)
+    give_name(half, path)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec.config.measures import ALLOWED, Expression, parse_expression
+from corec.durable import sync_file
 from corec.entities.compile import code_key
 from corec.entities.processor import Processor
 from corec.plan import Plan
@@ -154,8 +155,7 @@ class Kept:
     def _write(self, line: bytes) -> None:
         try:
             self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            sync_file(self._file)
         except OSError as error:  # the file's name is what a full disk is told by
             raise OSError(error.errno, error.strerror, self._path) from None
 

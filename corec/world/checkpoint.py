@@ -36,6 +36,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from corec.durable import sync_file
 from corec.kernels import snapshot as K
 from corec.kernels.histories import load_history
 from corec.world.packing import Packing
@@ -166,8 +167,7 @@ class PartWriter:
         offset = at.to_bytes(8, "little")
         self._settle()
         self.file.write(_FOOT.pack(at, google_crc32c.value(offset), END))
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        sync_file(self.file)
 
 
 class Contents:

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corec import layout as L
-from corec.durable import sync_folder
+from corec.durable import give_name
 from corec.kernels import snapshot as K
 from corec.kernels.histories import save_history
 from corec.log import get_logger
@@ -323,8 +323,7 @@ class Snapshot:
         kill_point("checkpoint.before_rename")
         if (moved := clear_the_way(path, self.rt.epoch)) is not None:
             log.warning("what had the name of a new checkpoint is set aside", aside=str(moved))
-        os.replace(self._half, path)
-        sync_folder(self.folder)
+        give_name(self._half, path)
         kill_point("checkpoint.after_rename")
         made = Checkpoint(path, self._head)
         keeper.made(made)

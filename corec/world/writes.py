@@ -40,7 +40,7 @@ from typing import Any, Final
 import numpy as np
 
 from corec import layout as L
-from corec.durable import sync_folder
+from corec.durable import give_name, sync_file
 from corec.journal.file import FOLDER, begins_at
 from corec.log import get_logger
 from corec.plan import Plan
@@ -107,8 +107,7 @@ def save(folder: Path, edit: Edit, token: str) -> Path:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
     except BaseException:
         half.unlink(missing_ok=True)
         raise
@@ -118,8 +117,7 @@ def save(folder: Path, edit: Edit, token: str) -> Path:
 def name(half: Path, epoch: int, first_tick: int, revision: int) -> str:
     """Give the file of ``save`` its name, durably; that name. Raises OSError."""
     found = f"write-{epoch:016x}-{first_tick:020d}-{revision}.npz"
-    os.replace(half, half.with_name(found))
-    sync_folder(half.parent)
+    give_name(half, half.with_name(found))
     kill_point("write.named")
     return found
 
