@@ -1,9 +1,10 @@
 """Consumer groups of the tasks on messages, and where one begins that is there for the first time.
 
-A task on messages is called with those of every tick behind the one that its instance was started
-at, whatever dies before the process of tasks has come to ask for any of them. So the broker makes
-the groups, before it sends anything: who starts next, at a later tick, finds them, or nothing was
-sent. The process of tasks looks for them, too: it may be there before the broker.
+A task on messages is called with those of every tick behind the one that its instance's processes
+began at (a start, an upgrade: who configures a task has one of them), whatever dies before the
+process of tasks has come to ask for any of them. So the broker makes the groups, before it sends
+anything: who starts next, at a later tick, finds them, or nothing was sent. The process of tasks
+looks for them, too: it may be there before the broker.
 
 The end of a stream says nothing of where a group begins, for the broker may be the second one of
 this start: the ticks in the stream are looked at, from the end on.
@@ -47,9 +48,9 @@ def canales_of(one: TaskConfig, plan: Plan) -> list[int]:
 class Groups:
     """Those of an instance, made once."""
 
-    def __init__(self, keys: Keys, config: Config, plan: Plan, base: int) -> None:
-        """``base``: the tick that the instance was started at."""
-        self._base = base
+    def __init__(self, keys: Keys, config: Config, plan: Plan, behind: int) -> None:
+        """``behind``: the tick that the processes began at (``Runtime.group_tick``)."""
+        self._behind = behind
         self._missing = [
             (keys.out(canal), group_of(one.title))
             for one in config.tasks for canal in canales_of(one, plan)
@@ -64,7 +65,7 @@ class Groups:
         there = dict(zip(streams, await _groups(link, streams), strict=True))
         for stream, group in self._missing:
             if group not in there[stream]:
-                error = await make_group(link, stream, group, self._base)
+                error = await make_group(link, stream, group, self._behind)
                 if error is not None:
                     log.info("left to the tasks", stream=stream, group=group, reason=str(error))
         self._missing = []

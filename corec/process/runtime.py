@@ -84,6 +84,9 @@ class Runtime:
     redis_url: str
     journal: Lane
     updates_before: int = 0
+    group_tick: int = 0
+    """The tick behind which these processes began with their configuration: at a start, an upgrade,
+    a reload for which everybody rests."""
     resident_bytes: int = 0
     owner: Owner | None = None
     """Who this instance is to the servers; None: it holds no lease."""

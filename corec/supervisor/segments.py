@@ -278,6 +278,7 @@ def start_words(rt: Runtime, *, keep_control: bool) -> None:
     rt.set(L.C_HOLD_RELEASE, rt.get(L.C_HOLD_REQUEST))
     rt.set(L.C_DIGEST_VALID, 0)
     rt.set(L.C_STATE, L.STATE_STARTING)
+    rt.group_tick = world_tick(rt)
     for index in range(L.SLOT_WORKER0 + rt.lanes):
         slot = rt.slot(index)
         slot.set(L.S_UP, 0)

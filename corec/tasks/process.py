@@ -112,9 +112,9 @@ class Acting:
             pool = Pool(load_task(one.run, folders), one.run, options, folders)
         sources: list[Source] = [OfAlerts(self.names, one)]
         if one.on == "mensajes":
-            base, epoch = self.rt.get(L.C_BASE_TICK), self.rt.epoch
+            epoch, behind = self.rt.epoch, self.rt.group_tick
             sources = [
-                OfMessages(self.names, plan, c, epoch, base) for c in canales_of(one, plan)
+                OfMessages(self.names, plan, c, epoch, behind) for c in canales_of(one, plan)
             ]
         pace = Pace(one.per_second)
         return [

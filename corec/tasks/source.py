@@ -59,11 +59,11 @@ class OfAlerts:
 class OfMessages:
     """The messages of one canal in the world ``epoch``."""
 
-    def __init__(self, names: Names, plan: Plan, canal: int, epoch: int, base: int = 0) -> None:
-        """``base``: the tick that the instance was started at."""
+    def __init__(self, names: Names, plan: Plan, canal: int, epoch: int, behind: int = 0) -> None:
+        """``behind``: the tick that its processes began at (``Runtime.group_tick``)."""
         self.stream, self.in_flight = names.keys.out(canal), 64
         self.epoch: int | None = epoch
-        self.behind: int | None = base
+        self.behind: int | None = behind
         self._head, self._canal = f"{epoch:016x}", canal
         self._ends = np.array([swarm.end_id for swarm in plan.swarms])
         self._named = [swarm.processor.name for swarm in plan.swarms]

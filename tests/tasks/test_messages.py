@@ -276,6 +276,27 @@ def test_a_canal_that_comes_with_a_start_is_told_from_its_first_tick(make: Any) 
     assert run.stop().code == 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_leaks")
+def test_a_task_that_comes_with_an_upgrade_begins_there(make: Any) -> None:
+    """It is not called with all that the world has sent since its start."""
+    one = noting(make, 1)
+    one.configure({**spoken(1), "tasks": []})
+    run = one.start("--fresh").ready(150.0).until_tick(30)
+    before = int(run.status()["tick"])
+    one.configure(spoken(1))
+    assert ctl(one, "upgrade")[0] == 0
+    run.ready(60.0).until_tick(int(run.status()["tick"]) + 30)
+    run.ask("pause")
+    last = int(run.answered("pause")["tick"])
+    wait_until(lambda: (last, 0) in noted(one), "the last message is told", 60.0)
+    ticks = sorted(tick for tick, _ in noted(one))
+    assert ticks == [*range(ticks[0], last + 1)]
+    assert ticks[0] > before
+    assert run.stop().code == 0
+
+
 def info(added: int, length: int) -> dict[bytes, Any]:
     """As XINFO STREAM says it, of entries 1-0, 2-0, …"""
     first = added - length + 1 if length else 0
