@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,7 +18,7 @@ from corec.interrupts import heard
 from corec.log import configure
 from corec.private import sane_umask
 from corec.project import default_config
-from corec.terminal import Document, make_valid, protect, speak_any_encoding
+from corec.terminal import Document, end_at_once, make_valid, protect, speak_any_encoding
 from corec.version import __version__
 
 if TYPE_CHECKING:  # light, and needed by one command
@@ -274,7 +274,7 @@ def app_main() -> None:
     told_in_a_line("corec", lambda: whole_app()())
 
 
-def _run_and_leave() -> None:
+def _run_and_leave() -> NoReturn:
     """``corec run``. All is written, and closed or given back: what the interpreter would do at its
     end is to free object after object, a tenth of a stop."""
     code: object = 0
@@ -284,5 +284,4 @@ def _run_and_leave() -> None:
         code = ended.code
     if code is not None and not isinstance(code, int):
         raise SystemExit(code)
-    sys.stderr.flush()
-    os._exit(code or 0)
+    end_at_once(code or 0)

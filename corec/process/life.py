@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -23,6 +22,7 @@ from corec.log import get_logger, set_role
 from corec.proc import die_with
 from corec.process.runtime import Runtime
 from corec.process.showing import Showing
+from corec.terminal import end_at_once
 from shm.wake import Doorbell
 
 log = get_logger(__name__)
@@ -131,7 +131,4 @@ class Child(Life):
 
     def leave(self, code: int) -> None:
         """End at once: no atexit handlers of the parent, no buffers of its."""
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+        end_at_once(code)
