@@ -168,8 +168,25 @@ def _check_waiting(found: Shape, plan: Plan, folder: Path, control: Segment) -> 
     if any(is_write(path) and one.tick > went for path, one in entries.items()):
         raise CannotRefit("state with its old fields is written before its next tick; run one "
                           "(corec-ctl step), and try again")  # fmt: skip
-    if any(s.processor.alert_columns for s in plan.swarms) and _waits(folder, lanes.OUT_FILES):
+    if _reading_waits(found, plan, folder, int(control.words[L.C_CUT + (went & 3)])):
+        raise CannotRefit(f"readings of its old values wait to be taken in; {BY_OLD}")
+    alerts = [s.processor.alert_columns for s in plan.swarms]
+    alerts += [one.get("alerts") for one in found["swarms"]]
+    if any(alerts) and _waits(folder, lanes.OUT_FILES):
         raise CannotRefit(f"alerts that name its old fields wait to be sent; {BY_OLD}")
+
+
+def _reading_waits(found: Shape, plan: Plan, folder: Path, cut: int) -> bool:
+    """Whether a reading that no tick has taken in yet, behind ``cut`` of the inbox, may be of a
+    bloque whose readings have other values by now."""
+    before = {one["id"]: one["value"] for one in found["swarms"] if "value" in one}
+    now = {s.id: list(s.processor.values) for s in plan.swarms}
+    canales = {s.canal & 0xFF for s in plan.swarms if before.get(s.id, now[s.id]) != now[s.id]}
+    if not canales:
+        return False
+    with lanes.open_lane(folder / lanes.IN_FILE, writable=False) as lane:
+        frames = Lane.attach(lane.payload).frames(cut)
+        return any(one.kind == L.KIND_READINGS_FRAME and one.a in canales for one in frames)
 
 
 def _waits(folder: Path, files: str) -> bool:
