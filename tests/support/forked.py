@@ -38,7 +38,7 @@ from typing import IO, Final
 
 import corec  # noqa: F401  # it chooses the cache, which is part of the environment
 from tests.support.fork_server import REQUEST_BYTES_MAX, ROOM_BYTES, ROOM_VARIABLE
-from tests.support.processes import patient
+from tests.support.processes import patient, umask_now
 
 REPO: Final = Path(__file__).resolve().parents[2]
 TAKEN_OUT: Final = ("COREC_", "POSTGRES_", "REDIS_", "PG", "CREDENTIALS_DIRECTORY")
@@ -212,7 +212,7 @@ def start(
     """``python -m MODULE ARGUMENTS``, not waited for; its standard input is empty."""
     words = [sys.executable, "-m", module, *arguments]
     request = json.dumps(
-        {"module": module, "arguments": list(arguments), "cwd": str(cwd), "umask": _umask(),
+        {"module": module, "arguments": list(arguments), "cwd": str(cwd), "umask": umask_now(),
          "environment": dict(environment)}
     ).encode()  # fmt: skip
     if (
@@ -229,12 +229,6 @@ def start(
     with open(os.devnull, "rb") as empty:
         streams = [one if isinstance(one, int) else one.fileno() for one in (stdout, stderr)]
         return Forked(words, *_server(module).ask(request, [empty.fileno(), *streams]))
-
-
-def _umask() -> int:
-    """Read, not set and set back: another thread may start something, too."""
-    rows = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
-    return int(next(row for row in rows if row.startswith("Umask:")).split()[1], 8)
 
 
 def _length(environment: Mapping[str, str]) -> int:
