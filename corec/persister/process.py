@@ -23,10 +23,10 @@ from corec.persister.offsets import Fenced, PositionMoved
 from corec.persister.reach import SILENT_S, Reach
 from corec.persister.reasons import ForeignSchema, reason_of, text_of
 from corec.persister.session import Session, make_parts
-from corec.persister.shown import Shown
 from corec.persister.source import lane_sources
 from corec.persister.spool import Spool
 from corec.persister.spooler import Spooler
+from corec.persister.status import Status
 from corec.persister.stopping import STOP_PATIENCE_S, STOP_SILENCE_S, Stop
 from corec.persister.writer import connect
 from corec.process.life import TAKEN_OVER, Life
@@ -50,7 +50,7 @@ class Persister:
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
         self._life = Life(rt, L.SLOT_PERSISTER)
-        self._shown, self._stop, self._reach = Shown(rt), Stop(rt), Reach()
+        self._status, self._stop, self._reach = Status(rt), Stop(rt), Reach()
         lanes = lane_sources(rt)
         persist = rt.config.persist
         self._spool = Spool(
@@ -60,9 +60,9 @@ class Persister:
         for lane in lanes:
             lane.spooled = self._spool.current
         self._spooler = Spooler(
-            self._spool, lanes, persist.on_full, rt, self._shown, self._stop, self._reach
+            self._spool, lanes, persist.on_full, rt, self._status, self._stop, self._reach
         )
-        self._parts = make_parts(rt, lanes, self._spool, self._shown, self._stop, self._reach)
+        self._parts = make_parts(rt, lanes, self._spool, self._status, self._stop, self._reach)
         self._leaving = False
 
     async def main(self) -> int:
@@ -97,7 +97,7 @@ class Persister:
             self._stop.look()
             silent = self._reach.silent_seconds()
             if silent > SILENT_S:
-                self._shown.waiting(L.REASON_UNREACHABLE, f"no answer for {SILENT_S:.0f} s")
+                self._status.waiting(L.REASON_UNREACHABLE, f"no answer for {SILENT_S:.0f} s")
             if silent > STOP_SILENCE_S and self._stop.wanted():
                 self._reach.abandon()
             await asyncio.sleep(BEAT_S)
@@ -123,21 +123,21 @@ class Persister:
         conninfo, patience_s = self._rt.db_conninfo, STOP_PATIENCE_S
         try:
             await self._connected()
-            self._shown.drained()
+            self._status.drained()
             return 0
         except (Fenced, LaneCorrupt, ValueError) as error:
-            self._shown.failed(text_of(error, conninfo))
+            self._status.failed(text_of(error, conninfo))
             return TAKEN_OVER if isinstance(error, Fenced) else 1
         except PositionMoved as error:
             log.warning("somebody else wrote: reading the positions again", error=str(error))
         except psycopg.errors.UniqueViolation as error:
             self._parts.suspect_tick = self._rt.get(L.C_GO_TICK)
-            self._shown.waiting(reason_of(error), text_of(error, conninfo))
+            self._status.waiting(reason_of(error), text_of(error, conninfo))
         except (psycopg.Error, OSError, ForeignSchema) as error:
             if self._leaving:
                 return 0
             reason = reason_of(error)
-            self._shown.waiting(reason, text_of(error, conninfo))
+            self._status.waiting(reason, text_of(error, conninfo))
             # what the server refuses does not pass by waiting; one that is away is given a moment
             patience_s = STOP_PATIENCE_S if reason == L.REASON_UNREACHABLE else 0.0
         if self._stop.longer_than(patience_s) and self._spooler.empty():
@@ -145,7 +145,7 @@ class Persister:
                 "the database is away: the rows in the spool are written at the next start",
                 bytes=self._spool.disk_bytes,
             )
-            self._shown.drained()
+            self._status.drained()
             return 0
         await self._stop.pause(self._parts.backoff.next_seconds())
         return None

@@ -32,7 +32,6 @@ from corec.persister.linger import ENOUGH_BYTES, LINGER_S, Linger
 from corec.persister.offsets import ROWS_PREFIX, PositionMoved
 from corec.persister.owner import Lease
 from corec.persister.reach import Reach
-from corec.persister.shown import Shown
 from corec.persister.source import (
     LaneSource,
     OldSource,
@@ -43,6 +42,7 @@ from corec.persister.source import (
     written_down,
 )
 from corec.persister.spool import Spool
+from corec.persister.status import Status
 from corec.persister.stopping import Stop
 from corec.persister.upkeep import Upkeep
 from corec.persister.writer import Listening, World, Writer, Written
@@ -66,7 +66,7 @@ class Parts:
 
     rt: Runtime
     rings: Rings
-    shown: Shown
+    status: Status
     stop: Stop
     reach: Reach
     backoff: Backoff
@@ -82,7 +82,7 @@ class Parts:
 
 
 def make_parts(
-    rt: Runtime, lanes: Sequence[LaneSource], spool: Spool, shown: Shown, stop: Stop, reach: Reach
+    rt: Runtime, lanes: Sequence[LaneSource], spool: Spool, status: Status, stop: Stop, reach: Reach
 ) -> Parts:
     """The parts of a process that writes ``lanes``, as the configuration says."""
     persist, instance = rt.config.persist, rt.config.instance_id
@@ -92,7 +92,7 @@ def make_parts(
     seconds = persist.retention_seconds
     keep = None if seconds is None else timedelta(seconds=seconds)
     return Parts(
-        rt, Rings(rt.doorbells[L.SLOT_PERSISTER]), shown, stop, reach, Backoff(), lanes, spool,
+        rt, Rings(rt.doorbells[L.SLOT_PERSISTER]), status, stop, reach, Backoff(), lanes, spool,
         encoder, Batches(lanes, encoder, most, ENOUGH_BYTES),
         World(instance, rt.epoch, persist.partition), Lease(instance, rt.owner),
         Upkeep(rt.folder, instance, keep),
@@ -104,7 +104,7 @@ class Session:
 
     def __init__(self, parts: Parts, writer: Writer) -> None:
         self._parts, self._writer = parts, writer
-        self._shown, self._spool = parts.shown, parts.spool
+        self._status, self._spool = parts.status, parts.spool
         self._generation: Generation = parts.spool.current
         self._sources: Sequence[Source] = parts.lanes
         self._rows_elsewhere = 0
@@ -141,13 +141,13 @@ class Session:
         if generation is not self._spool.current:
             self._sources = [OldSource(name, generation) for name in generation.lanes]
         lanes = [source.now() for source in self._sources]
-        first = self._shown.get(L.P_OVERLAP) == 0
+        first = self._status.get(L.P_OVERLAP) == 0
         taken = await self._writer.take_over(
             lanes, datetime.now(UTC), first=first, suspect_tick=parts.suspect_tick
         )
-        self._shown.count(L.P_TRANSACTIONS, 1)
+        self._status.count(L.P_TRANSACTIONS, 1)
         self._rows_elsewhere = taken.plan.rows_elsewhere
-        self._shown.taken_over(taken, last=generation is self._spool.current)
+        self._status.taken_over(taken, last=generation is self._spool.current)
         await self._release()
         self._show_rows()
 
@@ -231,18 +231,18 @@ class Session:
         if generation.files:
             async with self._spool.lock:
                 self._spool.collect(generation)
-            self._shown.set(L.P_SPOOL_BYTES, self._spool.disk_bytes)
+            self._status.set(L.P_SPOOL_BYTES, self._spool.disk_bytes)
 
     def _bytes_waiting(self) -> list[int]:
         mark = self._writer.mark
         return [source.waiting(mark(source.name).position) for source in self._sources]
 
     def _show(self, batch: Batch, written: Written, bad: int) -> None:
-        self._shown.count(L.P_TRANSACTIONS, 1)
-        self._shown.count(L.P_EVENTS, written.events)
-        self._shown.count(L.P_DUPLICATES, written.duplicates)
-        self._shown.count(L.P_BYTES, written.copied_bytes)
-        self._shown.count(L.P_DROPPED, bad + newly_lost(batch.event_frames))
+        self._status.count(L.P_TRANSACTIONS, 1)
+        self._status.count(L.P_EVENTS, written.events)
+        self._status.count(L.P_DUPLICATES, written.duplicates)
+        self._status.count(L.P_BYTES, written.copied_bytes)
+        self._status.count(L.P_DROPPED, bad + newly_lost(batch.event_frames))
         self._show_rows()
 
     def _show_rows(self) -> None:
@@ -251,15 +251,15 @@ class Session:
             for source in self._sources
             if source.name.startswith(ROWS_PREFIX)
         )
-        self._shown.set(L.P_ROWS, rows)
+        self._status.set(L.P_ROWS, rows)
 
     def _show_tick(self) -> None:
         lanes = self._parts.lanes
         positions = [self._writer.mark(source.name).position for source in lanes]
         tick = covered_tick(self._parts.rt, lanes, positions)
         if tick is not None and tick >= 0:
-            self._shown.tick(tick)
+            self._status.tick(tick)
 
     def _ready(self) -> None:
         self._parts.backoff.reset()
-        self._shown.ready()
+        self._status.ready()

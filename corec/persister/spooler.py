@@ -33,10 +33,10 @@ from corec.persister.batch import shares
 from corec.persister.gaps import count_frames
 from corec.persister.linger import ENOUGH_BYTES, Linger
 from corec.persister.reach import Reach
-from corec.persister.shown import Shown
 from corec.persister.source import LaneSource, ring_producer, written_down
 from corec.persister.spool import Chunk, Spool
 from corec.persister.spool_format import WHY_DROP_NEW, WHY_DROP_OLDEST, Extent
+from corec.persister.status import Status
 from corec.persister.stopping import Stop
 from corec.process.runtime import Runtime, word_to_float
 from shm.killpoint import kill_point
@@ -58,10 +58,10 @@ class Spooler:
 
     def __init__(
         self, spool: Spool, sources: Sequence[LaneSource], on_full: str, rt: Runtime,
-        shown: Shown, stop: Stop, reach: Reach,
+        status: Status, stop: Stop, reach: Reach,
     ) -> None:  # fmt: skip
-        """``reach``: whether the database takes anything; what is moved and lost is ``shown``."""
-        self._rt, self._shown, self._stop, self._reach = rt, shown, stop, reach
+        """``reach``: whether the database takes anything; ``status`` hears what moved."""
+        self._rt, self._status, self._stop, self._reach = rt, status, stop, reach
         self._spool = spool
         self._sources = list(sources)
         self._on_full = on_full
@@ -148,7 +148,7 @@ class Spooler:
 
     def _tell(self, trouble: str | None) -> None:
         """The spool takes nothing because of ``trouble``; None: it does."""
-        self._shown.spool(self._spool.disk_bytes, trouble)
+        self._status.spool(self._spool.disk_bytes, trouble)
 
     async def _fit(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
         """What can be spooled now, and what cannot; makes room first if it may."""
@@ -160,7 +160,7 @@ class Spooler:
                 lost = await spool.drop_oldest()
                 if lost is None:
                     break
-                self._shown.lost(lost)
+                self._status.lost(lost)
         room = spool.room()
         if self._on_full == "drop_new" and spool.dropping and room < spool.file_bytes:
             room = 0
@@ -196,7 +196,7 @@ class Spooler:
         lost = [chunk.extent._replace(why=why) for chunk in rest]
         await self._spool.put_gaps(lost)
         self._moved(rest)
-        self._shown.lost(lost)
+        self._status.lost(lost)
 
     def _moved(self, chunks: list[Chunk]) -> None:
         """``chunks`` are durable, or their gaps are: give their room back."""

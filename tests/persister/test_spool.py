@@ -13,7 +13,7 @@ import pytest
 
 from corec import layout as L
 from corec.persister import process, reach
-from corec.persister.shown import Shown
+from corec.persister.status import Status
 from tests.persister.small_world import SmallWorld, exit_code, expected_keys, keys_of, small_world
 from tests.support.processes import wait_until
 from tests.support.proxied import Proxied
@@ -281,7 +281,7 @@ def test_folder_that_cannot_be_made(shm_dir: Path, tmp_path: Path, proxied: Prox
 def test_a_server_without_room_that_is_gone_for_a_moment(shm_dir: Path, tmp_path: Path) -> None:
     """It ends for that very reason, again and again: what is told does not change each time."""
     with small_world(shm_dir, "host=/nowhere", state=tmp_path) as world:
-        shown = Shown(world.rt)
+        status = Status(world.rt)
         for reason, told in (
             (L.REASON_UNREACHABLE, L.REASON_UNREACHABLE),
             (L.REASON_FULL, L.REASON_FULL),
@@ -289,10 +289,10 @@ def test_a_server_without_room_that_is_gone_for_a_moment(shm_dir: Path, tmp_path
             (L.REASON_REFUSED, L.REASON_REFUSED),
             (L.REASON_UNREACHABLE, L.REASON_FULL),
         ):
-            shown.waiting(reason, "")
+            status.waiting(reason, "")
             assert world.word(L.S_ERROR) == told
-        shown.ready()
-        shown.waiting(L.REASON_UNREACHABLE, "")
+        status.ready()
+        status.waiting(L.REASON_UNREACHABLE, "")
         assert world.word(L.S_ERROR) == L.REASON_UNREACHABLE
 
 

@@ -24,7 +24,7 @@ FULL_S: Final = 60.0
 log = get_logger("corec.persister")
 
 
-class Shown:
+class Status:
     """The persister's slot."""
 
     def __init__(self, rt: Runtime) -> None:
