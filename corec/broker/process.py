@@ -95,7 +95,7 @@ class _Broker:
             Link(rt.redis_url, keys.pos, cluster), keys, rt.epoch, self.incoming.canales,
             self._loaded, known=known, begun=self.status.count(L.B_BEGUN) != 0,
             fresh=rt.get(L.C_FRESH) != 0, owner=rt.owner, maxlen=rt.config.streams.maxlen,
-            groups=Groups(keys, rt.config, rt.plan, rt.group_tick),
+            groups=Groups(keys, rt.config, rt.whole_plan, rt.group_tick),
         )  # fmt: skip
         events = Events(rt)
         bounds = Bounds(rt.config.streams.maxlen, rt.config.streams.max_mb << 20)

@@ -86,7 +86,7 @@ def make_parts(
 ) -> Parts:
     """The parts of a process that writes ``lanes``, as the configuration says."""
     persist, instance = rt.config.persist, rt.config.instance_id
-    encoder = Encoder(rt.plan, instance, persist.payload)
+    encoder = Encoder(rt.whole_plan, instance, persist.payload)
     room = sum(lane.capacity for lane in lanes if lane.worker is not None)
     most = min(BATCH_BYTES, (persist.spool_max_mb << 20) // 4, room // 2)
     seconds = persist.retention_seconds
@@ -202,7 +202,7 @@ class Session:
             batch = parts.batches.take(self._sources, self._writer, waiting)
             self._generation.on_the_way = {p.lane: p.mark.position for p in batch.pieces}
         await written_down(parts.rt)
-        events, bad = await asyncio.to_thread(parse_frames, batch.event_frames, parts.rt.plan)
+        events, bad = await asyncio.to_thread(parse_frames, batch.event_frames, parts.rt.whole_plan)
         parts.reach.asked()
         written = await self._writer.write(batch, events)
         kill_point("persist.before_release")

@@ -108,6 +108,12 @@ class Runtime:
         return self.as_written or self.config
 
     @property
+    def whole_plan(self) -> Plan:
+        """The plan with all entities that the world is to get: of those that it gets back, what was
+        told of them before is in the sinks, and in the spool."""
+        return self.growths[-1].plan if self.growths else self.plan
+
+    @property
     def control(self) -> Words:
         """u64[control_words(lanes)]: the control segment."""
         return self.control_segment.words

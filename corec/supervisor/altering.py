@@ -138,7 +138,7 @@ class Altering:
         if "workers" in differs:
             workers = worker_count(whole)
             self.lanes_for(workers)
-        grown = larger(whole, self.rt.growths[-1].plan if self.rt.growths else self.rt.plan)
+        grown = larger(whole, self.rt.whole_plan)
         if grown is not None:
             check_may_grow(self.rt)
             check_journal(fresh, grown)

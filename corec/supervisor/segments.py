@@ -239,9 +239,8 @@ def more_lanes(rt: Runtime, workers: int) -> None:
     Raises:
         SegmentNoSpace: the tmpfs is full; everything is as it was.
     """
-    largest = rt.growths[-1].plan if rt.growths else rt.plan
     for k in range(rt.lanes, workers):
-        first, second = lanes.worker_files(largest, k).items()
+        first, second = lanes.worker_files(rt.whole_plan, k).items()
         out = lanes.create_lane(rt.folder, *first, rt.epoch)
         try:
             rows = lanes.create_lane(rt.folder, *second, rt.epoch)

@@ -97,7 +97,7 @@ class Acting:
 
     def _of(self, index: int) -> list[Runner]:
         """The runners of one task, which share its processes and its pace."""
-        config, plan = self.rt.config, self.rt.plan
+        config, plan = self.rt.config, self.rt.whole_plan
         one = config.tasks[index]
         options = one.model_dump(mode="json")
         if one.secret_file is not None:
@@ -247,7 +247,7 @@ class Acting:
         self.read.took(len(alerts))
         last_tick = max(int(reached or 0), int((part or b"0").partition(b":")[0]))
         for entry, fields in alerts:
-            take_alert(life, bytes(entry), fields, last_tick, self.rt.plan)
+            take_alert(life, bytes(entry), fields, last_tick, self.rt.whole_plan)
         for _, fields in acks:
             _acknowledge(life, fields)
         if len(alerts) < ENTRIES and out_tick is not None:
