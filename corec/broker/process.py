@@ -88,7 +88,7 @@ class _Broker:
         cluster = rt.config.redis.cluster
         self.status = Status(rt)
         self.incoming = Incoming(rt.plan)
-        groups, group_of_block = alert_groups(rt.plan)
+        groups, group_of_block = alert_groups(rt.whole_plan)
         self.outgoing = Outgoing(rt.out, rt.epoch, groups, group_of_block)
         known = self._known()
         self.writer = Writer(

@@ -12,8 +12,9 @@ import pytest
 
 from corec import layout as L
 from corec.embedded import EmbeddedValkey
+from corec.journal.past import Growth
 from corec.process.life import TAKEN_OVER
-from tests.broker.support import Instance, SwarmSpec
+from tests.broker.support import DEFAULT_SWARMS, Instance, SwarmSpec
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -144,6 +145,36 @@ def test_older_checkpoint_with_other_lanes(instance: Make) -> None:
     pid = again.start()
     for tick in range(5, 11):
         again.run_tick(tick)
+    for block in range(5):
+        again.emit(11, block, 4)
+    again.commit(11)
+    again.run_tick(12)
+    again.drain(pid)
+    for key, counter in again.ledger.entries.items():
+        first.ledger.entries[key] = counter
+    first.check_ledger()
+
+
+def test_an_older_checkpoint_that_is_still_to_grow(instance: Make) -> None:
+    """A tick of which blocks that are to come have sent something is not sent by them again."""
+    first = instance()
+    pid = first.start()
+    for tick in range(1, 11):
+        first.run_tick(tick)
+    first.emit(11, 1, 4)
+    first.emit(11, 4, 4)  # of the second swarm
+    first.drain(pid)
+    small = instance(swarms=DEFAULT_SWARMS[:1])
+    small.rt.growths = [Growth(10, first.plan)]
+    small.commit(4)
+    pid = small.start()
+    for tick in range(5, 10):
+        small.run_tick(tick)
+    small.drain(pid)
+    again = instance()
+    again.commit(9)
+    pid = again.start()
+    again.run_tick(10)
     for block in range(5):
         again.emit(11, block, 4)
     again.commit(11)
