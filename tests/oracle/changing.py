@@ -23,6 +23,8 @@ EVEN_HZ = 10.0
 """At full load; at less, as much faster: a worker is to compute a tenth of a tick's time."""
 EVEN_SECONDS_MAX = 120.0
 """Three looks of two seconds, a rest, and time for somebody's death among them."""
+LIMITS = (".umbral.min", ".umbral.max")
+"""One may be on the wrong side of what the other is by then."""
 TRIES = 4
 """Of a change in which somebody died."""
 
@@ -41,7 +43,9 @@ def take_form(home: Path, number: int) -> None:
 
 def change(run: Running, path: str, value: Any) -> int:
     """Make it; the tick after which it counts."""
-    at_once = path.startswith("globals.") or path.endswith(".min_fitness")
+    first = run.instance.config["bloques"][0]["id"]  # whose umbral the file changes
+    whole = path.endswith(".umbral") and path != f"bloques.{first}.umbral"
+    at_once = whole or path.startswith("globals.") or path.endswith((".min_fitness", *LIMITS))
     if path == "carga" or at_once or ".parametros." in path:
         return int(run.answered("set", path=path, value=value)["after_tick"])
     if path.startswith(GROW):
@@ -108,8 +112,8 @@ def _reload(run: Running, path: str, value: Any) -> None:
     _, swarm, key = path.split(".", 2)
     bloque = next(b for b in config["bloques"] if b["id"] == swarm)
     kept = bloque.get("autoreparacion", {})
-    bloque.update({"umbral": value} if key == "umbral" else
-                  {"autoreparacion": {**kept, "max_errores": value}})  # fmt: skip
+    bloque.update({"autoreparacion": {**kept, "max_errores": value}} if "." in key else
+                  {key: value})  # fmt: skip
     run.instance.configure(config)
     _await(run, "reload", signal.SIGHUP)
 

@@ -119,6 +119,8 @@ class Drawn:
     """Of graphs, by the names of their files: source, target and perhaps a weight."""
     letters: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     """At which tick what can't be understood is sent to an entity; an instance's alone."""
+    refused: dict[int, list[Any]] = field(default_factory=dict)
+    """Of what happened: which changes were refused for the tick, path and value."""
     quiet: int = 0
     """So many ticks pass before anything comes in or changes."""
 
@@ -130,8 +132,8 @@ class Drawn:
     def from_json(text: str) -> Drawn:
         """What ``to_json`` wrote."""
         found = json.loads(text)
-        for name in ("readings", "changes", "letters"):
-            found[name] = {int(tick): given for tick, given in found[name].items()}
+        for name in ("readings", "changes", "letters", "refused"):
+            found[name] = {int(tick): given for tick, given in found.get(name, {}).items()}
         found["readings"] = {
             tick: [(int(i), float(v), bool(a)) for i, v, a in given]
             for tick, given in found["readings"].items()
@@ -220,6 +222,8 @@ class Drawn:
     def step(self, world: World) -> None:
         """One tick of the oracle's world, with what comes in and changes at it."""
         tick = world.tick + 1
+        for path, value in self.refused.get(tick, ()):
+            assert not world.allows(path, value), f"{path} {value} was refused for tick {tick}"
         for path, value in self.changes.get(tick, {}).items():
             if path.startswith(GROW):
                 world.grow(path.removeprefix(GROW), int(value))
@@ -227,7 +231,7 @@ class Drawn:
                 world.write(path.removeprefix(WRITE), value["fields"], value["ids"])
             elif path == MIGRATE:
                 world.migrate(form(int(value)))
-            elif path not in (WORKERS, EVEN):
+            elif path not in (WORKERS, EVEN) and world.allows(path, value):
                 world.set(path, value)
         world.run_tick([self.full(reading) for reading in self.readings.get(tick, ())])
 

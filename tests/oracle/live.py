@@ -24,7 +24,7 @@ from corec.control.client import Unreachable
 from corec.control.protocol import ControlError
 from corec.lab.oracle import sinks
 from tests.oracle import left
-from tests.oracle.changing import change, even_out, into_plugins, take_form
+from tests.oracle.changing import LIMITS, change, even_out, into_plugins, take_form
 from tests.oracle.drawn import (
     CHANGELING,
     EVEN,
@@ -110,7 +110,7 @@ class Player:
             self.instance.environment["COREC_CRASH"] = ",".join(armed)
         self.workers = list(drawn.workers)
         self.entries = Entries(drawn, random.Random(name))
-        self.happened = replace(drawn, readings={}, changes={}, letters={}, ticks=0)
+        self.happened = replace(drawn, readings={}, changes={}, letters={}, ticks=0, refused={})
         self.sent = 0
         self.letters: list[tuple[str, str]] = []
         """Stream and id of each entry that could not be understood."""
@@ -178,16 +178,21 @@ class Player:
             if not path.startswith(WRITE):
                 self.run.ready(SECONDS_MAX)
                 self._stand_still()
-            self.happened.changes.setdefault(after + 1, {})[path] = value
+            if after is not None:
+                self.happened.changes.setdefault(after + 1, {})[path] = value
 
-    def _changed(self, path: str, value: Any, at: int) -> int:
-        """Make a change at tick ``at``, whoever dies meanwhile; the tick after which it counts."""
+    def _changed(self, path: str, value: Any, at: int) -> int | None:
+        """Make a change at tick ``at``, whoever dies meanwhile; the tick after which it counts.
+        None: it was refused."""
         if path == EVEN:
             self.evened += even_out(self.run)
             return self._tick()
         try:
             return change(self.run, path, value)
-        except (AssertionError, ControlError, Unreachable):
+        except (AssertionError, ControlError, Unreachable) as error:
+            if path.endswith(LIMITS) and getattr(error, "code", "") == "bad_request":
+                self.happened.refused.setdefault(at + 1, []).append([path, value])
+                return None
             if path != MIGRATE or is_running(self.run.pid):
                 raise
         return at  # the supervisor died: the next start goes on with the new code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ from tests.oracle.drawn import (
     WORKERS,
     Drawn,
 )
-from tests.oracle.standing import pack
+from tests.oracle.standing import SYMBIOSES, evolutions, pack
 from tests.oracle.strategies import CANALES, VALUES, bloques, lives
 
 QUIET: Final = st.sampled_from([100, 99, 98, 101, 200, 0])
@@ -111,14 +111,28 @@ def uneven(draw: st.DrawFn) -> Drawn:
     return replace(drawn, config=config, changes=changes, workers=workers)
 
 
+def _is_a_row(bloque: dict[str, Any]) -> bool:
+    """Whether it grows as a whole: where its entities are the last, and its last block is full."""
+    kind = EVERYBODY[bloque["procesador"]]
+    return bool(kind.mortal or kind.genes or kind.public or bloque.get("space"))
+
+
+def _is_fixed(bloque: dict[str, Any]) -> bool:
+    """Whether there are as many as its space has places."""
+    return bloque.get("space", {}).get("kind") in ("grid", "graph")
+
+
 @st.composite
 def grown(draw: st.DrawFn, drawn: Drawn) -> Drawn:
     """``drawn``, in which a bloque becomes larger, if one of them can."""
-    able = [
-        bloque["id"] for bloque in drawn.config["bloques"]
-        if not (kind := EVERYBODY[bloque["procesador"]]).mortal
-        and not (kind.genes or kind.public or bloque.get("space"))
-    ]  # fmt: skip
+    bloques = drawn.config["bloques"]
+    able = [bloque["id"] for bloque in bloques if not _is_a_row(bloque)]
+    last = bloques[-1]
+    if _is_a_row(last) and "capacidad" not in last and not _is_fixed(last):
+        whole = -(-last["entidades"] // PER_BLOCK) * PER_BLOCK  # its last block is to be full
+        bloques = [*bloques[:-1], {**last, "entidades": whole}]
+        drawn = replace(drawn, config={**drawn.config, "bloques": bloques})
+        able.append(last["id"])
     if not able:
         return drawn
     tick = draw(st.integers(drawn.quiet + 1, drawn.ticks))
@@ -135,11 +149,26 @@ def grown(draw: st.DrawFn, drawn: Drawn) -> Drawn:
 
 
 @st.composite
+def other_rules(draw: st.DrawFn, bloque: dict[str, Any]) -> dict[str, Any]:
+    """What a reload says of how its entities evolve, or of what becomes of its weak blocks."""
+    at = f"bloques.{bloque['id']}"
+    if bloque["procesador"] == FADER:
+        return {f"{at}.simbiosis": draw(st.sampled_from(SYMBIOSES))}
+    if "evolucion" in bloque and "simbiosis" not in bloque:
+        return {f"{at}.evolucion": draw(st.one_of(st.none(), evolutions()))}
+    return {}
+
+
+@st.composite
 def live_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
     """A world for an instance: one for a ``corec.World``, in which processors get other fields and
     to which comes what can't be understood."""
     drawn: Drawn = draw(whole_worlds(only=only))
     changes = {tick: dict(change) for tick, change in drawn.changes.items()}
+    for bloque in drawn.config["bloques"]:
+        if draw(st.integers(0, 1)):
+            tick = draw(st.integers(drawn.quiet + 1, drawn.ticks))
+            changes[tick] = {**changes.get(tick, {}), **draw(other_rules(bloque))}
     if any(bloque["procesador"] == CHANGELING for bloque in drawn.config["bloques"]):
         ticks = st.lists(st.integers(1, drawn.ticks), min_size=1, max_size=2, unique=True)
         for form, tick in zip(range(1, len(FORMS)), sorted(draw(ticks)), strict=False):

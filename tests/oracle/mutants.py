@@ -47,6 +47,7 @@ EVOLVER: Final = _drawn("--whole", 100, "evolver")
 WOLF, ISING, SIR_GRAPH, MEANS = (
     _drawn("--whole", 30, names) for names in ("wolf", "ising", "sir_graph", "coupled,chorus")
 )
+LIMITS: Final = _drawn("--whole", 100, "drift,keeper")
 COLLECTED: Final = _drawn("--whole", 100, "keeper,coupled")
 CHANGED: Final = ("tests.oracle", "--live", "6", "--first", "--only", "changeling", "--seed", SEED,
                   "--jobs", "1")  # fmt: skip
@@ -214,6 +215,9 @@ MUTANTS: Final = (
     _one("who is never weak at first never is", "world/phases.py",
          'any(s.symbiosis != "ninguna" for s in plan.swarms)',
          'any(s.symbiosis != "ninguna" and s.min_fitness > 0 for s in plan.swarms)', FADER),
+    _one("a limit leaves the other one as it was", "view/settings.py",
+         "rest = live.value(place, tick + 1) if place.is_limit else before", "rest = before",
+         LIMITS),
     _one("a mean over the number of all", "kernels/stats.py",
          "return total / float64(count) if count > 0",
          "return total / float64(column.shape[0]) if count > 0", MEANS),

@@ -75,6 +75,11 @@ def graphs(draw: st.DrawFn, n: int, weighted: bool) -> tuple[Any, list[list[floa
     return None, [[float(a), float(b), draw(WEIGHTS)] for a, b in once]
 
 
+def evolutions() -> st.SearchStrategy[dict[str, Any]]:
+    """Rules of an evolution, and what is told of it."""
+    return st.builds(lambda rules, told: {**rules, **told}, RULES, TOLD)
+
+
 @st.composite
 def placed(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> dict[str, list[list[float]]]:
     """Give a bloque the space, the places and the rules that its processor wants; the files of its
@@ -86,7 +91,7 @@ def placed(draw: st.DrawFn, bloque: dict[str, Any], short: str) -> dict[str, lis
         bloque["capacidad"] = bloque["entidades"]
         bloque["entidades"] = draw(st.integers(1, bloque["capacidad"]))
     if short == "evolver":
-        bloque["evolucion"] = {**draw(RULES), **draw(TOLD)}
+        bloque["evolucion"] = draw(evolutions())
     whole = bloque.get("evolucion", {}).get("alcance") == "enjambre"
     if short in ("evolver", "heir") and not whole and draw(st.booleans()):
         bloque["simbiosis"] = draw(st.sampled_from(SYMBIOSES))

@@ -51,6 +51,11 @@ UMBRALES: Final = st.one_of(
         lambda pair: {"min": pair[0], "max": pair[0] + pair[1]}
     ),
 )
+LIMITS: Final = st.one_of(
+    st.sampled_from([-FLOAT32_MAX, -1.0, 0.0, 0.2, 0.5, 0.7, 0.95, 2.0]), st.floats(-2.0, 2.0)
+)
+HALVES: Final[list[Any]] = [{"min": 0.3}, {"min": -0.5}, {"max": 0.4}, {"max": 2.0}]
+"""Umbrales of which the other limit is the default."""
 PARAMS: Final[dict[str, st.SearchStrategy[dict[str, Any]]]] = {
     "fragile": st.fixed_dictionaries({"share": st.sampled_from([0.0, 0.04, 0.15, 0.3, 0.5])}),
     "drift": st.fixed_dictionaries({}, optional={"noise": st.sampled_from([0.0, 1.0, 2.5])}),
@@ -235,6 +240,39 @@ def parameters(draw: st.DrawFn, swarms: Any, number: int) -> dict[str, Any]:
 
 
 @st.composite
+def limits(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """One limit of a swarm's umbral, or both of them."""
+    low, high = sorted(draw(st.lists(LIMITS, min_size=2, max_size=2)))
+    both = {f"bloques.{name}.umbral.min": low, f"bloques.{name}.umbral.max": high}
+    only = draw(st.sampled_from([*both, None]))
+    return {path: value for path, value in both.items() if only in (path, None)}
+
+
+@st.composite
+def umbrales(draw: st.DrawFn, swarms: Any) -> dict[str, Any]:
+    """What ``set`` says of the umbral of a swarm that no reload changes."""
+    name = swarms[draw(st.integers(1, len(swarms) - 1))]["id"]
+    umbral = draw(st.one_of(st.sampled_from(HALVES), UMBRALES))
+    if _first_umbral(umbral) or draw(st.integers(0, 2)) == 0:
+        one = draw(limits(name))
+        return {path: one[path] for path in list(one)[:1]}  # both at once are one change
+    return {f"bloques.{name}.umbral": umbral}
+
+
+@st.composite
+def beside(draw: st.DrawFn, changes: dict[int, dict[str, Any]], near: list[int]) -> dict[str, Any]:
+    """An entry of a schedule for the umbral that is set at one of these ticks, or just behind."""
+    tick = draw(st.sampled_from(near))
+    path = [path for path in changes[tick] if ".umbral" in path][-1]
+    name, given = path.split(".")[1], changes[tick][path]
+    both = draw(st.sampled_from(["siempre", *HALVES, {"min": 0.2, "max": 0.3}]))
+    sets = draw(st.one_of(limits(name), st.just({f"bloques.{name}.umbral": both})))
+    if given in HALVES and draw(st.booleans()):
+        sets = {f"{path}.{limit}": draw(LIMITS) for limit in given}
+    return {"at": tick + draw(st.integers(0, 2)), "set": sets}
+
+
+@st.composite
 def entries(draw: st.DrawFn, swarms: Any, ticks: int) -> dict[str, Any]:
     """An entry of a schedule; what a reload changes is not in it."""
     tick = st.integers(1, ticks + 1)
@@ -255,7 +293,10 @@ def entries(draw: st.DrawFn, swarms: Any, ticks: int) -> dict[str, Any]:
         name = swarms[number]["id"]
         sets |= {f"bloques.{name}.autoreparacion.max_errores": draw(MAX_ERRORES)}
         umbral = draw(UMBRALES)
-        sets |= {} if _first_umbral(umbral) else {f"bloques.{name}.umbral": umbral}
+        if draw(st.booleans()):
+            sets |= draw(limits(name))
+        else:
+            sets |= {} if _first_umbral(umbral) else {f"bloques.{name}.umbral": umbral}
     return {**entry, "set": sets or {"globals.wind": draw(WINDS)}}
 
 
@@ -276,7 +317,7 @@ def lives(
     }
     ticks = quiet + draw(st.integers(1, ticks_max))
     entidades = sum(map(places_of, swarms))
-    readings, changes = {}, {}
+    readings, changes, near = {}, {}, list[int]()
     for tick in range(quiet + 1, ticks + 1):
         if draw(st.integers(0, 2)):
             readings[tick] = draw(arrivals(entidades, 2 * min(entidades, 12)))
@@ -291,8 +332,13 @@ def lives(
             changes.setdefault(tick, {}).update(draw(parameters(swarms, 0)))
         if live and draw(st.integers(0, 7)) == 0:
             changes.setdefault(tick, {}).update(draw(writings(swarms)))
+        if live and len(swarms) > 1 and draw(st.integers(0, 7)) == 0:
+            changes.setdefault(tick, {}).update(draw(umbrales(swarms)))
+            near.append(tick)
     if live and draw(st.booleans()):
         config["schedule"] = draw(st.lists(entries(swarms, ticks), max_size=3))
+    if near:
+        config["schedule"] = [*config.get("schedule", ()), draw(beside(changes, near))]
     if live and draw(st.integers(0, 3)) == 0:
         config["collect"] = _of_a_swarm(draw(collected(swarms[-1])), swarms[-1]["id"])
     if live and draw(st.integers(0, 3)) == 0:

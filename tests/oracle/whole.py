@@ -10,11 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 import corec
+from corec.config import ConfigError
 from corec.lab.oracle.block import Block, Reading
 from corec.lab.oracle.compare import lists, same
 from corec.lab.oracle.measures import same_statistics
 from corec.lab.oracle.phases import KINDS, Told, same_told
 from corec.lab.oracle.world import World
+from tests.oracle.changing import LIMITS
 from tests.oracle.drawn import EVEN, EVERYBODY, GROW, MODULES, WORKERS, WRITE, Drawn
 from tests.oracle.edges import write_edges
 
@@ -44,7 +46,10 @@ def _play(found: corec.World, drawn: Drawn, look_every: int) -> None:
     _same_entities(found, world)
     for tick in range(1, drawn.ticks + 1):
         for path, value in drawn.changes.get(tick, {}).items():
-            _change(found, path, value)
+            if path.endswith(LIMITS):
+                _limit(found, path, value, world.allows(path, value))
+            else:
+                _change(found, path, value)
         found.tick(_given(drawn, tick))
         drawn.step(world)
         _same_blocks(found, world)
@@ -81,6 +86,16 @@ def _change(found: corec.World, path: str, value: Any) -> None:
         found.write(path.removeprefix(WRITE), value["fields"], ids=value["ids"])
     elif path not in (WORKERS, EVEN):
         found.set(path, value)
+
+
+def _limit(found: corec.World, path: str, value: Any, allowed: bool) -> None:
+    """Set one, which is to be refused where it is not ``allowed``."""
+    try:
+        found.set(path, value)
+    except ConfigError:
+        same(f"{path} {value} after tick {found.ticks}", False, allowed)
+    else:
+        same(f"{path} {value} after tick {found.ticks}", True, allowed)
 
 
 def _given(drawn: Drawn, tick: int) -> dict[str, Any]:

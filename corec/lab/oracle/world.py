@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 
 from corec.lab.oracle.block import Block, Reading
 from corec.lab.oracle.calls import Letter
+from corec.lab.oracle.counting import Given, as_written, settled
 from corec.lab.oracle.entity import Kind
 from corec.lab.oracle.evolution import evolve
 from corec.lab.oracle.fusion import EVERY, fuse
@@ -26,6 +28,8 @@ from corec.lab.oracle.rows import Message, Repair, Row
 from corec.lab.oracle.spaces import Edges, Spaces
 from corec.lab.oracle.writes import write
 
+RULES: Final = ("evolucion", "simbiosis")
+"""Keys of a bloque that a reload changes."""
 DEFAULT_SEED: Final = 42
 DEFAULT_EVERY: Final = 10
 DEFAULT_MAX_ERRORES: Final = 0.05
@@ -110,12 +114,18 @@ def part_of(
             umbral=bloque.get("umbral"), log_cap=log, evolucion=bloque.get("evolucion"),
             min_fitness=float(repair.get("min_fitness", DEFAULT_MIN_FITNESS)),
             symbiosis=bloque.get("simbiosis", "fusion"),
-            fuses_with=(bloque["id"], size) if bloque.get("simbiosis") == "division"
-            else (bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1), of_plane(bloque)),
+            fuses_with=fuses_with(bloque, kind, size),
             cap=size, alone=places <= size, lives=lives,
             seen=bool(bloque.get("space") or kind.public), plane=plane_of(bloque),
         ))  # fmt: skip
     return found
+
+
+def fuses_with(bloque: Mapping[str, Any], kind: Kind, size: int) -> tuple[Any, ...]:
+    """What two blocks have in common that may fuse."""
+    if bloque.get("simbiosis") == "division":
+        return bloque["id"], size
+    return bloque["canal"], kind.name, size, bloque.get("max_size_mb", 1), of_plane(bloque)
 
 
 def plane_of(bloque: Mapping[str, Any]) -> Plane | None:
@@ -137,16 +147,6 @@ def common(value: Any, types: Container[str]) -> Any:
     if len(real) + whole > 1:
         return np.float64(value)
     return value
-
-
-def last_firing(entry: Mapping[str, Any], tick: int) -> int:
-    """The last tick up to ``tick`` for which a schedule's entry sets something; 0: none yet."""
-    if "at" in entry:
-        return int(entry["at"]) if entry["at"] <= tick else 0
-    every = int(entry["every"])
-    first = int(entry.get("from", every))
-    last = min(tick, int(entry.get("until", tick)))
-    return first + (last - first) // every * every if last >= first else 0
 
 
 class World:
@@ -179,8 +179,7 @@ class World:
         self.payload = persist.get("payload", "json")
         self.fuses = "sincronizacion" in config.get("modules", ("sincronizacion",))
         self.messages_in = 0
-        self._schedule = config.get("schedule", [])
-        self._given: dict[str, tuple[int, Any]] = {}
+        self._given: list[Given] = []
         self.rows: list[Row] = []
         self.repairs: list[Repair] = []
 
@@ -269,9 +268,10 @@ class World:
         self._settle_for(self.tick + 1)
         last = self.blocks[-1].settings
         mine = self._swarms()[swarm]
-        umbral = self._settled(self.tick + 1).get(f"bloques.{swarm}.umbral", bloque.get("umbral"))
-        bloque = {**bloque, "parametros": {n: float(v) for n, v in mine[0].params.items()},
-                  "umbral": umbral}  # fmt: skip
+        counts = settled(self.config, self._given, self.tick + 1)
+        bloque = {**bloque, "parametros": {n: float(v) for n, v in mine[0].params.items()}}
+        if limits := counts.get(f"bloques.{swarm}.umbral"):
+            bloque["umbral"] = as_written(limits)
         full = mine[0].settings.cap == per_block(self.config, bloque)
         added = part_of(
             self.config, {**bloque, "entidades": more}, mine[0].settings.kind,
@@ -280,8 +280,10 @@ class World:
         blocks = [self._block(each) for each in added]
         for entity in (one for block in blocks for one in block.entities):
             entity.state.update({"heard": self.tick} if mine[0].settings.kind.silence else {})
+        rules = mine[0].settings
         for block in (*mine, *blocks):
-            block.settings = replace(block.settings, alone=False)
+            now = replace(block.settings, alone=False, evolucion=rules.evolucion)
+            block.settings = self._with_rules(now, "simbiosis", rules.symbiosis)
         self.blocks += blocks
 
     def _block(self, settings: Settings) -> Block:
@@ -319,26 +321,26 @@ class World:
         if path == "carga":
             self.carga = float(value)
         else:
-            self._given[path] = self.tick + 1, value
+            self._given.append((self.tick + 1, path, value))
+
+    def allows(self, path: str, value: Any) -> bool:
+        """Whether somebody may set it: a limit of an umbral not on the wrong side of what the other
+        one is in the next tick."""
+        whole, umbral, limit = path.partition(".umbral")
+        if not limit:
+            return True
+        swarm = whole.removeprefix("bloques.")
+        bloque = next(b for b in self.config["bloques"] if b["id"] == swarm)
+        counts = settled(self.config, self._given, self.tick + 1)
+        least, most = counts.get(whole + umbral, limits_of(bloque.get("umbral"))[:2])
+        one = float(np.float32(value))
+        fine = one <= most < math.inf if limit == ".min" else -math.inf < least <= one
+        return bool(fine)
 
     def _settle_for(self, tick: int) -> None:
         """Have count what counts in ``tick``."""
-        for path, value in self._settled(tick).items():
+        for path, value in settled(self.config, self._given, tick).items():
             self._settle(path, value)
-
-    def _settled(self, tick: int) -> dict[str, Any]:
-        """What was set last for each path up to ``tick``, by the schedule or by somebody; of two
-        that count from the same tick on, by somebody."""
-        found: dict[str, tuple[int, Any]] = {}
-        for entry in self._schedule:
-            since = last_firing(entry, tick)
-            for path, value in entry["set"].items() if since else ():
-                if path not in found or found[path][0] <= since:
-                    found[path] = since, value
-        for path, given in self._given.items():
-            if path not in found or found[path][0] <= given[0]:
-                found[path] = given
-        return {path: value for path, (_, value) in found.items()}
 
     def _settle(self, path: str, value: Any) -> None:
         if path.startswith("globals."):
@@ -349,7 +351,9 @@ class World:
             if block.settings.name.partition(":")[0] != swarm:
                 continue
             if key == "umbral":
-                block.least, block.most, _ = limits_of(value)
+                block.least, block.most = value
+            elif key in RULES:
+                block.settings = self._with_rules(block.settings, key, value)
             elif key.startswith("parametros."):
                 block.params[key.partition(".")[2]] = np.float32(value)
             elif key == "autoreparacion.max_errores":
@@ -358,6 +362,15 @@ class World:
                 block.min_fitness = float(value)
             else:
                 raise KeyError(path)
+
+    def _with_rules(self, settings: Settings, key: str, value: Any) -> Settings:
+        """With another ``evolucion`` or ``simbiosis``, which a reload brings."""
+        if key == "evolucion":
+            return replace(settings, evolucion=value)
+        swarm = settings.name.partition(":")[0]
+        bloque = next(b for b in self.config["bloques"] if b["id"] == swarm)
+        alike = fuses_with({**bloque, "simbiosis": value}, settings.kind, settings.cap)
+        return replace(settings, symbiosis=value, fuses_with=alike)
 
     @property
     def messages(self) -> list[Message]:
