@@ -150,18 +150,22 @@ def alerts(
             fail(f"not acknowledged: {why}", EXIT_FAILED)
 
 
-def _pending(client: Any, prefix: str, one: TaskConfig, canales: set[int]) -> int:
-    """Entries that were taken and are not done, of all streams that start the task."""
+def _waiting(client: Any, prefix: str, one: TaskConfig, canales: set[int]) -> dict[str, int | None]:
+    """Entries of all streams that start the task: ``pending`` were taken and are not done,
+    ``unread`` not taken yet (None: of a stream the server does not know it)."""
     import redis  # as above
 
     names = ["avisos"]
     if one.on == "mensajes":
         names = [f"out:{canal}" for canal in canales if one.canal in (None, canal)]
-    count = 0
+    pending, unread = 0, [0]
     for name in names:
         with contextlib.suppress(redis.ResponseError):  # no group yet: nothing came
-            count += int(client.xpending(prefix + name, f"tarea:{one.title}")["pending"])
-    return count
+            for group in client.xinfo_groups(prefix + name):
+                if group["name"] == f"tarea:{one.title}".encode():
+                    pending += int(group["pending"])
+                    unread.append(group["lag"])
+    return {"pending": pending, "unread": None if None in unread else sum(unread)}
 
 
 def tasks(
@@ -185,7 +189,7 @@ def tasks(
                 {
                     "name": one.title, "on": one.on, "run": one.run, "canal": one.canal,
                     "when": list(one.events), "workers": one.workers,
-                    "pending": _pending(client, prefix, one, canales),
+                    **_waiting(client, prefix, one, canales),
                 }
                 for one in declared
             ]  # fmt: skip

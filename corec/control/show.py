@@ -157,7 +157,7 @@ def tasks(data: Mapping[str, Any]) -> RenderableType:
     listed = rows(
         [{**one, "when": ", ".join(one["when"])} for one in data["tasks"]],
         {"name": "task", "on": "on", "run": "run", "canal": "canal", "when": "when",
-         "workers": "processes", "pending": "pending"},
+         "workers": "processes", "pending": "pending", "unread": "unread"},
     )  # fmt: skip
     if not data["failed"]:
         return listed
