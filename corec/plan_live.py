@@ -14,6 +14,7 @@ from corec.entities.numbers import number_faults, numbers
 from corec.suiting import suiting_faults
 from corec.swarm import Plan, Swarm
 
+_SECTIONS: Final = ("umbral", "autoreparacion", "parametros")
 IN_SCHEDULE: Final = "globals.NAME, or parametros.NAME, umbral or autoreparacion.KEY of bloques.ID"
 
 
@@ -81,7 +82,8 @@ def schedule_faults(config: Config, plan: Plan) -> Iterator[Fault]:
 
 
 def check_named(plan: Plan, place: Place) -> None:
-    """Raise NotLive for a parameter that the swarm's processor has not."""
+    """Raise NotLive for a parameter that the swarm's processor has not. ``plan``: with the bloques
+    that are still to come."""
     if place.bloque is None or place.keys[0] != "parametros":
         return
     processor = next(s for s in plan.swarms if s.bloque == place.bloque).processor
@@ -95,14 +97,16 @@ def check_named(plan: Plan, place: Place) -> None:
 
 def with_setting(plan: Plan, path: str, value: Any) -> Plan:
     """``plan`` with one setting changed that was checked before (``config.change``), its path as
-    it is kept."""
+    it is kept; as it is where the bloque is still to come (``Runtime.whole_plan``)."""
     if path.startswith("globals."):
         name = path.removeprefix("globals.")
         swarms = [_with_global(swarm, name, float(value)) for swarm in plan.swarms]
         return replace(plan, swarms=tuple(swarms))
     ids = [s.id for s in plan.swarms if path.startswith(f"bloques.{s.id}.")]
-    name = max(ids, key=len)
+    name = max(ids, key=len, default="")
     section, _, key = path.removeprefix(f"bloques.{name}.").partition(".")
+    if not name or section not in _SECTIONS:
+        return plan
     swarms = [
         _with(swarm, section, key, value) if swarm.id == name else swarm for swarm in plan.swarms
     ]

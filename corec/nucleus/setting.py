@@ -236,11 +236,11 @@ class Setter:
         try:
             for path, value in changes.items():
                 places[path] = place_of(config, path)
-                check_named(self.rt.plan, places[path])
+                check_named(self.rt.whole_plan, places[path])
                 before, config = config, changed(config, *self._whole(places[path], path, value))
                 if places[path].grows:
                     _check_more(before, config, places[path])
-            with_settings(self.rt.plan, config)
+            with_settings(self.rt.whole_plan, config)
             if any(place.grows for place in places.values()):
                 found, wanted = (shape(p, config.seed) for p in (self.rt.plan, make_plan(config)))
                 if told := differences(found, wanted, growing=True):

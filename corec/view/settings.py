@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, SupportsIndex
 
@@ -14,6 +14,7 @@ from corec.config.change import NotLive, changed, kept_value, place_of, spelled_
 from corec.config.load import NULL
 from corec.config.parse import read_json
 from corec.entities.processor import Processor
+from corec.journal.past import Growth
 from corec.nucleus.loadable import module_faults
 from corec.plan import Plan
 from corec.plan_live import check_named, with_settings
@@ -200,9 +201,10 @@ class Changed(NamedTuple):
 
 def changed_by(
     config: Config, plan: Plan, processors: Mapping[str, Processor], live: Live,
-    changes: Mapping[str, Any], tick: int,
+    changes: Mapping[str, Any], tick: int, coming: Sequence[Growth] = (),
 ) -> Changed:  # fmt: skip
     """What is after ``changes``, which count after ``tick``; nothing is changed in place.
+    ``coming``: where the world is still to grow.
 
     Raises:
         ValueError: a key can't be changed in a living world.
@@ -210,6 +212,7 @@ def changed_by(
     """
     kept: dict[str, Since] = {}
     events = []
+    later = coming[-1].plan if coming else None
     before_all, asked = plan, spelled_out(config, changes)
     for path, value in asked.items():
         place = None
@@ -225,7 +228,7 @@ def changed_by(
                 detail = {"path": path, "value": value, "before": bloque.entidades}
                 events.append(_event(tick, {**detail, "after_tick": tick}))
                 continue
-            check_named(plan, place)
+            check_named(later or plan, place)
             before = live.value(place, tick) if place.of_world else value_at(config, place)
             # the other limit of an umbral as it counts then: the schedule may set it for that tick
             rest = live.value(place, tick + 1) if place.is_limit else before
@@ -236,6 +239,7 @@ def changed_by(
         events.append(_event(tick, detail))
         # as it is kept: the rest of an umbral may be the schedule's
         config = changed(config, *((place.path, now) if place else (path, value)))
+    with_settings(later or plan, config)  # for its faults
     since = {path: Since(tick + 1, value) for path, value in asked.items()}
     grown = plan is not before_all
     return Changed(config, with_settings(plan, config), grown, since, kept, events)

@@ -307,7 +307,7 @@ class World(Alone, Readable):
         if any(path.endswith(".entidades") for path in asked):
             self._may_grow()
         now = self._config, self._plan
-        found = changed_by(*now, self._processors, self._live, asked, self._ticks)
+        found = changed_by(*now, self._processors, self._live, asked, self._ticks, self._growths)
         if found.grown:
             self._become(found.config, found.plan)
         self._config, self._plan = found.config, found.plan

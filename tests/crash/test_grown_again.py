@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import redis
 
+import corec
+from tests.crash.test_grow import FIRST, SECOND, THIRD
+from tests.crash.test_grow import config as grown
 from tests.crash.test_rows_again import config, tick_of
 from tests.support.instance import Instance, machine_is_lost
 from tests.support.ledger import messages_of, rows_of
@@ -74,3 +77,41 @@ def test_rows_of_those_who_came_later_are_in_the_spool(
         assert run.stop().code == 0
     finally:
         one.kill()
+
+
+def test_what_is_set_of_those_who_are_still_to_come(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bloque that the journal has grow later has its settings before: they are shown of nobody,
+    and set for when it is there."""
+    one = make({**grown(FIRST, SECOND), "tick_hz": 50})
+    monkeypatch.setenv("COREC_HOME", str(one.home))
+    run = one.start("--workers", "2").ready().until_tick(10)
+    made = run.answered("snapshot")["path"]
+    one.configure({**grown(FIRST, SECOND, THIRD), "tick_hz": 50})
+    assert one.ctl("reload").code == 0
+    tick_of(run.ready(), 5)
+    assert one.ctl("set", "bloques.third.umbral", "0.2").code == 0
+    last = tick_of(run, 10)
+    machine_is_lost(one, run)
+    run = one.start("--tick-hz", "0.5").ready(60.0)
+    assert run.status()["tick"] < last
+    assert [swarm["id"] for swarm in run.answered("world")["swarms"]] == ["town", "other"]
+    assert run.answered("blocks")["total"] == 5
+    assert run.answered("block", id="town:00000")["id"] == "town:00000"
+    change = {"bloques.third.parametros.mu": 0.25, "bloques.third.umbral": 0.4}
+    after = run.answered("set", changes=change)["after_tick"]
+    assert "not a parameter of" in one.ctl("set", "bloques.third.parametros.nu", "1").err
+    run.ask("set", path="tick_hz", value=50.0)
+    run.until_tick(after + 2)
+    third = run.answered("world")["swarms"][2]
+    assert (third["id"], third["parametros"]["mu"]) == ("third", 0.25)
+    ended = run.stop()
+    assert (ended.code, "a module failed" in ended.err) == (0, False)
+    with corec.World(Path(one.config_path), checkpoint=made) as world:
+        assert world.swarms == ["town", "other"]
+        world.set({"bloques.third.parametros.mu": 0.25, "bloques.third.umbral": "siempre"})
+        with pytest.raises(ValueError, match="not a parameter of"):
+            world.set("bloques.third.parametros.nu", 1)
+        world.run(2)
+        assert len([m for m in world.messages() if m["canal"] == 3]) == len(world.frame("third"))
