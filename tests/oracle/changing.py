@@ -25,6 +25,7 @@ EVEN_SECONDS_MAX = 120.0
 """Three looks of two seconds, a rest, and time for somebody's death among them."""
 LIMITS = (".umbral.min", ".umbral.max")
 """One may be on the wrong side of what the other is by then."""
+PERSIST = "persist."
 TRIES = 4
 """Of a change in which somebody died."""
 
@@ -109,6 +110,11 @@ def _grow(run: Running, bloque: str, more: int) -> int:
 def _reload(run: Running, path: str, value: Any) -> None:
     """The configuration file changed, and taken over."""
     config = copy.deepcopy(run.instance.config)
+    if path.startswith(PERSIST):
+        config["persist"][path.removeprefix(PERSIST)] = value
+        run.instance.configure(config)
+        _await(run, "reload", signal.SIGHUP)
+        return
     _, swarm, key = path.split(".", 2)
     bloque = next(b for b in config["bloques"] if b["id"] == swarm)
     kept = bloque.get("autoreparacion", {})

@@ -27,7 +27,7 @@ from tests.oracle.drawn import (
     Drawn,
 )
 from tests.oracle.standing import SYMBIOSES, evolutions, pack
-from tests.oracle.strategies import CANALES, VALUES, bloques, lives
+from tests.oracle.strategies import CANALES, ROW_EVERY, VALUES, bloques, lives
 
 QUIET: Final = st.sampled_from([100, 99, 98, 101, 200, 0])
 """Ticks before anything comes in: blocks take over from each other behind every hundredth."""
@@ -46,6 +46,7 @@ GROUPS: Final = (
 """Whose swarms stand in one world."""
 LARGE_MEETING: Final = {"gossip": 16, "relay": 16, "breeder": 24}
 """Of these also the largest blocks, and the MiB such a block takes."""
+PAYLOADS: Final = st.sampled_from(["json", "json", "histogram", "none"])
 LETTERS: Final = st.sampled_from(["nan", "inf", "-inf", "nobody", "length", "both", "text"])
 """What can't be understood."""
 
@@ -173,7 +174,17 @@ def live_worlds(draw: st.DrawFn, only: tuple[str, ...] = ()) -> Drawn:
         ticks = st.lists(st.integers(1, drawn.ticks), min_size=1, max_size=2, unique=True)
         for form, tick in zip(range(1, len(FORMS)), sorted(draw(ticks)), strict=False):
             changes[tick] = {MIGRATE: form, **changes.get(tick, {})}
+    payload = draw(PAYLOADS)
+    persist = {**drawn.config["persist"], "payload": payload}
+    drawn = replace(drawn, config={**drawn.config, "persist": persist})
     busy = range(drawn.quiet + 1, drawn.ticks + 1)
+    for tick in busy:
+        if draw(st.integers(0, 15)) == 0:
+            rows: dict[str, Any] = {"persist.every_ticks": draw(ROW_EVERY)}
+            if payload != "none":  # which says how a row is written, whenever it was made
+                rows["persist.payload"] = draw(st.sampled_from(["json", "histogram"]))
+            path = draw(st.sampled_from([*rows]))
+            changes[tick] = {**changes.get(tick, {}), path: rows[path]}
     for tick in busy:
         if draw(st.integers(0, 15)) == 0:
             changes[tick] = {**changes.get(tick, {}), WORKERS: 1}

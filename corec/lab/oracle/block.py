@@ -313,15 +313,23 @@ class Block:
         """How many are switched on."""
         return sum(entity.activo for entity in self.entities)
 
+    def keep_none(self, done: Tick) -> None:
+        """No row is to name the messages of this tick."""
+        if done.messages:
+            del self.log[-len(done.messages) :]
+        self.unkept += len(done.messages)
+
     def take_row(self, carga: float, payload: str) -> Row:
         """The row of this tick; what counts since the last row counts anew."""
-        kept = self.log[: self.settings.log_cap] if payload == "json" else []
+        kept = self.log[: self.settings.log_cap]
         settings = self.settings
         row = Row(
             settings.name, settings.canal, self.tick, self.n, self.activas, **self.since,
             carga=carga, umbral=float(self.umbral), fitness=self.fitness, media=self.media,
-            desviacion=self.desviacion, mensajes=len(self.log), desde=self.row_tick + 1,
-            messages=tuple(kept), omitidos=len(self.log) - len(kept), histogram=self.histogram,
+            desviacion=self.desviacion, mensajes=len(self.log) + self.unkept,
+            desde=self.row_tick + 1, messages=tuple(kept),
+            omitidos=len(self.log) + self.unkept - len(kept), histogram=self.histogram,
+            has_payload=payload != "none",
         )  # fmt: skip
         self._begin_row()
         return row
@@ -329,4 +337,5 @@ class Block:
     def _begin_row(self) -> None:
         self.since = {"errores": 0, "reparadas": 0}
         self.log: list[Message] = []
+        self.unkept = 0
         self.row_tick = self.tick

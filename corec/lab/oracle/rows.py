@@ -67,6 +67,7 @@ class Row:
     messages: tuple[Message, ...]
     omitidos: int
     histogram: Histogram
+    has_payload: bool = True
 
 
 def histogram(values: Sequence[np.float32]) -> Histogram:

@@ -197,6 +197,9 @@ def _same_row(at: str, found: dict[str, Any], row: Row) -> None:
         compare.same(f"{at}.{name}", found[name], getattr(row, name))
     for name in ("carga", "umbral", "fitness", "media", "desviacion"):
         compare.same(f"{at}.{name}", found[name], float(getattr(row, name)))
+    compare.same(f"{at}.payload", found["payload"] is not None, row.has_payload)
+    if not row.has_payload:
+        return
     payload = json.loads(zstandard.decompress(found["payload"]))
     compare.keys(f"{at}.payload", payload, dict.fromkeys(
         ("desde", "hasta", "mensajes", "omitidos", "histograma")))  # fmt: skip

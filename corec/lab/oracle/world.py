@@ -204,6 +204,8 @@ class World:
             done = block.run_tick(self.carga, mine, letters)
             self._post += done.letters
             self.repairs += done.repairs
+            if self.payload != "json":
+                block.keep_none(done)
             if self.tick % self.every_ticks == 0:
                 self.rows.append(block.take_row(self.carga, self.payload))
 
@@ -317,9 +319,13 @@ class World:
     def set(self, path: str, value: Any) -> None:
         """A change that takes effect with the next tick: ``carga``, ``globals.NAME``,
         ``bloques.ID.umbral``, ``.parametros.NAME``, ``.autoreparacion.max_errores``,
-        ``.autoreparacion.min_fitness``."""
+        ``.autoreparacion.min_fitness``, ``persist.every_ticks``, ``persist.payload``."""
         if path == "carga":
             self.carga = float(value)
+        elif path == "persist.payload":
+            self.payload = str(value)
+        elif path == "persist.every_ticks":
+            self.every_ticks = int(value)
         else:
             self._given.append((self.tick + 1, path, value))
 
