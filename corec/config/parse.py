@@ -16,7 +16,7 @@ from corec.config.faults import ConfigError, Fault, path_text
 from corec.config.reading import content_of
 
 FILE_BYTES_MAX = 16 * 2**20
-_DIGITS_MAX = 40
+DIGITS_MAX = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class _Object(dict[str, Any]):
 
 
 def _integer(digits: str) -> int | _BadNumber:
-    if len(digits) > _DIGITS_MAX:
+    if len(digits) > DIGITS_MAX:
         return _BadNumber(f"a number of {len(digits)} digits")
     return int(digits)
 

@@ -12,7 +12,7 @@ import numpy as np
 from corec.config import Config, ConfigError, Fault, load_config, parse_config
 from corec.config.change import NotLive, changed, kept_value, place_of, spelled_out, value_at
 from corec.config.load import NULL
-from corec.config.parse import read_json
+from corec.config.parse import DIGITS_MAX, read_json
 from corec.entities.processor import Processor
 from corec.journal.past import Growth
 from corec.nucleus.loadable import module_faults
@@ -27,6 +27,8 @@ NAME: Final = "world"
 """``instance_id`` where a dict has none: nobody else will see it."""
 BLOQUE_KEYS: Final = ("umbral", "autoreparacion", "parametros", "entidades")
 """Of a bloque, what may be changed while its world lives."""
+WHOLE_MAX: Final = 10**DIGITS_MAX - 1
+WHOLE_TOLD: Final = f"whole numbers of at most {DIGITS_MAX} digits"
 Asked = str | Mapping[str, Any] | None
 """What ``set`` takes first: a path, values by path, or nothing where keys are named."""
 
@@ -131,13 +133,15 @@ def _named(bloque: Mapping[str, Any]) -> bool:
 def plain(value: Any, processors: dict[str, Processor]) -> Any:
     """``value`` as it would be in a file: NumPy's numbers as Python's, a processor as a name."""
     if isinstance(value, Mapping):
-        return {name: plain(inner, processors) for name, inner in value.items()}
+        return {str(name): plain(inner, processors) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner, processors) for inner in value]
     if isinstance(value, Processor):
         name = f"given_{len(processors) + 1}"
         processors[name] = value
         return name
+    if isinstance(value, int) and abs(value) > WHOLE_MAX:
+        raise ConfigError([Fault("config", f"a number of {value.bit_length()} bits", WHOLE_TOLD)])
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import corec
 from corec.cli.worlds import settings_of
+from corec.config import ConfigError
 from corec.control.protocol import ControlError, encode_request
 from corec.view.attached import Attached
 from corec.view.reading import SECONDS_MAX
@@ -52,6 +53,17 @@ def test_readings_that_are_none_are_refused(town: corec.World) -> None:
     assert town.ticks == 0
     assert town.tick({"town": ([0, 1], 1.0, [True, 0])}) == 1
     assert town.frame("town")["activo"].tolist()[:2] == [True, False]
+
+
+@pytest.mark.parametrize("odd", [{5: 1}, {None: 2}, {"seed": 10**5000}, {"entidades": -(10**400)}])
+def test_a_configuration_that_no_file_can_hold_is_refused(odd: dict[Any, Any]) -> None:
+    """They were tracebacks."""
+    with pytest.raises(ConfigError, match="allowed"):
+        corec.World({"bloques": [TOWN], **odd})
+    with pytest.raises(ConfigError, match="allowed"):
+        corec.World({"bloques": [TOWN]}, changes=odd)
+    with pytest.raises(ConfigError, match="allowed"):
+        corec.World({"bloques": [{**TOWN, **odd}]})
 
 
 def test_a_path_that_is_there_twice_is_refused() -> None:
