@@ -86,7 +86,9 @@ def check_named(plan: Plan, place: Place) -> None:
     that are still to come."""
     if place.bloque is None or place.keys[0] != "parametros":
         return
-    processor = next(s for s in plan.swarms if s.bloque == place.bloque).processor
+    processor = next((s.processor for s in plan.swarms if s.bloque == place.bloque), None)
+    if processor is None:
+        raise NotLive(f"path: found {place.path!r:.80}, expected it once the world has grown by it")
     known = [name for name, _ in processor.params]
     if place.keys[1] not in known:
         raise NotLive(

@@ -88,7 +88,8 @@ def test_what_is_set_of_those_who_are_still_to_come(
     monkeypatch.setenv("COREC_HOME", str(one.home))
     run = one.start("--workers", "2").ready().until_tick(10)
     made = run.answered("snapshot")["path"]
-    one.configure({**grown(FIRST, SECOND, THIRD), "tick_hz": 50})
+    planned = [{"at": 5, "set": {"bloques.third.autoreparacion.max_errores": 0.3}}]
+    one.configure({**grown(FIRST, SECOND, THIRD), "tick_hz": 50, "schedule": planned})
     assert one.ctl("reload").code == 0
     tick_of(run.ready(), 5)
     assert one.ctl("set", "bloques.third.umbral", "0.2").code == 0
