@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import types
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 
@@ -24,7 +25,13 @@ def names_used(function: Callable[..., Any]) -> list[str]:
 def instructions(function: Callable[..., Any]) -> Iterator[dis.Instruction]:
     """Of ``function`` and the functions written inside it."""
     for code in codes(function.__code__):
-        yield from dis.get_instructions(code)
+        yield from _of(code)
+
+
+@lru_cache(maxsize=64)
+def _of(code: types.CodeType) -> tuple[dis.Instruction, ...]:
+    """Asked some ten times of each function of a processor."""
+    return tuple(dis.get_instructions(code))
 
 
 def references(function: Any) -> dict[str, Any]:
