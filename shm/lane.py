@@ -57,6 +57,7 @@ from shm.ring import (
 
 __all__ = [
     "Frame",
+    "frame_at",
     "Lane",
     "LaneCorrupt",
     "frame_a",
@@ -101,6 +102,19 @@ class Frame(NamedTuple):
     payload: memoryview
     position: int
     next_position: int
+
+
+def frame_at(data: memoryview, offset: int, position: int) -> Frame | None:
+    """The frame at ``offset`` of ``data``, which is at ``position`` of its lane; None: padding.
+
+    Whether it ends within ``data`` is not looked at.
+    """
+    length, kind, flags, a, b, tick, c = FRAME_HEADER.unpack_from(data, offset)
+    if kind == KIND_PADDING:
+        return None
+    first = offset + FRAME_HEADER_BYTES
+    payload = data[first : first + length]
+    return Frame(kind, flags, a, b, tick, c, payload, position, position + frame_bytes(length))
 
 
 def capacity_for(payload_bytes: int) -> int:
@@ -312,18 +326,16 @@ class Lane:
             if offset + FRAME_HEADER_BYTES > self.capacity:
                 position = (position | mask) + 1
                 continue
-            length, kind, flags, a, b, tick, c = FRAME_HEADER.unpack_from(self._payloads, offset)
-            if kind == KIND_PADDING:
+            frame = frame_at(self._payloads, offset, position)
+            if frame is None:
                 position = (position | mask) + 1
                 continue
-            following = position + frame_bytes(length)
+            following = frame.next_position
             if following > head or offset + following - position > self.capacity:
                 raise LaneCorrupt(f"lane: the frame at {position} ends at {following} past {head}")
             if limit_bytes is not None and yielded and following - begin > limit_bytes:
                 return
-            first = offset + FRAME_HEADER_BYTES
-            view = self._payloads[first : first + length]
-            yield Frame(kind, flags, a, b, tick, c, view, position, following)
+            yield frame
             yielded = True
             position = following
 

@@ -39,6 +39,7 @@ import numpy as np
 
 from corec.layout.generation import GENERATION as GENERATION
 from corec.layout.generation import LINEAGE as LINEAGE
+from shm.layout import KIND_PADDING as _PADDING
 from shm.layout import Counted, align_up, layout_hash
 
 LAYOUT_VERSION: Final = 3
@@ -145,7 +146,7 @@ LOG_DTYPE: Final = np.dtype([("tick", "<u8"), ("local", "<u4"), ("valor", "<f4")
 """A message since the last row: the tick that emitted it, index in the block, its valor."""
 
 # ---------------------------------------------------------------- frames (words: ``layout.frames``)
-KIND_PADDING: Final = 0
+KIND_PADDING: Final = _PADDING
 KIND_MESSAGES_FRAME: Final = 1  # MESSAGE[], alert fields
 KIND_ROW_FRAME: Final = 2  # ROW or the tick's time, REPAIR[], LOG_DTYPE[]
 KIND_READINGS_FRAME: Final = 3  # a=canal & 0xff, b=count; READINGS_HEAD, READING[]
@@ -392,9 +393,8 @@ assert OFF_DYN[1] + DYN_WORDS * 8 <= BLOCK_HOT_BASE
 assert D_MEAN0 + MEANS_MAX <= DYN_WORDS
 assert MESSAGE.itemsize == 10
 assert READINGS_HEAD.itemsize % 8 == 0
-assert READING.itemsize == 16
 assert ROW.itemsize % 8 == 0
-assert REPAIR.itemsize == LOG_DTYPE.itemsize == 16
+assert REPAIR.itemsize == LOG_DTYPE.itemsize == READING.itemsize == 16
 assert C_SLOTS % WORDS_PER_LINE == 0
 assert SLOT_WORDS % WORDS_PER_LINE == 0
 assert S_CARRY[1] + S_CARRY[1] - S_CARRY[0] <= SLOT_WORDS

@@ -128,7 +128,7 @@ def walked(
     fixes = np.empty(m, L.REPAIR)
     fix_heads = np.empty((m, W.FIX_HEAD), np.int64)
     W.walk(
-        lane.data.view(np.uint64), state, rows.view(np.uint64), heads.reshape(-1),
+        lane.data, lane.data.view(np.uint64), state, rows.view(np.uint64), heads.reshape(-1),
         logs.view(np.uint64), fixes.view(np.uint64), fix_heads.reshape(-1),
     )  # fmt: skip
     if not state[W.FRAMES]:

@@ -34,8 +34,8 @@ from typing import Any, Final, NamedTuple
 import google_crc32c
 import orjson
 
-from shm.lane import Frame
-from shm.layout import FRAME_HEADER, FRAME_HEADER_BYTES, KIND_PADDING, align_up, frame_bytes
+from shm.lane import Frame, frame_at
+from shm.layout import align_up
 
 FILE_MAGIC: Final = b"CORECSPL"
 VERSION: Final = 2
@@ -223,10 +223,8 @@ def frames_in(payload: bytes, origin: int) -> Iterator[Frame]:
     view = memoryview(payload)
     at = 0
     while at < len(payload):
-        length, kind, flags, a, b, tick, c = FRAME_HEADER.unpack_from(view, at)
-        if kind == KIND_PADDING:
+        frame = frame_at(view, at, origin + at)
+        if frame is None:
             return
-        first, following = at + FRAME_HEADER_BYTES, at + frame_bytes(length)
-        data = view[first : first + length]
-        yield Frame(kind, flags, a, b, tick, c, data, origin + at, origin + following)
-        at = following
+        yield frame
+        at = frame.next_position - origin

@@ -1,7 +1,8 @@
 """Row frames out of a lane in one compiled call: an object per frame costs more than all the rest.
 
-Everything is in words of 8 bytes: frames, ``L.ROW``, ``L.REPAIR`` and ``L.LOG_DTYPE`` have a whole
-number of them.  Nothing is bounds-checked: the caller (``bulk``) makes the arrays large enough.
+What a frame carries is copied in words of 8 bytes: ``L.ROW``, ``L.REPAIR`` and ``L.LOG_DTYPE`` have
+a whole number of them.  Nothing is bounds-checked: the caller (``bulk``) makes the arrays large
+enough.
 """
 
 from __future__ import annotations
@@ -14,11 +15,21 @@ from numba.core import types
 from corec import layout as L
 from corec.layout.frames import repairs_at, row_entries, row_payload_bytes, row_step
 from shm.atomics import Indices, Words
-from shm.jit import INDICES, WORDS, compiled, inlined
+from shm.jit import BYTES, INDICES, WORDS, compiled, inlined
 from shm.layout import FRAME_HEADER_BYTES, Counted
+from shm.memory import Bytes
+from shm.ring import (
+    frame_a,
+    frame_b,
+    frame_c,
+    frame_flags,
+    frame_kind,
+    frame_len,
+    frame_size,
+    frame_tick,
+)
 
 _INT64: Any = np.int64
-_UINT64: Any = np.uint64
 
 # state of ``walk``, int64[STATE_WORDS]: in and out
 _state = Counted()
@@ -66,8 +77,9 @@ def _after(tick: int, block: int, step: int, tick0: int, block0: int, step0: int
     return block > block0 if block != block0 else step > step0
 
 
-@compiled(types.void(WORDS, INDICES, WORDS, INDICES, WORDS, WORDS, INDICES))
+@compiled(types.void(BYTES, WORDS, INDICES, WORDS, INDICES, WORDS, WORDS, INDICES))
 def walk(
+    data: Bytes,
     ring: Words,
     state: Indices,
     rows: Words,
@@ -77,6 +89,7 @@ def walk(
     fix_heads: Indices,
 ) -> None:
     """Copy row frames out of a lane from ``state[POSITION]`` on, as ``batch.take`` takes them.
+    ``ring`` is ``data``, in words.
 
     Stops where ``Lane.frames`` would (head, limit), where the repairs become more than
     ``FIXES_MAX``, and before the first frame that is not plain:
@@ -91,22 +104,20 @@ def walk(
     while position < state[HEAD]:
         at = (position >> 3) & mask
         to_wrap = (ring.size - at) << 3
-        first = _UINT64(ring[at]) if to_wrap >= FRAME_HEADER_BYTES else _UINT64(0)
-        kind = _INT64(first >> _UINT64(32)) & 0xFFFF
+        kind = L.KIND_PADDING
+        if to_wrap >= FRAME_HEADER_BYTES:
+            kind = frame_kind(data, position)
         if kind == L.KIND_PADDING:
             position += to_wrap
             continue
-        length = _INT64(first & _UINT64(0xFFFFFFFF))
-        flags = _INT64(first >> _UINT64(48))
-        size = FRAME_HEADER_BYTES + ((length + 7) & -8)
-        if position + size > state[HEAD] or size > to_wrap or size > 2 * ring.size:
+        length, flags = frame_len(data, position), frame_flags(data, position)
+        size = frame_size(length)
+        if position + size > state[HEAD] or size > to_wrap or size > data.size // 4:
             break  # no frame is larger than a quarter of the ring
         if frames and position + size - begin > state[LIMIT]:
             break
-        block = _INT64(ring[at + 1] & _UINT64(0xFFFFFFFF))
-        repairs = _INT64(ring[at + 1] >> _UINT64(32))
-        tick = _INT64(ring[at + 2])
-        word = _INT64(ring[at + 3])
+        block, repairs = frame_a(data, position), frame_b(data, position)
+        tick, word = frame_tick(data, position), _INT64(frame_c(data, position))
         if kind != L.KIND_ROW_FRAME or tick < 0 or word < 0 or tick <= state[OVERLAP_TICK]:
             break
         step = row_step(word)
