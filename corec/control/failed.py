@@ -88,6 +88,6 @@ class Failed:
 
 def _records(tables: Tables) -> NDArray[np.int64]:
     start = tables.scratch_address - int(tables.scratch.ctypes.data)
-    start += int(tables.scratch_offsets[K.S_TOLD])
+    start += int(tables.scratch_offsets[K.X_TOLD])
     records = tables.scratch[start : start + K.TOLD_PLACES * K.TOLD_BYTES]
     return records.view(np.int64).reshape(K.TOLD_PLACES, K.TOLD_WORDS)

@@ -146,8 +146,8 @@ def care(block, row, dyn, cold, held, targs, scratch):
     s = targs[K.T_SCRATCH]
     copy = block[K.B_HOT] + int64(dyn[D_HOT_SEL]) * row[K.W_COPY_BYTES]
     repairs = repair(
-        block, row, copy, dyn, cold, held, u1_at(s + scratch[K.S_RUN], n),
-        u1_at(s + scratch[K.S_OK], n), s + scratch[K.S_REPAIRS], targs,
+        block, row, copy, dyn, cold, held, u1_at(s + scratch[K.X_RUN], n),
+        u1_at(s + scratch[K.X_OK], n), s + scratch[K.X_REPAIRS], targs,
     )  # fmt: skip
     add(dyn, D_REPAIRS, repairs)
     add(dyn, D_ROW_REPARADAS, repairs)
@@ -171,8 +171,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     n = block[K.B_N]
     cold = block[K.B_HOT] + row[K.W_COLD]
     s = targs[K.T_SCRATCH]
-    dyn = u8_at(s + scratch[K.S_DYN], DYN_WORDS)
-    copy_memory(s + scratch[K.S_DYN], words_at(base, parity), DYN_WORDS * 8)
+    dyn = u8_at(s + scratch[K.X_DYN], DYN_WORDS)
+    copy_memory(s + scratch[K.X_DYN], words_at(base, parity), DYN_WORDS * 8)
     step = int64(dyn[D_STEP])
     held = int64(dyn[D_FALLOS_SEL])
     fetch(block[K.B_LOG] + LOG_BYTES * int64(dyn[D_LOG_N]), 128)
@@ -196,8 +196,8 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     last = not more
     repairs = care(block, row, dyn, cold, held, targs, scratch) if last else 0
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
-    local = u4_at(s + scratch[K.S_LOCAL], most)
-    picked = f4_at(s + scratch[K.S_PICKED], most)
+    local = u4_at(s + scratch[K.X_LOCAL], most)
+    picked = f4_at(s + scratch[K.X_PICKED], most)
     if emitted > 0:
         keep = targs[K.T_NO_LOG] == 0
         append_log(block, dyn, tick, emitted, local, picked, keep)
@@ -211,9 +211,9 @@ def tick_block(block, row, targs, fargs, inputs, lo, hi, scratch, out, rows, aft
     process_kill_point(K_BEFORE_PUBLISH)
     published = emit(
         out, rows, block, row, step, emitted, local, picked, with_row, repairs,
-        s + scratch[K.S_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.S_OK], n),
-        u1_at(s + scratch[K.S_PLACE], n), u4_at(s + scratch[K.S_COUNTS], K.PLACE_COUNTS),
-        s + scratch[K.S_SHOWN],
+        s + scratch[K.X_REPAIRS], dyn, targs, carga, u1_at(s + scratch[K.X_OK], n),
+        u1_at(s + scratch[K.X_PLACE], n), u4_at(s + scratch[K.X_COUNTS], K.PLACE_COUNTS),
+        s + scratch[K.X_SHOWN],
     )  # fmt: skip
     if not published:
         return -1

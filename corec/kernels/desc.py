@@ -121,27 +121,27 @@ F_CARGA: Final = _f()
 F_COLUMNS: Final = _f.end
 
 # scratch arrays, of the sizes in ``scratch_layout``
-_s = Counted()
-S_RND: Final = _s()
-S_RUN: Final = _s()
-S_OK: Final = _s()
-S_MEANS: Final = _s()
-S_SUMS: Final = _s()
-S_LOCAL: Final = _s()
-S_ENDED: Final = _s()
-S_PICKED: Final = _s()
-S_REPAIRS: Final = _s()
-S_DYN: Final = _s()
-S_OVER: Final = _s()
-S_PLACE: Final = _s()
-S_COUNTS: Final = _s()
-S_TOLD: Final = _s()  # why entities failed, ``entities.told``: block b at place b % TOLD_PLACES
-S_SILENT: Final = _s()  # the entities of a step that fell silent
-S_NEAR: Final = _s()  # cells about the stretch that runs, ``entities.meeting``
-S_SHOWN: Final = _s()  # u8[messages of a step, fields]: what alerts name of them, as in ``frames``
-S_ORDER: Final = _s()  # u4[n]: of a dense round, which reading of the step an entity has
-S_COLUMN: Final = _s()  # f4[numbers in a reading, cap]: what it says
-S_ARRAYS: Final = _s.end
+_x = Counted()
+X_RND: Final = _x()
+X_RUN: Final = _x()
+X_OK: Final = _x()
+X_MEANS: Final = _x()
+X_SUMS: Final = _x()
+X_LOCAL: Final = _x()
+X_ENDED: Final = _x()
+X_PICKED: Final = _x()
+X_REPAIRS: Final = _x()
+X_DYN: Final = _x()
+X_OVER: Final = _x()
+X_PLACE: Final = _x()
+X_COUNTS: Final = _x()
+X_TOLD: Final = _x()  # why entities failed, ``entities.told``: block b at place b % TOLD_PLACES
+X_SILENT: Final = _x()  # the entities of a step that fell silent
+X_NEAR: Final = _x()  # cells about the stretch that runs, ``entities.meeting``
+X_SHOWN: Final = _x()  # u8[messages of a step, fields]: what alerts name of them, as in ``frames``
+X_ORDER: Final = _x()  # u4[n]: of a dense round, which reading of the step an entity has
+X_COLUMN: Final = _x()  # f4[numbers in a reading, cap]: what it says
+X_ARRAYS: Final = _x.end
 
 # float64 that a Celu block's kernel is given and adds to: the figures of the tick so far
 _a = Counted()
@@ -173,36 +173,36 @@ PLACE_COUNTS: Final = 128  # of a histogram: four counts of each place, see ``st
 def scratch_layout(
     cap: int, near_bytes: int = 0, alert_fields: int = 0, width: int = 1
 ) -> tuple[NDArray[np.int64], int]:
-    """Offsets i64[S_ARRAYS] of the scratch arrays of one process (largest block: ``cap``), and the
+    """Offsets i64[X_ARRAYS] of the scratch arrays of one process (largest block: ``cap``), and the
     bytes of all.
 
     ``alert_fields``: the most that a processor's alerts name; ``width``: the most numbers in a
     reading.
     """
     sizes = {
-        S_RND: (cap + 8) * 4 * 4,
-        S_RUN: cap,
-        S_OK: cap,
-        S_MEANS: 64,
-        S_SUMS: A_COLUMNS * 8,
-        S_LOCAL: max(cap, STEP_INPUTS_MAX) * 4,
-        S_ENDED: STEP_INPUTS_MAX,
-        S_PICKED: max(cap, STEP_INPUTS_MAX) * 4,
-        S_REPAIRS: max(cap, STEP_INPUTS_MAX) * L.REPAIR.itemsize,
-        S_DYN: L.DYN_WORDS * 8,
-        S_OVER: cap,
-        S_PLACE: cap,
-        S_COUNTS: PLACE_COUNTS * 4,
-        S_TOLD: TOLD_PLACES * TOLD_BYTES,
-        S_SILENT: STEP_INPUTS_MAX * 4,
-        S_NEAR: near_bytes,
-        S_SHOWN: max(cap, STEP_INPUTS_MAX) * 8 * alert_fields,
-        S_ORDER: cap * 4,
-        S_COLUMN: cap * 4 * width,
+        X_RND: (cap + 8) * 4 * 4,
+        X_RUN: cap,
+        X_OK: cap,
+        X_MEANS: 64,
+        X_SUMS: A_COLUMNS * 8,
+        X_LOCAL: max(cap, STEP_INPUTS_MAX) * 4,
+        X_ENDED: STEP_INPUTS_MAX,
+        X_PICKED: max(cap, STEP_INPUTS_MAX) * 4,
+        X_REPAIRS: max(cap, STEP_INPUTS_MAX) * L.REPAIR.itemsize,
+        X_DYN: L.DYN_WORDS * 8,
+        X_OVER: cap,
+        X_PLACE: cap,
+        X_COUNTS: PLACE_COUNTS * 4,
+        X_TOLD: TOLD_PLACES * TOLD_BYTES,
+        X_SILENT: STEP_INPUTS_MAX * 4,
+        X_NEAR: near_bytes,
+        X_SHOWN: max(cap, STEP_INPUTS_MAX) * 8 * alert_fields,
+        X_ORDER: cap * 4,
+        X_COLUMN: cap * 4 * width,
     }
-    offsets = np.zeros(S_ARRAYS, np.int64)
+    offsets = np.zeros(X_ARRAYS, np.int64)
     at = 0
-    for array in range(S_ARRAYS):
+    for array in range(X_ARRAYS):
         offsets[array] = at
         at += L.column_bytes(sizes[array], 1) + 64
     return offsets, at

@@ -36,15 +36,15 @@ from corec.kernels.address import (
 )
 from corec.kernels.block_words import copy_of, words_at
 from corec.kernels.snapshot import (
+    BLOCK_BASE,
+    BLOCK_HIST,
+    BLOCK_HOT,
+    BLOCK_N,
+    BLOCK_SEEN,
+    BLOCK_SWARM,
     MALFORMED,
     MOVED,
     NO_ROOM,
-    S_BASE,
-    S_HIST,
-    S_HOT,
-    S_N,
-    S_SEEN,
-    S_SWARM,
     Z_COPY,
     Z_RING_COUNT,
     Z_RING_HIST,
@@ -76,12 +76,12 @@ _TABLE = types.int64[:, ::1]
 @inner
 def read_counters(block, row, fresh):
     """The counters of all rings at one commit into ``fresh``; the block's repairs, or −1."""
-    n = block[S_N]
-    words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
+    n = block[BLOCK_N]
+    words = u8_at(block[BLOCK_BASE], OFF_COMMIT // 8 + 1)
     for _ in range(TRIES_MAX):
         word = load_acquire(words, OFF_COMMIT // 8)
-        dyn = u8_at(words_at(block[S_BASE], copy_of(word)), DYN_WORDS)
-        hot = block[S_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
+        dyn = u8_at(words_at(block[BLOCK_BASE], copy_of(word)), DYN_WORDS)
+        hot = block[BLOCK_HOT] + (int64(dyn[D_HOT_SEL]) & 1) * row[Z_COPY]
         repairs = int64(dyn[D_REPAIRS]) + int64(dyn[D_REBORN]) + int64(dyn[D_BIRTHS])
         for r in range(row[Z_RINGS]):
             copy_memory(fresh + 8 * n * r, hot + row[Z_RING_COUNT + r], 8 * n)
@@ -118,17 +118,17 @@ def save_history(
     end = out + room
     for b in range(lo, hi):
         block = blocks[b]
-        row = swarms[block[S_SWARM]]
-        n = block[S_N]
+        row = swarms[block[BLOCK_SWARM]]
+        n = block[BLOCK_N]
         if row[Z_RINGS] == 0:
             continue
-        repairs = read_counters(block, row, int64(fresh[block[S_SEEN] :].ctypes.data))
+        repairs = read_counters(block, row, int64(fresh[block[BLOCK_SEEN] :].ctypes.data))
         if repairs < 0:
             return MOVED
         fresh_repairs[b] = repairs
         whole = repairs != seen_repairs[b]
         for r in range(row[Z_RINGS]):
-            start = block[S_SEEN] + r * n
+            start = block[BLOCK_SEEN] + r * n
             length = row[Z_RING_LENGTH + r]
             slots = row[Z_RING_SLOTS + r]
             values = int64(0)
@@ -145,7 +145,7 @@ def save_history(
             counts = i8_at(at, n)
             taken = u4_at(at + 8 * n, n)
             at += 8 * n + pad8(4 * n)
-            table = block[S_HIST] + row[Z_RING_HIST + r]
+            table = block[BLOCK_HIST] + row[Z_RING_HIST + r]
             between, step = row[Z_RING_NEXT + r], row[Z_RING_STEP + r]
             for i in range(n):
                 ahead = i + PREFETCH
@@ -169,8 +169,8 @@ def save_history(
             at = pad8(at - out) + out
     for b in range(lo, hi):
         block = blocks[b]
-        count = swarms[block[S_SWARM], Z_RINGS] * block[S_N]
-        for k in range(block[S_SEEN], block[S_SEEN] + count):
+        count = swarms[block[BLOCK_SWARM], Z_RINGS] * block[BLOCK_N]
+        for k in range(block[BLOCK_SEEN], block[BLOCK_SEEN] + count):
             seen[k] = fresh[k]
         if count > 0:
             seen_repairs[b] = fresh_repairs[b]
@@ -186,8 +186,8 @@ def load_history(blocks, swarms, lo, hi, source, size):
     end = source + size
     for b in range(lo, hi):
         block = blocks[b]
-        row = swarms[block[S_SWARM]]
-        n = block[S_N]
+        row = swarms[block[BLOCK_SWARM]]
+        n = block[BLOCK_N]
         for r in range(row[Z_RINGS]):
             if at + 8 > end:
                 return MALFORMED
@@ -202,7 +202,7 @@ def load_history(blocks, swarms, lo, hi, source, size):
             at += 8 * n + pad8(4 * n)
             slots = row[Z_RING_SLOTS + r]
             length = row[Z_RING_LENGTH + r]
-            table = block[S_HIST] + row[Z_RING_HIST + r]
+            table = block[BLOCK_HIST] + row[Z_RING_HIST + r]
             between, step = row[Z_RING_NEXT + r], row[Z_RING_STEP + r]
             left = values
             for i in range(n):

@@ -161,15 +161,15 @@ def dense_step(
     this tick (u8[n])."""
     n = block[K.B_N]
     s = targs[K.T_SCRATCH]
-    run, ok = u1_at(s + scratch[K.S_OVER], n), u1_at(s + scratch[K.S_OK], n)
+    run, ok = u1_at(s + scratch[K.X_OVER], n), u1_at(s + scratch[K.X_OK], n)
     said, between, order = values.ctypes.data, 4 * plane, who.ctypes.data
     all_in_order = count >= n and in_order(who, actives, n)
     if all_in_order:
         taken = n
         run[:] = 1
     else:
-        places = u4_at(s + scratch[K.S_ORDER], n)
-        column = f4_at(s + scratch[K.S_COLUMN], row[K.W_CAP] * row[K.W_WIDTH])
+        places = u4_at(s + scratch[K.X_ORDER], n)
+        column = f4_at(s + scratch[K.X_COLUMN], row[K.W_CAP] * row[K.W_WIDTH])
         taken = gather(who, values, plane, actives, count, row, run, places, column)
         said, between, order = column.ctypes.data, 4 * row[K.W_CAP], places.ctypes.data
     if 2 * taken < n:
@@ -177,15 +177,15 @@ def dense_step(
     sel = int64(dyn[D_HOT_SEL])
     size = row[K.W_COPY_BYTES]
     new = block[K.B_HOT] + (1 - sel) * size
-    told = s + scratch[K.S_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
+    told = s + scratch[K.X_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
     fine = call_kernel(
         row[K.W_DENSE],
         Dense(
             cur=block[K.B_HOT] + sel * size, new=new, hist=block[K.B_HIST], n=n,
             first_id=block[K.B_FIRST], tick=targs[K.T_TICK], seed=targs[K.T_SEED],
-            params=row[K.W_PARAMS], means=s + scratch[K.S_MEANS], value=said, plane=between,
-            order=order, ordinal=before, all_run=int64(taken == n), run=s + scratch[K.S_OVER],
-            ok=s + scratch[K.S_OK], told=told, genes=genes_of(block, row, dyn),
+            params=row[K.W_PARAMS], means=s + scratch[K.X_MEANS], value=said, plane=between,
+            order=order, ordinal=before, all_run=int64(taken == n), run=s + scratch[K.X_OVER],
+            ok=s + scratch[K.X_OK], told=told, genes=genes_of(block, row, dyn),
         ),
     )  # fmt: skip
     if fine < 0:
@@ -193,19 +193,19 @@ def dense_step(
     dyn[D_HOT_SEL] = uint64(1 - sel)
     switch_on(row, dyn, cold, n, run)
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
-    local, picked = u4_at(s + scratch[K.S_LOCAL], most), f4_at(s + scratch[K.S_PICKED], most)
+    local, picked = u4_at(s + scratch[K.X_LOCAL], most), f4_at(s + scratch[K.X_PICKED], most)
     if fine == taken and dyn[D_SICK] == 0:
         x = f4_at(new, taken)
         if not all_in_order:  # what the readings said is not needed any more
-            x = f4_at(s + scratch[K.S_COLUMN], taken)
+            x = f4_at(s + scratch[K.X_COLUMN], taken)
             valor = f4_at(new, n)
             for j in range(taken):
                 x[j] = valor[int64(who[j])]
-        note_good_round(who, taken, x, sums, local, picked, s + scratch[K.S_REPAIRS])
+        note_good_round(who, taken, x, sums, local, picked, s + scratch[K.X_REPAIRS])
         for i in range(n):
             marks[i] |= run[i] * uint8(RAN)
     else:
-        ended = u1_at(s + scratch[K.S_ENDED], taken)
+        ended = u1_at(s + scratch[K.X_ENDED], taken)
         note_round(who, taken, ok, f4_at(new, n), sums, ended, local, picked)
         note_readings(row, dyn, cold, marks, who, ended, taken - fine)
     return taken

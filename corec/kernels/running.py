@@ -178,7 +178,7 @@ def fetch_words(block):
 @dissolved
 def told_at(block, s, scratch):
     """Where what a failed call raised is noted: the place of the block."""
-    return s + scratch[K.S_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
+    return s + scratch[K.X_TOLD] + K.TOLD_BYTES * (block[K.B_INDEX] % K.TOLD_PLACES)
 
 
 @dissolved
@@ -200,9 +200,9 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     new = block[K.B_HOT] + (1 - sel) * size
     s = targs[K.T_SCRATCH]
     most = max(row[K.W_CAP], K.STEP_INPUTS_MAX)
-    ok = u1_at(s + scratch[K.S_OK], n)
-    run = u1_at(s + scratch[K.S_RUN], n)
-    over = u8_at(s + scratch[K.S_OVER], (n + 63) >> 6)
+    ok = u1_at(s + scratch[K.X_OK], n)
+    run = u1_at(s + scratch[K.X_RUN], n)
+    over = u8_at(s + scratch[K.X_OVER], (n + 63) >> 6)
     umbral = float32(umbral_of(row, dyn))
     ran = run_mask(block, row, dyn, cold, targs[K.T_TICK], carga, run)
     held = int64(dyn[D_FALLOS_SEL])
@@ -210,14 +210,14 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
         ran = living_only(row, block[K.B_HOT] + sel * size, run)
     if row[K.W_OWN] != 0:
         open_post(block, row, dyn, targs[K.T_TICK])
-    fill_means(row, dyn, s + scratch[K.S_MEANS])
+    fill_means(row, dyn, s + scratch[K.X_MEANS])
     good = call_kernel(
         row[K.W_UPDATE],
         Update(
             cur=block[K.B_HOT] + sel * size, new=new, hist=block[K.B_HIST], n=n,
             first_id=block[K.B_FIRST], tick=targs[K.T_TICK], seed=targs[K.T_SEED],
-            params=row[K.W_PARAMS], means=s + scratch[K.S_MEANS], rnd=s + scratch[K.S_RND],
-            run=s + scratch[K.S_RUN], ok=s + scratch[K.S_OK], ahead=after[K.B_HOT] + sel * size,
+            params=row[K.W_PARAMS], means=s + scratch[K.X_MEANS], rnd=s + scratch[K.X_RND],
+            run=s + scratch[K.X_RUN], ok=s + scratch[K.X_OK], ahead=after[K.B_HOT] + sel * size,
             told=told_at(block, s, scratch), pub=shown_before(row, targs),
             origin=row[K.W_FIRST_ID], near=row[K.W_NEAR], genes=genes_of(block, row, dyn),
             own=row[K.W_OWN], everyone=row[K.W_EVERYONE],
@@ -234,11 +234,11 @@ def run_micro(block, row, dyn, cold, targs, carga, scratch, after):
     note_runs(row, dyn, cold, run, ok, ran - good)
     if row[K.W_VIVO] >= 0:
         settle_lives(block, row, dyn, cold, block[K.B_HOT] + sel * size, new, held)
-    local = u4_at(s + scratch[K.S_LOCAL], most)
-    picked = f4_at(s + scratch[K.S_PICKED], most)
+    local = u4_at(s + scratch[K.X_LOCAL], most)
+    picked = f4_at(s + scratch[K.X_PICKED], most)
     messages = select_over(over, valor, local, picked)
     if row[K.W_ALERT_FIELDS] > 0:
-        take_fields(row, new, messages, local, s + scratch[K.S_SHOWN])
+        take_fields(row, new, messages, local, s + scratch[K.X_SHOWN])
     add(dyn, D_UPDATES, ran)
     return good, mean, moment, messages
 
@@ -284,7 +284,7 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     whether more waits, for the step that follows.
     """
     s = targs[K.T_SCRATCH]
-    sums = f8_at(s + scratch[K.S_SUMS], K.A_COLUMNS)
+    sums = f8_at(s + scratch[K.X_SUMS], K.A_COLUMNS)
     sums[K.A_UMBRAL] = umbral_of(row, dyn)
     sums[K.A_GOOD] = float64(dyn[D_ACC_OK])
     sums[K.A_SUM] = get_f(dyn, D_ACC_SUM)
@@ -295,11 +295,11 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     sums[K.A_BUDGET] = float64(dyn[D_ACC_BUDGET])
     before = int64(dyn[D_IN_DONE])
     n = block[K.B_N]
-    run = u1_at(s + scratch[K.S_RUN], n)
-    ok = u1_at(s + scratch[K.S_OK], n)
+    run = u1_at(s + scratch[K.X_RUN], n)
+    ok = u1_at(s + scratch[K.X_OK], n)
     begin_marks(row, dyn, cold, run, dyn[D_STEP] > 0)
     tick = targs[K.T_TICK]
-    silent = u4_at(s + scratch[K.S_SILENT], K.STEP_INPUTS_MAX)
+    silent = u4_at(s + scratch[K.X_SILENT], K.STEP_INPUTS_MAX)
     first = lo + before
     count = min(hi - first, K.STEP_INPUTS_MAX)
     arrived = count > 0
@@ -311,15 +311,15 @@ def run_celu(block, row, dyn, cold, targs, inputs, lo, hi, scratch):
     new = block[K.B_HOT] + (1 - int64(dyn[D_HOT_SEL])) * row[K.W_COPY_BYTES]
     locals_, values, actives = inputs
     who = locals_[first:] if arrived else silent
-    fill_means(row, dyn, s + scratch[K.S_MEANS])
+    fill_means(row, dyn, s + scratch[K.X_MEANS])
     done = 0
     if arrived and row[K.W_DENSE] != 0 and 2 * count >= n:
         plane = locals_.shape[0]
         done = dense_step(block, row, dyn, cold, targs, scratch, who, values[first:], plane,
                           actives[first:], count, before, run, sums)  # fmt: skip
         if done > 0 and row[K.W_ALERT_FIELDS] > 0:
-            take_fields(row, new, int64(sums[K.A_MESSAGES]), u4_at(s + scratch[K.S_LOCAL], done),
-                        s + scratch[K.S_SHOWN])  # fmt: skip
+            take_fields(row, new, int64(sums[K.A_MESSAGES]), u4_at(s + scratch[K.X_LOCAL], done),
+                        s + scratch[K.X_SHOWN])  # fmt: skip
     if done == 0:
         done = one_by_one(block, row, dyn, cold, targs, scratch, who, values[first:],
                           actives[first:], 4 * locals_.shape[0], count, before, run, sums,
@@ -367,19 +367,19 @@ def one_by_one(
         row[K.W_ARRIVE] if arrived else row[K.W_SILENT],
         Arrive(
             cur=cur, new=new, hist=block[K.B_HIST], first_id=block[K.B_FIRST], tick=tick,
-            seed=targs[K.T_SEED], params=row[K.W_PARAMS], means=s + scratch[K.S_MEANS],
+            seed=targs[K.T_SEED], params=row[K.W_PARAMS], means=s + scratch[K.X_MEANS],
             local=who.ctypes.data, value=values.ctypes.data, active=actives.ctypes.data,
-            count=count, ordinal=before, activo=activo, out_local=s + scratch[K.S_LOCAL],
-            out_valor=s + scratch[K.S_PICKED], ended=s + scratch[K.S_ENDED],
-            sums=s + scratch[K.S_SUMS], told=told_at(block, s, scratch),
+            count=count, ordinal=before, activo=activo, out_local=s + scratch[K.X_LOCAL],
+            out_valor=s + scratch[K.X_PICKED], ended=s + scratch[K.X_ENDED],
+            sums=s + scratch[K.X_SUMS], told=told_at(block, s, scratch),
             pub=shown_before(row, targs), origin=row[K.W_FIRST_ID], near=row[K.W_NEAR],
-            plane=plane, shown=s + scratch[K.S_SHOWN], genes=genes_of(block, row, dyn),
+            plane=plane, shown=s + scratch[K.X_SHOWN], genes=genes_of(block, row, dyn),
             own=row[K.W_OWN], everyone=row[K.W_EVERYONE],
         ),
     )  # fmt: skip
     if row[K.W_OWN] != 0:
         close_post(row, dyn, tick, told_at(block, s, scratch))
-    ended = u1_at(s + scratch[K.S_ENDED], done)
+    ended = u1_at(s + scratch[K.X_ENDED], done)
     note_readings(row, dyn, cold, run, who, ended, int64(sums[K.A_FAILURES]))
     dyn[D_ACTIVAS] = uint64(count_marks(u1_at(activo, n)))
     return done

@@ -52,15 +52,15 @@ from shm.layout import Counted
 
 # row of a block, int64
 _s = Counted()
-S_BASE: Final = _s()
-S_N: Final = _s()
-S_HOT: Final = _s()
-S_LOG: Final = _s()
-S_LOG_CAP: Final = _s()
-S_HIST: Final = _s()
-S_SWARM: Final = _s()
-S_SEEN: Final = _s()  # where the block's counters begin in ``seen``: ring by ring, n each
-S_COLUMNS: Final = _s.end
+BLOCK_BASE: Final = _s()
+BLOCK_N: Final = _s()
+BLOCK_HOT: Final = _s()
+BLOCK_LOG: Final = _s()
+BLOCK_LOG_CAP: Final = _s()
+BLOCK_HIST: Final = _s()
+BLOCK_SWARM: Final = _s()
+BLOCK_SEEN: Final = _s()  # where the block's counters begin in ``seen``: ring by ring, n each
+BLOCK_COLUMNS: Final = _s.end
 
 # row of a swarm, int64
 _z = Counted()
@@ -112,7 +112,7 @@ def state_bytes(row, n, log_n):
 @njit
 def cold_address(block, row, column, sel):
     """Where a copy of a cold column of a block begins."""
-    return block[S_HOT] + 2 * row[Z_COPY] + cold_offset(row[Z_CAP], column, sel)
+    return block[BLOCK_HOT] + 2 * row[Z_COPY] + cold_offset(row[Z_CAP], column, sel)
 
 
 @njit
@@ -185,12 +185,12 @@ def measure_state(blocks, swarms, lo, hi):
     total = int64(0)
     for b in range(lo, hi):
         block = blocks[b]
-        words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
+        words = u8_at(block[BLOCK_BASE], OFF_COMMIT // 8 + 1)
         word = load_acquire(words, OFF_COMMIT // 8)
-        dyn = u8_at(words_at(block[S_BASE], copy_of(word)), DYN_WORDS)
-        log_n = min(int64(dyn[D_LOG_N]), block[S_LOG_CAP])
-        row = swarms[block[S_SWARM]]
-        total += state_bytes(row, block[S_N], log_n)
+        dyn = u8_at(words_at(block[BLOCK_BASE], copy_of(word)), DYN_WORDS)
+        log_n = min(int64(dyn[D_LOG_N]), block[BLOCK_LOG_CAP])
+        row = swarms[block[BLOCK_SWARM]]
+        total += state_bytes(row, block[BLOCK_N], log_n)
         if row[Z_POST_BYTES] > 0:
             total += post_record(row, post_address(block, row, tick_of(word)))
     return total
@@ -202,12 +202,12 @@ def touch_state(blocks, swarms, lo, hi):
     total = int64(0)
     for b in range(lo, hi):
         block = blocks[b]
-        row = swarms[block[S_SWARM]]
+        row = swarms[block[BLOCK_SWARM]]
         end = genes_address(block, row, 2) + 2 * row[Z_POST_BYTES]
-        for at in range(block[S_HOT], end, 4096):
+        for at in range(block[BLOCK_HOT], end, 4096):
             total += int64(load_u1(at))
-        end = block[S_LOG] + 8 * block[S_LOG_CAP]
-        for at in range(block[S_LOG], min(end, block[S_LOG] + LOG_TOUCHED_BYTES), 4096):
+        end = block[BLOCK_LOG] + 8 * block[BLOCK_LOG_CAP]
+        for at in range(block[BLOCK_LOG], min(end, block[BLOCK_LOG] + LOG_TOUCHED_BYTES), 4096):
             total += int64(load_u1(at))
     return total
 
@@ -222,16 +222,16 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
     at = out
     for b in range(lo, hi):
         block = blocks[b]
-        row = swarms[block[S_SWARM]]
-        n = block[S_N]
-        words = u8_at(block[S_BASE], OFF_COMMIT // 8 + 1)
+        row = swarms[block[BLOCK_SWARM]]
+        n = block[BLOCK_N]
+        words = u8_at(block[BLOCK_BASE], OFF_COMMIT // 8 + 1)
         word = load_acquire(words, OFF_COMMIT // 8)
         if word != word_of(tick, 0, copy_of(word)):
             return MOVED
-        copy = words_at(block[S_BASE], copy_of(word))
+        copy = words_at(block[BLOCK_BASE], copy_of(word))
         dyn = u8_at(copy, DYN_WORDS)
         log_n = int64(dyn[D_LOG_N])
-        if log_n > block[S_LOG_CAP]:
+        if log_n > block[BLOCK_LOG_CAP]:
             return MALFORMED
         post = post_address(block, row, tick)
         more = post_record(row, post) if row[Z_POST_BYTES] > 0 else 0
@@ -240,7 +240,7 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
         store_u8(at, word)
         copy_memory(at + 8, copy, DYN_WORDS * 8)
         at += 8 + DYN_WORDS * 8
-        hot = block[S_HOT] + int64(dyn[D_HOT_SEL]) * row[Z_COPY]
+        hot = block[BLOCK_HOT] + int64(dyn[D_HOT_SEL]) * row[Z_COPY]
         for f in range(row[Z_FIELDS]):
             size = n * row[Z_SIZE + f]
             copy_memory(at, hot + row[Z_OFFSET + f], size)
@@ -256,7 +256,7 @@ def save_state(blocks, swarms, lo, hi, tick, out, room):
         for g in range(row[Z_GENES]):
             copy_memory(at, genes + g * (row[Z_GENES_BYTES] // row[Z_GENES]), 4 * n)
             at += pad8(4 * n)
-        copy_memory(at, block[S_LOG], LOG_BYTES * log_n)
+        copy_memory(at, block[BLOCK_LOG], LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
         if row[Z_POST_BYTES] > 0:
             at = save_post(row, post, at)
@@ -273,22 +273,22 @@ def load_state(blocks, swarms, lo, hi, source, size):
     end = source + size
     for b in range(lo, hi):
         block = blocks[b]
-        row = swarms[block[S_SWARM]]
-        n = block[S_N]
+        row = swarms[block[BLOCK_SWARM]]
+        n = block[BLOCK_N]
         if at + 8 + DYN_WORDS * 8 > end:
             return MALFORMED
         word = load_u8(at)
         dyn = u8_at(at + 8, DYN_WORDS)
         log_n = int64(dyn[D_LOG_N])
-        if log_n < 0 or log_n > block[S_LOG_CAP] or at + state_bytes(row, n, log_n) > end:
+        if log_n < 0 or log_n > block[BLOCK_LOG_CAP] or at + state_bytes(row, n, log_n) > end:
             return MALFORMED
         for k in (D_HOT_SEL, D_ACTIVO_SEL, D_FALLOS_SEL, D_GENES_SEL):
             if dyn[k] > uint64(1):
                 return MALFORMED
-        copy = words_at(block[S_BASE], copy_of(word))
+        copy = words_at(block[BLOCK_BASE], copy_of(word))
         copy_memory(copy, at + 8, DYN_WORDS * 8)
         at += 8 + DYN_WORDS * 8
-        hot = block[S_HOT] + int64(dyn[D_HOT_SEL]) * row[Z_COPY]
+        hot = block[BLOCK_HOT] + int64(dyn[D_HOT_SEL]) * row[Z_COPY]
         for f in range(row[Z_FIELDS]):
             bytes_ = n * row[Z_SIZE + f]
             copy_memory(hot + row[Z_OFFSET + f], at, bytes_)
@@ -304,11 +304,11 @@ def load_state(blocks, swarms, lo, hi, source, size):
         for g in range(row[Z_GENES]):
             copy_memory(genes + g * (row[Z_GENES_BYTES] // row[Z_GENES]), at, 4 * n)
             at += pad8(4 * n)
-        copy_memory(block[S_LOG], at, LOG_BYTES * log_n)
+        copy_memory(block[BLOCK_LOG], at, LOG_BYTES * log_n)
         at += LOG_BYTES * log_n
         if row[Z_POST_BYTES] > 0:
             at = load_post(row, post_address(block, row, tick_of(word)), at, end)
             if at == MALFORMED:
                 return MALFORMED
-        store_release(u8_at(block[S_BASE], OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
+        store_release(u8_at(block[BLOCK_BASE], OFF_COMMIT // 8 + 1), OFF_COMMIT // 8, word)
     return 0 if at == end else MALFORMED

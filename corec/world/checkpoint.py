@@ -37,8 +37,8 @@ import zstandard
 from numpy.typing import NDArray
 
 from corec.durable import sync_file
-from corec.kernels import snapshot as K
 from corec.kernels.histories import load_history
+from corec.kernels.snapshot import load_state
 from corec.world.packing import Packing
 
 MAGIC: Final = b"CORECHK3"
@@ -271,7 +271,7 @@ class Contents:
 
     def load_into(self, packing: Packing, first: int, part: Part) -> None:
         """Put a part's records into a world whose block 0 is block ``first`` of the file."""
-        kernels = {HISTORY: load_history, STATE: K.load_state}
+        kernels = {HISTORY: load_history, STATE: load_state}
         kernel = kernels.get(part.kind & ~PLAIN)
         lo, hi = part.lo - first, part.hi - first
         if kernel is None or not 0 <= lo < hi <= packing.plan.n_blocks:

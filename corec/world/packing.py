@@ -16,7 +16,7 @@ from corec.entities.fields import BY_TIME, HistoryField, StateField
 from corec.entities.genes import Gene
 from corec.entities.post import children_at, moves_at, post_bytes, record_bytes
 from corec.entities.processor import Processor
-from corec.kernels import snapshot as K
+from corec.kernels import snapshot as kernel
 from corec.placing import place_block
 from corec.plan import BLOCK_ROW, Part, Plan, Swarm
 
@@ -31,21 +31,21 @@ class Packing:
 
     def __init__(self, plan: Plan, world: NDArray[np.uint8]) -> None:
         self.plan, self.world = plan, world
-        self.swarms = np.zeros((len(plan.swarms), K.Z_COLUMNS), np.int64)
+        self.swarms = np.zeros((len(plan.swarms), kernel.Z_COLUMNS), np.int64)
         for row, swarm in zip(self.swarms, plan.swarms, strict=True):
             _swarm_row(row, swarm)
-        rings = self.swarms[plan.blocks["swarm"], K.Z_RINGS]
+        rings = self.swarms[plan.blocks["swarm"], kernel.Z_RINGS]
         counters = rings * plan.blocks["entidades"]
         base = int(world.ctypes.data) + plan.blocks["offset"]
-        self.blocks = np.zeros((plan.n_blocks, K.S_COLUMNS), np.int64)
-        self.blocks[:, K.S_BASE] = base
-        self.blocks[:, K.S_N] = plan.blocks["entidades"]
-        self.blocks[:, K.S_HOT] = base + plan.blocks["hot"]
-        self.blocks[:, K.S_LOG] = base + plan.blocks["log"]
-        self.blocks[:, K.S_LOG_CAP] = plan.blocks["log_cap"]
-        self.blocks[:, K.S_HIST] = base + plan.blocks["hist"]
-        self.blocks[:, K.S_SWARM] = plan.blocks["swarm"]
-        self.blocks[:, K.S_SEEN] = np.cumsum(counters) - counters
+        self.blocks = np.zeros((plan.n_blocks, kernel.BLOCK_COLUMNS), np.int64)
+        self.blocks[:, kernel.BLOCK_BASE] = base
+        self.blocks[:, kernel.BLOCK_N] = plan.blocks["entidades"]
+        self.blocks[:, kernel.BLOCK_HOT] = base + plan.blocks["hot"]
+        self.blocks[:, kernel.BLOCK_LOG] = base + plan.blocks["log"]
+        self.blocks[:, kernel.BLOCK_LOG_CAP] = plan.blocks["log_cap"]
+        self.blocks[:, kernel.BLOCK_HIST] = base + plan.blocks["hist"]
+        self.blocks[:, kernel.BLOCK_SWARM] = plan.blocks["swarm"]
+        self.blocks[:, kernel.BLOCK_SEEN] = np.cumsum(counters) - counters
         self.counters = int(counters.sum())
         """Entities times rings: the counters that history rounds keep."""
 
@@ -54,23 +54,25 @@ def _swarm_row(row: NDArray[np.int64], swarm: Swarm) -> None:
     processor, cap = swarm.processor, swarm.cap
     offsets = processor.field_offsets(cap)
     sizes = [4] + [field.itemsize for field in processor.fields]
-    row[K.Z_CAP] = cap
-    row[K.Z_COPY] = processor.copy_bytes(cap)
-    row[K.Z_FIELDS] = len(sizes)
-    row[K.Z_OFFSET : K.Z_OFFSET + len(sizes)] = list(offsets.values())
-    row[K.Z_SIZE : K.Z_SIZE + len(sizes)] = sizes
-    row[K.Z_GENES] = len(processor.genes)
-    row[K.Z_GENES_BYTES] = processor.gene_bytes(cap)
-    row[K.Z_POST_BYTES], row[K.Z_RECORD] = post_bytes(processor, cap), record_bytes(processor)
-    row[K.Z_CHILDREN], row[K.Z_MOVES] = children_at(processor, cap), moves_at(processor, cap)
-    row[K.Z_RINGS] = len(processor.history)
+    row[kernel.Z_CAP] = cap
+    row[kernel.Z_COPY] = processor.copy_bytes(cap)
+    row[kernel.Z_FIELDS] = len(sizes)
+    row[kernel.Z_OFFSET : kernel.Z_OFFSET + len(sizes)] = list(offsets.values())
+    row[kernel.Z_SIZE : kernel.Z_SIZE + len(sizes)] = sizes
+    row[kernel.Z_GENES] = len(processor.genes)
+    row[kernel.Z_GENES_BYTES] = processor.gene_bytes(cap)
+    row[kernel.Z_POST_BYTES] = post_bytes(processor, cap)
+    row[kernel.Z_RECORD] = record_bytes(processor)
+    row[kernel.Z_CHILDREN] = children_at(processor, cap)
+    row[kernel.Z_MOVES] = moves_at(processor, cap)
+    row[kernel.Z_RINGS] = len(processor.history)
     places = processor.history_offsets(cap)
     for k, ring in enumerate(processor.history):
-        row[K.Z_RING_HIST + k] = places[ring.name]
-        row[K.Z_RING_LENGTH + k] = ring.length
-        row[K.Z_RING_SLOTS + k] = ring.slots
-        row[K.Z_RING_COUNT + k] = offsets[ring.count_field]
-        row[K.Z_RING_NEXT + k], row[K.Z_RING_STEP + k] = ring.strides(cap)
+        row[kernel.Z_RING_HIST + k] = places[ring.name]
+        row[kernel.Z_RING_LENGTH + k] = ring.length
+        row[kernel.Z_RING_SLOTS + k] = ring.slots
+        row[kernel.Z_RING_COUNT + k] = offsets[ring.count_field]
+        row[kernel.Z_RING_NEXT + k], row[kernel.Z_RING_STEP + k] = ring.strides(cap)
 
 
 def history_bytes_max(plan: Plan, index: int) -> int:

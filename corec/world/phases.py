@@ -166,7 +166,7 @@ class Phases:
         from corec.kernels.settlement import settle_range  # for worlds with births alone
 
         tables = self._tables
-        told = tables.scratch_address + int(tables.scratch_offsets[K.S_TOLD])
+        told = tables.scratch_address + int(tables.scratch_offsets[K.X_TOLD])
         return int(
             settle_range(
                 tables.blocks, tables.swarms, self._settling, at, self._hi, targs, told, SETTLEMENT

@@ -176,6 +176,6 @@ def make_tables(plan: Plan, world: NDArray[np.uint8]) -> Tables:
     for s in plan.swarms:
         tables.keep += fill_own(plan, s, swarms[s.index])
     tables.keep += fill_everyone(plan, swarms)
-    swarms[:, K.W_NEAR] = tables.scratch_address + arrays[K.S_NEAR]
+    swarms[:, K.W_NEAR] = tables.scratch_address + arrays[K.X_NEAR]
     tables.planes = fill_near(plan, swarms)
     return tables

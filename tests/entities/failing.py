@@ -15,7 +15,7 @@ from corec.testing import Block
 def failures(block: Block) -> list[Failure]:
     """What the kernels left to be told."""
     start = block.tables.scratch_address - int(block.tables.scratch.ctypes.data)
-    start += int(block.tables.scratch_offsets[K.S_TOLD])
+    start += int(block.tables.scratch_offsets[K.X_TOLD])
     records = block.tables.scratch[start : start + K.TOLD_PLACES * K.TOLD_BYTES].view(np.int64)
     sites = block.tables.kernels[0].sites
     found = [read(record, sites) for record in records.reshape(K.TOLD_PLACES, -1)]

@@ -64,14 +64,14 @@ def ns_per_entity(processor: Processor) -> float:
     )
     tables = block.tables
     at = [tables.scratch_address + int(offset) for offset in tables.scratch_offsets]
-    ctypes.memset(at[K.S_RUN], 1, N)
+    ctypes.memset(at[K.X_RUN], 1, N)
     row, swarm = tables.blocks[0], tables.swarms[0]
     cur = int(row[K.B_HOT])
     new = cur + int(swarm[K.W_COPY_BYTES])
     given = Update(
         cur=cur, new=new, hist=int(row[K.B_HIST]), n=N, first_id=0, tick=1, seed=42,
-        params=int(swarm[K.W_PARAMS]), means=at[K.S_MEANS], rnd=at[K.S_RND], run=at[K.S_RUN],
-        ok=at[K.S_OK], ahead=cur, told=at[K.S_TOLD], pub=0, origin=0, near=0, genes=0, own=0,
+        params=int(swarm[K.W_PARAMS]), means=at[K.X_MEANS], rnd=at[K.X_RND], run=at[K.X_RUN],
+        ok=at[K.X_OK], ahead=cur, told=at[K.X_TOLD], pub=0, origin=0, near=0, genes=0, own=0,
         everyone=0,
     )  # fmt: skip
 

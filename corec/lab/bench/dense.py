@@ -103,15 +103,15 @@ def _loop_arguments(world: BenchWorld, values: Any, who: Any) -> tuple[int, Dens
     address = compile_processor(of_world.processor, of_world.cap).dense
     scratch = int(world.ticker.targs[K.T_SCRATCH])
     at = {name: scratch + int(world.tables.scratch_offsets[name])
-          for name in (K.S_MEANS, K.S_OVER, K.S_OK, K.S_TOLD, K.S_COLUMN, K.S_ORDER)}  # fmt: skip
-    for name, numbers in ((K.S_COLUMN, values), (K.S_ORDER, who), (K.S_OVER, np.ones(N, np.uint8))):
+          for name in (K.X_MEANS, K.X_OVER, K.X_OK, K.X_TOLD, K.X_COLUMN, K.X_ORDER)}  # fmt: skip
+    for name, numbers in ((K.X_COLUMN, values), (K.X_ORDER, who), (K.X_OVER, np.ones(N, np.uint8))):
         ctypes.memmove(at[name], numbers.ctypes.data, numbers.nbytes)
     hot = int(block[K.B_HOT])
     given = Dense(
         cur=hot, new=hot + int(swarm[K.W_COPY_BYTES]), hist=int(block[K.B_HIST]), n=N, first_id=0,
-        tick=FULL_TICKS + 1, seed=42, params=int(swarm[K.W_PARAMS]), means=at[K.S_MEANS],
-        value=at[K.S_COLUMN], plane=4 * N, order=at[K.S_ORDER], ordinal=0, all_run=1,
-        run=at[K.S_OVER], ok=at[K.S_OK], told=at[K.S_TOLD], genes=0,
+        tick=FULL_TICKS + 1, seed=42, params=int(swarm[K.W_PARAMS]), means=at[K.X_MEANS],
+        value=at[K.X_COLUMN], plane=4 * N, order=at[K.X_ORDER], ordinal=0, all_run=1,
+        run=at[K.X_OVER], ok=at[K.X_OK], told=at[K.X_TOLD], genes=0,
     )  # fmt: skip
     return address, given
 

@@ -93,7 +93,7 @@ def parts() -> dict[str, Callable[[], float]]:
         marked[i // 64] |= np.uint64(1 << i % 64)
     local, picked = np.zeros(N, np.uint32), np.zeros(N, np.float32)
     hot, size = int(block[K.B_HOT]), int(swarm[K.W_COPY_BYTES])
-    told = tables.scratch_address + int(tables.scratch_offsets[K.S_TOLD])
+    told = tables.scratch_address + int(tables.scratch_offsets[K.X_TOLD])
     given = Update(
         cur=hot, new=hot + size, hist=int(block[K.B_HIST]), n=N, first_id=0, tick=7, seed=42,
         params=int(swarm[K.W_PARAMS]), means=means.ctypes.data, rnd=rnd.ctypes.data,
