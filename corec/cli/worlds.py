@@ -121,9 +121,11 @@ def export(
             from corec.control.discover import find_instance
             from corec.view.exported import export_table
 
-            rows = export_table(find_instance(instance, config), table, out)
-            told = {"file": str(out), "table": table, "rows": rows}
-            print(json.dumps(told) if as_json else f"{out}: {rows:,} rows of {table}")
+            done = export_table(find_instance(instance, config), table, out)
+            text = f"{out}: {done['rows']:,} rows of {table}"
+            if more := done.get("omitidos"):
+                text += f"; {more:,} more were sent that are in no payload (omitidos)"
+            print(json.dumps({"file": str(out), "table": table, **done}) if as_json else text)
             return
         world = Saved(checkpoint) if checkpoint else attach(instance, config=config)
         if stat and column:

@@ -2,7 +2,7 @@
 
 Read through a cursor of the server's, so memory holds one batch of rows however many there are, and
 in one transaction, so the file is the table at one moment. ``mensajes`` is no table: it is the
-messages in the payloads of ``bloques``, a row for each.
+messages in the payloads of ``bloques``, a row for each; how many are in no payload is told.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ _MESSAGE_TYPES: Final = ("text", "text", "int2", "int8", "int8", "int8", "float4
 Rows = Iterator[list[tuple[Any, ...]]]
 
 
-def export_table(instance: Instance, table: str, out: Path) -> int:
+def export_table(instance: Instance, table: str, out: Path) -> dict[str, int]:
     """Write all rows that ``instance`` has in ``table`` to ``out``, a .csv or a .parquet file,
-    whole or not at all; how many they are.
+    whole or not at all; how many they are (``rows``), and of ``mensajes`` how many more its blocks
+    sent that are in no payload (``omitidos``).
 
     Raises:
         ValueError: there is no such table. AskFailed: what the database answered.
@@ -61,8 +62,9 @@ def export_table(instance: Instance, table: str, out: Path) -> int:
         library("pyarrow.parquet")
     with console.database(instance) as connection, connection.cursor(name="export") as cursor:
         source = "bloques" if table == MESSAGES else table
-        chosen = sql.SQL("id, canal, tick, payload" if table == MESSAGES else "*")
-        more = sql.SQL("AND mensajes > 0 AND payload IS NOT NULL" if table == MESSAGES else "")
+        chosen = sql.SQL("id, canal, tick, mensajes, payload" if table == MESSAGES else "*")
+        more = sql.SQL("AND mensajes > 0" if table == MESSAGES else "")
+        told: dict[str, int] = {}
         order = sql.SQL(", ").join(map(sql.Identifier, ORDER[table]))
         query = sql.SQL("SELECT {} FROM {} WHERE instance_id = %s {} ORDER BY {}")
         cursor.itersize = BATCH_ROWS
@@ -74,14 +76,15 @@ def export_table(instance: Instance, table: str, out: Path) -> int:
             raise ValueError(f"table: {table}: this instance has written none yet") from None
         if table == MESSAGES:
             names, types = list(_OF_PAYLOAD), list(_MESSAGE_TYPES)
-            rows = _messages(instance.instance_id, _batches(cursor))
+            told["omitidos"] = 0
+            rows = _messages(instance.instance_id, _batches(cursor), told)
         else:
             columns = cursor.description or []
             names = [column.name for column in columns]
             types = [_type(connection, column.type_code) for column in columns]
             rows = _batches(cursor)
         with written_whole(out) as half:
-            return write(half, names, types, rows)
+            return {"rows": write(half, names, types, rows), **told}
 
 
 def _type(connection: psycopg.Connection[Any], oid: int) -> str:
@@ -94,14 +97,18 @@ def _batches(cursor: psycopg.ServerCursor[Any]) -> Rows:
         yield rows
 
 
-def _messages(instance: str, batches: Rows) -> Rows:
+def _messages(instance: str, batches: Rows, told: dict[str, int]) -> Rows:
     for rows in batches:
         found: list[tuple[Any, ...]] = []
-        for block, canal, row_tick, payload in rows:
-            told = decode_payload(payload)["mensajes"]
+        for block, canal, row_tick, count, payload in rows:
+            told["omitidos"] += count
+            if payload is None:
+                continue
+            held = decode_payload(payload)["mensajes"]
+            told["omitidos"] -= len(held["id"])
             found += [
                 (instance, block, canal, row_tick, tick, entity, value)
-                for entity, tick, value in zip(told["id"], told["tick"], told["valor"], strict=True)
+                for entity, tick, value in zip(held["id"], held["tick"], held["valor"], strict=True)
             ]
         if found:
             yield found

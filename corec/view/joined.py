@@ -1,7 +1,8 @@
 """``corec export --collected``: the files that ``collect`` has left of a bloque, as one.
 
 A row group at a time, so memory holds one however many there are. What some files have not, since
-``collect`` asked for other columns then, is null there.
+``collect`` asked for other columns then, is null there; a field that had another type then has the
+type that holds both.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ def export_collected(config: Config, swarm: str | None, out: Path) -> dict[str, 
     paths = sorted((folder / swarm).glob("[0-9]*.parquet"))
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     schemas = [schema for path in paths for schema in _schema(parquet, path)]
-    schema = arrow.unify_schemas([one.remove_metadata() for one in schemas])
+    schema = _unified(arrow, swarm, [one.remove_metadata() for one in schemas])
     files = rows = 0
     with written_whole(out) as half, _writer(half, out.suffix, schema) as writer:
         for path in paths:
             for batch in _batches(parquet, path):
                 columns = [
-                    batch.column(field.name) if field.name in batch.schema.names
+                    batch.column(field.name).cast(field.type) if field.name in batch.schema.names
                     else arrow.nulls(batch.num_rows, field.type)
                     for field in schema
                 ]  # fmt: skip
@@ -51,6 +52,14 @@ def export_collected(config: Config, swarm: str | None, out: Path) -> dict[str, 
                 rows += batch.num_rows
             files += 1
     return {"file": str(out), "swarm": swarm, "files": files, "rows": rows}
+
+
+def _unified(arrow: Any, swarm: str, schemas: list[Any]) -> Any:
+    """One schema for all of them. Raises ValueError: a column is a number here and none there."""
+    try:
+        return arrow.unify_schemas(schemas, promote_options="permissive")
+    except arrow.ArrowTypeError as error:
+        raise ValueError(f"--collected: the files of {swarm} don't fit together: {error}") from None
 
 
 def _schema(parquet: Any, path: Path) -> list[Any]:

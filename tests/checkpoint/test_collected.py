@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -300,6 +301,34 @@ def test_a_policy_leaves_out_and_only_the_last_stay(tmp_path: Path, shm_dir: Pat
         assert not list(tmp_path.glob("*full*"))
         with pytest.raises(ValueError, match="found 'x', expected one of sensores"):
             export_collected(rt.config, "x", tmp_path / "all.csv")
+
+
+def test_files_with_other_types_are_put_together(filled: Runtime, tmp_path: Path) -> None:
+    """A processor whose field has another type goes on, and so do its files."""
+    rt = filled
+    collected(rt, 7)
+    at_tick(rt, 8)
+    assert made(rt) == []
+    path = file_of(rt.config.state_folder, "sensores", 7)
+    whole, out = parquet.read_table(path), tmp_path / "all.parquet"
+    kind = import_module("pyarrow").type_for_alias
+
+    def other(**types: str) -> None:
+        schema = whole.schema
+        for name, alias in types.items():
+            field = schema.field(name)
+            schema = schema.set(schema.get_field_index(name), field.with_type(kind(alias)))
+        parquet.write_table(whole.cast(schema), path.with_stem(f"{8:020d}"))
+
+    other(valor="double", fallos="float")
+    assert export_collected(rt.config, None, out)["rows"] == 66
+    found = parquet.read_table(out)
+    assert [str(found.schema.field(name).type) for name in NAMES] == ["double", "bool", "double"]
+    for name in NAMES:
+        assert found[name].to_pylist() == 2 * whole[name].to_pylist()
+    other(activo="uint8")
+    with pytest.raises(ValueError, match=r"files of sensores don't fit together: .*activo"):
+        export_collected(rt.config, None, out)
 
 
 def test_a_part_says_what_it_holds(filled: Runtime) -> None:
