@@ -28,11 +28,11 @@ from corec.broker import readings as R
 from corec.broker.dead import DeadLetter, bad_messages, whole_entry
 from corec.broker.positions import ZERO, EntryId, InPosition, after, parse_id
 from corec.broker.values import Refused, Values, counts_of
+from corec.digits import fits_float32
 
 DATOS_BYTES_MAX: Final = 4096
 _MESSAGE = struct.Struct("!Ibf?")
 _RAW = {4: struct.Struct("!f"), 8: struct.Struct("!d")}
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -229,7 +229,7 @@ class Incoming:
         if self.swarms[swarm, R.SWARM_VALUES] > 1:
             return self.values.of_object(canal, swarm, entity, datos)
         value = value_of(datos, self._value_names[swarm])
-        if not abs(value) <= _FLOAT32_MAX:
+        if not fits_float32(value):
             raise Refused(R.BAD_TEXT[R.BAD_VALOR])
         return self.values.widened(_MESSAGE.pack(entity, canal, value, True)), 0
 

@@ -16,8 +16,8 @@ import orjson
 from numpy.typing import NDArray
 
 from corec.broker import readings as R
+from corec.digits import fits_float32
 
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _ID_BYTES: Final = 4
 _VALOR: Final = 5
 """Where the first value lies in a packed message; activo is behind it."""
@@ -135,7 +135,7 @@ def _number(parsed: dict[str, Any], name: str, wanted: str) -> float:
     value = parsed[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Refused(f"datos: {name} is no number, {wanted}")
-    if not abs(value) <= _FLOAT32_MAX:
+    if not fits_float32(value):
         raise Refused(f"datos: {name} is not a finite number as float32, {wanted}")
     return float(value)
 

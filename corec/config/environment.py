@@ -83,4 +83,7 @@ def _usable(where: str, value: str, faults: list[Fault]) -> str | None:
         found = "an empty value" if not value else "more than one line, a NUL or too many bytes"
         faults.append(Fault(where, found, "one line of text"))
         return None
+    if any("\ud800" <= char <= "\udfff" for char in value):  # as Python has a byte that is none
+        faults.append(Fault(where, "bytes that are not text", "one line of UTF-8 text"))
+        return None
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
@@ -17,7 +17,9 @@ DB_URL_ALLOWED = (
 )
 REDIS_URL_ALLOWED = (
     "a URL of one node that starts with redis://, rediss://, unix://, redis+cluster:// or"
-    " rediss+cluster://, special characters written as %XX"
+    " rediss+cluster://, special characters written as %XX, at most a database's number behind the"
+    " host, and no options but db, username, password, client_name, health_check_interval, socket_…"
+    " and ssl_… as redis-py has them"
 )
 
 
@@ -33,6 +35,10 @@ Port = Annotated[
     BeforeValidator(_digits, json_schema_input_type=int | str),
 ]
 _PORT_ALLOWED = "an integer from 1 to 65535 (or its digits as a string, like the original)"
+_REDIS_DATABASE = re.compile(r"/?|/\d{1,9}/?", re.ASCII)
+_REDIS_OPTIONS = re.compile(
+    "db|username|password|client_name|health_check_interval|(?:socket|ssl)_[a-z_]+"
+)
 _BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})|%00")
 _TEXT = r"^[^\x00\r\n]*$"
 
@@ -59,8 +65,30 @@ def known_url(url: str, schemes: tuple[str, ...]) -> bool:
     if parts.scheme in DB_SCHEMES:
         return parts.netloc.count("@") <= 1 and not _BARE_PERCENT.search(url)
     if parts.scheme == "unix":
-        return bool(parts.path)
-    return "," not in parts.netloc and bool(parts.hostname)
+        return bool(parts.path) and options_known(url)
+    at_one = "," not in parts.netloc and bool(parts.hostname)
+    return at_one and bool(_REDIS_DATABASE.fullmatch(parts.path)) and options_known(url)
+
+
+def options_known(url: str) -> bool:
+    """Whether redis-py, which looks at the options of a URL when it connects, takes all that a
+    Redis URL has."""
+    query = urlsplit(url).query
+    if not query:
+        return True
+    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    if not names or not all(map(_REDIS_OPTIONS.fullmatch, names)):
+        return False
+    import redis  # no quick thing, and few URLs have options
+    import redis.asyncio
+
+    try:
+        for pool in (redis.ConnectionPool, redis.asyncio.ConnectionPool):
+            made: Any = pool.from_url(url.replace("+cluster", "", 1))
+            made.make_connection()
+    except (AttributeError, TypeError, ValueError, redis.RedisError):
+        return False
+    return True
 
 
 def secrets_in(url: str) -> list[str]:
@@ -250,9 +278,9 @@ class RedisConfig(Section):
                 return f"unix://{login}{quote(host)}"
             return f"redis://{login}{f'[{host}]' if ':' in host else host}:{self.port}"
         scheme, rest = url.split("://", 1)
-        netloc = urlsplit(url).netloc
-        user = netloc.rpartition("@")[0]
-        if password and ":" not in user:
+        parts = urlsplit(url)
+        user = parts.netloc.rpartition("@")[0]
+        if password and ":" not in user and "password" not in dict(parse_qsl(parts.query)):
             rest = f"{user}:{quote(password, safe='')}@" + rest.removeprefix(f"{user}@")
         return f"{scheme.removesuffix('+cluster')}://{rest}"
 

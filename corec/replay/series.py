@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from corec.digits import fits_float32
 from corec.replay import cells
 from corec.replay.lines import SAMPLE_ROWS, Row, opened, rows
 from corec.replay.table import Columns, ReplayInputError, Wanted, find_columns
@@ -33,7 +34,6 @@ __all__ = ["ReplayInputError", "Series", "Skipped", "Wanted", "find_files", "rea
 SAMPLE_LINES_MAX = 5
 """How many line numbers are kept per reason."""
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 STDIN = Path("/dev/stdin")
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -256,7 +256,7 @@ def _reason(time_s: float, value: float, empty: int, is_number: bool) -> str:
         return NUMBER
     if not math.isfinite(value):
         return INFINITE
-    return OVERFLOW if abs(value) > FLOAT32_MAX else ""
+    return "" if fits_float32(value) else OVERFLOW
 
 
 def _time_format(times: cells.Readings, name: str, wanted: Wanted) -> str:

@@ -39,6 +39,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from corec.config.servers import options_known
 from corec.replay.lead import StreamId, parse_stream_id
 from corec.replay.series import ReplayInputError
 
@@ -110,7 +111,7 @@ def describe_url(url: str) -> str:
     without quoting it (a password with a stray / can look like a port)."""
     try:
         parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
+        if parts.scheme not in SCHEMES or not options_known(url):
             raise ValueError
         if parts.scheme == "unix":
             return parts.path

@@ -14,7 +14,7 @@ import orjson
 from corec.broker.groups import group_of
 from corec.broker.positions import Keys
 from corec.config.schedule import TICK_MAX
-from corec.config.umbral import FLOAT32_MAX
+from corec.digits import fits_float32
 from corec.notices import Notice
 from corec.persister.schema import without_nul
 from corec.plan import Plan
@@ -211,7 +211,7 @@ def answers_of(plan: Plan, names: Names, returned: Any) -> list[tuple[str, list[
                 raise ValueError(
                     f"found {name} = {reprlib.repr(value)} for entity {entity}, expected a number"
                 )
-            if not abs(value) <= FLOAT32_MAX:
+            if not fits_float32(value):
                 raise ValueError(
                     f"found {name} = {reprlib.repr(value)} for entity {entity}, expected a number "
                     "that float32 can hold"

@@ -81,6 +81,7 @@ def test_unmodified_client(instance: Make) -> None:
         (struct.pack("!d", 8.125), 8.125),
         (b" +9.5 ", 9.5),
         (b"12.5", 12.5),  # four bytes, but a number's text
+        (b"3.4028235e38", 2.0**128 - 2.0**104),  # the largest, as it is written in short
     ],
 )
 def test_datos(instance: Make, datos: bytes, value: float) -> None:
@@ -111,6 +112,7 @@ GARBAGE: list[tuple[int, dict[str, Any], str]] = [
     (-2, {"id": 30, "datos": b"1" * 4097}, "4097 bytes"),
     (-2, {"id": 30, "datos": "NaN"}, "not a finite number"),
     (-2, {"id": 30, "datos": "1e39"}, "not a finite number"),
+    (-2, {"id": 30, "datos": repr(2.0**128 - 2.0**103)}, "not a finite number"),  # rounds to inf
     (-2, {"id": 30, "datos": struct.pack("!f", math.inf)}, "not a finite number"),
     (-2, {"id": 30, "datos": "true"}, "no number"),
     (-2, {"id": 30, "datos": "[1]"}, "no number"),

@@ -90,6 +90,7 @@ def test_forms_of_one_reading() -> None:
     work = taken(
         1,
         {"id": "10", "datos": json.dumps({"h": 2.5, "t": 1, "p": -3, "more": "x"})},
+        {"id": "13", "datos": json.dumps({"h": 3.4028235e38, "t": -3.4028235e38, "p": 0})},
         {"v": struct.pack("!I3f", 11, 1.0, 2.5, -3.0)},
         {"m": message(0, 1, 0.5)},
         {"m": message(12, 1, 0.5, activo=False)},
@@ -98,11 +99,13 @@ def test_forms_of_one_reading() -> None:
     assert sorted_in(work) == [
         (0, 1, (0.5, 0.0, 0.0)),
         (10, 1, (1.0, 2.5, -3.0)),
+        (13, 1, (-LARGEST, LARGEST, 0.0)),
         (11, 1, (1.0, 2.5, -3.0)),
         (12, 0, (0.5, 0.0, 0.0)),
     ]
 
 
+LARGEST = float(np.finfo(np.float32).max)
 GOOD = struct.pack("!I3f", 11, 1.0, 2.0, 3.0)
 
 

@@ -158,6 +158,44 @@ def test_a_password_joins_a_url_without_one() -> None:
     )
     assert conninfo_to_dict(config.db.conninfo())["password"] == "own"
     assert parsed_url(config.redis.connection_url())["password"] == "own"
+    environ["COREC_REDIS_URL"] = "redis://h?password=own"
+    config = parse_config(raw(), environ=environ)
+    assert parsed_url(config.redis.connection_url())["password"] == "own"
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("redis://h/1", True), ("redis://h/0/", True), ("redis://h/", True), ("redis://h/x", False),
+        ("redis://h/0/1", False), ("redis://h?db=2", True), ("redis://h?db=x", False),
+        ("redis://h?socket_timeout=5", True), ("redis://h?socket_timeout=abc", False),
+        ("redis://h?colour=red", False), ("redis://h?protocol=2", False),
+        ("redis://h?decode_responses=true", False), ("redis://h?ssl_cert_reqs=none", False),
+        ("rediss://h?ssl_cert_reqs=none", True), ("rediss://h?ssl_cert_reqs=odd", False),
+        ("rediss+cluster://h?ssl_ca_certs=/ca.pem", True), ("unix:///run/v.sock?db=2", True),
+        ("unix:///run/v.sock?socket_keepalive=1", False),
+    ],
+)  # fmt: skip
+def test_what_redis_is_asked_for_is_known_before_it_is_asked(url: str, good: bool) -> None:
+    """The broker would raise a TypeError in its first connection, or take database 0 for x."""
+    if good:
+        parse_config(raw(), environ={"COREC_REDIS_URL": url})
+        return
+    with pytest.raises(ConfigError, match=r"^COREC_REDIS_URL: found a value that is no such URL"):
+        parse_config(raw(), environ={"COREC_REDIS_URL": url})
+
+
+@pytest.mark.parametrize(
+    "name", ["COREC_DB_URL", "COREC_REDIS_URL", "POSTGRES_PASSWORD", "REDIS_PASSWORD"]
+)
+def test_bytes_that_are_no_text_are_no_secret(name: str) -> None:
+    scheme = {"COREC_DB_URL": "postgresql://:", "COREC_REDIS_URL": "redis://:"}.get(name, "")
+    value = f"{scheme}{PLAIN}\udcff@h"
+    with pytest.raises(ConfigError) as refused:
+        parse_config(raw(), environ={name: value})
+    assert str(refused.value) == (
+        f"{name}: found bytes that are not text, allowed one line of UTF-8 text"
+    )
 
 
 def test_where_a_secret_is_looked_for(tmp_path: Path) -> None:

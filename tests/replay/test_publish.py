@@ -93,7 +93,9 @@ def test_an_unreachable_server_is_named(free_port: int) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://x", "redis://:a/b@host:1", "redis://h:99999", "", "x"])
+@pytest.mark.parametrize(
+    "url", ["http://x", "redis://:a/b@host:1", "redis://h:99999", "redis://h?a/b=1", "", "x"]
+)
 def test_a_bad_url_is_not_quoted(url: str) -> None:
     with pytest.raises(ReplayInputError, match="percent-encode") as caught:
         W.describe_url(url)
