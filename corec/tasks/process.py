@@ -46,6 +46,7 @@ from corec.tasks.streams import (
     Command,
     Names,
     letter_of,
+    lost,
     messages_of,
     publish,
     unread,
@@ -193,6 +194,7 @@ class Acting:
             await store.prepare()
             (told,) = await self.link.checked([("HGET", self.names.progress, TOLD)])
             life, self.stand = await store.load(self.clear_after, int(told or 0))
+            await self._lost(told, await store.known(self.stand.notice))
             life.repeats = any(REPEATED in one.events for one in self.rt.config.tasks)
             self.read = Read(self.stand.entry)
             looked = forgot = 0.0
@@ -283,6 +285,14 @@ class Acting:
         log.error("alerts were trimmed before they were read", entries=entries)
         words = unread("alertas", "", self.names.alerts, entries)
         await self.link.checked([("XADD", self.names.failed, "*", *words)])
+
+    async def _lost(self, said: bytes | None, known: int) -> None:
+        """A letter about notices that were in their stream, and are not: the server came back
+        without its last writes, which it can't but with another connection."""
+        command = lost(self.names, said, known)
+        if command is not None:
+            log.error("Redis lost notices", known=known, there=int(said or 0))
+            await self.link.checked([command])
 
     async def _publish(self, store: Store) -> int:
         """Bring the notices from their table to their stream, each once."""

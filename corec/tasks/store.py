@@ -228,6 +228,16 @@ class Store:
         )
         return [(number, Notice.from_dict(said)) async for number, said in cursor]
 
+    async def known(self, last: int) -> int:
+        """Up to which number notices were in the stream once; ``last``: of the last one of all."""
+        cursor = await self._connection.execute(
+            "SELECT coalesce(min(numero) - 1, %s) FROM corec_avisos WHERE instance_id = %s",
+            (last, self._instance),
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
     async def sent(self, number: int) -> None:
         """The notices up to this number are in the stream."""
         await self._connection.execute(

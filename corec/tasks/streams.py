@@ -88,6 +88,14 @@ end
 """KEYS: the stream of notices, the hash that says which is the last one in it. ARGV: the field of
 the hash, then number and text of each notice, in order. It adds those that are not there yet: under
 their numbers, or, where somebody else wrote an entry with that id or a larger one, behind it."""
+LOST: Final = """
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '0') ~= ARGV[2] then return 0 end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+"""KEYS: that hash, the stream of failures. ARGV: the field, the number it has, the one it is to
+have, the words of a letter about those between: it is written once."""
 TOLD: Final = "avisos"
 """The field of the hash."""
 
@@ -241,6 +249,20 @@ def publish(names: Names, notices: Sequence[tuple[int, Notice]]) -> Command:
     """The command that adds notices to their stream, each once."""
     words = [word for number, one in notices for word in (number, orjson.dumps(one.as_dict()))]
     return ("EVAL", PUBLISH, 2, names.notices, names.progress, TOLD, *words)
+
+
+def lost(names: Names, said: bytes | None, known: int) -> Command | None:
+    """The command that tells what a server lost that had notices up to ``known``, and says ``said``
+    of itself; None: it has them all."""
+    last = int(said or 0)
+    if last >= known:
+        return None
+    entries = None if said is None else known - last
+    many = "some" if entries is None else f"{entries:,}"
+    text = f"entries of {names.notices} that Redis lost: {many}; tasks may not have had them"
+    told = {"key": names.notices, "stream": names.notices, "entries": entries}
+    words = failure("avisos", "", told, 0, text)
+    return ("EVAL", LOST, 2, names.progress, names.failed, TOLD, last, known, *words)
 
 
 def end_notices(

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from corec.notices import Notice
-from corec.tasks.streams import TOLD, Names, publish
+from corec.tasks.streams import TOLD, Names, lost, publish
 
 NAMES = Names("published")
 MS_MAX = 2**64 - 1
@@ -46,6 +46,27 @@ def test_each_is_published_once(valkey_url: str) -> None:
         with pytest.raises(redis.ResponseError, match="last possible ID"):
             told(6)  # told, and no notice is taken for one that is there
         assert client.hget(NAMES.progress, TOLD) == b"5"
+
+
+def test_what_a_server_lost_is_told_once(valkey_url: str) -> None:
+    names = Names("lost")
+    assert lost(names, b"7", 7) is None
+    assert lost(names, b"8", 7) is None  # of a database that is new
+    assert lost(names, None, 0) is None
+    with redis.Redis.from_url(valkey_url) as client:
+
+        def letters() -> list[Any]:
+            found: Any = client.xrange(names.failed)
+            return [orjson.loads(fields[b"tarea"])["aviso"]["entries"] for _, fields in found]
+
+        command = lost(names, None, 3)
+        assert command is not None
+        assert [client.execute_command(*command) for _ in range(2)] == [1, 0]
+        assert (client.hget(names.progress, TOLD), letters()) == (b"3", [None])
+        command = lost(names, b"3", 10**6)
+        assert command is not None
+        assert [client.execute_command(*command) for _ in range(2)] == [1, 0]
+        assert letters() == [None, 999_997]
 
 
 @pytest.mark.parametrize("other", [{"x": "y"}, {"aviso": "{}"}, {"x": "y", "aviso": "{}"}])
