@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import itertools
+import os
 import re
 import shutil
 import stat
@@ -29,6 +30,7 @@ SAMPLE_ROWS: Final = 1000
 CELL_CHARS_MAX: Final = 1 << 20
 LINE_CHARS_MAX: Final = 1 << 22
 GZIP_MAGIC: Final = b"\x1f\x8b"
+PARQUET_MAGIC: Final = b"PAR1"
 UTF_16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Lines = Callable[[], Iterator[str]]
@@ -46,6 +48,22 @@ class Row:
     """Whether each quote that opens a cell closes it."""
 
 
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files below ``folder`` whose names end so, in order; links to folders lead out of it and
+    are not followed. Raises OSError: a folder can't be read."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    below = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+        if name.lower().endswith(suffixes)
+    ]
+    return sorted(path for path in below if path.is_file())
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Lines]:
     """A text file, or one packed with gzip, in UTF-8 or, as spreadsheets save it, UTF-16: by the
@@ -55,9 +73,12 @@ def opened(path: Path) -> Iterator[Lines]:
         packed = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
         content: Any = gzip.GzipFile(fileobj=raw) if packed else raw
-        encoding = "utf-16" if content.read(2) in UTF_16_MARKS else "utf-8-sig"
+        first = content.read(len(PARQUET_MAGIC))
+        encoding = "utf-16" if first[:2] in UTF_16_MARKS else "utf-8-sig"
 
         def lines() -> Iterator[str]:
+            if first == PARQUET_MAGIC:
+                raise csv.Error("it is Parquet, of which another program can make one")
             content.seek(0)
             text = io.TextIOWrapper(content, encoding, "replace", newline="")
             try:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from corec.digits import fits_float32
 from corec.replay import cells
-from corec.replay.lines import SAMPLE_ROWS, Row, opened, rows
+from corec.replay.lines import SAMPLE_ROWS, Row, files_below, opened, rows
 from corec.replay.table import Columns, ReplayInputError, Wanted, find_columns
 
 __all__ = ["ReplayInputError", "Series", "Skipped", "Wanted", "find_files", "read_series"]
@@ -375,8 +375,11 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = STDIN if pattern == "-" else Path(os.path.expanduser(pattern))
         if path.is_dir():
-            below = sorted(path.rglob("*"))
-            matches = [p for p in below if p.name.lower().endswith(SUFFIXES) and p.is_file()]
+            try:
+                matches = files_below(path, SUFFIXES)
+            except OSError as error:
+                reason = f"{error.filename}: cannot be read: {error.strerror}"
+                raise ReplayInputError(reason) from error
             if not matches:
                 raise ReplayInputError(f"{pattern}: no {', '.join(SUFFIXES)} file in this folder")
         elif path.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 import threading
 import tracemalloc
 from pathlib import Path
@@ -36,6 +37,36 @@ def test_what_comes_through_a_pipe_is_read_once_and_whole(tmp_path: Path) -> Non
         path.unlink()
         assert first.values.tolist() == list(range(5_000))
         assert second.values.tolist() == [-k for k in range(5_000)]
+
+
+def test_parquet_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1\x15\x04,\n1,2\n3,4\nPAR1")
+    with pytest.raises(S.ReplayInputError, match=r"a.parquet: is no CSV file: it is Parquet"):
+        S.read_series(path)
+
+
+def test_a_folder_that_cannot_be_read_is_named() -> None:
+    """Its files were left out without a word."""
+    with tempfile.TemporaryDirectory(prefix="corec-test-", dir="/dev/shm") as name:
+        closed = Path(name, "closed")
+        closed.mkdir()
+        for folder in (Path(name), closed):
+            (folder / "a.csv").write_text("2024-01-01,1\n")
+        assert len(S.find_files([name])) == 2
+        os.chmod(name, 0o755)
+        closed.chmod(0o000)
+        pid = os.fork()
+        if pid == 0:
+            if os.getuid() == 0:  # who reads everything
+                os.setresuid(65531, 65531, 65531)
+            try:
+                S.find_files([name])
+            except S.ReplayInputError as refused:
+                os._exit(0 if str(refused) == f"{closed}: cannot be read: Permission denied" else 2)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        closed.chmod(0o700)
 
 
 def test_a_line_that_never_ends_is_not_read_into_memory(tmp_path: Path) -> None:
