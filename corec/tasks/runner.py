@@ -27,6 +27,7 @@ from corec.tasks.ends import REPLY_SECONDS, Ends
 from corec.tasks.pool import CallFailed, Pool
 from corec.tasks.source import Source
 from corec.tasks.streams import (
+    ELSEWHERE,
     Command,
     Names,
     answers_of,
@@ -212,10 +213,10 @@ class Runner:
                 entries = [one for some in found for one in some]
                 end = done + len(part)
                 kill_point("tasks.before_end")
-                await self._end(entry, (done, end, batch.size), entries)
+                end = await self._end(entry, (done, end, batch.size), entries)
                 kill_point("tasks.after_end")
-                self._counts.waiting -= len(part)
-                left -= len(part)
+                self._counts.waiting -= end - done
+                left -= end - done
                 done = end
                 if done == batch.size:
                     return
@@ -256,8 +257,10 @@ class Runner:
 
     async def _end(
         self, entry: bytes, span: tuple[int, int, int], entries: list[tuple[str, list[Any]]]
-    ) -> None:
-        """End some notices of an entry with what follows from them."""
-        await self._ends.told(
+    ) -> int:
+        """End some notices of an entry with what follows from them; how many of it are ended then:
+        fewer than there were before, where Redis came back without its last writes."""
+        reply = await self._ends.told(
             end_notices(self._names, self.source.stream, self.title, entry, span, entries)
         )
+        return await self._done(entry) if reply == ELSEWHERE else span[1]

@@ -34,8 +34,8 @@ ANSWERS_MAX: Final = 10_000
 END_NOTICES: Final = """
 local field = KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
 local from, to, all = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if tonumber(redis.call('HGET', KEYS[2], field) or '0') ~= from then return 0 end
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+if tonumber(redis.call('HGET', KEYS[2], field) or '0') ~= from then return -1 end
 local last, looked = '18446744073709551615', {}
 for k = 3, #KEYS do
   local key = KEYS[k]
@@ -65,7 +65,10 @@ return 1
 one stream for each entry to be added. ARGV: group, id, the notices of the entry that end here
 (from, to) and how many it has, then for each entry to be added how many words, and the words. It
 adds them only if these notices were not ended before, and only all of them: what a script did
-before it failed stays, so the keys are looked at first, and the notices are ended last."""
+before it failed stays, so the keys are looked at first, and the notices are ended last. It
+returns 1; 0: the entry is ended; ELSEWHERE."""
+ELSEWHERE: Final = -1
+"""The notices before these are not ended, or these are."""
 
 PUBLISH: Final = """
 local told = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
