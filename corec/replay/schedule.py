@@ -26,6 +26,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from corec.digits import whole_number
 from corec.replay.series import ReplayInputError, Series
 
 ENTITY_ID_MAX: Final = 2**32 - 1
@@ -36,6 +37,8 @@ SLOTS_MAX: Final = 64 * 2**20
 """Slots of all series together; this many take 512 MiB."""
 
 GAP_SLOTS_MAX: Final = 10_000
+GRID_MAX: Final = 2.0**53
+"""Times that lie farther from the first one, in steps, are one moment: they follow each other."""
 
 RANGE = re.compile(r"\s*(\d+)\s*(?:([-:])\s*(\d+)\s*)?")
 
@@ -91,7 +94,9 @@ def parse_map(text: str) -> Ranges:
             raise ReplayInputError(
                 f"--map {text!r}: {part.strip()!r} is not FIRST-LAST, FIRST:COUNT or one id"
             )
-        first, mark, second = int(match[1]), match[2], int(match[3] or 1)
+        first, mark, second = whole_number(match[1]), match[2], whole_number(match[3] or "1")
+        if first is None or second is None:
+            raise ReplayInputError(f"--map {part.strip()[:40]}…: ids end at {ENTITY_ID_MAX}")
         count = second - first + 1 if mark == "-" else second
         if count < 1:
             raise ReplayInputError(f"--map {text!r}: {part.strip()!r} names no entity")
@@ -119,7 +124,9 @@ def slots_of(series: Series, step_s: float | None) -> tuple[npt.NDArray[np.int64
     if step_s is None:
         return np.arange(n, dtype=np.int64), 0
     # Gaps are measured between neighbours of the rounded grid, so that rounding never adds up.
-    grid = np.rint((series.times_s - series.times_s[0]) / step_s)
+    with np.errstate(over="ignore"):
+        grid = np.rint((series.times_s - series.times_s[0]) / step_s)
+    grid = np.minimum(grid, GRID_MAX)
     ahead = np.diff(grid)
     long = ahead > GAP_SLOTS_MAX
     ahead[long] = GAP_SLOTS_MAX

@@ -139,11 +139,19 @@ def test_maps(text: str, pieces: tuple[tuple[int, int], ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "3-", "-3", "9-2", "4:0", "0-5,3", "4294967295:2", "0:4294967296", "1,,2"]
-)
+    "text", ["", "a", "3-", "-3", "9-2", "4:0", "0-5,3", "4294967295:2", "0:4294967296", "1,,2",
+             "9" * 5000, f"0:{'9' * 5000}"]
+)  # fmt: skip
 def test_bad_maps_say_which(text: str) -> None:
     with pytest.raises(ReplayInputError, match="--map"):
         P.parse_map(text)
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_that_no_number_of_steps_leads_to_follow_each_other() -> None:
+    series = make_series([1.0, 2.0, 3.0, 4.0], [-1e308, 0.0, 1e307, 1e308])
+    playback = P.make_playback([series], P.parse_map("0"), 1e-6)
+    assert (playback.rounds, playback.gaps_shortened) == (P.GAP_SLOTS_MAX + 3, 1)
 
 
 def test_a_step_that_makes_too_many_rounds() -> None:
