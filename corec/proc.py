@@ -10,6 +10,7 @@ import gc
 import mmap
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PRCTL = _LIBC.prctl  # found here: not between a fork and an exec
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_THREAD_GOES_SECONDS = 2.0
 _OWN_PAGES = ("Anonymous:", "Swap:")
 """Pages of a process's own, in memory and out of it."""
 
@@ -28,6 +30,17 @@ def die_with(parent: int) -> bool:
     """Have this process killed when its parent ends; false when ``parent`` is gone already."""
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
+
+
+def count_threads() -> int:
+    """How many threads this process has. One that Python has joined takes a moment to go, longer on
+    a busy machine: it is waited for."""
+    until = time.monotonic() + _THREAD_GOES_SECONDS
+    while True:
+        found = len(os.listdir("/proc/self/task"))
+        if found == 1 or threading.active_count() > 1 or time.monotonic() > until:
+            return found
+        time.sleep(0.001)
 
 
 def give_back_pages() -> int:

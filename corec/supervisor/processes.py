@@ -30,6 +30,7 @@ from corec.exits import EXIT_FAILED, StartFailed
 from corec.log import get_logger
 from corec.nucleus.process import run as run_nucleus
 from corec.persister.process import run as run_persister
+from corec.proc import count_threads
 from corec.process.life import Child
 from corec.process.roles import (
     BROKER,
@@ -168,8 +169,7 @@ class Group:
     def _fork(self, member: Member) -> None:
         """Raises OSError when there is no process to be had, RuntimeError when this process has
         threads: a fork of a process with threads may inherit a lock that nobody will release."""
-        threads = len(os.listdir("/proc/self/task"))
-        if threads != 1:
+        if (threads := count_threads()) != 1:
             raise RuntimeError(f"the supervisor has {threads} threads, expected 1 before a fork")
         before = set(os.listdir("/proc/self/fd"))
         process = self.context.Process(target=_main, args=(self, member, os.getpid()))

@@ -1,7 +1,10 @@
-"""What a process gives back of its memory."""
+"""What a process gives back of its memory, and how many threads it has."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -55,3 +58,35 @@ def test_text_that_was_given_back_is_there_when_it_is_needed() -> None:
     assert give_back_pages() > before << 10
     assert _mapped_kib("libllvmlite") < before
     assert "ret i32 7" in str(llvm.parse_assembly(module))
+
+
+RESOLVES = """
+import asyncio, os, subprocess, sys, threading
+from corec.proc import count_threads
+
+async def resolved():  # a thread of the loop's own, joined at its end
+    await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 1)
+
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+try:
+    print(max(asyncio.run(resolved()) or count_threads() for _ in range(60)))
+finally:
+    for one in busy:
+        one.kill(), one.wait()
+goes_on = threading.Event()
+other = threading.Thread(target=goes_on.wait)
+other.start()
+print(count_threads())
+goes_on.set()
+"""
+
+
+def test_a_thread_that_was_joined_is_none() -> None:
+    """Where others want the same core it stays for some milliseconds, and a supervisor that found
+    it did not fork."""
+    one_core = {min(os.sched_getaffinity(0))}
+    done = subprocess.run(
+        [sys.executable, "-c", RESOLVES], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[2], preexec_fn=lambda: os.sched_setaffinity(0, one_core),
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "2"], done.stderr
