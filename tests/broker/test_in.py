@@ -7,6 +7,7 @@ import math
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_garbage_zoo(instance: Make) -> None:
         if "m" in fields and "datos" not in fields:
             assert letter[b"m"] == fields["m"]
     assert letters[ids[-2]][b"original_reason"] == b"mine"
-    assert one.totals()["dead"] == {"1": 12, "-2": 16}
+    assert one.totals()["dead"] == Counter(str(canal) for canal, _, _ in GARBAGE)
 
 
 def test_partly_good_entry(instance: Make) -> None:
