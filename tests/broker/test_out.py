@@ -129,6 +129,19 @@ def test_repeated_frame_is_dropped(instance: Make) -> None:
     assert one.count(L.B_DUPLICATES) == 10
 
 
+def ends_tick_11(again: Instance, pid: int, first: Instance) -> None:
+    """``again`` sends all of the tick of which ``first`` had sent a part: each message is there
+    once."""
+    for block in range(5):
+        again.emit(11, block, 4)
+    again.commit(11)
+    again.run_tick(12)
+    again.drain(pid)
+    for key, counter in again.ledger.entries.items():
+        first.ledger.entries[key] = counter
+    first.check_ledger()
+
+
 def test_older_checkpoint_with_other_lanes(instance: Make) -> None:
     """The same world from an older tick on, on another number of lanes: nothing is sent again."""
     first = instance(lanes=2)
@@ -145,14 +158,7 @@ def test_older_checkpoint_with_other_lanes(instance: Make) -> None:
     pid = again.start()
     for tick in range(5, 11):
         again.run_tick(tick)
-    for block in range(5):
-        again.emit(11, block, 4)
-    again.commit(11)
-    again.run_tick(12)
-    again.drain(pid)
-    for key, counter in again.ledger.entries.items():
-        first.ledger.entries[key] = counter
-    first.check_ledger()
+    ends_tick_11(again, pid, first)
 
 
 def test_an_older_checkpoint_that_is_still_to_grow(instance: Make) -> None:
@@ -175,14 +181,7 @@ def test_an_older_checkpoint_that_is_still_to_grow(instance: Make) -> None:
     again.commit(9)
     pid = again.start()
     again.run_tick(10)
-    for block in range(5):
-        again.emit(11, block, 4)
-    again.commit(11)
-    again.run_tick(12)
-    again.drain(pid)
-    for key, counter in again.ledger.entries.items():
-        first.ledger.entries[key] = counter
-    first.check_ledger()
+    ends_tick_11(again, pid, first)
 
 
 def test_new_world_sets_streams_aside(instance: Make) -> None:
